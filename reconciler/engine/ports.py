@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.core.keys import Json as Json, JsonValue as JsonValue, Key as Key
 from reconciler.core.observations import Agent, Guest, Verdict, Vm, VmList, VmMetadata
-
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-Json = dict[str, JsonValue]
 
 
 class Clock(Protocol):
@@ -240,18 +238,6 @@ class Agents(Protocol):
 
 
 # --- the store ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Names one declared object."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
