@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.core.keys import Json as Json, JsonValue as JsonValue, Key as Key
+from reconciler.core.keys import Json as Json
+from reconciler.core.keys import JsonValue as JsonValue
+from reconciler.core.keys import Key as Key
+from reconciler.core.machine import CommandResult as CommandResult
+from reconciler.core.machine import CommitSource as CommitSource
+from reconciler.core.machine import GuestCommand as GuestCommand
+from reconciler.core.machine import GuestFile as GuestFile
+from reconciler.core.machine import RefSource as RefSource
+from reconciler.core.machine import RootSource as RootSource
+from reconciler.core.machine import VmShape as VmShape
+from reconciler.core.machine import VmSource as VmSource
 from reconciler.core.observations import Agent, Guest, Verdict, Vm, VmList, VmMetadata
 
 
@@ -26,39 +36,6 @@ class Clock(Protocol):
 
 
 # --- the Vers platform --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RootSource:
-    """A fresh VM from the default image (`new_root`); labels can be given at birth."""
-
-    image: str = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class CommitSource:
-    """A VM restored from a commit (`from_commit`); no labels at birth."""
-
-    commit_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefSource:
-    """A VM restored from `repository:tag`; no labels at birth."""
-
-    ref: str
-
-
-VmSource = RootSource | CommitSource | RefSource
-
-
-@dataclass(frozen=True, slots=True)
-class VmShape:
-    """Sizes; None leaves the platform's default."""
-
-    vcpus: int | None = None
-    memory_mib: int | None = None
-    disk_mib: int | None = None
 
 
 class VersApi(Protocol):
@@ -111,35 +88,6 @@ class Place:
     """Where an agent lives: a VM by its full id. (A local directory will be a second form.)"""
 
     vm_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class GuestFile:
-    """A file to be written. A relative `path` starts at the agent's work dir. `mode`: octal permission bits."""
-
-    path: str
-    content: bytes = field(repr=False)
-    mode: int = 0o644
-
-
-@dataclass(frozen=True, slots=True)
-class GuestCommand:
-    """A command as an argument list, never a shell string. `cwd` '' means the agent's work dir."""
-
-    argv: tuple[str, ...]
-    cwd: str = ""
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """How it ended; `exit_code` None means it was killed at its timeout. Tails are at most 4 KiB of text each."""
-
-    exit_code: int | None
-    stdout: str = ""
-    stderr: str = ""
-    duration: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,259 @@
+"""Everything that may be decided. One closed union; `isinstance` against it is exhaustive under mypy.
+
+A decision is either an action (it changes something), or one of `Wait`, `Refuse`, `Steady`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# --- the VM slot ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take the VM that one of our own creates of unknown outcome made."""
+
+    vm_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpIntent:
+    """The settle window has passed and nothing appeared: that create did not happen."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condemn:
+    """Write down, irreversibly, that this VM is to be deleted."""
+
+    vm_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop the record: absence is proven."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing outside is left of it: drop the finalizer and the object."""
+
+
+# --- inside the machine -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectClock:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteClaim:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartKeeper:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """Put the profile's (or the agent's) files in place, then set the done-mark."""
+
+    vm_id: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    vm_id: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerify:
+    vm_id: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSession:
+    """Bring the mirrored conversation to a machine that does not have it."""
+
+    vm_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgent:
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAgent:
+    vm_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountCrash:
+    """Write down an unasked-for end of pi, with what it left on stderr."""
+
+    at: float
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Write Delivering, then send the prompt. `resend`: the earlier key is proven to have come to nothing."""
+
+    attempt: int
+    resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendSteer:
+    target: str
+    resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The marked message is in the conversation."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Write down that the conversation grew."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """pi was restarted in the middle of the turn: ask it to go on (same attempt)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortTurn:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take a steer that has not landed out of pi's queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """The turn settled well: check what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """This attempt failed; another one is allowed."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    phase: Literal["Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"]
+    reason: str
+    message: str = ""
+
+
+# --- nothing to do -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something changes, or until `until` (controller clock) at the latest."""
+
+    reason: str
+    message: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Nothing will be done until a person decides or changes something."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Reality matches. `until`: when to look again by itself, if ever."""
+
+    until: float | None = None
+
+
+SlotAction = Create | Adopt | GiveUpIntent | Claim | Suspend | Resume | Condemn | Delete | Forget | Release
+GuestAction = (
+    CorrectClock
+    | WriteClaim
+    | Install
+    | StartKeeper
+    | WriteFiles
+    | RunStep
+    | RunVerify
+    | RestoreSession
+    | StartAgent
+    | StopAgent
+    | CountCrash
+)
+TaskAction = Deliver | SendSteer | Landed | Progress | Continue | AbortTurn | Withdraw | Verify | TryAgain | Finish | Release
+Rest = Wait | Refuse | Steady
+Action = SlotAction | GuestAction | TaskAction
+Decision = Action | Rest
+
+
+def is_action(decision: Decision) -> bool:
+    return not isinstance(decision, Wait | Refuse | Steady)

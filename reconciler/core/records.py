@@ -1,0 +1,151 @@
+"""What the controller must remember because it can't be observed: durable, private, one record an object.
+
+Everything that *can* be observed is observed again each time; a lost record is therefore rebuilt from claims and journals.
+Stored as JSON with defaults left out; unknown keys of a newer release are kept out rather than refused.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.keys import Json
+from reconciler.core.observations import Message
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def load(cls, data: Json) -> Self:
+        return cls.model_validate(data)
+
+    def dump(self) -> Json:
+        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
+        return dumped
+
+    def but(self, **changes: object) -> Self:
+        """A copy with these fields changed (validated types are the caller's)."""
+        return self.model_copy(update=changes)
+
+
+class SlotRecord(Record):
+    """One VM slot. `epoch` grows with every VM put into it. `condemned`: this VM will be deleted, irreversibly.
+    `seen_at`: when the last list that showed the VM was begun; `missing_since`: when the first list without it was."""
+
+    vm_id: str = ""
+    account: str = ""
+    epoch: int = 0
+    attempts: int = 0
+    not_before: float = 0.0
+    last_error: str = ""
+    condemned: bool = False
+    condemned_at: float = 0.0
+    delete_attempts: int = 0
+    delete_error: str = ""
+    seen_at: float = 0.0
+    missing_since: float = 0.0
+    resumed_at: float = 0.0
+
+
+class SessionRecord(Record):
+    """The conversation. `name`: of its mirror in the store; `generation`: as declared when it was begun."""
+
+    name: str = ""
+    generation: int = 0
+
+
+class RestartRecord(Record):
+    """Unasked-for ends of pi. `times`: of the recent ones; `crash_at`: of the last one counted."""
+
+    times: tuple[float, ...] = ()
+    not_before: float = 0.0
+    crash_at: float = 0.0
+    degraded: bool = False
+    exit_code: int | None = None
+    signal: str | None = None
+    stderr_tail: str = ""
+
+
+class BootRecord(Record):
+    """How far the machine in the slot has been prepared: all of it belongs to `vm_id`. `failed`: a step that ended badly
+    and used up its retries, with its message."""
+
+    vm_id: str = ""
+    step: str = ""
+    tries: int = 0
+    not_before: float = 0.0
+    failed: str = ""
+    failed_hash: str = ""
+
+
+class LieutenantRecord(Record):
+    slot: SlotRecord = SlotRecord()
+    session: SessionRecord = SessionRecord()
+    restart: RestartRecord = RestartRecord()
+    boot: BootRecord = BootRecord()
+    suspend_asked_at: float = 0.0
+    unreachable_since: float = 0.0
+    handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
+
+
+class Attempt(Record):
+    """How one attempt of a Task ended, for the next one's prompt and for people."""
+
+    number: int
+    reason: str
+    message: str = ""
+
+
+class TaskRecord(Record):
+    """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
+    this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
+    `landed`: offset of the marked message. `abort`: why its turn is being ended."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    attempt: int = 0
+    sends: int = 0
+    marker: str = ""
+    session: str = ""
+    baseline: int = 0
+    delivering_at: float = 0.0
+    landed: int = -1
+    landed_at: float = 0.0
+    progress_at: float = 0.0
+    progress_size: int = 0
+    continues: int = 0
+    not_before: float = 0.0
+    target: str = ""
+    abort: str = ""
+    aborted_at: float = 0.0
+    span_end: int = 0
+    stop_reason: str = ""
+    answer: str = ""
+    answer_bytes: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    checks: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    finished_at: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def sent(self) -> bool:
+        """Its text may be with pi, or in the conversation."""
+        return self.phase in ("Delivering", "Running", "Verifying", "Unknown")
+
+
+FINISHED = frozenset({"Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
+ACTIVE = frozenset({"Delivering", "Running", "Verifying"})
+
+
+def run_of(messages: tuple[Message, ...], landed: int, until: int | None = None) -> tuple[Message, ...]:
+    """The messages after the one at offset `landed` (exclusive) and before offset `until`."""
+    return tuple(m for m in messages if m.offset > landed and (until is None or m.offset < until))

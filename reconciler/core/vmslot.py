@@ -1,0 +1,263 @@
+"""The logic of one VM slot: create, settle, claim, suspend, resume, delete. An ordered chain of small policies; the first
+that has an opinion decides, so the order is the specification (rendered into docs/states.md).
+
+In: a `Slot`, gathered beforehand. Out: one decision. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.actions import (
+    Adopt,
+    Claim,
+    Condemn,
+    Create,
+    Decision,
+    Delete,
+    Forget,
+    GiveUpIntent,
+    Refuse,
+    Release,
+    Resume,
+    Steady,
+    Suspend,
+    Wait,
+)
+from reconciler.core.observations import VmState
+from reconciler.core.records import SlotRecord
+
+
+class Want(StrEnum):
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    GONE = "Gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The VM was in a list begun after our last change to it. `claimed`: it carries our claim for this very VM id."""
+
+    state: VmState
+    claimed: bool = True
+    claimed_by: str = ""  # another installation's valid claim: its name
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Missing from the last list; `proven` by everything design §5.3 asks for (one list proves nothing)."""
+
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Could not be read. Nothing destructive may follow from it."""
+
+    why: str
+
+
+VmObservation = Seen | Absent | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A create that was written down before it was sent and whose answer never came. `settled`: the window in which a late
+    effect may still appear is over. `candidates`: unowned VMs that pairing leaves to it; None: could not be read."""
+
+    token: str
+    settled: bool
+    candidates: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Everything a decision about one declared VM may depend on."""
+
+    want: Want
+    record: SlotRecord = SlotRecord()
+    vm: VmObservation = Absent(proven=True)
+    intent: OpenIntent | None = None
+    account: str = ""
+    protected: bool = False
+    busy: bool | None = False  # the agent on it is in a turn; None: not known
+    mirrored: bool = True  # everything settled in its conversation is in the store
+    blocked: str = ""  # the fleet's breaker, or the hold after an empty store: why no VM may be created now
+    blocked_until: float = 0.0
+    replaceable: bool = True  # a dead machine may be replaced by the declared session policy
+    vanished: bool = False  # too many VMs vanished at once: nothing is forgotten until a person says so
+    suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
+    now: float = 0.0
+
+
+Policy = Callable[[Slot], Decision | None]
+
+DELETE_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds between attempts to delete one VM; the last repeats."""
+
+
+def stop_at_another_account(s: Slot) -> Decision | None:
+    """G-03: with a key of another account nothing about this VM can be concluded."""
+    if s.record.vm_id and s.record.account and s.account and s.account != s.record.account:
+        return Refuse("AccountChanged", f"VM {s.record.vm_id} belongs to account {s.record.account}, the key to {s.account}")
+    return None
+
+
+def stop_at_unknown(s: Slot) -> Decision | None:
+    """G-04: unreachable means unknown, and unknown triggers nothing."""
+    return Wait("VMUnknown", s.vm.why) if isinstance(s.vm, Unknown) else None
+
+
+def settle_the_open_intent(s: Slot) -> Decision | None:
+    """G-02: a create of unknown outcome is resolved before anything else is tried."""
+    if s.intent is None or s.record.vm_id:
+        return None
+    match s.intent.candidates:
+        case None:
+            return Wait("CreateIndeterminate", "the platform's list could not be read")
+        case (only,):
+            return Adopt(only, s.intent.token)
+        case ():
+            if s.intent.settled:
+                return GiveUpIntent(s.intent.token)
+            return Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
+        case several:
+            return Refuse("CreateAmbiguous", f"several VMs fit one create: {', '.join(several)}")
+
+
+def believe_only_proven_absence(s: Slot) -> Decision | None:
+    """G-03: one missing entry in one list proves nothing."""
+    if not (s.record.vm_id and isinstance(s.vm, Absent)):
+        return None
+    if s.vanished:
+        return Refuse("FleetVanished", f"VM {s.record.vm_id} and too many others are missing at once; nothing is forgotten")
+    if s.vm.proven:
+        return Forget(s.record.vm_id)
+    return Wait("VMMissing", f"VM {s.record.vm_id} is not in the last list; looking again")
+
+
+def finish_deletion(s: Slot) -> Decision | None:
+    """G-05: condemn durably, then delete until absence is proven; protected refuses."""
+    if s.want is Want.GONE and not s.record.vm_id:
+        return Release()
+    if s.want is Want.GONE and not s.record.condemned:
+        if s.protected:
+            return Refuse("Protected", f"VM {s.record.vm_id} is protected from deletion")
+        if isinstance(s.vm, Seen) and s.vm.claimed_by:
+            return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
+        if s.busy:
+            return Wait("DeletePending", "ending the running turn first")
+        return Condemn(s.record.vm_id, "its object was deleted")
+    if s.record.condemned:
+        return delete_the_condemned(s)
+    return None
+
+
+def delete_the_condemned(s: Slot) -> Decision:
+    """Deletes go on until absence is proven; failed ones are counted and slow down."""
+    n = s.record.delete_attempts
+    if n and s.now < s.record.not_before:
+        why = s.record.delete_error or "deletion was accepted; waiting until the platform shows it gone"
+        return Wait("Deleting", f"VM {s.record.vm_id}: {why}", until=s.record.not_before)
+    return Delete(s.record.vm_id)
+
+
+def respect_other_claims(s: Slot) -> Decision | None:
+    """G-07: a VM with another installation's valid claim is not ours to change."""
+    if s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by:
+        return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
+    return None
+
+
+def hold_back_creates(s: Slot) -> Decision | None:
+    """G-06, G-25: the fleet's breaker, the hold after an empty store and the slot's own back-off."""
+    if s.record.vm_id:
+        return None
+    if s.blocked:
+        return Wait("PlatformBlocked", s.blocked, until=s.blocked_until or None)
+    if s.now < s.record.not_before:
+        return Wait("BackingOff", s.record.last_error or "waiting before the next attempt", until=s.record.not_before)
+    return None
+
+
+def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
+    """G-08: a suspended object without a machine needs none."""
+    return Steady() if not s.record.vm_id and s.want is Want.SUSPENDED else None
+
+
+def create(s: Slot) -> Decision | None:
+    """An empty slot is filled: intent first, then one call."""
+    return Create(s.record.attempts + 1) if not s.record.vm_id else None
+
+
+def replace_the_dead(s: Slot) -> Decision | None:
+    """G-32: a dead machine goes only when its conversation is safe elsewhere."""
+    if not isinstance(s.vm, Seen) or s.vm.state is not VmState.DEAD:
+        return None
+    if s.protected:
+        return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; confirm to replace it")
+    if not (s.mirrored and s.replaceable):
+        return Refuse("SessionLost", f"VM {s.record.vm_id} is dead and its conversation is only there")
+    return Condemn(s.record.vm_id, "the machine is dead")
+
+
+def claim(s: Slot) -> Decision | None:
+    """G-07: ours is what carries our claim."""
+    return Claim(s.record.vm_id) if isinstance(s.vm, Seen) and not s.vm.claimed else None
+
+
+def follow_the_mode(s: Slot) -> Decision | None:
+    """G-08: suspended when settled, or when the declared grace is over; resumed when wanted."""
+    if not isinstance(s.vm, Seen):
+        return None
+    match s.vm.state, s.want:
+        case VmState.BOOTING, _:
+            return Wait("Booting", f"VM {s.record.vm_id} is booting")
+        case VmState.UNKNOWN, _:
+            return Wait("VMUnknown", f"VM {s.record.vm_id} is in a state this release does not know")
+        case VmState.RUNNING, Want.SUSPENDED:
+            return suspend_when_settled(s)
+        case VmState.SUSPENDED, Want.RUNNING:
+            return Resume(s.record.vm_id)
+        case _:
+            return Steady()
+
+
+def suspend_when_settled(s: Slot) -> Decision:
+    """A busy agent is never cut off, unless the policy says so and its grace is over."""
+    if s.suspend_overdue:
+        return Suspend(s.record.vm_id)
+    if s.busy is None:
+        return Wait("SuspendPending", "the agent's state is not known; suspending could cut off a turn")
+    if s.busy:
+        return Wait("SuspendPending", "waiting for the agent's turn to end")
+    if not s.mirrored:
+        return Wait("SuspendPending", "saving the conversation first")
+    return Suspend(s.record.vm_id)
+
+
+SLOT: tuple[Policy, ...] = (
+    stop_at_another_account,
+    stop_at_unknown,
+    settle_the_open_intent,
+    believe_only_proven_absence,
+    finish_deletion,
+    respect_other_claims,
+    hold_back_creates,
+    create_nothing_for_the_suspended,
+    create,
+    replace_the_dead,
+    claim,
+    follow_the_mode,
+)
+
+
+def plan(slot: Slot) -> Decision:
+    """The first policy that has an opinion decides."""
+    for policy in SLOT:
+        decision = policy(slot)
+        if decision is not None:
+            return decision
+    return Steady()
