@@ -154,7 +154,6 @@ class Deliver:
 @dataclass(frozen=True, slots=True)
 class SendSteer:
     target: str
-    resend: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,258 @@
+"""One persistent agent: first its VM slot, then a ladder of what must be true inside the machine. Ordered policies; the
+first that has an opinion decides.
+
+In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.core import vmslot
+from reconciler.core.actions import (
+    CorrectClock,
+    CountCrash,
+    Create,
+    Decision,
+    Install,
+    Refuse,
+    RestoreSession,
+    RunStep,
+    RunVerify,
+    StartAgent,
+    StartKeeper,
+    Steady,
+    StopAgent,
+    Wait,
+    WriteClaim,
+    WriteFiles,
+)
+from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
+from reconciler.core.records import LieutenantRecord
+from reconciler.core.rendering import Rendered, Unresolved
+from reconciler.core.vmslot import Slot, Unknown, Want
+
+CLOCK_TOLERANCE = 2.0
+"""Seconds a guest's clock may differ before it is corrected (G-12)."""
+
+KEEPER_PREPARED = "prepared"
+"""Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class LieutenantView:
+    """Everything a decision about one lieutenant may depend on. `guest` and `agent` are None when there was no reason to
+    look (no running VM). `claim`: what the guest's claim file must say. `keeper_version`: the one we ship."""
+
+    name: str
+    slot: Slot
+    record: LieutenantRecord
+    rendered: Rendered | Unresolved
+    claim: dict[str, str]
+    keeper_version: str
+    guest: Guest | Unknown | None = None
+    agent: Agent | Unknown | None = None
+    mirror_size: int = 0
+    active_task: bool = False
+    unsupported: tuple[str, ...] = ()
+    now: float = 0.0
+    health_period: float = 10.0
+
+    @property
+    def vm_id(self) -> str:
+        return self.slot.record.vm_id
+
+    @property
+    def settled(self) -> bool:
+        """pi is up, answers and has nothing to do: the only state in which a prompt may be sent (G-22)."""
+        return isinstance(self.agent, Agent) and isinstance(self.agent.process, Up) and self.agent.process.responsive and not self.agent.process.busy
+
+
+Policy = Callable[[LieutenantView], Decision | None]
+
+
+def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
+    """A field that protects and is not acted on in this release: nothing starts."""
+    if v.unsupported and v.slot.want is not Want.GONE and not v.vm_id:
+        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+    return None
+
+
+def resolve_before_creating(v: LieutenantView) -> Decision | None:
+    """No machine is created for a profile or a secret that can't be found."""
+    decision = vmslot.plan(v.slot)
+    if isinstance(decision, Create) and isinstance(v.rendered, Unresolved):
+        return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
+    return decision if not isinstance(decision, Steady) or v.slot.want is not Want.RUNNING else None
+
+
+def look_inside(v: LieutenantView) -> Decision | None:
+    """G-04: a machine that can't be reached is left alone until it can."""
+    match v.guest:
+        case None:
+            return Wait("GuestUnreachable", "not looked at yet", until=v.now)
+        case Unknown(why):
+            return Wait("GuestUnreachable", why)
+        case _:
+            return None
+
+
+def correct_the_clock(v: LieutenantView) -> Decision | None:
+    """G-12: skew after a resume is corrected before anything else runs there."""
+    return CorrectClock(v.vm_id) if isinstance(v.guest, Guest) and abs(v.guest.clock_skew) > CLOCK_TOLERANCE else None
+
+
+def rewrite_the_claim(v: LieutenantView) -> Decision | None:
+    """G-07: the claim in the guest names this VM; a parent's copy is none."""
+    return WriteClaim(v.vm_id) if isinstance(v.guest, Guest) and dict(v.guest.claim or {}) != v.claim else None
+
+
+def need_a_rendering(v: LieutenantView) -> Decision | None:
+    """What can't be rendered can't be prepared; an agent that runs goes on."""
+    if not isinstance(v.rendered, Unresolved):
+        return None
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+        return None
+    return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
+
+
+def install_what_is_missing(v: LieutenantView) -> Decision | None:
+    """node, the pinned pi and our keeper are on the machine; a keeper is replaced only while pi is down."""
+    if not isinstance(v.guest, Guest):
+        return None
+    running = isinstance(v.agent, Agent) and isinstance(v.agent.process, Up)
+    missing = not (v.guest.node and v.guest.pi and v.guest.keeper)
+    outdated = v.guest.keeper != v.keeper_version and not running and not v.guest.keeper_alive
+    return Install(v.vm_id) if missing or outdated else None
+
+
+def start_the_keeper(v: LieutenantView) -> Decision | None:
+    """The keeper runs, detached from us."""
+    return StartKeeper(v.vm_id) if isinstance(v.guest, Guest) and not v.guest.keeper_alive else None
+
+
+def hear_the_keeper(v: LieutenantView) -> Decision | None:
+    """G-04 for the agent: no answer is not an answer."""
+    match v.agent:
+        case Agent():
+            return None
+        case Unknown(why):
+            return Wait("AgentUnreachable", why)
+        case None:
+            return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
+
+
+def prepare_the_machine(v: LieutenantView) -> Decision | None:
+    """Files, steps and checks of the profile, one by one, each with a done-mark; never again on a prepared machine."""
+    if not isinstance(v.guest, Guest) or isinstance(v.rendered, Unresolved):
+        return None
+    marks, boot = v.guest.marks, v.record.boot
+    if KEEPER_PREPARED in marks:
+        return None
+    if boot.failed and boot.vm_id == v.vm_id and boot.failed_hash == v.rendered.profile_hash:
+        return Refuse("BootFailed", boot.failed)
+    if boot.vm_id == v.vm_id and v.now < boot.not_before:
+        return Wait("BootRetrying", f"{boot.step} failed; trying again", until=boot.not_before)
+    if v.rendered.files and marks.get("files") != v.rendered.files_hash:
+        return WriteFiles(v.vm_id, "files")
+    for step in v.rendered.steps:
+        if f"step:{step.name}" not in marks:
+            return RunStep(v.vm_id, step.name)
+    for check in v.rendered.checks:
+        if f"verify:{check.name}" not in marks:
+            return RunVerify(v.vm_id, check.name)
+    return WriteFiles(v.vm_id, KEEPER_PREPARED)
+
+
+def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
+    """Changed instructions or environment reach pi by a restart on the same session, when settled."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or isinstance(v.rendered, Unresolved):
+        return None
+    if v.agent.process.launch_hash == v.rendered.launch_hash or not v.settled or v.active_task:
+        return None
+    return StopAgent(v.vm_id, "its launch changed")
+
+
+def restore_the_conversation(v: LieutenantView) -> Decision | None:
+    """G-32: a machine without the conversation gets it back before pi starts."""
+    if isinstance(v.agent, Agent) and not isinstance(v.agent.process, Up) and v.agent.session_size < v.mirror_size:
+        if v.agent.session_size:
+            return Refuse(
+                "SessionDiverged",
+                f"the session on VM {v.vm_id} has {v.agent.session_size} bytes, what was seen of it before {v.mirror_size}",
+            )
+        return RestoreSession(v.vm_id, v.mirror_size)
+    return None
+
+
+def count_the_crash(v: LieutenantView) -> Decision | None:
+    """G-24: an unasked-for end of pi is written down once, with its exit code and stderr tail."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at > v.record.restart.crash_at:
+        return CountCrash(v.agent.process.at)
+    return None
+
+
+def bound_the_crash_loop(v: LieutenantView) -> Decision | None:
+    """G-25: delays grow, and too many crashes in the window stop it until something changes."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+        return None
+    restart = v.record.restart
+    if restart.degraded:
+        return Refuse("CrashLoop", f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}")
+    if v.now < restart.not_before:
+        return Wait("AgentBackingOff", restart.stderr_tail[-500:], until=restart.not_before)
+    return None
+
+
+def configure_the_agent(v: LieutenantView) -> Decision | None:
+    """What pi reads at its start is in place before it starts."""
+    if not isinstance(v.guest, Guest) or not isinstance(v.agent, Agent) or isinstance(v.rendered, Unresolved):
+        return None
+    if isinstance(v.agent.process, Up) or v.guest.marks.get("agent") == v.rendered.agent_hash:
+        return None
+    return WriteFiles(v.vm_id, "agent")
+
+
+def start_the_agent(v: LieutenantView) -> Decision | None:
+    """pi runs on its session file."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, NotStarted | Exited):
+        return StartAgent(v.vm_id)
+    return None
+
+
+def await_an_answer(v: LieutenantView) -> Decision | None:
+    """A pi that does not answer is not usable, whatever its process says."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and not v.agent.process.responsive:
+        return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + v.health_period)
+    return None
+
+
+LADDER: tuple[Policy, ...] = (
+    refuse_the_unsupported,
+    resolve_before_creating,
+    look_inside,
+    correct_the_clock,
+    rewrite_the_claim,
+    need_a_rendering,
+    install_what_is_missing,
+    start_the_keeper,
+    hear_the_keeper,
+    prepare_the_machine,
+    restart_for_a_new_launch,
+    restore_the_conversation,
+    count_the_crash,
+    bound_the_crash_loop,
+    configure_the_agent,
+    start_the_agent,
+    await_an_answer,
+)
+
+
+def plan(view: LieutenantView) -> Decision:
+    """The first policy that has an opinion decides; none: reality matches."""
+    for policy in LADDER:
+        decision = policy(view)
+        if decision is not None:
+            return decision
+    return Steady(until=view.now + view.health_period)

@@ -1,0 +1,286 @@
+"""A BootProfile and a Lieutenant, rendered into what a machine and its agent are made of. Pure: same specs, same bytes,
+same hash (G-47). Secrets stay references here; their values are looked up at the moment of use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.core.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+
+WORK_DIR = "/root/workspace"
+AGENT_DIR = "/root/.pi/agent"
+SESSION_DIR = "/root/.pi/agent/sessions"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretRef:
+    """A key of a secret in the object's own namespace."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """`content` or, when it comes from a secret, `secret`."""
+
+    path: str
+    content: str = ""
+    secret: SecretRef | None = None
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    run: str
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str | None
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One machine and its agent. `*_hash`: short, stable digests of the part; `env`: plain values, `secret_env`: references."""
+
+    source: VmSource
+    shape: VmShape
+    work_dir: str
+    files: tuple[RenderedFile, ...]
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...]
+    agent_files: tuple[RenderedFile, ...]
+    command: tuple[str, ...]
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, SecretRef] = field(default_factory=dict)
+    profile_hash: str = ""
+    files_hash: str = ""
+    agent_hash: str = ""
+    launch_hash: str = ""
+    model: str = ""
+
+    def secrets(self) -> frozenset[SecretRef]:
+        """Every secret this machine needs."""
+        files = (f.secret for f in (*self.files, *self.agent_files) if f.secret)
+        return frozenset((*files, *self.secret_env.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Why nothing can be rendered (yet). `reason`: a condition reason."""
+
+    reason: str
+    message: str
+    final: bool = False  # stays so until somebody changes something
+
+
+def digest(value: object) -> str:
+    """A short, stable hash of JSON-able data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case SecretRef(name, key):
+            return {"secret": name, "key": key}
+        case RenderedFile(path, content, secret, mode):
+            return [path, content, secret, mode]
+        case Step(name, run, timeout, retries):
+            return [name, run, timeout, retries]
+        case Check(name, argv, exit_code, stdout, timeout):
+            return [name, argv, exit_code, stdout, timeout]
+        case _:
+            raise TypeError(f"{type(value).__name__} can't be hashed")
+
+
+T = TypeVar("T")
+
+Lookup = Callable[[str], BootProfileSpec | None]
+
+
+def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Unresolved:
+    """The profile and what it extends, base first."""
+    chain: list[BootProfileSpec] = []
+    seen: list[str] = []
+    at: str | None = name
+    while at is not None:
+        if at in seen:
+            return Unresolved("InvalidProfile", f"BootProfile {name} extends itself: {' → '.join([*seen, at])}", final=True)
+        seen.append(at)
+        spec = lookup(at)
+        if spec is None:
+            return Unresolved("ProfileNotFound", f"BootProfile {at} does not exist; declare it or name another one")
+        chain.append(spec)
+        at = spec.extends.name if spec.extends else None
+    if not any(spec.source for spec in chain):
+        return Unresolved("InvalidProfile", f"BootProfile {name} has no source and extends none that has one", final=True)
+    return tuple(reversed(chain))
+
+
+def _source(chain: tuple[BootProfileSpec, ...]) -> VmSource:
+    declared = next(spec.source for spec in reversed(chain) if spec.source)
+    if declared.commit_id:
+        return CommitSource(declared.commit_id)
+    if declared.ref:
+        return RefSource(declared.ref)
+    return RootSource(declared.image or "default")
+
+
+def _last(values: list[T | None]) -> T | None:
+    return next((value for value in reversed(values) if value is not None), None)
+
+
+def _by(items: list[T], key: Callable[[T], str]) -> tuple[T, ...]:
+    """Later ones replace earlier ones of the same key, in place."""
+    merged: dict[str, T] = {}
+    for item in items:
+        merged[key(item)] = item
+    return tuple(merged.values())
+
+
+def system_prompt(name: str, spec: LieutenantSpec) -> str:
+    """What pi is told about itself, appended to its own prompt."""
+    parts = [
+        f"You are {name}, a persistent agent. Your role: {spec.role}",
+        "Your conversation and your files live on between pieces of work. Each piece of work begins with a line in square"
+        " brackets that identifies it; you need not repeat that line. When a piece of work is done, end with a clear summary"
+        " of what was done and of any open question.",
+    ]
+    if spec.instructions.context:
+        parts.append(f"Context:\n{spec.instructions.context.strip()}")
+    if spec.instructions.directive:
+        parts.append(f"Directive (always holds):\n{spec.instructions.directive.strip()}")
+    return "\n\n".join(parts) + "\n"
+
+
+def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "") -> Rendered | Unresolved:
+    """Everything a machine for this lieutenant is made of, or why that can't be said."""
+    chain = profile_chain(spec.profile_ref.name, lookup)
+    if isinstance(chain, Unresolved):
+        return chain
+    sizes = [spec_.resources for spec_ in chain if spec_.resources] + ([spec.resources] if spec.resources else [])
+    shape = VmShape(
+        vcpus=_last([r.vcpus for r in sizes]),
+        memory_mib=_last([r.memory_mib for r in sizes]),
+        disk_mib=_last([r.disk_mib for r in sizes]),
+    )
+    agents = [p.agent for p in chain if p.agent]
+    work_dir = _last([a.work_dir if "work_dir" in a.model_fields_set else None for a in agents]) or WORK_DIR
+    command = _last([tuple(a.command) if "command" in a.model_fields_set else None for a in agents]) or ("pi",)
+    providers = _by([p for a in agents for p in a.providers], lambda p: p.name)
+    model = spec.model or _last([a.model for a in agents])
+    model_id = f"{model.provider}/{model.id}" if model else default_model
+
+    files = _by(
+        [
+            RenderedFile(
+                f.path,
+                f.content or "",
+                SecretRef(f.value_from.secret_key_ref.name, f.value_from.secret_key_ref.key) if f.value_from else None,
+                int(f.mode, 8),
+            )
+            for p in chain
+            for f in p.files
+        ],
+        lambda f: f.path,
+    )
+    steps = _by([Step(s.name, s.run, float(s.timeout_seconds), s.retries) for p in chain for s in p.steps], lambda s: s.name)
+    checks = _by(
+        [
+            Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds))
+            for p in chain
+            for v in p.verify
+        ],
+        lambda c: c.name,
+    )
+    env: dict[str, str] = {}
+    secret_env: dict[str, SecretRef] = {}
+    for variable in [e for p in chain for e in p.env] + list(spec.env):
+        env.pop(variable.name, None)
+        secret_env.pop(variable.name, None)
+        if variable.value_from:
+            ref = variable.value_from.secret_key_ref
+            secret_env[variable.name] = SecretRef(ref.name, ref.key)
+        else:
+            env[variable.name] = variable.value or ""
+
+    agent_files = [RenderedFile(f"{AGENT_DIR}/reconciler-role.md", system_prompt(name, spec))]
+    agent_files += [RenderedFile(f.path, f.content or "") for f in spec.instructions.files]
+    declared: dict[str, object] = {}
+    for provider in providers:
+        variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
+        if provider.api_key_from:
+            ref = provider.api_key_from.secret_key_ref
+            secret_env[variable_name] = SecretRef(ref.name, ref.key)
+        else:
+            env[variable_name] = "none"
+        declared[provider.name] = {
+            "baseUrl": provider.base_url,
+            "api": provider.api,
+            "apiKey": variable_name,
+            "models": [_model_entry(model_id, provider.name)],
+        }
+    if declared:
+        agent_files.append(RenderedFile(f"{AGENT_DIR}/models.json", json.dumps({"providers": declared}, indent=1, sort_keys=True), mode=0o600))
+
+    argv: list[str] = ["--append-system-prompt", f"{AGENT_DIR}/reconciler-role.md", "--no-approve"]
+    if model_id:
+        provider_name, _, model_name = model_id.partition("/")
+        argv += ["--provider", provider_name, "--model", model_name]
+    if model and model.thinking:
+        argv += ["--thinking", str(model.thinking).lower()]
+
+    profile_hash = digest([files, steps, checks, work_dir, [shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))])
+    agent_hash = digest(agent_files)
+    return Rendered(
+        source=_source(chain),
+        shape=shape,
+        work_dir=work_dir,
+        files=files,
+        steps=steps,
+        checks=checks,
+        agent_files=tuple(agent_files),
+        command=command,
+        argv=tuple(argv),
+        env=env,
+        secret_env=secret_env,
+        profile_hash=profile_hash,
+        files_hash=digest(files),
+        agent_hash=agent_hash,
+        launch_hash=digest([command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), agent_hash]),
+        model=model_id,
+    )
+
+
+def _shout(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name).upper()
+
+
+def _model_entry(model_id: str, provider: str) -> dict[str, object]:
+    """The declared model, as pi's models.json wants it (pi-rpc §1); sizes are what pi assumes for unknown models."""
+    chosen, _, name = model_id.partition("/")
+    return {
+        "id": name if chosen == provider else "default",
+        "name": name if chosen == provider else "default",
+        "reasoning": False,
+        "input": ["text"],
+        "contextWindow": 128000,
+        "maxTokens": 8192,
+        "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
+    }
