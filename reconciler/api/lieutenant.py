@@ -1,0 +1,381 @@
+"""Lieutenant: one persistent agent, with its VM slot, its session, its queue and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from reconciler.api.cron import Schedule
+from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
+from reconciler.api.meta import (
+    Choice,
+    Count,
+    DeletionPolicy,
+    Env,
+    Files,
+    Items,
+    Mode,
+    Model,
+    ModelChoice,
+    Money,
+    PositiveSeconds,
+    Prose,
+    Ref,
+    Resources,
+    Seconds,
+    Text,
+    VmId,
+)
+
+
+class PlacementType(Choice):
+    """Where the agent lives."""
+
+    VM = "VM"
+    LOCAL = "Local"
+
+
+class OutageFallback(Choice):
+    """What happens while VMs cannot be had."""
+
+    NONE = "None"
+    LOCAL = "Local"
+
+
+class Placement(Model):
+    """Where the agent lives, and where else when that fails."""
+
+    type: PlacementType = PlacementType.VM
+    """`VM`: on a machine of its own. `Local`: on the controller's host (needs `--allow-local`). Immutable."""
+    outage_fallback: OutageFallback = OutageFallback.NONE
+    """`Local`: work continues on the controller's host while VMs cannot be had."""
+
+
+class Instructions(Model):
+    """What the agent is told before any task."""
+
+    inherit: bool = True
+    """Take the context of the parent in the VMTree first."""
+    context: Text = ""
+    """What the agent should know; part of its system prompt."""
+    directive: Text = ""
+    """What the agent must obey; in the system prompt, and asserted again after every compaction."""
+    files: Files = ()
+    """Files for the agent, such as AGENTS.md; relative paths start at its work dir."""
+
+
+class Queue(Model):
+    """The tasks that wait for this lieutenant."""
+
+    max_pending: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Tasks beyond this many stay `Pending` with reason `QueueFull`."""
+
+
+class Limits(Model):
+    """Guards that the controller enforces. 0 means no limit."""
+
+    task_timeout_seconds: Seconds = 1800
+    """Longest run of one task, counted from its delivery."""
+    no_progress_seconds: Seconds = 600
+    """Longest time in a turn without any sign of progress."""
+    first_artifact_seconds: Seconds = 0
+    """Longest time until the first file is written."""
+    steer_land_seconds: PositiveSeconds = 60
+    """How long a steer may take to be seen in the conversation."""
+    max_turns: Count = 0
+    """Most turns of one task."""
+
+
+class Idle(Model):
+    """What happens to an agent without work."""
+
+    suspend_after_seconds: Seconds = 0
+    """Suspend the machine after this long without work; 0 means never."""
+    wake_on_task: bool = True
+    """A new task resumes a machine that was suspended for idleness."""
+
+
+class OnBusy(Choice):
+    """How a working agent is brought to rest."""
+
+    WAIT = "Wait"
+    ABORT = "Abort"
+
+
+class Suspend(Model):
+    """How suspending treats a busy lieutenant."""
+
+    on_busy: OnBusy = OnBusy.WAIT
+    """`Wait` until its turn is over; `Abort` the turn once `graceSeconds` are over."""
+    grace_seconds: Seconds = 600
+    """How long `Abort` waits first."""
+
+
+class OnExceeded(Choice):
+    """What happens when a budget is spent."""
+
+    WARN = "Warn"
+    DENY_NEW = "DenyNew"
+    ABORT = "Abort"
+    SUSPEND = "Suspend"
+
+
+class Budget(Model):
+    """Money and tokens within a sliding window."""
+
+    max_cost: Money | None = None
+    """Most US dollars, as a decimal string."""
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    """Most tokens, in and out."""
+    window_seconds: PositiveSeconds = 86_400
+    """Length of the window."""
+    warn_at_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    """When to warn."""
+    on_exceeded: OnExceeded = OnExceeded.SUSPEND
+    """What happens when it is spent: the ladder warn, steer, abort, suspend ends here."""
+
+
+class Verdict(Choice):
+    """What happens to a tool call that no pattern names."""
+
+    DENY = "Deny"
+    ASK = "Ask"
+    ALLOW = "Allow"
+
+
+ToolPattern = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256),
+    Pattern(r"^[A-Za-z_*][A-Za-z0-9_.:*-]*(\(.+\))?$", "must be TOOL or TOOL(ARGUMENT), such as read or bash(npm *)"),
+]
+ToolPatterns = Annotated[Items[ToolPattern], Field(max_length=200), ListSet()]
+
+
+class Permissions(Model):
+    """Which tool calls the agent may make; enforced inside pi. `deny` beats `ask` beats `allow`."""
+
+    default: Verdict = Verdict.DENY
+    """For calls that no pattern names."""
+    allow: ToolPatterns = ()
+    """Calls that just run."""
+    deny: ToolPatterns = ()
+    """Calls that never run."""
+    ask: ToolPatterns = ()
+    """Calls that wait for a person."""
+    ask_timeout_seconds: PositiveSeconds = 600
+    """How long they wait; then they are denied."""
+
+
+class MemoryScope(Choice):
+    """Whose memory."""
+
+    AGENT = "Agent"
+    GLOBAL = "Global"
+
+
+class Memory(Model):
+    """What the agent keeps between sessions."""
+
+    scopes: Annotated[Items[MemoryScope], Field(max_length=2), ListSet()] = ()
+    """Which memories it reads and writes."""
+    max_lines: Annotated[int, Field(ge=1, le=10_000)] = 300
+    """Longest memory."""
+    extract_facts: bool = False
+    """Ask for facts worth keeping before a compaction."""
+
+
+class Compaction(Model):
+    """How a long conversation is shortened."""
+
+    auto: bool = True
+    """Let pi compact by itself."""
+    reserve_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 16_384
+    """Tokens kept free for the answer."""
+    keep_recent_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 20_000
+    """Tokens of the newest messages that stay as they are."""
+    reassert_directive: bool = True
+    """Say the directive again afterwards."""
+
+
+class Health(Model):
+    """How the agent is probed."""
+
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
+    """Between two probes."""
+    failure_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+    """Failed probes until the session counts as lost."""
+    startup_timeout_seconds: PositiveSeconds = 120
+    """From start until the first answer."""
+
+
+class Backoff(Model):
+    """Delays between restarts: base, then doubled up to the maximum, with jitter."""
+
+    base_seconds: PositiveSeconds = 2
+    """The first delay."""
+    max_seconds: PositiveSeconds = 300
+    """The longest delay."""
+
+
+class CrashLoop(Model):
+    """When restarting is given up."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
+    """More restarts than this within the window are a crash loop."""
+    window_seconds: PositiveSeconds = 1800
+    """Length of the window."""
+    stable_seconds: PositiveSeconds = 300
+    """So long without a crash clears the count."""
+
+
+class Restart(Model):
+    """How a dead agent is brought back."""
+
+    backoff: Backoff = Backoff()
+    """Delays."""
+    crash_loop: CrashLoop = CrashLoop()
+    """Giving up."""
+
+
+class OnLost(Choice):
+    """What happens when the session's machine is gone for good."""
+
+    RESUME = "Resume"
+    FAIL = "Fail"
+    NEW = "New"
+
+
+class Session(Model):
+    """The conversation."""
+
+    generation: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Raise it to start a new conversation on purpose."""
+    on_lost: OnLost = OnLost.RESUME
+    """`Resume` from the mirror or a snapshot, else stop; `Fail`: stop; `New`: begin anew."""
+
+
+class OnProfileChange(Choice):
+    """When a changed profile reaches an existing machine."""
+
+    ON_DELETE = "OnDelete"
+    RECREATE = "Recreate"
+
+
+class Update(Model):
+    """How changes reach an existing machine."""
+
+    on_profile_change: OnProfileChange = OnProfileChange.ON_DELETE
+    """`OnDelete`: with the next machine. `Recreate`: replace the machine, when settled."""
+
+
+class Snapshots(Model):
+    """Verified commits of the machine."""
+
+    schedule: Schedule | None = None
+    """When, as five cron fields in UTC; unset means none by the clock."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 24
+    """How many; older ones of ours are removed."""
+    before_mutate: bool = False
+    """Take one before anything that may lose state."""
+
+
+class ManagementPolicy(Choice):
+    """How far the controller may go."""
+
+    FULL = "Full"
+    OBSERVE_ONLY = "ObserveOnly"
+    NO_DELETE = "NoDelete"
+
+
+class Adopt(Model):
+    """A VM that exists already."""
+
+    vm_id: VmId
+    """Its full id."""
+
+
+class Fork(Model):
+    """Another lieutenant to branch from."""
+
+    from_: Ref = Field(alias="from")
+    """The lieutenant whose machine and memory the new one starts with."""
+
+
+class AgentSettings(Model):
+    """What a Lieutenant and the lieutenants of a VMTree's node have in common."""
+
+    instructions: Instructions = Instructions()
+    """What the agent is told."""
+    model: ModelChoice | None = None
+    """Which model answers; unset: the profile's, else the controller's `--default-model`."""
+    env: Env = ()
+    """Environment of the agent, over the profile's."""
+    queue: Queue = Queue()
+    """Its waiting tasks."""
+    limits: Limits = Limits()
+    """Guards."""
+    idle: Idle = Idle()
+    """Being without work."""
+    suspend: Suspend = Suspend()
+    """Being suspended."""
+    budget: Budget | None = None
+    """Money and tokens; unset: no limit."""
+    permissions: Permissions | None = None
+    """Tool calls; unset: pi's own rules."""
+    memory: Memory = Memory()
+    """What is kept between sessions."""
+    compaction: Compaction = Compaction()
+    """Long conversations."""
+    health: Health = Health()
+    """Probing."""
+    restart: Restart = Restart()
+    """Bringing it back."""
+    session: Session = Session()
+    """The conversation."""
+    update: Update = Update()
+    """Changes of the profile."""
+    snapshots: Snapshots | None = None
+    """Commits of the machine; unset: none."""
+    management_policy: ManagementPolicy = ManagementPolicy.FULL
+    """`ObserveOnly`: report and do nothing. `NoDelete`: never delete a VM."""
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    """What becomes of the VM: deleted; `Snapshot` first, then deleted; `Retain` it with our claim; `Orphan` it without."""
+
+
+def _local_needs_no_vm(model: Model) -> Iterator[Told]:
+    assert isinstance(model, LieutenantSpec)
+    if model.placement.type is PlacementType.LOCAL:
+        for alias, value in (("adopt", model.adopt), ("fork", model.fork)):
+            if value is not None:
+                yield (alias,), f"cannot be used with `placement.type: Local`, which has no VM; remove `{alias}` or the placement"
+
+
+class LieutenantSpec(AgentSettings):
+    """What is wanted of a lieutenant."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        one_of("adopt", "fork", required=False),
+        Rule(
+            "`adopt` and `fork` cannot be used with `placement.type: Local`",
+            "!has(self.placement) || !has(self.placement.type) || self.placement.type != 'Local' || (!has(self.adopt) && !has(self.fork))",
+            _local_needs_no_vm,
+        ),
+    )
+    transitions: ClassVar[tuple[Transition, ...]] = (*immutable("adopt", "fork"), immutable_inside("placement", "type", "VM"))
+
+    role: Prose
+    """Who this agent is, in its own system prompt."""
+    profile_ref: Ref
+    """The BootProfile that its machine is made from; `full`, `swarm`, `lightweight` and `infra` are built in."""
+    mode: Mode = Mode.RUNNING
+    """`Suspended`: the machine is suspended, with everything kept, as soon as the agent is settled."""
+    placement: Placement = Placement()
+    """Where it lives."""
+    resources: Resources = Resources()
+    """Size of its machine, over the profile's."""
+    adopt: Adopt | None = None
+    """Take over this VM instead of making one. Immutable."""
+    fork: Fork | None = None
+    """Start as a live branch of another lieutenant. Immutable."""

@@ -1,0 +1,354 @@
+"""What all kinds share: how models behave, names, references, metadata, conditions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic import JsonValue as AnyJson
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from reconciler.api.markers import Checked, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
+
+GROUP = "fleet.vers.sh"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+"""What a document may hold. (Inside models it is pydantic's type of the same name.)"""
+Json = dict[str, JsonValue]
+
+
+class Choice(StrEnum):
+    """An enumeration. Its members come as strings from documents, whatever the strictness of the model around it."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.enum_schema(cls, list(cls), sub_type="str", strict=False)
+
+
+class Model(BaseModel):
+    """Base of everything declared: frozen, strict, closed; camelCase in documents, snake_case in Python.
+
+    A field left out keeps its default for reading and stays out of `model_fields_set`, so *unset* and *set to the default*
+    can be told apart. The docstring below a field is its description everywhere."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    transitions: ClassVar[tuple[Transition, ...]] = ()
+
+    @classmethod
+    def attribute(cls, alias: str) -> str:
+        """The Python name of the field that documents call `alias`. Raises KeyError when there is none."""
+        for name, info in cls.model_fields.items():
+            if info.alias == alias:
+                return name
+        raise KeyError(alias)
+
+    @classmethod
+    def aliases(cls) -> dict[str, str]:
+        """Field names as documents write them → Python names, in declaration order."""
+        return {info.alias or name: name for name, info in cls.model_fields.items()}
+
+    @model_validator(mode="after")
+    def _obey(self) -> Self:
+        told: list[Told] = [one for rule in type(self).rules for one in rule.check(self)]
+        if told:
+            raise broken(told)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler.resolve_ref_schema(handler(schema))
+        rules: list[Rule | Transition] = [*cls.rules, *cls.transitions]
+        told = [{"rule": one.cel, "message": one.message} for one in rules if one.cel]
+        if told:
+            found["x-kubernetes-validations"] = told
+        return found
+
+
+# --- types ----------------------------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list in documents, a tuple in Python."""
+
+LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+# A segment is anything but `..` (and not empty); look-around is not available in RE2.
+_SEGMENT = r"([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)"
+PATH = rf"^/?{_SEGMENT}(/{_SEGMENT})*$"
+
+NAME_SAYS = "must be lower-case letters, digits and '-', beginning and ending with a letter or a digit; rename it"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=52), Pattern(LABEL, NAME_SAYS)]
+"""Name of a declared object: a DNS label of at most 52 characters (owned objects and ids append to it)."""
+
+VmId = Annotated[str, StringConstraints(max_length=36), Pattern(UUID, "must be a full lower-case uuid, as `reconciler get vm` prints it")]
+CommitId = Annotated[str, StringConstraints(max_length=36), Pattern(UUID, "must be a full lower-case uuid of a commit")]
+Path = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    Pattern(PATH, "must be a path without '..' and empty segments; name the place itself"),
+]
+Money = Annotated[
+    str,
+    StringConstraints(max_length=20),
+    Pattern(r"^[0-9]{1,9}(\.[0-9]{1,6})?$", 'must be an amount of US dollars in a decimal string such as "5.00"'),
+]
+FileMode = Annotated[str, StringConstraints(max_length=4), Pattern(r"^0[0-7]{3}$", 'must be four octal digits in quotes, such as "0644"')]
+EnvName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    Pattern(r"^[A-Za-z_][A-Za-z0-9_]*$", "must be letters, digits and '_', not beginning with a digit"),
+]
+Text = Annotated[str, StringConstraints(max_length=65536)]
+"""Up to 64 KiB of text."""
+Prose = Annotated[str, StringConstraints(min_length=1, max_length=65536), Pattern(r"\S", "must not be empty; write what is meant")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=256), Pattern(r"^\S+$", "must be one word without spaces")]
+Argument = Annotated[str, StringConstraints(max_length=4096)]
+
+
+def epoch(timestamp: str) -> float:
+    """Seconds since the epoch of an RFC 3339 timestamp. Raises ValueError when it is none or has no time zone."""
+    at = datetime.fromisoformat(timestamp)
+    if at.tzinfo is None or "T" not in timestamp.upper():
+        raise ValueError("no time zone or no time")
+    return at.timestamp()
+
+
+def _timestamp(value: str) -> str:
+    try:
+        epoch(value)
+    except ValueError:
+        return "must be an RFC 3339 timestamp with a time zone, such as 2026-01-01T00:00:00Z"
+    return ""
+
+
+Timestamp = Annotated[str, StringConstraints(max_length=64), Checked(_timestamp, format="date-time")]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
+"""A duration in whole seconds, at most a year."""
+PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+# --- references --------------------------------------------------------------------------------------------------------------
+
+
+class Ref(Model):
+    """Another declared object of the same namespace."""
+
+    name: Name
+    """Its name."""
+
+
+SecretName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Pattern(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "must be lower-case letters, digits, '-' and '.', beginning and ending with a letter or a digit",
+    ),
+]
+SecretKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Pattern(r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", "must be letters, digits, '-', '_' and '.', not beginning with '.'"),
+]
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap of the same namespace."""
+
+    name: SecretName
+    """Name of the Secret or ConfigMap."""
+    key: SecretKey
+    """Which of its keys."""
+
+
+class SecretSource(Model):
+    """Where a secret value comes from."""
+
+    secret_key_ref: KeyRef
+    """The key of a Secret. In file mode: `--secrets DIR` (NAMESPACE/NAME/KEY) or RECONCILER_SECRET_<NAME>_<KEY>."""
+
+
+class ContentSource(Model):
+    """Where content beyond 64 KiB comes from: exactly one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (one_of("configMapKeyRef", "secretKeyRef"),)
+
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+
+
+class EnvVar(Model):
+    """One variable of the agent's environment: `value` or `valueFrom`."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (one_of("value", "valueFrom"),)
+
+    name: EnvName
+    """Its name."""
+    value: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    """Its value, in the open."""
+    value_from: SecretSource | None = None
+    """Its value, from a secret."""
+
+
+class File(Model):
+    """One file to be written: exactly one of `content`, `contentFrom`, `valueFrom`."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (one_of("content", "contentFrom", "valueFrom"),)
+
+    path: Path
+    """Where; a relative path starts at the agent's work dir."""
+    content: Text | None = None
+    """What is in it, up to 64 KiB."""
+    content_from: ContentSource | None = None
+    """Larger content."""
+    value_from: SecretSource | None = None
+    """Secret content."""
+    mode: FileMode = "0644"
+    """Permission bits."""
+
+
+class Thinking(Choice):
+    """pi's thinking levels, spelled as pi spells them."""
+
+    OFF = "off"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+
+
+class ModelChoice(Model):
+    """Which model answers, in the words of pi."""
+
+    provider: Word
+    """Provider as pi knows it, or the name of one of `agent.providers`."""
+    id: Word
+    """The model's id at that provider."""
+    thinking: Thinking | None = None
+    """How much it thinks; unset leaves pi's own default."""
+
+
+class Mode(Choice):
+    """Whether the machine should run."""
+
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+
+
+class DeletionPolicy(Choice):
+    """What becomes of the VM when its object is deleted."""
+
+    DELETE = "Delete"
+    SNAPSHOT = "Snapshot"
+    RETAIN = "Retain"
+    ORPHAN = "Orphan"
+
+
+class Resources(Model):
+    """Size of a machine; what is left out stays as the profile or the platform has it."""
+
+    vcpus: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Virtual processors."""
+    memory_mib: Annotated[int, Field(ge=128, le=4_194_304)] | None = Field(default=None, alias="memoryMiB")
+    """Memory in MiB."""
+    disk_mib: Annotated[int, Field(ge=512, le=67_108_864)] | None = Field(default=None, alias="diskMiB")
+    """Disk in MiB."""
+
+
+Env = Annotated[Items[EnvVar], Field(max_length=100), ListMap("name")]
+Files = Annotated[Items[File], Field(max_length=64), ListMap("path")]
+Words = Annotated[Items[Word], Field(max_length=64), ListSet()]
+Argv = Annotated[Items[Argument], Field(min_length=1, max_length=64), ListAtomic()]
+
+# --- metadata ---------------------------------------------------------------------------------------------------------------
+
+MetaKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=317),
+    Pattern(
+        r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", "must be NAME or PREFIX/NAME, as Kubernetes has it"
+    ),
+]
+LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    Pattern(r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", "must be letters, digits, '-', '_' and '.', at most 63"),
+]
+Uid = Annotated[str, StringConstraints(max_length=128)]
+
+
+class ObjectMeta(Model):
+    """Name, labels and annotations. What an API server fills in (uid, generation, ...) may stand there and is not read."""
+
+    name: Name
+    """Unique per kind and namespace."""
+    namespace: Annotated[str, StringConstraints(min_length=1, max_length=63), Pattern(LABEL, NAME_SAYS)] | None = None
+    """Where it lives; unset means the namespace of the command or the context."""
+    labels: Annotated[dict[MetaKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    """For selecting."""
+    annotations: Annotated[dict[MetaKey, Text], Field(max_length=64)] = Field(default_factory=dict)
+    """For everything else; verbs that are not spec are annotations `fleet.vers.sh/...`."""
+    uid: Uid | None = None
+    """Given by the server."""
+    resource_version: Uid | None = None
+    """Given by the server."""
+    generation: int | None = None
+    """Given by the server."""
+    creation_timestamp: Timestamp | None = None
+    """Given by the server."""
+    deletion_timestamp: Timestamp | None = None
+    """Given by the server."""
+    deletion_grace_period_seconds: int | None = None
+    """Given by the server."""
+    self_link: Text | None = None
+    """Given by the server."""
+    finalizers: Annotated[Items[Word], Field(max_length=64)] = ()
+    """Given by controllers."""
+    owner_references: Annotated[Items[dict[str, AnyJson]], Field(max_length=64)] = ()
+    """Given by controllers."""
+    managed_fields: Annotated[Items[dict[str, AnyJson]], Field(max_length=1024)] = ()
+    """Given by the server."""
+
+
+class Truth(Choice):
+    """Of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One aspect of an object's state (kstatus-shaped)."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
+    """Which aspect; see the catalogue of condition types."""
+    status: Truth
+    """Whether it holds."""
+    reason: Annotated[str, StringConstraints(max_length=1024)]
+    """Why, as one CamelCase word of the catalogue."""
+    message: Annotated[str, StringConstraints(max_length=32768)]
+    """Why, for people; full ids, no counters, no times."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation that this was judged for."""

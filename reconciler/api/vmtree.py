@@ -1,0 +1,203 @@
+"""VMTree: a hierarchy of machines and lieutenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from reconciler.api.lieutenant import AgentSettings, Budget, Snapshots
+from reconciler.api.markers import ListMap, Rule, Told, Transition, presence_immutable
+from reconciler.api.meta import Choice, DeletionPolicy, Items, Mode, Model, Name, Prose, Ref, Resources
+
+
+class Category(Choice):
+    """What a node is for. `Lieutenant`, `Agent` and `Swarm` nodes have an agent, `Infra` and `Resource` nodes have none."""
+
+    INFRA = "Infra"
+    LIEUTENANT = "Lieutenant"
+    AGENT = "Agent"
+    SWARM = "Swarm"
+    RESOURCE = "Resource"
+
+
+class Origin(Choice):
+    """What a node's machine starts from."""
+
+    PROFILE = "Profile"
+    PARENT = "Parent"
+
+
+class LieutenantTemplate(AgentSettings):
+    """The lieutenant of an agent node; the tree gives it its name, profile, mode and source."""
+
+    role: Prose | None = None
+    """Who this agent is; unset: the node's name and category."""
+
+
+def _node(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Node)
+    if model.from_ is Origin.PARENT and model.parent is None:
+        yield ("from",), "`from: Parent` needs a parent; add `parent: NODE` or remove `from`"
+    if model.from_ is Origin.PROFILE and model.profile_ref is None:
+        yield ("profileRef",), "required unless `from: Parent`; add `profileRef: {name: ...}`"
+    if model.parent == model.name:
+        yield ("parent",), f"{model.name!r} cannot be its own parent (a cycle); name another node or remove `parent`"
+    if model.lieutenant is not None and model.category in (Category.INFRA, Category.RESOURCE):
+        yield ("lieutenant",), f"a node of category {model.category} has no agent; remove `lieutenant` or change the category"
+
+
+class Node(Model):
+    """One place in the tree (several, with `replicas`)."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "`from: Parent` needs `parent`, anything else needs `profileRef`; a node is not its own parent; "
+            "only Lieutenant, Agent and Swarm nodes have a `lieutenant`",
+            "(has(self.from) && self.from == 'Parent' ? has(self.parent) : has(self.profileRef))"
+            " && (!has(self.parent) || self.parent != self.name)"
+            " && (!has(self.lieutenant) || !(self.category in ['Infra', 'Resource']))",
+            _node,
+        ),
+    )
+    transitions: ClassVar[tuple[Transition, ...]] = (presence_immutable("replicas"),)
+
+    name: Name
+    """Unique within the tree; lieutenants are called TREE-NODE, with replicas TREE-NODE-ORDINAL."""
+    category: Category
+    """What it is for."""
+    parent: Name | None = None
+    """The node above; unset: a root."""
+    from_: Origin = Field(default=Origin.PROFILE, alias="from")
+    """`Profile`: made from its profile. `Parent`: a live branch of its parent, with the same disk and memory."""
+    profile_ref: Ref | None = None
+    """The BootProfile; required unless `from: Parent`."""
+    replicas: Annotated[int, Field(ge=0, le=500)] | None = None
+    """How many; unset: one, without an ordinal in its name. Whether it is set is immutable."""
+    mode: Mode | None = None
+    """Beats the tree's `mode`."""
+    protected: bool = False
+    """Never deleted by cascade, prune or collection."""
+    resources: Resources = Resources()
+    """Size of the machine, over the profile's."""
+    lieutenant: LieutenantTemplate | None = None
+    """The agent of a Lieutenant, Agent or Swarm node."""
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether the tree makes a Lieutenant for it (design §3)."""
+        return self.category not in (Category.INFRA, Category.RESOURCE)
+
+
+class TreeLimits(Model):
+    """Limits that hold at every moment."""
+
+    max_vms: Annotated[int, Field(ge=1, le=10_000)] | None = Field(default=None, alias="maxVMs")
+    """Most VMs of the tree; unset: no limit."""
+    max_depth: Annotated[int, Field(ge=1, le=500)] | None = None
+    """Most levels; unset: no limit."""
+    max_children: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Most children of one node, replicas counted; unset: no limit."""
+    max_concurrent_creates: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Most machines being made at once."""
+    max_working: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Most agents at work at once; the tasks of others wait. Unset: no limit."""
+
+
+class OnNodeRemoved(Choice):
+    """What becomes of what stood below a removed node."""
+
+    REFUSE = "Refuse"
+    CASCADE = "Cascade"
+    REPARENT = "Reparent"
+    ORPHAN = "Orphan"
+
+
+class Reach(Choice):
+    """How far suspending a node goes."""
+
+    CASCADE = "Cascade"
+    NODE_ONLY = "NodeOnly"
+
+
+class Order(Choice):
+    """In which order nodes are taken down."""
+
+    LEAVES_FIRST = "LeavesFirst"
+
+
+class TreePolicy(Model):
+    """What happens to the rest when something happens to a node."""
+
+    on_node_removed: OnNodeRemoved = OnNodeRemoved.REFUSE
+    """Children of a removed node: `Refuse` the removal, delete them too, hang them one level up, or let them go."""
+    suspend: Reach = Reach.CASCADE
+    """Whether suspending a node suspends what stands below it."""
+    order: Order = Order.LEAVES_FIRST
+    """Order of deletion and suspension."""
+
+
+class Strategy(Model):
+    """How changes roll through the tree."""
+
+    max_unavailable: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Most nodes that are down for a change at once."""
+
+
+def _graph(model: Model) -> Iterator[Told]:
+    assert isinstance(model, VMTreeSpec)
+    parents = {node.name: node.parent for node in model.nodes}
+    ghosts = False
+    for index, node in enumerate(model.nodes):
+        if node.parent is not None and node.parent not in parents:
+            ghosts = True
+            yield ("nodes", index, "parent"), f"no node is called {node.parent!r}; add it or name one of the tree's nodes"
+    if not ghosts and (ring := cycle(parents)):
+        yield ("nodes",), f"a cycle: {' -> '.join([*ring, ring[0]])}; a tree needs a root, remove one `parent`"
+
+
+def cycle(parents: dict[str, str | None]) -> list[str]:
+    """The first ring of parents, each name followed by its parent; [] when there is none. Unknown parents end a walk."""
+    good: set[str] = set()
+    for start in parents:
+        walked: list[str] = []
+        seen: set[str] = set()
+        at: str | None = start
+        while at is not None and at not in good:
+            if at in seen:
+                return walked[walked.index(at) :]
+            walked.append(at)
+            seen.add(at)
+            at = parents.get(at)
+        good |= seen
+    return []
+
+
+class VMTreeSpec(Model):
+    """What the hierarchy should be."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "every `parent` must be the name of a node",
+            "self.nodes.all(n, !has(n.parent) || self.nodes.exists(m, m.name == n.parent))",
+            _graph,
+        ),
+    )
+
+    nodes: Annotated[Items[Node], Field(min_length=1, max_length=500), ListMap("name")]
+    """The places, as a flat list in which each names its parent."""
+    mode: Mode = Mode.RUNNING
+    """For all nodes that do not say otherwise."""
+    limits: TreeLimits = TreeLimits()
+    """Limits."""
+    policy: TreePolicy = TreePolicy()
+    """Consequences."""
+    strategy: Strategy = Strategy()
+    """Changes."""
+    snapshots: Snapshots | None = None
+    """Commits of all machines; unset: none."""
+    budget: Budget | None = None
+    """Money and tokens of the whole tree; unset: no limit."""
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    """What becomes of the VMs."""
