@@ -1,0 +1,141 @@
+"""Platform JSON into observations: tolerant of what may vary, strict about what decisions rest on.
+
+A row that can't be understood fails the whole answer (`Malformed`): leaving it out would look like a VM that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+
+from reconciler.core.observations import Vm, VmMetadata, VmState
+from reconciler.engine.ports import JsonValue
+
+# vers-api §3.1: read in lower case; `paused` and `sleeping` are one class to decisions.
+_STATES: Mapping[str, VmState] = {
+    "booting": VmState.BOOTING,
+    "running": VmState.RUNNING,
+    "paused": VmState.SUSPENDED,
+    "sleeping": VmState.SUSPENDED,
+    "dead": VmState.DEAD,
+}
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class Malformed(ValueError):
+    """An answer that says success and makes no sense. Its text names the field, never the content."""
+
+
+def state(value: JsonValue) -> VmState:
+    """The platform's word for a state; any word we don't know, or none, is `UNKNOWN`."""
+    if isinstance(value, str):
+        known = _STATES.get(value)
+        return known if known is not None else _STATES.get(value.strip().lower(), VmState.UNKNOWN)
+    return VmState.UNKNOWN
+
+
+def timestamp(value: JsonValue) -> float:
+    """RFC 3339 → seconds since the epoch. Any number of fraction digits, any offset, none means UTC (vers-api §2)."""
+    if not isinstance(value, str):
+        raise Malformed("a time is missing")
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(value.strip().upper().replace(" UTC", "Z"))
+        except ValueError:
+            raise Malformed("a time is not RFC 3339") from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def vm(row: JsonValue) -> Vm:
+    """One row of the list, or the answer of `/status` (same shape)."""
+    if not isinstance(row, dict):
+        raise Malformed("a VM is not an object")
+    vm_id = row.get("vm_id")
+    owner = row.get("owner_id")
+    if not isinstance(vm_id, str) or not vm_id:
+        raise Malformed("a VM has no vm_id")
+    return Vm(
+        vm_id,
+        owner if isinstance(owner, str) else "",
+        timestamp(row.get("created_at")),
+        state(row.get("state")),
+        _labels(row.get("labels")),
+    )
+
+
+def vms(rows: list[JsonValue]) -> dict[str, Vm]:
+    """Rows of the list by id."""
+    found = {}
+    for row in rows:
+        one = vm(row)
+        found[one.vm_id] = one
+    return found
+
+
+def list_rows(body: JsonValue) -> list[JsonValue]:
+    """The rows of a list answer: an array (vers-api §2.1), or an object around it under `vms`."""
+    if isinstance(body, dict) and "error" not in body:
+        body = body.get("vms")
+    if not isinstance(body, list):
+        raise Malformed("the list is not an array")
+    return body
+
+
+def metadata(body: JsonValue) -> VmMetadata:
+    """`/metadata`: lineage of one VM."""
+    if not isinstance(body, dict):
+        raise Malformed("the metadata is not an object")
+    vm_id = body.get("vm_id")
+    if not isinstance(vm_id, str) or not vm_id:
+        raise Malformed("the metadata has no vm_id")
+    deleted = body.get("deleted_at")
+    return VmMetadata(
+        vm_id,
+        timestamp(body.get("created_at")),
+        state(body.get("state")),
+        _id_or_none(body.get("parent_commit_id")),
+        _id_or_none(body.get("grandparent_vm_id")),
+        None if deleted is None else timestamp(deleted),
+    )
+
+
+def created_id(body: JsonValue) -> str | None:
+    """The id of the one new VM in `{vm_id}` or `{vms: [{vm_id}]}`, None when there is none (hybrid errors, vers-api §2.0)."""
+    if not isinstance(body, dict):
+        return None
+    value = body.get("vm_id")
+    rows = body.get("vms")
+    if value is None and isinstance(rows, list) and len(rows) == 1:
+        row = rows[0]
+        value = row.get("vm_id") if isinstance(row, dict) else row
+    return value if isinstance(value, str) and value else None
+
+
+def committed_id(body: JsonValue) -> str | None:
+    """The id of a commit, under either of its names."""
+    value = (body.get("commit_id") or body.get("id")) if isinstance(body, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def http_date(value: str | None) -> float | None:
+    """A Date header → seconds since the epoch, None when it is missing or unreadable."""
+    if not value:
+        return None
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
+
+
+def _labels(value: JsonValue) -> Mapping[str, str]:
+    if not value or not isinstance(value, dict):
+        return _NO_LABELS
+    return {name: text for name, text in value.items() if isinstance(text, str)}
+
+
+def _id_or_none(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) and value else None
