@@ -1,0 +1,212 @@
+"""Writes batches to the database: any number in one transaction, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from reconciler.engine.ports import Key
+from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
+from reconciler.store.database import Database
+from reconciler.store.group import Group, Head, named
+from reconciler.store.rows import Batch
+from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+
+EVENTS_KEPT = 50_000
+INTENTS_KEPT = 10_000
+"""Closed intents kept for people to look at; open ones always stay."""
+
+PRUNE_EVERY = 1_000
+_KEYS_AT_ONCE = 500
+
+Outcome = ReconcilerError | None
+"""What became of one batch: None when it is durable."""
+
+Insert = sqlite.Insert | postgresql.Insert
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counted since the store was opened. `commits`: transactions that wrote something; `batches`: those made durable by them."""
+
+    batches: int = 0
+    commits: int = 0
+    conflicts: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    objects: Insert
+    intents: Insert
+    sessions: Insert
+    sightings: Insert
+    meta: Insert
+
+
+class Committer:
+    """The only writer of a database within this process; not to be called by two threads at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements = _statements(database.sqlite)
+        self._events_since = self._intents_since = PRUNE_EVERY  # the first write after opening looks
+        self.stats = Stats()
+
+    def commit(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """One outcome a batch, in order. Batches before it count for the `expect` and `offset` of the next one.
+
+        `Conflict`: something expected does not hold. `Rejected`: a value that the database can't hold. `Unreachable`: the database is away;
+        should that happen while a commit was under way and nobody can tell its outcome, the message says so, and the batch may yet be found
+        applied. Other `ReconcilerError`: a damaged or misused database."""
+        error: ReconcilerError
+        try:
+            outcomes = self._transact(batches)
+        except SQLAlchemyError as exc:
+            error = self._database.error(exc)
+        except Unreachable as exc:
+            error = exc
+        except (UnicodeError, OverflowError):
+            error = Rejected("text that is not Unicode, or a number over 64 bits", self._database.where, "store text and numbers in range")
+        except BaseException:
+            self._count(failures=len(batches))
+            raise
+        else:
+            conflicts = sum(isinstance(outcome, Conflict) for outcome in outcomes)
+            self._count(batches=len(outcomes) - conflicts, conflicts=conflicts)
+            return outcomes
+        if len(batches) > 1 and not isinstance(error, Unreachable):
+            # One batch spoils the transaction; alone, only that one fails.
+            return [outcome for batch in batches for outcome in self.commit([batch])]
+        self._count(failures=len(batches))
+        return [type(error)(error.what, error.where, error.remedy) for _ in batches]
+
+    def _transact(self, batches: Sequence[Batch]) -> list[Outcome]:
+        with self._database.writes.connect() as connection, connection.begin() as transaction:
+            xid = self._database.lock(connection)
+            keys, sessions = named(batches)
+            group = Group(_heads(connection, keys), _lengths(connection, sessions))
+            outcomes: list[Outcome] = [group.admit(batch) for batch in batches]
+            if all(outcomes):
+                transaction.rollback()
+                return outcomes
+            self._write(connection, group)
+            try:
+                transaction.commit()
+            except SQLAlchemyError as exc:
+                if not self._landed(xid, exc):
+                    raise
+        self._count(commits=1)
+        return outcomes
+
+    def _landed(self, xid: str | None, lost: SQLAlchemyError) -> bool:
+        """A commit without an answer: the server is asked what became of it."""
+        try:
+            return self._database.landed(xid)
+        except SQLAlchemyError:
+            error = self._database.error(lost)
+            what = f"{error.what}; whether the last write was applied is not known"
+            raise Unreachable(what, error.where, "read before writing again") from None
+
+    def _write(self, connection: Connection, group: Group) -> None:
+        upserts = self._statements
+        gone = [{"k": key.kind, "ns": key.namespace, "n": key.name} for key, row in group.objects.items() if row is None]
+        if gone:
+            connection.execute(_DELETE_OBJECT, gone)
+        rows = [row for row in group.objects.values() if row is not None]
+        if rows:
+            connection.execute(upserts.objects, rows)
+        if group.intents:
+            connection.execute(upserts.intents, list(group.intents.values()))
+        if group.chunks:
+            connection.execute(CHUNKS.insert(), group.chunks)
+        if group.sessions:
+            connection.execute(upserts.sessions, [{"session": name, "length": length} for name, length in group.sessions.items()])
+        if group.sightings:
+            connection.execute(upserts.sightings, [{"vm_id": vm_id, "first_seen": at} for vm_id, at in group.sightings.items()])
+        if group.meta:
+            connection.execute(upserts.meta, [{"name": name, "value": value} for name, value in group.meta.items()])
+        if group.events:
+            connection.execute(EVENTS.insert(), group.events)
+        self._prune(connection, len(group.events), len(group.intents))
+
+    def _prune(self, connection: Connection, events: int, intents: int) -> None:
+        """Old events and closed intents go, a thousand at a time, so that no single write pays for many."""
+        if events:
+            self._events_since += events
+        if intents:
+            self._intents_since += intents
+        if self._events_since >= PRUNE_EVERY:
+            self._events_since = 0
+            newest = select(func.max(EVENTS.c.seq)).scalar_subquery()
+            connection.execute(delete(EVENTS).where(EVENTS.c.seq <= newest - EVENTS_KEPT))
+        if self._intents_since >= PRUNE_EVERY:
+            self._intents_since = 0
+            oldest = select(INTENTS.c.sent_at).order_by(INTENTS.c.sent_at.desc()).limit(1).offset(INTENTS_KEPT).scalar_subquery()
+            connection.execute(delete(INTENTS).where(INTENTS.c.outcome != "", INTENTS.c.sent_at <= oldest))
+
+    def _count(self, *, batches: int = 0, commits: int = 0, conflicts: int = 0, failures: int = 0) -> None:
+        was = self.stats
+        self.stats = replace(
+            was,
+            batches=was.batches + batches,
+            commits=was.commits + commits,
+            conflicts=was.conflicts + conflicts,
+            failures=was.failures + failures,
+        )
+
+
+_DELETE_OBJECT = delete(OBJECTS).where(
+    OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name == bindparam("n")
+)
+
+
+def _heads(connection: Connection, keys: set[Key]) -> dict[Key, Head]:
+    heads: dict[Key, Head] = {}
+    columns = OBJECTS.c
+    identity = tuple_(columns.kind, columns.namespace, columns.name)
+    for some in _slices(sorted(keys)):
+        wanted = [(key.kind, key.namespace, key.name) for key in some]
+        query = select(columns.kind, columns.namespace, columns.name, columns.uid, columns.version).where(identity.in_(wanted))
+        for kind, namespace, name, uid, version in connection.execute(query):
+            heads[Key(kind, namespace, name)] = Head(uid, version)
+    return heads
+
+
+def _lengths(connection: Connection, sessions: set[str]) -> dict[str, int]:
+    lengths: dict[str, int] = {}
+    for some in _slices(sorted(sessions)):
+        query = select(SESSIONS.c.session, SESSIONS.c.length).where(SESSIONS.c.session.in_(some))
+        for session, length in connection.execute(query):
+            lengths[session] = length
+    return lengths
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Databases limit the parameters of one statement."""
+    for start in range(0, len(items), _KEYS_AT_ONCE):
+        yield items[start : start + _KEYS_AT_ONCE]
+
+
+def _statements(is_sqlite: bool) -> _Statements:
+    insert = sqlite.insert if is_sqlite else postgresql.insert
+
+    def upsert(table: Table) -> Insert:
+        statement = insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    return _Statements(
+        objects=upsert(OBJECTS),
+        intents=upsert(INTENTS),
+        sessions=upsert(SESSIONS),
+        sightings=insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"]),
+        meta=upsert(META),
+    )

@@ -1,0 +1,273 @@
+"""Between the engine's values and rows: what a batch looks like on its way to the database, and objects on their way back.
+
+Encoding happens in the caller, before the batch is queued: a value that can't be stored fails its own write only, and a mapping that is
+changed afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from reconciler.engine.ports import (
+    AddEvent,
+    AppendSession,
+    DropObject,
+    Event,
+    Intent,
+    Json,
+    Key,
+    PutIntent,
+    PutMeta,
+    PutObject,
+    SawVms,
+    StoredObject,
+    Write,
+)
+from reconciler.errors import ReconcilerError, Rejected
+
+Value = None | int | float | str | bytes
+Values = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """`expect`: the version that must be there now, 0 for none."""
+
+    key: Key
+    uid: str
+    version: int
+    expect: int
+    values: Values = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoObject:
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    token: str
+    values: Values = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    values: Values = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    session: str
+    start: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SightingRows:
+    vm_ids: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetaRow:
+    name: str
+    value: str = field(repr=False)
+
+
+RowWrite = ObjectRow | NoObject | IntentRow | EventRow | ChunkRow | SightingRows | MetaRow
+Batch = tuple[RowWrite, ...]
+
+
+def encode(batch: Sequence[Write]) -> Batch:
+    """The rows a batch writes. Raises `Rejected` for what no database can hold: values that are not JSON, a version that does not grow,
+    a negative offset."""
+    return tuple(_encode(write) for write in batch)
+
+
+def _encode(write: Write) -> RowWrite:
+    match write:
+        case PutObject(obj, expect):
+            if expect < 0 or obj.version <= expect:
+                raise Rejected(f"version {obj.version} does not follow {expect}", str(obj.key), "number versions upwards")
+            return ObjectRow(obj.key, obj.uid, obj.version, expect, object_values(obj))
+        case DropObject(key, uid):
+            return NoObject(key, uid)
+        case PutIntent(intent):
+            return IntentRow(intent.token, intent_values(intent))
+        case AddEvent(event):
+            return EventRow(event_values(event))
+        case AppendSession(session, offset, data):
+            if offset < 0:
+                raise Rejected(f"offset {offset} is negative", f"session {session}", "append at the mirror's length")
+            return ChunkRow(session, offset, bytes(data))
+        case SawVms(vm_ids, at):
+            return SightingRows(tuple(vm_ids), at)
+        case PutMeta(name, value):
+            return MetaRow(name, value)
+
+
+def object_values(obj: StoredObject) -> Values:
+    """The row of an object, by column name."""
+    where = str(obj.key)
+    return {
+        "kind": obj.key.kind,
+        "namespace": obj.key.namespace,
+        "name": obj.key.name,
+        "uid": obj.uid,
+        "generation": obj.generation,
+        "version": obj.version,
+        "created_at": obj.created_at,
+        "deleted_at": obj.deleted_at,
+        "labels": _dump(dict(obj.labels), where),
+        "annotations": _dump(dict(obj.annotations), where),
+        "finalizers": _dump(obj.finalizers, where),
+        "spec": _dump(obj.spec, where),
+        "status": _dump(obj.status, where),
+        "record": _dump(obj.record, where),
+        "source": obj.source,
+        "origin": obj.origin,
+    }
+
+
+def object_of(row: Sequence[object]) -> StoredObject:
+    """The object of a row whose columns are those of `OBJECTS`, in order. Raises `ReconcilerError` when it is damaged."""
+    kind, namespace, name, uid, generation, version, created, deleted, labels, notes, finalizers, spec, status, record, source, origin = row
+    key = Key(str(kind), str(namespace), str(name))
+    where = str(key)
+    return StoredObject(
+        key=key,
+        uid=str(uid),
+        generation=_integer(generation, where),
+        version=_integer(version, where),
+        created_at=_number(created, where),
+        spec=_mapping(spec, where),
+        labels=_strings(labels, where),
+        annotations=_strings(notes, where),
+        finalizers=_list(finalizers, where),
+        deleted_at=None if deleted is None else _number(deleted, where),
+        status=_mapping(status, where),
+        record=_mapping(record, where),
+        source=str(source),
+        origin=str(origin),
+    )
+
+
+def intent_values(intent: Intent) -> Values:
+    """The row of an intent, by column name."""
+    key = intent.key
+    return {
+        "token": intent.token,
+        "kind": key.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "uid": intent.uid,
+        "verb": intent.verb,
+        "attempt": intent.attempt,
+        "payload": _dump(intent.payload, intent.token),
+        "sent_at": intent.sent_at,
+        "server_time": intent.server_time,
+        "outcome": intent.outcome,
+    }
+
+
+def intent_of(row: Sequence[object]) -> Intent:
+    """The intent of a row whose columns are those of `INTENTS`, in order. Raises `ReconcilerError` when it is damaged."""
+    token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome = row
+    where = f"intent {token}"
+    return Intent(
+        token=str(token),
+        key=Key(str(kind), str(namespace), str(name)),
+        uid=str(uid),
+        verb=str(verb),
+        attempt=_integer(attempt, where),
+        payload=_mapping(payload, where),
+        sent_at=_number(sent_at, where),
+        server_time=None if server_time is None else _number(server_time, where),
+        outcome=str(outcome),
+    )
+
+
+def event_values(event: Event) -> Values:
+    """The row of a new event, by column name, without `seq`: the database numbers it."""
+    return {
+        "kind": event.key.kind,
+        "namespace": event.key.namespace,
+        "name": event.key.name,
+        "uid": event.uid,
+        "type": event.type,
+        "reason": event.reason,
+        "message": _storable(event.message),
+        "at": event.at,
+    }
+
+
+def event_of(row: Sequence[object]) -> Event:
+    """The event of a row whose columns are those of `EVENTS`, in order. Raises `ReconcilerError` when it is damaged."""
+    seq, kind, namespace, name, uid, type_, reason, message, at = row
+    where = f"event {seq}"
+    key = Key(str(kind), str(namespace), str(name))
+    return Event(key, str(uid), str(type_), str(reason), str(message), _number(at, where), _integer(seq, where))
+
+
+def _storable(text: str) -> str:
+    """An event is for people and may quote anything, also what a text column refuses: NUL and lone surrogates become `?`-like marks."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _dump(value: object, where: str) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # Without the encoder's words: they may quote the value.
+        raise Rejected("not JSON", where, "store strings, numbers, lists and string-keyed maps only") from None
+
+
+def _load(text: object, where: str) -> object:
+    try:
+        return orjson.loads(text if isinstance(text, str | bytes) else b"")
+    except orjson.JSONDecodeError:
+        raise damaged(where) from None
+
+
+def _mapping(text: object, where: str) -> Json:
+    value = _load(text, where)
+    if not isinstance(value, dict):
+        raise damaged(where)
+    return value
+
+
+def _strings(text: object, where: str) -> dict[str, str]:
+    return {name: str(value) for name, value in _mapping(text, where).items()}
+
+
+def _list(text: object, where: str) -> tuple[str, ...]:
+    value = _load(text, where)
+    if not isinstance(value, list):
+        raise damaged(where)
+    return tuple(str(item) for item in value)
+
+
+def _integer(value: object, where: str) -> int:
+    if not isinstance(value, int):
+        raise damaged(where)
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, int | float):
+        raise damaged(where)
+    return float(value)
+
+
+def damaged(where: str) -> ReconcilerError:
+    """The error for rows or files that are not what this program ever wrote."""
+    return ReconcilerError(
+        "the store is damaged", where, "stop the controller, move the store away and `reconciler import` the last `reconciler export`"
+    )

@@ -1,0 +1,120 @@
+"""The writer thread: whatever was handed in while one commit ran goes into the next one (group commit)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from reconciler.errors import ReconcilerError
+from reconciler.store.commit import Outcome
+from reconciler.store.rows import Batch, ChunkRow
+
+BATCHES_AT_ONCE = 2_000
+BYTES_AT_ONCE = 32 << 20
+"""Bounds of one transaction; session bytes are all that can be large."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    batch: Batch = field(repr=False)
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Outcome]
+
+
+class WriterThread:
+    """Runs `commit` in a thread of its own, which ends with the process or by `close`."""
+
+    def __init__(self, commit: Callable[[Sequence[Batch]], list[Outcome]]) -> None:
+        self._commit = commit
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._handing_in = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, batch: Batch) -> None:
+        """Returns when the batch is durable, else raises its outcome. Cancelled, the batch is written all the same."""
+        loop = asyncio.get_running_loop()
+        job = _Job(batch, loop, loop.create_future())
+        with self._handing_in:
+            if self._closed:
+                raise closed()
+            self._jobs.put(job)
+        outcome = await job.done
+        if outcome is not None:
+            raise outcome
+
+    def close(self) -> None:
+        """Write what was handed in, then end the thread. Blocks; a second call waits too."""
+        with self._handing_in:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            first = self._jobs.get()
+            if first is None:
+                return
+            jobs = [first]
+            going = self._gather(jobs)
+            _answer(jobs, self._outcomes([job.batch for job in jobs]))
+
+    def _gather(self, jobs: list[_Job]) -> bool:
+        """Add what else waits; False when closing was asked for behind it."""
+        size = _size(jobs[0].batch)
+        while len(jobs) < BATCHES_AT_ONCE and size < BYTES_AT_ONCE:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return True
+            if job is None:
+                return False
+            jobs.append(job)
+            size += _size(job.batch)
+        return True
+
+    def _outcomes(self, batches: list[Batch]) -> list[Outcome]:
+        try:
+            return self._commit(batches)
+        except Exception as exc:
+            # A defect of ours: nobody may wait for ever because of it, nor may the thread end.
+            log.exception("the store's writer failed on %d batches", len(batches))
+            what = f"the store's writer failed ({type(exc).__name__})"
+            return [ReconcilerError(what, "", "report this as a defect, with the log") for _ in batches]
+
+
+def closed() -> ReconcilerError:
+    """The error of every call after `aclose`."""
+    return ReconcilerError("the store is closed", "", "open it again")
+
+
+def _size(batch: Batch) -> int:
+    return sum(len(write.data) for write in batch if isinstance(write, ChunkRow))
+
+
+def _answer(jobs: list[_Job], outcomes: list[Outcome]) -> None:
+    """One wake-up a loop, however many tasks of it wait."""
+    answers: defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Outcome]]] = defaultdict(list)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        answers[job.loop].append((job.done, outcome))
+    for loop, some in answers.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, some)
+        except RuntimeError:
+            log.warning("%d writes were carried out for an event loop that is closed", len(some))
+
+
+def _resolve(answers: list[tuple[asyncio.Future[Outcome], Outcome]]) -> None:
+    for done, outcome in answers:
+        if not done.cancelled():
+            done.set_result(outcome)
