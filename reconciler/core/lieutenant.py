@@ -66,7 +66,12 @@ class LieutenantView:
     @property
     def settled(self) -> bool:
         """pi is up, answers and has nothing to do: the only state in which a prompt may be sent (G-22)."""
-        return isinstance(self.agent, Agent) and isinstance(self.agent.process, Up) and self.agent.process.responsive and not self.agent.process.busy
+        return (
+            isinstance(self.agent, Agent)
+            and isinstance(self.agent.process, Up)
+            and self.agent.process.responsive
+            and not self.agent.process.busy
+        )
 
 
 Policy = Callable[[LieutenantView], Decision | None]
@@ -188,7 +193,7 @@ def restore_the_conversation(v: LieutenantView) -> Decision | None:
 
 def count_the_crash(v: LieutenantView) -> Decision | None:
     """G-24: an unasked-for end of pi is written down once, with its exit code and stderr tail."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at > v.record.restart.crash_at:
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at != v.record.restart.crash_at:
         return CountCrash(v.agent.process.at)
     return None
 

@@ -31,8 +31,7 @@ class Record(BaseModel):
 
 
 class SlotRecord(Record):
-    """One VM slot. `epoch` grows with every VM put into it. `condemned`: this VM will be deleted, irreversibly.
-    `seen_at`: when the last list that showed the VM was begun; `missing_since`: when the first list without it was."""
+    """One VM slot. `epoch` grows with every VM put into it. `condemned`: this VM will be deleted, irreversibly."""
 
     vm_id: str = ""
     account: str = ""
@@ -44,9 +43,6 @@ class SlotRecord(Record):
     condemned_at: float = 0.0
     delete_attempts: int = 0
     delete_error: str = ""
-    seen_at: float = 0.0
-    missing_since: float = 0.0
-    resumed_at: float = 0.0
 
 
 class SessionRecord(Record):
@@ -57,12 +53,14 @@ class SessionRecord(Record):
 
 
 class RestartRecord(Record):
-    """Unasked-for ends of pi. `times`: of the recent ones; `crash_at`: of the last one counted."""
+    """Unasked-for ends of pi. `times`: of the recent ones; `crash_at`: of the last one counted, by the
+    guest's clock. `generation`: of the declaration under which they happened; a change of it ends a crash loop."""
 
     times: tuple[float, ...] = ()
     not_before: float = 0.0
     crash_at: float = 0.0
     degraded: bool = False
+    generation: int = 0
     exit_code: int | None = None
     signal: str | None = None
     stderr_tail: str = ""
@@ -86,7 +84,7 @@ class LieutenantRecord(Record):
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
     suspend_asked_at: float = 0.0
-    unreachable_since: float = 0.0
+    abort_at: float = 0.0
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
 

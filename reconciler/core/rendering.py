@@ -202,11 +202,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     )
     steps = _by([Step(s.name, s.run, float(s.timeout_seconds), s.retries) for p in chain for s in p.steps], lambda s: s.name)
     checks = _by(
-        [
-            Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds))
-            for p in chain
-            for v in p.verify
-        ],
+        [Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds)) for p in chain for v in p.verify],
         lambda c: c.name,
     )
     env: dict[str, str] = {}
@@ -237,7 +233,9 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
             "models": [_model_entry(model_id, provider.name)],
         }
     if declared:
-        agent_files.append(RenderedFile(f"{AGENT_DIR}/models.json", json.dumps({"providers": declared}, indent=1, sort_keys=True), mode=0o600))
+        agent_files.append(
+            RenderedFile(f"{AGENT_DIR}/models.json", json.dumps({"providers": declared}, indent=1, sort_keys=True), mode=0o600)
+        )
 
     argv: list[str] = ["--append-system-prompt", f"{AGENT_DIR}/reconciler-role.md", "--no-approve"]
     if model_id:

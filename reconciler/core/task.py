@@ -105,6 +105,7 @@ class TaskView:
     target_phase: str = ""  # '' when it does not exist (any more)
     other_steer: str = ""  # another steer on its way: pi's queue holds one at a time
     unsupported: tuple[str, ...] = ()
+    abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
 
 
 Policy = Callable[[TaskView], Decision | None]
@@ -192,7 +193,9 @@ def wait_for_a_lieutenant(v: TaskView) -> Decision | None:
 
 def refuse_a_cycle(v: TaskView) -> Decision | None:
     """Tasks that wait for each other never start; a person must break the circle."""
-    return Refuse("DependencyCycle", f"`after` goes in a circle: {' → '.join(v.cycle)}") if v.cycle and not (v.cancel or v.deleting) else None
+    return (
+        Refuse("DependencyCycle", f"`after` goes in a circle: {' → '.join(v.cycle)}") if v.cycle and not (v.cancel or v.deleting) else None
+    )
 
 
 def note_the_landing(v: TaskView) -> Decision | None:
@@ -211,8 +214,9 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     if not v.record.sent:
         return ending
     if v.talk is None or not v.talk.up:
-        gone = v.talk is not None and not v.talk.up and v.record.abort
-        return ending if gone else Wait("Ending", f"{ending.message}; waiting until its agent can be reached")
+        if v.abandoned or (v.talk is not None and v.record.abort):
+            return ending
+        return Wait("Ending", f"{ending.message}; waiting until its agent can be reached")
     if not v.talk.settled:
         if v.record.abort and v.now < v.record.aborted_at + ABORT_PATIENCE:
             return Wait("Ending", ending.message, until=v.record.aborted_at + ABORT_PATIENCE)
@@ -297,6 +301,8 @@ def judge_the_turn(v: TaskView) -> Decision | None:
     if last is not None and last.role == "assistant" and last.stop_reason in ("error", "length"):
         reason = "ModelError" if last.stop_reason == "error" else "OutputTruncated"
         return fail(v, reason, last.error or f"the last answer ended with {last.stop_reason}")
+    if v.host is not Host.READY:
+        return Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready", until=next_limit(v))
     if v.record.continues < MAX_CONTINUES:
         return Continue(v.record.continues + 1)
     return fail(v, "SessionLost", f"its turn was cut short {v.record.continues + 1} times")

@@ -1,0 +1,201 @@
+"""A lieutenant and its tasks, decided together: one snapshot in, one decision for each of them out.
+
+They share one session, so they are looked at by one worker at a time; the order below is the order of the acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reconciler.api.lieutenant import LieutenantSpec, OnBusy
+from reconciler.api.meta import epoch as seconds_of
+from reconciler.api.task import Delivery, TaskSpec
+from reconciler.core import lieutenant, task
+from reconciler.core.actions import (
+    AbortTurn,
+    Action,
+    Continue,
+    Decision,
+    Deliver,
+    Finish,
+    Landed,
+    Progress,
+    Refuse,
+    Release,
+    SendSteer,
+    Steady,
+    TryAgain,
+    Verify,
+    Wait,
+    Withdraw,
+    is_action,
+)
+from reconciler.core.keys import Key
+from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.observations import Verdict, VmState
+from reconciler.core.records import ACTIVE, TaskRecord
+from reconciler.core.task import ABORT_PATIENCE, Dependency, Host, Place, Talk, TaskView
+from reconciler.core.vmslot import Seen, Want
+
+ABANDON_AFTER = 60.0
+"""Seconds a deletion waits for an agent that can't be asked to end its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What was gathered about one task by itself."""
+
+    key: Key
+    spec: TaskSpec
+    record: TaskRecord
+    created_at: float
+    deleting: bool = False
+    dependencies: tuple[Dependency, ...] = ()
+    cycle: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
+
+    now: float
+    tasks: tuple[TaskFacts, ...]
+    lieutenant: LieutenantView | None = None
+    spec: LieutenantSpec | None = None
+    talk: Talk | None = None
+    deleted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    lieutenant: Decision | None
+    tasks: Mapping[Key, Decision] = field(default_factory=dict)
+
+    def next_acts(self) -> Sequence[tuple[Key | None, Action]]:
+        """What to do now, in order: everything that only writes down facts, else one act. None stands for the lieutenant."""
+        facts = [(key, d) for key, d in self.tasks.items() if isinstance(d, Landed | Progress | Finish | TryAgain | Release)]
+        if facts:
+            return list(facts)
+        if any(isinstance(d, Verify) for d in self.tasks.values()):
+            return [(key, d) for key, d in self.tasks.items() if isinstance(d, Verify)][:1]
+        if self.lieutenant is not None and is_action(self.lieutenant):
+            return [(None, self.lieutenant)]  # type: ignore[list-item]
+        acts = [(key, d) for key, d in self.tasks.items() if isinstance(d, AbortTurn | Withdraw | SendSteer | Deliver | Continue)]
+        urgency = (AbortTurn, Withdraw, SendSteer, Continue, Deliver)
+        acts.sort(key=lambda act: (urgency.index(type(act[1])), act[0]))
+        return list(acts[:1])
+
+    def wake_at(self) -> float | None:
+        """The earliest time at which a decision could change by itself."""
+        decisions = [*self.tasks.values(), *([self.lieutenant] if self.lieutenant is not None else [])]
+        times = [d.until for d in decisions if isinstance(d, Wait | Steady) and d.until is not None]
+        return min(times, default=None)
+
+
+def plan(view: LaneView) -> LanePlan:
+    """Decide the lieutenant, then each of its tasks in the light of it."""
+    decided = plan_lieutenant(view)
+    host, why = host_of(view, decided)
+    places = tuple(place(facts, view.now) for facts in view.tasks)
+    return LanePlan(decided, {facts.key: task.plan(task_view(view, facts, places, host, why)) for facts in view.tasks})
+
+
+def plan_lieutenant(view: LaneView) -> Decision | None:
+    if view.lieutenant is None or view.spec is None:
+        return None
+    decision = lieutenant.plan(view.lieutenant)
+    if isinstance(decision, Wait) and decision.reason == "SuspendPending" and view.spec.suspend.on_busy is OnBusy.ABORT:
+        return cut_short(view, view.lieutenant, decision, view.spec.suspend.grace_seconds)
+    return decision
+
+
+def cut_short(view: LaneView, lt: LieutenantView, decision: Wait, grace: int) -> Decision:
+    """suspend.onBusy Abort: when the grace is over, the turn is aborted, then the machine suspended (G-08)."""
+    due = (lt.record.suspend_asked_at or view.now) + grace
+    if view.now < due:
+        return replace(decision, until=due)
+    if view.talk is not None and view.talk.up and not view.talk.settled and view.now >= lt.record.abort_at + ABORT_PATIENCE:
+        return AbortTurn("Suspending")
+    return replace(decision, until=view.now + ABORT_PATIENCE)
+
+
+def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
+    """What the lieutenant is to its tasks right now, and why."""
+    lt = view.lieutenant
+    if lt is None or decision is None:
+        return Host.MISSING, ""
+    if lt.slot.want is Want.GONE:
+        return Host.GOING, ""
+    if lt.slot.want is Want.SUSPENDED:
+        return Host.SUSPENDED, ""
+    match decision:
+        case Steady():
+            return Host.READY, ""
+        case Wait(reason, message) | Refuse(reason, message):
+            return Host.NOT_READY, f"{reason}: {message}" if message else reason
+        case _:
+            return Host.NOT_READY, type(decision).__name__
+
+
+def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host: Host, why: str) -> TaskView:
+    """Everything one task's policies may look at."""
+    spec, record = facts.spec, facts.record
+    limits = view.spec.limits if view.spec else None
+    others = [f for f in view.tasks if f.key != facts.key]
+    active = next((f for f in others if f.record.phase in ACTIVE and f.spec.delivery is Delivery.QUEUE), None)
+    target = spec.target.name if spec.target else (record.target or (active.key.name if active else ""))
+    aimed = next((f for f in others if f.key.name == target), None)
+    landed_later = [f.record.landed for f in others if f.spec.delivery is Delivery.QUEUE and f.record.landed > record.landed >= 0]
+    running = view.lieutenant is not None and isinstance(view.lieutenant.slot.vm, Seen) and view.lieutenant.slot.vm.state is VmState.RUNNING
+    overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
+    return TaskView(
+        name=facts.key.name,
+        record=record,
+        now=view.now,
+        created_at=facts.created_at,
+        steer=spec.delivery is Delivery.STEER,
+        cancel=spec.cancel,
+        deleting=facts.deleting,
+        not_before=seconds_of(spec.not_before) if spec.not_before else 0.0,
+        deadline_seconds=spec.deadline_seconds or 0,
+        timeout_seconds=_first(spec.task_timeout_seconds, limits.task_timeout_seconds if limits else 0),
+        no_progress_seconds=_first(spec.no_progress_seconds, limits.no_progress_seconds if limits else 0),
+        land_seconds=_first(spec.land_seconds, limits.steer_land_seconds if limits else 60),
+        retries=spec.retries,
+        has_acceptance=bool(spec.acceptance),
+        host=host,
+        host_reason=why,
+        talk=view.talk,
+        verdict=facts.verdict,
+        dependencies=facts.dependencies,
+        cycle=facts.cycle,
+        ahead=task.ahead_of(facts.key.name, places),
+        active=active.key.name if active else "",
+        queue_full=view.spec is not None and rank(facts, places) > view.spec.queue.max_pending,
+        next_landed=min(landed_later, default=None),
+        target=target,
+        target_phase=aimed.record.phase if aimed else "",
+        other_steer=next((f.key.name for f in others if f.spec.delivery is Delivery.STEER and f.record.phase == "Delivering"), ""),
+        unsupported=facts.unsupported,
+        abandoned=host is Host.GOING and (overdue or not running),
+    )
+
+
+def place(facts: TaskFacts, now: float) -> Place:
+    ready = all(d.phase == "Succeeded" for d in facts.dependencies) and not facts.cycle and not facts.unsupported
+    timely = not facts.spec.not_before or now >= seconds_of(facts.spec.not_before)
+    runnable = ready and timely and now >= facts.record.not_before and not facts.spec.cancel and not facts.deleting
+    return Place(facts.key.name, facts.created_at, facts.record.phase, facts.spec.delivery is Delivery.STEER, runnable)
+
+
+def rank(facts: TaskFacts, places: tuple[Place, ...]) -> int:
+    """Which place among the pending it has, from 1."""
+    mine = (facts.created_at, facts.key.name)
+    return 1 + sum(1 for p in places if p.phase == "Pending" and not p.steer and (p.created_at, p.name) < mine)
+
+
+def _first(own: int | None, inherited: int) -> int:
+    return inherited if own is None else own

@@ -1,0 +1,375 @@
+"""Status, made once, after deciding, from what was observed and decided; the only place where conditions are made.
+
+kstatus rules (field-anchors §2.4): `Ready` from the first visit on; `Reconciling` and `Stalled` exist only while True;
+messages carry no counters or times that would make every pass a write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Literal
+
+from reconciler.core.actions import (
+    AbortTurn,
+    Adopt,
+    Claim,
+    Condemn,
+    Continue,
+    CorrectClock,
+    CountCrash,
+    Create,
+    Decision,
+    Delete,
+    Deliver,
+    Finish,
+    Forget,
+    GiveUpIntent,
+    Install,
+    Landed,
+    Progress,
+    Refuse,
+    Release,
+    RestoreSession,
+    Resume,
+    RunStep,
+    RunVerify,
+    SendSteer,
+    StartAgent,
+    StartKeeper,
+    Steady,
+    StopAgent,
+    Suspend,
+    TryAgain,
+    Verify,
+    Wait,
+    Withdraw,
+    WriteClaim,
+    WriteFiles,
+)
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
+from reconciler.core.records import TaskRecord
+from reconciler.core.rendering import Rendered, Unresolved
+from reconciler.core.vmslot import Absent, Seen, Unknown, Want
+
+Truth = Literal["True", "False", "Unknown"]
+
+DOING: dict[type, str] = {
+    Create: "CreatingVM",
+    Adopt: "AdoptingVM",
+    GiveUpIntent: "CreateIndeterminate",
+    Claim: "ClaimingVM",
+    Suspend: "SuspendingVM",
+    Resume: "ResumingVM",
+    Condemn: "Deleting",
+    Delete: "Deleting",
+    Forget: "VMGone",
+    Release: "Deleting",
+    CorrectClock: "CorrectingClock",
+    WriteClaim: "ClaimingVM",
+    Install: "InstallingAgent",
+    StartKeeper: "StartingKeeper",
+    WriteFiles: "PreparingMachine",
+    RunStep: "PreparingMachine",
+    RunVerify: "PreparingMachine",
+    RestoreSession: "RestoringSession",
+    StartAgent: "StartingAgent",
+    StopAgent: "RestartingAgent",
+    CountCrash: "AgentExited",
+    Deliver: "Delivering",
+    SendSteer: "Delivering",
+    Landed: "Running",
+    Progress: "Running",
+    Continue: "Continuing",
+    AbortTurn: "Ending",
+    Withdraw: "Ending",
+    Verify: "Verifying",
+    TryAgain: "Retrying",
+    Finish: "Finishing",
+}
+"""The condition reason while an action is being carried out."""
+
+UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnreachable", "AgentUnresponsive", "CreateIndeterminate"})
+"""Waits in which the truth is not known rather than known to be false."""
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reason_of(decision: Decision) -> tuple[str, str]:
+    """A decision as (reason, message)."""
+    match decision:
+        case Wait(reason, message) | Refuse(reason, message):
+            return reason, message
+        case Steady():
+            return "Steady", ""
+        case _:
+            return DOING[type(decision)], ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> list[JsonValue]:
+    """Conditions as API values, sorted by type; `lastTransitionTime` moves only when the status does."""
+    before: dict[str, Json] = {}
+    if isinstance(previous, list):
+        before = {str(c["type"]): c for c in previous if isinstance(c, dict)}
+    merged: list[JsonValue] = []
+    for c in sorted(conditions, key=lambda c: c.type):
+        old = before.get(c.type)
+        same = old is not None and old.get("status") == c.status
+        merged.append(
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": c.message[:1024],
+                "observedGeneration": generation,
+                "lastTransitionTime": old["lastTransitionTime"] if same and old else timestamp(now),
+            }
+        )
+    return merged
+
+
+def progress_conditions(decision: Decision, ready: Truth) -> list[Condition]:
+    """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help."""
+    reason, message = reason_of(decision)
+    if isinstance(decision, Refuse):
+        return [Condition("Stalled", "True", reason, message)]
+    if ready != "True":
+        return [Condition("Reconciling", "True", reason, message)]
+    return []
+
+
+# --- Lieutenant ------------------------------------------------------------------------------------------------------------------
+
+
+def _ready(view: LieutenantView, decision: Decision) -> Condition:
+    reason, message = reason_of(decision)
+    if isinstance(decision, Steady):
+        return Condition("Ready", "True", "Suspended" if view.slot.want is Want.SUSPENDED else "Running")
+    return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
+
+
+def _vm_ready(view: LieutenantView) -> Condition:
+    match view.slot.vm:
+        case _ if not view.vm_id:
+            return Condition("VMReady", "False", "NoVM")
+        case Unknown(why):
+            return Condition("VMReady", "Unknown", "VMUnknown", why)
+        case Absent():
+            return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.vm_id} is not in the platform's list")
+        case Seen(VmState.RUNNING):
+            return Condition("VMReady", "True", "Running")
+        case Seen(state):
+            return Condition("VMReady", "False", state.value.capitalize(), f"VM {view.vm_id} is {state.value}")
+
+
+def _reachable(view: LieutenantView) -> Condition:
+    kind = "AgentReachable"
+    match view.agent, view.guest:
+        case Agent(process=Up(responsive=True)), _:
+            return Condition(kind, "True", "Answering")
+        case Agent(process=Up() as process), _:
+            return Condition(kind, "False", "AgentUnresponsive", f"pi (pid {process.pid}) does not answer")
+        case Agent(process=Exited() as process), _:
+            how = f"exit code {process.exit_code}" if process.signal is None else f"signal {process.signal}"
+            return Condition(kind, "False", "AgentExited", f"pi ended with {how}: {process.stderr_tail[-500:]}".rstrip(": "))
+        case Agent(), _:
+            return Condition(kind, "False", "AgentNotStarted")
+        case Unknown(why), _:
+            return Condition(kind, "Unknown", "AgentUnreachable", why)
+        case None, Unknown(why):
+            return Condition(kind, "Unknown", "GuestUnreachable", why)
+        case _:
+            return Condition(kind, "False", "AgentNotStarted")
+
+
+def _configured(view: LieutenantView) -> Condition:
+    kind = "AgentConfigured"
+    if isinstance(view.rendered, Unresolved):
+        return Condition(kind, "False", view.rendered.reason, view.rendered.message)
+    if not isinstance(view.agent, Agent) or not isinstance(view.agent.process, Up):
+        return Condition(kind, "Unknown" if isinstance(view.agent, Unknown) else "False", "AgentNotStarted")
+    process = view.agent.process
+    if process.launch_hash != view.rendered.launch_hash:
+        return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
+    if view.rendered.model and process.model and process.model != view.rendered.model:
+        return Condition(kind, "False", "ModelMismatch", f"declared {view.rendered.model}, pi says {process.model}")
+    return Condition(kind, "True", "Applied")
+
+
+def _up_to_date(view: LieutenantView) -> Condition:
+    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest):
+        prepared = view.guest.marks.get("prepared")
+        if prepared and prepared != view.rendered.profile_hash:
+            return Condition("UpToDate", "False", "ProfileChanged", "the machine was made from an earlier form of its profile")
+        if prepared:
+            return Condition("UpToDate", "True", "ProfileApplied")
+    return Condition("UpToDate", "Unknown", "NotLookedAt")
+
+
+def _suspended(view: LieutenantView) -> Condition:
+    match view.slot.vm:
+        case Seen(VmState.SUSPENDED) if view.vm_id:
+            return Condition("Suspended", "True", "VMSuspended")
+        case Unknown(why) if view.vm_id:
+            return Condition("Suspended", "Unknown", "VMUnknown", why)
+        case _ if not view.vm_id and view.slot.want is Want.SUSPENDED:
+            return Condition("Suspended", "True", "NoVM")
+        case _:
+            return Condition("Suspended", "False", "VMNotSuspended")
+
+
+def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
+    """One word for the column; derived, may gain values."""
+    slot = view.slot
+    if slot.want is Want.GONE:
+        return "Terminating"
+    if isinstance(decision, Refuse):
+        return "Stalled"
+    if isinstance(slot.vm, Unknown):
+        return "Unknown"
+    if slot.want is Want.SUSPENDED:
+        return "Suspended" if isinstance(decision, Steady) else "Suspending"
+    if isinstance(decision, Steady):
+        return "Working" if view.active_task or not view.settled else "Idle"
+    if not view.vm_id:
+        return "Pending" if isinstance(decision, Wait) else "Provisioning"
+    return "Starting"
+
+
+def lieutenant_status(
+    view: LieutenantView,
+    decision: Decision,
+    previous: Json,
+    generation: int,
+    pending: int,
+    active: str,
+    convenience: tuple[str, ...] = (),
+) -> Json:
+    """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
+    fields that were set and are not acted on."""
+    ready = _ready(view, decision)
+    reachable, configured = _reachable(view), _configured(view)
+    usable = isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    conditions = [
+        ready,
+        *progress_conditions(decision, ready.status),
+        Condition("Available", "True" if usable else "False", "Usable" if usable else ready.reason),
+        _vm_ready(view),
+        reachable,
+        configured,
+        _up_to_date(view),
+        _suspended(view),
+    ]
+    unsupported = (*view.unsupported, *convenience)
+    if unsupported:
+        conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
+    status: Json = {
+        "observedGeneration": generation,
+        "phase": lieutenant_phase(view, decision),
+        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, view.now),
+        "queue": {"pending": pending, "active": active},
+    }
+    if view.vm_id:
+        state = view.slot.vm.state.value if isinstance(view.slot.vm, Seen) else "unknown"
+        status["vm"] = {"id": view.vm_id, "epoch": view.slot.record.epoch, "state": state}
+    if isinstance(view.agent, Agent):
+        status["agent"] = _agent_status(view.agent)
+    if view.record.session.name:
+        status["session"] = {"name": view.record.session.name, "generation": view.record.session.generation}
+    restart = view.record.restart
+    if restart.times:
+        status["restarts"] = {
+            "recent": len(restart.times),
+            "lastAt": timestamp(restart.times[-1]),
+            "exitCode": restart.exit_code,
+            "signal": restart.signal,
+            "stderrTail": restart.stderr_tail[-1024:],
+        }
+    if isinstance(view.rendered, Rendered):
+        status["profile"] = {"hash": view.rendered.profile_hash}
+    return status
+
+
+def _agent_status(agent: Agent) -> Json:
+    match agent.process:
+        case Up() as up:
+            said: Json = {"process": "Up", "pid": up.pid, "model": up.model or "", "sessionId": up.session_id or ""}
+        case Exited() as exited:
+            said = {"process": "Exited", "exitCode": exited.exit_code, "signal": exited.signal}
+        case _:
+            said = {"process": "NotStarted"}
+    return {"keeperVersion": agent.keeper_version, **said}
+
+
+# --- Task --------------------------------------------------------------------------------------------------------------------------
+
+
+def task_status(
+    record: TaskRecord, decision: Decision, previous: Json, generation: int, now: float, convenience: tuple[str, ...] = ()
+) -> Json:
+    """The whole status of a Task."""
+    reason, message = (record.reason, record.message) if record.finished else reason_of(decision)
+    declared = record.phase == "Succeeded" or (record.phase == "Cancelled" and record.reason == "CancelledByUser")
+    if record.finished:
+        conditions = [Condition("Ready", "True" if declared else "False", reason, message)]
+        if not declared:
+            conditions.append(Condition("Stalled", "True", reason, message))
+    else:
+        ready: Truth = "Unknown" if reason in UNREADABLE else "False"
+        conditions = [Condition("Ready", ready, reason, message), *progress_conditions(decision, ready)]
+    if convenience:
+        conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(convenience)}"))
+    status: Json = {
+        "observedGeneration": generation,
+        "phase": record.phase,
+        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
+        "attempt": record.attempt,
+    }
+    for name, at in (("deliveredAt", record.delivering_at), ("landedAt", record.landed_at), ("finishedAt", record.finished_at)):
+        if at:
+            status[name] = timestamp(at)
+    if record.attempts:
+        status["attempts"] = [{"number": a.number, "reason": a.reason, "message": a.message} for a in record.attempts]
+    if record.finished and record.landed >= 0:
+        usage: Json = {"inputTokens": record.input_tokens, "outputTokens": record.output_tokens, "cost": f"{record.cost:.6f}"}
+        status["result"] = {
+            "stopReason": record.stop_reason,
+            "answer": record.answer,
+            "answerBytes": record.answer_bytes,
+            "usage": usage,
+            "checks": list(record.checks),
+        }
+    return status
+
+
+# --- BootProfile and VMTree -----------------------------------------------------------------------------------------------------------
+
+
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Json:
+    """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
+    if problem is None:
+        conditions = [Condition("Ready", "True", ready_reason)]
+    else:
+        kind = "Stalled" if problem.final else "Reconciling"
+        conditions = [
+            Condition("Ready", "False", problem.reason, problem.message),
+            Condition(kind, "True", problem.reason, problem.message),
+        ]
+    return {
+        "observedGeneration": generation,
+        "phase": "Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
+        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
+    }

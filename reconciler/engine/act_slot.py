@@ -1,0 +1,230 @@
+"""Acts on the VM slot: create, adopt, claim, suspend, resume, delete. Durable first, then the call, then what it told."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from reconciler.core import claims
+from reconciler.core.actions import (
+    Adopt,
+    Claim,
+    Condemn,
+    Create,
+    Delete,
+    Forget,
+    GiveUpIntent,
+    Release,
+    Resume,
+    SlotAction,
+    Suspend,
+)
+from reconciler.core.backoff import delay
+from reconciler.core.keys import Json
+from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.observations import Vm, VmState
+from reconciler.core.records import BootRecord, SessionRecord, SlotRecord
+from reconciler.core.rendering import Rendered
+from reconciler.core.vmslot import DELETE_BACKOFF, Seen
+from reconciler.engine.acts import Tools
+from reconciler.engine.gather import session_name
+from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.ports import Intent, Place
+from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, Rejected
+
+
+class SlotActs:
+    def __init__(self, tools: Tools) -> None:
+        self.t = tools
+
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: SlotAction) -> None:
+        """Carry out one decision about the slot. Raises what the platform or the store says."""
+        match action:
+            case Create():
+                await self.create(item, view, action)
+            case Adopt():
+                await self.adopt(item, action)
+            case GiveUpIntent():
+                await self.give_up(item)
+            case Claim():
+                await self.claim(item, action.vm_id)
+            case Suspend():
+                await self.suspend(item, action.vm_id)
+            case Resume():
+                await self.resume(item, action.vm_id)
+            case Condemn():
+                await self.condemn(item, action)
+            case Delete():
+                await self.delete(item, view, action.vm_id)
+            case Forget():
+                await self.forget(item, action.vm_id)
+            case Release():
+                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, "Deleted", "nothing of it is left"))
+                self.t.recorder.forget(item.key)
+            case _:
+                assert_never(action)
+
+    async def create(self, item: LieutenantItem, view: LieutenantView, action: Create) -> None:
+        """Intent, call, result. An answer that never came leaves the intent open; only looking can close it."""
+        assert isinstance(view.rendered, Rendered)
+        t, rendered = self.t, view.rendered
+        epoch = item.record.slot.epoch + 1
+        token = t.token()
+        latest = t.fleet.latest
+        intent = Intent(
+            token=token,
+            key=item.key,
+            uid=item.uid,
+            verb="create",
+            attempt=action.attempt,
+            payload=intent_payload(rendered.source, epoch),
+            sent_at=t.clock.now(),
+            server_time=latest.server_time if latest else None,
+        )
+        slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
+        t.gatherer.hold.breaker = t.gatherer.hold.breaker.probe(item.uid)
+        try:
+            await t.save(item, item.record.but(slot=slot), t.journal.open(intent))
+        except ReconcilerError:
+            t.journal.close(intent, "not written")
+            raise
+        labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
+        try:
+            vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
+        except Indeterminate as error:
+            t.recorder.note(item.key, item.uid, "CreateIndeterminate", str(error), "Warning")
+            return
+        except ReconcilerError as error:
+            await self.create_failed(item, slot, intent, error)
+            return
+        if not isinstance(rendered.source, RootSource):
+            labels = {}
+        t.fleet.created(Vm(vm_id, t.gatherer.account, t.clock.now(), VmState.BOOTING, labels))
+        await self.occupy(item, slot, intent, vm_id, "CreatedVM")
+
+    async def create_failed(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
+        """The platform said no, and said so: nothing was made."""
+        t, now = self.t, self.t.clock.now()
+        if isinstance(error, Capacity):
+            t.gatherer.hold.breaker = t.gatherer.hold.breaker.failed(error.what, now, t.jitter())
+            slot = slot.but(attempts=slot.attempts - 1)
+        else:
+            slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
+        said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
+        await t.save(item, t.current(item).but(slot=slot), t.journal.close(intent, f"failed: {type(error).__name__}"), *said)
+
+    async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
+        """Write down which VM fills the slot, and close the intent, in one transaction."""
+        t = self.t
+        slot = slot.but(vm_id=vm_id, account=t.gatherer.account, not_before=0.0, last_error="", condemned=False, delete_attempts=0)
+        generation = item.spec.session.generation
+        record = t.current(item).but(
+            slot=slot,
+            session=SessionRecord(name=session_name(item.uid, generation), generation=generation),
+            boot=BootRecord(vm_id=vm_id),
+        )
+        t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()
+        said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
+        await t.save(item, record, t.journal.close(intent, f"vm {vm_id}"), *said)
+
+    async def adopt(self, item: LieutenantItem, action: Adopt) -> None:
+        """The VM that our own unanswered create made."""
+        intent = self.t.journal.of(item.uid)
+        if intent is None or intent.token != action.token:
+            return
+        await self.occupy(item, item.record.slot, intent, action.vm_id, "AdoptedVM")
+
+    async def give_up(self, item: LieutenantItem) -> None:
+        intent = self.t.journal.of(item.uid)
+        if intent is None:
+            return
+        said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
+        await self.t.save(item, item.record, self.t.journal.close(intent, "no effect"), *said)
+
+    async def claim(self, item: LieutenantItem, vm_id: str) -> None:
+        t = self.t
+        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, item.record.slot.epoch, vm_id)
+        await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+        t.fleet.labelled(vm_id, labels)
+
+    async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
+        t = self.t
+        await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
+        t.fleet.changed(vm_id)
+        await t.agents.release(Place(vm_id))
+        t.gatherer.look_again(vm_id)
+        t.recorder.note(item.key, item.uid, "SuspendedVM", f"VM {vm_id}")
+
+    async def resume(self, item: LieutenantItem, vm_id: str) -> None:
+        t = self.t
+        await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        t.fleet.changed(vm_id)
+        t.gatherer.look_again(vm_id)
+        t.recorder.note(item.key, item.uid, "ResumedVM", f"VM {vm_id}")
+
+    async def condemn(self, item: LieutenantItem, action: Condemn) -> None:
+        """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
+        t = self.t
+        if not item.deleting:
+            vm = await t.effects.call("vers.get_vm", lambda: t.vers.get_vm(action.vm_id))
+            if vm.state is not VmState.DEAD:
+                t.fleet.changed(action.vm_id)
+                return
+        slot = item.record.slot.but(condemned=True, condemned_at=t.clock.now(), delete_attempts=0, not_before=0.0)
+        said = t.recorder.event(item.key, item.uid, "DeletingVM", f"VM {action.vm_id}: {action.why}")
+        await t.save(item, item.record.but(slot=slot), *said)
+
+    async def delete(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
+        """One attempt, counted before it is made. Some backends want a suspended VM resumed first (vers-api §3.3)."""
+        t, now = self.t, self.t.clock.now()
+        attempts = item.record.slot.delete_attempts + 1
+        wait = DELETE_BACKOFF[min(attempts, len(DELETE_BACKOFF)) - 1]
+        slot = item.record.slot.but(delete_attempts=attempts, not_before=now + wait)
+        await t.save(item, item.record.but(slot=slot))
+        await t.agents.release(Place(vm_id))
+        t.gatherer.look_again(vm_id)
+        error = ""
+        try:
+            await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
+        except Rejected as rejected:
+            error = str(rejected)
+            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.SUSPENDED:
+                await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        except Forbidden:
+            error = ""  # also the answer for a VM that is gone; the list will tell (vers-api §2.0)
+        except ReconcilerError as failed:
+            error = str(failed)
+        t.fleet.changed(vm_id)
+        hold = t.gatherer.hold.failing_deletes
+        if error:
+            hold.add(vm_id)
+            said = t.recorder.event(item.key, item.uid, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            await t.save(item, t.current(item).but(slot=slot.but(delete_error=error)), *said)
+        else:
+            hold.discard(vm_id)
+            if slot.delete_error:
+                await t.save(item, t.current(item).but(slot=slot.but(delete_error="")))
+
+    async def forget(self, item: LieutenantItem, vm_id: str) -> None:
+        """Absence is proven: the slot is empty."""
+        t = self.t
+        slot = SlotRecord(epoch=item.record.slot.epoch, account=item.record.slot.account)
+        said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
+        await t.agents.release(Place(vm_id))
+        await t.save(item, item.record.but(slot=slot, boot=BootRecord()), *said)
+        t.gatherer.hold.failing_deletes.discard(vm_id)
+        t.gatherer.look_again(vm_id)
+        t.fleet.forget(vm_id)
+
+
+def intent_payload(source: VmSource, epoch: int) -> Json:
+    """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
+    match source:
+        case RootSource():
+            return {"commit": "", "epoch": epoch}
+        case CommitSource(commit_id):
+            return {"commit": commit_id, "epoch": epoch}
+        case RefSource(ref):
+            return {"commit": f"ref:{ref}", "epoch": epoch}
+        case _:
+            assert_never(source)

@@ -1,0 +1,250 @@
+"""Acts on tasks: deliver, steer, abort, check, finish. The record is durable before anything is sent (design §7)."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import replace
+from typing import assert_never
+
+from reconciler.api.task import Acceptance
+from reconciler.core.actions import (
+    AbortTurn,
+    Continue,
+    Deliver,
+    Finish,
+    Landed,
+    Progress,
+    Release,
+    SendSteer,
+    TaskAction,
+    TryAgain,
+    Verify,
+    Withdraw,
+)
+from reconciler.core.backoff import delay
+from reconciler.core.keys import Json
+from reconciler.core.lane import LaneView
+from reconciler.core.machine import GuestCommand
+from reconciler.core.observations import Message, Usage
+from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.rendering import Rendered, digest
+from reconciler.core.task import marker_of
+from reconciler.engine.acts import Tools
+from reconciler.engine.gather import command_key
+from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
+from reconciler.engine.ports import Place
+from reconciler.errors import GuestFailed
+
+ANSWER_TAIL = 4096
+
+
+class TaskActs:
+    def __init__(self, tools: Tools) -> None:
+        self.t = tools
+
+    async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: LaneView, action: TaskAction) -> None:
+        """Carry out one decision about a task."""
+        match action:
+            case Landed(offset):
+                now = self.t.clock.now()
+                size = view.talk.size if view.talk else 0
+                await self.put(task, task.record.but(phase="Running", landed=offset, landed_at=now, progress_at=now, progress_size=size))
+            case Progress(size):
+                await self.put(task, task.record.but(progress_at=self.t.clock.now(), progress_size=size))
+            case Finish():
+                await self.finish(task, view, action)
+            case TryAgain(reason, message):
+                await self.try_again(task, reason, message)
+            case Release():
+                await self.t.table.drop(task.key, *self.t.recorder.event(task.key, task.uid, "Deleted", "removed"))
+                self.t.recorder.forget(task.key)
+            case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify():
+                assert lieutenant is not None
+                await self.in_session(lieutenant, task, view, action)
+            case _:
+                assert_never(action)
+
+    async def in_session(
+        self,
+        lieutenant: LieutenantItem,
+        task: TaskItem,
+        view: LaneView,
+        action: Deliver | SendSteer | Continue | AbortTurn | Withdraw | Verify,
+    ) -> None:
+        """Acts that need the lieutenant's session."""
+        match action:
+            case Deliver(attempt, resend):
+                await self.deliver(lieutenant, task, view, attempt, resend)
+            case SendSteer(target):
+                await self.steer(lieutenant, task, view, target)
+            case Continue(number):
+                await self.go_on(lieutenant, task, number)
+            case AbortTurn(why):
+                await self.abort(lieutenant, task, why)
+            case Withdraw():
+                await self.call(lieutenant, {"type": "clear_queue"})
+                await self.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
+            case Verify():
+                await self.verify(lieutenant, task, view)
+            case _:
+                assert_never(action)
+
+    async def put(self, task: TaskItem, record: TaskRecord) -> None:
+        await self.t.table.update([(task.key, with_record(record))])
+
+    async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
+        slot = lieutenant.record.slot
+        return await self.t.effects.call("keeper.call", lambda: self.t.agents.call(Place(slot.vm_id), slot.epoch, command))
+
+    async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False) -> None:
+        """One prompt under a durable key. What came of it is asked for afterwards; nothing is concluded here."""
+        slot = lieutenant.record.slot
+        command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
+        await self.t.effects.call("keeper.send", lambda: self.t.agents.send(Place(slot.vm_id), slot.epoch, key, command))
+
+    # --- sending ----------------------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, attempt: int, resend: bool) -> None:
+        """Write Delivering with marker and baseline, then send (G-20)."""
+        assert view.talk is not None
+        record = self.sending(task, lieutenant, view.talk.size, attempt, resend)
+        await self.put(task, record)
+        task = replace(task, record=record)
+        if not resend:
+            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {attempt} to {lieutenant.key.name}")
+        await self.send(lieutenant, command_key(task), prompt_text(task))
+
+    async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, target: str) -> None:
+        assert view.talk is not None
+        record = self.sending(task, lieutenant, view.talk.size, 1, False).but(target=target)
+        await self.put(task, record)
+        task = replace(task, record=record)
+        self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
+        await self.send(lieutenant, command_key(task), prompt_text(task), steer=True)
+
+    def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int, resend: bool) -> TaskRecord:
+        """The record that is durable before the prompt leaves. A resend keeps marker and baseline and takes a new key."""
+        old = task.record
+        if resend:
+            return old.but(sends=old.sends + 1)
+        return old.but(
+            phase="Delivering",
+            reason="",
+            message="",
+            attempt=attempt,
+            sends=1,
+            marker=marker_of(task.key.namespace, task.key.name, attempt, digest([task.uid, attempt])[:8]),
+            session=lieutenant.record.session.name,
+            baseline=size,
+            delivering_at=self.t.clock.now(),
+            landed=-1,
+            landed_at=0.0,
+            continues=0,
+            abort="",
+            aborted_at=0.0,
+            checks=(),
+        )
+
+    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int) -> None:
+        """The turn was cut short by the end of pi; the conversation is whole, so ask for the rest of it."""
+        record = task.record.but(continues=number)
+        await self.put(task, record)
+        self.t.recorder.note(task.key, task.uid, "Continuing", f"pi was restarted in the middle of it ({number})", "Warning")
+        text = f"{task.record.marker} continued ({number})\n\nYou were interrupted in the middle of this piece of work. Check how far it is, then finish it."
+        await self.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
+
+    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
+        """End the turn; when an earlier abort did not settle the session, stop pi."""
+        again = bool(task.record.abort)
+        await self.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
+        if again:
+            slot = lieutenant.record.slot
+            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(Place(slot.vm_id), slot.epoch, 5.0))
+            return
+        await self.call(lieutenant, {"type": "clear_queue"})
+        await self.call(lieutenant, {"type": "abort"})
+
+    # --- ends -----------------------------------------------------------------------------------------------------------------------------
+
+    async def verify(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView) -> None:
+        """Every check, in order; the record says `ok` or what was wrong with each."""
+        assert view.lieutenant is not None and isinstance(view.lieutenant.rendered, Rendered)
+        work_dir = view.lieutenant.rendered.work_dir
+        if task.record.phase != "Verifying":
+            await self.put(task, task.record.but(phase="Verifying", checks=()))
+        results = tuple([await self.check(lieutenant, acceptance, work_dir) for acceptance in task.spec.acceptance])
+        current = self.t.table.task(task.key)
+        if current is not None:
+            await self.put(current, current.record.but(checks=results))
+
+    async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
+        slot, agents = lieutenant.record.slot, self.t.agents
+        place = Place(slot.vm_id)
+        if acceptance.file is not None:
+            path = posixpath.join(work_dir, acceptance.file.path)
+            size = await self.t.effects.call("keeper.file_size", lambda: agents.file_size(place, slot.epoch, path))
+            if size is None:
+                return f"file {acceptance.file.path} does not exist"
+            wanted = acceptance.file.min_bytes
+            return "ok" if size >= wanted else f"file {acceptance.file.path} has {size} bytes, {wanted} were asked for"
+        assert acceptance.command is not None
+        argv = tuple(acceptance.command.run)
+        command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds))
+        try:
+            result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
+        except GuestFailed as failed:
+            return f"command {argv[0]} could not be run: {failed.what}"
+        if result.exit_code == 0:
+            return "ok"
+        ended = "timed out" if result.exit_code is None else f"ended with exit code {result.exit_code}"
+        return self.t.redact(f"command {' '.join(argv)} {ended}: {(result.stderr or result.stdout).strip()[-300:]}".rstrip(": "))
+
+    async def try_again(self, task: TaskItem, reason: str, message: str) -> None:
+        """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
+        old, now = task.record, self.t.clock.now()
+        ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
+        wait = delay(len(ended) or old.sends, self.t.jitter())
+        record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}")
+        self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
+        await self.put(task, record)
+
+    async def finish(self, task: TaskItem, view: LaneView, action: Finish) -> None:
+        """Exactly one result, with what the turn came to."""
+        old = task.record
+        record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
+        if view.talk is not None and old.landed >= 0 and task.spec.delivery.value == "Queue":
+            later = [f.record.landed for f in view.tasks if f.record.landed > old.landed and f.spec.delivery.value == "Queue"]
+            record = record.but(
+                **result_of(run_of(view.talk.messages, old.landed, min(later, default=None)), view.talk.size, self.t.redact)
+            )
+        kind = "Normal" if action.phase == "Succeeded" or action.reason == "CancelledByUser" else "Warning"
+        message = f"{action.reason}: {record.message}" if record.message else action.reason
+        said = self.t.recorder.event(task.key, task.uid, action.phase, message, "Normal" if kind == "Normal" else "Warning")
+        await self.t.table.update([(task.key, with_record(record))], *said)
+
+
+def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]) -> dict[str, object]:
+    """The answer (its tail), how it ended, and what the whole turn cost."""
+    answers = [m for m in turn if m.role == "assistant"]
+    total = sum((m.usage for m in answers), Usage())
+    text = redact(answers[-1].text) if answers else ""
+    return {
+        "span_end": size,
+        "stop_reason": answers[-1].stop_reason if answers else "",
+        "answer": text[-ANSWER_TAIL:],
+        "answer_bytes": len(text.encode()),
+        "input_tokens": total.input + total.cache_read + total.cache_write,
+        "output_tokens": total.output,
+        "cost": total.cost,
+    }
+
+
+def prompt_text(task: TaskItem) -> str:
+    """Marker, what the last attempt came to, and the prompt. It never begins with `/`."""
+    parts = [task.record.marker]
+    if task.record.attempts:
+        last = task.record.attempts[-1]
+        parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")
+    parts.append(task.spec.prompt or "")
+    return "\n\n".join(parts)

@@ -1,0 +1,142 @@
+"""Declaring and undeclaring: the one way in for every source (files, command line, cluster). Nothing outside is touched
+here; the loop does that."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reconciler.api.parsing import validate_update
+from reconciler.api.task import TaskSpec
+from reconciler.core.keys import Json, Key
+from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.engine.events import Recorder
+from reconciler.engine.objects import ObjectTable, lieutenant_of
+from reconciler.engine.ports import Clock, StoredObject
+from reconciler.errors import NotFound, Refused, UsageError
+
+FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
+PROTECTION = "fleet.vers.sh/deletion-protection"
+VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
+
+
+class Outcome(StrEnum):
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
+
+    key: Key
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    origin: str = ""
+
+
+class Declarations:
+    """Apply, delete and annotate. `new_uid` makes uids (random in production, counted in tests)."""
+
+    def __init__(
+        self, table: ObjectTable, recorder: Recorder, clock: Clock, new_uid: Callable[[], str] = lambda: str(uuid.uuid4())
+    ) -> None:
+        self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
+
+    async def apply(self, declared: Declared) -> Outcome:
+        """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
+        Raises `Refused` when another source owns the object or it is being deleted, `UsageError` when an immutable field
+        changed; in both cases the last good version stays in force."""
+        item = self._table.get(declared.key)
+        if item is None:
+            await self._table.insert(self._fresh(declared))
+            return Outcome.CREATED
+        old = item.obj
+        if old.source != declared.source:
+            where = old.origin or f"source {old.source}"
+            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
+        if old.deleted_at is not None:
+            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
+        if old.spec != declared.spec:
+            problems = validate_update(declared.key.kind, old.spec, declared.spec)
+            if problems:
+                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
+        verbs = {name: value for name, value in old.annotations.items() if name.removeprefix("fleet.vers.sh/") in VERBS}
+        changed = replace(
+            old,
+            spec=declared.spec,
+            labels=dict(declared.labels),
+            annotations={**verbs, **declared.annotations},
+            origin=declared.origin,
+            generation=old.generation + (old.spec != declared.spec),
+        )
+        if replace(changed, origin=old.origin) == old:
+            if changed != old:
+                await self._table.update([(old.key, lambda obj: replace(obj, origin=declared.origin))])
+            return Outcome.UNCHANGED
+        await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
+        return Outcome.CONFIGURED
+
+    async def delete(self, key: Key, source: str | None = None, still_declared: Callable[[StoredObject], bool] = lambda _: False) -> None:
+        """Ask for its deletion. `source` None: by command. Raises `NotFound`, or `Refused` when it is protected, or when a
+        file still declares it (it would come back)."""
+        item = self._table.get(key)
+        if item is None:
+            raise NotFound(f"{key} does not exist")
+        obj = item.obj
+        if obj.deleted_at is not None:
+            return
+        if source is None and still_declared(obj):
+            raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
+        if obj.annotations.get(PROTECTION) == "enabled":
+            raise Refused(f"{key} is protected from deletion", obj.origin, f"remove its annotation {PROTECTION} first")
+        now = self._clock.now()
+        if not obj.finalizers:
+            await self._table.drop(key, *self._recorder.event(key, obj.uid, "Deleted", "deleted"))
+            return
+        await self._table.update(
+            [(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, obj.uid, "Deleting", "deletion was asked for")
+        )
+
+    async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
+        """Set annotations: the verbs that are not spec."""
+        if self._table.get(key) is None:
+            raise NotFound(f"{key} does not exist")
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))])
+
+    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
+        """Change the spec of an object of this source."""
+        item = self._table.get(key)
+        if item is None:
+            raise NotFound(f"{key} does not exist")
+        obj = item.obj
+        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, obj.origin))
+
+    def _fresh(self, declared: Declared) -> StoredObject:
+        record = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}.get(declared.key.kind)
+        return StoredObject(
+            key=declared.key,
+            uid=self._new_uid(),
+            generation=1,
+            version=1,
+            created_at=self._clock.now(),
+            spec=declared.spec,
+            labels=dict(declared.labels),
+            annotations=dict(declared.annotations),
+            finalizers=FINALIZERS.get(declared.key.kind, ()),
+            record=record().dump() if record else {},
+            source=declared.source,
+            origin=declared.origin,
+        )
+
+    def lane_of(self, key: Key) -> Key:
+        """The work queue's key for an object: a task is looked at together with its lieutenant."""
+        item = self._table.get(key)
+        if item is not None and isinstance(item.spec, TaskSpec):
+            return lieutenant_of(key, item.spec)
+        return key

@@ -1,0 +1,45 @@
+"""What happened, for people: stored with the change it tells of, and handed to whoever listens (a terminal, a log)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from reconciler.core.keys import Key
+from reconciler.engine.ports import AddEvent, Clock, Event
+
+Listener = Callable[[Event], None]
+
+
+class Recorder:
+    """Makes events and drops repetitions: the same reason and message for the same object, again without another between."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: dict[Key, tuple[str, str]] = {}
+        self._pending: dict[Key, list[AddEvent]] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def event(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal") -> list[AddEvent]:
+        """The write that records it ([] for a repetition); listeners are told at once."""
+        if self._last.get(key) == (reason, message):
+            return []
+        self._last[key] = (reason, message)
+        made = Event(key=key, uid=uid, type=kind, reason=reason, message=message[:2048], at=self._clock.now())
+        for listener in self._listeners:
+            listener(made)
+        return [AddEvent(made)]
+
+    def note(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal") -> None:
+        """As `event`, written together with the next status."""
+        self._pending.setdefault(key, []).extend(self.event(key, uid, reason, message, kind))
+
+    def take(self, key: Key) -> list[AddEvent]:
+        """The noted events that still have to be written."""
+        return self._pending.pop(key, [])
+
+    def forget(self, key: Key) -> None:
+        self._last.pop(key, None)

@@ -1,0 +1,331 @@
+"""Turns a key into one snapshot: all reading happens here, all deciding in the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec, OnBusy
+from reconciler.api.meta import Mode
+from reconciler.api.stock import stock_profiles
+from reconciler.api.support import unsupported
+from reconciler.core import claims
+from reconciler.core.breaker import Breaker
+from reconciler.core.claims import Owner
+from reconciler.core.keys import Json, Key
+from reconciler.core.lane import LaneView, TaskFacts
+from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
+from reconciler.core.rendering import SESSION_DIR, Rendered, Unresolved, render
+from reconciler.core.task import Dependency, Talk, cycle_through, landed_at
+from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
+from reconciler.engine.declare import PROTECTION
+from reconciler.engine.effects import Effects
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.journal import Journal
+from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
+from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.transcripts import Transcript, Transcripts
+from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
+
+CHUNK = 1 << 22
+
+
+@dataclass(slots=True)
+class Hold:
+    """Why nothing may be created for now: the breaker, and the hold after an empty store (design §5.9)."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    until: float = 0.0
+    failing_deletes: set[str] = field(default_factory=set)
+
+
+def session_name(uid: str, generation: int) -> str:
+    """Name of a session's mirror; also of its file on the machine."""
+    return f"{uid}-g{generation}"
+
+
+def session_file(uid: str, generation: int) -> str:
+    return f"{SESSION_DIR}/{session_name(uid, generation)}.jsonl"
+
+
+class Gatherer:
+    """Reads the world for one object at a time. Looks into a machine are kept until something suggests another."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        table: ObjectTable,
+        fleet: Fleet,
+        journal: Journal,
+        transcripts: Transcripts,
+        agents: Agents,
+        secrets: Secrets,
+        effects: Effects,
+        clock: Clock,
+        account: str,
+        keeper_version: str,
+    ) -> None:
+        self.settings, self.table, self.fleet, self.journal = settings, table, fleet, journal
+        self.transcripts, self.agents, self.secrets, self.effects, self.clock = transcripts, agents, secrets, effects, clock
+        self.account, self.keeper_version = account, keeper_version
+        self.owner = Owner(settings.fleet, settings.installation)
+        self.hold = Hold()
+        self._guests: dict[str, Guest] = {}
+        self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
+        self._unsupported: dict[tuple[Key, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+
+    # --- lookups -------------------------------------------------------------------------------------------------------------------
+
+    def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
+        """A declared BootProfile, or the stock one of that name."""
+        return self.table.profile(namespace, name) or self._stock.get(name)
+
+    def rendered(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
+        made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
+        if isinstance(made, Rendered):
+            for ref in sorted(made.secrets()):
+                if self.secrets.get(key.namespace, ref.name, ref.key) is None:
+                    return Unresolved("SecretNotFound", f"secret {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
+        return made
+
+    def unsupported(self, key: Key, generation: int, spec: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Fields set and not acted on in this release: those that protect, and the others."""
+        known = self._unsupported.get((key, generation))
+        if known is None:
+            found = unsupported(key.kind, spec)
+            known = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
+            self._unsupported[(key, generation)] = known
+        return known
+
+    def look_again(self, vm_id: str) -> None:
+        """The next pass looks into this machine afresh."""
+        self._guests.pop(vm_id, None)
+
+    # --- one lane ------------------------------------------------------------------------------------------------------------------
+
+    async def lane(self, key: Key) -> LaneView:
+        """The lieutenant and all its tasks, as they are now."""
+        item = self.table.lieutenant(key)
+        tasks = self.table.tasks_of(key)
+        if item is None:
+            return LaneView(self.clock.now(), tuple(self.facts(t, None) for t in tasks))
+        rendered = self.rendered(key, item.spec)
+        observed = await self.observe_vm(item)
+        transcript = await self.transcripts.get(session_name(item.uid, item.spec.session.generation))
+        guest, agent = await self.look_inside(item, observed, transcript)
+        talk = talk_of(agent, transcript)
+        verdicts = await self.verdicts(item, tasks, agent, talk)
+        now = self.clock.now()
+        view = LieutenantView(
+            name=key.name,
+            slot=await self.slot(item, observed, agent, transcript, tasks, now),
+            record=item.record,
+            rendered=rendered,
+            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, item.record.slot.vm_id),
+            keeper_version=self.keeper_version,
+            guest=guest,
+            agent=agent,
+            mirror_size=transcript.size,
+            active_task=any(t.record.sent for t in tasks),
+            unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
+            now=now,
+            health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
+        )
+        facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
+        return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
+
+    def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
+        after = tuple(ref.name for ref in task.spec.after)
+        known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
+        phases = tuple(Dependency(name, found.record.phase if found else "") for name, found in known.items())
+        cycle: tuple[str, ...] = ()
+        if after and not task.record.finished:
+            cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
+        protects = () if task.record.finished else self.unsupported(task.key, task.obj.generation, task.obj.spec)[0]
+        return TaskFacts(task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict)
+
+    def _after(self, namespace: str, name: str) -> dict[str, tuple[str, ...]]:
+        """What `name` waits for, and what those wait for, and so on."""
+        graph: dict[str, tuple[str, ...]] = {}
+        todo = [name]
+        while todo:
+            at = todo.pop()
+            found = self.table.task(Key("Task", namespace, at))
+            if at in graph or found is None:
+                continue
+            graph[at] = tuple(ref.name for ref in found.spec.after)
+            todo += graph[at]
+        return graph
+
+    # --- the VM ----------------------------------------------------------------------------------------------------------------------
+
+    async def observe_vm(self, item: LieutenantItem) -> Vm | Absent | Unknown:
+        slot = item.record.slot
+        if slot.vm_id:
+            return await self.fleet.look(slot.vm_id, lambda vm: self._claimed(vm, item), self.settings.resync_seconds * 1.5)
+        try:
+            await self.fleet.list_since(self.clock.now() - self.settings.resync_seconds * 3)
+        except ReconcilerError as error:
+            return Unknown(str(error))
+        return Absent(proven=True)
+
+    def _claimed(self, vm: Vm, item: LieutenantItem) -> bool:
+        return claims.claimed_for(vm, self.owner, item.uid, item.record.slot.epoch)
+
+    async def slot(
+        self,
+        item: LieutenantItem,
+        observed: Vm | Absent | Unknown,
+        agent: Agent | Unknown | None,
+        transcript: Transcript,
+        tasks: list[TaskItem],
+        now: float,
+    ) -> Slot:
+        spec, record = item.spec, item.record.slot
+        seen: VmObservation = observed if not isinstance(observed, Vm) else self._seen(observed, item)
+        want = want_of(item)
+        sent = any(t.record.phase in ("Delivering", "Verifying") for t in tasks)
+        busy: bool | None = sent
+        if isinstance(agent, Agent):
+            busy = sent or (isinstance(agent.process, Up) and (agent.process.busy or not agent.process.responsive))
+        elif isinstance(agent, Unknown):
+            busy = None
+        if want is Want.GONE:
+            busy = any(t.record.sent for t in tasks)
+        asked = item.record.suspend_asked_at
+        overdue = (
+            want is Want.SUSPENDED and spec.suspend.on_busy is OnBusy.ABORT and asked > 0 and now >= asked + spec.suspend.grace_seconds
+        )
+        blocked, until = self.blocked(item, now)
+        return Slot(
+            want=want,
+            record=record,
+            vm=seen,
+            intent=await self.open_intent(item, seen, now),
+            account=self.account,
+            protected=item.obj.annotations.get(PROTECTION) == "enabled",
+            busy=busy,
+            mirrored=not isinstance(agent, Agent) or agent.session_size <= transcript.size,
+            blocked=blocked,
+            blocked_until=until,
+            vanished=record.vm_id in self.fleet.vanished and not record.condemned,
+            suspend_overdue=overdue and busy is None,
+            now=now,
+        )
+
+    def _seen(self, vm: Vm, item: LieutenantItem) -> Seen:
+        return Seen(vm.state, self._claimed(vm, item), claims.other_claim(vm, self.owner))
+
+    def blocked(self, item: LieutenantItem, now: float) -> tuple[str, float]:
+        """Why this slot may not create now, and until when."""
+        if item.record.slot.vm_id:
+            return "", 0.0
+        if now < self.hold.until:
+            return "the store is new and the platform has VMs of this fleet; waiting for late effects of an earlier life", self.hold.until
+        why = self.hold.breaker.blocks(item.uid, now, len(self.hold.failing_deletes))
+        return why, self.hold.breaker.next_probe if why else 0.0
+
+    async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
+        """What became of the create whose answer never came."""
+        intent = self.journal.of(item.uid)
+        if intent is None or item.record.slot.vm_id:
+            return None
+        settled_at = intent.sent_at + self.settings.settle_seconds
+        since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)
+        try:
+            fresh = await self.fleet.list_since(since)
+        except ReconcilerError:
+            return OpenIntent(intent.token, settled=False, candidates=None)
+        owned = frozenset(self.table.owned())
+        pending = self.journal.pending()
+        unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
+        if any(p.commit for p in pending):
+            await self.fleet.read_lineage([vm.vm_id for vm in unknown])
+        pairs = claims.pair(pending, fresh.vms, owned, self.fleet.first_seen, self.fleet.lineage, self.account)
+        return OpenIntent(intent.token, settled=fresh.begun >= settled_at, candidates=pairs.get(intent.token, ()))
+
+    # --- inside ----------------------------------------------------------------------------------------------------------------------
+
+    async def look_inside(
+        self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript
+    ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
+        """Guest and agent of a running, claimed machine; what can't be read is Unknown."""
+        slot = item.record.slot
+        usable = isinstance(observed, Vm) and observed.state is VmState.RUNNING and self._claimed(observed, item) and not slot.condemned
+        if not usable:
+            self.look_again(slot.vm_id)
+            return None, None
+        place = Place(slot.vm_id)
+        cached = self._guests.get(slot.vm_id)
+        if cached is not None and cached.keeper_alive:
+            agent = await self.ask_keeper(item, place, transcript)
+            if not isinstance(agent, Unknown):
+                return cached, agent
+        try:
+            guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
+        except GuestUnreachable as error:
+            self.look_again(slot.vm_id)
+            return Unknown(str(error)), Unknown(str(error))
+        self._guests[slot.vm_id] = guest
+        expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
+        if not guest.keeper_alive or dict(guest.claim or {}) != expected:
+            return guest, None
+        return guest, await self.ask_keeper(item, place, transcript)
+
+    async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript) -> Agent | Unknown:
+        """pi's state and then the conversation to its end, mirrored as it is read."""
+        epoch = item.record.slot.epoch
+        path = session_file(item.uid, item.spec.session.generation)
+        try:
+            while True:
+                offset = transcript.size
+                look = await self.effects.call("keeper.observe", lambda offset=offset: self.agents.observe(place, epoch, path, offset))  # type: ignore[misc]
+                if look.chunk:
+                    await self.transcripts.append(transcript, look.chunk)
+                if look.agent.session_size <= transcript.size or not look.chunk:
+                    return look.agent
+        except (GuestUnreachable, StaleEpoch) as error:
+            return Unknown(str(error))
+
+    async def verdicts(
+        self, item: LieutenantItem, tasks: list[TaskItem], agent: Agent | Unknown | None, talk: Talk | None
+    ) -> dict[Key, Verdict]:
+        """What became of the command sent last, for tasks that are being delivered and not seen yet."""
+        found: dict[Key, Verdict] = {}
+        if talk is None or not isinstance(agent, Agent):
+            return found
+        place, epoch = Place(item.record.slot.vm_id), item.record.slot.epoch
+        for task in tasks:
+            if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
+                continue
+            try:
+                found[task.key] = await self.effects.call(
+                    "keeper.verdict",
+                    lambda key=command_key(task): self.agents.verdict(place, epoch, key),  # type: ignore[misc]
+                )
+            except (GuestUnreachable, StaleEpoch):
+                return found
+        return found
+
+
+def want_of(item: LieutenantItem) -> Want:
+    if item.deleting:
+        return Want.GONE
+    return Want.SUSPENDED if item.spec.mode is Mode.SUSPENDED else Want.RUNNING
+
+
+def command_key(task: TaskItem) -> str:
+    """The durable key of the last prompt sent for this attempt; forwarded to pi at most once, ever."""
+    return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
+
+
+def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:
+    """The conversation, when it was read to its end just now."""
+    if not isinstance(agent, Agent) or agent.session_size != transcript.size:
+        return None
+    if isinstance(agent.process, Up):
+        settled = agent.process.responsive and not agent.process.busy
+        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at)
+    return Talk(transcript.messages, transcript.size, False, False)

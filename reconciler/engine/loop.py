@@ -1,0 +1,430 @@
+"""The loop: gather a snapshot, plan with pure functions, execute, report; per object, level-triggered, whatever the source."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, TaskAction, Wait
+from reconciler.core.backoff import delay
+from reconciler.core.keys import Json, Key
+from reconciler.core.lane import LanePlan, LaneView, plan
+from reconciler.core.observations import VmList
+from reconciler.core.records import ACTIVE
+from reconciler.core.rendering import Unresolved, profile_chain
+from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
+from reconciler.core.vmslot import Want
+from reconciler.engine.act_guest import GuestActs
+from reconciler.engine.act_slot import SlotActs
+from reconciler.engine.act_task import TaskActs
+from reconciler.engine.acts import Tools
+from reconciler.engine.declare import Declarations
+from reconciler.engine.effects import Effects
+from reconciler.engine.events import Recorder
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.gather import Gatherer, want_of
+from reconciler.engine.journal import Journal
+from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.engine.ports import Agents, Clock, Place, Secrets, Store, StoredObject, VersApi, Write
+from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.transcripts import Transcripts
+from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
+
+log = logging.getLogger("reconciler.engine")
+
+MAX_PASSES = 200
+"""Acts in a row on one object before others get their turn."""
+
+POLL = {
+    "Booting": 0.5,
+    "VMMissing": 1.0,
+    "CreateIndeterminate": 2.0,
+    "GuestUnreachable": 1.0,
+    "AgentUnreachable": 1.0,
+    "VMUnknown": 5.0,
+    "DeletePending": 0.5,
+    "Deleting": 1.0,
+    "Ending": 0.5,
+}
+"""Seconds after which a wait is looked at again when nothing wakes it sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One line of a plan: what would be done to which object, and why."""
+
+    key: Key
+    verb: str
+    target: str
+    reason: str
+
+
+class Engine:
+    """Owns the queue and the workers. Everything it needs comes in; nothing global."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        vers: VersApi,
+        agents: Agents,
+        store: Store,
+        secrets: Secrets,
+        clock: Clock,
+        effects: Effects,
+        jitter: Callable[[], float],
+        token: Callable[[], str],
+        keeper_version: str,
+    ) -> None:
+        self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
+        self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
+        self.table = ObjectTable(store, effects)
+        self.recorder = Recorder(clock)
+        self.declarations = Declarations(self.table, self.recorder, clock)
+        self.queue = WorkQueue()
+        self.swallowed: Counter[str] = Counter()
+        self.platform_message = ""
+        self.on_platform: list[Callable[[str], None]] = []
+        self._failures: Counter[Key] = Counter()
+        self._trouble: dict[Key, str] = {}
+        self._rested: dict[Key, bool] = {}
+        self._watched: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life ------------------------------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the store and set up; nothing outside is touched."""
+        image = await self.effects.call("store.load", self.store.load)
+        first_seen = dict(image.first_seen)
+        self.fleet = Fleet(self.vers, self.store, self.clock, self.effects, self.settings.settle_seconds, first_seen)
+        self.table.fill(image.objects)
+        journal = Journal(image.intents)
+        transcripts = Transcripts(self.store, self.effects, dict(image.sessions))
+        self.gatherer = Gatherer(
+            self.settings, self.table, self.fleet, journal, transcripts, self.agents, self.secrets, self.effects, self.clock,
+            self.vers.account(), self.keeper_version,
+        )  # fmt: skip
+        self.tools = Tools(
+            self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
+            self.secrets, self.effects, self.clock, self.jitter, self.token,
+        )  # fmt: skip
+        self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
+        self._fresh = not first_seen and not image.objects
+        self._hold_checked = not self._fresh
+
+    async def start(self) -> None:
+        """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01)."""
+        await self.load()
+        self.table.on_change.append(self._changed)
+        self.fleet.on_list.append(self._listed)
+        for key in self.table.keys():
+            self.queue.add(self.declarations.lane_of(key), Priority.RESYNC)
+        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.settings.workers)]
+        self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
+
+    async def stop(self) -> None:
+        """Stop looking. Sends nothing to any machine (G-01)."""
+        self.queue.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def converged(self) -> bool:
+        """Everything declared has been looked at since its last change, and rests."""
+        lanes = {self.declarations.lane_of(key) for key in self.table.keys()}
+        return self.queue.idle() and all(self._rested.get(lane, False) for lane in lanes)
+
+    def wake(self, key: Key) -> None:
+        """Look at this object soon."""
+        self.queue.add(self.declarations.lane_of(key), Priority.CHANGE)
+
+    # --- what makes us look ---------------------------------------------------------------------------------------------------------------
+
+    def _changed(self, key: Key) -> None:
+        """An object was written: look at its lane, at the tasks that wait for it and at what refers to it."""
+        lane = self.declarations.lane_of(key)
+        item = self.table.get(key)
+        self._rested[lane] = False
+        if item is None:
+            self._rested.pop(key, None)
+        self.queue.add(lane, Priority.DELETE if item is not None and item.deleting else Priority.CHANGE)
+        if key.kind == "Task":
+            for other in self.table.of_kind("Task"):
+                task = self.table.task(other.key)
+                if task is not None and not task.record.finished and any(ref.name == key.name for ref in task.spec.after):
+                    self.queue.add(self.declarations.lane_of(other.key))
+        elif key.kind == "Lieutenant":
+            for waiting in self.table.tasks_of(key):
+                if not waiting.record.finished:
+                    self.queue.add(key)
+        elif key.kind == "BootProfile":
+            for kind in ("Lieutenant", "BootProfile"):
+                for other in self.table.of_kind(kind):
+                    if other.key.namespace == key.namespace and other.key != key:
+                        self.queue.add(other.key)
+
+    def _listed(self, before: VmList | None, fresh: VmList) -> None:
+        """A new list: look at the owners of what changed in it; everything else rests (G-45)."""
+        owned = self.table.owned()
+        condemned = (
+            frozenset(
+                item.record.slot.vm_id for key in set(owned.values()) if (item := self.table.lieutenant(key)) and item.record.slot.condemned
+            )
+            if self.gatherer.hold.failing_deletes or self._deleting()
+            else frozenset()
+        )
+        self.fleet.note_owned(owned, condemned)
+        if not self._hold_checked:
+            self._hold_checked = True
+            fleet_label = f"{self.gatherer.owner.fleet}"
+            if any(vm.labels.get("fleet.vers.sh/fleet") == fleet_label for vm in fresh.vms.values()):
+                self.gatherer.hold.until = self.clock.now() + self.settings.empty_store_seconds
+        if before is None:
+            for lane in set(owned.values()):
+                self.queue.add(lane, Priority.RESYNC)
+            return
+        old, new = before.vms, fresh.vms
+        for vm_id, key in owned.items():
+            if new.get(vm_id) != old.get(vm_id):
+                self.queue.add(key, Priority.RESYNC)
+
+    def _deleting(self) -> bool:
+        return any(item.deleting for item in self.table.of_kind("Lieutenant"))
+
+    async def _resync(self) -> None:
+        """One list call an interval feeds everything; a failing platform is told once and waited for."""
+        while True:
+            try:
+                await self.fleet.list_since(self.clock.now())
+                self._platform("")
+            except ReconcilerError as error:
+                self._platform(str(error))
+            self.gatherer.account = self.vers.account()
+            await self.clock.sleep(self.settings.resync_seconds)
+
+    def _platform(self, message: str) -> None:
+        if message == self.platform_message:
+            return
+        self.platform_message = message
+        for listener in self.on_platform:
+            listener(message)
+        for key in self.table.keys():
+            if key.kind == "Lieutenant":
+                self.queue.add(key, Priority.RESYNC)
+
+    def _watch(self, item: LieutenantItem) -> None:
+        vm_id = item.record.slot.vm_id
+        if vm_id and vm_id not in self._watched:
+            self._watched.add(vm_id)
+            self.agents.watch(Place(vm_id), lambda: self._said(vm_id))
+
+    def _said(self, vm_id: str) -> None:
+        """A keeper said something, or its connection broke."""
+        key = self.table.owner_of(vm_id)
+        if key is not None:
+            self.queue.add(key)
+
+    # --- the one procedure ------------------------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._look_at(key)
+            finally:
+                self.queue.done(key)
+
+    async def _look_at(self, key: Key) -> None:
+        """One object, until it rests; the error ladder."""
+        try:
+            wait = await self.reconcile(key)
+        except ReconcilerError as error:
+            self._failures[key] += 1
+            self._trouble[key] = str(error)
+            self.swallowed[type(error).__name__] += 1
+            level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
+            log.log(level, "%s: %s", key, error)
+            self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
+        except Exception as bug:
+            self._failures[key] += 1
+            self.swallowed[type(bug).__name__] += 1
+            self._trouble[key] = f"internal error: {type(bug).__name__}"
+            log.error("%s: internal error", key, exc_info=bug)
+            self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=2.0, most=300.0))
+        else:
+            self._failures.pop(key, None)
+            if wait is not None:
+                self.queue.add_at(key, wait)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Gather, plan, execute, report, until nothing is to be done. Returns seconds until it should be looked at again
+        (None: when something changes)."""
+        if key.kind != "Lieutenant":
+            await self._reconcile_simple(key)
+            self._rested[key] = True
+            return None
+        for _ in range(MAX_PASSES):
+            await self._heed(key)
+            view = await self.gatherer.lane(key)
+            decided = plan(view)
+            await self._report(key, view, decided)
+            acts = decided.next_acts()
+            if not acts:
+                self._rested[key] = rests(decided)
+                return self._next_look(view, decided)
+            self._rested[key] = False
+            for target, action in acts:
+                await self._execute(key, view, target, action)
+            self._trouble.pop(key, None)
+        return 0.0
+
+    def _next_look(self, view: LaneView, decided: LanePlan) -> float | None:
+        waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
+        polls = [POLL.get(w.reason, self.settings.fallback_seconds) for w in waits if w.reason not in RESTING]
+        until = decided.wake_at()
+        if until is not None and not (self.settings.health_probes or waits):
+            until = None
+        times = [*polls, *([max(0.05, until - self.clock.now())] if until is not None else [])]
+        return min(times, default=None)
+
+    async def _execute(self, key: Key, view: LaneView, target: Key | None, action: Action) -> None:
+        """One act, on the object as it is now."""
+        lieutenant = self.table.lieutenant(key)
+        if target is not None:
+            task = self.table.task(target)
+            if task is not None and isinstance(action, get_args(TaskAction)):
+                await self._task_acts.act(lieutenant, task, view, action)  # type: ignore[arg-type]
+            return
+        if lieutenant is None or view.lieutenant is None:
+            return
+        if isinstance(action, AbortTurn):
+            await self.table.update([(key, lambda o: replace(o, record=lieutenant.record.but(abort_at=self.clock.now()).dump()))])
+            slot = lieutenant.record.slot
+            for command in ({"type": "clear_queue"}, {"type": "abort"}):
+                await self.effects.call("keeper.call", lambda c=command: self.agents.call(Place(slot.vm_id), slot.epoch, c))  # type: ignore[misc]
+        elif isinstance(action, get_args(SlotAction)):
+            await self._slot_acts.act(lieutenant, view.lieutenant, action)  # type: ignore[arg-type]
+        elif isinstance(action, get_args(GuestAction)):
+            await self._guest_acts.act(lieutenant, view.lieutenant, action)  # type: ignore[arg-type]
+            current = self.table.lieutenant(key)
+            if current is not None:
+                self._watch(current)
+
+    async def _heed(self, key: Key) -> None:
+        """One-shot annotations and the clock of a declared suspension, written down before anything follows from them."""
+        item = self.table.lieutenant(key)
+        if item is None:
+            return
+        self._watch(item)
+        record = item.record
+        token = item.obj.annotations.get("fleet.vers.sh/retry", "")
+        if token and record.handled.get("retry") != token:
+            fresh = type(record)()
+            record = record.but(
+                handled={**record.handled, "retry": token},
+                restart=fresh.restart,
+                boot=fresh.boot,
+                slot=record.slot.but(not_before=0.0),
+            )
+            self.fleet.confirm_vanished()
+        asked = want_of(item) is Want.SUSPENDED
+        if asked and not record.suspend_asked_at:
+            record = record.but(suspend_asked_at=self.clock.now())
+        elif not asked and record.suspend_asked_at:
+            record = record.but(suspend_asked_at=0.0, abort_at=0.0)
+        if record.restart.degraded and record.restart.generation != item.obj.generation:
+            record = record.but(restart=type(record)().restart)
+        if record is not item.record:
+            await self.table.update([(key, lambda o: replace(o, record=record.dump()))])
+
+    # --- reporting --------------------------------------------------------------------------------------------------------------------------
+
+    async def _report(self, key: Key, view: LaneView, decided: LanePlan) -> None:
+        """Status of everything in the lane, in one write, only when something changed (G-45)."""
+        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]] = []
+        more: list[Write] = []
+        item = self.table.lieutenant(key)
+        if item is not None and view.lieutenant is not None and decided.lieutenant is not None:
+            active = next((f.key.name for f in view.tasks if f.record.phase in ACTIVE and f.spec.delivery.value == "Queue"), "")
+            pending = sum(1 for f in view.tasks if f.record.phase == "Pending")
+            convenience = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[1]
+            status = lieutenant_status(
+                view.lieutenant, decided.lieutenant, item.obj.status, item.obj.generation, pending, active, convenience
+            )
+            self._note_status(item.obj, status, decided.lieutenant, changes, more)
+        for task_key, decision in decided.tasks.items():
+            task = self.table.task(task_key)
+            if task is not None:
+                convenience = self.gatherer.unsupported(task_key, task.obj.generation, task.obj.spec)[1]
+                status = task_status(task.record, decision, task.obj.status, task.obj.generation, view.now, convenience)
+                self._note_status(task.obj, status, decision, changes, more)
+        if changes or more:
+            await self.table.update(changes, *more)
+
+    def _note_status(
+        self,
+        obj: StoredObject,
+        status: Json,
+        decision: Decision,
+        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]],
+        more: list[Write],
+    ) -> None:
+        more.extend(self.recorder.take(obj.key))
+        if status == obj.status:
+            return
+        changes.append((obj.key, lambda o: replace(o, status=status)))
+        reason, message = reason_of(decision)
+        if "Stalled" in str(status.get("conditions")) and reason not in str(obj.status.get("conditions")):
+            more.extend(self.recorder.event(obj.key, obj.uid, reason, message, "Warning"))
+        elif status.get("phase") != obj.status.get("phase") and obj.key.kind == "Lieutenant":
+            more.extend(self.recorder.event(obj.key, obj.uid, str(status.get("phase")), message))
+
+    async def _reconcile_simple(self, key: Key) -> None:
+        """Kinds without a machine of their own."""
+        item = self.table.get(key)
+        if item is None:
+            return
+        problem: Unresolved | None
+        if key.kind == "BootProfile":
+            found = profile_chain(key.name, lambda name: self.gatherer.profile(key.namespace, name))
+            problem = found if isinstance(found, Unresolved) else None
+            protects = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[0]
+            if protects and problem is None:
+                problem = Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}", final=True)
+        else:
+            problem = Unresolved("Unsupported", f"kind {key.kind} is not acted on in this release", final=True)
+        status = simple_status(problem, item.obj.status, item.obj.generation, self.clock.now())
+        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]] = []
+        more: list[Write] = []
+        if status != item.obj.status:
+            changes.append((key, lambda o: replace(o, status=status)))
+        if changes:
+            await self.table.update(changes, *more)
+
+
+RESTING = frozenset(
+    {
+        "LieutenantNotFound",
+        "LieutenantSuspended",
+        "LieutenantNotReady",
+        "DependencyPending",
+        "Queued",
+        "QueueFull",
+        "NotBefore",
+        "ProfileNotFound",
+        "SecretNotFound",
+    }
+)
+"""Waits that only a change of something else can end; nothing is gained by looking again."""
+
+
+def rests(decided: LanePlan) -> bool:
+    """Nothing is on its way: every decision is steady, refused, or waits for a person or for another object."""
+    waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
+    return all(w.reason in ("LieutenantSuspended", "ProfileNotFound", "SecretNotFound", "LieutenantNotFound", "NotBefore") for w in waits)

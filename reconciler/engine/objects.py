@@ -1,0 +1,209 @@
+"""All declared objects in memory, written through to the store. The store is written before anything acts on a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.parsing import load_spec
+from reconciler.api.task import TaskSpec
+from reconciler.core.keys import Key
+from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.engine.effects import Effects
+from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
+
+RECORDS: dict[str, type[Record]] = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}
+
+S = TypeVar("S", bound=BaseModel)
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[S, R]):
+    """A stored object with its spec and record parsed."""
+
+    obj: StoredObject
+    spec: S
+    record: R
+
+    @property
+    def key(self) -> Key:
+        return self.obj.key
+
+    @property
+    def uid(self) -> str:
+        return self.obj.uid
+
+    @property
+    def deleting(self) -> bool:
+        return self.obj.deleted_at is not None
+
+
+LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
+TaskItem = Item[TaskSpec, TaskRecord]
+ProfileItem = Item[BootProfileSpec, Record]
+AnyItem = Item[BaseModel, Record]
+
+
+def parse(obj: StoredObject) -> AnyItem:
+    """Raises `InvalidSpec` when the stored spec is not valid in this release."""
+    record = RECORDS.get(obj.key.kind, Record)
+    return Item(obj, load_spec(obj.key.kind, obj.spec, tolerant=True), record.load(obj.record))
+
+
+class ObjectTable:
+    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
+
+    def __init__(self, store: Store, effects: Effects) -> None:
+        self._store, self._effects = store, effects
+        self._items: dict[Key, AnyItem] = {}
+        self._tasks: dict[Key, dict[Key, TaskItem]] = {}
+        self._owners: dict[str, Key] = {}
+        self.broken: dict[Key, str] = {}
+        self.on_change: list[Callable[[Key], None]] = []
+
+    def fill(self, objects: Iterable[StoredObject]) -> None:
+        """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason."""
+        for obj in objects:
+            self._take(obj)
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> AnyItem | None:
+        return self._items.get(key)
+
+    def lieutenant(self, key: Key) -> LieutenantItem | None:
+        return self._items.get(key) if key.kind == "Lieutenant" else None  # type: ignore[return-value]
+
+    def task(self, key: Key) -> TaskItem | None:
+        return self._items.get(key) if key.kind == "Task" else None  # type: ignore[return-value]
+
+    def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
+        item = self._items.get(Key("BootProfile", namespace, name))
+        return item.spec if item is not None and isinstance(item.spec, BootProfileSpec) and not item.deleting else None
+
+    def tasks_of(self, lieutenant: Key) -> list[TaskItem]:
+        return list(self._tasks.get(lieutenant, {}).values())
+
+    def of_kind(self, kind: str) -> list[AnyItem]:
+        return [item for key, item in self._items.items() if key.kind == kind]
+
+    def keys(self) -> list[Key]:
+        return list(self._items)
+
+    def owner_of(self, vm_id: str) -> Key | None:
+        return self._owners.get(vm_id)
+
+    def owned(self) -> dict[str, Key]:
+        """VM id → its owner, for every VM in a record."""
+        return self._owners
+
+    # --- writing ------------------------------------------------------------------------------------------------------------------
+
+    async def update(self, changes: Sequence[tuple[Key, Callable[[StoredObject], StoredObject]]], *more: Write) -> None:
+        """Change some objects and write other rows, in one transaction; durable when it returns. Raises `Conflict` when the
+        store moved on (the rows are read again), or what the store says when it can't be written."""
+        puts: list[Write] = []
+        before: dict[Key, AnyItem] = {}
+        for key, change in changes:
+            item = self._items.get(key)
+            if item is None:
+                continue
+            changed = change(item.obj)
+            if changed is item.obj or changed == item.obj:
+                continue
+            expect = item.obj.version
+            before.setdefault(key, item)
+            obj = replace(changed, version=expect + 1)
+            self._take(obj)
+            puts.append(PutObject(obj, expect))
+        if not puts and not more:
+            return
+        await self._write([*puts, *more], before)
+
+    async def insert(self, obj: StoredObject, *more: Write) -> None:
+        """A new object. Raises `Conflict` when the key is taken."""
+        if obj.key in self._items:
+            raise Conflict("the object exists already", str(obj.key))
+        self._take(obj)
+        try:
+            await self._write([PutObject(obj, 0), *more], {})
+        except ReconcilerError:
+            self._drop(obj.key)
+            raise
+
+    async def drop(self, key: Key, *more: Write) -> None:
+        """Remove an object for good."""
+        item = self._items.get(key)
+        if item is None:
+            return
+        await self._write([DropObject(key, item.uid), *more], {})
+        self._drop(key)
+        for listener in self.on_change:
+            listener(key)
+
+    async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
+        try:
+            await self._effects.call("store.write", lambda: self._store.write(batch))
+        except Conflict:
+            for key in before:
+                for obj in await self._store.objects(key.kind, key.namespace, key.name):
+                    self._take(obj)
+            raise
+        except ReconcilerError:
+            for item in before.values():
+                self._take(item.obj)
+            raise
+        for write in batch:
+            if isinstance(write, PutObject):
+                for listener in self.on_change:
+                    listener(write.obj.key)
+
+    def _take(self, obj: StoredObject) -> None:
+        old = self._items.get(obj.key)
+        if old is not None and old.obj.spec is obj.spec and old.obj.record is obj.record:
+            item: AnyItem = Item(obj, old.spec, old.record)
+        else:
+            try:
+                item = parse(obj)
+            except (InvalidSpec, ValueError) as error:
+                self.broken[obj.key] = str(error)
+                return
+        self.broken.pop(obj.key, None)
+        self._index(old, item)
+        self._items[obj.key] = item
+
+    def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
+        for item, add in ((old, False), (new, True)):
+            if item is None:
+                continue
+            if isinstance(item.spec, TaskSpec):
+                lane = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
+                if add:
+                    lane[item.key] = item  # type: ignore[assignment]
+                else:
+                    lane.pop(item.key, None)
+            elif isinstance(item.record, LieutenantRecord) and item.record.slot.vm_id:
+                if add:
+                    self._owners[item.record.slot.vm_id] = item.key
+                elif self._owners.get(item.record.slot.vm_id) == item.key:
+                    del self._owners[item.record.slot.vm_id]
+
+    def _drop(self, key: Key) -> None:
+        item = self._items.pop(key, None)
+        self._index(item, None)
+
+
+def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
+    return Key("Lieutenant", task.namespace, spec.lieutenant_ref.name)
+
+
+def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
+    """Replace the record of an object."""
+    return lambda obj: replace(obj, record=record.dump())

@@ -1,0 +1,101 @@
+"""The work queue: coalescing, exclusive per key, delayed, deletions before spec changes before resyncs."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from enum import IntEnum
+
+from reconciler.core.keys import Key
+
+
+class Priority(IntEnum):
+    DELETE = 0
+    CHANGE = 1
+    RESYNC = 2
+
+
+class WorkQueue:
+    """Keys to be looked at. A key is handed to one worker at a time; added again meanwhile, it comes once more afterwards."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Key]] = []
+        self._queued: dict[Key, int] = {}
+        self._working: set[Key] = set()
+        self._again: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._order = itertools.count()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
+        """As soon as a worker is free. Replaces a later look that was planned."""
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        if key in self._working:
+            self._again[key] = min(priority, self._again.get(key, priority))
+            return
+        if key in self._queued and self._queued[key] <= priority:
+            return
+        self._queued[key] = priority
+        heapq.heappush(self._heap, (priority, next(self._order), key))
+        self._wake()
+
+    def add_at(self, key: Key, delay: float, priority: Priority = Priority.RESYNC) -> None:
+        """After `delay` seconds, unless an earlier look is planned or comes first."""
+        if delay <= 0:
+            return self.add(key, priority)
+        loop = asyncio.get_running_loop()
+        planned = self._timers.get(key)
+        if key in self._queued or (planned is not None and planned.when() <= loop.time() + delay):
+            return None
+        if planned is not None:
+            planned.cancel()
+        self._timers[key] = loop.call_later(delay, self.add, key, priority)
+        return None
+
+    async def get(self) -> Key:
+        """The next key; it is this worker's until `done`."""
+        while True:
+            while self._heap:
+                priority, _, key = heapq.heappop(self._heap)
+                if self._queued.get(key) == priority and key not in self._working:
+                    del self._queued[key]
+                    self._working.add(key)
+                    return key
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def done(self, key: Key) -> None:
+        self._working.discard(key)
+        if key in self._again:
+            self.add(key, Priority(self._again.pop(key)))
+
+    def idle(self) -> bool:
+        """Nothing queued and nothing in work (planned looks do not count)."""
+        return not self._queued and not self._working
+
+    def depth(self) -> int:
+        return len(self._queued)
+
+    def next_timer(self) -> float | None:
+        """Loop time of the nearest planned look."""
+        return min((t.when() for t in self._timers.values()), default=None)
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.pop(0)
+            if not waiter.done():
+                waiter.set_result(None)
+                return

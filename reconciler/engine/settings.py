@@ -1,0 +1,25 @@
+"""Everything about the engine that an operator may set. Seconds throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`fleet`, `installation`: whose VMs are ours. `settle_seconds`: the window in which a call of unknown outcome may still
+    show its effect, and in which a list may lag behind. `empty_store_seconds`: how long a store that knows nothing yet
+    creates nothing when the platform shows VMs of our fleet. `health_probes`: whether agents are asked for their state
+    every `health.periodSeconds`."""
+
+    fleet: str = "default"
+    installation: str = ""
+    default_model: str = ""
+    settle_seconds: float = 60.0
+    empty_store_seconds: float = 60.0
+    resync_seconds: float = 10.0
+    moving_seconds: float = 0.5
+    list_max_age: float = 0.25
+    fallback_seconds: float = 5.0
+    workers: int = 100
+    health_probes: bool = True

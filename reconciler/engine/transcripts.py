@@ -1,0 +1,69 @@
+"""Conversations in memory: the mirrored session files, parsed as they grow. The mirror in the store is byte-exact."""
+
+from __future__ import annotations
+
+from reconciler.core.conversation import parse
+from reconciler.core.observations import Message
+from reconciler.engine.effects import Effects
+from reconciler.engine.ports import AppendSession, Store
+
+
+class Transcript:
+    """One session's messages and its length in bytes. An unfinished last line waits for the rest of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.size = 0
+        self.messages: tuple[Message, ...] = ()
+        self._rest = b""
+
+    def grow(self, data: bytes) -> None:
+        """Take the bytes that follow."""
+        pending = self._rest + data
+        base = self.size - len(self._rest)
+        found, consumed = parse(pending, base)
+        self._rest = pending[consumed:]
+        self.size += len(data)
+        if found:
+            self.messages = (*self.messages, *found)
+
+
+class Transcripts:
+    """Transcripts by session name; read from the store once, then kept up with what the keepers report."""
+
+    def __init__(self, store: Store, effects: Effects, lengths: dict[str, int]) -> None:
+        self._store, self._effects, self._lengths = store, effects, lengths
+        self._open: dict[str, Transcript] = {}
+
+    async def get(self, name: str) -> Transcript:
+        transcript = self._open.get(name)
+        if transcript is None:
+            transcript = Transcript(name)
+            while transcript.size < self._lengths.get(name, 0):
+                data = await self._store.session(name, transcript.size)
+                if not data:
+                    break
+                transcript.grow(data)
+            self._open[name] = transcript
+        return transcript
+
+    async def append(self, transcript: Transcript, data: bytes) -> None:
+        """Mirror the bytes durably, then take them."""
+        await self._effects.call("store.write", lambda: self._store.write([AppendSession(transcript.name, transcript.size, data)]))
+        transcript.grow(data)
+        self._lengths[transcript.name] = transcript.size
+
+    def drop(self, name: str) -> None:
+        self._open.pop(name, None)
+
+    async def read(self, name: str) -> bytes:
+        """The whole mirror of a session, byte-exact."""
+        parts: list[bytes] = []
+        size = 0
+        while size < self._lengths.get(name, 0):
+            data = await self._store.session(name, size)
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
