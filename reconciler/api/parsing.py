@@ -116,7 +116,15 @@ def _header(doc: Mapping[object, object]) -> Iterator[Problem]:
 
 
 def _problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
-    found = [problem for detail in error.errors(include_url=False) for problem in _translate(model, detail)]
+    details = error.errors(include_url=False)
+    deep = [detail["loc"] for detail in details]
+    # A list whose items failed also reports that it is too short: that is no news.
+    news = [
+        d
+        for d in details
+        if d["type"] != "too_short" or not any(len(loc) > len(d["loc"]) and loc[: len(d["loc"])] == d["loc"] for loc in deep)
+    ]
+    found = [problem for detail in news for problem in _translate(model, detail)]
     return sorted(found, key=lambda problem: tuple((isinstance(step, str), str(step).zfill(8)) for step in problem.path))
 
 
@@ -134,7 +142,8 @@ def _translate(root: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]
         yield Problem(path, f"required; add it ({_described(root, path)})")
     elif kind == "extra_forbidden":
         known = _fields(_at(root, path[:-1]))
-        yield Problem(path, f"unknown field{_meant(str(path[-1]), known)}; {_known(known)}")
+        meant = _meant(str(path[-1]), known)
+        yield Problem(path, f"unknown field{meant}; {'rename or remove it' if meant else _known(known)}")
     elif kind == "enum" or kind == "literal_error":
         choices = _choices(_at(root, path))
         wants = "" if isinstance(given, str) else "string"
