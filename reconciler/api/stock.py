@@ -1,0 +1,41 @@
+"""The stock boot profiles: in a wheel from `reconciler/stock`, in a checkout from `specs`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from reconciler.api.parsing import parse
+from reconciler.api.resources import BootProfile
+from reconciler.errors import Terminal
+
+NAMES = ("full", "swarm", "lightweight", "infra")
+
+
+def stock_profiles() -> dict[str, BootProfile]:
+    """The four built-in profiles by name. A declared BootProfile of the same name shadows one (the caller sees to that).
+    Raises `Terminal` when one is missing or broken: the installation is."""
+    folder = _folder()
+    return {name: _load(folder / f"{name}.yaml", name) for name in NAMES}
+
+
+def _folder() -> Traversable:
+    packaged = files("reconciler") / "stock" / "profiles"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "specs" / "profiles"
+
+
+def _load(file: Traversable, name: str) -> BootProfile:
+    remedy = "install the package again"
+    try:
+        document = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+    except (OSError, YAMLError) as error:
+        raise Terminal(f"stock profile {name!r} can't be read ({type(error).__name__})", str(file), remedy) from error
+    profile = parse(document)
+    if not isinstance(profile, BootProfile) or profile.metadata.name != name:
+        told = "; ".join(map(str, profile)) if isinstance(profile, list) else "it declares something else"
+        raise Terminal(f"stock profile {name!r} is not valid: {told}", str(file), remedy)
+    return profile

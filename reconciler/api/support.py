@@ -1,0 +1,152 @@
+"""Which fields this release acts on. What is accepted and not acted on is never silent (design §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from reconciler.api.meta import Json, Model
+from reconciler.api.parsing import load_spec
+
+
+class Support(Enum):
+    """What happens to a field that is set to something other than its default."""
+
+    ACTED_ON = "acted on"
+    CONVENIENCE = "recorded, not acted on: a warning and the condition `Unsupported`"
+    PROTECTS = "not acted on, and somebody relies on it: `Stalled/Unsupported`, nothing starts"
+
+
+ACTED_ON, CONVENIENCE, PROTECTS = Support.ACTED_ON, Support.CONVENIENCE, Support.PROTECTS
+
+# Paths without indices; an entry holds for everything below it that has no entry of its own.
+SUPPORT: dict[str, dict[str, Support]] = {
+    "Lieutenant": {
+        "role": ACTED_ON,
+        "mode": ACTED_ON,
+        "profileRef": ACTED_ON,
+        "placement.type": PROTECTS,
+        "placement.outageFallback": PROTECTS,
+        "resources": ACTED_ON,
+        "instructions.inherit": CONVENIENCE,
+        "instructions.context": ACTED_ON,
+        "instructions.directive": ACTED_ON,
+        "instructions.files": ACTED_ON,
+        "instructions.files.contentFrom": PROTECTS,
+        "model": ACTED_ON,
+        "env": ACTED_ON,
+        "queue": ACTED_ON,
+        "limits.taskTimeoutSeconds": ACTED_ON,
+        "limits.noProgressSeconds": ACTED_ON,
+        "limits.steerLandSeconds": ACTED_ON,
+        "limits.firstArtifactSeconds": PROTECTS,
+        "limits.maxTurns": PROTECTS,
+        "idle": CONVENIENCE,
+        "suspend": ACTED_ON,
+        "budget": PROTECTS,
+        "permissions": PROTECTS,
+        "memory": CONVENIENCE,
+        "compaction": CONVENIENCE,
+        "health": ACTED_ON,
+        "restart": ACTED_ON,
+        "session.generation": CONVENIENCE,
+        "session.onLost": PROTECTS,
+        "update": CONVENIENCE,
+        "snapshots": PROTECTS,
+        "managementPolicy": PROTECTS,
+        "deletionPolicy": PROTECTS,
+        "adopt": PROTECTS,
+        "fork": PROTECTS,
+    },
+    "VMTree": {"": PROTECTS},
+    "BootProfile": {
+        "source": ACTED_ON,
+        "extends": ACTED_ON,
+        "resources": ACTED_ON,
+        "organs": CONVENIENCE,
+        "capabilities": CONVENIENCE,
+        "env": ACTED_ON,
+        "files": ACTED_ON,
+        "files.contentFrom": PROTECTS,
+        "steps": ACTED_ON,
+        "verify": ACTED_ON,
+        "bake.enabled": PROTECTS,
+        "bake.keep": CONVENIENCE,
+        "agent.command": ACTED_ON,
+        "agent.workDir": ACTED_ON,
+        "agent.model": ACTED_ON,
+        "agent.providers": ACTED_ON,
+        "agent.extensions": CONVENIENCE,
+        "agent.skills": CONVENIENCE,
+    },
+    "Task": {
+        "lieutenantRef": ACTED_ON,
+        "prompt": ACTED_ON,
+        "contentFrom": PROTECTS,
+        "delivery": ACTED_ON,
+        "target": ACTED_ON,
+        "after": ACTED_ON,
+        "notBefore": ACTED_ON,
+        "deadlineSeconds": ACTED_ON,
+        "noProgressSeconds": ACTED_ON,
+        "landSeconds": ACTED_ON,
+        "taskTimeoutSeconds": ACTED_ON,
+        "acceptance": ACTED_ON,
+        "escalation": CONVENIENCE,
+        "retries": ACTED_ON,
+        "ttlSecondsAfterFinished": CONVENIENCE,
+        "cancel": ACTED_ON,
+        "approvals": CONVENIENCE,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One field that is set, to something other than its default, and not acted on. `path`: from `spec`, without indices; `spec`
+    itself when the whole kind is meant. `protects`: nothing may start while it is there."""
+
+    path: str
+    protects: bool
+
+
+def unsupported(kind: str, spec: Json) -> list[Finding]:
+    """What this valid spec asks for that this release does not do; each path once, in the order of the API.
+    Raises `InvalidSpec` when the spec is not valid."""
+    table = SUPPORT[kind]
+    model = load_spec(kind, spec, tolerant=True)
+    if table.get("") is not None and table[""] is not ACTED_ON:
+        return [Finding("spec", table[""] is PROTECTS)]
+    found: dict[str, Finding] = {}
+    for path in _set(model, ""):
+        entry = entry_of(table, path)
+        if entry is not None and table[entry] is not ACTED_ON:
+            found.setdefault(entry, Finding(f"spec.{entry}", table[entry] is PROTECTS))
+    return [found[entry] for entry in table if entry in found]
+
+
+def entry_of(table: dict[str, Support], path: str) -> str | None:
+    """The entry that decides about `path`: its own or the nearest above it; None when there is none."""
+    while path not in table:
+        path, dot, _ = path.rpartition(".")
+        if not dot:
+            return path if path in table else None
+    return path
+
+
+def _set(model: Model, base: str) -> Iterator[str]:
+    """Paths of fields set to something other than their default, as deep as they go."""
+    for alias, name in type(model).aliases().items():
+        if name not in model.model_fields_set:
+            continue
+        value, path = getattr(model, name), f"{base}.{alias}" if base else alias
+        info = type(model).model_fields[name]
+        if not info.is_required() and value == info.get_default(call_default_factory=True):
+            continue
+        inner = (
+            [value] if isinstance(value, Model) else [item for item in value if isinstance(item, Model)] if isinstance(value, tuple) else []
+        )
+        yield path
+        for one in inner:
+            yield from _set(one, path)
