@@ -13,7 +13,9 @@ from reconciler.vers.simulator.wire import JSON, TEXT, Reply
 
 When = Literal["before", "after"]
 
-CREATES = frozenset({"new_root", "from_commit", "branch", "branch_by_vm", "branch_by_commit", "branch_by_tag", "branch_by_ref", "fork_repository"})
+CREATES = frozenset(
+    {"new_root", "from_commit", "branch", "branch_by_vm", "branch_by_commit", "branch_by_tag", "branch_by_ref", "fork_repository"}
+)
 
 
 def _error(status: int, message: str) -> Reply:

@@ -1,0 +1,229 @@
+"""Machines that have a disk: a directory per VM and per commit. How their processes run is the subclasses' business."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
+from reconciler.vers.simulator.image import GuestImage, build_base, remove_tools
+
+_ROUNDS = 50  # a fork between looking and stopping needs another round; a fork bomb needs them all
+
+
+class DiskGuests:
+    """`directory`/{base,vms/ID,commits/ID}, each with `root` (the machine's /) and `local` (its /usr/local)."""
+
+    kind = ""
+    runs_processes = True
+
+    def __init__(self, directory: Path, image: GuestImage) -> None:
+        self.directory = directory
+        self.image = image
+        self._frozen: set[str] = set()
+        self._runs: dict[str, set[asyncio.subprocess.Process]] = {}
+        self._building = asyncio.Lock()
+
+    # --- what subclasses say -----------------------------------------------------------------------------------------------
+
+    def inside(self, disk: Path) -> tuple[str, str, str]:
+        """As the machine sees them: its clock file, the image's node directory, its pi directory."""
+        raise NotImplementedError
+
+    async def boot(self, vm_id: str) -> None:
+        raise NotImplementedError
+
+    async def halt(self, vm_id: str) -> None:
+        """End everything that runs in it."""
+        raise NotImplementedError
+
+    def members(self, vm_id: str) -> set[int]:
+        """The host's pids of everything that runs in it."""
+        raise NotImplementedError
+
+    def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
+        """What to execute on the host to run argv in it."""
+        raise NotImplementedError
+
+    def environment(self, vm_id: str) -> dict[str, str]:
+        return dict(BASE_ENV)
+
+    # --- disks ---------------------------------------------------------------------------------------------------------------
+
+    def disk(self, vm_id: str) -> Path:
+        return self.directory / "vms" / vm_id
+
+    def _kept(self, commit: str) -> Path:
+        return self.directory / "commits" / commit
+
+    async def start(self, vm_id: str, commit: str | None, tools: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+        disk = self.disk(vm_id)
+        source = self._kept(commit) if commit is not None else await self._base()
+        if not source.is_dir():
+            raise GuestError(f"commit {commit} has no disk")
+        await _copy_tree(source, disk)
+        try:
+            self._personalise(vm_id, disk, commit is None and not tools, clock_offset, environment)
+        except OSError as exc:
+            raise GuestError(f"the disk of {vm_id} can't be written: {exc.strerror}") from exc
+        await self.boot(vm_id)
+
+    async def again(self, vm_id: str) -> None:
+        """Raises `GuestError` when its disk is gone."""
+        if not self.disk(vm_id).is_dir():
+            raise GuestError(f"VM {vm_id} has no disk")
+        await self.boot(vm_id)
+
+    def _personalise(self, vm_id: str, disk: Path, bare: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+        root = disk / "root"
+        (root / "etc" / "hostname").write_text(f"{vm_id}\n")
+        (root / "etc" / "hosts").write_text(f"127.0.0.1 localhost {vm_id}\n::1 localhost ip6-localhost\n")
+        if environment:
+            lines = "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(environment.items()))
+            (root / "etc" / "environment").write_text(lines)
+        clock = root / "run" / "clock-offset"
+        if clock_offset:
+            clock.write_text(f"{int(clock_offset * 1e9)}\n")
+        else:
+            clock.unlink(missing_ok=True)
+        if bare:
+            remove_tools(disk)
+
+    async def _base(self) -> Path:
+        base = self.directory / "base"
+        async with self._building:
+            if not base.is_dir():
+                fresh = self.directory / "base.new"
+                await asyncio.to_thread(self._build, fresh)
+                fresh.rename(base)
+        return base
+
+    def _build(self, fresh: Path) -> None:
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        clock, node, pi = self.inside(fresh)
+        build_base(fresh, self.image, clock, node, pi)
+
+    async def snapshot(self, vm_id: str, commit: str, frozen: bool) -> None:
+        target = self._kept(commit)
+        fresh = target.with_name(commit + ".new")
+        await self.freeze(vm_id)
+        try:
+            await _copy_tree(self.disk(vm_id), fresh)
+            fresh.rename(target)
+        finally:
+            if not frozen:
+                await self.thaw(vm_id, False)
+
+    async def remove(self, vm_id: str) -> None:
+        await self.kill(vm_id)
+        await _remove_tree(self.disk(vm_id))
+
+    async def forget(self, commit: str) -> None:
+        await _remove_tree(self._kept(commit))
+
+    def path(self, vm_id: str, path: str) -> Path:
+        return resolve_inside(self.disk(vm_id) / "root", path)
+
+    # --- processes -----------------------------------------------------------------------------------------------------------
+
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+        if vm_id in self._frozen:
+            raise GuestError(f"VM {vm_id} is suspended")
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command(vm_id, argv, cwd),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env={**self.environment(vm_id), **self._declared(vm_id), **env},
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as exc:
+            raise GuestError(f"a process could not be started in VM {vm_id}: {exc}") from exc
+        runs = self._runs.setdefault(vm_id, set())
+        runs.difference_update([p for p in runs if p.returncode is not None])
+        runs.add(process)
+        return process
+
+    def _declared(self, vm_id: str) -> dict[str, str]:
+        """/etc/environment, as a login reads it."""
+        try:
+            lines = (self.disk(vm_id) / "root" / "etc" / "environment").read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        pairs = (line.partition("=") for line in lines)
+        return {name: value.strip('"') for name, separator, value in pairs if separator and name}
+
+    async def freeze(self, vm_id: str) -> None:
+        """Stop everything in it, what forks meanwhile too."""
+        self._frozen.add(vm_id)
+        stopped: set[int] = set()
+        for _ in range(_ROUNDS):
+            running = self.members(vm_id) - stopped
+            if not running:
+                return
+            _signal(running, signal.SIGSTOP)
+            stopped |= running
+            await asyncio.sleep(0)
+
+    async def thaw(self, vm_id: str, restart: bool) -> None:
+        self._frozen.discard(vm_id)
+        if restart:
+            await self.kill(vm_id)
+            await self.again(vm_id)
+            return
+        _signal(self.members(vm_id), signal.SIGCONT)
+        # what waits outside for a process inside stops along with it
+        _signal([p.pid for p in self._runs.get(vm_id, ()) if p.returncode is None], signal.SIGCONT)
+
+    async def kill(self, vm_id: str) -> None:
+        await self.halt(vm_id)
+        self._frozen.discard(vm_id)
+        for process in self._runs.pop(vm_id, set()):
+            if process.returncode is None:
+                _signal([process.pid], signal.SIGKILL)
+
+    async def stop(self) -> None:
+        vms = self.directory / "vms"
+        for disk in sorted(vms.iterdir()) if vms.is_dir() else ():
+            await self.kill(disk.name)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace('"', "") + '"' if any(c.isspace() for c in value) else value
+
+
+async def _copy_tree(source: Path, target: Path) -> None:
+    """A copy that shares blocks where the file system can; raises `GuestError`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        await _remove_tree(target)
+    process = await asyncio.create_subprocess_exec(
+        "cp", "-a", "--reflink=auto", "--", str(source), str(target), stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+    )
+    _, errors = await process.communicate()
+    if process.returncode != 0:
+        raise GuestError(f"a disk could not be copied: {errors.decode(errors='replace')[-300:]}")
+
+
+async def _remove_tree(path: Path) -> None:
+    try:
+        await asyncio.to_thread(shutil.rmtree, path)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise GuestError(f"a disk could not be removed: {exc.strerror} ({path.name})") from exc

@@ -1,0 +1,68 @@
+"""Guests that are directories: where bubblewrap is missing. A guest has its own HOME and PATH and shares everything else,
+so absolute paths in its commands are the host's; files and sockets of the API are those of its directory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.vers.simulator.disks import DiskGuests
+from reconciler.vers.simulator.guests import BASE_ENV
+
+_MARK = "VERS_SIMULATED_VM"
+
+
+class ProcessGuests(DiskGuests):
+    """What belongs to a guest is known by a variable in its environment, which everything it starts inherits."""
+
+    kind = "process"
+
+    def inside(self, disk: Path) -> tuple[str, str, str]:
+        return "@CLOCK@", str(self.image.node_dir), str(self.image.pi_dir)
+
+    async def boot(self, vm_id: str) -> None:
+        """Nothing runs until something is asked for; the clock's wrapper learns where its file is."""
+        date = self.disk(vm_id) / "local" / "bin" / "date"
+        text = date.read_text()
+        lines = [f"file='{self._root(vm_id)}/run/clock-offset'" if line.startswith("file=") else line for line in text.splitlines()]
+        date.write_text("\n".join(lines) + "\n")
+
+    async def halt(self, vm_id: str) -> None:
+        while members := self.members(vm_id):
+            for pid in members:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            await asyncio.sleep(0.01)
+
+    def members(self, vm_id: str) -> set[int]:
+        mark = f"{_MARK}={vm_id}".encode()
+        return {int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _environ(name)}
+
+    def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
+        directory = self.path(vm_id, cwd)
+        return ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', str(directory), *argv]
+
+    def environment(self, vm_id: str) -> dict[str, str]:
+        local = self.disk(vm_id) / "local"
+        path = f"{local}/sbin:{local}/bin:{BASE_ENV['PATH']}"
+        return {**BASE_ENV, "HOME": f"{self._root(vm_id)}/root", "TMPDIR": f"{self._root(vm_id)}/tmp", "PATH": path, _MARK: vm_id}
+
+    def path(self, vm_id: str, path: str) -> Path:
+        """A path that already names the guest's directory (as $HOME does) is taken as it is."""
+        root = self._root(vm_id)
+        return super().path(vm_id, path.removeprefix(str(root)) if path.startswith(f"{root}/") else path)
+
+    def _root(self, vm_id: str) -> Path:
+        return self.disk(vm_id) / "root"
+
+
+def _environ(pid: str) -> list[bytes]:
+    try:
+        return Path("/proc", pid, "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
