@@ -42,7 +42,8 @@ class Pattern:
     says: str
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        seen = re.compile(self.regex)
+        # As RE2 reads it: `$` is the very end, classes such as \s are ASCII.
+        seen = re.compile(rf"{self.regex[:-1]}\Z" if self.regex.endswith("$") else self.regex, re.ASCII)
 
         def check(value: str) -> str:
             if seen.search(value) is None:

@@ -73,11 +73,15 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler.resolve_ref_schema(handler(schema))
-        rules: list[Rule | Transition] = [*cls.rules, *cls.transitions]
-        told = [{"rule": one.cel, "message": one.message} for one in rules if one.cel]
-        if told:
+        if told := cls.validations():
             found["x-kubernetes-validations"] = told
         return found
+
+    @classmethod
+    def validations(cls) -> list[JsonValue]:
+        """The rules across fields that CEL can judge, as `x-kubernetes-validations` has them."""
+        rules: list[Rule | Transition] = [*cls.rules, *cls.transitions]
+        return [{"rule": one.cel, "message": one.message} for one in rules if one.cel]
 
 
 # --- types ----------------------------------------------------------------------------------------------------------------
@@ -89,7 +93,8 @@ Items = Annotated[tuple[T, ...], Field(strict=False)]
 LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 # A segment is anything but `..` (and not empty); look-around is not available in RE2.
-_SEGMENT = r"([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)"
+_CHAR = r"[^/\x00-\x1f\x7f]"
+_SEGMENT = rf"([^/.\x00-\x1f\x7f]{_CHAR}*|\.[^/.\x00-\x1f\x7f]{_CHAR}*|\.\.{_CHAR}+|\.)"
 PATH = rf"^/?{_SEGMENT}(/{_SEGMENT})*$"
 
 NAME_SAYS = "must be lower-case letters, digits and '-', beginning and ending with a letter or a digit; rename it"
@@ -101,7 +106,7 @@ CommitId = Annotated[str, StringConstraints(max_length=36), Pattern(UUID, "must 
 Path = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1024),
-    Pattern(PATH, "must be a path without '..' and empty segments; name the place itself"),
+    Pattern(PATH, "must be a path without '..', empty segments and control characters; name the place itself"),
 ]
 Money = Annotated[
     str,
@@ -118,7 +123,8 @@ Text = Annotated[str, StringConstraints(max_length=65536)]
 """Up to 64 KiB of text."""
 Prose = Annotated[str, StringConstraints(min_length=1, max_length=65536), Pattern(r"\S", "must not be empty; write what is meant")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256), Pattern(r"^\S+$", "must be one word without spaces")]
-Argument = Annotated[str, StringConstraints(max_length=4096)]
+NO_NUL = Pattern(r"^[^\x00]*$", "must not contain the NUL character; remove it")
+Argument = Annotated[str, StringConstraints(max_length=4096), NO_NUL]
 
 
 def epoch(timestamp: str) -> float:
@@ -202,7 +208,7 @@ class EnvVar(Model):
 
     name: EnvName
     """Its name."""
-    value: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    value: Annotated[str, StringConstraints(max_length=32768), NO_NUL] | None = None
     """Its value, in the open."""
     value_from: SecretSource | None = None
     """Its value, from a secret."""

@@ -1,0 +1,90 @@
+"""Everything that is made from the models and committed: CRDs, editor schemas, the API page."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
+
+from reconciler.api.crd import crd
+from reconciler.api.docs import api_page
+from reconciler.api.meta import Json
+from reconciler.api.registry import KINDS
+from reconciler.api.schema import any_document, for_editors
+
+CRDS, SCHEMAS, DOCS = "crds", "crds/schema", "docs"
+
+
+def generate_crds() -> dict[str, str]:
+    """File name → YAML of one CustomResourceDefinition; the same models give the same bytes."""
+    return {f"{kind.plural}.yaml": _yaml(crd(kind)) for kind in KINDS}
+
+
+def generate_schemas() -> dict[str, str]:
+    """File name → JSON schema for editors: one a kind, and `any.json` for files that mix them."""
+    found = {f"{kind.singular}.json": _json(for_editors(kind)) for kind in KINDS}
+    return {**found, "any.json": _json(any_document(KINDS))}
+
+
+def generate_docs() -> dict[str, str]:
+    """File name → Markdown."""
+    return {"api.md": api_page()}
+
+
+def write(root: Path) -> list[Path]:
+    """Write all of it below `root`; returns the files that changed."""
+    changed: list[Path] = []
+    for path, text in _expected(root).items():
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+            changed.append(path)
+    return changed
+
+
+def check(root: Path) -> list[str]:
+    """What differs below `root` from what the models say, one line a file with the remedy; [] when nothing does."""
+    expected, remedy = _expected(root), "run `reconciler crds`"
+    found: list[str] = []
+    for path, text in expected.items():
+        if not path.is_file():
+            found.append(f"{path.relative_to(root)} is missing; {remedy}")
+        elif path.read_text("utf-8") != text:
+            found.append(f"{path.relative_to(root)} differs from the models; {remedy}")
+    for folder, pattern in ((CRDS, "*.yaml"), (SCHEMAS, "*.json")):
+        found += [
+            f"{path.relative_to(root)} belongs to no kind; remove it"
+            for path in sorted((root / folder).glob(pattern))
+            if path not in expected
+        ]
+    return found
+
+
+def _expected(root: Path) -> dict[Path, str]:
+    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()))
+    return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+class _Plain(SafeRepresenter):
+    """Writes equal objects out each time: the same marker appears in many places, and anchors would depend on identity."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(value: Json) -> str:
+    writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Plain
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None there
+    writer.width = 4096
+    out = io.StringIO()
+    writer.dump(value, out)
+    return "# Made by `reconciler crds`; do not edit.\n" + out.getvalue()

@@ -1,0 +1,207 @@
+"""The catalogue of condition types and reasons, each with its meaning and, for reasons, what to do about it.
+
+A new reason is one line here; `docs/api.md` is made from it, and a test finds reasons used by the core that are missing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class ConditionType(StrEnum):
+    """What conditions speak of."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    READY = "Ready", "The declared state is reached for this generation; for a lieutenant also when it is suspended on purpose."
+    RECONCILING = "Reconciling", "Something moves or is waited for. Exists only while True."
+    STALLED = "Stalled", "Nothing will move until somebody changes something. Exists only while True."
+    AVAILABLE = "Available", "The lieutenant takes work this second."
+    VM_READY = "VMReady", "Its machine runs, as the platform's list says."
+    AGENT_REACHABLE = "AgentReachable", "pi answers on its machine."
+    AGENT_CONFIGURED = "AgentConfigured", "Role, instructions and model are applied, as read back from pi."
+    UP_TO_DATE = "UpToDate", "The machine was made from the profile as it is now."
+    SUSPENDED = "Suspended", "The machine is suspended."
+    UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."
+
+
+NOTHING = "Nothing; it passes by itself."
+
+
+class Reason(StrEnum):
+    """Why a condition is what it is, or what an event tells."""
+
+    meaning: str
+    remedy: str
+
+    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    # Reached
+    STEADY = "Steady", "Everything is as declared.", "Nothing."
+    RUNNING = "Running", "It runs as declared.", "Nothing."
+    SUSPENDED = "Suspended", "It is suspended as declared.", "Nothing; set `mode: Running` to resume it."
+    USABLE = "Usable", "It takes work.", "Nothing."
+    ANSWERING = "Answering", "pi answers.", "Nothing."
+    APPLIED = "Applied", "pi has what was declared.", "Nothing."
+    PROFILE_APPLIED = "ProfileApplied", "The machine was made from the profile as it is now.", "Nothing."
+    RESOLVED = "Resolved", "Source and `extends` resolve.", "Nothing."
+    VM_SUSPENDED = "VMSuspended", "The platform says that the machine is suspended.", "Nothing."
+    VM_NOT_SUSPENDED = "VMNotSuspended", "The machine is not suspended.", "Nothing."
+    NO_VM = "NoVM", "There is no machine.", "Nothing."
+    NOT_LOOKED_AT = "NotLookedAt", "Not observed yet.", NOTHING
+
+    # The machine: what is being done
+    CREATING_VM = "CreatingVM", "A machine is being made.", NOTHING
+    ADOPTING_VM = "AdoptingVM", "A machine whose creation had an unknown outcome was found and is taken over.", NOTHING
+    CLAIMING_VM = "ClaimingVM", "The machine is marked as ours.", NOTHING
+    BOOTING = "Booting", "The machine boots.", NOTHING
+    DEAD = "Dead", "The platform says that the machine is dead.", NOTHING
+    UNKNOWN = "Unknown", "The platform says a word about the machine that we do not know.", NOTHING
+    SUSPENDING_VM = "SuspendingVM", "The machine is being suspended.", NOTHING
+    RESUMING_VM = "ResumingVM", "The machine is being resumed.", NOTHING
+    SUSPEND_PENDING = "SuspendPending", "The agent is in a turn; its machine is suspended by `suspend.onBusy`.", NOTHING
+    DELETING = "Deleting", "It is being deleted; this goes on until its absence is proven.", NOTHING
+    DELETE_PENDING = "DeletePending", "The deletion was asked for and is not proven yet.", NOTHING
+    DELETE_FAILED = "DeleteFailed", "The platform refused a deletion; it is tried again.", "See the message; nothing when it is an outage."
+    VM_GONE = "VMGone", "The machine is proven to be gone.", NOTHING
+    CORRECTING_CLOCK = "CorrectingClock", "The machine's clock is being set.", NOTHING
+    CORRECTED_CLOCK = "CorrectedClock", "The machine's clock was wrong and has been set.", "Nothing."
+    PREPARING_MACHINE = "PreparingMachine", "Files and steps of the profile are being applied.", NOTHING
+    PREPARED_MACHINE = "PreparedMachine", "Files, steps and verification of the profile are done.", "Nothing."
+    STEP_DONE = "StepDone", "One step of the profile is done.", "Nothing."
+    BOOT_RETRYING = "BootRetrying", "A step of the profile failed and is tried again.", "See the tail of its output in the message."
+    BOOT_FAILED = (
+        "BootFailed",
+        "A step or a verification of the profile failed for good.",
+        "Correct the profile; `reconciler retry` tries again.",
+    )
+
+    # The machine: what is in the way
+    VM_UNKNOWN = "VMUnknown", "The platform could not be read; nothing is concluded from that.", "Check `reconciler doctor` if it lasts."
+    VM_MISSING = "VMMissing", "The machine is missing from a list; one list proves nothing.", NOTHING
+    CREATE_INDETERMINATE = "CreateIndeterminate", "The outcome of a creation is unknown; only looking can tell.", NOTHING
+    CREATE_LOST = "CreateLost", "A creation with unknown outcome left nothing; it is made again.", "Nothing."
+    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
+    CREATE_AMBIGUOUS = (
+        "CreateAmbiguous",
+        "More machines than creations of ours fit, so none can be taken for certain.",
+        "Say which one with `reconciler resolve KIND NAME --vm ID` or `--none`.",
+    )
+    CLAIM_CONFLICT = (
+        "ClaimConflict",
+        "The machine carries the valid claim of another installation.",
+        "Make sure that the other one is gone, then `reconciler resolve KIND NAME --vm ID`.",
+    )
+    ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
+    FLEET_VANISHED = (
+        "FleetVanished",
+        "Too many machines vanished at once; nothing is forgotten or created.",
+        "Check the account, then `reconciler resolve` or `retry`.",
+    )
+    PLATFORM_BLOCKED = "PlatformBlocked", "The platform has no room for more machines; existing ones are fine.", NOTHING
+    BACKING_OFF = "BackingOff", "The last attempt failed; the next one comes after a delay.", "`reconciler retry` does not wait."
+    PROTECTED = "Protected", "It is protected and is not deleted.", "Remove the protection first."
+    PROFILE_CHANGED = (
+        "ProfileChanged",
+        "The profile changed after the machine was made.",
+        "Delete the lieutenant to get a new machine, or leave it.",
+    )
+
+    # The agent
+    INSTALLING_AGENT = "InstallingAgent", "Node, pi and the keeper are being installed.", NOTHING
+    INSTALLED_AGENT = "InstalledAgent", "Node, pi and the keeper are installed.", "Nothing."
+    STARTING_KEEPER = "StartingKeeper", "The keeper is being started.", NOTHING
+    STARTING_AGENT = "StartingAgent", "pi is being started on its session.", NOTHING
+    STARTED_AGENT = "StartedAgent", "pi was started on its session.", "Nothing."
+    STOPPED_AGENT = "StoppedAgent", "pi was stopped in good order.", "Nothing."
+    RESTARTING_AGENT = "RestartingAgent", "pi is restarted on the same session.", NOTHING
+    RESTORING_SESSION = "RestoringSession", "The session is copied from the mirror to the machine.", NOTHING
+    RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
+    GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts."
+    AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING
+    AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING
+    AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
+    AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."
+    AGENT_BACKING_OFF = "AgentBackingOff", "pi ended; it is started again after a delay.", "`reconciler retry` does not wait."
+    AGENT_BUSY = "AgentBusy", "The agent is in a turn; what is to be done needs it settled.", NOTHING
+    CRASH_LOOP = "CrashLoop", "pi ended too often in too short a time.", "Mend the cause; `reconciler retry` or a changed spec starts it."
+    LAUNCH_CHANGED = "LaunchChanged", "The declaration changed; pi is restarted on the same session when settled.", NOTHING
+    MODEL_MISMATCH = "ModelMismatch", "pi runs another model than declared.", "Check provider, model id and key."
+    OUTPUT_BLOCKED = "OutputBlocked", "The journal on the machine is full; pi's output is not read until there is room.", NOTHING
+    OUTPUT_TRUNCATED = "OutputTruncated", "Output was longer than what is kept.", "Nothing; the session file has all of it."
+    KEEPER_OUTDATED = "KeeperOutdated", "The keeper is older than this release; it is replaced while pi is down.", NOTHING
+    SESSION_LOST = (
+        "SessionLost",
+        "The machine is gone and no current copy of the session exists.",
+        "Declare `session.onLost: New` to begin anew.",
+    )
+    SESSION_DIVERGED = (
+        "SessionDiverged",
+        "Two copies of the session differ and neither continues the other.",
+        "Choose with `reconciler resolve KIND NAME --session vm` or `--session local`.",
+    )
+    LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents may not run on this host.", "Start the controller with `--allow-local`."
+
+    # Declarations
+    UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."
+    INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
+    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
+    SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
+    PRUNE_BLOCKED = (
+        "PruneBlocked",
+        "Objects disappeared from their files, and deleting them needs a person.",
+        "`reconciler prune --approve HASH`, or put them back.",
+    )
+
+    # Tasks: waiting
+    QUEUED = "Queued", "Another task has the session, or stands before this one.", NOTHING
+    QUEUE_FULL = "QueueFull", "More tasks wait than `queue.maxPending` allows.", "Nothing, or cancel some."
+    NOT_BEFORE = "NotBefore", "Its time has not come.", NOTHING
+    DEPENDENCY_PENDING = "DependencyPending", "A task that it comes after is not done.", NOTHING
+    DEPENDENCY_CYCLE = "DependencyCycle", "Tasks wait for each other in a circle.", "Delete one of them."
+    LIEUTENANT_NOT_FOUND = "LieutenantNotFound", "No lieutenant of that name is declared.", "Declare it, or delete the task."
+    LIEUTENANT_NOT_READY = "LieutenantNotReady", "Its lieutenant takes no work yet.", "See the lieutenant's conditions."
+    LIEUTENANT_SUSPENDED = "LieutenantSuspended", "Its lieutenant is suspended as declared.", "Set the lieutenant's `mode: Running`."
+    TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING
+    DELIVERING = "Delivering", "The prompt is on its way; it counts once it is seen in the conversation.", NOTHING
+    LANDING = "Landing", "The steer was accepted and is not seen in the conversation yet.", NOTHING
+    CONTINUING = "Continuing", "A turn that was interrupted is continued.", NOTHING
+    INTERRUPTED = "Interrupted", "The turn was cut off by the loss of pi.", NOTHING
+    VERIFYING = "Verifying", "Acceptance is being checked.", NOTHING
+    RETRYING = "Retrying", "The last attempt failed; another one follows.", NOTHING
+    ENDING = "Ending", "The turn is being stopped.", NOTHING
+    FINISHING = "Finishing", "The result is being written down.", NOTHING
+
+    # Tasks: over
+    COMPLETED = "Completed", "The session settled with a good stop reason, and acceptance passed.", "Nothing."
+    LANDED = "Landed", "The steer was seen in the conversation.", "Nothing."
+    ALREADY_DONE = "AlreadyDone", "The same task was done before.", "Nothing."
+    CANCELLED_BY_USER = "CancelledByUser", "It was cancelled as declared.", "Nothing."
+    DELETED = "Deleted", "The task was deleted.", "Nothing."
+    LIEUTENANT_DELETED = "LieutenantDeleted", "Its lieutenant was deleted.", "Declare it again under a new name, for another lieutenant."
+    DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "It was not done before its deadline.", "Raise `deadlineSeconds` or make the task smaller."
+    TASK_TIMEOUT = "TaskTimeout", "It ran longer than allowed.", "Raise `taskTimeoutSeconds` or make the task smaller."
+    NO_PROGRESS = (
+        "NoProgress",
+        "Its turn showed no sign of progress for too long.",
+        "See the output; raise `noProgressSeconds` if it was fine.",
+    )
+    DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
+    MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
+    ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
+    NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."
+    TARGET_FINISHED = "TargetFinished", "The task that the steer was meant for is over.", "Declare it with `delivery: Queue`."
+    NOT_LANDED = "NotLanded", "The steer was not seen in the conversation in time.", "Declare it with `delivery: Queue`."
