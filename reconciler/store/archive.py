@@ -88,7 +88,7 @@ def _lines(connection: Connection) -> Iterator[bytes]:
     yield orjson.dumps({"format": FORMAT, "version": VERSION, "schema": HEAD}) + b"\n"
     for table in TABLES:
         query = select(table).order_by(*table.primary_key).execution_options(yield_per=_ROWS_AT_ONCE)
-        names = [column.name for column in table.columns]
+        names = [str(column.name) for column in table.columns]  # plain str: SQLAlchemy's own kind is no JSON key
         for row in connection.execute(query):
             values = {name: _out(name, value) for name, value in zip(names, row, strict=True)}
             yield orjson.dumps({"table": table.name, **values}) + b"\n"
