@@ -49,13 +49,13 @@ def parse(doc: object) -> Resource | list[Problem]:
     out, as an API server has it. Nothing is defaulted into the caller's document."""
     if not isinstance(doc, Mapping):
         return [Problem((), f"must be a map with apiVersion, kind, metadata and spec, not {_called(doc)}")]
-    if problems := list(_header(doc)):
-        return problems
+    if wrong := list(_header(doc)):
+        return wrong
     model = BY_NAME[str(doc["kind"])].model
     try:
         return model.model_validate(without_nulls(doc), by_alias=True, by_name=False)
     except ValidationError as error:
-        return _problems(model, error)
+        return problems(model, error)
 
 
 def load_spec(kind: str, spec: Json, *, tolerant: bool = False) -> Spec:
@@ -67,7 +67,7 @@ def load_spec(kind: str, spec: Json, *, tolerant: bool = False) -> Spec:
     try:
         return model.model_validate(without_nulls(spec), by_alias=True, by_name=False, extra="ignore" if tolerant else None)
     except ValidationError as error:
-        found = "; ".join(str(Problem(("spec", *one.path), one.message)) for one in _problems(model, error))
+        found = "; ".join(str(Problem(("spec", *one.path), one.message)) for one in problems(model, error))
         raise InvalidSpec(f"the {kind} is not valid: {found}", remedy="correct the fields named") from None
 
 
@@ -79,6 +79,21 @@ def validate_update(kind: str, old: Json, new: Json) -> list[Problem]:
     except InvalidSpec:
         return []
     return list(_changes(before, after, ("spec",)))
+
+
+def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """What pydantic found wrong with a document of `model`, located and in our words; values are never repeated, they may be
+    secrets in the wrong place (enumerated ones aside)."""
+    details = error.errors(include_url=False)
+    deep = [detail["loc"] for detail in details]
+    # A list whose items failed also reports that it is too short: that is no news.
+    news = [
+        d
+        for d in details
+        if d["type"] != "too_short" or not any(len(loc) > len(d["loc"]) and loc[: len(d["loc"])] == d["loc"] for loc in deep)
+    ]
+    found = [problem for detail in news for problem in _translate(model, detail)]
+    return sorted(found, key=lambda problem: tuple((isinstance(step, str), str(step).zfill(8)) for step in problem.path))
 
 
 def without_nulls(value: object) -> object:
@@ -113,19 +128,6 @@ def _header(doc: Mapping[object, object]) -> Iterator[Problem]:
         yield Problem(("kind",), f"required; one of {', '.join(BY_NAME)}")
     elif kind not in BY_NAME:
         yield Problem(("kind",), f"{kind!r} is unknown{_meant(kind, BY_NAME)}; use one of {', '.join(BY_NAME)}")
-
-
-def _problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
-    details = error.errors(include_url=False)
-    deep = [detail["loc"] for detail in details]
-    # A list whose items failed also reports that it is too short: that is no news.
-    news = [
-        d
-        for d in details
-        if d["type"] != "too_short" or not any(len(loc) > len(d["loc"]) and loc[: len(d["loc"])] == d["loc"] for loc in deep)
-    ]
-    found = [problem for detail in news for problem in _translate(model, detail)]
-    return sorted(found, key=lambda problem: tuple((isinstance(step, str), str(step).zfill(8)) for step in problem.path))
 
 
 _WANTS = {"string_type": "string", "int_type": "integer", "int_from_float": "integer", "bool_type": "boolean"}

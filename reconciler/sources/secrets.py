@@ -1,0 +1,75 @@
+"""Secret values for file mode: a directory `NAMESPACE/NAME/KEY`, else the environment (design §8)."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from reconciler.errors import Refused
+
+MAX_BYTES = 1 << 20
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}\Z")
+
+
+class FileSecrets:
+    """`engine.ports.Secrets` over `directory` (None: none) and `environ`. Values are read at each use, so a corrected one needs
+    no restart. One newline at a file's end is not part of the value."""
+
+    def __init__(self, directory: Path | None, environ: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._environ = environ
+        self._known: set[str] = set()
+
+    def get(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of one key, None when there is none. Raises `Refused` (without the value) when its file may be read by
+        others, belongs to somebody else, lies outside the directory, or is no text of at most 1 MiB."""
+        value = self._from_file(namespace, name, key)
+        if value is None:
+            value = self._environ.get(variable(name, key))
+        if value:
+            self._known.add(value)
+        return value
+
+    def known(self) -> Iterable[str]:
+        """Every value handed out so far, longest first, so that redacting one leaves nothing of another."""
+        return sorted(self._known, key=len, reverse=True)
+
+    def _from_file(self, namespace: str, name: str, key: str) -> str | None:
+        if self._directory is None or not all(_PART.match(part) for part in (namespace, name, key)):
+            return None
+        path = self._directory / namespace / name / key
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise Refused("a secret's file can't be read", str(path), (error.strerror or "correct its permissions").lower()) from None
+        with os.fdopen(descriptor, "rb") as file:
+            self._check(path, os.fstat(descriptor))
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise Refused("a secret's file is larger than 1 MiB", str(path), "put a shorter value there")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refused("a secret's file is not UTF-8", str(path), "encode the value, for example with base64") from None
+        return text.removesuffix("\n").removesuffix("\r")
+
+    def _check(self, path: Path, found: os.stat_result) -> None:
+        assert self._directory is not None
+        if not stat.S_ISREG(found.st_mode):
+            raise Refused("a secret is not a regular file", str(path), "put a file there")
+        if found.st_mode & 0o077:
+            raise Refused(f"others may read a secret (mode {stat.S_IMODE(found.st_mode):04o})", str(path), "`chmod 600` it")
+        if found.st_uid not in (os.geteuid(), 0):
+            raise Refused("a secret's file belongs to somebody else", str(path), "`chown` it to the user that runs the controller")
+        if not path.resolve().is_relative_to(self._directory.resolve()):
+            raise Refused("a secret is a link that leads out of the directory", str(path), "copy the file there")
+
+
+def variable(name: str, key: str) -> str:
+    """The environment variable of a secret's key: `RECONCILER_SECRET_<NAME>_<KEY>`, upper-case, other characters as `_`."""
+    return "RECONCILER_SECRET_" + re.sub(r"[^A-Z0-9]", "_", f"{name}_{key}".upper())

@@ -1,0 +1,103 @@
+"""When to scan again: file events as hints, and a round every half minute whatever they say.
+
+A watch on a directory goes blind when that directory itself is replaced, so what stands above it is watched too, and the watches
+are made anew whenever the directory is no longer the one they were made on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from watchfiles import Change, awatch
+
+log = logging.getLogger(__name__)
+
+RESCAN = 30.0
+"""Seconds after which `watch` says dirty without any event."""
+_DEBOUNCE_MS = 300
+_WITHOUT_EVENTS = 2.0
+"""Seconds between rounds while the system gives us no events."""
+
+
+async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: float = RESCAN) -> None:
+    """Call `on_dirty` once at the start, soon after anything changes below `paths` (files or directories, existing or not yet),
+    and every `rescan` seconds. Runs until cancelled. `on_dirty` is called in this task and must not block."""
+    while True:
+        made_for = _identities(paths)
+        dirty, blind = asyncio.Event(), asyncio.Event()
+        watchers = [
+            asyncio.create_task(_below(paths, dirty, blind)),
+            asyncio.create_task(_above(paths, dirty, blind)),
+        ]
+        try:
+            while True:
+                on_dirty()
+                await _either(dirty, min(rescan, _WITHOUT_EVENTS) if blind.is_set() else rescan)
+                dirty.clear()
+                if _identities(paths) != made_for:
+                    break
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _below(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event) -> None:
+    roots = [path for path in paths if path.is_dir()]
+    if roots:
+        await _notice(roots, True, lambda change, path: True, dirty, blind)
+
+
+async def _above(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event) -> None:
+    """The nearest directory that exists above each path, for the one name in it that leads there."""
+    steps = {step for path in paths for step in _steps(path)}
+    folders = sorted({step.parent for step in steps})
+    if folders:
+        await _notice(folders, False, lambda change, path: Path(path) in steps, dirty, blind)
+
+
+async def _notice(
+    paths: list[Path], recursive: bool, wanted: Callable[[Change, str], bool], dirty: asyncio.Event, blind: asyncio.Event
+) -> None:
+    try:
+        async for _ in awatch(*paths, watch_filter=wanted, debounce=_DEBOUNCE_MS, step=50, recursive=recursive):
+            dirty.set()
+    except (OSError, RuntimeError) as error:  # no more watches to be had, or a directory went away: rounds go on without events
+        log.warning("no file events for %s (%s); looking every %s s instead", ", ".join(map(str, paths)), error, _WITHOUT_EVENTS)
+        blind.set()
+        dirty.set()
+
+
+def _steps(path: Path) -> Iterator[Path]:
+    """The names to look at: the path and, where it is a link, what it leads to; of something missing, the first missing part."""
+    at = path.absolute()
+    while not at.parent.is_dir():
+        at = at.parent
+    yield at
+    if at.is_symlink():
+        yield from _steps(at.parent / at.readlink())
+
+
+def _identities(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """What the watches hang on: which directories these are now."""
+    found: list[tuple[str, int, int]] = []
+    for path in paths:
+        for step in (*_steps(path), path.absolute()):
+            for one in (step.parent, step):
+                try:
+                    seen = one.stat()
+                except OSError:
+                    found.append((str(one), 0, 0))
+                else:
+                    found.append((str(one), seen.st_dev, seen.st_ino if one.is_dir() else 0))
+    return found
