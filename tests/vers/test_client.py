@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import random
 import ssl
@@ -30,6 +31,7 @@ from reconciler.errors import (
     Unauthorized,
     Unreachable,
 )
+from reconciler.vers import wire
 from reconciler.vers.client import Timeouts, VersClient
 from reconciler.vers.keys import Settings
 
@@ -175,6 +177,26 @@ async def test_ten_thousand_rows_arrive_whole() -> None:
 async def test_a_json_body_without_content_type_is_read() -> None:
     async with always(Reply(200, b'  [{"vm_id":"x","created_at":"2026-01-01T00:00:00Z"}]')) as served, connected(served) as client:
         assert (await client.list_vms()).vms["x"].state is VmState.UNKNOWN
+
+
+async def test_a_compressed_answer_is_read_and_a_broken_one_is_no_answer() -> None:
+    packed = gzip.compress(json_reply([ROW]).body)
+    headers = {"Content-Encoding": "gzip"}
+    async with always(Reply(200, packed, "application/json", headers)) as served, connected(served) as client:
+        assert VM in (await client.list_vms()).vms
+        served.handler = lambda _: Reply(200, b"not gzip", "application/json", headers)
+        with pytest.raises(Unreachable):
+            await client.list_vms()
+
+
+@pytest.mark.guarantee("G-65")
+async def test_an_answer_without_measure_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_MAX_BODY", 10_000)
+    async with always(Reply(200, b" " * 100_000, "application/json")) as served, connected(served) as client:
+        with pytest.raises(Unreachable, match="larger than"):
+            await client.get_vm(VM)
+        served.handler = lambda _: json_reply(ROW)
+        assert (await client.get_vm(VM)).vm_id == VM
 
 
 @pytest.mark.parametrize("missing", [text_reply("not found", 404), Reply(405), json_reply({"error": "not found", "success": False}, 404)])

@@ -1,0 +1,81 @@
+"""Times and ids of the platform, in every form that occurs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.observations import VmState
+from reconciler.vers import models
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-04-17T20:01:02Z", 1776456062.0),
+        ("2026-04-17T20:01:02", 1776456062.0),
+        ("2026-04-17T22:01:02+02:00", 1776456062.0),
+        ("2026-04-17T20:01:02.5Z", 1776456062.5),
+        ("2026-04-17T20:01:02.123456Z", 1776456062.123456),
+        ("2026-04-17T20:01:02.123456789Z", 1776456062.123456),
+        ("2026-04-17T18:01:02.123456789123-02:00", 1776456062.123456),
+        ("2026-04-17t20:01:02z", 1776456062.0),
+        ("2026-04-17 20:01:02 UTC", 1776456062.0),
+        ("2026-04-17 20:01:02.123456789+00:00", 1776456062.123456),
+    ],
+)
+def test_times_are_read_in_every_form(text: str, seconds: float) -> None:
+    assert models.timestamp(text) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [None, "", "soon", 7, [], "2026-13-01T00:00:00Z"])
+def test_what_is_no_time_is_not_guessed(bad: models.JsonValue) -> None:
+    with pytest.raises(models.Malformed):
+        models.timestamp(bad)
+
+
+@given(st.text())
+def test_no_word_for_a_state_is_an_error(word: str) -> None:
+    assert models.state(word) in VmState
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("booting", VmState.BOOTING),
+        ("Running", VmState.RUNNING),
+        ("PAUSED", VmState.SUSPENDED),
+        ("sleeping", VmState.SUSPENDED),
+        ("dead", VmState.DEAD),
+        ("migrating", VmState.UNKNOWN),
+        (None, VmState.UNKNOWN),
+        (3, VmState.UNKNOWN),
+    ],
+)
+def test_states_are_classes(word: models.JsonValue, state: VmState) -> None:
+    assert models.state(word) is state
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(JSON)
+def test_any_json_is_read_or_refused_as_malformed(body: models.JsonValue) -> None:
+    for read in (models.vm, models.metadata, models.list_rows):
+        with suppress(models.Malformed):
+            assert read(body) is not None
+    assert models.created_id(body) is None or isinstance(body, dict)
+    assert models.committed_id(body) is None or isinstance(body, dict)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("Fri, 17 Apr 2026 20:05:00 GMT", 1776456300.0), (None, None), ("", None), ("yesterday", None), ("Fri, 99 Foo 2026", None)],
+)
+def test_a_date_header_is_a_time_or_nothing(header: str | None, seconds: float | None) -> None:
+    assert models.http_date(header) == seconds
