@@ -210,8 +210,7 @@ def _quoted(value: str) -> str:
 async def _copy_tree(source: Path, target: Path) -> None:
     """A copy that shares blocks where the file system can; raises `GuestError`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        await _remove_tree(target)
+    await _remove_tree(target)  # what an interrupted start left
     process = await asyncio.create_subprocess_exec(
         "cp", "-a", "--reflink=auto", "--", str(source), str(target), stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )

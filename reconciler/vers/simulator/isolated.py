@@ -6,6 +6,7 @@ Each guest is in a user namespace of its own, so that root in it has no power ou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -94,7 +95,8 @@ class IsolatedGuests(DiskGuests):
         return [*command, "--proc", "/proc", "--dev", "/dev", "--", "/bin/sh", "-c", "echo up; exec sleep infinity >/dev/null 2>&1"]
 
     async def _child_pid(self, process: asyncio.subprocess.Process, reader: int) -> int:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
             up = await asyncio.wait_for(process.stdout.readline(), _BOOT_SECONDS)
         except TimeoutError:
@@ -111,10 +113,8 @@ class IsolatedGuests(DiskGuests):
         machine = self._machines.pop(vm_id, None)
         if machine is None or machine.process.returncode is not None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(machine.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await machine.process.wait()
 
     def members(self, vm_id: str) -> set[int]:
