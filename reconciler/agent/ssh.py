@@ -7,6 +7,7 @@ the API hands out. Host keys are not checked: a branched VM shares its parent's,
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import ssl
 from collections.abc import Callable
@@ -227,7 +228,7 @@ class SshPool:
         self._open: dict[str, SshTransport] = {}
         self._opening: dict[str, asyncio.Task[SshTransport]] = {}
         self._keys: dict[str, asyncssh.SSHKey] = {}
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, tuple[int, ssl.SSLContext]] = {}
         self._slots = asyncio.Semaphore(self._options.openings)
         self._closed = False
 
@@ -372,17 +373,20 @@ class SshPool:
         return release
 
     def _context(self, ca: str) -> ssl.SSLContext:
-        """TLS as the front needs it; its certificate is verified only against a given CA (vers-api §4: nobody does upstream)."""
-        context = self._contexts.get(ca)
-        if context is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if ca:
-                context.load_verify_locations(cafile=ca)
-            else:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._contexts[ca] = context
+        """TLS as the front needs it; its certificate is verified only against a given CA (vers-api §4: nobody does upstream), read
+        again when its file changed. Raises `OSError` when it can't be read."""
+        version = os.stat(ca).st_mtime_ns if ca else 0
+        known = self._contexts.get(ca)
+        if known is not None and known[0] == version:
+            return known[1]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if ca:
+            context.load_verify_locations(cafile=ca)
+        else:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        self._contexts[ca] = (version, context)
         return context
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from ssh_machine import VM, Machine, machine
+from ssh_machine import VM, Machine, certificate, machine
 
 import reconciler
 from reconciler.agent.ssh import SshOptions, SshPool, SshTransport
@@ -375,10 +375,21 @@ async def test_the_front_is_verified_against_a_given_ca(tmp_path: Path) -> None:
         async with pooled(it) as pool:
             with pytest.raises(GuestUnreachable, match="can't be reached"):
                 await pool.get(VM)
-        it.domain, it.ca_file = "vm.example.test", tmp_path / "missing.pem"
+        it.domain = "vm.example.test"
+        right = it.ca_file.read_bytes()
         async with pooled(it) as pool:
-            with pytest.raises(GuestUnreachable):
+            it.ca_file = tmp_path / "later.pem"
+            with pytest.raises(GuestUnreachable, match="can't be reached"):
                 await pool.get(VM)
+            other = tmp_path / "other"
+            other.mkdir()
+            certificate(other)
+            it.ca_file.write_bytes((other / "ca.pem").read_bytes())
+            os.utime(it.ca_file, (1, 1))
+            with pytest.raises(GuestUnreachable, match="can't be reached"):
+                await pool.get(VM)
+            it.ca_file.write_bytes(right)
+            assert (await (await pool.get(VM)).run(FixedScript("echo ok"))).stdout == b"ok\n"
 
 
 async def test_trouble_with_the_key_is_the_machines_trouble(tmp_path: Path) -> None:
@@ -443,8 +454,6 @@ def test_every_script_is_a_literal_in_our_source() -> None:
 @asynccontextmanager
 async def silent_front(says: bytes = b"", tls: Path | None = None) -> AsyncIterator[tuple[Machine, asyncio.Event]]:
     """Something that takes connections and never becomes SSH."""
-    from ssh_machine import certificate
-
     accepted = asyncio.Event()
     context: ssl.SSLContext | None = certificate(tls) if tls is not None else None
 
