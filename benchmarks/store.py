@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from benchmarks.common import Goal, Spread, interleave, judge, table
-from reconciler.engine.ports import Intent, Key, PutIntent, PutObject, StoredObject
+from reconciler.engine.ports import Intent, Json, Key, PutIntent, PutObject, StoredObject
 from reconciler.store import open_store
 
 WRITERS = 50
@@ -94,9 +94,8 @@ def _flush(path: Path, queue: SimpleQueue[tuple[Row, asyncio.Future[None]] | Non
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     texts = ", ".join(f"{name} TEXT" for name in ("kind", "namespace", "name", "uid", "verb"))
-    db.execute(
-        f"CREATE TABLE intents (token TEXT PRIMARY KEY, {texts}, attempt INTEGER, payload TEXT, sent_at REAL, server_time REAL, outcome TEXT)"
-    )
+    others = "attempt INTEGER, payload TEXT, sent_at REAL, server_time REAL, outcome TEXT"
+    db.execute(f"CREATE TABLE intents (token TEXT PRIMARY KEY, {texts}, {others})")
     db.execute("CREATE INDEX intents_by_time ON intents (sent_at)")
     while (first := queue.get()) is not None:
         jobs = [first]
@@ -108,8 +107,13 @@ def _flush(path: Path, queue: SimpleQueue[tuple[Row, asyncio.Future[None]] | Non
         db.execute("BEGIN IMMEDIATE")
         db.executemany("INSERT OR REPLACE INTO intents VALUES (?,?,?,?,?,?,?,?,?,?,?)", [row for row, _ in jobs])
         db.execute("COMMIT")
-        loop.call_soon_threadsafe(lambda some: [done.set_result(None) for _, done in some], jobs)
+        loop.call_soon_threadsafe(_resolve, jobs)
     db.close()
+
+
+def _resolve(jobs: list[tuple[Row, asyncio.Future[None]]]) -> None:
+    for _, done in jobs:
+        done.set_result(None)
 
 
 def fdatasync_seconds(times: int = 200) -> float:
@@ -129,8 +133,8 @@ def cold_load(count: int) -> tuple[float, float]:
     """Seconds to put `count` objects and to load them in a store opened anew."""
 
     async def run(path: Path) -> tuple[float, float]:
-        spec = {"role": "x" * 500, "limits": {"a": 1, "b": [1, 2, 3]}, "labels": {"team": "a"}}
-        status = {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "m" * 40}] * 3}
+        spec: Json = {"role": "x" * 500, "limits": {"a": 1, "b": [1, 2, 3]}, "labels": {"team": "a"}}
+        status: Json = {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "m" * 40}] * 3}
         objects = [
             StoredObject(
                 Key("Lieutenant", "default", f"n{n:05}"), f"uid-{n}", 1, 1, 1.0, spec, status=status, record={"vm": {"id": str(n)}}
