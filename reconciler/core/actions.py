@@ -145,10 +145,13 @@ class CountCrash:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Write Delivering, then send the prompt. `resend`: the earlier key is proven to have come to nothing."""
+    """Write Delivering, then send the prompt. `resend`: it was sent before and is proven not to have arrived. Then the same
+    key is offered again where the keeper never saw it (should the first sending still arrive, it is known there), and a
+    `fresh_key` is taken where the first came to nothing."""
 
     attempt: int
     resend: bool = False
+    fresh_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,7 +271,9 @@ def resolve_the_delivery(v: TaskView) -> Decision | None:
             return Wait("Delivering", "waiting for pi's answer", until=next_limit(v))
         case Declined(error):
             return TryAgain("Declined", error)
-        case Accepted() | Lost() | Unheard():
+        case Unheard():
+            return Deliver(v.record.attempt, resend=True, fresh_key=False)
+        case Accepted() | Lost():
             return Deliver(v.record.attempt, resend=True)
 
 

@@ -28,6 +28,7 @@ from reconciler.core.rendering import Rendered
 from reconciler.core.vmslot import DELETE_BACKOFF, Seen
 from reconciler.engine.acts import Tools
 from reconciler.engine.gather import session_name
+from reconciler.engine.journal import closing
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import Intent, Place
 from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, Rejected
@@ -84,10 +85,11 @@ class SlotActs:
         slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
         t.gatherer.hold.breaker = t.gatherer.hold.breaker.probe(item.uid)
         try:
-            await t.save(item, item.record.but(slot=slot), t.journal.open(intent))
+            await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent))
         except ReconcilerError:
-            t.journal.close(intent, "not written")
+            t.journal.not_sent(intent)
             raise
+        t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
         try:
             vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
@@ -111,7 +113,8 @@ class SlotActs:
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
         said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
-        await t.save(item, t.current(item).but(slot=slot), t.journal.close(intent, f"failed: {type(error).__name__}"), *said)
+        await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *said)
+        t.journal.closed(intent)
 
     async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
@@ -125,7 +128,8 @@ class SlotActs:
         )
         t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()
         said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
-        await t.save(item, record, t.journal.close(intent, f"vm {vm_id}"), *said)
+        await t.save(item, record, closing(intent, f"vm {vm_id}"), *said)
+        t.journal.closed(intent)
 
     async def adopt(self, item: LieutenantItem, action: Adopt) -> None:
         """The VM that our own unanswered create made."""
@@ -139,7 +143,8 @@ class SlotActs:
         if intent is None:
             return
         said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
-        await self.t.save(item, item.record, self.t.journal.close(intent, "no effect"), *said)
+        await self.t.save(item, item.record, closing(intent, "no effect"), *said)
+        self.t.journal.closed(intent)
 
     async def claim(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t

@@ -74,8 +74,8 @@ class TaskActs:
     ) -> None:
         """Acts that need the lieutenant's session."""
         match action:
-            case Deliver(attempt, resend):
-                await self.deliver(lieutenant, task, view, attempt, resend)
+            case Deliver():
+                await self.deliver(lieutenant, task, view, action)
             case SendSteer(target):
                 await self.steer(lieutenant, task, view, target)
             case Continue(number):
@@ -105,30 +105,29 @@ class TaskActs:
 
     # --- sending ----------------------------------------------------------------------------------------------------------------------
 
-    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, attempt: int, resend: bool) -> None:
-        """Write Delivering with marker and baseline, then send (G-20)."""
+    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, action: Deliver) -> None:
+        """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
         assert view.talk is not None
-        record = self.sending(task, lieutenant, view.talk.size, attempt, resend)
+        if action.resend:
+            record = task.record.but(sends=task.record.sends + 1) if action.fresh_key else task.record
+        else:
+            record = self.sending(task, lieutenant, view.talk.size, action.attempt)
+            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
         await self.put(task, record)
         task = replace(task, record=record)
-        if not resend:
-            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {attempt} to {lieutenant.key.name}")
         await self.send(lieutenant, command_key(task), prompt_text(task))
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, target: str) -> None:
         assert view.talk is not None
-        record = self.sending(task, lieutenant, view.talk.size, 1, False).but(target=target)
+        record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
         await self.put(task, record)
         task = replace(task, record=record)
         self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
         await self.send(lieutenant, command_key(task), prompt_text(task), steer=True)
 
-    def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int, resend: bool) -> TaskRecord:
-        """The record that is durable before the prompt leaves. A resend keeps marker and baseline and takes a new key."""
-        old = task.record
-        if resend:
-            return old.but(sends=old.sends + 1)
-        return old.but(
+    def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
+        """The record that is durable before the prompt leaves."""
+        return task.record.but(
             phase="Delivering",
             reason="",
             message="",

@@ -229,8 +229,10 @@ class Gatherer:
 
     async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
+        if item.record.slot.vm_id:
+            self.journal.settled(item.uid)
         intent = self.journal.of(item.uid)
-        if intent is None or item.record.slot.vm_id:
+        if intent is None:
             return None
         settled_at = intent.sent_at + self.settings.settle_seconds
         since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)

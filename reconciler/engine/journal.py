@@ -6,34 +6,52 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.core.claims import Pending
-from reconciler.core.keys import Key
 from reconciler.engine.ports import Intent, PutIntent
 
 
 class Journal:
-    """Open intents by object uid. The rows are written together with the record they belong to."""
+    """Open intents by object uid, oldest first. An object sends no second create while one is open, so at most one of its
+    open intents was ever sent. Memory follows the store: an intent is closed here only after its row is."""
 
     def __init__(self, opened: Iterable[Intent]) -> None:
-        self._open: dict[str, Intent] = {intent.uid: intent for intent in opened}
+        self._open: dict[str, list[Intent]] = {}
+        self._unsent: list[Intent] = []
+        for intent in sorted(opened, key=lambda i: i.sent_at):
+            self._open.setdefault(intent.uid, []).append(intent)
 
     def of(self, uid: str) -> Intent | None:
-        return self._open.get(uid)
+        return next(iter(self._open.get(uid, ())), None)
 
-    def open(self, intent: Intent) -> PutIntent:
-        """The write that opens it; must be durable before the call is sent."""
-        self._open[intent.uid] = intent
-        return PutIntent(intent)
+    def writes_to_open(self, intent: Intent) -> list[PutIntent]:
+        """The rows that open it (must be durable before the call is sent), and close those that were never sent."""
+        return [*(PutIntent(replace(old, outcome="never sent")) for old in self._unsent), PutIntent(intent)]
 
-    def close(self, intent: Intent, outcome: str) -> PutIntent:
-        """The write that closes it, with what became of the call."""
-        self._open.pop(intent.uid, None)
-        return PutIntent(replace(intent, outcome=outcome))
+    def opened(self, intent: Intent) -> None:
+        """Its row is durable."""
+        self._open.setdefault(intent.uid, []).append(intent)
+        self._unsent.clear()
+
+    def not_sent(self, intent: Intent) -> None:
+        """Its row may or may not be there; the call was not made. The next one closes it."""
+        self._unsent.append(intent)
+
+    def closed(self, intent: Intent) -> None:
+        """The row that closes it is durable."""
+        left = [other for other in self._open.get(intent.uid, ()) if other.token != intent.token]
+        if left:
+            self._open[intent.uid] = left
+        else:
+            self._open.pop(intent.uid, None)
+
+    def settled(self, uid: str) -> None:
+        """The object's slot is filled: nothing of it is open any more."""
+        self._open.pop(uid, None)
 
     def pending(self) -> list[Pending]:
-        return [
-            Pending(intent.token, str(intent.payload.get("commit", "")), intent.server_time, intent.sent_at)
-            for intent in self._open.values()
-        ]
+        every = (intent for intents in self._open.values() for intent in intents)
+        return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 
-    def keys(self) -> list[Key]:
-        return [intent.key for intent in self._open.values()]
+
+def closing(intent: Intent, outcome: str) -> PutIntent:
+    """The row that closes an intent, with what became of the call."""
+    return PutIntent(replace(intent, outcome=outcome))

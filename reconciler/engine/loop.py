@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import get_args
 
 from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, TaskAction, Wait
 from reconciler.core.backoff import delay
@@ -122,7 +121,7 @@ class Engine:
         await self.load()
         self.table.on_change.append(self._changed)
         self.fleet.on_list.append(self._listed)
-        for key in self.table.keys():
+        for key in self.table.all_keys():
             self.queue.add(self.declarations.lane_of(key), Priority.RESYNC)
         self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.settings.workers)]
         self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
@@ -137,7 +136,7 @@ class Engine:
 
     def converged(self) -> bool:
         """Everything declared has been looked at since its last change, and rests."""
-        lanes = {self.declarations.lane_of(key) for key in self.table.keys()}
+        lanes = {self.declarations.lane_of(key) for key in self.table.all_keys()}
         return self.queue.idle() and all(self._rested.get(lane, False) for lane in lanes)
 
     def wake(self, key: Key) -> None:
@@ -214,7 +213,7 @@ class Engine:
         self.platform_message = message
         for listener in self.on_platform:
             listener(message)
-        for key in self.table.keys():
+        for key in self.table.all_keys():
             if key.kind == "Lieutenant":
                 self.queue.add(key, Priority.RESYNC)
 
@@ -298,8 +297,8 @@ class Engine:
         lieutenant = self.table.lieutenant(key)
         if target is not None:
             task = self.table.task(target)
-            if task is not None and isinstance(action, get_args(TaskAction)):
-                await self._task_acts.act(lieutenant, task, view, action)  # type: ignore[arg-type]
+            if task is not None and isinstance(action, TaskAction):
+                await self._task_acts.act(lieutenant, task, view, action)
             return
         if lieutenant is None or view.lieutenant is None:
             return
@@ -308,10 +307,10 @@ class Engine:
             slot = lieutenant.record.slot
             for command in ({"type": "clear_queue"}, {"type": "abort"}):
                 await self.effects.call("keeper.call", lambda c=command: self.agents.call(Place(slot.vm_id), slot.epoch, c))  # type: ignore[misc]
-        elif isinstance(action, get_args(SlotAction)):
-            await self._slot_acts.act(lieutenant, view.lieutenant, action)  # type: ignore[arg-type]
-        elif isinstance(action, get_args(GuestAction)):
-            await self._guest_acts.act(lieutenant, view.lieutenant, action)  # type: ignore[arg-type]
+        elif isinstance(action, SlotAction):
+            await self._slot_acts.act(lieutenant, view.lieutenant, action)
+        elif isinstance(action, GuestAction):
+            await self._guest_acts.act(lieutenant, view.lieutenant, action)
             current = self.table.lieutenant(key)
             if current is not None:
                 self._watch(current)

@@ -94,7 +94,7 @@ class ObjectTable:
     def of_kind(self, kind: str) -> list[AnyItem]:
         return [item for key, item in self._items.items() if key.kind == kind]
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         return list(self._items)
 
     def owner_of(self, vm_id: str) -> Key | None:
@@ -136,6 +136,7 @@ class ObjectTable:
             await self._write([PutObject(obj, 0), *more], {})
         except ReconcilerError:
             self._drop(obj.key)
+            await self._read_again([obj.key])
             raise
 
     async def drop(self, key: Key, *more: Write) -> None:
@@ -151,19 +152,30 @@ class ObjectTable:
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:
             await self._effects.call("store.write", lambda: self._store.write(batch))
-        except Conflict:
-            for key in before:
-                for obj in await self._store.objects(key.kind, key.namespace, key.name):
-                    self._take(obj)
-            raise
         except ReconcilerError:
             for item in before.values():
                 self._take(item.obj)
+            await self._read_again(list(before))
             raise
         for write in batch:
             if isinstance(write, PutObject):
                 for listener in self.on_change:
                     listener(write.obj.key)
+
+    async def _read_again(self, keys: list[Key]) -> None:
+        """After a write of unknown outcome, or one that lost against another: the store is right. When it can't be read
+        either, the next write conflicts and brings us here again."""
+        for key in keys:
+            known = self._items.get(key)
+            try:
+                found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
+            except ReconcilerError:
+                continue
+            for obj in found:
+                if known is None or obj.version != known.obj.version:
+                    self._take(obj)
+                    for listener in self.on_change:
+                        listener(key)
 
     def _take(self, obj: StoredObject) -> None:
         old = self._items.get(obj.key)

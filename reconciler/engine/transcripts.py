@@ -6,6 +6,7 @@ from reconciler.core.conversation import parse
 from reconciler.core.observations import Message
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import AppendSession, Store
+from reconciler.errors import ReconcilerError
 
 
 class Transcript:
@@ -39,17 +40,25 @@ class Transcripts:
         transcript = self._open.get(name)
         if transcript is None:
             transcript = Transcript(name)
-            while transcript.size < self._lengths.get(name, 0):
-                data = await self._store.session(name, transcript.size)
-                if not data:
-                    break
-                transcript.grow(data)
+            if name in self._lengths:
+                await self._follow(transcript)
             self._open[name] = transcript
         return transcript
 
+    async def _follow(self, transcript: Transcript) -> None:
+        """Take what the store has beyond it."""
+        while data := await self._store.session(transcript.name, transcript.size):
+            transcript.grow(data)
+        self._lengths[transcript.name] = transcript.size
+
     async def append(self, transcript: Transcript, data: bytes) -> None:
         """Mirror the bytes durably, then take them."""
-        await self._effects.call("store.write", lambda: self._store.write([AppendSession(transcript.name, transcript.size, data)]))
+        try:
+            await self._effects.call("store.write", lambda: self._store.write([AppendSession(transcript.name, transcript.size, data)]))
+        except ReconcilerError:
+            self._open.pop(transcript.name, None)  # the store is right: read it again next time
+            self._lengths.setdefault(transcript.name, 0)
+            raise
         transcript.grow(data)
         self._lengths[transcript.name] = transcript.size
 
@@ -58,12 +67,7 @@ class Transcripts:
 
     async def read(self, name: str) -> bytes:
         """The whole mirror of a session, byte-exact."""
-        parts: list[bytes] = []
-        size = 0
-        while size < self._lengths.get(name, 0):
-            data = await self._store.session(name, size)
-            if not data:
-                break
-            parts.append(data)
-            size += len(data)
-        return b"".join(parts)
+        whole = bytearray()
+        while data := await self._store.session(name, len(whole)):
+            whole += data
+        return bytes(whole)

@@ -1,0 +1,89 @@
+"""pi's session file, read into messages. Pure and incremental: give it the bytes that follow, with their offset.
+
+The file is JSON lines; each finished message is one entry `{"type":"message","id",…,"message":{…}}` (pi-rpc §5). Entries of
+other types, and what is not JSON, are passed over; an unfinished last line is left for the next time."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from reconciler.core.observations import Message, Usage
+
+TEXT_LIMIT = 65536
+CUT = "\n[… cut here; the whole text is in the session file]"
+Loose = dict[str, object]
+
+
+def parse(data: bytes, base: int) -> tuple[tuple[Message, ...], int]:
+    """`data`: bytes of the file from offset `base`, which must be the start of a line. Returns the messages of all complete
+    lines, and how many bytes those lines take."""
+    messages: list[Message] = []
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0:
+        message = read_line(data[at:end], base + at)
+        if message is not None:
+            messages.append(message)
+        at = end + 1
+    return tuple(messages), at
+
+
+def read_line(line: bytes, offset: int) -> Message | None:
+    """One entry, or None when it is no message."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or entry.get("type") != "message" or not isinstance(entry.get("message"), dict):
+        return None
+    said: Loose = entry["message"]
+    return Message(
+        entry_id=str(entry.get("id", "")),
+        offset=offset,
+        role=str(said.get("role", "")),
+        text=text_of(said.get("content")),
+        stop_reason=str(said.get("stopReason") or ""),
+        error=str(said.get("errorMessage") or ""),
+        usage=usage_of(said.get("usage")),
+        at=time_of(entry.get("timestamp")),
+    )
+
+
+def text_of(content: object) -> str:
+    """The text parts, joined; bounded, with an explicit mark where it was cut."""
+    if isinstance(content, list):
+        parts = [str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(parts)
+    text = content if isinstance(content, str) else ""
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT
+
+
+def usage_of(usage: object) -> Usage:
+    if not isinstance(usage, dict):
+        return Usage()
+    cost = usage.get("cost")
+    total = cost.get("total", 0.0) if isinstance(cost, dict) else 0.0
+    return Usage(
+        input=_whole(usage.get("input")),
+        output=_whole(usage.get("output")),
+        cache_read=_whole(usage.get("cacheRead")),
+        cache_write=_whole(usage.get("cacheWrite")),
+        cost=float(total) if isinstance(total, int | float) else 0.0,
+    )
+
+
+def time_of(timestamp: object) -> float:
+    """Seconds since the epoch by the machine's clock (for showing, never for deciding); 0 when there is none."""
+    try:
+        return datetime.fromisoformat(str(timestamp)).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def find_marker(messages: tuple[Message, ...], marker: str) -> int | None:
+    """Index of the user message that begins with this marker."""
+    return next((i for i, m in enumerate(messages) if m.role == "user" and m.text.startswith(marker)), None)
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

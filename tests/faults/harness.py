@@ -1,0 +1,241 @@
+"""The crash harness: one numbered seam, a fault at each number, in virtual time (reliability-performance §1.5).
+
+A scenario is a person who declares things and waits for what they show. Whatever happens to the controller, the person's
+next look finds the declared state reached, and the world was treated well."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import looptime
+
+from reconciler.core.keys import Key
+from reconciler.core.rendering import AGENT_DIR
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.declare import Declared
+from reconciler.engine.effects import Effects
+from reconciler.engine.loop import Engine
+from reconciler.engine.settings import EngineSettings
+from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
+from reconciler.store.sqlstore import open_store
+from tests.world import KEEPER, FakeAgents, FakeVers, World
+
+T = TypeVar("T")
+assert AGENT_DIR
+
+FAULTS = ("crash-before", "crash-after", "error", "lost", "late")
+"""process death before or after the effect; an error without effect; the effect without its answer; process death, and the
+effect shows only afterwards."""
+
+
+class Crash(BaseException):
+    """The controller's process is gone."""
+
+
+class NoSecrets:
+    def get(self, namespace: str, name: str, key: str) -> str | None:
+        return None
+
+    def known(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass
+class Fault:
+    """One fault at one number of the seam. `late_by`: seconds until a late effect shows."""
+
+    number: int
+    kind: str
+    late_by: float = 3.0
+    name: str = ""
+    used: bool = False
+
+
+@dataclass
+class Life:
+    """The seam over all lives of the controller in one run."""
+
+    fault: Fault | None = None
+    names: list[str] = field(default_factory=list)
+    crashed: asyncio.Event = field(default_factory=asyncio.Event)
+    stray: list[asyncio.Task[object]] = field(default_factory=list)
+    dead: bool = False
+
+    async def hook(self, number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        if self.dead:
+            raise Crash
+        self.names.append(name)
+        fault = self.fault
+        if fault is None or fault.used or len(self.names) != fault.number:
+            return await act()
+        fault.used, fault.name = True, name
+        if fault.kind == "crash-before":
+            self.die()
+        if fault.kind == "error":
+            raise failure(name, happened=False)
+        if fault.kind == "late":
+            if not name.startswith("store."):
+                self.stray.append(asyncio.ensure_future(late(act, fault.late_by)))
+            self.die()
+        result = await act()
+        if fault.kind == "lost":
+            raise failure(name, happened=True)
+        if fault.kind == "crash-after":
+            self.die()
+        return result
+
+    def die(self) -> None:
+        self.dead = True
+        self.crashed.set()
+        raise Crash
+
+
+async def late(act: Callable[[], Awaitable[object]], seconds: float) -> object:
+    await asyncio.sleep(seconds)
+    try:
+        return await act()
+    except ReconcilerError:
+        return None
+
+
+def failure(name: str, happened: bool) -> ReconcilerError:
+    """What the caller sees of a call that failed on the way there or back."""
+    if name in ("vers.create_vm", "vers.commit"):
+        return Indeterminate("connection reset") if happened else Unreachable("connection refused")
+    if name.startswith(("guest.", "keeper.")):
+        return GuestUnreachable("connection lost")
+    return Unreachable("connection lost")
+
+
+class Controller:
+    """Engines over one store and one world, one after another."""
+
+    def __init__(self, world: World, path: Path, life: Life, settings: EngineSettings) -> None:
+        self.world, self.path, self.life, self.settings = world, path, life, settings
+        self._tokens = itertools.count(1)
+        self._uids = itertools.count(1)
+        self.engine: Engine | None = None
+        self.lives = 0
+
+    async def up(self) -> Engine:
+        self.life.dead = False
+        self.life.crashed.clear()
+        self.lives += 1
+        store = open_store(self.path, inline=True)
+        engine = Engine(
+            self.settings, FakeVers(self.world), FakeAgents(self.world), store, NoSecrets(), LoopClock(1_800_000_000.0),
+            Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER,
+        )  # fmt: skip
+        engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
+        self.engine = engine
+        await engine.start()
+        return engine
+
+    async def down(self) -> None:
+        if self.engine is not None:
+            await self.engine.stop()
+            await self.engine.store.aclose()
+            self.engine = None
+
+
+Step = Callable[["Run"], Coroutine[Any, Any, None]]
+
+
+class Run:
+    """One run of a scenario under one fault."""
+
+    def __init__(self, world: World, path: Path, fault: Fault | None, settings: EngineSettings) -> None:
+        self.world, self.life = world, Life(fault)
+        self.controller = Controller(world, path, self.life, settings)
+        self.deadline = 3600.0
+
+    @property
+    def engine(self) -> Engine:
+        assert self.controller.engine is not None
+        return self.controller.engine
+
+    async def alive(self) -> None:
+        """The controller runs; after a crash it is started again, as a supervisor would."""
+        for _ in range(5):
+            if self.controller.engine is not None and not self.life.dead:
+                return
+            try:
+                await self.controller.down()
+                await self.controller.up()
+                return
+            except Crash:
+                continue
+        raise AssertionError("the controller does not come up")
+
+    async def declare(self, *declared: Declared) -> None:
+        """As a person would: again until it was taken."""
+        for one in declared:
+            await self.retrying(lambda one=one: self.engine.declarations.apply(one))
+
+    async def delete(self, key: Key) -> None:
+        async def once() -> None:
+            if self.engine.table.get(key) is not None:
+                await self.engine.declarations.delete(key)
+
+        await self.retrying(once)
+
+    async def retrying(self, act: Callable[[], Awaitable[object]]) -> None:
+        for _ in range(20):
+            await self.alive()
+            try:
+                await act()
+                return
+            except Crash:
+                await asyncio.sleep(1)
+            except ReconcilerError:
+                await asyncio.sleep(0.5)
+        raise AssertionError("the declaration was never taken")
+
+    async def until(self, what: Callable[[], bool], why: str) -> None:
+        """Until it shows; the controller is kept alive meanwhile."""
+        end = asyncio.get_running_loop().time() + self.deadline
+        while asyncio.get_running_loop().time() < end:
+            await self.alive()
+            if what():
+                return
+            waiter = asyncio.ensure_future(self.life.crashed.wait())
+            await asyncio.wait([waiter], timeout=0.2)
+            waiter.cancel()
+        raise AssertionError(f"never came true: {why}; {self.describe()}")
+
+    def describe(self) -> str:
+        items = [(str(k), i.obj.status.get("phase"), i.obj.status.get("conditions")) for k in self.engine.table.all_keys() if (i := self.engine.table.get(k))]
+        return f"fault {self.life.fault}; objects {items}; trouble {self.engine._trouble}; violations {self.world.violations}"
+
+    def phase(self, key: Key) -> str:
+        item = self.engine.table.get(key)
+        return str(item.obj.status.get("phase", "")) if item is not None else "(gone)"
+
+    def condition(self, key: Key, kind: str) -> str:
+        item = self.engine.table.get(key)
+        conditions = item.obj.status.get("conditions") if item is not None else None
+        if isinstance(conditions, list):
+            for c in conditions:
+                if isinstance(c, dict) and c["type"] == kind:
+                    return str(c["status"])
+        return ""
+
+
+def virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in virtual time."""
+    loop = looptime.new_event_loop(start=0.0, end=50_000.0, noop_cycles=2)
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(main())
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        asyncio.set_event_loop(None)

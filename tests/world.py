@@ -1,0 +1,422 @@
+"""A small world in virtual time: a platform and machines with agents, judged by what really happened in it.
+
+Doubles of the outside only (platform, machines); the controller under test, its store and its conversation reader are the
+real ones. The world outlives the controller, as the real one does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.observations import (
+    Accepted,
+    Agent,
+    Declined,
+    Exited,
+    Guest,
+    Lost,
+    NotStarted,
+    Unheard,
+    Up,
+    Verdict,
+    Vm,
+    VmList,
+    VmMetadata,
+    VmState,
+)
+from reconciler.engine.ports import (
+    CommandResult,
+    CommitSource,
+    GuestCommand,
+    GuestFile,
+    Json,
+    Launch,
+    Look,
+    Place,
+    VmShape,
+    VmSource,
+)
+from reconciler.errors import Forbidden, GuestFailed, GuestUnreachable, NotFound, StaleEpoch, Unauthorized
+
+ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
+FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
+KEEPER = "1.0.0"
+
+
+@dataclass
+class Pi:
+    """A pi process: one turn at a time, a queue for steers."""
+
+    pid: int
+    started_at: float
+    launch: Launch
+    task: asyncio.Task[None] | None = None
+    steers: list[str] = field(default_factory=list)
+    aborted: bool = False
+
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+
+@dataclass
+class Machine:
+    """A VM and what is in it."""
+
+    vm_id: str
+    created_at: float
+    owner: str = ACCOUNT
+    state: VmState = VmState.BOOTING
+    running_at: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict)
+    parent_commit: str | None = None
+    deleted: bool = False
+    marks: dict[str, str] = field(default_factory=dict)
+    claim: dict[str, str] | None = None
+    clock_skew: float = 0.0
+    installed: bool = False
+    keeper_epoch: int = -1
+    keeper_alive: bool = False
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    session: bytes = b""
+    session_file: str = ""
+    pi: Pi | None = None
+    exited: Exited | None = None
+    reachable: bool = True
+
+
+class World:
+    """The truth. `violations` collects what must never happen; `created`, `deleted` count VMs."""
+
+    def __init__(self, work_seconds: float = 4.0) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.created = 0
+        self.deletes: list[str] = []
+        self.violations: list[str] = []
+        self.prompts: list[tuple[str, str]] = []
+        self.foreign_effects = 0
+        self.work_seconds = work_seconds
+        self.boot_seconds = 0.6
+        self.key = ACCOUNT
+        self.fail_lists: Exception | None = None
+        self.hide_from_lists: set[str] = set()
+        self.pids = 100
+        self.entries = 0
+        self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
+        self.commands: Callable[[GuestCommand], int] = lambda command: 0
+        self.watchers: dict[str, list[Callable[[], None]]] = {}
+
+    def now(self) -> float:
+        return 1_800_000_000.0 + asyncio.get_running_loop().time()
+
+    def alive(self) -> list[Machine]:
+        return [m for m in self.machines.values() if not m.deleted and m.owner == ACCOUNT]
+
+    def make(self, labels: Mapping[str, str], parent: str | None = None, owner: str = ACCOUNT) -> Machine:
+        number = len(self.machines) + 1
+        vm_id = f"00000000-0000-4000-8000-{number:012d}"
+        machine = Machine(vm_id, self.now(), owner, labels=dict(labels), parent_commit=parent, running_at=self.now() + self.boot_seconds)
+        self.machines[vm_id] = machine
+        if owner == ACCOUNT:
+            self.created += 1
+        return machine
+
+    def state(self, m: Machine) -> VmState:
+        if m.state is VmState.BOOTING and self.now() >= m.running_at:
+            m.state = VmState.RUNNING
+        return m.state
+
+    def own(self, vm_id: str) -> Machine:
+        m = self.machines.get(vm_id)
+        if m is None or m.deleted:
+            raise NotFound("not found", vm_id)
+        if m.owner != ACCOUNT:
+            self.foreign_effects += 1
+        return m
+
+    def wake(self, m: Machine) -> None:
+        for watcher in self.watchers.get(m.vm_id, []):
+            asyncio.get_running_loop().call_soon(watcher)
+
+    # --- pi -------------------------------------------------------------------------------------------------------------------------
+
+    def entry(self, m: Machine, message: dict[str, object]) -> None:
+        self.entries += 1
+        line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": "2026-11-21T08:17:39.704Z", "message": message}
+        m.session += json.dumps(line).encode() + b"\n"
+
+    def user(self, m: Machine, text: str) -> None:
+        self.prompts.append((m.vm_id, text))
+        self.entry(m, {"role": "user", "content": [{"type": "text", "text": text}], "timestamp": 1})
+
+    def assistant(self, m: Machine, text: str, stop: str) -> None:
+        usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": 0.001}}
+        self.entry(m, {"role": "assistant", "content": [{"type": "text", "text": text}], "stopReason": stop, "usage": usage, "timestamp": 2})
+
+    async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
+        """Work for that long, frozen time not counted. False: ended meanwhile."""
+        left = seconds
+        while left > 0:
+            step = min(0.25, left)
+            await asyncio.sleep(step)
+            if pi.aborted or m.pi is not pi or m.deleted:
+                return False
+            if m.state is VmState.RUNNING:
+                left -= step
+        return True
+
+    async def turn(self, m: Machine, pi: Pi, text: str) -> None:
+        self.user(m, text)
+        self.wake(m)
+        prompt = text
+        while True:
+            if not await self.pause(m, pi, self.work_seconds / 2):
+                break
+            if pi.steers:
+                prompt = pi.steers.pop(0)
+                self.user(m, prompt)
+                self.wake(m)
+                continue
+            if not await self.pause(m, pi, self.work_seconds / 2):
+                break
+            said, stop = self.answer(prompt)
+            self.assistant(m, said, stop)
+            break
+        if pi.aborted and m.pi is pi:
+            self.assistant(m, "", "aborted")
+            pi.aborted = False
+        pi.task = None
+        self.wake(m)
+
+    def kill_pi(self, m: Machine, code: int | None = None, signal: str | None = "SIGKILL") -> None:
+        """pi dies by itself."""
+        if m.pi is None:
+            return
+        pi, m.pi = m.pi, None
+        if pi.task is not None:
+            pi.task.cancel()
+        m.exited = Exited(self.now(), code, signal, "boom", pi.launch.launch_hash)
+        self.wake(m)
+
+
+class FakeVers:
+    """The platform's API over the world."""
+
+    def __init__(self, world: World, latency: float = 0.02) -> None:
+        self.world, self.latency = world, latency
+
+    def account(self) -> str:
+        return self.world.key
+
+    async def _call(self) -> None:
+        await asyncio.sleep(self.latency)
+        if not self.world.key:
+            raise Unauthorized("no API key", "VERS_API_KEY", "set it")
+
+    async def list_vms(self) -> VmList:
+        begun = self.world.now()
+        await self._call()
+        if self.world.fail_lists is not None:
+            raise self.world.fail_lists
+        rows = {
+            m.vm_id: Vm(m.vm_id, m.owner, m.created_at, self.world.state(m), dict(m.labels))
+            for m in self.world.machines.values()
+            if not m.deleted and m.vm_id not in self.world.hide_from_lists
+        }
+        return VmList(rows, begun, self.world.now(), self.world.now())
+
+    async def get_vm(self, vm_id: str) -> Vm:
+        await self._call()
+        m = self.world.machines.get(vm_id)
+        if m is None or m.deleted:
+            raise NotFound("not found", vm_id)
+        return Vm(m.vm_id, m.owner, m.created_at, self.world.state(m), dict(m.labels))
+
+    async def get_metadata(self, vm_id: str) -> VmMetadata:
+        await self._call()
+        m = self.world.own(vm_id) if self.world.machines[vm_id].owner == ACCOUNT else self.world.machines[vm_id]
+        return VmMetadata(m.vm_id, m.created_at, self.world.state(m), m.parent_commit)
+
+    async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
+        await self._call()
+        born = {} if isinstance(source, CommitSource) else labels
+        parent = source.commit_id if isinstance(source, CommitSource) else None
+        return self.world.make(born, parent).vm_id
+
+    async def commit(self, vm_id: str, name: str) -> str:
+        raise NotFound("not used here")
+
+    async def delete_vm(self, vm_id: str) -> None:
+        await self._call()
+        m = self.world.machines.get(vm_id)
+        if m is None or m.deleted:
+            raise Forbidden("Forbidden", vm_id)
+        self.world.own(vm_id)
+        if m.pi is not None and m.pi.busy:
+            self.world.violations.append(f"deleted {vm_id} in the middle of a turn")
+        m.deleted = True
+        m.pi = None
+        self.world.deletes.append(vm_id)
+
+    async def suspend_vm(self, vm_id: str) -> None:
+        await self._call()
+        m = self.world.own(vm_id)
+        if m.pi is not None and m.pi.busy:
+            self.world.violations.append(f"suspended {vm_id} in the middle of a turn")
+        self.world.state(m)
+        m.state = VmState.SUSPENDED
+
+    async def resume_vm(self, vm_id: str) -> None:
+        await self._call()
+        self.world.own(vm_id).state = VmState.RUNNING
+
+    async def set_labels(self, vm_id: str, labels: Mapping[str, str]) -> None:
+        await self._call()
+        m = self.world.own(vm_id)
+        m.labels.update(labels)
+
+    async def aclose(self) -> None:
+        return None
+
+
+class FakeAgents:
+    """Machines and keepers over the world. A controller's connection object: a new one for each controller."""
+
+    def __init__(self, world: World, latency: float = 0.01) -> None:
+        self.world, self.latency = world, latency
+
+    async def _reach(self, at: Place) -> Machine:
+        await asyncio.sleep(self.latency)
+        m = self.world.machines.get(at.vm_id)
+        if m is None or m.deleted or self.world.state(m) is not VmState.RUNNING or not m.reachable:
+            raise GuestUnreachable("no answer", at.vm_id)
+        return m
+
+    async def _keeper(self, at: Place, epoch: int) -> Machine:
+        m = await self._reach(at)
+        if not m.keeper_alive:
+            raise GuestUnreachable("keeper does not answer", at.vm_id)
+        if epoch < m.keeper_epoch:
+            raise StaleEpoch("stale epoch", at.vm_id)
+        m.keeper_epoch = epoch
+        return m
+
+    async def inspect(self, at: Place) -> Guest:
+        m = await self._reach(at)
+        tools = "x" if m.installed else None
+        return Guest(m.clock_skew, m.claim, tools, tools, KEEPER if m.installed else None, m.keeper_alive, dict(m.marks))
+
+    async def correct_clock(self, at: Place) -> None:
+        (await self._reach(at)).clock_skew = 0.0
+
+    async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
+        (await self._reach(at)).claim = dict(claim)
+
+    async def install(self, at: Place) -> None:
+        (await self._reach(at)).installed = True
+
+    async def start_keeper(self, at: Place, epoch: int) -> None:
+        m = await self._reach(at)
+        m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, epoch)
+
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+        m = await self._keeper(at, epoch)
+        session = m.session if m.session_file in ("", session_file) else b""
+        if m.pi is not None:
+            process: Up | Exited | NotStarted = Up(
+                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, True, m.pi.busy, len(m.pi.steers), "", "", "s"
+            )
+        else:
+            process = m.exited or NotStarted()
+        return Look(Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0), session[offset:])
+
+    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+        m = await self._keeper(at, epoch)
+        for f in files:
+            m.files[f.path] = f.content
+            if f.path.endswith(".jsonl"):
+                m.session, m.session_file = f.content, f.path
+
+    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
+        (await self._keeper(at, epoch)).marks[name] = value
+
+    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+        await self._keeper(at, epoch)
+        return CommandResult(self.world.commands(command), "out", "", 0.1)
+
+    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+        m = await self._keeper(at, epoch)
+        return len(m.files[path]) if path in m.files else None
+
+    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+        return (await self._keeper(at, epoch)).files[path][:limit]
+
+    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+        m = await self._keeper(at, epoch)
+        if m.pi is not None:
+            if m.pi.launch.launch_hash != launch.launch_hash:
+                raise GuestFailed("pi already runs with another launch", at.vm_id)
+            return
+        self.world.pids += 1
+        m.session_file = launch.session_file
+        m.exited = None
+        m.pi = Pi(self.world.pids, self.world.now(), launch)
+
+    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
+        m = await self._keeper(at, epoch)
+        if m.pi is not None:
+            if m.pi.task is not None:
+                m.pi.task.cancel()
+            m.pi = None
+        m.exited = None
+
+    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
+        m = await self._keeper(at, epoch)
+        if key in m.verdicts:
+            return m.verdicts[key]
+        if m.pi is None:
+            m.verdicts[key] = Lost("pi is not up")
+            return m.verdicts[key]
+        text = str(command["message"])
+        if m.pi.busy:
+            if command["streamingBehavior"] != "steer":
+                self.world.violations.append(f"prompt to a busy session: {text[:60]}")
+                m.verdicts[key] = Declined("busy")
+                return m.verdicts[key]
+            m.pi.steers.append(text)
+            m.verdicts[key] = Accepted("queued")
+        else:
+            m.pi.task = asyncio.ensure_future(self.world.turn(m, m.pi, text))
+            m.verdicts[key] = Accepted("started")
+        await asyncio.sleep(self.latency)
+        return m.verdicts[key]
+
+    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+        return (await self._keeper(at, epoch)).verdicts.get(key, Unheard())
+
+    async def call(self, at: Place, epoch: int, command: Json) -> Json:
+        m = await self._keeper(at, epoch)
+        if m.pi is None:
+            raise GuestUnreachable("pi is not up", at.vm_id)
+        if command["type"] == "clear_queue":
+            taken, m.pi.steers = list(m.pi.steers), []
+            return {"steering": list(taken), "followUp": []}
+        if command["type"] == "abort" and m.pi.busy:
+            m.pi.aborted = True
+            while m.pi is not None and m.pi.busy:
+                await asyncio.sleep(0.05)
+        return {}
+
+    def watch(self, at: Place, wake: Callable[[], None]) -> None:
+        self.world.watchers[at.vm_id] = [wake]
+
+    async def release(self, at: Place) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+
