@@ -101,7 +101,9 @@ class Machine:
         command = process.command or ""
         self.commands.append(command)
         pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_shell(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        child = await asyncio.create_subprocess_shell(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, cwd=self.ca_file.parent
+        )
         ended = asyncio.ensure_future(child.wait())
         left = asyncio.ensure_future(process.channel.wait_closed())
         try:
