@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 from dataclasses import asdict
+from itertools import islice
 
 from reconciler.errors import UsageError
 from reconciler.vers.simulator import wire
@@ -61,7 +62,7 @@ class Admin:
                 return wire.reply(200, self.state())
             case "GET", ("calls",):
                 after, limit = request.query.number("after", 0), request.query.number("limit", _PAGE)
-                calls: list[JsonValue] = [asdict(e) for e in world.ledger.calls if e.seq > after][:limit]
+                calls: list[JsonValue] = [asdict(e) for e in islice((e for e in world.ledger.calls if e.seq > after), limit)]
                 return wire.reply(200, {"calls": calls})
             case "GET", ("changes",):
                 changes: list[JsonValue] = [asdict(c) for c in world.ledger.changes[request.query.number("after", 0) :]]

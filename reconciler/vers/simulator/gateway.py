@@ -192,11 +192,11 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow
 
 
 def _break(writer: asyncio.StreamWriter) -> None:
-    """Close at once; what is not sent is lost."""
+    """Close at once, by a TCP reset; what is not sent is lost. A connection that is closed already stays so."""
+    if writer.is_closing():
+        return
     sock = writer.get_extra_info("socket")
-    if sock is not None and not writer.is_closing():
+    if sock is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport = writer.transport
-    assert isinstance(transport, asyncio.WriteTransport)
-    transport.abort()
+    writer.transport.abort()

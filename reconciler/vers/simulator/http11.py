@@ -102,6 +102,11 @@ class Connection(asyncio.Protocol):
             self._current = self._queue.popleft()
             self._handler(self._current, self)
 
+    @property
+    def busy(self) -> bool:
+        """A request awaits its answer."""
+        return self._current is not None and not self.lost
+
     # --- to the socket ---------------------------------------------------------------------------------------------------
 
     def send(self, reply: Reply) -> None:

@@ -36,7 +36,8 @@ def render(world: World, guests: str) -> bytes:
     commit_rows = ((c.id, c.name, c.parent_vm or "", world.stamp(c.created_at)) for c in commits[:_ROWS])
     calls = list(world.ledger.calls)[-_CALLS:][::-1]
     call_rows = ((str(e.seq), world.stamp(e.at), e.op, e.method, e.path, e.outcome or "…", e.fault) for e in calls)
-    facts = f"{len(vms)} VMs, {len(commits)} commits, {sum(world.ledger.counts.values())} calls, {world.ledger.in_flight} under way; guests: {guests}"
+    answered = sum(world.ledger.counts.values())
+    facts = f"{len(vms)} VMs, {len(commits)} commits, {answered} calls, {world.ledger.in_flight} under way; guests: {guests}"
     body = (
         f"<h1>Simulated platform</h1><p>{escape(facts)}</p>"
         + _table("VMs", ("id", "state", "owner", "labels", "from commit", "created"), vm_rows)

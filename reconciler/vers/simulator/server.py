@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Coroutine
 
 from reconciler.vers.simulator import page, wire
 from reconciler.vers.simulator.admin import UNAUTHORIZED, Admin, allowed
@@ -69,15 +69,15 @@ class Server:
         except ValueError:
             connection.send(Reply(400, b"malformed URL", wire.TEXT))
             return
-        if request.segments[0] == "admin":
-            reply = self._admin.handle(request)
-            self._spawn(self._deliver(self.collect(), lambda: connection.send(reply)), connection)
-            return
         try:
+            if request.segments[0] == "admin":
+                reply = self._admin.handle(request)
+                self._spawn(self._deliver(self.collect(), reply, connection), connection)
+                return
             call = self._api.begin(request)
             outcome = self._api.step(call)
             effects = self.collect()
-        except Exception:
+        except Exception:  # noqa: BLE001  # counted and told
             self._broken(connection)
             return
         if isinstance(outcome, Answer) and not effects:
@@ -103,29 +103,28 @@ class Server:
                 world.touched.clear()
         return effects
 
-    def _spawn(self, work: object, connection: Connection) -> None:
-        assert asyncio.iscoroutine(work)
-        task: asyncio.Task[None] = asyncio.create_task(self._guarded(work, connection))
+    def _spawn(self, work: Coroutine[None, None, None], connection: Connection) -> None:
+        task = asyncio.create_task(self._guarded(work, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: object, connection: Connection) -> None:
-        assert asyncio.iscoroutine(work)
+    async def _guarded(self, work: Coroutine[None, None, None], connection: Connection) -> None:
         try:
             await work
-        except Exception:
+        except Exception:  # noqa: BLE001  # counted and told
             self._broken(connection)
 
     def _broken(self, connection: Connection) -> None:
         """A defect of ours: counted, told, and no worse for the client than the platform's own 500."""
         self.failures += 1
         log.exception("a simulated call failed")
-        connection.send(wire.refused(500, "simulator defect").reply)
+        if connection.busy:
+            connection.send(wire.refused(500, "simulator defect").reply)
 
-    async def _deliver(self, effects: list[Effect], send: Callable[[], None]) -> None:
+    async def _deliver(self, effects: list[Effect], reply: Reply, connection: Connection) -> None:
         await self._machines.apply(effects)
         self.collect()
-        send()
+        connection.send(reply)
 
     async def _carry(self, call: Call, outcome: Outcome, effects: list[Effect], connection: Connection) -> None:
         """Until it is answered. A client that leaves does not stop it: the effect comes all the same."""
@@ -149,15 +148,15 @@ class Server:
                     await asyncio.sleep(max(0.0, until - world.clock()))
                     outcome = api.step(call)
                 case Inside(work):
-                    reply = await self._inside(work, connection)
-                    if reply is None:
+                    done = await self._inside(work, connection)
+                    if done is None:
                         after = api.answered(call, wire.empty())
                         if isinstance(after, Reset):
                             connection.reset()
                         else:
                             connection.close_stream()
                         return
-                    outcome = api.answered(call, reply)
+                    outcome = api.answered(call, done)
             effects = self.collect()
 
     async def _until_lost(self, connection: Connection) -> None:
@@ -176,9 +175,11 @@ class Server:
                     run = await self._execs.start(work, self._api.world.knobs.exec_cap_s)
                     return await self._execs.result(run, work.exec_id is not None)
                 case Exec():
-                    return await self._stream(await self._execs.start(work, 0.0), None, False, connection)
+                    await self._stream(await self._execs.start(work, 0.0), None, False, connection)
+                    return None
                 case Attach():
-                    return await self._stream(self._execs.find(work), work.cursor, work.from_latest, connection)
+                    await self._stream(self._execs.find(work), work.cursor, work.from_latest, connection)
+                    return None
                 case Logs():
                     return self._execs.logs(work)
                 case ReadFile():
