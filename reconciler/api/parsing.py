@@ -136,7 +136,7 @@ _MAPS = frozenset({"model_type", "dict_type", "model_attributes_type"})
 
 
 def _translate(root: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]:
-    path, kind, context, given = tuple(detail["loc"]), detail["type"], detail.get("ctx", {}), detail["input"]
+    path, kind, context, given = _without_key_mark(tuple(detail["loc"])), detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == BROKEN:
         for more, message in context["told"]:
             yield Problem((*path, *more), message)
@@ -159,7 +159,7 @@ def _translate(root: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]
     elif kind in _MAPS:
         yield Problem(path, f"must be a map, not {_called(given)}; write `name: value` lines below it", "map")
     else:
-        yield Problem(_without_key_mark(path), _bound(kind, context))
+        yield Problem(path, _bound(kind, context))
 
 
 def _bound(kind: str, context: Mapping[str, object]) -> str:
@@ -226,6 +226,7 @@ def _known(names: Sequence[str]) -> str:
 
 
 def _without_key_mark(path: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Pydantic marks what is wrong with a map's key, not its value, so; the path ends in the key either way."""
     return path[:-1] if path and path[-1] == "[key]" else path
 
 
