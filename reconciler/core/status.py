@@ -298,15 +298,25 @@ def lieutenant_status(
             "signal": restart.signal,
             "stderrTail": restart.stderr_tail[-1024:],
         }
-    if isinstance(view.rendered, Rendered):
-        status["profile"] = {"hash": view.rendered.profile_hash}
+    if isinstance(view.guest, Guest):
+        status["machine"] = {"marks": {name: value for name, value in sorted(view.guest.marks.items()) if name in ("prepared", "agent")}}
+    elif "machine" in previous and view.vm_id:
+        status["machine"] = previous["machine"]
+    if "agent" not in status and "agent" in previous and view.vm_id and view.slot.want is Want.SUSPENDED:
+        status["agent"] = previous["agent"]
     return status
 
 
 def _agent_status(agent: Agent) -> Json:
     match agent.process:
         case Up() as up:
-            said: Json = {"process": "Up", "pid": up.pid, "model": up.model or "", "sessionId": up.session_id or ""}
+            said: Json = {
+                "process": "Up",
+                "pid": up.pid,
+                "model": up.model or "",
+                "sessionId": up.session_id or "",
+                "launchHash": up.launch_hash,
+            }
         case Exited() as exited:
             said = {"process": "Exited", "exitCode": exited.exit_code, "signal": exited.signal}
         case _:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, TaskAction, Wait
 from reconciler.core.backoff import delay
@@ -51,16 +51,6 @@ POLL = {
     "Ending": 0.5,
 }
 """Seconds after which a wait is looked at again when nothing wakes it sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One line of a plan: what would be done to which object, and why."""
-
-    key: Key
-    verb: str
-    target: str
-    reason: str
 
 
 class Engine:

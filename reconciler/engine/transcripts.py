@@ -62,6 +62,10 @@ class Transcripts:
         transcript.grow(data)
         self._lengths[transcript.name] = transcript.size
 
+    def length(self, name: str) -> int:
+        """Bytes mirrored so far."""
+        return self._lengths.get(name, 0)
+
     def drop(self, name: str) -> None:
         self._open.pop(name, None)
 

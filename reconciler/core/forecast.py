@@ -1,0 +1,215 @@
+"""What the loop would do from here on if everything it does succeeds: the loop's own plan, applied to its own snapshot,
+again and again. Pure; `plan` prints it (G-41)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.core import lane
+from reconciler.core.actions import (
+    AbortTurn,
+    Action,
+    Adopt,
+    Claim,
+    Condemn,
+    Continue,
+    CorrectClock,
+    CountCrash,
+    Create,
+    Delete,
+    Deliver,
+    Finish,
+    Forget,
+    GiveUpIntent,
+    Install,
+    Landed,
+    Progress,
+    Release,
+    RestoreSession,
+    Resume,
+    RunStep,
+    RunVerify,
+    SendSteer,
+    StartAgent,
+    StartKeeper,
+    StopAgent,
+    Suspend,
+    TryAgain,
+    Verify,
+    Withdraw,
+    WriteClaim,
+    WriteFiles,
+)
+from reconciler.core.keys import Key
+from reconciler.core.lane import LaneView, TaskFacts
+from reconciler.core.lieutenant import KEEPER_PREPARED, LieutenantView
+from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
+from reconciler.core.records import LieutenantRecord, SlotRecord
+from reconciler.core.rendering import Rendered
+from reconciler.core.task import Dependency, Talk
+from reconciler.core.vmslot import Absent, Seen
+
+NEW_VM = "(new VM)"
+MOST_STEPS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One act. `key` None: on the lieutenant itself."""
+
+    key: Key | None
+    action: Action
+
+
+def forecast(view: LaneView) -> list[Step]:
+    """Every act from this snapshot to rest, in order."""
+    steps: list[Step] = []
+    while len(steps) < MOST_STEPS:
+        acts = lane.plan(view).next_acts()
+        if not acts:
+            break
+        for key, action in acts:
+            steps.append(Step(key, action))
+            view = after(view, key, action)
+            if isinstance(action, Release) and key is None:
+                return steps
+    return steps
+
+
+def after(view: LaneView, key: Key | None, action: Action) -> LaneView:
+    """The snapshot once this act has succeeded."""
+    if key is not None:
+        return after_task(view, key, action)
+    assert view.lieutenant is not None
+    lt, talk = after_lieutenant(view.lieutenant, action), view.talk
+    if isinstance(lt.agent, Agent):
+        up = isinstance(lt.agent.process, Up)
+        talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
+    else:
+        talk = None
+    if isinstance(action, AbortTurn) and view.talk is not None:
+        talk = replace(view.talk, settled=True)
+    return replace(view, lieutenant=lt, talk=talk)
+
+
+def _busy(lt: LieutenantView) -> bool:
+    return isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up) and lt.agent.process.busy
+
+
+def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+    slot, record, guest = lt.slot, lt.slot.record, lt.guest
+    match action:
+        case Create(attempt):
+            record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
+            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+        case Adopt(vm_id, _):
+            slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            return replace(lt, slot=slot, guest=Guest(), agent=None)
+        case GiveUpIntent():
+            return replace(lt, slot=replace(slot, intent=None))
+        case Claim():
+            return replace(lt, slot=replace(slot, vm=_seen(slot.vm, claimed=True)))
+        case Suspend():
+            return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
+        case Resume():
+            assert isinstance(lt.rendered, Rendered)
+            marks = {KEEPER_PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
+            guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
+            slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
+            return replace(lt, slot=slot, guest=guest, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
+        case Condemn():
+            return replace(lt, slot=replace(slot, record=record.but(condemned=True)), guest=None, agent=None)
+        case Delete():
+            return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
+        case Forget():
+            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+        case CorrectClock():
+            return replace(lt, guest=_guest(guest, clock_skew=0.0))
+        case WriteClaim():
+            return replace(lt, guest=_guest(guest, claim=lt.claim))
+        case Install():
+            return replace(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
+        case StartKeeper():
+            return replace(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
+        case WriteFiles(_, mark):
+            assert isinstance(lt.rendered, Rendered)
+            hashes = {"files": lt.rendered.files_hash, "agent": lt.rendered.agent_hash, KEEPER_PREPARED: lt.rendered.profile_hash}
+            return replace(lt, guest=_marked(guest, mark, hashes[mark]))
+        case RunStep(_, step):
+            return replace(lt, guest=_marked(guest, f"step:{step}", "done"))
+        case RunVerify(_, check):
+            return replace(lt, guest=_marked(guest, f"verify:{check}", "done"))
+        case RestoreSession(_, size):
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            return replace(lt, agent=replace(agent, session_size=size) if agent else None)
+        case StartAgent():
+            assert isinstance(lt.rendered, Rendered)
+            return replace(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
+        case StopAgent():
+            return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+        case CountCrash(at):
+            restart = lt.record.restart.but(crash_at=at)
+            return replace(lt, record=LieutenantRecord(slot=record, restart=restart))
+        case AbortTurn():
+            slot = replace(slot, busy=False)
+            return replace(lt, slot=slot)
+        case _:
+            return lt
+
+
+def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
+    """A delivered task is taken to succeed; dependants follow."""
+    phase = {Finish: "", Deliver: "Succeeded", SendSteer: "Succeeded", Continue: "Succeeded", Verify: "Succeeded"}.get(type(action))
+    facts: list[TaskFacts] = []
+    for f in view.tasks:
+        if f.key == key:
+            if isinstance(action, Release):
+                continue
+            record = f.record
+            match action:
+                case Finish(ended, reason, message):
+                    record = record.but(phase=ended, reason=reason, message=message)
+                case Landed(offset):
+                    record = record.but(phase="Running", landed=offset)
+                case Progress(size):
+                    record = record.but(progress_size=size)
+                case TryAgain():
+                    record = record.but(phase="Pending", not_before=0.0)
+                case AbortTurn(why):
+                    record = record.but(abort=why, aborted_at=view.now)
+                case Withdraw():
+                    record = record.but(abort="Withdrawn", aborted_at=view.now)
+                case _:
+                    record = record.but(phase=phase or record.phase)
+            f = replace(f, record=record)
+        facts.append(f)
+    phases = {f.key.name: f.record.phase for f in facts}
+    settled = [
+        replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts
+    ]
+    talk = replace(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
+    lt = view.lieutenant
+    if lt is not None:
+        sent = any(f.record.sent for f in settled)
+        lt = replace(lt, active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
+    return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
+
+
+def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None) -> Seen:
+    old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
+    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed)
+
+
+def _guest(guest: object, **changes: object) -> Guest:
+    return replace(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
+
+
+def _marked(guest: object, name: str, value: str) -> Guest:
+    old = guest if isinstance(guest, Guest) else Guest()
+    return replace(old, marks={**old.marks, name: value})
+
+
+def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
+    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
+    return Agent(lt.keeper_version, lt.slot.record.epoch, process, "", size)

@@ -1,0 +1,162 @@
+"""`plan`: what the loop would do, by the loop's own code, without doing it (G-41).
+
+The platform is read as the loop reads it. Machines are not: what was last observed of them (status) is taken to hold, so a
+plan never waits for a VM."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.core import claims
+from reconciler.core.actions import Action
+from reconciler.core.forecast import forecast
+from reconciler.core.keys import Json, Key
+from reconciler.core.observations import Agent, Guest, NotStarted, Unheard, Up, Verdict
+from reconciler.engine.gather import session_name
+from reconciler.engine.loop import Engine
+from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.ports import CommandResult, GuestCommand, GuestFile, Launch, Look, Place
+from reconciler.errors import GuestUnreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One line of a plan: what would be done to which object."""
+
+    key: Key
+    verb: str
+    target: str
+    reason: str
+
+
+class RecalledAgents:
+    """Machines and agents as status last told of them. Anything that would change one raises."""
+
+    def __init__(self, item_of: Callable[[str], LieutenantItem | None], mirror: Callable[[str], int], keeper: str) -> None:
+        self._item_of, self._mirror, self._keeper = item_of, mirror, keeper
+        self.owner = claims.Owner("", "")
+
+    def _status(self, at: Place) -> tuple[LieutenantItem, Json, Json]:
+        item = self._item_of(at.vm_id)
+        if item is None:
+            raise GuestUnreachable("nothing is known of this machine", at.vm_id)
+        agent, machine = item.obj.status.get("agent"), item.obj.status.get("machine")
+        return item, agent if isinstance(agent, dict) else {}, machine if isinstance(machine, dict) else {}
+
+    async def inspect(self, at: Place) -> Guest:
+        item, agent, machine = self._status(at)
+        if not machine:
+            return Guest()
+        marks = machine.get("marks")
+        slot = item.record.slot
+        claim = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
+        known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
+        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
+
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+        item, agent, _ = self._status(at)
+        size = self._mirror(session_name(item.uid, item.spec.session.generation))
+        if agent.get("process") != "Up":
+            return Look(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
+        busy = item.obj.status.get("phase") == "Working"
+        process = Up(0, 0.0, str(agent.get("launchHash", "")), True, busy, 0, str(agent.get("model", "")) or None)
+        return Look(Agent(self._keeper, epoch, process, session_file, size), b"")
+
+    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+        return Unheard()
+
+    def watch(self, at: Place, wake: Callable[[], None]) -> None:
+        return None
+
+    async def release(self, at: Place) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+    # A plan changes nothing: these are here because the port has them, and say so when called.
+
+    async def correct_clock(self, at: Place) -> None:
+        raise _changes_nothing(at)
+
+    async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
+        raise _changes_nothing(at)
+
+    async def install(self, at: Place) -> None:
+        raise _changes_nothing(at)
+
+    async def start_keeper(self, at: Place, epoch: int) -> None:
+        raise _changes_nothing(at)
+
+    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+        raise _changes_nothing(at)
+
+    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
+        raise _changes_nothing(at)
+
+    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+        raise _changes_nothing(at)
+
+    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+        raise _changes_nothing(at)
+
+    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+        raise _changes_nothing(at)
+
+    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+        raise _changes_nothing(at)
+
+    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
+        raise _changes_nothing(at)
+
+    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
+        raise _changes_nothing(at)
+
+    async def call(self, at: Place, epoch: int, command: Json) -> Json:
+        raise _changes_nothing(at)
+
+
+def _changes_nothing(at: Place) -> GuestUnreachable:
+    return GuestUnreachable("a plan changes nothing", at.vm_id)
+
+
+async def plan_everything(engine: Engine) -> list[Planned]:
+    """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
+    its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
+    gatherer = engine.gatherer
+    recalled = RecalledAgents(
+        lambda vm_id: engine.table.lieutenant(engine.table.owner_of(vm_id) or Key("", "", "")),
+        gatherer.transcripts.length,
+        engine.keeper_version,
+    )
+    recalled.owner = gatherer.owner
+    gatherer.agents = recalled
+    await engine.fleet.list_since(engine.clock.now())
+    lanes = sorted({engine.declarations.lane_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
+    planned: list[Planned] = []
+    for key in lanes:
+        for step in forecast(await gatherer.lane(key)):
+            planned.append(line_of(step.key or key, step.action))
+    return planned
+
+
+def line_of(key: Key, action: Action) -> Planned:
+    """An act in words: its own name, what it is done to, and why where it says so."""
+    target = next((str(getattr(action, name)) for name in ("vm_id", "target", "step", "check", "mark") if hasattr(action, name)), "")
+    reason = next((str(getattr(action, name)) for name in ("reason", "why") if getattr(action, name, "")), "")
+    return Planned(key, type(action).__name__, target, reason)
+
+
+def inputs_hash(engine: Engine) -> str:
+    """Of everything a plan depends on: all declarations, all records, and what the platform showed."""
+    told = hashlib.sha256()
+    for key in sorted(engine.table.all_keys()):
+        item = engine.table.get(key)
+        if item is not None:
+            told.update(f"{key}|{item.obj.generation}|{item.obj.spec}|{item.obj.record}|{item.obj.deleted_at}\n".encode())
+    latest = engine.fleet.latest
+    for vm_id, vm in sorted(latest.vms.items() if latest else ()):
+        told.update(f"{vm_id}|{vm.state}|{sorted(vm.labels.items())}\n".encode())
+    return told.hexdigest()

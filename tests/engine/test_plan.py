@@ -1,0 +1,51 @@
+"""`plan` prints what the loop then does (G-41)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.actions import is_action
+from reconciler.engine.effects import Effects
+from reconciler.engine.loop import Engine
+from reconciler.engine.planning import plan_everything
+from tests.faults.harness import Fault, Run, virtual
+from tests.faults.test_crash_everywhere import LT, ONE, SETTINGS, TWO, declared, lieutenant
+from tests.world import World
+
+
+@pytest.mark.guarantee("G-41")
+def test_a_plan_is_what_the_loop_then_does_and_changes_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        run = Run(World(), tmp_path / "state.db", None, SETTINGS)
+        await run.alive()
+        await run.engine.stop()
+        engine = run.engine
+        await engine.declarations.apply(lieutenant())
+        await engine.declarations.apply(declared(ONE, lieutenantRef={"name": "api"}, prompt="first"))
+        await engine.declarations.apply(declared(TWO, lieutenantRef={"name": "api"}, prompt="second", after=[{"name": "one"}]))
+        agents = engine.gatherer.agents
+        planned = [line.verb for line in await plan_everything(engine)]
+        engine.gatherer.agents = agents
+        assert run.world.created == 0
+        assert "Create" in planned
+        assert planned.count("Deliver") == 2
+        done: list[str] = []
+        execute = Engine._execute
+
+        async def watched(self, key, view, target, action):  # type: ignore[no-untyped-def]
+            done.append(type(action).__name__)
+            await execute(self, key, view, target, action)
+
+        Engine._execute = watched  # type: ignore[method-assign]
+        try:
+            await run.engine.start()
+            await run.until(lambda: run.phase(TWO) == "Succeeded", "both are done")
+        finally:
+            Engine._execute = execute  # type: ignore[method-assign]
+            await run.controller.down()
+        observed = {"Landed", "Progress", "Finish"}
+        assert [verb for verb in done if verb not in observed] == planned
+
+    virtual(main)
