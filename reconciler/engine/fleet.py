@@ -59,8 +59,10 @@ class Fleet:
         return await asyncio.shield(self._flight)
 
     async def _list(self) -> VmList:
+        begun = self._clock.now()
         try:
-            fresh = await self._effects.call("vers.list_vms", self._vers.list_vms)
+            told = await self._effects.call("vers.list_vms", self._vers.list_vms)
+            fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
         except ReconcilerError as error:
             self.failure = error
             raise

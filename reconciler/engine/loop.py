@@ -39,6 +39,10 @@ log = logging.getLogger("reconciler.engine")
 MAX_PASSES = 200
 """Acts in a row on one object before others get their turn."""
 
+MAX_REPEATS = 5
+REPEAT_PAUSE = 5.0
+"""The same act so often in a row without an effect that shows: pause, so that nothing loops hot."""
+
 POLL = {
     "Booting": 0.5,
     "VMMissing": 1.0,
@@ -258,6 +262,8 @@ class Engine:
             await self._reconcile_simple(key)
             self._rested[key] = True
             return None
+        last: object = None
+        repeated = 0
         for _ in range(MAX_PASSES):
             await self._heed(key)
             view = await self.gatherer.lane(key)
@@ -268,6 +274,12 @@ class Engine:
                 self._rested[key] = rests(decided)
                 return self._next_look(view, decided)
             self._rested[key] = False
+            repeated = repeated + 1 if acts == last else 0
+            last = acts
+            if repeated >= MAX_REPEATS:
+                self._trouble[key] = f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect"
+                self.swallowed["NoEffect"] += 1
+                return REPEAT_PAUSE
             for target, action in acts:
                 await self._execute(key, view, target, action)
             self._trouble.pop(key, None)

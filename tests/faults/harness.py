@@ -129,7 +129,7 @@ class Controller:
         self.lives += 1
         store = open_store(self.path, inline=True)
         engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, NoSecrets(), LoopClock(1_800_000_000.0),
+            self.settings, FakeVers(self.world), FakeAgents(self.world), store, NoSecrets(), LoopClock(self.world.now()),
             Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER,
         )  # fmt: skip
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
@@ -169,8 +169,8 @@ class Run:
                 await self.controller.down()
                 await self.controller.up()
                 return
-            except Crash:
-                continue
+            except (Crash, ReconcilerError):
+                await asyncio.sleep(1)  # as a supervisor starts it again
         raise AssertionError("the controller does not come up")
 
     async def declare(self, *declared: Declared) -> None:
