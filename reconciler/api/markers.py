@@ -33,6 +33,10 @@ def broken(told: Sequence[Told]) -> PydanticCustomError:
     return PydanticCustomError(BROKEN, "{text}", {"text": "; ".join(text for _, text in told), "told": list(told)})
 
 
+def _with_remedy(text: str) -> str:
+    return text if ";" in text else f"{text}; correct it"
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression that Python, RE2 and ECMAScript read alike (no look-around), anchored by the writer.
@@ -47,7 +51,7 @@ class Pattern:
 
         def check(value: str) -> str:
             if seen.search(value) is None:
-                raise broken([((), self.says)])
+                raise broken([((), _with_remedy(self.says))])
             return value
 
         return core_schema.no_info_after_validator_function(check, handler(source))
@@ -66,7 +70,7 @@ class Checked:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def judge(value: str) -> str:
             if wrong := self.check(value):
-                raise broken([((), wrong)])
+                raise broken([((), _with_remedy(wrong))])
             return value
 
         return core_schema.no_info_after_validator_function(judge, handler(source))

@@ -150,7 +150,7 @@ def _translate(root: type[BaseModel], detail: ErrorDetails) -> Iterator[Problem]
         choices = _choices(_at(root, path))
         wants = "" if isinstance(given, str) else "string"
         said = repr(given) if isinstance(given, str) else _called(given)
-        yield Problem(path, f"must be one of {', '.join(choices)}, not {said}{_meant(str(given), choices)}", wants)
+        yield Problem(path, f"must be one of {', '.join(choices)}, not {said}; {_hint(str(given), choices)}", wants)
     elif kind in _WANTS:
         hint = "; quote it" if kind == "string_type" and isinstance(given, bool | int | float) else _mend(_WANTS[kind])
         yield Problem(path, f"must be {_article(_WANTS[kind])}, not {_called(given)}{hint}", _WANTS[kind])
@@ -213,6 +213,10 @@ def _called(value: object) -> str:
             return "a map"
         case _:
             return "something else"
+
+
+def _hint(word: str, choices: Sequence[str]) -> str:
+    return _meant(word, choices).strip(" ()") or "choose one"
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

@@ -147,7 +147,7 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
     start = found.marks.get(base, found.start)
     raw = without_nulls(value)
     flaws = list(found.flaws)
-    if not any(not flaw.path for flaw in flaws):  # else the text could not be read to its end: no use judging the rest
+    if found.whole:
         flaws += _flaws(raw, marks, traps, start)
     return Doc("", 0, start, raw if isinstance(raw, dict) else {}, _identity(raw), marks, tuple(_once(flaws)))
 

@@ -276,10 +276,13 @@ class _Look:
 def _read(path: Path) -> bytes:
     """At most one byte more than a file may have. Anything but a regular file (a pipe would block) raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "not a regular file")
-        return file.read(MAX_BYTES + 1)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _declared(key: Key, doc: Doc, stack: str) -> Declared:

@@ -22,7 +22,7 @@ def load(text: str) -> Located:
     try:
         reader.run()
     except _Stop as stop:
-        found.flaws.append(Flaw(reader.mark(stop.at), stop.path, stop.message))
+        found.stop(Flaw(reader.mark(stop.at), stop.path, stop.message))
     return found
 
 

@@ -43,13 +43,19 @@ class Flaw:
 @dataclass(slots=True)
 class Located:
     """The value of one document as kubectl would send it. `marks`: path → where its key (or list item) stands. `traps`: path →
-    what was ambiguous there. `flaws`: what is wrong with the text; the value may then be incomplete."""
+    what was ambiguous there. `flaws`: what is wrong with the text. `whole`: it could be read to its end; else there is no value."""
 
     value: JsonValue = None
     start: Mark = Mark(1, 1)
     marks: dict[Path, Mark] = field(default_factory=dict)
     traps: dict[Path, Trap] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
+    whole: bool = True
+
+    def stop(self, flaw: Flaw) -> None:
+        """The text can't be read beyond this."""
+        self.flaws.append(flaw)
+        self.value, self.whole = None, False
 
 
 def locate(marks: Mapping[Path, Mark], start: Mark, path: Path) -> Mark:

@@ -47,15 +47,17 @@ class FileSecrets:
             return None
         except OSError as error:
             raise Refused("a secret's file can't be read", str(path), (error.strerror or "correct its permissions").lower()) from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             self._check(path, os.fstat(descriptor))
-            data = file.read(MAX_BYTES + 1)
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
         if len(data) > MAX_BYTES:
             raise Refused("a secret's file is larger than 1 MiB", str(path), "put a shorter value there")
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Refused("a secret's file is not UTF-8", str(path), "encode the value, for example with base64") from None
+        text = _decoded(data)
+        if text is None:  # told out here, where no exception that holds the bytes is at hand
+            raise Refused("a secret's file is not UTF-8", str(path), "encode the value, for example with base64")
         return text.removesuffix("\n").removesuffix("\r")
 
     def _check(self, path: Path, found: os.stat_result) -> None:
@@ -68,6 +70,13 @@ class FileSecrets:
             raise Refused("a secret's file belongs to somebody else", str(path), "`chown` it to the user that runs the controller")
         if not path.resolve().is_relative_to(self._directory.resolve()):
             raise Refused("a secret is a link that leads out of the directory", str(path), "copy the file there")
+
+
+def _decoded(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def variable(name: str, key: str) -> str:

@@ -67,11 +67,11 @@ def load(text: str) -> Located:
     try:
         _Builder(text, found).run()
     except _Stop as stop:
-        found.flaws.append(stop.flaw)
+        found.stop(stop.flaw)
     except MarkedYAMLError as error:
-        found.flaws.append(_flaw(text, error))
+        found.stop(_flaw(text, error))
     except YAMLError as error:
-        found.flaws.append(Flaw(Mark(1, 1), (), f"is not YAML ({str(error).splitlines()[0]}); remove the character"))
+        found.stop(Flaw(Mark(1, 1), (), f"is not YAML ({str(error).splitlines()[0]}); remove the character"))
     return found
 
 
