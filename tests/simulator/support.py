@@ -34,6 +34,14 @@ class Running:
     api: httpx.AsyncClient
     admin: httpx.AsyncClient
 
+    def now(self) -> float:
+        """The platform's clock."""
+        return self.simulator.world.clock()
+
+    def set_clock(self, at: float) -> None:
+        """From now on the platform's clock stands at `at`; don't wait for it to go on."""
+        self.simulator.world.clock = lambda: at
+
     async def create(self, **config: object) -> str:
         answer = await self.api.post("/vm/new_root", json={"vm_config": config})
         assert answer.status_code == 201, answer.text
