@@ -73,6 +73,7 @@ class Gatherer:
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
         self._guests: dict[str, Guest] = {}
+        self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
         self._unsupported: dict[tuple[Key, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
@@ -83,7 +84,12 @@ class Gatherer:
         return self.table.profile(namespace, name) or self._stock.get(name)
 
     def rendered(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
-        made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
+        cached = self._rendered.get(key)
+        if cached is not None and cached[0] is spec and cached[1] == self.table.profile_changes:
+            made = cached[2]
+        else:
+            made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
+            self._rendered[key] = (spec, self.table.profile_changes, made)
         if isinstance(made, Rendered):
             for ref in sorted(made.secrets()):
                 if self.secrets.get(key.namespace, ref.name, ref.key) is None:

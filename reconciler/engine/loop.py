@@ -43,6 +43,9 @@ MAX_REPEATS = 5
 REPEAT_PAUSE = 5.0
 """The same act so often in a row without an effect that shows: pause, so that nothing loops hot."""
 
+REPORT_EVERY = 0.5
+"""Seconds: status is written when an object comes to rest, and not more often than this while it moves."""
+
 POLL = {
     "Booting": 0.5,
     "VMMissing": 1.0,
@@ -85,6 +88,7 @@ class Engine:
         self._failures: Counter[Key] = Counter()
         self._trouble: dict[Key, str] = {}
         self._rested: dict[Key, bool] = {}
+        self._reported: dict[Key, float] = {}
         self._watched: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -268,8 +272,10 @@ class Engine:
             await self._heed(key)
             view = await self.gatherer.lane(key)
             decided = plan(view)
-            await self._report(key, view, decided)
             acts = decided.next_acts()
+            if not acts or self.clock.now() >= self._reported.get(key, 0.0) + REPORT_EVERY:
+                await self._report(key, view, decided)
+                self._reported[key] = self.clock.now()
             if not acts:
                 self._rested[key] = rests(decided)
                 return self._next_look(view, decided)

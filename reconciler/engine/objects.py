@@ -66,6 +66,7 @@ class ObjectTable:
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._owners: dict[str, Key] = {}
         self.broken: dict[Key, str] = {}
+        self.profile_changes = 0
         self.on_change: list[Callable[[Key], None]] = []
 
     def fill(self, objects: Iterable[StoredObject]) -> None:
@@ -195,6 +196,8 @@ class ObjectTable:
         for item, add in ((old, False), (new, True)):
             if item is None:
                 continue
+            if item.key.kind == "BootProfile":
+                self.profile_changes += 1
             if isinstance(item.spec, TaskSpec):
                 lane = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:

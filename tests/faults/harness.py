@@ -133,8 +133,13 @@ class Controller:
             Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER,
         )  # fmt: skip
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
+        try:
+            await engine.start()
+        except (Crash, ReconcilerError):
+            await engine.stop()
+            await store.aclose()
+            raise
         self.engine = engine
-        await engine.start()
         return engine
 
     async def down(self) -> None:
