@@ -185,9 +185,7 @@ def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
             f = replace(f, record=record)
         facts.append(f)
     phases = {f.key.name: f.record.phase for f in facts}
-    settled = [
-        replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts
-    ]
+    settled = [replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
     talk = replace(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
     lt = view.lieutenant
     if lt is not None:

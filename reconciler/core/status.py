@@ -141,9 +141,11 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
     return merged
 
 
-def progress_conditions(decision: Decision, ready: Truth) -> list[Condition]:
-    """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help."""
+def progress_conditions(decision: Decision, ready: Truth, trouble: str = "") -> list[Condition]:
+    """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help. `trouble`: what the last
+    try came to."""
     reason, message = reason_of(decision)
+    message = message or trouble
     if isinstance(decision, Refuse):
         return [Condition("Stalled", "True", reason, message)]
     if ready != "True":
@@ -154,8 +156,9 @@ def progress_conditions(decision: Decision, ready: Truth) -> list[Condition]:
 # --- Lieutenant ------------------------------------------------------------------------------------------------------------------
 
 
-def _ready(view: LieutenantView, decision: Decision) -> Condition:
+def _ready(view: LieutenantView, decision: Decision, trouble: str) -> Condition:
     reason, message = reason_of(decision)
+    message = message or trouble
     if isinstance(decision, Steady):
         return Condition("Ready", "True", "Suspended" if view.slot.want is Want.SUSPENDED else "Running")
     return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
@@ -257,15 +260,16 @@ def lieutenant_status(
     pending: int,
     active: str,
     convenience: tuple[str, ...] = (),
+    trouble: str = "",
 ) -> Json:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
-    ready = _ready(view, decision)
+    ready = _ready(view, decision, trouble)
     reachable, configured = _reachable(view), _configured(view)
     usable = isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
     conditions = [
         ready,
-        *progress_conditions(decision, ready.status),
+        *progress_conditions(decision, ready.status, trouble),
         Condition("Available", "True" if usable else "False", "Usable" if usable else ready.reason),
         _vm_ready(view),
         reachable,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from reconciler.core import claims
 from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
@@ -84,6 +85,7 @@ class Engine:
         self.queue = WorkQueue()
         self.swallowed: Counter[str] = Counter()
         self.platform_message = ""
+        self.orphans: dict[str, str] = {}
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._trouble: dict[Key, str] = {}
@@ -198,12 +200,28 @@ class Engine:
         """One list call an interval feeds everything; a failing platform is told once and waited for."""
         while True:
             try:
-                await self.fleet.list_since(self.clock.now())
+                await self._report_orphans(await self.fleet.list_since(self.clock.now()))
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
             self.gatherer.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
+
+    async def _report_orphans(self, fresh: VmList) -> None:
+        """VMs that say they are ours and that nothing here owns: told, never touched (G-02, design §5.9)."""
+        owned, now = self.table.owned(), self.clock.now()
+        found: dict[str, str] = {}
+        for vm_id in fresh.vms.keys() - owned.keys():
+            vm = fresh.vms[vm_id]
+            ours = claims.is_ours(vm, self.gatherer.owner)
+            if (ours or claims.born_ours(vm, self.gatherer.owner)) and self.fleet.first_seen.get(
+                vm_id, now
+            ) + self.settings.settle_seconds <= now:
+                found[vm_id] = "carries our claim" if ours else "was made by one of our creates"
+        for vm_id in found.keys() - self.orphans.keys():
+            message = f"VM {vm_id} {found[vm_id]} and has no owner here; it costs money until somebody deletes it"
+            await self.table.update([], *self.recorder.event(Key("VM", "", vm_id), vm_id, "OrphanVM", message, "Warning"))
+        self.orphans = found
 
     def _platform(self, message: str) -> None:
         if message == self.platform_message:
