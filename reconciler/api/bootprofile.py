@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from reconciler.api.markers import ListMap, Pattern, Rule, Told, one_of
 from reconciler.api.meta import (
+    AbsolutePath,
     Argument,
     Argv,
     CommitId,
@@ -18,7 +19,6 @@ from reconciler.api.meta import (
     Model,
     ModelChoice,
     Name,
-    Path,
     PositiveSeconds,
     Prose,
     Ref,
@@ -110,7 +110,7 @@ class AgentProgram(Model):
 
     command: Argv = ("pi",)
     """How pi is started; its own arguments are added by the controller."""
-    work_dir: Annotated[Path, Pattern(r"^/", "must be an absolute path")] = "/root/workspace"
+    work_dir: AbsolutePath = "/root/workspace"
     """Where pi, steps, verification, acceptance and relative paths start."""
     model: ModelChoice | None = None
     """Which model answers, unless the lieutenant says otherwise."""

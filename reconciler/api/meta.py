@@ -108,6 +108,11 @@ Path = Annotated[
     StringConstraints(min_length=1, max_length=1024),
     Pattern(PATH, "must be a path without '..', empty segments and control characters; name the place itself"),
 ]
+AbsolutePath = Annotated[
+    str,
+    StringConstraints(min_length=2, max_length=1024),
+    Pattern(rf"^(/{_SEGMENT})+$", "must be an absolute path without '..', empty segments and control characters; name the place itself"),
+]
 Money = Annotated[
     str,
     StringConstraints(max_length=20),

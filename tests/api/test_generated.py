@@ -87,6 +87,14 @@ def test_a_crd_is_structural(kind: Kind) -> None:
 
 
 @kinds
+def test_no_path_leads_upwards_in_a_crd_either(kind: Kind) -> None:
+    for where, node in nodes(schema_of(kind), kind.name):
+        if where.endswith((".path", "Dir")):
+            judge = Draft202012Validator(node)
+            assert [path for path in ("/a/../b", "/..", "/a//b", "", "/a/") if judge.is_valid(path)] == [], where
+
+
+@kinds
 def test_durations_say_their_unit_and_enums_are_words(kind: Kind) -> None:
     for field in fields(kind):
         name = field.path.removesuffix("[]").rpartition(".")[2]

@@ -35,6 +35,7 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("BootProfile", {"source": {}}, "spec.source", "exactly one of `image`, `commitId`, `ref`"),
     ("BootProfile", {**P, "steps": [{"name": "a", "run": "x"}, {"name": "a", "run": "y"}]}, "spec.steps[1].name", "duplicate"),
     ("BootProfile", {**P, "agent": {"workDir": "relative"}}, "spec.agent.workDir", "absolute"),
+    ("BootProfile", {**P, "agent": {"workDir": "/srv/../etc"}}, "spec.agent.workDir", "'..'"),
     ("BootProfile", {**P, "verify": [{"name": "a", "command": []}]}, "spec.verify[0].command", "must not be empty"),
     ("Task", {"lieutenantRef": {"name": "api"}}, "spec", "exactly one of `prompt`, `contentFrom`"),
     ("Task", {**T, "contentFrom": SECRET}, "spec", "exactly one of `prompt`, `contentFrom`"),
