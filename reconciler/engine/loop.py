@@ -44,6 +44,9 @@ MAX_REPEATS = 5
 REPEAT_PAUSE = 5.0
 """The same act so often in a row without an effect that shows: pause, so that nothing loops hot."""
 
+HEARD_EVERY = 0.05
+"""Seconds in which everything a keeper says counts as one reason to look: a streaming answer is no storm."""
+
 REPORT_EVERY = 0.5
 """Seconds: status is written when an object comes to rest, and not more often than this while it moves."""
 
@@ -243,7 +246,7 @@ class Engine:
         """A keeper said something, or its connection broke."""
         key = self.table.owner_of(vm_id)
         if key is not None:
-            self.queue.add(key)
+            self.queue.add_at(key, HEARD_EVERY, Priority.CHANGE)
 
     # --- the one procedure ------------------------------------------------------------------------------------------------------------------
 
