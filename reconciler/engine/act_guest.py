@@ -131,8 +131,8 @@ class GuestActs:
         command = GuestCommand(check.argv, cwd=view_dir(view), env=self.environment(item, view), timeout=check.timeout)
         result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
         problem = "" if result.exit_code == check.exit_code else f"{how(result)}, expected exit code {check.exit_code}"
-        if not problem and check.stdout is not None and check.stdout.strip() not in result.stdout:
-            problem = f"its output does not contain {check.stdout.strip()!r}"
+        if not problem and check.stdout is not None and check.stdout.strip() != result.stdout.strip():
+            problem = f"its output is {result.stdout.strip()[-200:]!r}, expected {check.stdout.strip()!r}"
         if problem:
             await self.boot_failed(item, view, f"check {name}", 0, problem)
             return
