@@ -1,0 +1,129 @@
+"""The composition root: which parts make a controller. The only place that knows all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from reconciler.agent.agents import KeeperAgents
+from reconciler.agent.protocol import KEEPER_VERSION
+from reconciler.agent.ssh import SshPool
+from reconciler.agent.transport import Transport
+from reconciler.config import Config
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.effects import Effects
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Place, PutMeta, Store
+from reconciler.engine.settings import EngineSettings
+from reconciler.errors import Refused
+from reconciler.serve.commands import Commands
+from reconciler.serve.control import ControlServer
+from reconciler.sources.secrets import FileSecrets
+from reconciler.sources.sync import still_in_file
+from reconciler.store.lock import ControllerLock, acquire
+from reconciler.store.sqlstore import open_store
+from reconciler.vers.client import VersClient
+from reconciler.vers.keys import Settings
+
+INSTALLATION = "installation"
+LOCK_PATIENCE = 1.0
+"""Seconds a controller waits for a command that holds the lock for the moment of one write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A running controller: declare through `engine.declarations`, look at `engine.table`, listen at `engine.recorder`."""
+
+    engine: Engine
+    store: Store
+    secrets: FileSecrets
+
+
+def secrets_of(config: Config) -> FileSecrets:
+    """`--secrets DIR`, else the environment."""
+    return FileSecrets(config.secrets, config.environ)
+
+
+def vers_of(config: Config) -> VersClient:
+    """The platform's client; must be closed."""
+    return VersClient(Settings(config.environ))
+
+
+@asynccontextmanager
+async def engine_over(config: Config, store: Store, installation: str) -> AsyncIterator[Engine]:
+    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end."""
+    async with AsyncExitStack() as stack:
+        vers = vers_of(config)
+        stack.push_async_callback(vers.aclose)
+        pool = SshPool(vers)
+        stack.push_async_callback(pool.aclose)
+
+        async def connect(at: Place) -> Transport:
+            return await pool.get(at.vm_id)
+
+        async def release(at: Place) -> None:
+            await pool.release(at.vm_id)
+
+        agents = KeeperAgents(connect, release)
+        stack.push_async_callback(agents.aclose)
+        settings = EngineSettings(
+            fleet=config.fleet,
+            installation=installation,
+            default_model=config.default_model,
+            settle_seconds=config.settle_seconds,
+            empty_store_seconds=config.settle_seconds,
+            resync_seconds=config.resync_seconds,
+        )
+        yield Engine(
+            settings, vers, agents, store, secrets_of(config), LoopClock(), Effects(), random.random, _token, KEEPER_VERSION
+        )  # fmt: skip
+
+
+def _token() -> str:
+    return str(uuid.uuid4())
+
+
+@asynccontextmanager
+async def controller(config: Config) -> AsyncIterator[Controller]:
+    """Become the controller of this state directory: lock, store, engine (started), control socket. At the end everything is let
+    go of and nothing outside is changed (G-01). Raises `Refused` naming the pid when another one runs."""
+    async with AsyncExitStack() as stack:
+        lock = await _lock(config)
+        stack.callback(lock.release)
+        store = await asyncio.to_thread(open_store, config.store_address)
+        stack.push_async_callback(store.aclose)
+        engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store)))
+        stack.push_async_callback(engine.stop)
+        await engine.start()
+        control = ControlServer(config.state, Commands(engine.declarations, still_in_file).handle)
+        await control.start()
+        stack.push_async_callback(control.stop)
+        assert isinstance(engine.secrets, FileSecrets)
+        yield Controller(engine, store, engine.secrets)
+
+
+async def _lock(config: Config) -> ControllerLock:
+    """The controller's lock; a command that writes holds it for a moment only, and is waited for."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LOCK_PATIENCE
+    while True:
+        try:
+            return acquire(config.state)
+        except Refused:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def installation_of(store: Store) -> str:
+    """The uuid of this state directory's fleet; made once, durable."""
+    known = await store.meta(INSTALLATION)
+    if known:
+        return known
+    made = str(uuid.uuid4())
+    await store.write([PutMeta(INSTALLATION, made)])
+    return made

@@ -1,0 +1,113 @@
+"""The store as commands see it: reads go straight to it, writes to the running controller or, when none runs, into it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.declare import Declarations
+from reconciler.engine.effects import Effects
+from reconciler.engine.events import Recorder
+from reconciler.engine.objects import ObjectTable
+from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
+from reconciler.errors import NotFound, Refused
+from reconciler.serve.commands import Commands, raise_error
+from reconciler.serve.control import NoController, ask
+from reconciler.sources.sync import still_in_file
+from reconciler.store.lock import acquire
+from reconciler.store.sqlstore import SqlStore, open_store
+
+PATIENCE = 10.0
+"""Seconds a write waits for another command's write, or for a controller that is just starting or stopping."""
+
+
+@asynccontextmanager
+async def reader(config: Config) -> AsyncIterator[Store]:
+    """The store, for looking only; beside a running controller or without one. One that was never made is empty until it is."""
+    store = LateStore(config.store_address)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
+    """Carry out writes, in order: by the running controller, or in the store when none runs. Raises the first that is refused;
+    those before it hold. Raises `Refused` when another command keeps the store for too long."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    done: list[JsonValue] = []
+    while len(done) < len(requests):
+        try:
+            done.append(raise_error(await ask(config.state, requests[len(done)])))
+            continue
+        except NoController:
+            pass
+        try:
+            lock = acquire(config.state)
+        except Refused:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+            continue
+        with lock:
+            return done + await _submit_here(config, requests[len(done) :])
+    return done
+
+
+async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
+    store = open_store(config.store_address, inline=True)
+    try:
+        table = ObjectTable(store, Effects())
+        table.fill(await store.objects())
+        clock = LoopClock()
+        commands = Commands(Declarations(table, Recorder(clock), clock), still_in_file)
+        return [raise_error(await commands.handle(request)) for request in requests]
+    finally:
+        await store.aclose()
+
+
+class LateStore:
+    """A store that is only read, and may not be there yet. It takes writes and forgets them, so that a planner can run over it."""
+
+    def __init__(self, address: str | Path) -> None:
+        self._address = address
+        self._opened: SqlStore | None = None
+
+    def _base(self) -> SqlStore | None:
+        if self._opened is None:
+            with suppress(NotFound):
+                self._opened = open_store(self._address, inline=True, read_only=True)
+        return self._opened
+
+    async def write(self, batch: Sequence[Write]) -> None:
+        return None
+
+    async def load(self) -> Image:
+        base = self._base()
+        return await base.load() if base else Image((), (), {}, {}, {})
+
+    async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
+        base = self._base()
+        return await base.objects(kind, namespace, name) if base else []
+
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+        base = self._base()
+        return await base.events(key, after, limit) if base else []
+
+    async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
+        base = self._base()
+        return await base.session(session, offset, limit) if base else b""
+
+    async def meta(self, name: str) -> str | None:
+        base = self._base()
+        return await base.meta(name) if base else None
+
+    async def aclose(self) -> None:
+        if self._opened is not None:
+            await self._opened.aclose()

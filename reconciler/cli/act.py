@@ -1,0 +1,219 @@
+"""Commands that change declarations: in the store, or in the file where an object lives."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Concatenate
+
+import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from reconciler.api.registry import KINDS
+from reconciler.api.support import unsupported
+from reconciler.cli import names
+from reconciler.cli.access import reader, submit
+from reconciler.cli.edit import Change, edit
+from reconciler.cli.look import One, one, until
+from reconciler.cli.output import out, say
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import Refused, UsageError
+from reconciler.serve.commands import PREFIX, naming
+from reconciler.sources.files import Declared, Scan, Scanner
+from reconciler.sources.sync import SOURCE as FILE_SOURCE
+
+Files = Annotated[
+    list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
+]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds to wait.")]
+_STEP = re.compile(r"[^.\[\]]+")
+
+
+def read(config: Config, files: Sequence[str]) -> Scan:
+    """What these files declare; `-` is standard input."""
+    scanner = Scanner(config.namespace)
+    if "-" in files:
+        if len(files) > 1:
+            raise UsageError("standard input can't be mixed with files", "-f -", "give either")
+        return scanner.text(sys.stdin.read(), "<stdin>")
+    return scanner.scan([Path(file) for file in files])
+
+
+def ordered(found: Scan) -> list[Declared]:
+    """Profiles first, tasks last."""
+    return [one for kind in KINDS for one in found.objects if one.key.kind == kind.name]
+
+
+def findings(found: Scan) -> int:
+    """Print what is wrong; returns the exit code."""
+    for finding in found.findings:
+        say(str(finding))
+    return 1 if found.findings else 0
+
+
+def warn_unsupported(declared: Declared) -> None:
+    """Say which fields are accepted and not acted on in this release."""
+    for gap in unsupported(declared.key.kind, declared.spec):
+        effect = "nothing starts while it is set" if gap.protects else "ignored"
+        say(f"warning: {declared.origin}: {gap.path}: not acted on in this release; {effect}")
+
+
+def apply(config: Config, filename: Files) -> None:
+    """Declare objects without a directory. A broken document is refused, the others are declared."""
+    found = read(config, filename)
+    code = findings(found)
+
+    async def run() -> None:
+        for declared in ordered(found):
+            warn_unsupported(declared)
+            request: Json = {
+                **naming(declared.key, "apply"),
+                "spec": declared.spec,
+                "labels": dict(declared.labels),
+                "annotations": dict(declared.annotations),
+            }
+            outcome = await submit(config, [request])
+            out(f"{names.short(declared.key)} {outcome[0]}")
+
+    asyncio.run(run())
+    raise typer.Exit(code)
+
+
+def delete(
+    config: Config,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KIND NAME…]", help="KIND NAME or KIND/NAME.", show_default=False)] = None,
+    filename: Annotated[
+        list[str] | None, typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="What these files declare.", show_default=False)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when nothing of it is left.")] = False,
+    timeout: Timeout = 600.0,
+) -> None:
+    """Undeclare objects; their machines go with them."""
+    if bool(words) == bool(filename):
+        raise UsageError("what is to be deleted?", "KIND NAME | -f FILE", "give one of them")
+    found = read(config, filename) if filename else None
+    code = findings(found) if found else 0
+    keys = [declared.key for declared in reversed(ordered(found))] if found else names.keys(words or [], config.namespace)
+
+    async def run() -> None:
+        for key in keys:
+            await submit(config, [naming(key, "delete")])
+            out(f"{names.short(key)} deletion asked for")
+        if wait:
+            deadline = asyncio.get_running_loop().time() + timeout
+            async with reader(config) as store:
+                for key in keys:
+                    await until(store, key, lambda obj: obj is None, deadline, "gone")
+                    out(f"{names.short(key)} is gone")
+
+    asyncio.run(run())
+    raise typer.Exit(code)
+
+
+# --- changing what is declared ---------------------------------------------------------------------------------------------------
+
+
+async def change(config: Config, key: Key, changes: Callable[[StoredObject], Sequence[Change]]) -> str:
+    """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`."""
+    async with reader(config) as store:
+        obj = await one(store, key)
+    wanted = changes(obj)
+    if obj.source == FILE_SOURCE:
+        return f"in {edit(obj, wanted)}"
+    settings: list[JsonValue] = [{"path": list(path), "value": value} for path, value in wanted]
+    await submit(config, [{**naming(key, "patch"), "set": settings}])
+    return "in the store"
+
+
+def _mode(words: list[str], node: str, mode: str, config: Config) -> None:
+    key = names.key(words, config.namespace)
+    if key.kind not in ("Lieutenant", "VMTree"):
+        raise UsageError(f"a {key.kind} can't be suspended or resumed", names.short(key), "name a lieutenant or a vmtree")
+    if node and key.kind != "VMTree":
+        raise UsageError("only a vmtree has nodes", f"--node {node}", "leave it out")
+
+    def changes(obj: StoredObject) -> list[Change]:
+        if not node:
+            return [(("mode",), mode)]
+        nodes = obj.spec.get("nodes")
+        for index, entry in enumerate(nodes if isinstance(nodes, list) else ()):
+            if isinstance(entry, dict) and entry.get("name") == node:
+                return [(("nodes", str(index), "mode"), mode)]
+        raise UsageError(f"there is no node {node!r}", names.short(key), "see `reconciler get -o yaml`")
+
+    out(f"{names.short(key)} mode {mode} {asyncio.run(change(config, key, changes))}")
+
+
+Node = Annotated[str, typer.Option("--node", metavar="N", help="One node of a vmtree.", show_default=False)]
+
+
+def suspend(config: Config, words: One, node: Node = "") -> None:
+    """Declare it Suspended: when its agent is settled, the machine is suspended with everything kept."""
+    _mode(words, node, "Suspended", config)
+
+
+def resume(config: Config, words: One, node: Node = "") -> None:
+    """Declare it Running again."""
+    _mode(words, node, "Running", config)
+
+
+def set_(
+    config: Config,
+    words: Annotated[
+        list[str], typer.Argument(metavar="KIND NAME PATH=VALUE…", help="Such as `lt api mode=Suspended`.", show_default=False)
+    ],
+) -> None:
+    """Change fields of a declaration where it lives; an empty value takes a field away."""
+    settings = [word for word in words if "=" in word]
+    key = names.key([word for word in words if "=" not in word], config.namespace)
+    if not settings:
+        raise UsageError("nothing to set", names.short(key), "write PATH=VALUE, for example limits.taskTimeoutSeconds=600")
+    changes = [setting(text) for text in settings]
+    out(f"{names.short(key)} changed {asyncio.run(change(config, key, lambda obj: changes))}")
+
+
+def setting(text: str) -> Change:
+    """`[spec.]PATH=VALUE` → a change; VALUE is read as YAML. Raises `UsageError`."""
+    path, _, value = text.partition("=")
+    steps = tuple(_STEP.findall(path.removeprefix("spec.")))
+    if not steps:
+        raise UsageError("a change needs a path", text, "write PATH=VALUE")
+    try:
+        parsed: JsonValue = YAML(typ="safe", pure=True).load(value) if value else None
+    except YAMLError as error:
+        raise UsageError("the value is not YAML", text, "quote it") from error
+    return steps, parsed
+
+
+def cancel(config: Config, task: Annotated[str, typer.Argument(help="The task's name.", show_default=False)]) -> None:
+    """Cancel a task: what was not begun never is, a running turn is ended."""
+    key = names.key([task if "/" in task else f"task/{task}"], config.namespace)
+    where = asyncio.run(change(config, key, lambda obj: [(("cancel",), True)]))
+    out(f"{names.short(key)} cancelled {where}")
+
+
+def retry(config: Config, words: One) -> None:
+    """Clear a back-off, a crash loop or a Stalled, and try again now."""
+    key = names.key(words, config.namespace)
+    if key.kind == "Task":
+        raise Refused("a task has one result, it is not tried again", names.short(key), "declare another one, or set `retries`")
+    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": {f"{PREFIX}retry": secrets.token_hex(4)}}]))
+    out(f"{names.short(key)} is tried again")
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {
+    "apply": apply,
+    "delete": delete,
+    "suspend": suspend,
+    "resume": resume,
+    "set": set_,
+    "cancel": cancel,
+    "retry": retry,
+}

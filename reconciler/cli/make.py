@@ -1,0 +1,173 @@
+"""Commands around declarations that need no controller: validate, explain, crds, schema, version."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Concatenate
+
+import typer
+
+from reconciler.api import generate
+from reconciler.api.meta import API_VERSION
+from reconciler.api.registry import KINDS, Kind, kind_of
+from reconciler.api.schema import structural
+from reconciler.cli.act import warn_unsupported
+from reconciler.cli.output import out, parse_format, say, to_json
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue
+from reconciler.errors import UsageError
+from reconciler.sources.files import Scanner
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Write below this directory.")]
+
+
+def validate(
+    config: Config,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and directories.", show_default=False)],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
+) -> None:
+    """Check declarations without a controller: one line a finding, exit code 1 when there is any."""
+    shape = parse_format(output, ("text", "json"))
+    found = Scanner(config.namespace).scan(paths)
+    if shape.kind == "json":
+        rows = [{"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings]
+        out(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for finding in found.findings:
+            out(str(finding))
+        for declared in found.objects:
+            warn_unsupported(declared)
+        if not found.findings:
+            say(f"{len(found.objects)} valid")
+    raise typer.Exit(1 if found.findings else 0)
+
+
+def crds(
+    config: Config,
+    out_: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write a file a kind there; without it, print them.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say what differs from what is committed here.")] = False,
+) -> None:
+    """Make the CustomResourceDefinitions of all kinds."""
+    if check:
+        differences = generate.check(out_ or Path())
+        for line in differences:
+            out(line)
+        raise typer.Exit(1 if differences else 0)
+    made = generate.generate_crds()
+    if out_ is None:
+        out("---\n".join(made.values()).rstrip("\n"))
+    else:
+        _write(out_, made)
+
+
+def schema(config: Config, out_: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write them there.")] = None) -> None:
+    """Make JSON schemas for editors; without --out, print the one for files that mix kinds."""
+    made = generate.generate_schemas()
+    if out_ is None:
+        out(made["any.json"].rstrip("\n"))
+    else:
+        _write(out_, made)
+
+
+def _write(folder: Path, made: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in made.items():
+        (folder / name).write_text(text, "utf-8")
+        out(str(folder / name))
+
+
+def version(
+    config: Config, output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text"
+) -> None:
+    """Print the version."""
+    shape = parse_format(output, ("text", "json"))
+    told: Json = {"version": metadata.version("reconciler"), "apiVersion": API_VERSION, "python": platform.python_version()}
+    out(to_json(told) if shape.kind == "json" else f"reconciler {told['version']} ({API_VERSION}, Python {told['python']})")
+
+
+def explain(
+    config: Config,
+    field: Annotated[str, typer.Argument(metavar="KIND[.FIELD…]", help="Such as `lieutenant.spec.limits`.", show_default=False)],
+) -> None:
+    """Explain a kind or one of its fields."""
+    word, _, path = field.partition(".")
+    kind = kind_of(word)
+    if kind is None:
+        raise UsageError(f"unknown kind {word!r}", field, f"use one of {', '.join(k.singular for k in KINDS)}")
+    node = _walk(kind, [step for step in path.split(".") if step], field)
+    required = node.get("required")
+    out(f"KIND:     {kind.name}\nVERSION:  {API_VERSION}")
+    if path:
+        out(f"FIELD:    {path} <{_type(node)}>")
+    out(f"\n{node.get('description', 'No description.')}")
+    for title, text in _facts(node):
+        out(f"{title}: {text}")
+    fields = _fields(node)
+    if fields:
+        out("\nFIELDS:")
+        for name, inner in fields.items():
+            needed = " -required-" if isinstance(required, list) and name in required else ""
+            out(f"  {name} <{_type(inner)}>{needed}\n      {inner.get('description', '')}")
+
+
+def _walk(kind: Kind, steps: list[str], where: str) -> Json:
+    node = structural(kind.model)
+    if steps and steps[0] not in _fields(node):
+        steps = ["spec", *steps]  # `explain lt.mode` means the spec
+    for step in steps:
+        fields = _fields(node)
+        if step not in fields:
+            raise UsageError(f"there is no field {step!r}", where, f"use one of {', '.join(fields) or 'none: it has no fields'}")
+        node = fields[step]
+    return node
+
+
+def _fields(node: Json) -> dict[str, Json]:
+    items = node.get("items")
+    within = items if isinstance(items, dict) else node
+    properties = within.get("properties")
+    return {name: inner for name, inner in properties.items() if isinstance(inner, dict)} if isinstance(properties, dict) else {}
+
+
+def _type(node: Json) -> str:
+    items = node.get("items")
+    if isinstance(items, dict):
+        return f"[]{_type(items)}"
+    more = node.get("additionalProperties")
+    if isinstance(more, dict):
+        return f"map[string]{_type(more)}"
+    return str(node.get("type", "any"))
+
+
+_FACTS = {
+    "enum": "One of",
+    "default": "Default",
+    "pattern": "Pattern",
+    "minimum": "Least",
+    "maximum": "Most",
+    "minLength": "Shortest",
+    "maxLength": "Longest",
+    "maxItems": "Most items",
+}
+
+
+def _facts(node: Json) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, title in _FACTS.items():
+        value: JsonValue = node.get(name)
+        if value is not None:
+            found.append((title, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return found
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {
+    "validate": validate,
+    "explain": explain,
+    "crds": crds,
+    "schema": schema,
+    "version": version,
+}

@@ -1,0 +1,84 @@
+"""`KIND NAME`, `KIND/NAME` and `all`, as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.api.registry import KINDS, kind_of
+from reconciler.core.keys import Key
+from reconciler.errors import UsageError
+
+VM = "VM"
+_VM_WORDS = ("vm", "vms")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command line asks for: every object of these `kinds`, or exactly these (kind, name) pairs."""
+
+    kinds: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+
+
+def kinds_of(word: str) -> tuple[str, ...]:
+    """The kinds a word means (`lt`, `tasks`, `lt,task`, `all`, `vm`). Raises `UsageError`."""
+    found: list[str] = []
+    for part in word.split(","):
+        kind = kind_of(part)
+        if part.lower() == "all":
+            found += [kind.name for kind in KINDS]
+        elif part.lower() in _VM_WORDS:
+            found.append(VM)
+        elif kind is not None:
+            found.append(kind.name)
+        else:
+            words = ", ".join(kind.singular for kind in KINDS)
+            raise UsageError(f"unknown kind {part!r}", word, f"use one of {words}, vm, all")
+    return tuple(dict.fromkeys(found))
+
+
+def select(words: Sequence[str]) -> Selection:
+    """`KIND`, `KIND NAME…` or `KIND/NAME…`. Raises `UsageError`."""
+    if not words:
+        raise UsageError("which kind?", "KIND", "write for example `lieutenant`")
+    if any("/" in word for word in words):
+        pairs = [_pair(word) for word in words]
+        return Selection(names=tuple(dict.fromkeys(pairs)))
+    kinds = kinds_of(words[0])
+    if len(words) == 1:
+        return Selection(kinds=kinds)
+    if len(kinds) != 1:
+        raise UsageError("names need one kind", words[0], "write KIND/NAME for each")
+    return Selection(names=tuple(dict.fromkeys((kinds[0], name) for name in words[1:])))
+
+
+def keys(words: Sequence[str], namespace: str) -> list[Key]:
+    """Objects named one by one: `KIND NAME…` or `KIND/NAME…`. Raises `UsageError`."""
+    found = select(words)
+    if found.kinds:
+        raise UsageError("which one?", " ".join(words), "give a name too")
+    if any(kind == VM for kind, _ in found.names):
+        raise UsageError("VMs are only looked at", " ".join(words), "name the lieutenant it belongs to")
+    return [Key(kind, namespace, name) for kind, name in found.names]
+
+
+def key(words: Sequence[str], namespace: str) -> Key:
+    """Exactly one object."""
+    found = keys(words, namespace)
+    if len(found) != 1:
+        raise UsageError("exactly one object is meant here", " ".join(words), "name one")
+    return found[0]
+
+
+def _pair(word: str) -> tuple[str, str]:
+    kind, _, name = word.partition("/")
+    kinds = kinds_of(kind)
+    if len(kinds) != 1 or not name or "/" in name:
+        raise UsageError("is not KIND/NAME", word, "write for example lieutenant/api")
+    return kinds[0], name
+
+
+def short(key: Key) -> str:
+    """`lieutenant/api`."""
+    return f"{key.kind.lower()}/{key.name}"

@@ -1,0 +1,96 @@
+"""Options that every command takes, before its name or after it, and how a command is registered."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Concatenate, ParamSpec, cast, get_type_hints
+
+import typer
+
+from reconciler import config
+from reconciler.config import Config, Setting
+
+P = ParamSpec("P")
+PANEL = "Everywhere"
+
+
+def _option(*names: str, metavar: str | None = None, help: str) -> object:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=PANEL, show_default=False)
+
+
+GLOBALS: dict[str, object] = {
+    "state": Annotated[
+        str | None, _option("--state", metavar="DIR", help="State directory: store, control socket. [env: RECONCILER_STATE]")
+    ],
+    "store": Annotated[
+        str | None, _option("--store", metavar="URL", help="SQLAlchemy URL instead of the SQLite file in the state directory.")
+    ],
+    "fleet": Annotated[str | None, _option("--fleet", metavar="NAME", help="Whose VMs are ours. [env: RECONCILER_FLEET]")],
+    "namespace": Annotated[str | None, _option("--namespace", "-n", metavar="NAME", help="Namespace of objects that name none.")],
+    "log_format": Annotated[str | None, _option("--log-format", metavar="text|json", help="How the log on stderr is written.")],
+    "verbose": Annotated[bool | None, _option("--verbose", "-v", help="Log more; show tracebacks.")],
+    "secrets": Annotated[str | None, _option("--secrets", metavar="DIR", help="Secret values: NAMESPACE/NAME/KEY, mode 0600.")],
+    "default_model": Annotated[
+        str | None, _option("--default-model", metavar="PROVIDER/ID", help="Model of agents that declare none.")
+    ],
+    "allow_local": Annotated[bool | None, _option("--allow-local", help="Agents may run on this host.")],
+    "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],
+}  # fmt: skip
+"""Parameter → its annotation, as the command line parser reads it."""
+
+_PARAMETERS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note) for name, note in GLOBALS.items()]
+
+
+def with_globals(run: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:
+    """A command that also takes the options above; they arrive merged, as its first argument."""
+    signature = inspect.signature(run)
+    own = list(signature.parameters.values())[1:]
+    hints = get_type_hints(run, include_extras=True)
+
+    @functools.wraps(run)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        context = cast(typer.Context, kwargs.pop("typer_context"))
+        given = {name: kwargs.pop(name) for name in GLOBALS}
+        run(merged(context, given), *args, **kwargs)
+
+    context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    parameters = [context, *own, *_PARAMETERS]
+    command.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    del command.__wrapped__  # else its signature would be read instead
+    return command
+
+
+def merged(context: typer.Context, given: dict[str, object]) -> Config:
+    """What was given before the command's name, and after it (which wins)."""
+    before = context.find_root().obj or {}
+    values = {name: value if value is not None else before.get(name) for name, value in given.items()}
+    file = values.pop("config")
+    flags: dict[str, Setting | None] = {
+        name.replace("_", "-"): value if isinstance(value, str | bool | int | float) else None for name, value in values.items()
+    }
+    return config.load(flags, os.environ, file if isinstance(file, Path) else None)
+
+
+def root(app: typer.Typer, docs: str) -> None:
+    """Take the same options before the command's name."""
+
+    def remember(typer_context: typer.Context, **given: object) -> None:
+        typer_context.obj = given
+
+    context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    remember.__signature__ = inspect.Signature([context, *_PARAMETERS])  # type: ignore[attr-defined]
+    remember.__annotations__ = {p.name: p.annotation for p in (context, *_PARAMETERS)}
+    remember.__doc__ = docs
+    app.callback(no_args_is_help=True)(remember)
+
+
+def register(app: typer.Typer, commands: dict[str, Callable[Concatenate[Config, ...], None]], panel: str) -> None:
+    """Add commands by name; their help is their docstring."""
+    for name, run in commands.items():
+        app.command(name, rich_help_panel=panel)(with_globals(run))

@@ -1,0 +1,150 @@
+"""`send`: a piece of work for a lieutenant, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shlex
+import string
+import sys
+from collections.abc import Callable
+from typing import Annotated, Concatenate
+
+import typer
+
+from reconciler.api.parsing import load_spec
+from reconciler.cli import names
+from reconciler.cli.access import reader, submit
+from reconciler.cli.conversation import Conversation, session_of, texts, turn_of
+from reconciler.cli.documents import text_at
+from reconciler.cli.look import one, redaction, until
+from reconciler.cli.output import out, say
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.records import FINISHED
+from reconciler.engine.ports import Store, StoredObject
+from reconciler.errors import TimedOut, UsageError
+from reconciler.store.lock import holder
+
+NAME_LENGTH = 52
+_LETTERS = string.ascii_lowercase + string.digits
+
+
+def send(
+    config: Config,
+    lieutenant: Annotated[str, typer.Argument(help="Who does it.", show_default=False)],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", help="What is to be done; - reads standard input.", show_default=False)],
+    steer: Annotated[bool, typer.Option("--steer", help="Into the running turn, instead of after it.")] = False,
+    after: Annotated[list[str] | None, typer.Option("--after", metavar="TASK", help="Not before this task succeeded.")] = None,
+    file_exists: Annotated[
+        list[str] | None, typer.Option("--file-exists", metavar="PATH", help="Done only when this file is there.")
+    ] = None,
+    run: Annotated[list[str] | None, typer.Option("--run", metavar="CMD", help="Done only when this command exits 0.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it and print the answer.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds to wait.")] = 3600.0,
+) -> None:
+    """Give a lieutenant a piece of work. Prints the name of its task; with --wait, what the agent answered."""
+    host = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    spec = task_spec(host.name, text, steer, after or [], file_exists or [], run or [])
+    load_spec("Task", spec)
+    suffix = "".join(secrets.choice(_LETTERS) for _ in range(5))
+    key = Key("Task", config.namespace, f"{host.name[: NAME_LENGTH - 6]}-{suffix}")
+    raise typer.Exit(asyncio.run(_send(config, host, key, spec, wait, timeout)))
+
+
+def task_spec(lieutenant: str, prompt: str, steer: bool, after: list[str], files: list[str], commands: list[str]) -> Json:
+    """The task that `send` makes. Raises `UsageError` for a command that is not one."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty", "PROMPT", "say what is to be done")
+    spec: Json = {"lieutenantRef": {"name": lieutenant}, "prompt": prompt}
+    if steer:
+        spec["delivery"] = "Steer"
+    if after:
+        waits: list[JsonValue] = [{"name": name.removeprefix("task/")} for name in after]
+        spec["after"] = waits
+    checks: list[JsonValue] = [{"file": {"path": path}} for path in files]
+    checks += [{"command": {"run": _argv(command)}} for command in commands]
+    if checks:
+        spec["acceptance"] = checks
+    return spec
+
+
+def _argv(command: str) -> JsonValue:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"is not a command: {error}", f"--run {command}", "quote it") from error
+    if not words:
+        raise UsageError("is not a command", "--run", "name one")
+    argv: list[JsonValue] = list(words)
+    return argv
+
+
+async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, timeout: float) -> int:
+    deadline = asyncio.get_running_loop().time() + timeout
+    async with reader(config) as store:
+        await one(store, host)
+        await submit(config, [{**_named(key), "spec": spec, "labels": {}, "annotations": {}}])
+        (say if wait else out)(names.short(key) if wait else key.name)
+        if holder(config.state) is None:
+            say("no controller runs on this state directory; the next `reconciler run` delivers it")
+        if not wait:
+            return 0
+        return await follow(config, store, host, key, deadline)
+
+
+def _named(key: Key) -> Json:
+    return {"op": "apply", "kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
+async def follow(config: Config, store: Store, host: Key, key: Key, deadline: float) -> int:
+    """Wait for a task's end, telling its phases; prints the answer. Returns the exit code."""
+    told = ""
+
+    def done(obj: StoredObject | None) -> bool:
+        nonlocal told
+        if obj is None:
+            return True
+        phase = text_at(obj.status, ".phase")
+        state = f"{phase}: {reason_of(obj)}" if reason_of(obj) != phase else phase
+        if phase and state != told:
+            told = state
+            say(f"{names.short(key)}  {state}")
+        return phase in FINISHED
+
+    finished = await until(store, key, done, deadline, "finished")
+    if finished is None:
+        raise TimedOut(f"{names.short(key)} was deleted before it was done")
+    clean = await redaction(config, store)
+    answer = clean(await answer_of(store, host, finished))
+    if answer:
+        out(answer)
+    phase = text_at(finished.status, ".phase")
+    if phase == "Succeeded":
+        return 0
+    say(f"error: {names.short(key)} ended as {phase} ({reason_of(finished)}): {clean(text_at(finished.status, READY_MESSAGE))}")
+    return 1
+
+
+READY_REASON = '.conditions[?(@.type=="Ready")].reason'
+READY_MESSAGE = '.conditions[?(@.type=="Ready")].message'
+
+
+def reason_of(obj: StoredObject) -> str:
+    return text_at(obj.status, READY_REASON)
+
+
+async def answer_of(store: Store, host: Key, task: StoredObject) -> str:
+    """The whole last answer of a task's turn, from the conversation; the tail in its status where that is not to be had."""
+    lieutenants = await store.objects(host.kind, host.namespace, host.name)
+    if lieutenants:
+        talk = Conversation(store, session_of(lieutenants[0]))
+        await talk.refresh()
+        said = texts(turn_of(talk.messages, task))
+        if said:
+            return said[-1]
+    return text_at(task.status, ".result.answer")
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"send": send}

@@ -1,0 +1,146 @@
+"""What an operator may set: flags, environment, one TOML file. A flag beats the environment, which beats the file."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reconciler.errors import UsageError
+
+Setting = str | bool | int | float
+LogFormat = Literal["text", "json"]
+
+VARIABLES = {
+    "state": "RECONCILER_STATE",
+    "store": "RECONCILER_STORE",
+    "fleet": "RECONCILER_FLEET",
+    "settle-seconds": "RECONCILER_SETTLE_SECONDS",
+    "resync-seconds": "RECONCILER_RESYNC_SECONDS",
+}
+"""Setting → the environment variable that stands for its flag."""
+
+NAMES = frozenset(
+    {
+        *VARIABLES,
+        "namespace",
+        "log-format",
+        "verbose",
+        "secrets",
+        "default-model",
+        "allow-local",
+    }
+)
+"""Every setting by its long name, as a TOML file may have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings that hold for every command. `store`: SQLAlchemy URL, '' for the SQLite file in `state`. `settle_seconds`,
+    `resync_seconds`: see `EngineSettings`. `environ`: the process's environment (it may hold secrets: never shown)."""
+
+    state: Path
+    store: str = field(default="", repr=False)  # may carry a password
+    fleet: str = "default"
+    namespace: str = "default"
+    log_format: LogFormat = "text"
+    verbose: bool = False
+    secrets: Path | None = None
+    default_model: str = ""
+    allow_local: bool = False
+    settle_seconds: float = 60.0
+    resync_seconds: float = 10.0
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def store_address(self) -> str | Path:
+        """What `open_store` takes."""
+        return self.store or self.state / "state.db"
+
+
+def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
+    """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
+    wrong."""
+    told = read_file(file) if file is not None else {}
+
+    def pick(name: str) -> tuple[Setting | None, str]:
+        given = flags.get(name)
+        if given is not None:
+            return given, f"--{name}"
+        variable = VARIABLES.get(name, "")
+        if environ.get(variable):
+            return environ[variable], variable
+        return told.get(name), f"{name} in {file}"
+
+    def text(name: str, default: str = "") -> str:
+        value, where = pick(name)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise UsageError(f"must be a string, not {value!r}", where, "quote it")
+        return value
+
+    def seconds(name: str, default: float) -> float:
+        value, where = pick(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if isinstance(value, bool) or not math.isfinite(number) or number <= 0:
+            raise UsageError(f"must be a number of seconds above 0, not {value!r}", where, "write for example 60")
+        return number
+
+    def switch(name: str) -> bool:
+        value, where = pick(name)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        raise UsageError(f"must be true or false, not {value!r}", where, "write true or false")
+
+    log_format = text("log-format", "text")
+    if log_format not in ("text", "json"):
+        raise UsageError(f"must be text or json, not {log_format!r}", "--log-format", "use one of them")
+    secrets = text("secrets")
+    return Config(
+        state=Path(text("state") or default_state(environ)).expanduser().absolute(),
+        store=text("store"),
+        fleet=text("fleet", "default"),
+        namespace=text("namespace", "default"),
+        log_format="json" if log_format == "json" else "text",
+        verbose=switch("verbose"),
+        secrets=Path(secrets).expanduser().absolute() if secrets else None,
+        default_model=text("default-model"),
+        allow_local=switch("allow-local"),
+        settle_seconds=seconds("settle-seconds", 60.0),
+        resync_seconds=seconds("resync-seconds", 10.0),
+        environ=environ,
+    )
+
+
+def default_state(environ: Mapping[str, str]) -> str:
+    """`${XDG_STATE_HOME:-~/.local/state}/reconciler`."""
+    base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".local", "state")
+    return os.path.join(base, "reconciler")
+
+
+def read_file(path: Path) -> dict[str, Setting]:
+    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError("the configuration can't be read", str(path), (error.strerror or "check its name and mode").lower()) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
+    found: dict[str, Setting] = {}
+    for name, value in document.items():
+        if name not in NAMES:
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
+        if not isinstance(value, str | bool | int | float):
+            raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
+        found[name] = value
+    return found

@@ -1,0 +1,136 @@
+"""Writes that people ask for, as JSON requests: the same code behind the control socket and without a controller.
+
+Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key}`,
+`{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "ping"}`.
+Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Callable, Mapping
+
+from reconciler import errors
+from reconciler.api.parsing import load_spec
+from reconciler.api.registry import BY_NAME
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.engine.declare import VERBS, Declarations, Declared
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
+
+SOURCE = "api"
+PREFIX = "fleet.vers.sh/"
+
+
+class Commands:
+    """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now."""
+
+    def __init__(self, declarations: Declarations, still_declared: Callable[[StoredObject], bool]) -> None:
+        self._declarations, self._still_declared = declarations, still_declared
+
+    async def handle(self, request: Json) -> Json:
+        """One request → its answer; what is wrong with it is in the answer."""
+        try:
+            return {"ok": await self._act(request)}
+        except ReconcilerError as error:
+            return {"error": {"type": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}}
+
+    async def _act(self, request: Json) -> JsonValue:
+        op = request.get("op")
+        if op == "ping":
+            return {"pid": os.getpid()}
+        key = key_of(request)
+        match op:
+            case "apply":
+                spec = _map(request, "spec")
+                load_spec(key.kind, spec)
+                labels, annotations = _strings(request, "labels"), _strings(request, "annotations")
+                return (await self._declarations.apply(Declared(key, spec, labels, annotations, SOURCE))).value
+            case "delete":
+                await self._declarations.delete(key, still_declared=self._still_declared)
+                return "deleted"
+            case "annotate":
+                annotations = _strings(request, "annotations")
+                unknown = [name for name in annotations if name.removeprefix(PREFIX) not in VERBS or not name.startswith(PREFIX)]
+                if unknown:
+                    raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
+                await self._declarations.annotate(key, annotations)
+                return "annotated"
+            case "patch":
+                return (await self._declarations.patch_spec(key, lambda spec: patched(key, spec, request.get("set")), SOURCE)).value
+            case _:
+                raise UsageError(f"unknown operation {op!r}", "control socket", "use the same release on both sides")
+
+
+def patched(key: Key, spec: Json, changes: JsonValue) -> Json:
+    """The spec with these fields set; a null takes the field away. Raises `InvalidSpec` when the result is not valid."""
+    changed = copy.deepcopy(spec)
+    for change in changes if isinstance(changes, list) else []:
+        path = change.get("path") if isinstance(change, dict) else None
+        if not isinstance(change, dict) or not isinstance(path, list) or not path:
+            raise UsageError("a change needs a path", str(key), "write PATH=VALUE")
+        put(changed, [str(step) for step in path], change.get("value"), str(key))
+    load_spec(key.kind, changed)
+    return changed
+
+
+def put(spec: Json, path: list[str], value: JsonValue, where: str) -> None:
+    """Set one field; maps on the way are made, list items are named by their index."""
+    at: JsonValue = spec
+    for step, following in itertools.pairwise(path):
+        at = _child(at, step, following, where)
+    last = path[-1]
+    if isinstance(at, dict):
+        if value is None:
+            at.pop(last, None)
+        else:
+            at[last] = value
+    elif isinstance(at, list) and last.isdigit() and int(last) < len(at):
+        at[int(last)] = value
+    else:
+        raise UsageError(f"there is no field {'.'.join(path)}", where, "see `reconciler explain`")
+
+
+def _child(at: JsonValue, step: str, following: str, where: str) -> JsonValue:
+    if isinstance(at, dict):
+        return at.setdefault(step, {})
+    if isinstance(at, list) and step.isdigit() and int(step) < len(at):
+        return at[int(step)]
+    raise UsageError(f"there is nothing at {step}.{following}", where, "see `reconciler explain`")
+
+
+def key_of(request: Mapping[str, JsonValue]) -> Key:
+    """The object that a request names. Raises `UsageError`."""
+    kind, namespace, name = (request.get(part) for part in ("kind", "namespace", "name"))
+    if not isinstance(kind, str) or kind not in BY_NAME or not isinstance(namespace, str) or not isinstance(name, str):
+        raise UsageError("a request needs kind, namespace and name", "control socket")
+    return Key(kind, namespace, name)
+
+
+def naming(key: Key, op: str) -> Json:
+    """The beginning of a request about one object."""
+    return {"op": op, "kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
+def raise_error(answer: Json) -> JsonValue:
+    """What an answer says: its result, or the error in it raised again."""
+    told = answer.get("error")
+    if not isinstance(told, dict):
+        return answer.get("ok")
+    kind = getattr(errors, str(told.get("type")), ReconcilerError)
+    if not (isinstance(kind, type) and issubclass(kind, ReconcilerError)):
+        kind = ReconcilerError
+    raise kind(str(told.get("what", "refused")), str(told.get("where", "")), str(told.get("remedy", "")))
+
+
+def _map(request: Json, name: str) -> Json:
+    value = request.get(name)
+    if not isinstance(value, dict):
+        raise InvalidSpec(f"{name} must be a map", "control socket")
+    return value
+
+
+def _strings(request: Json, name: str) -> dict[str, str]:
+    return {key: str(value) for key, value in _map(request, name).items()}
