@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import ipaddress
 import ssl
+import struct
+import textwrap
 from pathlib import Path
 
 from cryptography import x509
@@ -19,9 +22,22 @@ _LIFE = datetime.timedelta(days=3650)
 
 
 def private_key(seed: bytes) -> str:
-    """The OpenSSH private key made of 32 secret bytes."""
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    """The OpenSSH private key made of 32 secret bytes; the same bytes for the same seed, as a VM's key does not change.
+    (Format: PROTOCOL.key of OpenSSH. Libraries put a random number where both check words are.)"""
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    blob = _string(b"ssh-ed25519") + _string(public)
+    check = hashlib.sha256(b"check" + seed).digest()[:4]
+    secret = check + check + blob + _string(seed + public) + _string(b"")
+    secret += bytes(range(1, 1 + -len(secret) % 8))
+    whole = (
+        b"openssh-key-v1\0" + _string(b"none") + _string(b"none") + _string(b"") + struct.pack(">I", 1) + _string(blob) + _string(secret)
+    )
+    lines = textwrap.wrap(base64.b64encode(whole).decode(), 70)
+    return "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *lines, "-----END OPENSSH PRIVATE KEY-----", ""])
+
+
+def _string(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
 
 
 def public_key(seed: bytes) -> bytes:
