@@ -138,6 +138,13 @@ def believe_only_proven_absence(s: Slot) -> Decision | None:
     return Wait("VMMissing", f"VM {s.record.vm_id} is not in the last list; looking again")
 
 
+def respect_other_claims(s: Slot) -> Decision | None:
+    """G-07: a VM with another installation's valid claim is not ours to change, nor to delete, even when condemned before."""
+    if s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by:
+        return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
+    return None
+
+
 def finish_deletion(s: Slot) -> Decision | None:
     """G-05: condemn durably, then delete until absence is proven; protected refuses."""
     if s.want is Want.GONE and not s.record.vm_id:
@@ -145,12 +152,10 @@ def finish_deletion(s: Slot) -> Decision | None:
     if s.want is Want.GONE and not s.record.condemned:
         if s.protected:
             return Refuse("Protected", f"VM {s.record.vm_id} is protected from deletion")
-        if isinstance(s.vm, Seen) and s.vm.claimed_by:
-            return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
         if s.busy:
             return Wait("DeletePending", "ending the running turn first")
         return Condemn(s.record.vm_id, "its object was deleted")
-    if s.record.condemned:
+    if s.record.vm_id and s.record.condemned:
         return delete_the_condemned(s)
     return None
 
@@ -162,13 +167,6 @@ def delete_the_condemned(s: Slot) -> Decision:
         why = s.record.delete_error or "deletion was accepted; waiting until the platform shows it gone"
         return Wait("Deleting", f"VM {s.record.vm_id}: {why}", until=s.record.not_before)
     return Delete(s.record.vm_id)
-
-
-def respect_other_claims(s: Slot) -> Decision | None:
-    """G-07: a VM with another installation's valid claim is not ours to change."""
-    if s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by:
-        return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
-    return None
 
 
 def hold_back_creates(s: Slot) -> Decision | None:
@@ -243,8 +241,8 @@ SLOT: tuple[Policy, ...] = (
     stop_at_unknown,
     settle_the_open_intent,
     believe_only_proven_absence,
-    finish_deletion,
     respect_other_claims,
+    finish_deletion,
     hold_back_creates,
     create_nothing_for_the_suspended,
     create,

@@ -1,0 +1,233 @@
+"""The VM slot: what is decided in which situation, as a table of promises, and what holds in every situation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from reconciler.core.actions import (
+    Adopt,
+    Claim,
+    Condemn,
+    Create,
+    Decision,
+    Delete,
+    Forget,
+    GiveUpIntent,
+    Refuse,
+    Release,
+    Resume,
+    Steady,
+    Suspend,
+    Wait,
+    is_action,
+)
+from reconciler.core.observations import VmState
+from reconciler.core.records import SlotRecord
+from reconciler.core.vmslot import SLOT, Absent, OpenIntent, Seen, Slot, Unknown, Want, plan
+from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
+
+LOST = OpenIntent("t", settled=False, candidates=())
+DEAD = replace(FILLED, vm=Seen(VmState.DEAD))
+ASLEEP = replace(FILLED, vm=Seen(VmState.SUSPENDED))
+SLEEPY = replace(FILLED, want=Want.SUSPENDED)
+GONE = replace(FILLED, want=Want.GONE)
+THEIRS = Seen(VmState.RUNNING, claimed=False, claimed_by="fleet x, installation y")
+
+
+def but(slot: Slot, **record: object) -> Slot:
+    return replace(slot, record=slot.record.but(**record))
+
+
+WAITING = Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
+
+SCENARIOS: dict[str, tuple[Slot, Decision]] = {
+    "an empty slot is filled": (EMPTY, Create(1)),
+    "the next attempt has the next number": (but(EMPTY, attempts=4), Create(5)),
+    "a filled one is left alone": (FILLED, Steady()),
+    "a key of another account concludes nothing": (
+        replace(FILLED, account="theirs", vm=Absent(proven=True)),
+        Refuse("AccountChanged", f"VM {VM} belongs to account mine, the key to theirs"),
+    ),
+    "an unreadable VM is left alone": (replace(FILLED, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "even when it should go": (replace(GONE, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "even when it is condemned": (replace(CONDEMNED, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "nothing is created while nothing can be read": (replace(EMPTY, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "a lost answer is waited for": (replace(EMPTY, intent=LOST), WAITING),
+    "and adopted when it shows": (replace(EMPTY, intent=replace(LOST, candidates=(OTHER,))), Adopt(OTHER, "t")),
+    "even when it should go by now": (replace(EMPTY, want=Want.GONE, intent=replace(LOST, candidates=(OTHER,))), Adopt(OTHER, "t")),
+    "an object with an open create is not released": (replace(EMPTY, want=Want.GONE, intent=LOST), WAITING),
+    "a suspended one waits for its lost create too": (replace(EMPTY, want=Want.SUSPENDED, intent=LOST), WAITING),
+    "a create that never happened is closed": (replace(EMPTY, intent=replace(LOST, settled=True)), GiveUpIntent("t")),
+    "an unreadable list settles no create": (
+        replace(EMPTY, intent=replace(LOST, candidates=None)),
+        Wait("CreateIndeterminate", "the platform's list could not be read"),
+    ),
+    "several candidates are a person's to judge": (
+        replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER))),
+        Refuse("CreateAmbiguous", f"several VMs fit one create: {VM}, {OTHER}"),
+    ),
+    "an open create of a filled slot changes nothing": (replace(FILLED, intent=LOST), Steady()),
+    "one missing list proves nothing": (
+        replace(FILLED, vm=Absent(proven=False)),
+        Wait("VMMissing", f"VM {VM} is not in the last list; looking again"),
+    ),
+    "proof does": (replace(FILLED, vm=Absent(proven=True)), Forget(VM)),
+    "a condemned VM proven gone is forgotten": (replace(CONDEMNED, vm=Absent(proven=True)), Forget(VM)),
+    "not when too many vanish at once": (
+        replace(FILLED, vm=Absent(proven=True), vanished=True),
+        Refuse("FleetVanished", f"VM {VM} and too many others are missing at once; nothing is forgotten"),
+    ),
+    "an object without a VM is released": (replace(EMPTY, want=Want.GONE), Release()),
+    "a VM is condemned before it is deleted": (GONE, Condemn(VM, "its object was deleted")),
+    "a sleeping one too": (replace(ASLEEP, want=Want.GONE), Condemn(VM, "its object was deleted")),
+    "a protected one is not": (replace(GONE, protected=True), Refuse("Protected", f"VM {VM} is protected from deletion")),
+    "another installation's is not": (replace(GONE, vm=THEIRS), Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}")),
+    "nor when it was condemned before they claimed it": (
+        replace(CONDEMNED, vm=THEIRS),
+        Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
+    ),
+    "a running turn is ended before": (replace(GONE, busy=True), Wait("DeletePending", "ending the running turn first")),
+    "the condemned is deleted": (CONDEMNED, Delete(VM)),
+    "also when nobody wants it gone any more": (replace(CONDEMNED, want=Want.RUNNING), Delete(VM)),
+    "again when it is still there": (but(CONDEMNED, delete_attempts=3, not_before=NOW - 1), Delete(VM)),
+    "but not at once": (
+        but(CONDEMNED, delete_attempts=3, not_before=NOW + 9, delete_error="500"),
+        Wait("Deleting", f"VM {VM}: 500", until=NOW + 9),
+    ),
+    "an accepted deletion is watched": (
+        but(CONDEMNED, delete_attempts=1, not_before=NOW + 1),
+        Wait("Deleting", f"VM {VM}: deletion was accepted; waiting until the platform shows it gone", until=NOW + 1),
+    ),
+    "another installation's claim is respected": (
+        replace(FILLED, vm=THEIRS),
+        Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
+    ),
+    "an open breaker stops creates": (
+        replace(EMPTY, blocked="full", blocked_until=NOW + 15),
+        Wait("PlatformBlocked", "full", until=NOW + 15),
+    ),
+    "but nothing that exists": (replace(SLEEPY, blocked="full"), Suspend(VM)),
+    "nor deletions": (replace(CONDEMNED, blocked="full"), Delete(VM)),
+    "a failed create is not repeated at once": (
+        but(EMPTY, not_before=NOW + 5, last_error="400 bad"),
+        Wait("BackingOff", "400 bad", until=NOW + 5),
+    ),
+    "a suspended object without a VM needs none": (replace(EMPTY, want=Want.SUSPENDED), Steady()),
+    "a dead machine is replaced": (DEAD, Condemn(VM, "the machine is dead")),
+    "but not with the only copy of a conversation": (
+        replace(DEAD, mirrored=False),
+        Refuse("SessionLost", f"VM {VM} is dead and its conversation is only there"),
+    ),
+    "nor against the session's policy": (
+        replace(DEAD, replaceable=False),
+        Refuse("SessionLost", f"VM {VM} is dead and its conversation is only there"),
+    ),
+    "nor without being asked when it is protected": (
+        replace(DEAD, protected=True),
+        Refuse("Protected", f"VM {VM} is dead and protected; confirm to replace it"),
+    ),
+    "an unclaimed VM of ours is claimed": (replace(FILLED, vm=Seen(VmState.RUNNING, claimed=False)), Claim(VM)),
+    "also while it boots": (replace(FILLED, vm=Seen(VmState.BOOTING, claimed=False)), Claim(VM)),
+    "a booting VM is waited for": (replace(FILLED, vm=Seen(VmState.BOOTING)), Wait("Booting", f"VM {VM} is booting")),
+    "a state of a later release is unknown": (
+        replace(FILLED, vm=Seen(VmState.UNKNOWN)),
+        Wait("VMUnknown", f"VM {VM} is in a state this release does not know"),
+    ),
+    "a settled agent is suspended": (SLEEPY, Suspend(VM)),
+    "a busy one is not cut off": (replace(SLEEPY, busy=True), Wait("SuspendPending", "waiting for the agent's turn to end")),
+    "one of unknown state neither": (
+        replace(SLEEPY, busy=None),
+        Wait("SuspendPending", "the agent's state is not known; suspending could cut off a turn"),
+    ),
+    "its conversation is saved first": (replace(SLEEPY, mirrored=False), Wait("SuspendPending", "saving the conversation first")),
+    "after its grace even an unreachable one is suspended": (replace(SLEEPY, busy=None, suspend_overdue=True), Suspend(VM)),
+    "a sleeping one that should sleep is left alone": (replace(ASLEEP, want=Want.SUSPENDED), Steady()),
+    "one suspended behind our back is resumed": (ASLEEP, Resume(VM)),
+}
+
+DESTRUCTIVE = (Condemn, Delete, Forget, Release, Suspend)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-03")
+@pytest.mark.guarantee("G-04")
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-07")
+@pytest.mark.guarantee("G-08")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str) -> None:
+    slot, expected = SCENARIOS[name]
+    assert plan(slot) == expected
+
+
+def test_every_policy_decides_in_some_scenario() -> None:
+    deciding = {decider(SLOT, slot) for slot, _ in SCENARIOS.values()}
+    assert {policy.__name__ for policy in SLOT} - deciding == set()
+
+
+@pytest.mark.guarantee("G-04")
+@given(slots())
+@settings(max_examples=300, deadline=None)
+def test_unknown_never_changes_anything(slot: Slot) -> None:
+    assert not is_action(plan(replace(slot, vm=Unknown("no answer"))))
+
+
+@pytest.mark.guarantee("G-05")
+@given(slots())
+@settings(max_examples=500, deadline=None)
+def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
+    decision = plan(slot)
+    if isinstance(decision, DESTRUCTIVE):
+        assert not isinstance(slot.vm, Unknown)
+        assert not (slot.record.vm_id and slot.record.account and slot.account and slot.record.account != slot.account)
+    match decision:
+        case Delete(vm_id):
+            assert slot.record.condemned
+            assert vm_id == slot.record.vm_id
+            assert not (isinstance(slot.vm, Seen) and slot.vm.claimed_by)
+        case Condemn():
+            assert isinstance(slot.vm, Seen)
+            assert not slot.protected
+            assert not slot.vm.claimed_by
+            assert slot.want is Want.GONE or slot.vm.state is VmState.DEAD
+        case Forget():
+            assert isinstance(slot.vm, Absent)
+            assert slot.vm.proven
+            assert not slot.vanished
+        case Release():
+            assert slot.want is Want.GONE
+            assert not slot.record.vm_id
+            assert slot.intent is None
+        case Suspend():
+            assert slot.want is Want.SUSPENDED
+            assert slot.suspend_overdue or (slot.busy is False and slot.mirrored)
+
+
+@pytest.mark.guarantee("G-02")
+@given(slots())
+@settings(max_examples=500, deadline=None)
+def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -> None:
+    if isinstance(plan(slot), Create):
+        assert not slot.record.vm_id
+        assert slot.intent is None
+        assert slot.want is Want.RUNNING
+        assert not slot.blocked
+        assert slot.record.not_before <= slot.now
+
+
+@pytest.mark.guarantee("G-67")
+@given(slots())
+@settings(max_examples=200, deadline=None)
+def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
+    decision = plan(slot)
+    if isinstance(decision, Wait | Refuse) and "VM " in decision.message:
+        assert VM in decision.message
+
+
+@given(slots())
+@settings(max_examples=200, deadline=None)
+def test_a_record_reads_back_as_it_was_written(slot: Slot) -> None:
+    assert SlotRecord.load(slot.record.dump()) == slot.record
