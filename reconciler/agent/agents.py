@@ -1,0 +1,315 @@
+"""Agents behind their keepers: what the engine asks for, over one kept connection a place. Nothing here retries or resends."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+from reconciler.agent import bootstrap
+from reconciler.agent.bootstrap import GuestLayout
+from reconciler.agent.keeper_client import KeeperClient
+from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, verdict_of, whole
+from reconciler.agent.toolchain import PI_PACKAGE, Tools, node_package
+from reconciler.agent.transport import FixedScript, RunResult, Transport
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
+from reconciler.core.observations import Guest, Verdict
+from reconciler.engine.ports import Launch, Look, Place
+from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
+
+CHUNK = 1 << 22
+_PART = 3 << 20  # bytes of files in one request
+_PING = 5.0
+_QUICK = 15.0
+_BULK = 120.0  # answers or requests of megabytes over a slow line
+_START = 30.0  # the keeper gives pi 20 s
+_VERDICT = 30.0
+_INSTALL = 900.0
+
+Connect = Callable[[Place], Awaitable[Transport]]
+Release = Callable[[Place], Awaitable[None]]
+
+
+class _Machine:
+    """What we hold for one place."""
+
+    def __init__(self) -> None:
+        self.opening = asyncio.Lock()
+        self.client: KeeperClient | None = None
+        self.wakes: list[Callable[[], None]] = []
+        self.subscribed = False
+        self.seq = 0
+
+    def wake(self) -> None:
+        for wake in tuple(self.wakes):
+            wake()
+
+
+class KeeperAgents:
+    """`engine.ports.Agents`. `connect`: a transport to a place, kept by whoever gives it; `release`: let go of it; `layout`: where
+    things lie there; `tools`: Node and pi of this host, for places on it (None: they are installed from the registry);
+    `now`: the controller's clock."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        release: Release,
+        layout: Callable[[Place], GuestLayout] = lambda _: GuestLayout(),
+        tools: Callable[[], Awaitable[Tools]] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
+        self._machines: dict[Place, _Machine] = {}
+        self._uploads = itertools.count(time.time_ns())
+
+    # --- the connection ------------------------------------------------------------------------------------------------------
+
+    def _machine(self, at: Place) -> _Machine:
+        return self._machines.setdefault(at, _Machine())
+
+    async def _client(self, at: Place, epoch: int, claim: bool = False) -> KeeperClient:
+        """The connection, opened and introduced when there is none. `claim`: take over a keeper copied from another machine.
+        Raises `GuestUnreachable`, `StaleEpoch`."""
+        machine = self._machine(at)
+        async with machine.opening:
+            client = machine.client
+            if client is not None and not client.closed and not claim:
+                return client
+            if client is None or client.closed:
+                client = await self._open(at, machine, await self._connect(at))
+            try:
+                facts = await client.hello(at.vm_id, epoch, _QUICK)
+                if facts.get("foreign") is True and claim:
+                    await client.request("claim", epoch, _QUICK)
+            except ReconcilerError:
+                if client is not machine.client:
+                    await client.close()
+                raise
+            if client is not machine.client:
+                machine.client, machine.subscribed, machine.seq = client, False, whole(facts, "seq") or 0
+            return client
+
+    async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:
+        duplex = await transport.open_unix(self._layout(at).socket_path)
+        return KeeperClient(duplex, f"keeper of {at.vm_id}", lambda message: self._heard(machine, message), machine.wake)
+
+    def _heard(self, machine: _Machine, message: Json) -> None:
+        seq = whole(obj(message.get("event")), "seq")
+        if seq is not None:
+            machine.seq = seq
+        machine.wake()
+
+    async def _subscribe(self, machine: _Machine, client: KeeperClient, epoch: int) -> None:
+        if not machine.subscribed:
+            machine.subscribed = True
+            await client.request("subscribe", epoch, _QUICK, after=machine.seq)
+
+    async def _ask(self, at: Place, epoch: int, op: str, timeout: float = _QUICK, **fields: object) -> Json:
+        client = await self._client(at, epoch)
+        machine = self._machine(at)
+        if machine.wakes:
+            await self._subscribe(machine, client, epoch)
+        return await client.request(op, epoch, timeout, **fields)
+
+    def watch(self, at: Place, wake: Callable[[], None]) -> None:
+        """Heard from the next request on, or at once where a connection is open; stays through reconnects and `release`."""
+        self._machine(at).wakes.append(wake)
+
+    async def release(self, at: Place) -> None:
+        machine = self._machines.get(at)
+        if machine is not None and machine.client is not None:
+            client, machine.client = machine.client, None
+            await client.close()
+        await self._release(at)
+
+    async def aclose(self) -> None:
+        for at in tuple(self._machines):
+            await self.release(at)
+        self._machines.clear()
+
+    # --- before the keeper ---------------------------------------------------------------------------------------------------
+
+    async def _script(self, at: Place, script: FixedScript, stdin: bytes, what: str, timeout: float = _QUICK) -> RunResult:
+        """Run one of our scripts. Raises `GuestFailed` with exit code and output when it ends badly."""
+        transport = await self._connect(at)
+        result = await transport.run(script, stdin, timeout)
+        if result.exit_code != 0:
+            tail = (result.stderr or result.stdout)[-2000:].decode(errors="replace").strip()
+            raise GuestFailed(f"{what} failed with exit code {result.exit_code}", at.vm_id, tail[-500:], result.exit_code, tail)
+        return result
+
+    async def _found(self, at: Place) -> bootstrap.Found:
+        stdin = bootstrap.lines(self._layout(at).base)
+        asked = self._now()
+        result = await self._script(at, bootstrap.INSPECT, stdin, "looking at the machine", timeout=30.0)
+        return bootstrap.parse_inspect(result.stdout, asked, self._now())
+
+    async def inspect(self, at: Place) -> Guest:
+        """See `Agents.inspect`. A Node that is too old and a pi of another version count as missing."""
+        guest = (await self._found(at)).guest
+        alive = guest.keeper is not None and await self._alive(at)
+        return Guest(guest.clock_skew, guest.claim, guest.node, guest.pi, guest.keeper, alive, guest.marks)
+
+    async def _alive(self, at: Place) -> bool:
+        """Whether a keeper answers there. Raises `GuestUnreachable` when it is the machine that does not."""
+        machine = self._machine(at)
+        async with machine.opening:
+            transport = await self._connect(at)
+            client = machine.client
+            try:
+                if client is not None and not client.closed:
+                    await client.request("ping", None, _PING)
+                    return True
+                client = await self._open(at, machine, transport)
+                try:
+                    await client.request("ping", None, _PING)
+                finally:
+                    await client.close()
+            except GuestUnreachable:
+                if transport.closed:
+                    raise
+                return False
+            return True
+
+    async def correct_clock(self, at: Place) -> None:
+        if not self._layout(at).own_clock:
+            return
+        await self._script(at, bootstrap.CORRECT_CLOCK, bootstrap.lines(f"{self._now():.6f}"), "setting the clock")
+
+    async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
+        """The claim file; before it, a keeper that came as a copy from another machine is claimed too, so that it never happens
+        that the file says ours while the keeper thinks otherwise."""
+        if await self._alive(at):
+            await self._client(at, _epoch_of(claim), claim=True)
+        stdin = bootstrap.lines(self._layout(at).base) + bootstrap.claim_line(dict(claim))
+        await self._script(at, bootstrap.WRITE_CLAIM, stdin, "writing the claim")
+
+    async def install(self, at: Place) -> None:
+        layout = self._layout(at)
+        found = await self._found(at)
+        missing = [what for what, there in (("node", found.guest.node), ("pi", found.guest.pi)) if there is None]
+        if missing and self._tools is not None:
+            tools = await self._tools()
+            stdin = bootstrap.lines(layout.base, str(tools.node), str(tools.pi_cli))
+            await self._script(at, bootstrap.LINK_TOOLS, stdin, "linking node and pi")
+        elif missing:
+            for what in missing:
+                stdin = bootstrap.package_input(layout, node_package(found.machine) if what == "node" else PI_PACKAGE)
+                await self._script(at, bootstrap.INSTALL_PACKAGE, stdin, f"installing {what}", _INSTALL)
+        if found.guest.keeper != KEEPER_VERSION:
+            await self._script(at, bootstrap.INSTALL_KEEPER, bootstrap.keeper_input(layout), "installing the keeper", 60.0)
+
+    async def start_keeper(self, at: Place, epoch: int) -> None:
+        """Start it, or adopt the one that runs; one of another version is replaced when pi does not run (design §6)."""
+        stdin = bootstrap.start_input(self._layout(at))
+        await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        client = await self._client(at, epoch, claim=True)
+        facts = await client.hello(at.vm_id, epoch, _QUICK)
+        if text(facts, "keeperVersion") == KEEPER_VERSION or text(obj(facts.get("process")), "state") == "up":
+            return
+        await client.request("quit", epoch, _QUICK)
+        await client.ended(_QUICK)
+        await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        await self._client(at, epoch)
+
+    # --- looking --------------------------------------------------------------------------------------------------------------
+
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+        facts = await self._ask(at, epoch, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
+        return Look(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
+
+    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+        return whole(await self._ask(at, epoch, "file.size", path=path), "size")
+
+    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+        content = bytearray()
+        while len(content) < limit:
+            asked = min(CHUNK, limit - len(content))
+            part = _bytes((await self._ask(at, epoch, "file.read", _BULK, path=path, offset=len(content), limit=asked)).get("data"))
+            content += part
+            if len(part) < asked:
+                break
+        return bytes(content)
+
+    # --- changing -------------------------------------------------------------------------------------------------------------
+
+    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+        for parts in self._parts(files):
+            await self._ask(at, epoch, "files.write", _BULK, parts=parts, workDir=work_dir)
+
+    def _parts(self, files: Sequence[GuestFile]) -> Iterator[list[Json]]:
+        """Requests of at most a few megabytes; small files travel together, large ones in pieces."""
+        batch: list[Json] = []
+        room = _PART
+        for file in files:
+            upload = f"{next(self._uploads):x}"
+            offset = 0
+            while True:
+                piece = file.content[offset : offset + room]
+                done = offset + len(piece) == len(file.content)
+                data = base64.b64encode(piece).decode()
+                batch.append({"path": file.path, "mode": file.mode, "data": data, "upload": upload, "offset": offset, "done": done})
+                offset += len(piece)
+                room -= len(piece)
+                if room <= 0:
+                    yield batch
+                    batch, room = [], _PART
+                if done:
+                    break
+        if batch:
+            yield batch
+
+    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
+        await self._ask(at, epoch, "mark", name=name, value=value)
+
+    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+        facts = await self._ask(
+            at, epoch, "run", command.timeout + _QUICK,
+            argv=list(command.argv), cwd=command.cwd, env=dict(command.env), timeoutMs=round(command.timeout * 1000),
+        )  # fmt: skip
+        exit_code = whole(facts, "exitCode")
+        if exit_code is None and facts.get("timedOut") is not True:
+            exit_code = -getattr(signal, text(facts, "signal"), 1)  # ended by a signal of its own
+        return CommandResult(exit_code, text(facts, "stdout"), text(facts, "stderr"), number(facts, "durationMs") / 1000)
+
+    # --- pi ---------------------------------------------------------------------------------------------------------------------
+
+    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+        told = {
+            "argv": [*launch.command, *launch.argv],
+            "env": dict(launch.env),
+            "workDir": launch.work_dir,
+            "agentDir": launch.agent_dir,
+            "sessionFile": launch.session_file,
+            "launchHash": launch.launch_hash,
+        }
+        await self._ask(at, epoch, "start", _START, launch=told)
+
+    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
+        await self._ask(at, epoch, "stop", grace + _START, graceMs=round(grace * 1000))
+
+    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
+        facts = await self._ask(at, epoch, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000))
+        return verdict_of(facts.get("verdict"))
+
+    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+        return verdict_of((await self._ask(at, epoch, "verdict", key=key)).get("verdict"))
+
+    async def call(self, at: Place, epoch: int, command: Json) -> Json:
+        facts = await self._ask(at, epoch, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
+        return obj(facts.get("response"))
+
+
+def _bytes(value: JsonValue) -> bytes:
+    return base64.b64decode(value) if isinstance(value, str) else b""
+
+
+def _epoch_of(claim: Mapping[str, str]) -> int:
+    try:
+        return int(claim.get("epoch", ""))
+    except ValueError:
+        raise GuestFailed("the claim has no epoch", claim.get("vmId", "")) from None

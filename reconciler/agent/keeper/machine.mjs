@@ -1,0 +1,128 @@
+// Files, marks and commands on this machine. Nothing here goes through a shell: paths and arguments are data.
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { Refusal, commit, count, readJson, sizeOf, writeAll, writeAtomic } from "./disk.mjs";
+import { Tail, killTree } from "./processes.mjs";
+
+const READ_LIMIT = 4 << 20;
+const TAIL = 4096;
+
+function located(name, workDir) {
+  if (typeof name !== "string" || !name || name.includes("\0")) throw new Refusal("BadRequest", "a path is missing or has a NUL in it");
+  if (path.isAbsolute(name)) return name;
+  if (!workDir) throw new Refusal("BadRequest", `the relative path ${name} needs a work dir, and none is known yet`);
+  return path.join(workDir, name);
+}
+
+/** Parts of files: {path, mode, data (base64), upload, offset, done}. A file appears whole, with its last part. */
+export function writeFiles(parts, workDir) {
+  if (workDir) fs.mkdirSync(workDir, { recursive: true });
+  for (const part of parts) {
+    const file = located(part.path, workDir);
+    const temporary = `${file}.${part.upload}.new`;
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    if (part.offset === 0) fs.rmSync(temporary, { force: true });
+    if (part.offset !== sizeOf(temporary)) throw new Refusal("Conflict", `${file} has ${sizeOf(temporary)} bytes so far, not ${part.offset}`);
+    const fd = fs.openSync(temporary, "a", 0o600);
+    try {
+      writeAll(fd, Buffer.from(part.data, "base64"));
+      if (part.done) {
+        fs.fchmodSync(fd, part.mode);
+        fs.fsyncSync(fd);
+      }
+    } finally {
+      fs.closeSync(fd);
+    }
+    if (part.done) commit(temporary, file);
+  }
+}
+
+/** {size} of a regular file, or {missing: true}. */
+export function fileSize(name, workDir) {
+  const found = fs.statSync(located(name, workDir), { throwIfNoEntry: false });
+  return found?.isFile() ? { size: found.size } : { missing: true };
+}
+
+/** Bytes of a regular file as base64, from `offset`, at most `limit`. */
+export function readFile(name, workDir, offset, limit) {
+  const file = located(name, workDir);
+  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) throw new Refusal("NotFound", `${file} is not a regular file`);
+  return { data: bytesFrom(file, offset, limit).toString("base64") };
+}
+
+export function bytesFrom(file, offset, limit = READ_LIMIT) {
+  const want = Math.max(0, Math.min(limit, READ_LIMIT, sizeOf(file) - offset));
+  const content = Buffer.alloc(want);
+  if (want === 0) return content;
+  const fd = fs.openSync(file, "r");
+  try {
+    let done = 0;
+    while (done < want) {
+      const got = fs.readSync(fd, content, done, want - done, offset + done);
+      if (got === 0) break;
+      done += got;
+    }
+    return content.subarray(0, done);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Done-marks, durable when it returns. */
+export function mark(directory, name, value) {
+  const file = path.join(directory, "marks.json");
+  writeAtomic(file, JSON.stringify({ ...readJson(file), [name]: value }));
+}
+
+const running = new Map();
+
+/** Runs a command: {argv, cwd, env, timeoutMs}. Survives the connection that asked for it; asked for again while it runs, the
+ * second one gets the result of the first, so that a step cut off by a lost connection never runs beside itself. */
+export function run(command, workDir) {
+  const { argv, env = {}, timeoutMs } = command;
+  if (!Array.isArray(argv) || !argv.length || argv.some((word) => typeof word !== "string" || word.includes("\0"))) {
+    throw new Refusal("BadRequest", "argv is a list of strings without NUL");
+  }
+  const cwd = command.cwd ? located(command.cwd, workDir) : (workDir ?? "/");
+  if (!fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Refusal("RunFailed", `the directory ${cwd} does not exist`);
+  const key = createHash("sha256").update(JSON.stringify([argv, cwd, Object.entries(env).sort()])).digest("hex");
+  const already = running.get(key);
+  if (already) return already;
+  const result = execute(argv, cwd, env, timeoutMs).finally(() => running.delete(key));
+  running.set(key, result);
+  return result;
+}
+
+function execute(argv, cwd, env, timeoutMs) {
+  const begun = performance.now();
+  const out = new Tail(TAIL);
+  const err = new Tail(TAIL);
+  return new Promise((resolve, reject) => {
+    const child = spawn(argv[0], argv.slice(1), { cwd, env: { ...process.env, ...env }, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      killTree(child.pid);
+    }, timeoutMs);
+    child.stdout.on("data", (bytes) => out.add(bytes));
+    child.stderr.on("data", (bytes) => err.add(bytes));
+    for (const stream of [child.stdout, child.stderr]) stream.on("error", () => count("pipeBroke"));
+    child.once("error", (error) => {
+      clearTimeout(timer);
+      reject(new Refusal("RunFailed", `${argv[0]} can't be run: ${error.code ?? error.message}`));
+    });
+    child.once("exit", (exitCode, signal) => {
+      clearTimeout(timer);
+      const finish = () => {
+        clearTimeout(patience);
+        for (const stream of [child.stdout, child.stderr]) stream.destroy();
+        const ended = timedOut ? { timedOut } : { exitCode: exitCode ?? undefined, signal: signal ?? undefined };
+        resolve({ ...ended, stdout: out.text(), stderr: err.text(), durationMs: Math.round(performance.now() - begun) });
+      };
+      const patience = setTimeout(finish, 300); // what it left in the background may hold its pipes open for ever
+      child.once("close", finish);
+    });
+  });
+}

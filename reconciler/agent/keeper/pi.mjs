@@ -1,0 +1,322 @@
+// One pi process: started and stopped when asked, never by itself. Its pipes are ours and are always drained, unless the
+// disk can't take what follows (then pi waits, which it does well: pi-rpc §4 "stdout not read").
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
+import { Lines, killTree, startTicks } from "./processes.mjs";
+
+const START_MS = 20_000;
+const PROBE_MS = 3_000;
+const QUIET_MS = 10_000;
+const LIVE_LIMIT = 1 << 16;
+const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
+
+const within = (promise, ms, late) => {
+  let timer;
+  const timeout = new Promise((resolve) => (timer = setTimeout(resolve, ms, late)));
+  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
+};
+const brief = (text, limit = 500) => (typeof text === "string" ? text.slice(0, limit) : undefined);
+
+export class Pi {
+  #state;
+  #events;
+  #stderr;
+  #limits;
+  #child;
+  #gone = Promise.resolve();
+  #started;
+  #startedMono = 0;
+  #probe;
+  #last = {};
+  #waiting = new Map();
+  #number = 0;
+  #turn = Promise.resolve();
+  #stopping = false;
+
+  /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
+  constructor(directory, state, events, limits) {
+    this.#state = state;
+    this.#events = events;
+    this.#limits = limits;
+    this.#stderr = new TailFile(path.join(directory, "pi.stderr"));
+    this.live = "";
+    this.unsettled = false; // a prompt was accepted, or a run begun, and `agent_settled` has not come
+    this.heardAt = 0;
+    this.full = false;
+    events.onGate = () => this.#gate();
+  }
+
+  get up() {
+    return this.#child !== undefined;
+  }
+
+  get blocked() {
+    return this.full || this.#events.blocked;
+  }
+
+  get workDir() {
+    return this.#state.value.workDir;
+  }
+
+  /** After a start of the keeper: a pi that the last one left. It got EOF and goes by itself; if not, it is ended, because
+   * two processes on one session file would tear the conversation apart. */
+  async adoptNothing() {
+    const left = this.#state.value.process;
+    if (left.state !== "up") return;
+    const runs = () => left.startTicks !== undefined && startTicks(left.pid) === left.startTicks;
+    for (let i = 0; i < 60 && runs(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+    if (runs()) killTree(left.pid);
+    this.#ended(left, undefined, undefined, "the keeper was ended without being asked to, and pi with it");
+  }
+
+  #ended(process, code, signal, why) {
+    const tail = [why, this.#stderr.tail()].filter(Boolean).join("\n");
+    const fact = { state: "exited", at: Date.now() / 1000, exitCode: code, signal, stderrTail: tail, launchHash: process.launchHash };
+    this.#state.put({ process: fact });
+    this.#events.record("exited", { exitCode: code, signal, stderrTail: brief(tail.slice(-500)) });
+  }
+
+  /** One after the other: starts and stops never overlap. */
+  #exclusive(work) {
+    const next = this.#turn.then(work);
+    this.#turn = next.catch(() => count("startOrStopFailed")); // told to whoever asked
+    return next;
+  }
+
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash}. Resolves when pi has given its first answer. */
+  start(launch) {
+    return this.#exclusive(async () => {
+      if (this.#child) {
+        if (this.#started.launchHash !== launch.launchHash) throw new Refusal("AlreadyRunning", "pi runs with another launch; stop it first");
+        return { already: true };
+      }
+      for (const directory of [launch.workDir, launch.agentDir, path.dirname(launch.sessionFile)]) fs.mkdirSync(directory, { recursive: true });
+      this.#stderr.clear();
+      this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
+      this.#spawn(launch);
+      const gone = this.#gone;
+      const answered = await Promise.race([this.probe(START_MS), gone]);
+      if (!this.#child || answered === "gone") {
+        const { exitCode, signal, stderrTail } = this.#state.value.process;
+        throw new Refusal("Exited", "pi ended before its first answer", { exitCode, signal, stderrTail });
+      }
+      if (!answered) throw new Refusal("NotAnswering", `pi did not answer within ${START_MS / 1000} s; it is left running`);
+      return { pid: this.#child.pid };
+    });
+  }
+
+  #spawn({ argv, env, workDir, sessionFile, launchHash }) {
+    const program = [...argv, "--mode", "rpc", "--session", sessionFile];
+    const child = spawn(program[0], program.slice(1), {
+      cwd: workDir,
+      env: { ...process.env, ...env },
+      detached: true,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    this.#child = child;
+    this.#stopping = false;
+    this.#last = {};
+    this.live = "";
+    this.unsettled = false;
+    this.heardAt = performance.now();
+    this.#startedMono = performance.now();
+    this.#started = { state: "up", pid: child.pid, startTicks: startTicks(child.pid), at: Date.now() / 1000, launchHash, sessionFile };
+    this.#state.put({ process: this.#started, workDir });
+    this.#events.record("started", { pid: child.pid, launchHash });
+    const lines = new Lines((line) => this.#line(line));
+    child.stdout.on("data", (bytes) => lines.add(bytes));
+    child.stderr.on("data", (bytes) => this.#stderr.add(bytes));
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on("error", () => count("pipeBroke")); // its end is told by `exit`
+    this.#gate();
+    this.#gone = new Promise((resolve) => {
+      child.once("error", (error) => {
+        this.#stderr.add(Buffer.from(`${error.message}\n`));
+        if (child.pid === undefined) this.#exited(child, 127, undefined, resolve);
+      });
+      child.once("exit", (code, signal) => {
+        child.stdout.resume();
+        const drained = Promise.all([child.stdout, child.stderr].map((stream) => new Promise((done) => (stream.readableEnded ? done() : stream.once("close", done)))));
+        within(drained, 500).then(() => this.#exited(child, code ?? undefined, signal ?? undefined, resolve));
+      });
+    });
+  }
+
+  #exited(child, code, signal, resolve) {
+    const asked = this.#stopping;
+    this.#child = undefined;
+    this.live = "";
+    this.unsettled = false;
+    if (child.pid !== undefined) killTree(child.pid); // what is left of its group
+    if (asked) {
+      this.#state.put({ process: { state: "none" } });
+      this.#events.record("stopped", { exitCode: code, signal });
+    } else {
+      this.#ended(this.#started, code, signal, "");
+    }
+    for (const answer of this.#waiting.values()) answer(undefined);
+    this.#waiting.clear();
+    resolve("gone");
+  }
+
+  /** clear_queue and abort, then EOF, SIGTERM, and SIGKILL for all that is left. */
+  stop(graceMs) {
+    return this.#exclusive(async () => {
+      const child = this.#child;
+      if (!child) return { already: true };
+      this.#stopping = true;
+      const gone = this.#gone;
+      const left = () => Math.max(0, until - performance.now());
+      const until = performance.now() + graceMs;
+      for (const type of ["clear_queue", "abort"]) await within(this.#ask({ type }), Math.min(left(), graceMs / 3));
+      child.stdin.end();
+      if ((await within(gone, Math.max(left() / 2, 250))) === "gone") return { how: "eof" };
+      child.kill("SIGTERM");
+      if ((await within(gone, Math.max(left(), 250))) === "gone") return { how: "sigterm" };
+      killTree(child.pid);
+      await gone;
+      return { how: "sigkill" };
+    });
+  }
+
+  // --- talking ------------------------------------------------------------------------------------------------------------
+
+  /** Writes one command; `onAnswer` gets pi's response, or undefined when pi ended first. `command` is a JSON object. */
+  forward(id, command, onAnswer) {
+    this.#waiting.set(id, onAnswer);
+    this.#child.stdin.write(`${JSON.stringify({ ...command, id })}\n`);
+  }
+
+  #ask(command) {
+    if (!this.#child) return Promise.resolve(undefined);
+    return new Promise((resolve) => this.forward(`c:${++this.#number}`, command, resolve));
+  }
+
+  /** A transient command: pi's response without our id. */
+  async call(command, deadlineMs) {
+    if (!this.#child) throw new Refusal("NotRunning", "pi does not run");
+    const answer = await within(this.#ask(command), deadlineMs, "late");
+    if (answer === "late") throw new Refusal("Deadline", `pi did not answer ${command.type} within ${deadlineMs} ms`);
+    if (!answer) throw new Refusal("NotRunning", "pi ended before it answered");
+    const { id: _, ...response } = answer;
+    return response;
+  }
+
+  /** One get_state at a time; false when it is not answered in time, or pi has ended. */
+  probe(deadlineMs = PROBE_MS) {
+    if (!this.#child) return Promise.resolve(false);
+    this.#probe ??= this.#ask({ type: "get_state" }).then((answer) => {
+      this.#probe = undefined;
+      if (!answer?.success) return false;
+      this.#last = answer.data ?? {};
+      const idle = !this.#last.isStreaming && !this.#last.isCompacting && !this.#last.pendingMessageCount;
+      // An end of work that was never announced: pi itself has said for long that it is idle, and nothing else.
+      if (this.unsettled && idle && performance.now() - this.heardAt > QUIET_MS) this.unsettled = false;
+      return true;
+    });
+    return within(this.#probe, deadlineMs, false);
+  }
+
+  /** What `observe` and `hello` tell. `waiting`: prompts without an answer; `responsive`: whether a probe was just answered. */
+  describe(responsive, waiting) {
+    const fact = this.#state.value.process;
+    if (!this.#child || fact.state !== "up") return fact;
+    const { model, thinkingLevel, sessionId, isStreaming, isCompacting, pendingMessageCount } = this.#last;
+    return {
+      state: "up",
+      pid: fact.pid,
+      startedAt: fact.at,
+      ageMs: Math.round(performance.now() - this.#startedMono),
+      launchHash: fact.launchHash,
+      responsive,
+      busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
+      pending: pendingMessageCount ?? 0,
+      model: model ? `${model.provider}/${model.id}` : undefined,
+      thinking: thinkingLevel,
+      sessionId,
+    };
+  }
+
+  // --- listening ----------------------------------------------------------------------------------------------------------
+
+  #line(line) {
+    let said;
+    try {
+      said = JSON.parse(line);
+    } catch {
+      said = undefined;
+    }
+    if (typeof said !== "object" || said === null || Array.isArray(said)) return this.#events.record("noise", { text: brief(line) });
+    if (said.type === "response") {
+      const onAnswer = this.#waiting.get(said.id);
+      this.#waiting.delete(said.id);
+      if (onAnswer) onAnswer(said);
+      else this.#events.record("stray", { command: brief(said.command), error: brief(said.error) });
+      return;
+    }
+    this.heardAt = performance.now();
+    this.#heard(said);
+  }
+
+  #heard(said) {
+    const events = this.#events;
+    switch (said.type) {
+      case "agent_start":
+        this.unsettled = true;
+        return events.record("run");
+      case "agent_settled":
+        this.unsettled = false;
+        return events.record("settled", { aborted: said.aborted === true });
+      case "message_start":
+        this.live = "";
+        return;
+      case "message_update": {
+        const delta = said.assistantMessageEvent;
+        if (delta?.type !== "text_delta" || typeof delta.delta !== "string") return;
+        this.live = (this.live + delta.delta).slice(-LIVE_LIMIT);
+        return events.live({ text: delta.delta });
+      }
+      case "message_end": {
+        this.live = "";
+        const { role, stopReason, errorMessage } = said.message ?? {};
+        const sessionSize = sizeOf(this.#started.sessionFile);
+        this.full = sessionSize >= this.#limits.sessionBytes;
+        events.record("message", { role: brief(role), stopReason: brief(stopReason), error: brief(errorMessage), sessionSize });
+        return this.#gate();
+      }
+      case "tool_execution_start":
+        return events.record("tool", { tool: brief(said.toolName), call: brief(said.toolCallId) });
+      case "tool_execution_end":
+        return events.record("toolEnd", { tool: brief(said.toolName), call: brief(said.toolCallId), isError: said.isError === true });
+      case "extension_ui_request":
+        return this.#dialog(said);
+      case "queue_update":
+        return events.record("queue", { steering: said.steering?.length ?? 0, followUp: said.followUp?.length ?? 0 });
+      case "compaction_start":
+      case "compaction_end":
+        return events.record(said.type === "compaction_start" ? "compaction" : "compactionEnd", { reason: brief(said.reason), error: brief(said.errorMessage) });
+      case "auto_retry_start":
+        return events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });
+      case "extension_error":
+        return events.record("extensionError", { extension: brief(said.extensionPath), error: brief(said.error) });
+      default: // deltas of tools, ends of turns, and whatever later versions add: nothing follows from them
+    }
+  }
+
+  /** An open dialog would keep the turn, and even `abort`, waiting for ever (pi-rpc §3): nobody is there to answer it. */
+  #dialog(said) {
+    const open = DIALOGS.has(said.method);
+    if (open) this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id: said.id, cancelled: true })}\n`);
+    this.#events.record(open ? "dialog" : "notice", { method: brief(said.method), title: brief(said.title ?? said.message ?? said.statusText), cancelled: open });
+  }
+
+  /** Read pi, or leave it waiting in its pipe. */
+  #gate() {
+    const stdout = this.#child?.stdout;
+    if (!stdout || this.blocked === stdout.isPaused()) return;
+    if (this.blocked) stdout.pause();
+    else stdout.resume();
+    if (this.blocked) count("outputBlocked");
+  }
+}

@@ -1,0 +1,165 @@
+"""What is said on a keeper's socket: JSON lines (docs/keeper-protocol.md). Here are only the words, no input or output.
+
+A request is `{id, op, epoch, …}`; its answer `{id, ok: true, …}` or `{id, error: {code, message, …}}`; unasked for come
+`{event: {seq, at, event, …}}`, `{live: {text}}` and `{gap: {from, to}}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.observations import (
+    Accepted,
+    Agent,
+    Declined,
+    Exited,
+    Lost,
+    NotStarted,
+    Process,
+    Unanswered,
+    Unheard,
+    Up,
+    Verdict,
+)
+from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
+
+KEEPER_VERSION: Final = "1-49abf3e346a3"
+"""Protocol and digest of the keeper's program; a test holds the digest to the files."""
+
+PROTOCOLS: Final = (1,)
+"""Protocols this controller speaks, all that were ever released."""
+
+_NOT_NOW: Final = ("NotAnswering", "Deadline", "NotRunning", "Foreign")
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """One line. Fields that are None are left out: a null ends pi (pi-rpc §0.10)."""
+    return json.dumps({k: v for k, v in message.items() if v is not None}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def decode(line: bytes) -> Json:
+    """One line as an object. Raises `GuestUnreachable` when it is none: what answers there is no keeper."""
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise GuestUnreachable("the keeper said something that is no JSON", remedy=type(error).__name__) from error
+    if not isinstance(message, dict):
+        raise GuestUnreachable("the keeper said something that is no JSON object")
+    return message
+
+
+class Lines:
+    """Bytes in, whole lines out; a line may be of any length and come in any pieces."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def add(self, data: bytes) -> list[bytes]:
+        first, *rest = data.split(b"\n")
+        self._pieces.append(first)
+        if not rest:
+            return []
+        whole = b"".join(self._pieces)
+        self._pieces = [rest[-1]] if rest[-1] else []
+        return [whole, *rest[:-1]]
+
+
+def error_of(error: JsonValue, where: str) -> ReconcilerError:
+    """The exception for a keeper's refusal: what would be right a moment later is transient, the rest is terminal."""
+    facts = obj(error)
+    code, message = text(facts, "code"), text(facts, "message")
+    what = f"{message} [{code}]"
+    if code == "StaleEpoch":
+        return StaleEpoch(what, where, "another controller is in charge of this machine")
+    if code in _NOT_NOW:
+        return GuestUnreachable(what, where)
+    if code == "AlreadyRunning":
+        return Conflict(what, where)
+    if code == "NoCommonProtocol":
+        return GuestFailed(what, where, "stop the agent, so that its keeper can be replaced")
+    return GuestFailed(what, where, exit_code=whole(facts, "exitCode"), tail=text(facts, "stderrTail"))
+
+
+def verdict_of(value: JsonValue) -> Verdict:
+    """What became of a command. Raises `GuestFailed` for a state we don't know."""
+    facts = obj(value)
+    match text(facts, "state"):
+        case "accepted":
+            return Accepted(text(facts, "disposition"))
+        case "declined":
+            return Declined(text(facts, "error"))
+        case "lost":
+            return Lost(text(facts, "why"))
+        case "unheard":
+            return Unheard()
+        case "unanswered":
+            return Unanswered()
+        case other:
+            raise GuestFailed(f"the keeper told a verdict {other!r} that is not known here", remedy="upgrade the controller")
+
+
+def process_of(value: JsonValue, now: float) -> Process:
+    """pi, as the keeper describes it. `now`: the controller's clock; a start is told by its age, not by the guest's clock."""
+    facts = obj(value)
+    match text(facts, "state"):
+        case "none":
+            return NotStarted()
+        case "up":
+            return Up(
+                pid=whole(facts, "pid") or 0,
+                started_at=now - number(facts, "ageMs") / 1000,
+                launch_hash=text(facts, "launchHash"),
+                responsive=facts.get("responsive") is True,
+                busy=facts.get("busy") is not False,
+                pending=whole(facts, "pending") or 0,
+                model=text(facts, "model") or None,
+                thinking=text(facts, "thinking") or None,
+                session_id=text(facts, "sessionId") or None,
+            )
+        case "exited":
+            return Exited(
+                at=number(facts, "at"),
+                exit_code=whole(facts, "exitCode"),
+                signal=text(facts, "signal") or None,
+                stderr_tail=text(facts, "stderrTail"),
+                launch_hash=text(facts, "launchHash"),
+            )
+        case other:
+            raise GuestFailed(f"the keeper told a state {other!r} of pi that is not known here", remedy="upgrade the controller")
+
+
+def agent_of(facts: Json, session_file: str, now: float) -> Agent:
+    """The keeper's report, from its answer to `observe`."""
+    return Agent(
+        keeper_version=text(facts, "keeperVersion"),
+        epoch=whole(facts, "epoch") or 0,
+        process=process_of(facts.get("process"), now),
+        session_file=session_file,
+        session_size=whole(facts, "sessionSize") or 0,
+        seq=whole(facts, "seq") or 0,
+        output_blocked=facts.get("outputBlocked") is True,
+    )
+
+
+# --- fields of an answer; a wrong type reads as missing ---------------------------------------------------------------------
+
+
+def obj(value: JsonValue) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def text(facts: Json, name: str) -> str:
+    value = facts.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def whole(facts: Json, name: str) -> int | None:
+    value = facts.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def number(facts: Json, name: str) -> float:
+    value = facts.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

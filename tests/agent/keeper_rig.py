@@ -1,0 +1,190 @@
+"""A keeper on this host with the real pi and a scripted model, and the ways to break them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reconciler.agent import agents as agents_module
+from reconciler.agent.agents import KeeperAgents
+from reconciler.agent.bootstrap import GuestLayout, KeeperLimits, local_layout
+from reconciler.agent.scripted_model import ScriptedModel, provider
+from reconciler.agent.toolchain import Tools, find_tools
+from reconciler.agent.transport import LocalTransport, Transport
+from reconciler.core.conversation import parse
+from reconciler.core.keys import Json
+from reconciler.core.observations import Message, Up
+from reconciler.engine.ports import Launch, Look, Place
+from reconciler.errors import GuestFailed, Terminal
+
+VM = Place("11111111-2222-4333-8444-555555555555")
+SECRET = "sk-do-not-tell-5f1c"
+
+
+def real_tools() -> Tools:
+    """Node and pi, or a skip that says how to get them; never a skip in CI."""
+    try:
+        return find_tools(os.environ)
+    except Terminal as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - files and processes have no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Runs, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@dataclass
+class Rig:
+    agents: KeeperAgents
+    layout: GuestLayout
+    model: ScriptedModel
+    tools: Tools
+    root: Path
+    transports: list[LocalTransport]
+    epoch: int = 1
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        return Path(self.layout.base)
+
+    @property
+    def session(self) -> Path:
+        return self.root / "agent" / "sessions" / "s.jsonl"
+
+    def launch(self, name: str = "launch-1", argv: tuple[str, ...] = (), command: tuple[str, ...] = ("pi",)) -> Launch:
+        directory = self.root / "agent"
+        directory.mkdir(exist_ok=True)
+        (directory / "models.json").write_text(json.dumps(provider(self.model.url)))
+        settings = {"retry": {"baseDelayMs": 10}}
+        (directory / "settings.json").write_text(json.dumps(settings))
+        env = {"PI_CODING_AGENT_DIR": str(directory), "PI_OFFLINE": "1", "PI_SKIP_VERSION_CHECK": "1", "SCRIPTED_KEY": SECRET, **self.env}
+        return Launch(
+            command=command,
+            argv=("--provider", "scripted", "--model", "scripted", "--no-approve", *argv),
+            env=env,
+            work_dir=str(self.root / "work"),
+            agent_dir=str(directory),
+            session_file=str(self.session),
+            launch_hash=name,
+        )
+
+    async def up(self, **launch: object) -> None:
+        await self.agents.install(VM)
+        await self.agents.start_keeper(VM, self.epoch)
+        await self.agents.start_agent(VM, self.epoch, self.launch(**launch))  # type: ignore[arg-type]
+
+    async def look(self) -> Look:
+        return await self.agents.observe(VM, self.epoch, str(self.session), 0)
+
+    async def process(self) -> Up:
+        process = (await self.look()).agent.process
+        assert isinstance(process, Up)
+        return process
+
+    async def messages(self) -> tuple[Message, ...]:
+        return parse((await self.look()).chunk, 0)[0]
+
+    async def settled(self) -> tuple[Message, ...]:
+        """The conversation, once pi has nothing left to do."""
+        async with asyncio.timeout(60):
+            while True:
+                look = await self.look()
+                if isinstance(look.agent.process, Up) and not look.agent.process.busy:
+                    return parse(look.chunk, 0)[0]
+                await asyncio.sleep(0.02)
+
+    async def seen(self, condition: Callable[[Look], bool]) -> Look:
+        async with asyncio.timeout(60):
+            while not condition(look := await self.look()):
+                await asyncio.sleep(0.02)
+            return look
+
+    def events(self) -> list[Json]:
+        """The whole event journal."""
+        found: list[Json] = []
+        for file in sorted(self.base.glob("events-*.jsonl")):
+            found += [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
+        return found
+
+    def count(self, event: str) -> int:
+        return sum(1 for record in self.events() if record["event"] == event)
+
+    def keeper_pid(self) -> int:
+        return int(str([record["pid"] for record in self.events() if record["event"] == "keeper"][-1]))
+
+    async def kill_keeper(self) -> None:
+        pid = self.keeper_pid()
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not alive(pid))
+
+    async def end(self) -> None:
+        """Stop what was started here, the hard way."""
+        pids = {int(str(record["pid"])) for record in self.events() if "pid" in record} if self.base.exists() else set()
+        await self.agents.aclose()
+        for pid in pids:
+            mine = Path(f"/proc/{pid}/environ")
+            with suppress(OSError):
+                if alive(pid) and str(self.root).encode() in mine.read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+        if self.layout.socket_path.startswith("/tmp/reconciler-"):
+            shutil.rmtree(Path(self.layout.socket_path).parent, ignore_errors=True)
+
+
+@asynccontextmanager
+async def rigged(root: Path, limits: KeeperLimits | None = None) -> AsyncIterator[Rig]:
+    tools = real_tools()
+    layout = local_layout(root / "r", "place", limits)
+    transports: list[LocalTransport] = []
+
+    async def connect(_: Place) -> Transport:
+        if not transports or transports[-1].closed:
+            transports.append(LocalTransport())
+        return transports[-1]
+
+    async def release(_: Place) -> None:
+        if transports:
+            await transports[-1].close()
+
+    async def here() -> Tools:
+        return tools
+
+    async with ScriptedModel() as model:
+        rig = Rig(KeeperAgents(connect, release, lambda _: layout, here), layout, model, tools, root, transports)
+        try:
+            yield rig
+        finally:
+            await rig.end()
+
+
+def script(*steps: Json) -> str:
+    """A prompt that tells the model what to do."""
+    return f"please <<<{json.dumps(list(steps))}>>>"
+
+
+def prompt(text: str, steer: bool = False) -> Json:
+    return {"type": "prompt", "message": text, "streamingBehavior": "steer" if steer else "followUp"}
+
+
+__all__ = ["SECRET", "VM", "Rig", "agents_module", "alive", "prompt", "rigged", "script", "until", "GuestFailed"]
