@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -68,7 +68,8 @@ async def engine_over(config: Config, store: Store, installation: str) -> AsyncI
         async def release(at: Place) -> None:
             await pool.release(at.vm_id)
 
-        agents = KeeperAgents(connect, release)
+        clock = LoopClock()
+        agents = KeeperAgents(connect, release, now=clock.now)
         stack.push_async_callback(agents.aclose)
         settings = EngineSettings(
             fleet=config.fleet,
@@ -79,7 +80,7 @@ async def engine_over(config: Config, store: Store, installation: str) -> AsyncI
             resync_seconds=config.resync_seconds,
         )
         yield Engine(
-            settings, vers, agents, store, secrets_of(config), LoopClock(), Effects(), random.random, _token, KEEPER_VERSION
+            settings, vers, agents, store, secrets_of(config), clock, Effects(), random.random, _token, KEEPER_VERSION
         )  # fmt: skip
 
 
@@ -88,9 +89,10 @@ def _token() -> str:
 
 
 @asynccontextmanager
-async def controller(config: Config) -> AsyncIterator[Controller]:
-    """Become the controller of this state directory: lock, store, engine (started), control socket. At the end everything is let
-    go of and nothing outside is changed (G-01). Raises `Refused` naming the pid when another one runs."""
+async def controller(config: Config, prepare: Callable[[Engine], None] = lambda _: None) -> AsyncIterator[Controller]:
+    """Become the controller of this state directory: lock, store, engine, control socket. `prepare` is called with the engine
+    before it starts. At the end everything is let go of and nothing outside is changed (G-01). Raises `Refused` naming the pid
+    when another one runs."""
     async with AsyncExitStack() as stack:
         lock = await _lock(config)
         stack.callback(lock.release)
@@ -98,6 +100,7 @@ async def controller(config: Config) -> AsyncIterator[Controller]:
         stack.push_async_callback(store.aclose)
         engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store)))
         stack.push_async_callback(engine.stop)
+        prepare(engine)
         await engine.start()
         control = ControlServer(config.state, Commands(engine.declarations, still_in_file).handle)
         await control.start()

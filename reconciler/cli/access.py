@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
@@ -19,8 +20,9 @@ from reconciler.errors import NotFound, Refused
 from reconciler.serve.commands import Commands, raise_error
 from reconciler.serve.control import NoController, ask
 from reconciler.sources.sync import still_in_file
-from reconciler.store.lock import acquire
-from reconciler.store.sqlstore import SqlStore, open_store
+
+if TYPE_CHECKING:
+    from reconciler.store.sqlstore import SqlStore  # a second of imports that commands without a store do not need
 
 PATIENCE = 10.0
 """Seconds a write waits for another command's write, or for a controller that is just starting or stopping."""
@@ -39,6 +41,8 @@ async def reader(config: Config) -> AsyncIterator[Store]:
 async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
     """Carry out writes, in order: by the running controller, or in the store when none runs. Raises the first that is refused;
     those before it hold. Raises `Refused` when another command keeps the store for too long."""
+    from reconciler.store.lock import acquire
+
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     done: list[JsonValue] = []
@@ -61,6 +65,8 @@ async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
 
 
 async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
+    from reconciler.store.sqlstore import open_store
+
     store = open_store(config.store_address, inline=True)
     try:
         table = ObjectTable(store, Effects())
@@ -72,6 +78,13 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         await store.aclose()
 
 
+def runs(config: Config) -> bool:
+    """Whether a controller runs on this state directory."""
+    from reconciler.store.lock import holder
+
+    return holder(config.state) is not None
+
+
 class LateStore:
     """A store that is only read, and may not be there yet. It takes writes and forgets them, so that a planner can run over it."""
 
@@ -81,6 +94,8 @@ class LateStore:
 
     def _base(self) -> SqlStore | None:
         if self._opened is None:
+            from reconciler.store.sqlstore import open_store
+
             with suppress(NotFound):
                 self._opened = open_store(self._address, inline=True, read_only=True)
         return self._opened

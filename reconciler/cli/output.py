@@ -94,10 +94,17 @@ def rows(documents: Sequence[Json], kind: str, wide: bool, namespaces: bool, pre
 
 
 def cell(doc: Json, column: Column) -> str:
-    value = text_at(doc, column.path)
+    value = text_at(doc, column.path) or _default(doc, column.path)
     if column.type == "date":
         return age(value)
     return one_line(value) or ("Unknown" if column.name == "Ready" else "<none>")
+
+
+def _default(doc: Json, path: str) -> str:
+    """What holds for a field of the spec that was not set: defaults are never written into a declaration."""
+    kind = BY_NAME.get(text_at(doc, ".kind"))
+    field = kind.spec.model_fields.get(path.removeprefix(".spec.")) if kind else None
+    return str(field.default) if field is not None and isinstance(field.default, str) else ""
 
 
 def age(stamp: str, now: Callable[[], float] = time.time) -> str:

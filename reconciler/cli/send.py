@@ -14,7 +14,7 @@ import typer
 
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader, runs, submit
 from reconciler.cli.conversation import Conversation, session_of, texts, turn_of
 from reconciler.cli.documents import text_at
 from reconciler.cli.look import one, redaction, until
@@ -24,7 +24,6 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import TimedOut, UsageError
-from reconciler.store.lock import holder
 
 NAME_LENGTH = 52
 _LETTERS = string.ascii_lowercase + string.digits
@@ -87,7 +86,7 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
         await one(store, host)
         await submit(config, [{**_named(key), "spec": spec, "labels": {}, "annotations": {}}])
         (say if wait else out)(names.short(key) if wait else key.name)
-        if holder(config.state) is None:
+        if not runs(config):
             say("no controller runs on this state directory; the next `reconciler run` delivers it")
         if not wait:
             return 0

@@ -36,7 +36,7 @@ def simulate(
     image = GuestImage()
     if guests != "stub":
         try:
-            tools = find_tools()
+            tools = find_tools(config.environ)
             image = GuestImage(tools.node_dir, tools.pi_dir)
         except ReconcilerError as error:
             image = GuestImage(default_node_dir())
