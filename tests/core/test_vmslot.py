@@ -170,14 +170,14 @@ def test_every_policy_decides_in_some_scenario() -> None:
 
 @pytest.mark.guarantee("G-04")
 @given(slots())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_unknown_never_changes_anything(slot: Slot) -> None:
     assert not is_action(plan(replace(slot, vm=Unknown("no answer"))))
 
 
 @pytest.mark.guarantee("G-05")
 @given(slots())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
     decision = plan(slot)
     if isinstance(decision, DESTRUCTIVE):
@@ -208,7 +208,7 @@ def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
 
 @pytest.mark.guarantee("G-02")
 @given(slots())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -> None:
     if isinstance(plan(slot), Create):
         assert not slot.record.vm_id
@@ -220,7 +220,7 @@ def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -
 
 @pytest.mark.guarantee("G-67")
 @given(slots())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
     decision = plan(slot)
     if isinstance(decision, Wait | Refuse) and "VM " in decision.message:
@@ -228,6 +228,6 @@ def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
 
 
 @given(slots())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_record_reads_back_as_it_was_written(slot: Slot) -> None:
     assert SlotRecord.load(slot.record.dump()) == slot.record

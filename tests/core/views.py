@@ -34,6 +34,9 @@ from reconciler.core.task import Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
 
 V = TypeVar("V")
+Made = Rendered | Unresolved
+Inside = Guest | Unknown | None
+Told = Agent | Unknown | None
 NOW = 1_800_000_000.0
 VM = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
@@ -177,12 +180,11 @@ def lieutenants() -> st.SearchStrategy[LieutenantView]:
     boots = st.sampled_from([BootRecord(), BootRecord(vm_id=VM, failed="x", failed_hash=RENDERED.profile_hash)])
 
     def build(
-        slot: Slot, made: object, g: object, a: object, restart: RestartRecord, boot: BootRecord, size: int, task: bool, un: tuple[str, ...]
+        slot: Slot, made: Made, g: Inside, a: Told, restart: RestartRecord, boot: BootRecord, size: int, task: bool, un: tuple[str, ...]
     ) -> LieutenantView:
         record = LieutenantRecord(slot=slot.record, restart=restart, boot=boot)
-        return lieutenant(
-            None, slot=slot, record=record, rendered=made, guest=g, agent=a, mirror_size=size, active_task=task, unsupported=un
-        )
+        view = replace(RUNNING, slot=slot, record=record, rendered=made, guest=g, agent=a)
+        return replace(view, mirror_size=size, active_task=task, unsupported=un)
 
     unsupported = st.sampled_from([(), ("spec.budget",)])
     return st.builds(build, slots(), renderings, guests, agents, restarts, boots, st.sampled_from([0, 9]), st.booleans(), unsupported)
@@ -217,22 +219,53 @@ def answer(stop: str, text: str = "", error: str = "", offset: int = 200) -> Mes
 
 def tasks() -> st.SearchStrategy[TaskView]:
     """Any task in any situation."""
-    phases = st.sampled_from([TaskRecord(), SENT, ARRIVED, SENT.but(abort="x", aborted_at=NOW - 1), ARRIVED.but(abort="x", aborted_at=NOW - 60),
-                              ARRIVED.but(phase="Verifying"), ARRIVED.but(phase="Verifying", checks=("no",)),
-                              ARRIVED.but(phase="Verifying", checks=("ok",)), TaskRecord(phase="Succeeded"), TaskRecord(phase="Failed")])  # fmt: skip
-    talks = st.sampled_from(
-        [None, SETTLED, BUSY, DOWN, said(), said(WELL), said(settled=False), said(answer("error")), said(WELL, up=False, settled=False)]
+    checking = ARRIVED.but(phase="Verifying")
+    phases = st.sampled_from(
+        [
+            TaskRecord(),
+            SENT,
+            ARRIVED,
+            SENT.but(abort="x", aborted_at=NOW - 1),
+            ARRIVED.but(abort="x", aborted_at=NOW - 60),
+            checking,
+            checking.but(checks=("no",)),
+            checking.but(checks=("ok",)),
+            TaskRecord(phase="Succeeded"),
+            TaskRecord(phase="Failed"),
+        ]
     )
+    working, failed, down = said(settled=False), said(answer("error")), said(WELL, up=False, settled=False)
+    talks = st.sampled_from([None, SETTLED, BUSY, DOWN, said(), said(WELL), working, failed, down])
     verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from([None, Accepted(), Declined("no"), Lost("x"), Unheard(), Unanswered()])
     dependencies = st.sampled_from(
         [(), (Dependency("a", "Succeeded"),), (Dependency("a", "Running"),), (Dependency("a", "Failed"),), (Dependency("a", ""),)]
     )
     limit = st.sampled_from([0, 3, 1000])
     return st.builds(
-        TaskView, st.just("one"), phases, st.just(NOW), st.sampled_from([NOW - 100, NOW - 1]), steer=st.booleans(), cancel=st.booleans(),
-        deleting=st.booleans(), not_before=st.sampled_from([0.0, NOW + 5]), deadline_seconds=limit, timeout_seconds=limit,
-        no_progress_seconds=limit, retries=st.integers(0, 1), has_acceptance=st.booleans(), host=st.sampled_from(Host), talk=talks,
-        verdict=verdicts, dependencies=dependencies, cycle=st.sampled_from([(), ("one", "two", "one")]), ahead=st.sampled_from(["", "zero"]),
-        active=st.sampled_from(["", "zero"]), queue_full=st.booleans(), target=st.sampled_from(["", "two"]),
-        target_phase=st.sampled_from(["", "Pending", "Running", "Succeeded"]), other_steer=st.sampled_from(["", "s"]), abandoned=st.booleans(),
-    )  # fmt: skip
+        TaskView,
+        st.just("one"),
+        phases,
+        st.just(NOW),
+        st.sampled_from([NOW - 100, NOW - 1]),
+        steer=st.booleans(),
+        cancel=st.booleans(),
+        deleting=st.booleans(),
+        not_before=st.sampled_from([0.0, NOW + 5]),
+        deadline_seconds=limit,
+        timeout_seconds=limit,
+        no_progress_seconds=limit,
+        retries=st.integers(0, 1),
+        has_acceptance=st.booleans(),
+        host=st.sampled_from(Host),
+        talk=talks,
+        verdict=verdicts,
+        dependencies=dependencies,
+        cycle=st.sampled_from([(), ("one", "two", "one")]),
+        ahead=st.sampled_from(["", "zero"]),
+        active=st.sampled_from(["", "zero"]),
+        queue_full=st.booleans(),
+        target=st.sampled_from(["", "two"]),
+        target_phase=st.sampled_from(["", "Pending", "Running", "Succeeded"]),
+        other_steer=st.sampled_from(["", "s"]),
+        abandoned=st.booleans(),
+    )

@@ -1,0 +1,220 @@
+"""One lieutenant: the ladder of what must be true inside its machine, as a table of promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from reconciler.core.actions import (
+    Condemn,
+    CorrectClock,
+    CountCrash,
+    Create,
+    Decision,
+    Delete,
+    Forget,
+    Install,
+    Refuse,
+    Release,
+    RestoreSession,
+    RunStep,
+    RunVerify,
+    StartAgent,
+    StartKeeper,
+    Steady,
+    StopAgent,
+    Suspend,
+    Wait,
+    WriteClaim,
+    WriteFiles,
+    is_action,
+)
+from reconciler.core.lieutenant import LADDER, LieutenantView, plan
+from reconciler.core.observations import Exited, NotStarted, Up, VmState
+from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord
+from reconciler.core.rendering import Unresolved
+from reconciler.core.vmslot import Seen, Unknown, Want
+from tests.core.views import (
+    DIED,
+    EMPTY,
+    FILLED,
+    MARKS,
+    NOW,
+    RENDERED,
+    RUNNING,
+    UP,
+    VM,
+    agent,
+    guest,
+    lieutenant,
+    lieutenants,
+    marked,
+    rendered,
+)
+
+STEADY = Steady(until=NOW + 10)
+WAITS = Unresolved("ProfileNotFound", "BootProfile p does not exist")
+FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
+SILENT = Unknown("no answer")
+IDLE = agent(NotStarted())
+PLAIN = rendered(files=[], steps=[], verify=[])
+
+
+def restart(**record: object) -> LieutenantRecord:
+    return RUNNING.record.but(restart=RestartRecord().but(**record))
+
+
+def boot(**record: object) -> LieutenantRecord:
+    return RUNNING.record.but(boot=BootRecord(vm_id=VM, step="tools").but(**record))
+
+
+def unsupported(view: LieutenantView) -> LieutenantView:
+    return replace(view, unsupported=("spec.budget",))
+
+
+REFUSED = Refuse("Unsupported", "not acted on in this release: spec.budget; remove it or use a later release")
+UNFINISHED = marked(files=RENDERED.files_hash)
+
+SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
+    "a healthy one is left alone": (RUNNING, STEADY),
+    "one without a machine gets one": (lieutenant(EMPTY, guest=None, agent=None), Create(1)),
+    "nothing starts with a field that protects and is not acted on": (unsupported(lieutenant(EMPTY, guest=None, agent=None)), REFUSED),
+    "what runs already goes on": (unsupported(RUNNING), STEADY),
+    "and can be deleted": (unsupported(lieutenant(replace(EMPTY, want=Want.GONE), guest=None, agent=None)), Release()),
+    "no machine is made for a profile that does not exist": (
+        lieutenant(EMPTY, rendered=WAITS, guest=None, agent=None),
+        Wait(WAITS.reason, WAITS.message),
+    ),
+    "nor for one that can't be right": (
+        lieutenant(EMPTY, rendered=FINAL, guest=None, agent=None),
+        Refuse(FINAL.reason, FINAL.message),
+    ),
+    "an unreadable VM is left alone": (lieutenant(replace(FILLED, vm=Unknown("503"))), Wait("VMUnknown", "503")),
+    "a suspended one is left asleep": (
+        lieutenant(replace(FILLED, want=Want.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None),
+        Steady(),
+    ),
+    "one that was not looked at is looked at": (
+        lieutenant(guest=None, agent=None),
+        Wait("GuestUnreachable", "not looked at yet", until=NOW),
+    ),
+    "an unreachable machine is left alone": (lieutenant(guest=SILENT, agent=SILENT), Wait("GuestUnreachable", "no answer")),
+    "a clock that went wrong is corrected": (lieutenant(guest=guest(clock_skew=-3600.0)), CorrectClock(VM)),
+    "a small difference is not": (lieutenant(guest=guest(clock_skew=1.5)), STEADY),
+    "a machine without our claim in it gets one": (lieutenant(guest=guest(claim=None)), WriteClaim(VM)),
+    "a parent's copy of a claim is none": (lieutenant(guest=guest(claim={"uid": "u", "vm-id": "parent"})), WriteClaim(VM)),
+    "what can't be rendered can't be prepared": (lieutenant(rendered=FINAL, agent=IDLE), Refuse(FINAL.reason, FINAL.message)),
+    "it waits for what may still appear": (lieutenant(rendered=WAITS, agent=IDLE), Wait(WAITS.reason, WAITS.message)),
+    "an agent that runs goes on without its profile": (lieutenant(rendered=WAITS), STEADY),
+    "a bare machine gets node, pi and keeper": (lieutenant(guest=guest(node=None), agent=None), Install(VM)),
+    "pi too": (lieutenant(guest=guest(pi=None), agent=None), Install(VM)),
+    "an outdated keeper is replaced while it is down": (lieutenant(guest=guest(keeper="0.9", keeper_alive=False), agent=None), Install(VM)),
+    "but never under a running pi": (lieutenant(guest=guest(keeper="0.9")), STEADY),
+    "a keeper that is down is started": (lieutenant(guest=guest(keeper_alive=False), agent=None), StartKeeper(VM)),
+    "no answer of the keeper is no answer": (lieutenant(agent=SILENT), Wait("AgentUnreachable", "no answer")),
+    "one not asked yet is asked": (lieutenant(agent=None), Wait("AgentUnreachable", "the keeper has not answered yet", until=NOW)),
+    "files come first": (lieutenant(guest=marked(), agent=IDLE), WriteFiles(VM, "files")),
+    "changed files are written again": (lieutenant(guest=marked(files="older"), agent=IDLE), WriteFiles(VM, "files")),
+    "then each step": (lieutenant(guest=UNFINISHED, agent=IDLE), RunStep(VM, "tools")),
+    "then each check": (lieutenant(guest=marked(files=RENDERED.files_hash, step_tools="x"), agent=IDLE), RunVerify(VM, "works")),
+    "then it is prepared": (
+        lieutenant(guest=marked(files=RENDERED.files_hash, step_tools="x", verify_works="x"), agent=IDLE),
+        WriteFiles(VM, "prepared"),
+    ),
+    "a profile without files, steps and checks is prepared at once": (
+        lieutenant(guest=marked(), agent=IDLE, rendered=PLAIN),
+        WriteFiles(VM, "prepared"),
+    ),
+    "a prepared machine is never prepared again": (lieutenant(guest=marked(prepared="older", agent=RENDERED.agent_hash)), STEADY),
+    "a failed step is tried again later": (
+        lieutenant(guest=UNFINISHED, agent=IDLE, record=boot(not_before=NOW + 4)),
+        Wait("BootRetrying", "tools failed; trying again", until=NOW + 4),
+    ),
+    "one without retries left stops it": (
+        lieutenant(guest=UNFINISHED, agent=IDLE, record=boot(failed="step tools: exit code 1", failed_hash=RENDERED.profile_hash)),
+        Refuse("BootFailed", "step tools: exit code 1"),
+    ),
+    "until its profile changes": (
+        lieutenant(guest=UNFINISHED, agent=IDLE, record=boot(failed="step tools: exit code 1", failed_hash="older")),
+        RunStep(VM, "tools"),
+    ),
+    "a changed launch restarts pi when it is settled": (
+        lieutenant(agent=agent(replace(UP, launch_hash="older"))),
+        StopAgent(VM, "its launch changed"),
+    ),
+    "not while it works": (lieutenant(agent=agent(replace(UP, launch_hash="older", busy=True))), STEADY),
+    "nor between the turns of a task": (lieutenant(agent=agent(replace(UP, launch_hash="older")), active_task=True), STEADY),
+    "a machine without the conversation gets it first": (lieutenant(agent=IDLE, mirror_size=9), RestoreSession(VM, 9)),
+    "two conversations are a person's to judge": (
+        lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9),
+        Refuse("SessionDiverged", f"the session on VM {VM} has 5 bytes, what was seen of it before 9"),
+    ),
+    "an unasked-for end is written down": (lieutenant(agent=agent(DIED)), CountCrash(5.0)),
+    "once": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),
+    "the next one again": (lieutenant(agent=agent(replace(DIED, at=6.0)), record=restart(crash_at=5.0)), CountCrash(6.0)),
+    "a restart waits": (
+        lieutenant(agent=agent(DIED), record=restart(crash_at=5.0, not_before=NOW + 2, stderr_tail="boom")),
+        Wait("AgentBackingOff", "boom", until=NOW + 2),
+    ),
+    "too many stop it": (
+        lieutenant(agent=agent(DIED), record=restart(crash_at=5.0, degraded=True, times=(1.0, 2.0), stderr_tail="boom")),
+        Refuse("CrashLoop", "pi ended 2 times in a short time: boom"),
+    ),
+    "but not what runs": (lieutenant(record=restart(degraded=True, times=(1.0,))), STEADY),
+    "pi reads the newest instructions": (
+        lieutenant(agent=IDLE, guest=guest(marks={**MARKS, "agent": "older"})),
+        WriteFiles(VM, "agent"),
+    ),
+    "then it starts": (lieutenant(agent=IDLE), StartAgent(VM)),
+    "one killed by a signal starts again": (
+        lieutenant(agent=agent(Exited(5.0, None, "SIGKILL")), record=restart(crash_at=5.0)),
+        StartAgent(VM),
+    ),
+    "one that does not answer is not usable": (
+        lieutenant(agent=agent(replace(UP, responsive=False))),
+        Wait("AgentUnresponsive", "pi (pid 100) does not answer", until=NOW + 10),
+    ),
+}
+
+
+@pytest.mark.guarantee("G-04")
+@pytest.mark.guarantee("G-24")
+@pytest.mark.guarantee("G-25")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str) -> None:
+    view, expected = SCENARIOS[name]
+    assert plan(view) == expected
+
+
+def test_every_policy_decides_in_some_scenario() -> None:
+    deciding = {next((policy.__name__ for policy in LADDER if policy(view) is not None), "") for view, _ in SCENARIOS.values()}
+    assert {policy.__name__ for policy in LADDER} - deciding == set()
+
+
+@pytest.mark.guarantee("G-04")
+@given(lieutenants())
+@settings(max_examples=150, deadline=None)
+def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView) -> None:
+    blind = replace(view, slot=replace(view.slot, vm=Unknown("503")), guest=None, agent=None)
+    assert not is_action(plan(blind))
+    silent = replace(view, guest=SILENT, agent=SILENT)
+    decision = plan(silent)
+    if silent.slot.want is Want.RUNNING and isinstance(silent.slot.vm, Seen) and silent.slot.vm.state is VmState.RUNNING:
+        assert not isinstance(decision, StopAgent | StartAgent | RestoreSession | Forget | Suspend)
+        assert not isinstance(decision, Condemn | Delete) or view.slot.record.condemned
+
+
+@pytest.mark.guarantee("G-22")
+@given(lieutenants())
+@settings(max_examples=150, deadline=None)
+def test_a_working_pi_is_never_stopped_nor_replaced(view: LieutenantView) -> None:
+    decision = plan(view)
+    working = view.agent is not None and not isinstance(view.agent, Unknown) and isinstance(view.agent.process, Up)
+    if working and not view.settled:
+        assert not isinstance(decision, StopAgent | StartAgent | RestoreSession | CountCrash)
+    if working and isinstance(decision, Install):
+        assert view.guest is not None
+        assert not isinstance(view.guest, Unknown)
+        assert not (view.guest.node and view.guest.pi and view.guest.keeper)

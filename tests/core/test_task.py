@@ -1,0 +1,414 @@
+"""One task: its turn, its delivery, its end; and steers. Tables of promises, and what holds in every situation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.core.actions import (
+    AbortTurn,
+    Continue,
+    Decision,
+    Deliver,
+    Finish,
+    Landed,
+    Progress,
+    Refuse,
+    Release,
+    SendSteer,
+    Steady,
+    TryAgain,
+    Verify,
+    Wait,
+    Withdraw,
+    is_action,
+)
+from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
+from reconciler.core.records import Attempt, TaskRecord
+from reconciler.core.task import QUEUE, STEER, Dependency, Host, Place, TaskView, ahead_of, cycle_through, plan
+from tests.core.views import (
+    ARRIVED,
+    BUSY,
+    DELIVERING,
+    DOWN,
+    MARK,
+    NOW,
+    PENDING,
+    PROMPT,
+    RUNS,
+    SENT,
+    SETTLED,
+    WELL,
+    answer,
+    decider,
+    said,
+    tasks,
+)
+from tests.core.views import STEER as STEERS
+from tests.core.views import STEERING as STEERED
+
+CANCELLED = Finish("Cancelled", "CancelledByUser", "cancelled as declared")
+DONE = TaskRecord(phase="Succeeded", reason="Completed")
+ONE_TRY = ARRIVED.but(attempts=(Attempt(number=1, reason="ModelError"),))
+ENDED = replace(RUNS, talk=said(WELL))
+INTERRUPTED = replace(RUNS, talk=said())
+ABORTED = replace(RUNS, record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW - 1))
+CHECKING = replace(RUNS, record=ARRIVED.but(phase="Verifying"), talk=said(WELL))
+LIMITED = replace(RUNS, timeout_seconds=3)
+
+SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
+    "a finished task stays as it is": (replace(PENDING, record=DONE), Steady()),
+    "even when it is cancelled afterwards": (replace(PENDING, record=DONE, cancel=True), Steady()),
+    "deleting it removes it": (replace(PENDING, record=DONE, deleting=True), Release()),
+    "nothing is sent with a field that protects and is not acted on": (
+        replace(PENDING, unsupported=("spec.contentFrom",)),
+        Refuse("Unsupported", "not acted on in this release: spec.contentFrom; remove it or use a later release"),
+    ),
+    "a task for nobody waits": (
+        replace(PENDING, host=Host.MISSING, talk=None),
+        Wait("LieutenantNotFound", "its lieutenant does not exist"),
+    ),
+    "it can be cancelled without one": (replace(PENDING, host=Host.MISSING, talk=None, cancel=True), CANCELLED),
+    "what a lieutenant took with it ends": (
+        replace(RUNS, host=Host.MISSING, talk=None),
+        Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted"),
+    ),
+    "tasks that wait for each other are a person's to sort out": (
+        replace(PENDING, cycle=("one", "two", "one")),
+        Refuse("DependencyCycle", "`after` goes in a circle: one → two → one"),
+    ),
+    "a prompt seen in the conversation has landed": (replace(DELIVERING, talk=said(settled=False)), Landed(100)),
+    "an older message with the same marker is not it": (
+        replace(DELIVERING, talk=said(settled=False), record=SENT.but(baseline=150)),
+        Wait("Delivering", "sent; not yet seen in the conversation"),
+    ),
+    "an answer that quotes the marker is not it": (
+        replace(DELIVERING, talk=replace(BUSY, messages=(replace(PROMPT, role="assistant"),))),
+        Wait("Delivering", "sent; not yet seen in the conversation"),
+    ),
+    "growth is noted where a limit needs it": (
+        replace(RUNS, no_progress_seconds=60, talk=said(settled=False)),
+        Wait("Running", "", until=NOW - 4 + 60),
+    ),
+    "more of it is progress": (
+        replace(RUNS, no_progress_seconds=60, talk=replace(said(settled=False), size=900)),
+        Progress(900),
+    ),
+    "a pending one is cancelled at once": (replace(PENDING, cancel=True), CANCELLED),
+    "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser")),
+    "then waited for": (
+        replace(ABORTED, cancel=True),
+        Wait("Ending", "cancelled as declared", until=NOW - 1 + 15),
+    ),
+    "an abort without effect is repeated": (
+        replace(RUNS, cancel=True, record=ARRIVED.but(abort="CancelledByUser", aborted_at=NOW - 16)),
+        AbortTurn("CancelledByUser"),
+    ),
+    "then it ends": (replace(ABORTED, cancel=True, talk=said(answer("aborted"))), CANCELLED),
+    "a delivered one ends only where its agent can be asked": (
+        replace(RUNS, cancel=True, talk=None),
+        Wait("Ending", "cancelled as declared; waiting until its agent can be reached"),
+    ),
+    "unless that will never be": (replace(RUNS, cancel=True, talk=None, abandoned=True), CANCELLED),
+    "a deleted task is cancelled": (replace(PENDING, deleting=True), Finish("Cancelled", "Deleted", "the task was deleted")),
+    "with its lieutenant it ends": (
+        replace(PENDING, host=Host.GOING),
+        Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted"),
+    ),
+    "a failed dependency ends it": (
+        replace(PENDING, dependencies=(Dependency("a", "Failed"),)),
+        Finish("Cancelled", "DependencyFailed", "a did not succeed"),
+    ),
+    "a cancelled one too": (
+        replace(PENDING, dependencies=(Dependency("a", "Cancelled"),)),
+        Finish("Cancelled", "DependencyFailed", "a did not succeed"),
+    ),
+    "a deadline counts from its creation": (
+        replace(PENDING, deadline_seconds=10),
+        Finish("TimedOut", "DeadlineExceeded", "not done within 10 s"),
+    ),
+    "or from when it may begin": (
+        replace(PENDING, deadline_seconds=10, not_before=NOW + 5),
+        Wait("NotBefore", "its time has not come", until=NOW + 5),
+    ),
+    "a turn that takes too long is aborted": (LIMITED, AbortTurn("TaskTimeout")),
+    "and has timed out": (
+        replace(LIMITED, record=ABORTED.record, talk=said(answer("aborted"))),
+        Finish("TimedOut", "TaskTimeout", "not done within 3 s of its delivery"),
+    ),
+    "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
+    "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
+    "it waits for its dependencies": (
+        replace(PENDING, dependencies=(Dependency("a", "Running"), Dependency("b", ""))),
+        Wait("DependencyPending", "waiting for a, b"),
+    ),
+    "beyond the queue's length it waits": (
+        replace(PENDING, queue_full=True),
+        Wait("QueueFull", "more tasks are pending than queue.maxPending"),
+    ),
+    "it never wakes a declared Suspended": (
+        replace(PENDING, host=Host.SUSPENDED, talk=None),
+        Wait("LieutenantSuspended", "its lieutenant is declared Suspended"),
+    ),
+    "it waits for a lieutenant that is not ready, and says why": (
+        replace(PENDING, host=Host.NOT_READY, host_reason="Booting: VM x is booting"),
+        Wait("LieutenantNotReady", "Booting: VM x is booting"),
+    ),
+    "the next attempt waits a little": (
+        replace(PENDING, record=TaskRecord(not_before=NOW + 2, message="ModelError: overloaded")),
+        Wait("BackingOff", "ModelError: overloaded", until=NOW + 2),
+    ),
+    "one at a time": (replace(PENDING, active="zero"), Wait("Queued", "after zero")),
+    "in order": (replace(PENDING, ahead="zero"), Wait("Queued", "after zero")),
+    "a busy session gets no prompt": (replace(PENDING, talk=BUSY), Wait("AgentBusy", "waiting until the session is settled")),
+    "nor does an unknown one": (replace(PENDING, talk=None), Wait("AgentBusy", "waiting until the session is settled")),
+    "a settled one does": (PENDING, Deliver(1)),
+    "the second attempt is the second": (replace(PENDING, record=TaskRecord(attempt=1)), Deliver(2)),
+    "what was sent is waited for while the session is not settled": (
+        replace(DELIVERING, talk=BUSY, verdict=Unheard()),
+        Wait("Delivering", "sent; not yet seen in the conversation"),
+    ),
+    "while the outcome is unknown nothing is sent again": (
+        replace(DELIVERING, verdict=Unanswered()),
+        Wait("Delivering", "waiting for pi's answer"),
+    ),
+    "without a verdict neither": (DELIVERING, Wait("Delivering", "waiting for pi's answer")),
+    "a declined prompt was no attempt": (replace(DELIVERING, verdict=Declined("busy")), TryAgain("Declined", "busy")),
+    "one the keeper never saw goes again under the same key": (
+        replace(DELIVERING, verdict=Unheard()),
+        Deliver(1, resend=True, fresh_key=False),
+    ),
+    "one that came to nothing goes again under a new key": (replace(DELIVERING, verdict=Lost("died")), Deliver(1, resend=True)),
+    "also when pi had accepted it": (replace(DELIVERING, verdict=Accepted()), Deliver(1, resend=True)),
+    "but not to a pi that is down": (
+        replace(DELIVERING, talk=DOWN, verdict=Lost("died")),
+        Wait("Delivering", "sent; not yet seen in the conversation"),
+    ),
+    "a turn in progress is waited for": (RUNS, Wait("Running", "")),
+    "good last words in a session that is not settled decide nothing": (replace(RUNS, talk=said(WELL, settled=False)), Wait("Running", "")),
+    "settled with a good end it has succeeded": (ENDED, Finish("Succeeded", "Completed")),
+    "with acceptance it is checked first": (replace(ENDED, has_acceptance=True), Verify()),
+    "words decide nothing": (
+        replace(RUNS, talk=said(answer("error", "I have succeeded", "overloaded"))),
+        Finish("Failed", "ModelError", "overloaded"),
+    ),
+    "a cut-off answer is no success": (
+        replace(RUNS, talk=said(answer("length"))),
+        Finish("Failed", "OutputTruncated", "the last answer ended with length"),
+    ),
+    "a model's error is tried again where that is allowed": (
+        replace(RUNS, retries=1, talk=said(answer("error", "", "overloaded"))),
+        TryAgain("ModelError", "overloaded"),
+    ),
+    "as often as allowed": (
+        replace(RUNS, retries=1, record=ONE_TRY, talk=said(answer("error", "", "overloaded"))),
+        Finish("Failed", "ModelError", "overloaded"),
+    ),
+    "silence is no success: an interrupted turn goes on": (INTERRUPTED, Continue(1)),
+    "also one that ended in a tool's result": (replace(RUNS, talk=said(WELL, Message("e3", 300, "toolResult", "ok"))), Continue(1)),
+    "when its lieutenant is ready": (
+        replace(INTERRUPTED, host=Host.NOT_READY),
+        Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready"),
+    ),
+    "not for ever": (
+        replace(INTERRUPTED, record=ARRIVED.but(continues=3)),
+        Finish("Failed", "SessionLost", "its turn was cut short 4 times"),
+    ),
+    "the next task's answer is not this one's": (replace(RUNS, talk=said(answer("stop", offset=400)), next_landed=300), Continue(1)),
+    "checks run again when their outcome is not known": (CHECKING, Verify()),
+    "all good is success": (
+        replace(CHECKING, record=CHECKING.record.but(checks=("ok", "ok"))),
+        Finish("Succeeded", "Completed"),
+    ),
+    "one bad is none": (
+        replace(CHECKING, record=CHECKING.record.but(checks=("ok", "file a does not exist"))),
+        Finish("Failed", "AcceptanceFailed", "file a does not exist"),
+    ),
+    "it is told to the next attempt": (
+        replace(CHECKING, retries=1, record=CHECKING.record.but(checks=("file a does not exist",))),
+        TryAgain("AcceptanceFailed", "file a does not exist"),
+    ),
+}
+
+LANDING = STEERED.record.delivering_at + 60
+EXPIRED = replace(STEERED, now=LANDING)
+
+STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
+    "a finished steer stays": (replace(STEERS, record=DONE), Steady()),
+    "one for nobody waits": (replace(STEERS, host=Host.MISSING, talk=None), Wait("LieutenantNotFound", "its lieutenant does not exist")),
+    "one with a field not acted on is refused": (
+        replace(STEERS, unsupported=("spec.contentFrom",)),
+        Refuse("Unsupported", "not acted on in this release: spec.contentFrom; remove it or use a later release"),
+    ),
+    "it goes into the running turn": (STEERS, SendSteer("two")),
+    "it never wakes anybody": (
+        replace(STEERS, target_phase="Pending"),
+        Wait("TargetNotRunning", "waiting for two to run", until=NOW - 10 + 60),
+    ),
+    "it is not sent to a settled session": (
+        replace(STEERS, talk=SETTLED),
+        Wait("TargetNotRunning", "waiting for two to run", until=NOW - 10 + 60),
+    ),
+    "one at a time": (replace(STEERS, other_steer="s"), Wait("TargetNotRunning", "waiting for two to run", until=NOW - 10 + 60)),
+    "without anything to steer it expires": (
+        replace(STEERS, target=""),
+        Finish("Expired", "NothingToSteer", "no task was running when it was accepted"),
+    ),
+    "with its target's end it expires": (
+        replace(STEERS, target_phase="Succeeded"),
+        Finish("Expired", "TargetFinished", "two is Succeeded already"),
+    ),
+    "it does not wait for ever": (
+        replace(STEERS, target_phase="Pending", now=NOW + 50),
+        Finish("Expired", "NotLanded", "two did not run within 60 s"),
+    ),
+    "sent is not landed": (
+        replace(STEERED, verdict=Accepted()),
+        Wait("Landing", "sent; not yet seen in the conversation", until=LANDING),
+    ),
+    "seen is landed": (replace(STEERED, talk=said(settled=False)), Landed(100)),
+    "landed it has done all it can": (replace(STEERS, record=ARRIVED), Finish("Succeeded", "Landed")),
+    "declined it expires": (replace(STEERED, verdict=Declined("no")), Finish("Expired", "Declined", "no")),
+    "not seen in time it is taken back": (EXPIRED, Withdraw()),
+    "then it has expired": (
+        replace(EXPIRED, record=STEERED.record.but(abort="Withdrawn")),
+        Finish("Expired", "NotLanded", "not seen within 60 s"),
+    ),
+    "when the turn ends without it, it is taken back": (replace(STEERED, talk=SETTLED, verdict=Accepted()), Withdraw()),
+    "so that it can't land later": (
+        replace(STEERED, record=STEERED.record.but(abort="Withdrawn"), talk=SETTLED, verdict=Accepted()),
+        Finish("Expired", "NotLanded", "the session settled without it"),
+    ),
+    "while its agent can't be reached nothing is concluded": (
+        replace(EXPIRED, talk=None),
+        Wait("Landing", "waiting until its agent can be reached"),
+    ),
+    "cancelled before it was sent it ends": (replace(STEERS, cancel=True), CANCELLED),
+    "cancelled on its way it is taken back": (replace(STEERED, cancel=True), Withdraw()),
+    "and ends": (replace(STEERED, cancel=True, record=STEERED.record.but(abort="Withdrawn")), CANCELLED),
+}
+
+
+@pytest.mark.guarantee("G-20")
+@pytest.mark.guarantee("G-21")
+@pytest.mark.guarantee("G-22")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str) -> None:
+    view, expected = SCENARIOS[name]
+    assert plan(view) == expected
+
+
+@pytest.mark.guarantee("G-23")
+@pytest.mark.parametrize("name", STEER_SCENARIOS)
+def test_steer(name: str) -> None:
+    view, expected = STEER_SCENARIOS[name]
+    assert plan(view) == expected
+
+
+def test_every_policy_decides_in_some_scenario() -> None:
+    queue = {decider(QUEUE, view) for view, _ in SCENARIOS.values()}
+    steer = {decider(STEER, view) for view, _ in STEER_SCENARIOS.values()}
+    assert {policy.__name__ for policy in QUEUE} - queue == set()
+    assert {policy.__name__ for policy in STEER} - steer == set()
+
+
+@pytest.mark.guarantee("G-04")
+@given(tasks())
+@settings(max_examples=150, deadline=None)
+def test_an_unknown_session_is_neither_written_to_nor_judged(view: TaskView) -> None:
+    decision = plan(replace(view, talk=None))
+    assert not isinstance(decision, Deliver | SendSteer | Continue | AbortTurn | Withdraw | Landed | Progress | TryAgain)
+    if isinstance(decision, Finish) and view.record.phase == "Running":
+        assert decision.phase != "Succeeded" or view.steer
+
+
+@pytest.mark.guarantee("G-22")
+@given(tasks())
+@settings(max_examples=150, deadline=None)
+def test_a_prompt_goes_only_to_a_settled_session(view: TaskView) -> None:
+    decision = plan(view)
+    if isinstance(decision, Deliver | Continue):
+        assert view.talk is not None
+        assert view.talk.settled
+        assert not view.steer
+    if isinstance(decision, SendSteer):
+        assert view.talk is not None
+        assert not view.talk.settled
+
+
+@pytest.mark.guarantee("G-21")
+@given(tasks())
+@settings(max_examples=150, deadline=None)
+def test_success_has_evidence(view: TaskView) -> None:
+    decision = plan(view)
+    if not isinstance(decision, Finish) or decision.phase != "Succeeded" or view.steer:
+        return
+    if view.record.phase == "Verifying":
+        assert set(view.record.checks) == {"ok"}
+    else:
+        assert view.record.phase == "Running"
+        assert not view.has_acceptance
+        assert view.talk is not None
+        assert view.talk.settled
+        assert view.talk.messages[-1].stop_reason == "stop"
+
+
+@pytest.mark.guarantee("G-20")
+@given(tasks())
+@settings(max_examples=150, deadline=None)
+def test_a_result_is_never_changed(view: TaskView) -> None:
+    if view.record.finished:
+        decision = plan(view)
+        assert not is_action(decision) or decision == Release()
+
+
+# --- order -----------------------------------------------------------------------------------------------------------------
+
+places = st.lists(
+    st.builds(
+        Place,
+        st.sampled_from([f"t{n}" for n in range(6)]),
+        st.sampled_from([1.0, 2.0, 3.0]),
+        st.sampled_from(["Pending", "Running", "Succeeded"]),
+        st.booleans(),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda place: place.name,
+)
+
+
+@given(places, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[Place], random: st.DataObject) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for place in found:
+        assert ahead_of(place.name, tuple(found)) == ahead_of(place.name, tuple(shuffled))
+
+
+@given(places)
+@settings(max_examples=150, deadline=None)
+def test_exactly_one_runnable_task_is_first(found: list[Place]) -> None:
+    waiting = [p for p in found if p.phase == "Pending" and p.runnable and not p.steer]
+    first = [p for p in waiting if not ahead_of(p.name, tuple(found))]
+    assert len(first) == min(1, len(waiting))
+    if first:
+        assert (first[0].created_at, first[0].name) == min((p.created_at, p.name) for p in waiting)
+
+
+def test_a_circle_is_found_from_each_of_its_members_and_from_nobody_else() -> None:
+    after = {"a": ("b",), "b": ("c",), "c": ("a",), "d": ("a",), "e": ()}
+    assert cycle_through("a", after) == ("a", "b", "c", "a")
+    assert cycle_through("c", after) == ("c", "a", "b", "c")
+    assert cycle_through("d", after) == ()
+    assert cycle_through("e", after) == ()
+    assert cycle_through("s", {"s": ("s",)}) == ("s", "s")
+
+
+def test_the_marker_keeps_a_prompt_from_being_a_command() -> None:
+    assert not MARK.startswith("/")
