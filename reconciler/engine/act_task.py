@@ -203,7 +203,7 @@ class TaskActs:
         """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
         old, now = task.record, self.t.clock.now()
         ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
-        wait = delay(len(ended) or old.sends, self.t.jitter())
+        wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}")
         self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
         await self.put(task, record)
