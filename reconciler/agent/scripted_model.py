@@ -8,6 +8,7 @@ endless loop. A message that steers a run becomes the last user message.
 Steps are objects with these fields, all optional:
 
     say, say_length            text of the answer, or so many x
+    recall                     fill `{count}`, `{first}` and `{last}` into say: the user messages before this one, as sent along
     chunks, gap                send it in so many pieces, with so many seconds between two
     tool, args | tools         call a tool, or several: [[name, args], …]
     delay, stall               seconds before the headers, or between headers and text
@@ -28,7 +29,7 @@ import struct
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import InvalidSpec
@@ -48,6 +49,7 @@ class Step:
 
     say: str = ""
     say_length: int = 0
+    recall: bool = False
     chunks: int = 1
     gap: float = 0.0
     tool: str = ""
@@ -80,7 +82,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     **{name: (int,) for name in ("say_length", "chunks", "status", "cut", "times", "input_tokens", "output_tokens")},
     **{name: (int, float) for name in ("gap", "delay", "stall", "retry_after")},
     **{name: (dict,) for name in ("args", "then")},
-    "hang": (bool,),
+    **{name: (bool,) for name in ("hang", "recall")},
     "tools": (list,),
 }
 
@@ -210,7 +212,7 @@ class ScriptedModel:
         while step.times and seen > step.times:
             seen -= step.times
             step = read_step(step.then)
-        return step
+        return _recalled(step, [_text(m) for m in messages[:last] if m.get("role") == "user"]) if step.recall else step
 
     def _steps(self, user: str) -> Sequence[Step]:
         script = _SCRIPT.search(user)
@@ -229,6 +231,13 @@ class ScriptedModel:
         if len(self._counts) > _KEPT_COUNTS:
             self._counts.popitem(last=False)
         return self._counts[key]
+
+
+def _recalled(step: Step, earlier: Sequence[str]) -> Step:
+    """The step with what the conversation holds filled in; nothing is remembered here. A task's marker line is left out."""
+    told = [text.partition("]\n")[2].strip() if text.startswith("[task ") else text.strip() for text in earlier]
+    filled = {"count": str(len(told)), "first": told[0] if told else "nothing", "last": told[-1] if told else "nothing"}
+    return replace(step, say=re.sub(r"\{(count|first|last)\}", lambda match: filled[match[1]], step.say))
 
 
 def _text(message: Json) -> str:
