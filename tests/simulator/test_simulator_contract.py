@@ -318,6 +318,38 @@ async def test_repositories(platform: Platform) -> None:
     assert (await api.get(f"/vm/commits/{commit}/parents")).status_code == 200  # the commit stays
 
 
+async def test_a_fork_makes_a_repository_and_a_vm(platform: Platform) -> None:
+    api, vm_id = platform.api, await platform.create()
+    org = (await api.get("/whoami")).json()["org"]["name"]
+    commit = (await api.post(f"/vm/{vm_id}/commit", json={})).json()["commit_id"]
+    await api.post("/repositories", json={"name": "contract-source-x"})
+    await api.post("/repositories/contract-source-x/tags", json={"tag_name": "v1", "commit_id": commit})
+    body = {"source_org": org, "source_repo": "contract-source-x", "source_tag": "v1", "repo_name": "contract-fork-x"}
+    assert (await api.post("/repositories/fork", json=body)).status_code == 404  # not public yet
+    assert (await platform.anonymous.get(f"/public/repositories/{org}/contract-source-x")).status_code == 404
+    assert (await api.patch("/repositories/contract-source-x/visibility", json={"is_public": True})).status_code == 204
+    tags = await platform.anonymous.get(f"/public/repositories/{org}/contract-source-x/tags")
+    assert [row["tag_name"] for row in tags.json()["tags"]] == ["v1"]
+    forked = await api.post("/repositories/fork", json=body)
+    assert forked.status_code == 201
+    row = forked.json()
+    platform.made.append(row["vm_id"])
+    assert (row["repo_name"], row["tag_name"], row["reference"]) == ("contract-fork-x", "v1", "contract-fork-x:v1")
+    assert row["vm_id"] in {vm["vm_id"] for vm in (await api.get("/vms")).json()}
+    assert (await api.post("/repositories/fork", json=body)).status_code == 409
+    for name in ("contract-fork-x", "contract-source-x"):
+        assert (await api.delete(f"/repositories/{name}")).status_code == 204
+
+
+async def test_public_commits(platform: Platform) -> None:
+    api, vm_id = platform.api, await platform.create()
+    commit = (await api.post(f"/vm/{vm_id}/commit", json={})).json()["commit_id"]
+    assert commit not in {row["commit_id"] for row in (await api.get("/commits/public?limit=100")).json()["commits"]}
+    assert (await api.patch(f"/commits/{commit}", json={"is_public": True})).json()["is_public"] is True
+    assert commit in {row["commit_id"] for row in (await api.get("/commits/public?limit=100")).json()["commits"]}
+    assert (await api.delete(f"/commits/{commit}")).status_code == 204
+
+
 async def test_who_am_i(platform: Platform) -> None:
     who = (await platform.api.get("/whoami")).json()
     assert set(who) == {"api_key", "org", "user"}

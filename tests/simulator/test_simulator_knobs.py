@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -392,3 +394,9 @@ def test_settings_add_up() -> None:
     assert turn(Knobs(), ["boot_s=1.5", "clock_offset_on_restore=-3600", "quota=7"]) == Knobs(
         boot_s=1.5, clock_offset_on_restore=-3600, quota=7
     )
+
+
+def test_the_documentation_names_every_knob() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    documented = set(re.findall(r"`([a-z_]+)`", text))
+    assert knob_values().keys() <= documented

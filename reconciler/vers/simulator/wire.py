@@ -114,7 +114,7 @@ def is_uuid(value: str) -> bool:
 
 def rfc3339(at: float, style: str) -> str:
     """`style`: micro (…123456Z) | nano (nine digits) | offset (+00:00); all three occur (vers-api §2)."""
-    text = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     if style == "nano":
         return f"{text}123Z"
     return f"{text}+00:00" if style == "offset" else f"{text}Z"
