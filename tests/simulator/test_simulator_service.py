@@ -86,6 +86,19 @@ async def test_isolated_guests_come_back_with_a_new_pid_1(tmp_path: Path, bwrap:
         assert await s.run(paused, "echo up") == "up\n"
 
 
+async def test_a_data_directory_has_one_simulator_and_may_be_broken(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with running(SimulatorConfig(guests="stub", data=data)) as s:
+        with pytest.raises(UsageError) as refused:
+            await Simulator().start(SimulatorConfig(guests="stub", data=data))
+        assert f"--data {data}" in str(refused.value)
+        await s.create()
+    (data / "world.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(UsageError) as refused:
+        await Simulator().start(SimulatorConfig(guests="stub", data=data))
+    assert refused.value.remedy
+
+
 async def test_late_effects_survive_a_restart(tmp_path: Path) -> None:
     config = SimulatorConfig(guests="stub", data=tmp_path / "data", faults=("new_root:1:late=0.5",))
     async with running(config) as s:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,11 +22,24 @@ class Durable:
     """One SQLite file, 0600: it holds the account's key. Every method raises `sqlite3.Error` when the disk does."""
 
     def __init__(self, path: Path) -> None:
+        """Raises `UsageError` while another simulator has the directory."""
+        self._lock = os.open(path.with_name("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise UsageError(
+                "the data directory is in use", f"--data {path.parent}", "stop the other simulator, or use another directory"
+            ) from None
         path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, data BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, data BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+        except sqlite3.Error:
+            self.close()
+            raise
 
     def account(self) -> tuple[Account, int] | None:
         """The account of this directory and the seed of its ids; None when it is new. Raises `UsageError` for a later format."""
@@ -95,6 +110,7 @@ class Durable:
 
     def close(self) -> None:
         self._db.close()
+        os.close(self._lock)
 
 
 def _data(world: World, kind: str, record_id: str) -> bytes | None:

@@ -19,7 +19,9 @@ from reconciler.vers.simulator.operations import Attach, Exec, Logs, ReadFile, W
 from reconciler.vers.simulator.wire import ApiError, Json, JsonValue, Reply
 
 _CHUNK = 64 * 1024
-_RETAINED = 8 * 1024 * 1024
+_RETAINED = 8 * 1024 * 1024  # of a VM's log
+_MOST_OUTPUT = 64 * 1024 * 1024  # of one command; what comes after is read and dropped
+_MOST_RUNS = 200  # of a VM: the oldest that have ended are forgotten
 _STRAGGLERS_S = 0.5
 _TIMED_OUT = 124
 
@@ -44,6 +46,7 @@ class Run:
         self.chunks: list[Chunk] = []
         self.finished: int | None = None
         self.capped = False
+        self.size = 0
         self.changed = asyncio.Condition()
 
     async def tell(self) -> None:
@@ -74,6 +77,8 @@ class Execs:
         if exec_id in runs:
             raise wire.refused(409, "exec_id already used")
         process = await self._guests.spawn(work.vm_id, work.command, work.env, work.working_dir or "/root")
+        for old in [name for name, known in runs.items() if known.finished is not None][: max(0, len(runs) + 1 - _MOST_RUNS)]:
+            del runs[old]
         run = runs[exec_id] = Run(exec_id)
         task = asyncio.create_task(self._attend(work, run, process, cap))
         self._tasks.add(task)
@@ -106,6 +111,9 @@ class Execs:
 
     async def _collect(self, vm_id: str, run: Run, stream: str, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(_CHUNK):
+            run.size += len(data)
+            if run.size > _MOST_OUTPUT:
+                continue
             offset = self._ends.get(vm_id, 0)
             self._ends[vm_id] = offset + len(data)
             chunk = Chunk(len(run.chunks) + 1, run.exec_id, stream, data, self._clock(), offset)

@@ -9,6 +9,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -148,6 +149,9 @@ class Simulator:
             await self.stop()
             where = f"{config.host}:{config.port}" if exc.filename is None else str(exc.filename)
             raise UsageError(f"the simulator could not start: {exc.strerror or exc}", where, "another --listen or --data") from exc
+        except sqlite3.Error as exc:
+            await self.stop()
+            raise UsageError(f"the data directory can't be read: {exc}", f"--data {config.data}", "another directory") from exc
         except UsageError:
             await self.stop()
             raise
@@ -215,7 +219,8 @@ class Simulator:
         if self._machines is not None:
             await self._machines.stop()
         if self._durable is not None:
-            self._durable.save(self.world)
+            if self._machines is not None:
+                self._durable.save(self.world)
             self._durable.close()
         if self._temporary and self._directory is not None:
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
