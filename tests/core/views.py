@@ -230,8 +230,8 @@ def tasks() -> st.SearchStrategy[TaskView]:
             checking,
             checking.but(checks=("no",)),
             checking.but(checks=("ok",)),
-            TaskRecord(phase="Succeeded"),
-            TaskRecord(phase="Failed"),
+            TaskRecord(phase="Succeeded", reason="Completed"),
+            TaskRecord(phase="Failed", reason="ModelError"),
         ]
     )
     working, failed, down = said(settled=False), said(answer("error")), said(WELL, up=False, settled=False)
