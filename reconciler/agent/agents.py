@@ -13,7 +13,7 @@ from reconciler.agent import bootstrap
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, verdict_of, whole
-from reconciler.agent.toolchain import PI_PACKAGE, Tools, node_package
+from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Tools, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
@@ -197,9 +197,11 @@ class KeeperAgents:
             stdin = bootstrap.lines(layout.base, str(tools.node), str(tools.pi_cli))
             await self._script(at, bootstrap.LINK_TOOLS, stdin, "linking node and pi")
         elif missing:
-            for what in missing:
-                stdin = bootstrap.package_input(layout, node_package(found.machine) if what == "node" else PI_PACKAGE)
-                await self._script(at, bootstrap.INSTALL_PACKAGE, stdin, f"installing {what}", _INSTALL)
+            packages = [node_package(found.machine)] if "node" in missing else []
+            packages += [JITI_PACKAGE, PI_PACKAGE] if "pi" in missing else []  # pi last: its presence means that all is there
+            for package in packages:
+                stdin = bootstrap.package_input(layout, package)
+                await self._script(at, bootstrap.INSTALL_PACKAGE, stdin, f"installing {package.spec}", _INSTALL)
         if found.guest.keeper != KEEPER_VERSION:
             await self._script(at, bootstrap.INSTALL_KEEPER, bootstrap.keeper_input(layout), "installing the keeper", 60.0)
 

@@ -203,13 +203,15 @@ cd "$work"
 npm pack --silent --ignore-scripts "$package" > /dev/null
 printf '%s  %s\n' "$sha512" "$(echo ./*.tgz)" | sha512sum -c - > /dev/null
 tar -xzf ./*.tgz
-chmod 755 "package/$program"
-mkdir -p "$base/opt" "$base/bin"
-rm -rf "$base/opt/$name.new" "$base/opt/$name"
-cp -R package "$base/opt/$name.new"
-mv "$base/opt/$name.new" "$base/opt/$name"
-ln -sfn "../opt/$name/$program" "$base/bin/$name"
+place="$base/opt/$name"
+mkdir -p "$(dirname "$place")" "$base/bin"
+rm -rf "$place.new" "$place"
+cp -R package "$place.new"
+mv "$place.new" "$place"
 sync
+[ -n "$program" ] || exit 0
+chmod 755 "$place/$program"
+ln -sfn "../opt/$name/$program" "$base/bin/$name"
 """)
 
 # The lock is held by the keeper itself, through the descriptor it inherits, for as long as it lives and not a moment longer.

@@ -35,7 +35,7 @@ _PASSED_ON: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class Package:
     """A pinned npm package. `spec`: as `npm pack` takes it; `sha512`: of its tarball, hex; `program`: path of its executable in
-    it; `name`: what that is called here."""
+    it, '' for a library; `name`: what the package's directory and its executable are called."""
 
     spec: str
     sha512: str
@@ -48,6 +48,13 @@ PI_PACKAGE: Final = Package(
     "994588d38aea17555dfe6d6af8fb355de5ac4d7115bd1527b2645af372370f3b9ad13c796d84bdde299eaad21fad77fb3e491a47a111cfe02e4212099689b9c8",
     _PI_CLI,
     "pi",
+)
+# pi's bundle is whole but for this one: it loads extensions, and without it pi with an extension ends at once.
+JITI_PACKAGE: Final = Package(
+    "jiti@2.7.0",
+    "002ffb2687c9bd91abae779635a12725e38b531f89946b7bb4d6b4c198913d3e0c635c267ca8eddbee8eda9daecf6fac92597c39966624c36a7a47bb90a6cd81",
+    "",
+    "node_modules/jiti",
 )
 _NODE_SHA512: Final = {
     "x64": "a879f3e6d16c1e88ff58cfae4443558d638d8b9855be6c2b82af00e15efa2a9b"
@@ -174,47 +181,59 @@ def _system_pi(environ: Mapping[str, str]) -> tuple[Path, str] | None:
 
 def _cached_pi(environ: Mapping[str, str]) -> tuple[Path, str] | None:
     directory = cache_dir(environ) / f"pi-{PI_VERSION}"
-    return (directory, "cache") if _is_pi(directory) else None
+    return (directory, "cache") if _is_whole(directory) else None
+
+
+def _is_whole(directory: Path) -> bool:
+    """A pi of ours, with what its extensions need."""
+    return _is_pi(directory) and (directory / JITI_PACKAGE.name / "package.json").is_file()
 
 
 def _fetched_pi(environ: Mapping[str, str], node: Node) -> tuple[Path, str]:
     """Fetch, check, unpack; the directory appears whole or not at all."""
     cache = cache_dir(environ)
-    remedy = f"check the network, or run `npm i -g {PI_PACKAGE.spec}`"
+    target = cache / f"pi-{PI_VERSION}"
     if not node.npm:
         raise Terminal(f"pi {PI_VERSION} is not on this host and there is no npm to fetch it", str(node.program), "install npm")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as work:
-            tarball = _pack(environ, node, Path(work), remedy)
-            with tarfile.open(tarball) as tar:
-                tar.extractall(work, filter="data")
-            unpacked, target = Path(work) / "package", cache / f"pi-{PI_VERSION}"
+            unpacked = _unpacked(environ, node, PI_PACKAGE, Path(work, "pi"))
             (unpacked / _PI_CLI).chmod(0o755)
-            if target.exists() and not _is_pi(target):
+            library = unpacked / JITI_PACKAGE.name
+            library.parent.mkdir(exist_ok=True)
+            _unpacked(environ, node, JITI_PACKAGE, Path(work, "jiti")).rename(library)
+            if target.exists() and not _is_whole(target):
                 shutil.rmtree(target)
             try:
                 unpacked.rename(target)
             except OSError:
-                if not _is_pi(target):  # somebody else was faster, with the same bytes
+                if not _is_whole(target):  # else somebody was faster, with the same bytes
                     raise
-    except (OSError, tarfile.TarError, KeyError) as error:
+    except (OSError, tarfile.TarError) as error:
         raise Terminal(f"pi could not be unpacked: {error}", str(cache), "make the directory writable, or empty it") from error
     return target, "fetched"
 
 
-def _pack(environ: Mapping[str, str], node: Node, work: Path, remedy: str) -> Path:
-    command = [*node.npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(work), PI_PACKAGE.spec]
+def _unpacked(environ: Mapping[str, str], node: Node, package: Package, work: Path) -> Path:
+    """One package in a new directory `work`; where it lies there. Raises `Terminal`, `OSError`, `TarError`."""
+    work.mkdir()
+    remedy = f"check the network, or run `npm i -g {PI_PACKAGE.spec}`"
+    command = [*node.npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(work), package.spec]
     env = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+    # npm's own first line finds `node` by PATH.
+    env["PATH"] = os.pathsep.join([str(node.program.parent), env.get("PATH", os.defpath)])
     try:
         done = subprocess.run(
             command, cwd=work, env=env, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise Terminal(f"fetching pi took more than {_FETCH_SECONDS:g} s", PI_PACKAGE.spec, remedy) from None
+        raise Terminal(f"fetching took more than {_FETCH_SECONDS:g} s", package.spec, remedy) from None
     tarballs = sorted(work.glob("*.tgz"))
     if done.returncode != 0 or not tarballs:
-        raise Terminal(f"pi could not be fetched: {done.stderr.strip()[-500:]}", PI_PACKAGE.spec, remedy)
-    if hashlib.sha512(tarballs[0].read_bytes()).hexdigest() != PI_PACKAGE.sha512:
-        raise Terminal("the package fetched is not the one that is pinned", PI_PACKAGE.spec, "do not use it; ask where it came from")
-    return tarballs[0]
+        raise Terminal(f"a package could not be fetched: {done.stderr.strip()[-500:]}", package.spec, remedy)
+    if hashlib.sha512(tarballs[0].read_bytes()).hexdigest() != package.sha512:
+        raise Terminal("the package fetched is not the one that is pinned", package.spec, "do not use it; ask where it came from")
+    with tarfile.open(tarballs[0]) as tar:
+        tar.extractall(work, filter="data")
+    return work / "package"

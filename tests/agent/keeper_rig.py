@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.agent import agents as agents_module
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, KeeperLimits, local_layout
 from reconciler.agent.scripted_model import ScriptedModel, provider
@@ -24,7 +23,7 @@ from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.core.observations import Message, Up
 from reconciler.engine.ports import Launch, Look, Place
-from reconciler.errors import GuestFailed, Terminal
+from reconciler.errors import Terminal
 
 VM = Place("11111111-2222-4333-8444-555555555555")
 SECRET = "sk-do-not-tell-5f1c"
@@ -52,6 +51,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def proc(pid: int, name: str) -> bytes:
+    """What /proc tells of a process."""
+    return Path(f"/proc/{pid}/{name}").read_bytes()
 
 
 @dataclass
@@ -117,7 +121,7 @@ class Rig:
 
     async def seen(self, condition: Callable[[Look], bool]) -> Look:
         async with asyncio.timeout(60):
-            while not condition(look := await self.look()):
+            while not condition(look := await self.look()):  # noqa: ASYNC110 - asking is the only way to know
                 await asyncio.sleep(0.02)
             return look
 
@@ -144,9 +148,8 @@ class Rig:
         pids = {int(str(record["pid"])) for record in self.events() if "pid" in record} if self.base.exists() else set()
         await self.agents.aclose()
         for pid in pids:
-            mine = Path(f"/proc/{pid}/environ")
             with suppress(OSError):
-                if alive(pid) and str(self.root).encode() in mine.read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes():
+                if alive(pid) and str(self.root).encode() in proc(pid, "environ") + proc(pid, "cmdline"):
                     os.kill(pid, signal.SIGKILL)
         if self.layout.socket_path.startswith("/tmp/reconciler-"):
             shutil.rmtree(Path(self.layout.socket_path).parent, ignore_errors=True)
@@ -185,6 +188,3 @@ def script(*steps: Json) -> str:
 
 def prompt(text: str, steer: bool = False) -> Json:
     return {"type": "prompt", "message": text, "streamingBehavior": "steer" if steer else "followUp"}
-
-
-__all__ = ["SECRET", "VM", "Rig", "agents_module", "alive", "prompt", "rigged", "script", "until", "GuestFailed"]
