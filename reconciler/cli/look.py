@@ -173,7 +173,9 @@ def output_of(
     lieutenant: Annotated[str, typer.Argument(help="The lieutenant's name.", show_default=False)],
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="What was said for this task.", show_default=False)] = "",
     tail: Annotated[int, typer.Option("--tail", metavar="N", min=0, help="Only the last N characters; 0: all.")] = 0,
-    history: Annotated[int, typer.Option("--history", metavar="N", min=0, help="The last N answers; 0: all.", show_default="1")] = -1,
+    history: Annotated[
+        int | None, typer.Option("--history", metavar="N", min=0, help="The last N answers; 0: all.", show_default="1")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with everything that is said.")] = False,
 ) -> None:
     """Print what an agent said. Looking disturbs nobody: it is read from the mirror of the conversation."""
@@ -188,7 +190,7 @@ def output_of(
             await talk.refresh()
             messages = talk.messages if wanted is None else turn_of(talk.messages, await one(store, wanted))
             said = texts(messages)
-            count = history if history >= 0 else (0 if wanted or tail else 1)
+            count = history if history is not None else (0 if wanted or tail else 1)
             text = clean("\n\n".join(said[-count:] if count else said))
             if text:
                 output.out(text[-tail:] if tail else text)

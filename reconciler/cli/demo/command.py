@@ -1,0 +1,105 @@
+"""`demo`: the story from end to end, and an exit code that says whether all of it came true."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Concatenate
+
+import typer
+
+from reconciler.cli.output import out, parse_format, say, to_json
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.log import one_line
+
+if TYPE_CHECKING:
+    from reconciler.cli.demo.quickstart import Story  # brings everything along; imported when played
+
+SCENARIOS = {"quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact"}
+
+
+def demo(
+    config: Config,
+    scenario: Annotated[str, typer.Option("--scenario", metavar="NAME", help="Which story; see --list.")] = "quickstart",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, and print how to talk to it.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the stories.")] = False,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
+) -> None:
+    """See it work: a simulated platform, real machines, real pi, a scripted model. No key, no cluster, no network."""
+    shape = parse_format(output, ("text", "json"))
+    if list_:
+        for name, summary in SCENARIOS.items():
+            out(f"{name}   {summary}")
+        return
+    if scenario not in SCENARIOS:
+        raise UsageError(f"there is no scenario {scenario!r}", "--scenario", f"use one of {', '.join(SCENARIOS)}")
+    raise typer.Exit(asyncio.run(_demo(config, shape.kind == "json", keep)))
+
+
+async def _demo(config: Config, as_json: bool, keep: bool) -> int:
+    from reconciler import log
+    from reconciler.cli.demo import quickstart
+    from reconciler.cli.demo.stage import stage
+    from reconciler.cli.demo.telling import Telling
+
+    log.setup(config.log_format, config.verbose)
+    story = quickstart.Story()
+    problem = ""
+    stopped = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: stopped.set() if story.left and keep else task.cancel())
+    guests = ""
+    try:
+        with Telling(live=sys.stdout.isatty(), quiet=as_json) as telling:
+            async with stage(config.environ, quickstart.rules, telling) as played:
+                guests = played.guests
+                telling.line(
+                    f"machines: {guests}" + ("" if guests == "isolated" else " (plain directories of this host: bwrap is not usable here)")
+                )
+                try:
+                    await quickstart.play(played, keep, story)
+                except ReconcilerError as error:
+                    problem = str(error)
+                if not problem and keep:
+                    _say_how(played.exports(), as_json)
+                    await stopped.wait()
+    except asyncio.CancelledError:
+        return 130
+    if as_json:
+        out(to_json(summary(story, guests, problem)))
+    elif not problem:
+        out(f"\nAll of it came true: {story.seconds:.1f} s of reconciling, {story.created} VM made, {story.left} left.")
+    if problem:
+        say(f"error: {one_line(problem)}")
+    return 1 if problem or (story.left and not keep) else 0
+
+
+def _say_how(exports: str, as_json: bool) -> None:
+    (say if as_json else out)(f"\nIt is left running until Ctrl-C. To talk to it, in another shell:\n\n{exports}\n\nreconciler get all")
+
+
+def summary(story: Story, guests: str, problem: str) -> Json:
+    """What `-o json` prints."""
+    files: list[JsonValue] = [{"path": name, "bytes": size} for name, size in story.files]
+    chapters: list[JsonValue] = list(story.chapters)
+    tasks: list[JsonValue] = list(story.tasks)
+    return {
+        "scenario": "quickstart",
+        "ok": not problem,
+        "error": problem,
+        "guests": guests,
+        "seconds": story.seconds,
+        "chapters": chapters,
+        "tasks": tasks,
+        "files": files,
+        "machines": {"created": story.created, "left": story.left},
+    }
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"demo": demo}

@@ -1,0 +1,88 @@
+"""How a demonstration is shown: a live table on a terminal, plain lines when piped, nothing but JSON at the end with `-o json`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.cli import names
+from reconciler.cli.documents import text_at
+from reconciler.engine.ports import Event, StoredObject
+from reconciler.log import one_line
+
+KINDS = ("Lieutenant", "Task")
+_SHOWN_EVENTS = 12
+_READY = '.conditions[?(@.type=="Ready")]'
+
+
+class Item(Protocol):
+    @property
+    def obj(self) -> StoredObject: ...
+
+
+class Telling:
+    """Takes what happens and shows it. `live`: a table that follows; `quiet`: results only (JSON goes to stdout alone)."""
+
+    def __init__(self, live: bool, quiet: bool) -> None:
+        self._quiet = quiet
+        self._events: deque[str] = deque(maxlen=_SHOWN_EVENTS)
+        self._chapter = ""
+        self._began = time.monotonic()
+        self._console = Console(stderr=quiet, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True) if live and not quiet else None
+
+    def __enter__(self) -> Telling:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        if self._live is not None:
+            self._live.console.print(Text(text))
+        else:
+            stream = sys.stderr if self._quiet else sys.stdout
+            stream.write(text + "\n")
+            stream.flush()
+
+    def chapter(self, title: str) -> None:
+        """What comes now."""
+        self._chapter = title
+        self.line(f"\n== {title}")
+
+    def event(self, event: Event) -> None:
+        warning = "! " if event.type == "Warning" else ""
+        text = f"{datetime.fromtimestamp(event.at):%H:%M:%S} {names.short(event.key)}  {warning}{event.reason}  {one_line(event.message)}"
+        if self._live is not None:
+            self._events.append(text.rstrip())
+        else:
+            self.line(text.rstrip())
+
+    def platform(self, message: str) -> None:
+        self.line(f"platform: {one_line(message)}; waiting" if message else "platform: answers again")
+
+    def refresh(self, of_kind: Callable[[str], Sequence[Item]]) -> None:
+        """Show the objects as they are now."""
+        if self._live is None:
+            return
+        table = Table("OBJECT", "READY", "REASON", "PHASE", "VM", title=self._chapter, title_justify="left", expand=False)
+        for kind in KINDS:
+            for item in sorted(of_kind(kind), key=lambda one: one.obj.key):
+                status = item.obj.status
+                cells = [text_at(status, path) for path in (f"{_READY}.status", f"{_READY}.reason", ".phase", ".vm.id")]
+                table.add_row(names.short(item.obj.key), *(Text(cell) for cell in cells))
+        log = Text("\n".join(self._events))
+        self._live.update(Group(table, log, Text(f"{time.monotonic() - self._began:.1f} s")), refresh=True)
