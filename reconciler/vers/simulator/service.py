@@ -43,6 +43,8 @@ from reconciler.vers.simulator.world import World
 log = logging.getLogger(__name__)
 
 VM_DOMAIN = "vm.localhost"
+SETTLE_SECONDS = "3"
+"""A controller's settle window here: nothing shows up as late as on the real platform."""
 GuestKind = Literal["auto", "isolated", "process", "stub"]
 
 
@@ -265,7 +267,8 @@ def _guests(config: SimulatorConfig, directory: Path) -> Guests:
 
 def _write_env(path: Path, endpoints: Endpoints) -> None:
     """Lines for a shell to source, 0600 from its first byte."""
-    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in endpoints.environment().items())
+    told = {**endpoints.environment(), "RECONCILER_SETTLE_SECONDS": SETTLE_SECONDS}
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
