@@ -1,0 +1,100 @@
+# Everything lives in .venv, so `.venv/bin/reconciler` is the program. Needs Python 3.11 or newer with venv; uses uv where it is there.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv)
+WORKERS ?= auto
+DEMO ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format types layers generated generate examples bench check wheel lock clean bubblewrap
+
+help: ## Show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+# --- use it ---------------------------------------------------------------------------------------------------------------
+
+demo: .venv/.runs bubblewrap ## A fleet on this machine: simulated platform, real agents, no key (DEMO="--keep" leaves it running)
+	@$(BIN)/reconciler demo $(DEMO)
+
+# --- work on it -----------------------------------------------------------------------------------------------------------
+
+test: .venv/.develops ## The tests of a few minutes; what this machine lacks is skipped and said why
+	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-all: .venv/.develops ## All tests, also the slow ones (a fault at every effect, broken-on-purpose variants)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+check: lint types layers generated examples ## Everything that needs no tests to run
+
+lint: .venv/.develops ## Style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.develops ## Rewrite what `lint` would complain about
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.develops ## mypy --strict
+	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
+
+layers: .venv/.develops ## Which package may import which
+	$(BIN)/lint-imports
+
+generated: .venv/.runs ## Generated files are what the code generates
+	$(BIN)/reconciler crds --check
+
+generate: .venv/.runs ## Write the generated files
+	$(BIN)/reconciler crds --out crds
+	$(BIN)/reconciler schema --out crds/schema
+
+examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
+	$(BIN)/reconciler validate examples specs tests/manifests/valid
+
+bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (ARGS=--quick: a smoke test)
+	$(BIN)/python -m benchmarks.store $(ARGS)
+	$(BIN)/python -m benchmarks.converge $(ARGS)
+	$(BIN)/python -m benchmarks.resync $(ARGS)
+
+wheel: .venv/.develops ## dist/reconciler-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+lock: ## Choose newer versions and write them to constraints.txt
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet ".[dev]"
+	{ echo "# Versions this release is tested with; made by \`make lock\`. Used by the Makefile and by continuous integration."; \
+	  build/lock/bin/python -m pip freeze | grep -v '^reconciler '; } > constraints.txt
+
+clean: ## Remove what was made here, .venv too
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how it gets here -----------------------------------------------------------------------------------------------------
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(if $(UV),uv venv --quiet --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv || { echo "venv is missing (Debian: apt-get install python3-venv)" >&2; exit 1; })
+
+ifneq ($(UV),)
+INSTALL := uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+endif
+
+.venv/.runs: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/.develops: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable ".[dev]"
+	@touch $@ .venv/.runs
+
+# Simulated machines are isolated by bubblewrap where it is; without it each is a directory and its processes, which the demo says.
+bubblewrap:
+	@command -v bwrap >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends bubblewrap; } >/dev/null 2>&1 \
+	    || echo "bubblewrap can't be installed here; simulated machines will not be isolated from each other" >&2; \
+	else echo "bubblewrap is missing (Debian: sudo apt-get install bubblewrap); simulated machines will not be isolated from each other" >&2; fi
