@@ -55,6 +55,7 @@ class Pi:
     task: asyncio.Task[None] | None = None
     steers: list[str] = field(default_factory=list)
     aborted: bool = False
+    deaf: bool = False
 
     @property
     def busy(self) -> bool:
@@ -327,7 +328,7 @@ class FakeAgents:
         session = m.session if m.session_file in ("", session_file) else b""
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
-                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, True, m.pi.busy, len(m.pi.steers), "", "", "s"
+                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, not m.pi.deaf, m.pi.busy, len(m.pi.steers), "", "", "s"
             )
         else:
             process = m.exited or NotStarted()

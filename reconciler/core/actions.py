@@ -129,8 +129,11 @@ class StartAgent:
 
 @dataclass(frozen=True, slots=True)
 class StopAgent:
+    """Stop pi, to be started again. `hung`: it did not answer any more, which counts as an end of its own."""
+
     vm_id: str
     why: str
+    hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class LieutenantView:
     unsupported: tuple[str, ...] = ()
     now: float = 0.0
     health_period: float = 10.0
+    mute_since: float = 0.0  # since when pi has not answered, 0 when it does
+    mute_limit: float = 30.0  # seconds of that after which it counts as hung
 
     @property
     def vm_id(self) -> str:
@@ -227,10 +229,13 @@ def start_the_agent(v: LieutenantView) -> Decision | None:
 
 
 def await_an_answer(v: LieutenantView) -> Decision | None:
-    """A pi that does not answer is not usable, whatever its process says."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and not v.agent.process.responsive:
-        return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + v.health_period)
-    return None
+    """G-24: a pi that does not answer is not usable, whatever its process says; after failureThreshold periods it is restarted
+    on the same session."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or v.agent.process.responsive:
+        return None
+    if v.mute_since and v.now >= v.mute_since + v.mute_limit:
+        return StopAgent(v.vm_id, "it does not answer any more", hung=True)
+    return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 
 
 LADDER: tuple[Policy, ...] = (

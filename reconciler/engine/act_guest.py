@@ -65,9 +65,11 @@ class GuestActs:
                     await self.restore(item, view)
                 case StartAgent():
                     await self.start(item, view)
-                case StopAgent():
+                case StopAgent(_, why, hung):
                     await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
-                    self.note(item, "StoppedAgent", action.why)
+                    self.note(item, "StoppedAgent", why)
+                    if hung:
+                        await self.count(item, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case _:
@@ -226,8 +228,10 @@ class GuestActs:
             signal=signal,
             stderr_tail=tail,
         )
-        how_ = f"signal {signal}" if signal else f"exit code {exit_code}"
-        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi ended with {how_}: {tail[-300:]}", "Warning")
+        ended = f"ended with signal {signal}" if signal else f"ended with exit code {exit_code}"
+        if exit_code is None and signal is None:
+            ended = "was stopped"
+        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {tail[-300:]}", "Warning")
         await self.t.save(item, item.record.but(restart=restart), *said)
 
 

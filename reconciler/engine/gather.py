@@ -73,6 +73,7 @@ class Gatherer:
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
         self._guests: dict[str, Guest] = {}
+        self._mute: dict[str, float] = {}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
         self._unsupported: dict[tuple[Key, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
@@ -138,9 +139,18 @@ class Gatherer:
             unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
             now=now,
             health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
+            mute_since=self.mute_since(item.record.slot.vm_id, agent, now),
+            mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
+
+    def mute_since(self, vm_id: str, agent: Agent | Unknown | None, now: float) -> float:
+        """Since when pi on this machine has not answered; 0 when it does, or when nobody could ask."""
+        if isinstance(agent, Agent) and isinstance(agent.process, Up) and not agent.process.responsive:
+            return self._mute.setdefault(vm_id, now)
+        self._mute.pop(vm_id, None)
+        return 0.0
 
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
         after = tuple(ref.name for ref in task.spec.after)
