@@ -264,10 +264,11 @@ class Engine:
             wait = await self.reconcile(key)
         except ReconcilerError as error:
             self._failures[key] += 1
-            self._trouble[key] = str(error)
             self.swallowed[type(error).__name__] += 1
-            level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
-            log.log(level, "%s: %s", key, error)
+            if self._trouble.get(key) != str(error):  # told once, counted always (G-66)
+                level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
+                log.log(level, "%s: %s", key, error)
+            self._trouble[key] = str(error)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
         except Exception as bug:
             self._failures[key] += 1
