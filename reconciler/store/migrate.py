@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import NotFound, ReconcilerError
 from reconciler.store.database import Database
 from reconciler.store.schema import HEAD, METADATA, VERSION_TABLE
 
@@ -18,13 +18,16 @@ def prepare(database: Database, *, upgrade: bool) -> None:
     """Make the tables what this code expects. Without `upgrade` nothing is changed, an older store is an error.
 
     Raises `ReconcilerError` for a file that is damaged or not ours, for a store written by a newer Reconciler, and for one that needs an
-    upgrade; `Unreachable` when the database is away."""
+    upgrade; `NotFound` for one that has no tables yet and may not be given any; `Unreachable` when the database is away."""
     try:
         with database.reads.connect() as connection, connection.begin():
             found = revision(connection)
+            empty = found is None and not inspect(connection).get_table_names()
         if found == HEAD:
             return
         if not upgrade:
+            if empty:  # a controller is just making it
+                raise NotFound("the store has not been made yet", database.where, "start the controller once")
             _judge(database, found)
             raise ReconcilerError(
                 f"the store is at revision {found}, {HEAD} is needed", database.where, "start the controller once: it upgrades"
