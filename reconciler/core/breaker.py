@@ -10,31 +10,40 @@ FAILED_DELETES = 3
 """So many deletions that keep failing hold back creates: cleanup debt makes allocation worse."""
 
 
+FIRST_PROBE, LONGEST_PAUSE = 30.0, 450.0
+"""Seconds between probes: doubled from the first to the longest, so that an hour without room costs 11 creates. No jitter:
+one controller has one breaker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """`reason` '' means closed. `since`, `next_probe`: controller clock. `probing`: the slot that may try, '' for none."""
+    """`reason` '' means closed. `since`, `next_probe`: controller clock. `probes`: how many since it opened."""
 
     reason: str = ""
     since: float = 0.0
-    failures: int = 0
+    probes: int = 0
     next_probe: float = 0.0
-    probing: str = ""
 
-    def blocks(self, slot: str, now: float, failing_deletes: int = 0) -> str:
-        """Why this slot may not create now; '' when it may."""
+    def blocks(self, now: float, failing_deletes: int = 0) -> str:
+        """Why no VM may be created now; '' when one may."""
         if failing_deletes > FAILED_DELETES:
             return f"{failing_deletes} deletions keep failing; creating nothing until they are through"
-        if not self.reason or (now >= self.next_probe and self.probing in ("", slot)):
+        if not self.reason or now >= self.next_probe:
             return ""
         return f"the platform refuses new VMs: {self.reason}"
 
-    def probe(self, slot: str) -> Breaker:
-        return replace(self, probing=slot) if self.reason else self
+    def probe(self, now: float) -> Breaker:
+        """A create is about to be sent. While open it is the one probe of its time, whatever becomes of it or of its slot."""
+        if not self.reason:
+            return self
+        probes = self.probes + 1
+        return replace(self, probes=probes, next_probe=now + delay(probes + 1, 0.0, FIRST_PROBE, LONGEST_PAUSE))
 
-    def failed(self, reason: str, now: float, jitter: float) -> Breaker:
-        failures = self.failures + 1
-        wait = delay(failures, jitter, base=15.0, most=300.0)
-        return Breaker(reason, self.since or now, failures, now + wait)
+    def failed(self, reason: str, now: float) -> Breaker:
+        """No room. Creates that were under way when it opened change nothing but the reason."""
+        if self.reason:
+            return replace(self, reason=reason)
+        return Breaker(reason, now, 0, now + delay(1, 0.0, FIRST_PROBE, LONGEST_PAUSE))
 
     def succeeded(self) -> Breaker:
         return Breaker()

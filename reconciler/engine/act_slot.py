@@ -69,6 +69,10 @@ class SlotActs:
         """Intent, call, result. An answer that never came leaves the intent open; only looking can close it."""
         assert isinstance(view.rendered, Rendered)
         t, rendered = self.t, view.rendered
+        hold, now = t.gatherer.hold, t.clock.now()
+        if hold.breaker.blocks(now, len(hold.failing_deletes)):
+            return  # another slot's create came first and told us since this was planned
+        hold.breaker = hold.breaker.probe(now)
         epoch = item.record.slot.epoch + 1
         token = t.token()
         latest = t.fleet.latest
@@ -83,7 +87,6 @@ class SlotActs:
             server_time=latest.server_time if latest else None,
         )
         slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
-        t.gatherer.hold.breaker = t.gatherer.hold.breaker.probe(item.uid)
         try:
             await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent))
         except ReconcilerError:
@@ -108,7 +111,7 @@ class SlotActs:
         """The platform said no, and said so: nothing was made."""
         t, now = self.t, self.t.clock.now()
         if isinstance(error, Capacity):
-            t.gatherer.hold.breaker = t.gatherer.hold.breaker.failed(error.what, now, t.jitter())
+            t.gatherer.hold.breaker = t.gatherer.hold.breaker.failed(error.what, now)
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))

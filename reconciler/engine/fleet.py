@@ -33,6 +33,7 @@ class Fleet:
         self.failure: ReconcilerError | None = None
         self.lineage: dict[str, VmMetadata] = {}
         self.vanished: frozenset[str] = frozenset()
+        self._confirmed: set[str] = set()
         self._started = clock.now()
         self._told: dict[str, tuple[float, Vm]] = {}
         self._changed: dict[str, float] = {}
@@ -97,18 +98,21 @@ class Fleet:
                 sighting = self._sightings[vm_id] = Sighting(self._started)
             if vm_id in vms:
                 sighting.seen, sighting.missing = max(sighting.seen, begun), None
+                self._confirmed.discard(vm_id)
             elif begun >= sighting.seen + self.settle and sighting.missing is None:
                 sighting.missing = begun
-            if vm_id not in condemned:
+            if vm_id not in condemned and vm_id not in self._confirmed:
                 known += 1
                 if vm_id not in vms and begun > sighting.seen:
                     missing.append(vm_id)
         many = len(missing) > max(2, known * 0.2)
         self.vanished = frozenset(missing) if many else self.vanished & frozenset(missing)
 
-    def confirm_vanished(self) -> None:
-        """A person confirmed that they are really gone."""
-        self.vanished = frozenset()
+    def confirm_vanished(self) -> frozenset[str]:
+        """A person confirmed that these (returned) are really gone; they stay so until they are seen again."""
+        confirmed, self.vanished = self.vanished, frozenset()
+        self._confirmed |= confirmed
+        return confirmed
 
     # --- one VM --------------------------------------------------------------------------------------------------------------------
 
@@ -186,5 +190,6 @@ class Fleet:
                 self.failure = self.failure or error
 
     def forget(self, vm_id: str) -> None:
+        self._confirmed.discard(vm_id)
         for known in (self._told, self._changed, self._sightings):
             known.pop(vm_id, None)

@@ -240,7 +240,7 @@ class Gatherer:
             return "", 0.0
         if now < self.hold.until:
             return "the store is new and the platform has VMs of this fleet; waiting for late effects of an earlier life", self.hold.until
-        why = self.hold.breaker.blocks(item.uid, now, len(self.hold.failing_deletes))
+        why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
         return why, self.hold.breaker.next_probe if why else 0.0
 
     async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:

@@ -361,7 +361,9 @@ class Engine:
                 boot=fresh.boot,
                 slot=record.slot.but(not_before=0.0),
             )
-            self.fleet.confirm_vanished()
+            if record.slot.vm_id in self.fleet.vanished:
+                for vm_id in self.fleet.confirm_vanished():
+                    self._said(vm_id)
         asked = want_of(item) is Want.SUSPENDED
         if asked and not record.suspend_asked_at:
             record = record.but(suspend_asked_at=self.clock.now())

@@ -10,49 +10,55 @@ from reconciler.core.backoff import delay
 from reconciler.core.breaker import FAILED_DELETES, Breaker
 
 CLOSED = Breaker()
-OPEN = CLOSED.failed("netlink", 1000.0, 0.0)
+OPEN = CLOSED.failed("netlink", 1000.0)
 
 
 def test_closed_it_stops_nobody() -> None:
-    assert CLOSED.blocks("a", 0.0) == ""
-    assert CLOSED.probe("a") == CLOSED
+    assert CLOSED.blocks(0.0) == ""
+    assert CLOSED.probe(0.0) == CLOSED
 
 
 @pytest.mark.guarantee("G-06")
 def test_open_it_stops_everybody_and_says_why() -> None:
-    assert OPEN.blocks("a", 1001.0) == "the platform refuses new VMs: netlink"
+    assert OPEN.blocks(1001.0) == "the platform refuses new VMs: netlink"
 
 
 @pytest.mark.guarantee("G-06")
-def test_when_the_time_comes_one_may_try_and_the_others_wait_for_it() -> None:
+def test_when_the_time_comes_one_may_try_and_then_nobody_for_longer() -> None:
     due = OPEN.next_probe
-    assert OPEN.blocks("a", due) == ""
-    probing = OPEN.probe("a")
-    assert probing.blocks("a", due) == ""
-    assert probing.blocks("b", due) != ""
+    assert OPEN.blocks(due) == ""
+    probing = OPEN.probe(due)
+    assert probing.blocks(due) != ""
+    assert probing.next_probe - due == 2 * (due - 1000.0)
 
 
 @pytest.mark.guarantee("G-06")
-def test_since_when_it_is_open_stays_and_success_closes_it() -> None:
-    again = OPEN.failed("ceph", 2000.0, 0.0)
-    assert (again.since, again.failures, again.reason) == (1000.0, 2, "ceph")
+def test_a_probe_that_never_comes_back_keeps_nobody_from_the_next() -> None:
+    lost = OPEN.probe(OPEN.next_probe)
+    assert lost.blocks(lost.next_probe) == ""
+
+
+@pytest.mark.guarantee("G-06")
+def test_creates_that_were_under_way_when_it_opened_do_not_lengthen_it() -> None:
+    again = OPEN.failed("ceph", 1001.0)
+    assert (again.since, again.next_probe, again.reason) == (1000.0, OPEN.next_probe, "ceph")
     assert again.succeeded() == Breaker()
 
 
 @pytest.mark.guarantee("G-06")
-def test_probes_of_an_hour_are_few() -> None:
-    breaker, now, probes = CLOSED, 0.0, 0
+def test_an_hour_without_room_costs_twelve_creates_at_most() -> None:
+    breaker, now, creates = CLOSED, 0.0, 0
     while now < 3600:
-        probes += 1
-        breaker = breaker.failed("full", now, 0.0)
+        creates += 1
+        breaker = breaker.probe(now).failed("full", now)
         now = breaker.next_probe
-    assert probes <= 17
+    assert creates <= 12
 
 
 @pytest.mark.guarantee("G-06")
 def test_creates_wait_while_deletions_pile_up() -> None:
-    assert CLOSED.blocks("a", 0.0, FAILED_DELETES) == ""
-    assert "deletions keep failing" in CLOSED.blocks("a", 0.0, FAILED_DELETES + 1)
+    assert CLOSED.blocks(0.0, FAILED_DELETES) == ""
+    assert "deletions keep failing" in CLOSED.blocks(0.0, FAILED_DELETES + 1)
 
 
 @pytest.mark.guarantee("G-25")

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.actions import is_action
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
-from tests.faults.harness import Fault, Run, virtual
-from tests.faults.test_crash_everywhere import LT, ONE, SETTINGS, TWO, declared, lieutenant
+from tests.faults.harness import Run, virtual
+from tests.faults.test_crash_everywhere import ONE, SETTINGS, TWO, declared, lieutenant
 from tests.world import World
 
 

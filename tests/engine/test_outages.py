@@ -1,0 +1,305 @@
+"""The platform fails, lags and forgets: nothing is lost, nothing is made twice, nothing is destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.observations import VmState
+from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
+from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, failing, lagging, losing, pass_time, tell
+from tests.world import FOREIGN, World
+
+COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
+
+OUTAGES: dict[str, Callable[[], ReconcilerError]] = {
+    "500": lambda: Unreachable("500 Internal Server Error", "GET /vms"),
+    "403": lambda: Forbidden("403 Forbidden", "GET /vms"),
+    "timeouts": lambda: TimedOut("no answer within 30 s", "GET /vms"),
+}
+
+
+@pytest.mark.guarantee("G-03")
+@pytest.mark.guarantee("G-04")
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_hour_of_outage_at_the_start_loses_nothing_and_changes_nothing(kind: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        other = await run.lieutenant("web")
+        await run.ready(LT)
+        await run.ready(other)
+        ids = [run.record(key).slot.vm_id for key in (LT, other)]
+        await run.controller.down()
+        run.weather.rules["vers."] = failing(OUTAGES[kind])
+        before = len(run.weather.names)
+        await run.alive()
+        await run.says(LT, "Ready", "VMUnknown")
+        assert run.condition(LT, "Ready") == "Unknown"
+        await pass_time(3600)
+        assert [run.record(key).slot.vm_id for key in (LT, other)] == ids
+        assert [name for name in run.weather.names[before:] if name in MUTATIONS] == []
+        assert run.condition(LT, "VMReady") == "Unknown"
+        del run.weather.rules["vers."]
+        await run.ready(LT)
+        await run.ready(other)
+        assert [run.record(key).slot.vm_id for key in (LT, other)] == ids
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 2
+    assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-04")
+def test_a_deletion_asked_for_in_an_outage_waits_and_then_happens(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        await run.ready()
+        run.weather.rules["vers."] = failing(OUTAGES["500"])
+        await run.delete(LT)
+        await pass_time(600)
+        assert run.engine.table.get(LT) is not None
+        assert run.world.deletes == []
+        del run.weather.rules["vers."]
+        await run.gone(LT)
+        assert run.world.alive() == []
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-03")
+def test_when_the_fleet_vanishes_nothing_is_forgotten_until_a_person_says_so(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        keys = [await run.lieutenant(f"a{n}") for n in range(4)]
+        for key in keys:
+            await run.ready(key)
+        for machine in run.world.alive():
+            machine.deleted = True
+        await run.says(keys[0], "Ready", "FleetVanished")
+        await pass_time(1800)
+        assert all(run.record(key).slot.vm_id for key in keys)
+        assert run.world.created == 4
+        assert run.condition(keys[0], "Stalled") == "True"
+        await run.engine.declarations.annotate(keys[0], {"fleet.vers.sh/retry": "yes"})
+        for key in keys:
+            await run.ready(key)
+        assert run.world.created == 8
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-03")
+def test_one_vm_that_is_gone_is_replaced_after_proof_and_not_before(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        at = run.world.now()
+        machine.deleted = True
+        await run.until(lambda: run.record().slot.vm_id != machine.vm_id, "it is forgotten")
+        assert run.world.now() - at >= SETTLE
+        await run.ready()
+        assert run.happened("VMGone") == 1
+
+    assert tell(tmp_path, story).world.created == 2
+
+
+@pytest.mark.guarantee("G-03")
+def test_a_vm_missing_from_lists_alone_is_kept(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        run.world.hide_from_lists.add(machine.vm_id)
+        await pass_time(900)
+        assert run.record().slot.vm_id == machine.vm_id
+        run.world.hide_from_lists.clear()
+        await run.ready()
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 1
+    assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-03")
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_lists_that_lag_behind_destroy_nothing_and_make_one_vm(depth: int, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.list_vms"] = lagging(depth)
+        await run.lieutenant()
+        task = await run.task("one")
+        assert await run.ends(task) == "Succeeded"
+        await run.lieutenant(mode="Suspended")
+        await run.until(lambda: run.condition(LT, "Suspended") == "True" and run.condition(LT, "Ready") == "True", "it sleeps")
+        await run.lieutenant()
+        await run.ready()
+        await pass_time(300)
+        assert run.world.created == 1
+        assert run.world.deletes == []
+        await run.delete(LT)
+        await run.gone(LT)
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 1
+    assert run.world.alive() == []
+
+
+@pytest.mark.guarantee("G-02")
+def test_own_creates_that_lists_do_not_show_yet_are_not_made_again(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        make = run.world.make
+
+        def hidden(*args: object, **more: object) -> object:
+            machine = make(*args, **more)  # type: ignore[arg-type]
+            run.world.hide_from_lists.add(machine.vm_id)
+            return machine
+
+        run.world.make = hidden  # type: ignore[method-assign, assignment]
+        await run.lieutenant()
+        await run.until(lambda: run.world.created == 1, "a VM is made")
+        await pass_time(SETTLE - 5)
+        run.world.hide_from_lists.clear()
+        await run.ready()
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset", "POST /vm/new_root"))
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_create_that_never_happened_is_given_up_and_made_again_once(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = failing(lambda: Indeterminate("connection reset"), times=1)
+        await run.lieutenant()
+        await run.says(LT, "Ready", "CreateIndeterminate")
+        at = run.world.now()
+        await run.ready()
+        assert run.world.now() - at >= SETTLE - 5
+        assert run.happened("CreateLost") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+async def from_commit(run: Stage, *names: str) -> None:
+    from reconciler.core.keys import Key
+    from tests.engine.stage import declared
+
+    await run.declare(declared(Key("BootProfile", "default", "restored"), source={"commitId": COMMIT}))
+    for name in names:
+        await run.lieutenant(name, profileRef={"name": "restored"})
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+def test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.world.make({}, parent=COMMIT, owner=FOREIGN)
+        elsewhere = run.world.make({}, parent="another-commit")
+        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"))
+        await from_commit(run, "api")
+        machine = await run.ready()
+        assert machine.parent_commit == COMMIT
+        assert machine.vm_id != elsewhere.vm_id
+        assert elsewhere.labels == {}
+
+    assert tell(tmp_path, story).world.created == 2
+
+
+@pytest.mark.guarantee("G-02")
+def test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"), times=2)
+        await from_commit(run, "api", "web")
+        one = await run.ready()
+        other = await run.ready(replace(LT, name="web"))
+        assert one.vm_id != other.vm_id
+        assert run.happened("AdoptedVM") == 2
+
+    assert tell(tmp_path, story).world.created == 2
+
+
+@pytest.mark.guarantee("G-06")
+def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        existing = await run.lieutenant("old")
+        await run.ready(existing)
+        run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("500 netlink: no free address"))
+        before = run.weather.count("vers.create_vm")
+        keys = [await run.lieutenant(f"n{n}") for n in range(5)]
+        await pass_time(3600)
+        assert run.weather.count("vers.create_vm") - before <= 11 + len(keys)
+        assert all(run.reason(key, "Ready") == "PlatformBlocked" for key in keys)
+        assert "netlink" in run.message(keys[0], "Ready")
+        assert run.condition(existing, "Available") == "True"
+        del run.weather.rules["vers.create_vm"]
+        for key in keys:
+            await run.ready(key)
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 6
+    assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_deletion_that_fails_goes_on_until_absence_is_proven(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        run.weather.rules["vers.delete_vm"] = failing(lambda: Unreachable("500 could not delete"), times=6)
+        await run.delete(LT)
+        await run.until(lambda: "could not delete" in run.message(LT, "Ready"), "the cause is told")
+        assert machine.vm_id in run.message(LT, "Ready")
+        assert run.record().slot.condemned
+        await run.gone(LT)
+        assert machine.deleted
+        assert run.weather.count("vers.delete_vm") == 7
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_an_accepted_deletion_that_deletes_nothing_keeps_the_object(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+
+        async def accepted(act: object) -> None:
+            return None
+
+        run.weather.rules["vers.delete_vm"] = accepted
+        await run.delete(LT)
+        await pass_time(1800)
+        assert run.engine.table.get(LT) is not None
+        assert run.record().slot.vm_id == machine.vm_id
+        del run.weather.rules["vers.delete_vm"]
+        await run.gone(LT)
+        assert machine.deleted
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_vm_claimed_by_another_installation_is_left_alone(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        machine.labels["fleet.vers.sh/installation"] = "installation-2"
+        labels = dict(machine.labels)
+        await run.says(LT, "Ready", "ClaimConflict")
+        await run.delete(LT)
+        await pass_time(300)
+        assert not machine.deleted
+        assert machine.state is VmState.RUNNING
+        assert machine.labels == labels
+
+    tell(tmp_path, story, World())
