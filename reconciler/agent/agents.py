@@ -105,8 +105,8 @@ class KeeperAgents:
 
     async def _subscribe(self, machine: _Machine, client: KeeperClient, epoch: int) -> None:
         if not machine.subscribed:
-            machine.subscribed = True
             await client.request("subscribe", epoch, _QUICK, after=machine.seq)
+            machine.subscribed = True
 
     async def _ask(self, at: Place, epoch: int, op: str, timeout: float = _QUICK, **fields: object) -> Json:
         client = await self._client(at, epoch)
@@ -208,7 +208,8 @@ class KeeperAgents:
     async def start_keeper(self, at: Place, epoch: int) -> None:
         """Start it, or adopt the one that runs; one of another version is replaced when pi does not run (design §6)."""
         stdin = bootstrap.start_input(self._layout(at))
-        await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        if not await self._alive(at):
+            await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
         client = await self._client(at, epoch, claim=True)
         facts = await client.hello(at.vm_id, epoch, _QUICK)
         if text(facts, "keeperVersion") == KEEPER_VERSION or text(obj(facts.get("process")), "state") == "up":

@@ -215,6 +215,7 @@ ln -sfn "../opt/$name/$program" "$base/bin/$name"
 """)
 
 # The lock is held by the keeper itself, through the descriptor it inherits, for as long as it lives and not a moment longer.
+# Who holds it after the wait is a keeper that runs, not one that is just ending.
 START_KEEPER: Final = FixedScript(r"""
 set -eu
 umask 077
@@ -228,7 +229,7 @@ export PATH
 mkdir -p "$base"
 cd "$base"
 exec 9> "$base/lock"
-flock -n 9 || exit 0
+flock -w 3 9 || exit 0
 rm -f "$socket"
 [ ! -f keeper.log ] || mv -f keeper.log keeper.log.1
 setsid node "$base/keeper/main.mjs" serve --dir "$base" --socket "$socket" --segment-bytes "$segment_bytes" --segments "$segments" \

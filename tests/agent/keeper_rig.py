@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -139,9 +140,17 @@ class Rig:
         return int(str([record["pid"] for record in self.events() if record["event"] == "keeper"][-1]))
 
     async def kill_keeper(self) -> None:
-        pid = self.keeper_pid()
-        os.kill(pid, signal.SIGKILL)
-        await until(lambda: not alive(pid))
+        os.kill(self.keeper_pid(), signal.SIGKILL)
+        await until(self.unlocked)
+
+    def unlocked(self) -> bool:
+        """No keeper runs: a dying one of many threads is a zombie before its last thread has let go of its files."""
+        with (self.base / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
 
     async def end(self) -> None:
         """Stop what was started here, the hard way."""

@@ -1,7 +1,7 @@
 // Commands under a durable key. A key is on disk before its command goes to pi, and goes to pi at most once, ever: nothing
-// is resent here, whatever happened. What became of a key is on disk before it is told. Commands themselves are not stored.
+// is resent here, whatever happened. What became of a key is on disk too. Commands themselves are not stored.
 import path from "node:path";
-import { AppendLog, Refusal } from "./disk.mjs";
+import { AppendLog, Refusal, count } from "./disk.mjs";
 
 const PROMPTS = new Set(["prompt", "steer", "follow_up"]);
 
@@ -28,6 +28,8 @@ export class Commands {
   #verdicts = new Map();
   #open = new Map();
   #flying = 0;
+  #unsaved = [];
+  #timer;
 
   constructor(directory, pi, events) {
     this.#log = new AppendLog(path.join(directory, "commands.jsonl"));
@@ -50,10 +52,25 @@ export class Commands {
   }
 
   #conclude(key, verdict) {
-    this.#log.append({ key, verdict }, true);
     this.#verdicts.set(key, verdict);
+    this.#unsaved.push({ key, verdict });
+    this.#save();
     this.#events.record("verdict", { key, state: verdict.state });
     return verdict;
+  }
+
+  /** A full disk must not end the keeper. Should it end before the disk has room, the key reads `lost`: safe, since then the
+   * conversation decides. */
+  #save() {
+    try {
+      for (; this.#unsaved.length; this.#unsaved.shift()) this.#log.append(this.#unsaved[0], true);
+    } catch {
+      count("verdictNotWritten");
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.#save();
+      }, 1000);
+    }
   }
 
   verdict(key) {

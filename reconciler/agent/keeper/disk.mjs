@@ -102,7 +102,11 @@ export class AppendLog {
     try {
       writeAll(this.#fd, bytes);
     } catch (error) {
-      fs.ftruncateSync(this.#fd, this.size);
+      try {
+        fs.ftruncateSync(this.#fd, this.size);
+      } catch {
+        count("tornTailLeft"); // repaired when the log is opened again
+      }
       throw error;
     }
     this.size += bytes.length;
@@ -117,17 +121,30 @@ export class AppendLog {
 /** The keeper's own facts: highest epoch, the machine it belongs to, how pi was last started and ended. */
 export class State {
   #file;
+  #timer;
 
   constructor(directory) {
     this.#file = path.join(directory, "state.json");
     this.value = readJson(this.#file) ?? { epoch: 0, process: { state: "none" } };
   }
 
-  /** Durable when it returns. Fields set to undefined are removed. */
+  /** Durable when it returns, or nothing has changed and it throws. Fields set to undefined are removed. */
   put(changes) {
     const next = { ...this.value, ...changes };
     writeAtomic(this.#file, JSON.stringify(next));
     this.value = next;
+  }
+
+  /** For what has happened already, and must not end the keeper where the disk is full: known at once, durable soon. */
+  note(changes) {
+    this.value = { ...this.value, ...changes };
+    clearTimeout(this.#timer);
+    try {
+      this.put({});
+    } catch {
+      count("stateNotWritten");
+      this.#timer = setTimeout(() => this.note({}), 1000);
+    }
   }
 }
 

@@ -50,7 +50,7 @@ function version() {
 
 async function main() {
   process.title = "reconciler-keeper";
-  process.umask(0o077);
+  process.umask(0o022); // what pi and commands make is theirs; our own files are 0600 in a directory that is 0700
   const chosen = options();
   fs.mkdirSync(chosen.directory, { recursive: true, mode: 0o700 });
   const state = new State(chosen.directory);
@@ -58,7 +58,7 @@ async function main() {
   const pi = new Pi(chosen.directory, state, events, chosen.pi);
   const commands = new Commands(chosen.directory, pi, events);
   events.record("keeper", { version: version(), pid: process.pid });
-  await pi.adoptNothing();
+  await pi.endLeftover();
   commands.settleTheOpen();
 
   const end = async (code) => {

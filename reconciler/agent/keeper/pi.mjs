@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
-import { Lines, killTree, startTicks } from "./processes.mjs";
+import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
 
 const START_MS = 20_000;
 const PROBE_MS = 3_000;
@@ -62,7 +62,7 @@ export class Pi {
 
   /** After a start of the keeper: a pi that the last one left. It got EOF and goes by itself; if not, it is ended, because
    * two processes on one session file would tear the conversation apart. */
-  async adoptNothing() {
+  async endLeftover() {
     const left = this.#state.value.process;
     if (left.state !== "up") return;
     const runs = () => left.startTicks !== undefined && startTicks(left.pid) === left.startTicks;
@@ -74,7 +74,7 @@ export class Pi {
   #ended(process, code, signal, why) {
     const tail = [why, this.#stderr.tail()].filter(Boolean).join("\n");
     const fact = { state: "exited", at: Date.now() / 1000, exitCode: code, signal, stderrTail: tail, launchHash: process.launchHash };
-    this.#state.put({ process: fact });
+    this.#state.note({ process: fact });
     this.#events.record("exited", { exitCode: code, signal, stderrTail: brief(tail.slice(-500)) });
   }
 
@@ -123,7 +123,7 @@ export class Pi {
     this.heardAt = performance.now();
     this.#startedMono = performance.now();
     this.#started = { state: "up", pid: child.pid, startTicks: startTicks(child.pid), at: Date.now() / 1000, launchHash, sessionFile };
-    this.#state.put({ process: this.#started, workDir });
+    this.#state.note({ process: this.#started, workDir });
     this.#events.record("started", { pid: child.pid, launchHash });
     const lines = new Lines((line) => this.#line(line));
     child.stdout.on("data", (bytes) => lines.add(bytes));
@@ -148,9 +148,9 @@ export class Pi {
     this.#child = undefined;
     this.live = "";
     this.unsettled = false;
-    if (child.pid !== undefined) killTree(child.pid); // what is left of its group
+    if (child.pid !== undefined) killGroup(child.pid);
     if (asked) {
-      this.#state.put({ process: { state: "none" } });
+      this.#state.note({ process: { state: "none" } });
       this.#events.record("stopped", { exitCode: code, signal });
     } else {
       this.#ended(this.#started, code, signal, "");

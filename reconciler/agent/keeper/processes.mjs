@@ -26,6 +26,11 @@ function signalQuietly(target, signal) {
   }
 }
 
+/** SIGKILL to what is left of a group whose leader has ended. */
+export function killGroup(leader) {
+  signalQuietly(-leader, "SIGKILL");
+}
+
 /** SIGKILL to a process, its group, and all its descendants with their groups (a tool of pi runs in a group of its own). */
 export function killTree(root) {
   const children = new Map();

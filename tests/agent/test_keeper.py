@@ -1,0 +1,464 @@
+"""The keeper without pi: its socket, its files, its journals, and what it does with a pi on a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from keeper_rig import VM, Rig, alive, prompt, rigged, until
+
+from reconciler.agent import agents as agents_module
+from reconciler.agent.bootstrap import KeeperLimits
+from reconciler.agent.keeper_client import KeeperClient
+from reconciler.agent.protocol import KEEPER_VERSION, Lines
+from reconciler.core.keys import Json
+from reconciler.core.machine import GuestCommand, GuestFile
+from reconciler.core.observations import Declined, Lost, NotStarted, Unanswered, Up
+from reconciler.engine.ports import Place
+from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
+
+ODD = str(Path(__file__).with_name("odd_pi.mjs"))
+COPY = Place("99999999-2222-4333-8444-555555555555")
+WORDS = ("it's", '"quoted"', "$(touch pwned)", "`touch pwned`", "; touch pwned", "-n", "", "line\nbreak", "\\", "é \u2028", "*")
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rigged(tmp_path) as it:
+        await it.agents.install(VM)
+        await it.agents.start_keeper(VM, 1)
+        yield it
+
+
+async def odd(rig: Rig) -> None:
+    rig.env = {"ODD_LOG": str(rig.root / "heard")}
+    await rig.agents.start_agent(VM, rig.epoch, replace(rig.launch(), command=(ODD,), argv=()))
+
+
+def heard(rig: Rig) -> list[Json]:
+    return [json.loads(line) for line in (rig.root / "heard").read_text().splitlines()]
+
+
+@asynccontextmanager
+async def raw(rig: Rig) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_unix_connection(rig.layout.socket_path)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def exchange(rig: Rig, *lines: str) -> list[Json]:
+    """The answers to some lines, by a client of our own."""
+    async with raw(rig) as (reader, writer):
+        writer.write("".join(f"{line}\n" for line in lines).encode())
+        found: list[bytes] = []
+        split = Lines()
+        while len(found) < len(lines):
+            data = await reader.read(1 << 16)
+            assert data, "the keeper hung up"
+            found += split.add(data)
+        return sorted((json.loads(line) for line in found), key=lambda answer: answer.get("id", 0))
+
+
+# --- the socket ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-65")
+async def test_nonsense_gets_an_error_and_harms_nobody(rig: Rig) -> None:
+    answers = await exchange(
+        rig, "nonsense", "[]", "null", '{"op":"toString","id":1}', '{"id":2,"op":"observe","epoch":1}', '{"id":3,"op":"ping"}'
+    )
+    assert [(a.get("id"), a.get("ok"), a["error"]["code"] if "error" in a else "") for a in answers] == [  # type: ignore[index, call-overload]
+        (None, None, "BadRequest"),
+        (None, None, "BadRequest"),
+        (None, None, "BadRequest"),
+        (1, None, "UnknownOp"),
+        (2, None, "HelloFirst"),
+        (3, True, ""),
+    ]
+    hello = {"id": 1, "op": "hello", "epoch": 1, "vmId": VM.vm_id}
+    [refused] = await exchange(rig, json.dumps({**hello, "protocols": [99]}))
+    assert refused["error"] == {"code": "NoCommonProtocol", "message": "this keeper speaks 1", "protocols": [1]}
+    no_epoch = await exchange(rig, json.dumps({**hello, "protocols": [1, 99]}), '{"id":2,"op":"verdict","key":"k"}')
+    assert no_epoch[0]["protocol"] == 1
+    assert no_epoch[1]["error"] == {"code": "BadRequest", "message": "epoch is missing"}
+    assert (await rig.look()).agent.process == NotStarted()
+
+
+async def test_a_second_keeper_does_not_start(rig: Rig) -> None:
+    pid = rig.keeper_pid()
+    await asyncio.gather(*(rig.agents.start_keeper(VM, 1) for _ in range(3)))
+    assert rig.count("keeper") == 1
+    assert rig.keeper_pid() == pid
+
+
+async def test_keepers_started_at_the_same_time_are_one(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.agents.install(VM)
+        started = await asyncio.gather(*(rig.agents.start_keeper(VM, 1) for _ in range(4)), return_exceptions=True)
+        assert None in started
+        await rig.agents.start_keeper(VM, 1)
+        assert rig.count("keeper") == 1
+
+
+async def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        bare = await rig.agents.inspect(VM)
+        assert (bare.claim, bare.keeper, bare.keeper_alive, dict(bare.marks)) == (None, None, False, {})
+        assert abs(bare.clock_skew) < 5
+        await rig.agents.install(VM)
+        claim = {"fleet": "f", "epoch": "1", "vmId": VM.vm_id, "name": 'it\'s "me" $(x)'}
+        await rig.agents.write_claim(VM, claim)
+        await rig.agents.start_keeper(VM, 1)
+        await rig.agents.mark(VM, 1, "step:a", "h1")
+        await rig.agents.mark(VM, 1, "step:b", "h2")
+        there = await rig.agents.inspect(VM)
+        assert (there.claim, there.keeper, there.keeper_alive, there.pi) == (claim, KEEPER_VERSION, True, "1.5.2")
+        assert there.marks == {"step:a": "h1", "step:b": "h2"}
+        await rig.kill_keeper()
+        dead = await rig.agents.inspect(VM)
+        assert (dead.keeper, dead.keeper_alive, dead.marks) == (KEEPER_VERSION, False, there.marks)
+
+
+async def test_a_machine_that_does_not_answer_is_not_a_dead_keeper(rig: Rig) -> None:
+    await rig.transports[-1].close()
+    first = rig.agents
+
+    async def never(_: Place) -> agents_module.Transport:
+        raise GuestUnreachable("no route")
+
+    gone = agents_module.KeeperAgents(never, first._release)
+    for call in (gone.inspect(VM), gone.observe(VM, 1, "/x", 0), gone.write_claim(VM, {"epoch": "1"})):
+        with pytest.raises(GuestUnreachable, match="no route"):
+            await call
+
+
+async def test_watchers_are_woken_by_events_and_by_the_loss_of_the_keeper(rig: Rig) -> None:
+    woken = asyncio.Event()
+    rig.agents.watch(VM, woken.set)
+    await rig.look()
+    woken.clear()
+    await odd(rig)
+    await asyncio.wait_for(woken.wait(), 20)
+    await rig.look()
+    while True:  # until nothing more comes
+        woken.clear()
+        await rig.look()
+        if not woken.is_set():
+            break
+    await rig.kill_keeper()
+    await asyncio.wait_for(woken.wait(), 20)
+    with pytest.raises(GuestUnreachable):
+        await rig.look()
+    await rig.agents.start_keeper(VM, 1)
+    woken.clear()
+    await odd(rig)
+    await asyncio.wait_for(woken.wait(), 20)
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_of_a_machine_does_nothing_until_it_is_claimed(rig: Rig) -> None:
+    rig.epoch = 5
+    await odd(rig)
+    pid = (await rig.process()).pid
+    for call in (
+        rig.agents.observe(COPY, 9, str(rig.session), 0),
+        rig.agents.send(COPY, 9, "k", prompt("started")),
+        rig.agents.stop_agent(COPY, 9, 1.0),
+        rig.agents.mark(COPY, 9, "x", "y"),
+    ):
+        with pytest.raises(GuestUnreachable, match="Foreign"):
+            await call
+    assert alive(pid)
+    await rig.agents.write_claim(COPY, {"epoch": "1", "vmId": COPY.vm_id})
+    look = await rig.agents.observe(COPY, 1, str(rig.session), 0)
+    assert (look.agent.epoch, look.agent.process) == (1, NotStarted())
+    assert not alive(pid)
+    with pytest.raises(GuestUnreachable, match="Foreign"):
+        await rig.look()
+
+
+@pytest.mark.guarantee("G-62")
+async def test_a_claim_is_no_way_around_the_epoch(rig: Rig) -> None:
+    await rig.agents.start_keeper(VM, 8)
+    with pytest.raises(StaleEpoch):
+        await rig.agents.write_claim(VM, {"epoch": "7", "vmId": VM.vm_id})
+    assert (await rig.agents.inspect(VM)).claim is None
+
+
+async def test_an_older_keeper_is_replaced_only_while_pi_is_down(rig: Rig) -> None:
+    rig.agents.watch(VM, lambda: None)
+    await rig.kill_keeper()
+    old = rig.base / "keeper-0-old"
+    (rig.base / f"keeper-{KEEPER_VERSION}").rename(old)
+    (rig.base / "keeper").unlink()
+    (rig.base / "keeper").symlink_to(old.name)
+    assert (await rig.agents.inspect(VM)).keeper == "0-old"
+    await rig.agents.start_keeper(VM, 1)
+    pid = rig.keeper_pid()
+    await odd(rig)
+    await rig.agents.install(VM)
+    await rig.agents.start_keeper(VM, 1)
+    assert (await rig.look()).agent.keeper_version == "0-old"
+    assert rig.keeper_pid() == pid
+    await rig.agents.stop_agent(VM, 1, 5.0)
+    await rig.agents.start_keeper(VM, 1)
+    assert (await rig.look()).agent.keeper_version == KEEPER_VERSION
+    assert not alive(pid)
+
+
+# --- verdicts on bad days -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-20")
+async def test_what_was_not_answered_is_lost_when_the_keeper_dies(rig: Rig) -> None:
+    await odd(rig)
+    sending = asyncio.create_task(rig.agents.send(VM, 1, "k", prompt("silent")))
+    await until(lambda: any(c.get("id") == "k:k" for c in heard(rig)))
+    assert await rig.agents.verdict(VM, 1, "k") == Unanswered()
+    assert isinstance(await rig.agents.send(VM, 1, "other", prompt("started")), Declined)
+    assert (await rig.process()).busy
+    await rig.kill_keeper()
+    with pytest.raises(GuestUnreachable):
+        await sending
+    await rig.agents.start_keeper(VM, 1)
+    for _ in range(2):
+        assert await rig.agents.verdict(VM, 1, "k") == Lost("the keeper ended before pi's answer was recorded")
+        await odd(rig)
+        assert isinstance(await rig.agents.send(VM, 1, "k", prompt("started")), Lost)
+    assert sum(c.get("id") == "k:k" for c in heard(rig)) == 1
+
+
+@pytest.mark.guarantee("G-20")
+async def test_what_was_not_answered_is_lost_when_pi_dies(rig: Rig) -> None:
+    await odd(rig)
+    sending = asyncio.create_task(rig.agents.send(VM, 1, "k", prompt("silent")))
+    await until(lambda: any(c.get("id") == "k:k" for c in heard(rig)))
+    os.kill((await rig.process()).pid, 9)
+    assert await sending == Lost("pi ended before it answered")
+    await odd(rig)
+    assert not (await rig.process()).busy
+
+
+async def test_an_accepted_prompt_is_busy_until_its_end_is_announced(rig: Rig) -> None:
+    await odd(rig)
+    await rig.agents.send(VM, 1, "a", prompt("handled"))
+    assert not (await rig.process()).busy
+    await rig.agents.send(VM, 1, "b", prompt("started"))
+    assert (await rig.process()).busy  # although get_state says idle
+
+
+@pytest.mark.guarantee("G-65")
+async def test_noise_on_pis_output_is_passed_over(rig: Rig) -> None:
+    await odd(rig)
+    await rig.agents.send(VM, 1, "k", prompt("garbage"))
+    await until(lambda: rig.count("settled") == 1)
+    assert [e["text"] for e in rig.events() if e["event"] == "noise"] == ["not json", "", "[1]", "null", '"x"']
+    assert not (await rig.process()).busy
+
+
+# --- journals ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-26")
+async def test_the_journal_is_bounded_and_a_gap_in_it_is_told(tmp_path: Path) -> None:
+    async with rigged(tmp_path, KeeperLimits(segment_bytes=4000, segments=3)) as rig:
+        await rig.agents.install(VM)
+        await rig.agents.start_keeper(VM, 1)
+        await odd(rig)
+        await rig.agents.send(VM, 1, "k", prompt("tools 500"))
+        seq = (await rig.look()).agent.seq
+        assert seq > 500
+        assert sum(f.stat().st_size for f in rig.base.glob("events-*")) < 3 * 4500
+        hello = json.dumps({"id": 1, "op": "hello", "epoch": 1, "vmId": VM.vm_id, "protocols": [1]})
+        kept = rig.events()
+        subscribed = await subscribe(rig, hello, 0, len(kept) + 1)
+        first = subscribed[0]["gap"]
+        assert isinstance(first, dict)
+        assert first == {"from": 1, "to": seq - len(kept)}
+        assert [m["event"] for m in subscribed[1:]] == kept
+        assert [e["seq"] for e in kept] == list(range(seq - len(kept) + 1, seq + 1))
+        tail = await subscribe(rig, hello, seq - 2, 2)
+        assert [m["event"] for m in tail] == kept[-2:]
+
+
+async def subscribe(rig: Rig, hello: str, after: int, count: int) -> list[Json]:
+    """So many unasked lines after a sequence number."""
+    ask = json.dumps({"id": 2, "op": "subscribe", "epoch": 1, "after": after})
+    async with raw(rig) as (reader, writer):
+        writer.write(f"{hello}\n{ask}\n".encode())
+        found: list[Json] = []
+        split = Lines()
+        while len(found) < count:
+            data = await reader.read(1 << 16)
+            assert data
+            found += [m for m in map(json.loads, split.add(data)) if "id" not in m]
+        return found
+
+
+@pytest.mark.guarantee("G-26")
+async def test_torn_and_damaged_lines_are_repaired(rig: Rig) -> None:
+    await odd(rig)
+    await rig.agents.send(VM, 1, "k", prompt("started"))
+    await rig.kill_keeper()
+    before = rig.events()
+    newest = max(rig.base.glob("events-*"))
+    for file in (newest, rig.base / "commands.jsonl"):
+        with file.open("ab") as out:
+            out.write(b'{"seq":99999,"key":"torn')
+    with (rig.base / "commands.jsonl").open("r+b") as out:
+        content = out.read()
+        out.seek(0)
+        out.write(b"\0\0damaged\n" + content)
+    await rig.agents.start_keeper(VM, 1)
+    assert (await rig.agents.verdict(VM, 1, "k")) == await rig.agents.send(VM, 1, "k", prompt("started"))
+    after = rig.events()
+    assert after[: len(before)] == before
+    assert [e["seq"] for e in after] == list(range(1, len(after) + 1))
+
+
+@pytest.mark.guarantee("G-26")
+async def test_a_full_disk_blocks_output_and_ends_nothing(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.agents.install(VM)
+        journal = rig.base / "events-000000000001.jsonl"
+        journal.symlink_to("/dev/full")
+        try:
+            await rig.agents.start_keeper(VM, 1)
+            look = await rig.look()
+            assert look.agent.output_blocked
+            assert look.agent.seq == 0
+        finally:
+            async with raw(rig) as (_, writer):
+                hello = json.dumps({"op": "hello", "epoch": 1, "vmId": VM.vm_id, "protocols": [1]})
+                writer.write((hello + '\n{"op":"quit","epoch":1}\n').encode())
+                await writer.drain()
+                await until(rig.unlocked)
+        journal.unlink()
+        await rig.agents.start_keeper(VM, 1)
+        assert not (await rig.look()).agent.output_blocked
+
+
+# --- files and commands ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_files_appear_whole_with_their_mode(rig: Rig) -> None:
+    work = rig.root / "work"
+    big = os.urandom(10 << 20)
+    files = [
+        GuestFile(str(rig.root / "a" / "b" / "big"), big, 0o600),
+        *(GuestFile(f"rel/{n}", f"é{n}\n".encode(), 0o755) for n in range(50)),
+        GuestFile(str(rig.root / "empty"), b""),
+        GuestFile(str(rig.root / "it's $(touch pwned)"), b"x"),
+    ]
+    await rig.agents.write_files(VM, 1, files, str(work))
+    assert (rig.root / "a" / "b" / "big").read_bytes() == big
+    assert oct((rig.root / "a" / "b" / "big").stat().st_mode)[-3:] == "600"
+    assert [(work / f"rel/{n}").read_text() for n in range(50)] == [f"é{n}\n" for n in range(50)]
+    assert oct((work / "rel" / "0").stat().st_mode)[-3:] == "755"
+    assert (rig.root / "empty").read_bytes() == b""
+    assert (rig.root / "it's $(touch pwned)").read_bytes() == b"x"
+    assert not list(rig.root.rglob("*.new"))
+    assert not list(rig.root.rglob("pwned"))
+    path = str(rig.root / "a" / "b" / "big")
+    assert await rig.agents.file_size(VM, 1, path) == len(big)
+    assert await rig.agents.file_size(VM, 1, str(work)) is None
+    assert await rig.agents.file_size(VM, 1, "/no/such/file") is None
+    assert await rig.agents.read_file(VM, 1, path, 1 << 30) == big
+    assert await rig.agents.read_file(VM, 1, path, 5_000_000) == big[:5_000_000]
+    for bad in ("/no/such/file", "/dev/zero", str(work)):
+        with pytest.raises(GuestFailed, match="not a regular file"):
+            await rig.agents.read_file(VM, 1, bad, 10)
+    with pytest.raises(GuestFailed, match="needs a work dir"):
+        await rig.agents.file_size(VM, 1, "relative")
+    await odd(rig)
+    (work / "relative").write_text("four")
+    assert await rig.agents.file_size(VM, 1, "relative") == 4
+
+
+async def test_a_file_that_can_not_be_written_is_an_error_and_leaves_the_old_one(rig: Rig) -> None:
+    taken = rig.root / "dir" / "inside"
+    taken.parent.mkdir()
+    taken.write_text("old")
+    with pytest.raises(GuestFailed, match="System"):
+        await rig.agents.write_files(VM, 1, [GuestFile(str(taken / "below"), b"new")], str(rig.root))
+    assert taken.read_text() == "old"
+
+
+@pytest.mark.guarantee("G-61")
+async def test_arguments_are_data(rig: Rig) -> None:
+    out = rig.root / "out"
+    code = "import json,os,sys; open(sys.argv[1],'w').write(json.dumps([sys.argv[2:], os.environ['ODD'], os.getcwd()]))"
+    command = GuestCommand(("python3", "-c", code, str(out), *WORDS), cwd=str(rig.root), env={"ODD": "'; touch pwned"})
+    result = await rig.agents.run(VM, 1, command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(out.read_text()) == [list(WORDS), "'; touch pwned", str(rig.root)]
+    assert not list(rig.root.rglob("pwned"))
+
+
+async def test_how_a_command_ended(rig: Rig) -> None:
+    async def run(*argv: str, cwd: str = str(rig.root), timeout: float = 20.0) -> agents_module.CommandResult:
+        return await rig.agents.run(VM, 1, GuestCommand(argv, cwd=cwd, timeout=timeout))
+
+    three = await run("sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (three.exit_code, three.stdout, three.stderr) == (3, "out\n", "err\n")
+    assert (await run("sh", "-c", "kill -9 $$")).exit_code == -9
+    long = await run("python3", "-c", "print('x' * 1000000 + 'end')")
+    assert (len(long.stdout), long.stdout[-4:]) == (4096, "end\n")
+    left = await run("sh", "-c", "echo fast; sleep 600 &")
+    assert (left.exit_code, left.stdout) == (0, "fast\n")
+    with pytest.raises(GuestFailed, match=r"no-such-program can't be run: ENOENT"):
+        await run("no-such-program")
+    with pytest.raises(GuestFailed, match=r"/no/where does not exist"):
+        await run("true", cwd="/no/where")
+    slow = await run("sh", "-c", f"sleep 600 & echo $! > {rig.root}/child; wait", timeout=0.3)
+    assert slow.exit_code is None
+    child = int((rig.root / "child").read_text())
+    await until(lambda: not alive(child))
+
+
+async def test_a_command_asked_for_again_while_it_runs_runs_once(rig: Rig) -> None:
+    go = rig.root / "go"
+    code = f"echo x >> {rig.root}/runs; until [ -e {go} ]; do sleep 0.02; done"
+    command = GuestCommand(("sh", "-c", code), cwd=str(rig.root))
+    cut_off = asyncio.create_task(rig.agents.run(VM, 1, command))
+    await until(lambda: (rig.root / "runs").exists())
+    await rig.agents.release(VM)
+    with pytest.raises(GuestUnreachable):
+        await cut_off
+    again = asyncio.create_task(rig.agents.run(VM, 1, command))
+    await rig.look()
+    go.touch()
+    assert (await again).exit_code == 0
+    assert (rig.root / "runs").read_text() == "x\n"
+
+
+async def test_ten_requests_at_once_are_answered_each_for_itself(rig: Rig) -> None:
+    commands = [GuestCommand(("sh", "-c", f"sleep 0.{9 - n}; echo {n}"), cwd="/") for n in range(10)]
+    results = await asyncio.gather(*(rig.agents.run(VM, 1, command) for command in commands))
+    assert [r.stdout for r in results] == [f"{n}\n" for n in range(10)]
+
+
+async def test_a_request_without_an_answer_ends_at_its_deadline(rig: Rig) -> None:
+    lost: list[ReconcilerError] = []
+    transport = rig.transports[-1]
+    client = KeeperClient(
+        await transport.open_unix(rig.layout.socket_path), "here", lambda _: None, lambda: lost.append(GuestUnreachable(""))
+    )
+    await client.hello(VM.vm_id, 1, 10.0)
+    with pytest.raises(GuestUnreachable, match=r"did not answer run within 0\.2 s"):
+        await client.request("run", 1, 0.2, argv=["sleep", "600"], cwd="/", timeoutMs=2000)
+    assert client.closed
+    assert not lost  # it was us
+    with pytest.raises(GuestUnreachable, match="gone"):
+        await client.request("ping", None, 1.0)
+    assert isinstance((await rig.look()).agent.process, NotStarted | Up)
