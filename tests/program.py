@@ -1,0 +1,92 @@
+"""The program as a user has it: a subprocess with an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.background import eventually
+
+PASSED_ON = ("PATH", "LANG", "TMPDIR", "CI", "NODE_EXTRA_CA_CERTS")
+
+
+class Program:
+    """Runs `reconciler` over a state directory. `env`: what it sees besides the bare necessities."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.folder, self.state = folder, folder / "state"
+        self.home = folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        bare = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self.env = {**bare, "HOME": str(self.home), "XDG_CACHE_HOME": cache, "RECONCILER_STATE": str(self.state), **env}
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "reconciler", *words]
+
+    def __call__(self, *words: str, stdin: str = "", code: int | None = 0, seconds: float = 90.0) -> str:
+        """Run a command to its end; returns its stdout. `code`: what it must exit with (None: anything)."""
+        done = self.full(*words, stdin=stdin, seconds=seconds)
+        assert code is None or done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def full(self, *words: str, stdin: str = "", seconds: float = 90.0) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words), env=self.env, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+    def json(self, *words: str, code: int | None = 0) -> Any:
+        return json.loads(self(*words, "-o", "json", code=code))
+
+    def controller(self, *words: str, name: str = "controller") -> Controller:
+        """`reconciler run WORDS` in the background."""
+        return Controller(self, words, self.folder / f"{name}.log")
+
+
+class Controller:
+    """A controller in the background; both its streams go to one file."""
+
+    def __init__(self, program: Program, words: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                program.command("run", *words), env=program.env, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def says(self, text: str, seconds: float = 60.0) -> None:
+        """Wait until its output has this text."""
+
+        def met() -> bool:
+            assert text in self.said or self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.said}"
+            return text in self.said
+
+        eventually(met, f"{text!r} in the controller's output:\n{self.said}", seconds)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """An orderly stop; it has 5 s."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(5)
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
