@@ -12,7 +12,7 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.conversation import Conversation, Redaction, session_of, texts, turn_of
 from reconciler.cli.describe import description
-from reconciler.cli.documents import condition, document, event_document, is_true, matches, vm_document
+from reconciler.cli.documents import condition, document, event_document, matches, vm_document
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord
@@ -273,33 +273,9 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -
         await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))
 
 
-def tree(config: Config) -> None:
-    """Show lieutenants with their machines and tasks, as a hierarchy."""
-
-    async def run() -> None:
-        async with reader(config) as store:
-            tasks = await store.objects("Task", config.namespace)
-            for lieutenant in await store.objects("Lieutenant", config.namespace):
-                output.out(_line(lieutenant, ""))
-                mine = [task for task in tasks if _of(task, lieutenant.key)]
-                for task in mine:
-                    output.out(_line(task, "└─ " if task is mine[-1] else "├─ "))
-
-    asyncio.run(run())
-
-
-def _line(obj: StoredObject, before: str) -> str:
-    ready = condition(obj.status, "Ready")
-    vm = obj.status.get("vm")
-    machine = f"  VM {vm['id']}" if isinstance(vm, dict) else ""
-    state = "Ready" if is_true(obj.status, "Ready") else str(ready.get("reason", "not looked at yet"))
-    return f"{before}{names.short(obj.key)}  {obj.status.get('phase', '')}  {state}{machine}"
-
-
 COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {
     "get": get,
     "describe": describe,
-    "tree": tree,
     "events": events,
     "output": output_of,
     "wait": wait,

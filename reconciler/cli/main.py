@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, look, make, options, run, send, simulate
+from reconciler.cli import act, doctor, look, make, options, run, send, simulate
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
@@ -25,7 +25,7 @@ def build() -> typer.Typer:
         ("Run", {**demo.COMMANDS, **run.COMMANDS, **simulate.COMMANDS}),
         ("Look", look.COMMANDS),
         ("Act", {**act.COMMANDS, **send.COMMANDS}),
-        ("Make", make.COMMANDS),
+        ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):
         options.register(app, commands, panel)
     return app

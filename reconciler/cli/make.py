@@ -115,8 +115,9 @@ def explain(
 
 
 def _walk(kind: Kind, steps: list[str], where: str) -> Json:
-    node = structural(kind.model)
-    if steps and steps[0] not in _fields(node):
+    spec = structural(kind.spec)
+    node: Json = {"type": "object", "description": (kind.model.__doc__ or "").strip(), "properties": {"spec": spec}}
+    if steps and steps[0] != "spec":
         steps = ["spec", *steps]  # `explain lt.mode` means the spec
     for step in steps:
         fields = _fields(node)

@@ -24,12 +24,12 @@ def _option(*names: str, metavar: str | None = None, help: str) -> object:
 
 GLOBALS: dict[str, object] = {
     "state": Annotated[
-        str | None, _option("--state", metavar="DIR", help="State directory: store, control socket. [env: RECONCILER_STATE]")
+        str | None, _option("--state", metavar="DIR", help="State directory: store, control socket; or RECONCILER_STATE.")
     ],
     "store": Annotated[
-        str | None, _option("--store", metavar="URL", help="SQLAlchemy URL instead of the SQLite file in the state directory.")
+        str | None, _option("--store", metavar="URL", help="SQLAlchemy URL instead of a file in --state; or RECONCILER_STORE.")
     ],
-    "fleet": Annotated[str | None, _option("--fleet", metavar="NAME", help="Whose VMs are ours. [env: RECONCILER_FLEET]")],
+    "fleet": Annotated[str | None, _option("--fleet", metavar="NAME", help="Whose VMs are ours; or RECONCILER_FLEET.")],
     "namespace": Annotated[str | None, _option("--namespace", "-n", metavar="NAME", help="Namespace of objects that name none.")],
     "log_format": Annotated[str | None, _option("--log-format", metavar="text|json", help="How the log on stderr is written.")],
     "verbose": Annotated[bool | None, _option("--verbose", "-v", help="Log more; show tracebacks.")],

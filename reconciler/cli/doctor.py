@@ -1,0 +1,132 @@
+"""`doctor`: what a controller needs, checked one by one; each line that is not well says how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import Awaitable, Callable
+from typing import Concatenate
+
+import typer
+
+from reconciler.cli.output import out
+from reconciler.config import Config
+from reconciler.errors import NotFound, ReconcilerError
+from reconciler.log import one_line
+
+CLOCK_TOLERANCE = 5.0
+"""Seconds between our clock and the platform's that need no remark."""
+
+
+class Remark(ReconcilerError):
+    """Something a check found that does not keep a controller from working."""
+
+
+def doctor(config: Config) -> None:
+    """Check what a controller needs: key, API, clock, machines, Node and pi, store, state directory."""
+    raise typer.Exit(asyncio.run(_examine(config)))
+
+
+async def _examine(config: Config) -> int:
+    code = 0
+    for name, check in CHECKS.items():
+        try:
+            found = await check(config)
+            out(f"ok     {name:<8} {one_line(found)}")
+        except Remark as remark:
+            out(f"note   {name:<8} {one_line(str(remark))}")
+        except ReconcilerError as error:
+            out(f"wrong  {name:<8} {one_line(str(error))}")
+            code = 1
+    return code
+
+
+async def _key(config: Config) -> str:
+    from reconciler.vers.keys import Settings
+
+    settings = Settings(config.environ)
+    settings.access()
+    return f"account {settings.account()}"
+
+
+async def _api(config: Config) -> str:
+    from reconciler.vers.client import VersClient
+    from reconciler.vers.keys import Settings
+
+    settings = Settings(config.environ)
+    client = VersClient(settings)
+    try:
+        listed = await client.list_vms()
+    finally:
+        await client.aclose()
+    skew = (listed.server_time or 0.0) - time.time()
+    if listed.server_time is not None and abs(skew) > CLOCK_TOLERANCE:
+        raise Remark(
+            f"this host's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the platform's", settings.url(), "set it"
+        )
+    return f"{settings.url()}: {len(listed.vms)} VMs"
+
+
+async def _gateway(config: Config) -> str:
+    from reconciler.vers.keys import Settings
+
+    endpoint = Settings(config.environ).endpoint("00000000-0000-4000-8000-000000000000")
+    if not config.environ.get("RECONCILER_VM_GATEWAY"):
+        return f"machines are dialled as VM_ID.{endpoint.sni.partition('.')[2]}:{endpoint.port}"
+    try:
+        async with asyncio.timeout(5.0):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    except OSError as error:
+        raise NotFound(
+            "nothing answers at the machines' gateway", f"{endpoint.host}:{endpoint.port}", "check RECONCILER_VM_GATEWAY"
+        ) from error
+    writer.close()
+    return f"{endpoint.host}:{endpoint.port} answers"
+
+
+async def _tools(config: Config) -> str:
+    from reconciler.agent.toolchain import find_tools
+
+    try:
+        tools = await asyncio.to_thread(find_tools, config.environ, False)
+    except ReconcilerError as error:
+        raise Remark(f"{error.what}; only agents on this host and the simulator need it", error.where, error.remedy) from error
+    return ", ".join(f"{name} {version} ({tools.origin.get(name, '')})" for name, version in tools.versions.items())
+
+
+async def _store(config: Config) -> str:
+    from reconciler.store.sqlstore import open_store
+
+    try:
+        store = open_store(config.store_address, inline=True, read_only=True)
+    except NotFound:
+        return "none yet; the first write makes it"
+    try:
+        return f"{store.where}: {len(await store.objects())} objects"
+    finally:
+        await store.aclose()
+
+
+async def _state(config: Config) -> str:
+    from reconciler.store.lock import holder
+
+    if not config.state.exists():
+        return f"{config.state} is not there yet; it is made when needed"
+    mode = stat.S_IMODE(config.state.stat().st_mode)
+    if mode & 0o077:
+        raise Remark(f"others may look into the state directory (mode {mode:04o})", str(config.state), f"`chmod 700 {config.state}`")
+    pid = holder(config.state)
+    return f"{config.state}: " + ("no controller runs" if pid is None else f"controller {pid} runs")
+
+
+CHECKS: dict[str, Callable[[Config], Awaitable[str]]] = {
+    "key": _key,
+    "api": _api,
+    "machines": _gateway,
+    "tools": _tools,
+    "store": _store,
+    "state": _state,
+}
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"doctor": doctor}
