@@ -190,10 +190,10 @@ def _reachable(view: LieutenantView) -> Condition:
             return Condition(kind, "False", "AgentExited", f"pi ended with {how}: {process.stderr_tail[-500:]}".rstrip(": "))
         case Agent(), _:
             return Condition(kind, "False", "AgentNotStarted")
+        case Unknown() | None, Unknown(why):
+            return Condition(kind, "Unknown", "GuestUnreachable", why)
         case Unknown(why), _:
             return Condition(kind, "Unknown", "AgentUnreachable", why)
-        case None, Unknown(why):
-            return Condition(kind, "Unknown", "GuestUnreachable", why)
         case _:
             return Condition(kind, "False", "AgentNotStarted")
 
@@ -203,7 +203,8 @@ def _configured(view: LieutenantView) -> Condition:
     if isinstance(view.rendered, Unresolved):
         return Condition(kind, "False", view.rendered.reason, view.rendered.message)
     if not isinstance(view.agent, Agent) or not isinstance(view.agent.process, Up):
-        return Condition(kind, "Unknown" if isinstance(view.agent, Unknown) else "False", "AgentNotStarted")
+        unknown = isinstance(view.agent, Unknown)
+        return Condition(kind, "Unknown" if unknown else "False", "AgentUnreachable" if unknown else "AgentNotStarted")
     process = view.agent.process
     if process.launch_hash != view.rendered.launch_hash:
         return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.keys import Key
 from reconciler.core.observations import VmState
 from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
-from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, failing, lagging, losing, pass_time, tell
+from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
@@ -191,9 +192,6 @@ def test_a_create_that_never_happened_is_given_up_and_made_again_once(tmp_path: 
 
 
 async def from_commit(run: Stage, *names: str) -> None:
-    from reconciler.core.keys import Key
-    from tests.engine.stage import declared
-
     await run.declare(declared(Key("BootProfile", "default", "restored"), source={"commitId": COMMIT}))
     for name in names:
         await run.lieutenant(name, profileRef={"name": "restored"})
