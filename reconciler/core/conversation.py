@@ -6,6 +6,7 @@ other types, and what is not JSON, are passed over; an unfinished last line is l
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 
 from reconciler.core.observations import Message, Usage
@@ -31,19 +32,19 @@ def parse(data: bytes, base: int) -> tuple[tuple[Message, ...], int]:
 def read_line(line: bytes, offset: int) -> Message | None:
     """One entry, or None when it is no message."""
     try:
-        entry = json.loads(line)
-    except ValueError:
+        entry = json.loads(line.decode(errors="replace"))
+    except (ValueError, RecursionError):  # an agent can write to its own session file: nothing in it may harm us (G-65)
         return None
     if not isinstance(entry, dict) or entry.get("type") != "message" or not isinstance(entry.get("message"), dict):
         return None
     said: Loose = entry["message"]
     return Message(
-        entry_id=str(entry.get("id", "")),
+        entry_id=storable(str(entry.get("id", "")))[:200],
         offset=offset,
-        role=str(said.get("role", "")),
+        role=storable(str(said.get("role", "")))[:200],
         text=text_of(said.get("content")),
-        stop_reason=str(said.get("stopReason") or ""),
-        error=str(said.get("errorMessage") or ""),
+        stop_reason=storable(str(said.get("stopReason") or ""))[:TEXT_LIMIT],
+        error=storable(str(said.get("errorMessage") or ""))[:TEXT_LIMIT],
         usage=usage_of(said.get("usage")),
         at=time_of(entry.get("timestamp")),
     )
@@ -55,7 +56,13 @@ def text_of(content: object) -> str:
         parts = [str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(parts)
     text = content if isinstance(content, str) else ""
-    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT
+    text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Without what no database and no UTF-8 can hold: NULs and half characters, which models do produce."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def usage_of(usage: object) -> Usage:
@@ -68,7 +75,7 @@ def usage_of(usage: object) -> Usage:
         output=_whole(usage.get("output")),
         cache_read=_whole(usage.get("cacheRead")),
         cache_write=_whole(usage.get("cacheWrite")),
-        cost=float(total) if isinstance(total, int | float) else 0.0,
+        cost=_finite(total),
     )
 
 
@@ -76,7 +83,7 @@ def time_of(timestamp: object) -> float:
     """Seconds since the epoch by the machine's clock (for showing, never for deciding); 0 when there is none."""
     try:
         return datetime.fromisoformat(str(timestamp)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 
@@ -85,5 +92,10 @@ def find_marker(messages: tuple[Message, ...], marker: str) -> int | None:
     return next((i for i, m in enumerate(messages) if m.role == "user" and m.text.startswith(marker)), None)
 
 
+def _finite(value: object) -> float:
+    number = float(value) if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63) else 0.0
+    return number if math.isfinite(number) else 0.0
+
+
 def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    return int(_finite(value))

@@ -1,0 +1,106 @@
+"""Session files, read as they grow. The bytes are those of a real one where it matters."""
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.conversation import CUT, TEXT_LIMIT, find_marker, parse
+from reconciler.core.observations import Usage
+
+REAL = rb"""{"type":"session","version":3,"id":"01a1","timestamp":"2026-11-21T08:17:36.846Z","cwd":"/root/workspace"}
+{"type":"model_change","id":"a1","parentId":null,"timestamp":"2026-11-21T08:17:37.000Z","provider":"p","modelId":"m"}
+{"type":"message","id":"b1","parentId":"a1","timestamp":"2026-11-21T08:17:38.000Z","message":{"role":"system","content":"","sections":{"preamble":"You are"}}}
+{"type":"message","id":"b2","parentId":"b1","timestamp":"2026-11-21T08:17:38.500Z","message":{"role":"user","content":[{"type":"text","text":"[m] say "},{"type":"image","data":"x"},{"type":"text","text":"hi"}],"timestamp":1795249059721}}
+{"type":"message","id":"b3","parentId":"b2","timestamp":"2026-11-21T08:17:39.250Z","message":{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"hi"}],"provider":"p","model":"m","usage":{"input":100,"output":10,"cacheRead":3,"cacheWrite":4,"totalTokens":117,"cost":{"input":0.1,"total":0.00012}},"stopReason":"stop","timestamp":1795249059748}}
+{"type":"context_edit","id":"c1","parentId":"b3","hide":["b3"]}
+{"type":"message","id":"b4","parentId":"c1","timestamp":"2026-11-21T08:17:40.000Z","message":{"role":"assistant","content":[],"stopReason":"error","errorMessage":"529 overloaded"}}
+"""
+
+
+def line(message: object, **entry: object) -> bytes:
+    return json.dumps({"type": "message", "id": "x", "message": message, **entry}).encode() + b"\n"
+
+
+def test_messages_of_a_session_file() -> None:
+    messages, consumed = parse(REAL, 1000)
+    assert consumed == len(REAL)
+    assert [(m.entry_id, m.role, m.text, m.stop_reason, m.error) for m in messages] == [
+        ("b1", "system", "", "", ""),
+        ("b2", "user", "[m] say hi", "", ""),
+        ("b3", "assistant", "hi", "stop", ""),
+        ("b4", "assistant", "", "error", "529 overloaded"),
+    ]
+    assert messages[2].usage == Usage(100, 10, 3, 4, 0.00012)
+    assert messages[2].at == pytest.approx(1795249059.25)
+    assert [REAL[m.offset - 1000 :].split(b'"id":"')[1][:2].decode() for m in messages] == ["b1", "b2", "b3", "b4"]
+    assert find_marker(messages, "[m]") == 1
+    assert find_marker(messages, "say") is None
+    assert find_marker(messages[2:], "hi") is None  # only what a user said
+
+
+@given(st.lists(st.integers(0, len(REAL)), max_size=6))
+def test_pieces_of_any_size_give_the_same_messages(cuts: list[int]) -> None:
+    whole, _ = parse(REAL, 0)
+    found: list[object] = []
+    rest, base = b"", 0
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(REAL)], strict=True):
+        rest += REAL[start:end]
+        messages, consumed = parse(rest, base)
+        found += messages
+        rest, base = rest[consumed:], base + consumed
+    assert (tuple(found), rest) == (whole, b"")
+
+
+def test_an_unfinished_last_line_waits_for_its_end() -> None:
+    assert parse(REAL[:-1], 0)[1] == REAL[:-1].rfind(b"\n") + 1
+    assert parse(b'{"type":"message"', 0) == ((), 0)
+    assert parse(b"", 0) == ((), 0)
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    [message], _ = parse(line({"role": "user", "content": "é" * (TEXT_LIMIT + 1)}), 0)
+    assert message.text == "é" * TEXT_LIMIT + CUT
+    [message], _ = parse(line({"role": "user", "content": "é" * TEXT_LIMIT}), 0)
+    assert message.text == "é" * TEXT_LIMIT
+
+
+HOSTILE = [
+    b"not json\n",
+    b"\n",
+    b"null\n[]\n1\n\xff\xfe\n",
+    b"[" * 100_000 + b"\n",
+    b'{"type":"message"}\n{"type":"message","message":null}\n{"type":"message","message":[]}\n{"type":"news","message":{}}\n',
+]
+
+
+@pytest.mark.guarantee("G-65")
+@pytest.mark.parametrize("lines", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_is_no_message_is_passed_over(lines: bytes) -> None:
+    messages, consumed = parse(lines + REAL, 0)
+    assert len(messages) == 4
+    assert messages[0].offset == len(lines) + REAL.index(b'{"type":"message"')
+    assert consumed == len(lines) + len(REAL)
+
+
+@pytest.mark.guarantee("G-65")
+def test_odd_values_in_a_message_read_as_nothing() -> None:
+    usage = {"input": "many", "output": float("inf"), "cacheRead": float("nan"), "cacheWrite": 10**400, "cost": {"total": [1]}}
+    odd = {"role": ["user"], "content": {"a": 1}, "usage": usage, "stopReason": 5, "errorMessage": {}}
+    [message], _ = parse(line(odd, timestamp="0001-01-01T00:00:00"), 0)
+    assert (message.text, message.usage, message.stop_reason) == ("", Usage(), "5")
+    [message], _ = parse(line({"role": "user", "content": [1, None, {"type": "text", "text": 7}]}, id=None, timestamp=None), 0)
+    assert (message.text, message.at) == ("7", 0.0)
+
+
+@pytest.mark.guarantee("G-65")
+def test_text_that_nothing_can_store_is_made_storable() -> None:
+    [message], _ = parse(b'{"type":"message","id":"x","message":{"role":"user","content":"a\\ud83d b\\u0000c \\ud83d\\ude00"}}\n', 0)
+    assert message.text == "a? b\ufffdc \U0001f600"
+    assert message.text.encode()
+    [message], _ = parse(b'{"type":"message","id":"x","message":{"role":"user","content":"broken \xff\xfe bytes"}}\n', 0)
+    assert message.text == "broken \ufffd\ufffd bytes"
