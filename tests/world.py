@@ -192,14 +192,14 @@ class World:
         pi.task = None
         self.wake(m)
 
-    def kill_pi(self, m: Machine, code: int | None = None, signal: str | None = "SIGKILL") -> None:
+    def kill_pi(self, m: Machine, code: int | None = None, signal: str | None = "SIGKILL", stderr: str = "boom") -> None:
         """pi dies by itself."""
         if m.pi is None:
             return
         pi, m.pi = m.pi, None
         if pi.task is not None:
             pi.task.cancel()
-        m.exited = Exited(self.now(), code, signal, "boom", pi.launch.launch_hash)
+        m.exited = Exited(self.now(), code, signal, stderr, pi.launch.launch_hash)
         self.wake(m)
 
 

@@ -201,7 +201,7 @@ class TaskActs:
 
     async def try_again(self, task: TaskItem, reason: str, message: str) -> None:
         """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
-        old, now = task.record, self.t.clock.now()
+        old, now, message = task.record, self.t.clock.now(), self.t.redact(message)
         ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}")

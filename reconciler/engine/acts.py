@@ -13,6 +13,7 @@ from reconciler.engine.gather import Gatherer
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, with_record
 from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
+from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
 
 
@@ -45,7 +46,4 @@ class Tools:
 
     def redact(self, text: str) -> str:
         """Known secret values never leave the agent by way of answers, events or status (G-60)."""
-        for value in self.secrets.known():
-            if len(value) >= 4 and value in text:
-                text = text.replace(value, "[redacted]")
-        return text
+        return redact(text, self.secrets)

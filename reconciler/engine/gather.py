@@ -25,6 +25,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.redaction import redact_agent
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
@@ -303,7 +304,7 @@ class Gatherer:
                 if look.chunk:
                     await self.transcripts.append(transcript, look.chunk)
                 if look.agent.session_size <= transcript.size or not look.chunk:
-                    return look.agent
+                    return redact_agent(look.agent, self.secrets)
         except (GuestUnreachable, StaleEpoch) as error:
             return Unknown(str(error))
 

@@ -95,21 +95,23 @@ class Watched(Controller):
         super().__init__(world, path, life, settings)
         self.wrong: list[str] = []
         self.told: list[Event] = []
+        self.statuses: list[dict[str, object]] = []
         self.writes = 0
 
     async def up(self) -> Engine:
         engine = await super().up()
-        before: dict[Key, dict[str, object]] = {}
+        shown: dict[Key, dict[str, object]] = {}
 
-        def judge(key: Key) -> None:
+        def judge(key: Key, *_: object) -> None:
             self.writes += 1
             item = engine.table.get(key)
             if item is None or not item.obj.status:
                 return
             status: dict[str, object] = dict(item.obj.status)
-            if status != before.get(key):
-                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, before.get(key))]
-                before[key] = status
+            if status != shown.get(key):
+                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, shown.get(key))]
+                shown[key] = status
+                self.statuses.append(status)
 
         engine.table.on_change.append(judge)
         engine.recorder.listen(self.told.append)
