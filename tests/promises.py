@@ -50,7 +50,8 @@ class Tally:
         """Lines for people."""
         proven = self.proven - self.broken
         if proven or self.broken:
-            yield f"guarantees: {len(proven)} of {len(KNOWN)} proven by this run, {len(proven & RELEASE)} of the {len(RELEASE)} of this release"
+            promised = f"{len(proven & RELEASE)} of the {len(RELEASE)} of this release"
+            yield f"guarantees: {len(proven)} of {len(KNOWN)} proven by this run, {promised}"
         if self.broken:
             yield f"guarantees broken: {', '.join(sorted(self.broken))}"
 

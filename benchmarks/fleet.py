@@ -1,0 +1,228 @@
+"""A fleet to measure with: the simulated platform in a process of its own (machines without inside), and the real controller over it.
+
+Real are the engine, the client (HTTP over loopback) and the SQLite store. Only what is inside a machine is a double, because these
+machines have no inside: its agents are ready as soon as they are asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
+from reconciler.core.observations import Agent, Guest, NotStarted, Unheard, Up, Verdict
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.declare import Declared
+from reconciler.engine.effects import Effects
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Json, Key, Launch, Look, Place
+from reconciler.engine.settings import EngineSettings
+from reconciler.store import open_store
+from reconciler.vers.client import VersClient
+from reconciler.vers.keys import Settings
+
+CONCURRENCY = 50
+"""Calls to the platform that may be under way at once; the client's own default."""
+
+KEEPER = "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A simulated platform that runs. `admin`: its administrator's side, with credentials."""
+
+    url: str
+    api_key: str = field(repr=False)
+    admin: str = field(repr=False)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"VERS_BASE_URL": self.url, "VERS_API_KEY": self.api_key}
+
+    def state(self) -> Json:
+        """The truth: every VM there is, and the number of calls by operation."""
+        parts = urlsplit(self.admin)
+        credential = b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+        url = f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}/state"
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {credential}"})
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            state = json.load(answer)
+        assert isinstance(state, dict)
+        return state
+
+
+@contextmanager
+def platform(latency: float) -> Iterator[Platform]:
+    """A platform whose every call takes `latency` seconds; ended by its pid in the end."""
+    command = [sys.executable, "-m", "reconciler", "simulate", "--guests", "stub", "--latency", f"*={latency}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the simulated platform did not start: exit code {process.wait()}")
+        told = json.loads(line)
+        yield Platform(told["url"], told["apiKey"], told["admin"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@dataclass(slots=True)
+class Inside:
+    """What our acts left in one machine."""
+
+    claim: dict[str, str] | None = None
+    installed: bool = False
+    keeper: bool = False
+    marks: dict[str, str] = field(default_factory=dict)
+    launch: Launch | None = None
+
+
+class ReadyAgents:
+    """`ports.Agents` of machines without inside: whatever is done there is done at once, and stays."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self._clock = clock
+        self._machines: dict[str, Inside] = {}
+
+    def _at(self, at: Place) -> Inside:
+        return self._machines.setdefault(at.vm_id, Inside())
+
+    async def inspect(self, at: Place) -> Guest:
+        m = self._at(at)
+        tool = KEEPER if m.installed else None
+        return Guest(claim=m.claim, node=tool, pi=tool, keeper=tool, keeper_alive=m.keeper, marks=dict(m.marks))
+
+    async def correct_clock(self, at: Place) -> None:
+        return None
+
+    async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
+        self._at(at).claim = dict(claim)
+
+    async def install(self, at: Place) -> None:
+        self._at(at).installed = True
+
+    async def start_keeper(self, at: Place, epoch: int) -> None:
+        self._at(at).keeper = True
+
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+        m = self._at(at)
+        process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash)
+        return Look(Agent(KEEPER, epoch, process, session_file), b"")
+
+    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+        return None
+
+    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
+        self._at(at).marks[name] = value
+
+    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+        return CommandResult(0, "", "", 0.0)
+
+    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+        return None
+
+    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+        return b""
+
+    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+        self._at(at).launch = launch
+
+    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
+        self._at(at).launch = None
+
+    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
+        return Unheard()
+
+    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+        return Unheard()
+
+    async def call(self, at: Place, epoch: int, command: Json) -> Json:
+        return {}
+
+    def watch(self, at: Place, wake: Callable[[], None]) -> None:
+        return None
+
+    async def release(self, at: Place) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+
+class NoSecrets:
+    """`ports.Secrets` without any."""
+
+    def get(self, namespace: str, name: str, key: str) -> str | None:
+        return None
+
+    def known(self) -> tuple[str, ...]:
+        return ()
+
+
+SETTINGS = EngineSettings(fleet="bench", installation="bench", health_probes=False)
+SPEC: Json = {"role": "measure", "profileRef": {"name": "lightweight"}}
+
+
+@asynccontextmanager
+async def controller(at: Platform, directory: Path, resync_seconds: float = SETTINGS.resync_seconds) -> AsyncIterator[Engine]:
+    """The real controller over that platform, started; its store in `directory`."""
+    clock = LoopClock()
+    vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
+    store = open_store(directory / "state.db")
+    jitter = random.Random(1).random
+    settings = replace(SETTINGS, resync_seconds=resync_seconds)
+    engine = Engine(
+        settings, vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), jitter, lambda: str(uuid.uuid4()), KEEPER
+    )  # fmt: skip
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+        await vers.aclose()
+        await store.aclose()
+
+
+async def declare(engine: Engine, count: int) -> None:
+    """Declare that many lieutenants, all at once."""
+    names = [Key("Lieutenant", "default", f"lt-{n:05}") for n in range(count)]
+    await asyncio.gather(*(engine.declarations.apply(Declared(name, dict(SPEC), {}, {}, "api")) for name in names))
+
+
+async def converge(engine: Engine) -> None:
+    """Until everything declared is reached, or nothing more will come."""
+    while not engine.converged():  # noqa: ASYNC110  # nothing tells of it; looking is cheap
+        await asyncio.sleep(0.01)
+
+
+def ready(engine: Engine) -> int:
+    """How many lieutenants say that their declared state is reached."""
+    found = 0
+    for item in engine.table.of_kind("Lieutenant"):
+        conditions = item.obj.status.get("conditions")
+        if isinstance(conditions, list):
+            found += any(isinstance(c, dict) and c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return found
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
