@@ -153,7 +153,7 @@ class Fleet:
         vm = fresh.vms.get(vm_id)
         if vm is not None:
             told = self._told.get(vm_id)
-            return told[1] if told is not None and told[0] > fresh.begun and told[1].state is vm.state else vm
+            return replace(vm, labels=told[1].labels) if told is not None and told[0] > fresh.begun else vm
         told = self._told.get(vm_id)
         if told is not None and self._clock.now() < told[0] + self.settle:
             return replace(told[1], state=VmState.BOOTING)  # the list may lag behind its creation

@@ -92,7 +92,7 @@ class Engine:
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._trouble: dict[Key, str] = {}
-        self._rested: dict[Key, bool] = {}
+        self._moving: set[Key] = set()
         self._reported: dict[Key, float] = {}
         self._watched: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,6 +125,7 @@ class Engine:
         self.table.on_change.append(self._changed)
         self.fleet.on_list.append(self._listed)
         for key in self.table.all_keys():
+            self._moving.add(self.declarations.lane_of(key))
             self.queue.add(self.declarations.lane_of(key), Priority.RESYNC)
         self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.settings.workers)]
         self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
@@ -139,8 +140,7 @@ class Engine:
 
     def converged(self) -> bool:
         """Everything declared has been looked at since its last change, and rests."""
-        lanes = {self.declarations.lane_of(key) for key in self.table.all_keys()}
-        return self.queue.idle() and all(self._rested.get(lane, False) for lane in lanes)
+        return not self._moving and self.queue.idle()
 
     def wake(self, key: Key) -> None:
         """Look at this object soon."""
@@ -148,14 +148,18 @@ class Engine:
 
     # --- what makes us look ---------------------------------------------------------------------------------------------------------------
 
-    def _changed(self, key: Key) -> None:
-        """An object was written: look at its lane, at the tasks that wait for it and at what refers to it."""
-        lane = self.declarations.lane_of(key)
-        item = self.table.get(key)
-        self._rested[lane] = False
-        if item is None:
-            self._rested.pop(key, None)
-        self.queue.add(lane, Priority.DELETE if item is not None and item.deleting else Priority.CHANGE)
+    def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        """An object was written: look at its lane, at the tasks that wait for it and at what refers to it. What only a lane's
+        own worker writes (status, record) is no reason to look at that lane again: the worker goes on until it rests."""
+        if before is None or after is None or declaration_of(before) != declaration_of(after):
+            lane = self.declarations.lane_of(key) if after is not None or before is None else lane_of_gone(before)
+            if after is None and lane == key:
+                self._moving.discard(key)
+            else:
+                self._moving.add(lane)
+            self.queue.add(lane, Priority.DELETE if after is not None and after.deleted_at is not None else Priority.CHANGE)
+        elif before.record is after.record or before.record == after.record:
+            return
         if key.kind == "Task":
             for other in self.table.of_kind("Task"):
                 task = self.table.task(other.key)
@@ -286,7 +290,7 @@ class Engine:
         (None: when something changes)."""
         if key.kind != "Lieutenant":
             await self._reconcile_simple(key)
-            self._rested[key] = True
+            self._moving.discard(key)
             return None
         last: object = None
         repeated = 0
@@ -299,9 +303,12 @@ class Engine:
                 await self._report(key, view, decided)
                 self._reported[key] = self.clock.now()
             if not acts:
-                self._rested[key] = rests(decided)
+                if rests(decided):
+                    self._moving.discard(key)
+                else:
+                    self._moving.add(key)
                 return self._next_look(view, decided)
-            self._rested[key] = False
+            self._moving.add(key)
             repeated = repeated + 1 if acts == last else 0
             last = acts
             if repeated >= MAX_REPEATS:
@@ -437,6 +444,19 @@ class Engine:
             changes.append((key, lambda o: replace(o, status=status)))
         if changes:
             await self.table.update(changes, *more)
+
+
+def declaration_of(obj: StoredObject) -> tuple[object, ...]:
+    """The part of an object that others than its lane's worker write."""
+    return obj.spec, obj.labels, obj.annotations, obj.deleted_at, obj.origin
+
+
+def lane_of_gone(obj: StoredObject) -> Key:
+    """Where an object that is gone was looked at."""
+    ref = obj.spec.get("lieutenantRef")
+    if obj.key.kind == "Task" and isinstance(ref, dict):
+        return Key("Lieutenant", obj.key.namespace, str(ref.get("name", "")))
+    return obj.key
 
 
 RESTING = frozenset(

@@ -57,6 +57,10 @@ def parse(obj: StoredObject) -> AnyItem:
     return Item(obj, load_spec(obj.key.kind, obj.spec, tolerant=True), record.load(obj.record))
 
 
+Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
+"""Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
+
+
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
 
@@ -67,7 +71,7 @@ class ObjectTable:
         self._owners: dict[str, Key] = {}
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
-        self.on_change: list[Callable[[Key], None]] = []
+        self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason."""
@@ -147,8 +151,7 @@ class ObjectTable:
             return
         await self._write([DropObject(key, item.uid), *more], {})
         self._drop(key)
-        for listener in self.on_change:
-            listener(key)
+        self._tell(key, item.obj, None)
 
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:
@@ -160,8 +163,12 @@ class ObjectTable:
             raise
         for write in batch:
             if isinstance(write, PutObject):
-                for listener in self.on_change:
-                    listener(write.obj.key)
+                old = before.get(write.obj.key)
+                self._tell(write.obj.key, old.obj if old else None, write.obj)
+
+    def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        for listener in self.on_change:
+            listener(key, before, after)
 
     async def _read_again(self, keys: list[Key]) -> None:
         """After a write of unknown outcome, or one that lost against another: the store is right. When it can't be read
@@ -175,8 +182,7 @@ class ObjectTable:
             for obj in found:
                 if known is None or obj.version != known.obj.version:
                     self._take(obj)
-                    for listener in self.on_change:
-                        listener(key)
+                    self._tell(key, None, obj)
 
     def _take(self, obj: StoredObject) -> None:
         old = self._items.get(obj.key)
