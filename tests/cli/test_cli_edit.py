@@ -1,0 +1,114 @@
+"""A declaration changed in its file: one field, the rest byte for byte."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.edit import Change, edit
+from reconciler.core.keys import Key
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import InvalidSpec, NotFound
+from reconciler.sources.files import scan
+
+HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: Lieutenant\n"
+KEY = Key("Lieutenant", "default", "api")
+
+
+def stored(path: Path, key: Key = KEY) -> StoredObject:
+    return StoredObject(key=key, uid="u", generation=1, version=1, created_at=0.0, spec={}, source="file", origin=f"{path}:1")
+
+
+def changed(tmp_path: Path, text: str, *changes: Change, name: str = "a.yaml") -> tuple[str, list[str]]:
+    """The new text, and the lines that differ (`-old`, `+new`)."""
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    path.chmod(0o640)
+    edit(stored(path), changes)
+    assert path.stat().st_mode & 0o777 == 0o640
+    after = path.read_bytes().decode()
+    diff = difflib.ndiff(text.splitlines(), after.splitlines())
+    return after, [line[0] + line[2:] for line in diff if line[0] in "+-"]
+
+
+SUSPEND: Change = (("mode",), "Suspended")
+
+
+def test_a_scalar_is_replaced_where_it_stands(tmp_path: Path) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role:   'x'   # who\n  mode: Running      # what\n\n  profileRef: {name: full}\n# end\n"
+    _, diff = changed(tmp_path, text, SUSPEND)
+    assert diff == ["-  mode: Running      # what", "+  mode: Suspended      # what"]
+
+
+def test_a_missing_field_gets_a_line_of_its_own(tmp_path: Path) -> None:
+    text = "# top\n---\n" + HEAD + "metadata:\n  name: api\nspec:\n    # deep\n    role: x\n    profileRef: {name: full}\n"
+    _, diff = changed(tmp_path, text, SUSPEND)
+    assert diff == ["+    mode: Suspended"]
+
+
+def test_several_fields_and_nested_ones(tmp_path: Path) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role: x\n  limits:\n    taskTimeoutSeconds: 5 # short\n  profileRef: {name: full}\n"
+    after, _ = changed(tmp_path, text, (("limits", "taskTimeoutSeconds"), 9), (("suspend", "onBusy"), "Abort"), (("role",), "no"))
+    assert "taskTimeoutSeconds: 9 # short" in after
+    assert scan([tmp_path]).objects[0].spec == {
+        "role": "no",
+        "limits": {"taskTimeoutSeconds": 9},
+        "suspend": {"onBusy": "Abort"},
+        "profileRef": {"name": "full"},
+    }
+    assert 'role: "no"' in after, "what another reader takes for a boolean is quoted"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_other_documents_stay_byte_for_byte(tmp_path: Path, end: str) -> None:
+    other = (
+        HEAD.replace("\n", end) + f"metadata: {{name: other}}{end}spec:   {{role: 'x',   profileRef: {{name: full}}}} # odd{end}---{end}"
+    )
+    mine = (
+        HEAD.replace("\n", end)
+        + f"metadata: {{name: api}}{end}spec:{end}  role: x{end}  mode: Running{end}  profileRef: {{name: full}}{end}"
+    )
+    after, _ = changed(tmp_path, other + mine, SUSPEND)
+    assert after == (other + mine).replace("mode: Running", "mode: Suspended")
+
+
+def test_a_flow_map_is_written_again_with_its_comments(tmp_path: Path) -> None:
+    text = "# first\n" + HEAD + "metadata: {name: api}  # name\nspec: {role: x, profileRef: {name: full}}  # all of it\n"
+    after, _ = changed(tmp_path, text, SUSPEND)
+    assert "# first" in after
+    assert "# name" in after
+    assert "# all of it" in after
+
+
+def test_a_field_is_taken_away(tmp_path: Path) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role: x\n  mode: Suspended\n  profileRef: {name: full} # p\n"
+    after, diff = changed(tmp_path, text, (("mode",), None))
+    assert diff == ["-  mode: Suspended"]
+    assert "# p" in after
+
+
+def test_json_and_lists(tmp_path: Path) -> None:
+    item = {
+        "apiVersion": "fleet.vers.sh/v1alpha1",
+        "kind": "Lieutenant",
+        "metadata": {"name": "api"},
+        "spec": {"role": "x", "profileRef": {"name": "full"}},
+    }
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]})
+    after, _ = changed(tmp_path, text, SUSPEND, name="a.json")
+    assert json.loads(after)["items"][0]["spec"]["mode"] == "Suspended"
+
+
+def test_nothing_is_written_that_is_not_valid(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(HEAD + "metadata: {name: api}\nspec:\n  role: x\n  profileRef: {name: full}\n")
+    before = path.read_bytes()
+    with pytest.raises(InvalidSpec, match="mode"):
+        edit(stored(path), [(("mode",), "Sleepy")])
+    with pytest.raises(NotFound, match="no longer declares"):
+        edit(stored(path, Key("Lieutenant", "default", "other")), [SUSPEND])
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"], "no leftovers"
