@@ -1,0 +1,191 @@
+"""Everything that can be killed, and what a machine itself says afterwards, read from its disk and its processes on the host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler import config
+from reconciler.cli.access import reader, submit
+from reconciler.core.keys import Json
+from reconciler.core.records import TaskRecord
+from reconciler.core.rendering import SESSION_DIR
+from reconciler.engine.ports import StoredObject
+from reconciler.vers.simulator.isolated import IsolatedGuests
+from reconciler.vers.simulator.records import DropConnections
+from reconciler.vers.simulator.world import World
+from tests.background import Platform
+from tests.program import Program
+
+BASE = "/var/lib/reconciler"
+KEEPER, AGENT = "keeper", "pi"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The inside of one VM."""
+
+    real: Platform
+    vm_id: str
+
+    def path(self, path: str) -> Path:
+        """The host's path of a file of the guest."""
+        guests = self.real.simulator.guests
+        assert guests is not None
+        return guests.path(self.vm_id, path)
+
+    # --- processes ------------------------------------------------------------------------------------------------------------
+
+    def running(self, what: str) -> list[int]:
+        """Keepers, or pi processes: their pids on the host. One that has not yet named itself is known by its arguments."""
+        guests = self.real.simulator.guests
+        assert isinstance(guests, IsolatedGuests)
+        title, arguments = {KEEPER: (b"reconciler-keeper", b"serve\0--dir"), AGENT: (b"pi", b"--mode\0rpc\0--session")}[what]
+        found = []
+        for pid in sorted(guests.members(self.vm_id)):
+            line = cmdline(pid)
+            if line.split(b"\0")[0] == title or (arguments in line and b"node" in line.split(b"\0")[0]):
+                found.append(pid)
+        return found
+
+    def named(self, what: str) -> int | None:
+        """The one that has named itself, so that it is far enough to be worth killing."""
+        title = {KEEPER: b"reconciler-keeper", AGENT: b"pi"}[what]
+        return next((pid for pid in self.running(what) if cmdline(pid).split(b"\0")[0] == title), None)
+
+    def cut(self) -> None:
+        """Close every SSH connection, the hard way."""
+
+        def deed(world: World) -> None:
+            world.effects.append(DropConnections(self.vm_id))
+
+        self.real.run(self.real.simulator.do(deed))
+
+    # --- what the keeper and pi wrote -------------------------------------------------------------------------------------------
+
+    def session(self) -> bytes:
+        """pi's session file."""
+        (only,) = self.path(SESSION_DIR).glob("*.jsonl")
+        return only.read_bytes()
+
+    def events(self) -> list[Json]:
+        """The keeper's whole event journal."""
+        return [record for file in sorted(self.path(BASE).glob("events-*.jsonl")) for record in records(file.read_bytes())]
+
+    def commands(self) -> list[Json]:
+        """Every command that the keeper was handed, and its verdicts."""
+        return records(self.path(f"{BASE}/commands.jsonl").read_bytes())
+
+
+def cmdline(pid: int) -> bytes:
+    with suppress(OSError):  # it ended
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def records(data: bytes) -> list[Json]:
+    return [json.loads(line) for line in data.split(b"\n") if line]
+
+
+def kill(pid: int | None) -> bool:
+    """kill -9; whether there was something to kill."""
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
+
+
+# --- judging -------------------------------------------------------------------------------------------------------------------------
+
+
+def sent_while_busy(events: Sequence[Json], commands: Sequence[Json]) -> list[str]:
+    """Prompts that pi got before it was settled: by the keeper's journal, in which `run` and `settled` (or the end of pi) enclose
+    every turn, and by pi's own word, which is `queued` instead of `started` then."""
+    kinds = {str(command["key"]): str(command["type"]) for command in commands if "type" in command}
+    wrong = [
+        f"{command['key']} was {verdict['disposition']}"
+        for command in commands
+        if isinstance(verdict := command.get("verdict"), dict) and verdict.get("disposition") not in (None, "started")
+    ]
+    busy = ""
+    for event in events:
+        match event["event"]:
+            case "run":
+                busy = busy or "a run"
+            case "verdict" if kinds[str(event["key"])] == "prompt" and event["state"] == "accepted":
+                if busy:
+                    wrong.append(f"{event['key']} (event {event['seq']}) during {busy}")
+                busy = str(event["key"])
+            case "settled" | "exited" | "stopped" | "started" | "keeper":
+                busy = ""
+    return wrong
+
+
+def user_texts(session: bytes) -> list[str]:
+    """The user messages of a session file, whole, in order."""
+    found = []
+    for entry in records(session):
+        message = entry.get("message")
+        if entry.get("type") == "message" and isinstance(message, dict) and message.get("role") == "user":
+            content = message["content"]
+            parts = content if isinstance(content, list) else [{"text": content}]
+            found.append("".join(str(part.get("text", "")) for part in parts if isinstance(part, dict)))
+    return found
+
+
+# --- the store, as another process sees it ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Books:
+    """The store of a program's state directory, beside its controller or without one."""
+
+    program: Program
+
+    def _config(self) -> config.Config:
+        return config.load({}, self.program.env)
+
+    def send(self, name: str, lieutenant: str, prompt: str, **spec: object) -> None:
+        """What `reconciler send` does, with a name of our choosing: to the controller, or into the store when none runs."""
+        request: Json = {"op": "apply", "kind": "Task", "namespace": "default", "name": name, "labels": {}, "annotations": {}}
+        request["spec"] = {"lieutenantRef": {"name": lieutenant}, "prompt": prompt, **spec}  # type: ignore[dict-item]
+        asyncio.run(submit(self._config(), [request]))
+
+    def objects(self, kind: str) -> dict[str, StoredObject]:
+        async def read() -> dict[str, StoredObject]:
+            async with reader(self._config()) as store:
+                return {obj.key.name: obj for obj in await store.objects(kind)}
+
+        return asyncio.run(read())
+
+    def tasks(self) -> Mapping[str, TaskRecord]:
+        return {name: TaskRecord.load(obj.record) for name, obj in self.objects("Task").items()}
+
+    def mirror(self, session: str) -> bytes:
+        """The whole mirror of a session."""
+
+        async def read() -> bytes:
+            whole = bytearray()
+            async with reader(self._config()) as store:
+                while data := await store.session(session, len(whole)):
+                    whole += data
+            return bytes(whole)
+
+        return asyncio.run(read())
+
+    def reasons(self) -> list[tuple[str, str, str]]:
+        """Every event, oldest first: object, reason, message."""
+
+        async def read() -> list[tuple[str, str, str]]:
+            async with reader(self._config()) as store:
+                return [(event.key.name, event.reason, event.message) for event in await store.events(limit=100_000)]
+
+        return asyncio.run(read())
