@@ -199,8 +199,10 @@ class GuestActs:
         except GuestFailed as failed:
             look = await self.t.effects.call("keeper.observe", lambda: self.t.agents.observe(place, slot.epoch, launch.session_file, 0))
             ended = look.agent.process
-            crash_at = ended.at if isinstance(ended, Exited) else item.record.restart.crash_at
-            await self.count(item, crash_at, failed.exit_code, None, failed.tail)
+            if isinstance(ended, Exited):
+                await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
+            else:
+                await self.count(item, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
             return
         self.note(item, "StartedAgent", f"pi on VM {slot.vm_id}")
 

@@ -149,7 +149,11 @@ class ObjectTable:
         item = self._items.get(key)
         if item is None:
             return
-        await self._write([DropObject(key, item.uid), *more], {})
+        try:
+            await self._write([DropObject(key, item.uid), *more], {})
+        except ReconcilerError:
+            await self._read_again([key])
+            raise
         self._drop(key)
         self._tell(key, item.obj, None)
 
@@ -179,6 +183,9 @@ class ObjectTable:
                 found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
             except ReconcilerError:
                 continue
+            if not found and known is not None:
+                self._drop(key)
+                self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
                     self._take(obj)
