@@ -33,7 +33,7 @@ def bare(**changes: object) -> BootProfileSpec:
     return spec
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20).filter(str.strip)
 specs = st.builds(
     lambda role, context, env, model: lieutenant_spec(
         role=role,
