@@ -97,18 +97,18 @@ class Reason(StrEnum):
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
         "More machines than creations of ours fit, so none can be taken for certain.",
-        "Say which one with `reconciler resolve KIND NAME --vm ID` or `--none`.",
+        "Delete those that hold nothing on the platform; the one that is left is taken.",
     )
     CLAIM_CONFLICT = (
         "ClaimConflict",
         "The machine carries the valid claim of another installation.",
-        "Make sure that the other one is gone, then `reconciler resolve KIND NAME --vm ID`.",
+        "Let the other installation let go of the machine; only one of the two may have it.",
     )
     ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
     FLEET_VANISHED = (
         "FleetVanished",
         "Too many machines vanished at once; nothing is forgotten or created.",
-        "Check the account, then `reconciler resolve` or `retry`.",
+        "Check the account; if they are really gone, `reconciler retry`.",
     )
     PLATFORM_BLOCKED = "PlatformBlocked", "The platform has no room for more machines; existing ones are fine.", NOTHING
     BACKING_OFF = "BackingOff", "The last attempt failed; the next one comes after a delay.", "`reconciler retry` does not wait."
@@ -145,12 +145,12 @@ class Reason(StrEnum):
     SESSION_LOST = (
         "SessionLost",
         "The machine is gone and no current copy of the session exists.",
-        "Declare `session.onLost: New` to begin anew.",
+        "Delete the lieutenant and declare it again to begin anew.",
     )
     SESSION_DIVERGED = (
         "SessionDiverged",
         "Two copies of the session differ and neither continues the other.",
-        "Choose with `reconciler resolve KIND NAME --session vm` or `--session local`.",
+        "See both (`reconciler output` has the mirror); delete the lieutenant and declare it again to begin anew.",
     )
     LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents may not run on this host.", "Start the controller with `--allow-local`."
 
@@ -162,7 +162,7 @@ class Reason(StrEnum):
     PRUNE_BLOCKED = (
         "PruneBlocked",
         "Objects disappeared from their files, and deleting them needs a person.",
-        "`reconciler prune --approve HASH`, or put them back.",
+        "Delete them with `reconciler delete`, or put them back.",
     )
 
     # Tasks: waiting
