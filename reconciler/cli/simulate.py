@@ -21,8 +21,8 @@ def simulate(
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Keep everything there, over restarts.")] = None,
     env_file: Annotated[Path | None, typer.Option("--env-file", metavar="FILE", help="Write `export …` lines there (0600).")] = None,
     guests: Annotated[
-        Literal["auto", "isolated", "process", "stub"], typer.Option("--guests", help="What a VM is; auto: isolated where possible.")
-    ] = "auto",
+        Literal["isolated", "process", "stub"], typer.Option("--guests", help="What a VM is: kept apart, a plain directory, or nothing.")
+    ] = "isolated",
     latency: Annotated[Many, typer.Option("--latency", metavar="OP=S", help="Delay an operation.")] = None,
     fault: Annotated[Many, typer.Option("--fault", metavar="OP:NTH[:before|after]:KIND", help="Let a call go wrong.")] = None,
     knob: Annotated[Many, typer.Option("--knob", metavar="NAME=VALUE", help="Choose among platforms that may exist.")] = None,
@@ -33,6 +33,8 @@ def simulate(
     from reconciler.vers.simulator.image import GuestImage, default_node_dir
     from reconciler.vers.simulator.service import configure, run
 
+    if guests == "process":
+        say("warning: such machines share this host: an agent's absolute paths, /root and /var/lib among them, are the host's own")
     image = GuestImage()
     if guests != "stub":
         try:

@@ -204,3 +204,15 @@ def test_the_demonstration(image: object, tmp_path: Path) -> None:
     assert {file["path"] for file in told["files"]} == {"server.js", "server.test.js", "users.json"}
     assert [task["phase"] for task in told["tasks"]] == ["Succeeded"] * 5
     assert not os.path.exists(demo.state), "a demonstration uses a directory of its own"
+
+
+def test_a_demonstration_without_isolation_touches_nothing(tmp_path: Path) -> None:
+    """An agent's paths are absolute: where machines are no more than directories, they would be the host's own."""
+    (tmp_path / "bin").mkdir()
+    demo = Program(tmp_path, {"PATH": str(tmp_path / "bin")})
+    done = demo.full("demo")
+    assert done.returncode == 1
+    assert "bwrap" in done.stderr
+    assert "install it" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "home"}
+    assert list(demo.home.iterdir()) == []

@@ -59,9 +59,7 @@ async def _demo(config: Config, as_json: bool, keep: bool) -> int:
         with Telling(live=sys.stdout.isatty(), quiet=as_json) as telling:
             async with stage(config.environ, quickstart.rules, telling) as played:
                 guests = played.guests
-                telling.line(
-                    f"machines: {guests}" + ("" if guests == "isolated" else " (plain directories of this host: bwrap is not usable here)")
-                )
+                telling.line(f"machines: {guests}")
                 try:
                     await quickstart.play(played, keep, story)
                 except ReconcilerError as error:

@@ -20,12 +20,13 @@ from reconciler.core.machine import GuestCommand
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Place, StoredObject
-from reconciler.errors import InvalidSpec, TimedOut
+from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
 from reconciler.serve.control import ask
 from reconciler.sources.files import Scanner
 from reconciler.vers.simulator.image import GuestImage
+from reconciler.vers.simulator.isolated import missing_for_isolation
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
 
 SETTLE_SECONDS = 3.0
@@ -47,7 +48,7 @@ class Stage:
 
     @property
     def guests(self) -> str:
-        """`isolated`, or `process` where that is not possible."""
+        """What a machine is."""
         return self.simulator.guests.kind if self.simulator.guests else ""
 
     # --- declaring, as commands do it ----------------------------------------------------------------------------------------
@@ -112,17 +113,36 @@ class Stage:
         return "\n".join(f"export {name}={value}" for name, value in told.items())
 
 
+async def require_isolation() -> None:
+    """Raises `Terminal` where machines can't be kept apart from this host: an agent's absolute paths would then be the host's,
+    and a demonstration must leave no trace. Whether bwrap is there says little, so it is tried."""
+    missing = missing_for_isolation()
+    if missing:
+        raise Terminal("machines can't be kept apart from this host", missing, "install it, then run the demo again")
+    trial = await asyncio.create_subprocess_exec(
+        *("bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--ro-bind", "/", "/", "true"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await trial.communicate()
+    if trial.returncode != 0:
+        why = one_line(told.decode(errors="replace")) or f"bwrap ended with exit code {trial.returncode}"
+        raise Terminal("machines can't be kept apart from this host", why, "allow user namespaces here, or run the demo where they are")
+
+
 @asynccontextmanager
 async def stage(environ: Mapping[str, str], rules: Callable[[], list[tuple[str, list[Json]]]], telling: Telling) -> AsyncIterator[Stage]:
-    """Start everything; at the end all of it is gone. Raises `Terminal` when Node or pi can't be had."""
+    """Start everything; at the end all of it is gone. Raises `Terminal` when Node, pi or isolated machines can't be had."""
     async with AsyncExitStack() as stack:
+        await require_isolation()
         tools: Tools = await asyncio.to_thread(find_tools, environ)
         telling.line(f"pi {tools.versions.get('pi', '')} ({tools.origin.get('pi', '')}), Node {tools.versions.get('node', '')}")
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))
         os.chmod(directory, 0o700)
         simulator = Simulator()
         stack.push_async_callback(simulator.stop)
-        endpoints = await simulator.start(SimulatorConfig(image=GuestImage(tools.node_dir, tools.pi_dir)))
+        endpoints = await simulator.start(SimulatorConfig(guests="isolated", image=GuestImage(tools.node_dir, tools.pi_dir)))
         model = await stack.enter_async_context(ScriptedModel(rules()))
         inherited = {name: environ[name] for name in _INHERITED if name in environ}
         config = Config(
