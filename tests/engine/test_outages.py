@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from reconciler.core.keys import Key
 from reconciler.core.observations import VmState
 from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
 from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
-from tests.world import FOREIGN, World
+from tests.world import FOREIGN, Machine, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 
@@ -146,17 +146,25 @@ def test_lists_that_lag_behind_destroy_nothing_and_make_one_vm(depth: int, tmp_p
     assert run.world.alive() == []
 
 
+def hide_what_is_made(run: Stage) -> None:
+    """Lists do not show new VMs until `hide_from_lists` is cleared."""
+    make = run.world.make
+
+    def hidden(*args: object, **more: object) -> object:
+        machine = make(*args, **more)  # type: ignore[arg-type]
+        run.world.hide_from_lists.add(machine.vm_id)
+        return machine
+
+    run.world.make = hidden  # type: ignore[method-assign, assignment]
+
+
 @pytest.mark.guarantee("G-02")
-def test_own_creates_that_lists_do_not_show_yet_are_not_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answered", [True, False])
+def test_own_creates_that_lists_do_not_show_yet_are_not_made_again(answered: bool, tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
-        make = run.world.make
-
-        def hidden(*args: object, **more: object) -> object:
-            machine = make(*args, **more)  # type: ignore[arg-type]
-            run.world.hide_from_lists.add(machine.vm_id)
-            return machine
-
-        run.world.make = hidden  # type: ignore[method-assign, assignment]
+        hide_what_is_made(run)
+        if not answered:
+            run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"))
         await run.lieutenant()
         await run.until(lambda: run.world.created == 1, "a VM is made")
         await pass_time(SETTLE - 5)
@@ -203,14 +211,21 @@ def test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage(tmp_path: 
     async def story(run: Stage) -> None:
         run.world.make({}, parent=COMMIT, owner=FOREIGN)
         elsewhere = run.world.make({}, parent="another-commit")
-        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"))
+        later: list[Machine] = []
+
+        async def lost(act: Callable[[], Awaitable[object]]) -> object:
+            later.append(run.world.make({}, parent="another-commit"))
+            await act()
+            run.weather.rules.clear()
+            raise Indeterminate("connection reset")
+
+        run.weather.rules["vers.create_vm"] = lost
         await from_commit(run, "api")
         machine = await run.ready()
         assert machine.parent_commit == COMMIT
-        assert machine.vm_id != elsewhere.vm_id
-        assert elsewhere.labels == {}
+        assert elsewhere.labels == later[0].labels == {}
 
-    assert tell(tmp_path, story).world.created == 2
+    assert tell(tmp_path, story).world.created == 3
 
 
 @pytest.mark.guarantee("G-02")

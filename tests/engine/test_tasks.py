@@ -83,6 +83,7 @@ def test_a_model_error_is_no_success_and_is_told_to_the_next_attempt(tmp_path: P
         await run.lieutenant()
         task = await run.task("one", retries=1)
         assert await run.ends(task) == "Succeeded"
+        assert len(run.prompts("one")) == 2
         first, second = run.prompts("one")
         assert "attempt 1" in first
         assert "attempt 2" in second

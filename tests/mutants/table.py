@@ -1,0 +1,217 @@
+"""Broken on purpose: each mutant breaks one promise by one small change of the source, and names the scenario that must notice.
+
+A suite that lets one of them live is not done."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from reconciler.core import claims, lieutenant, status, task, vmslot
+from reconciler.core.breaker import Breaker
+from reconciler.engine.act_slot import SlotActs
+from reconciler.engine.act_task import TaskActs
+from reconciler.engine.fleet import Fleet
+from tests.core import test_breaker, test_lieutenant, test_task, test_vmslot
+from tests.engine import test_outages, test_quiet, test_sessions, test_tasks
+from tests.faults.harness import Fault, Run
+from tests.faults.test_crash_everywhere import play
+
+CHAINS = ("SLOT", "LADDER", "QUEUE", "STEER")
+PATIENCE = 150.0
+"""Virtual seconds until a mutated run counts as stuck."""
+
+Scenario = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`owner.name`, with `old` (found exactly once in its source) replaced by `new`, breaks `promise`."""
+
+    id: str
+    promise: str
+    owner: ModuleType | type
+    name: str
+    old: str
+    new: str
+    killer: Scenario
+
+    def apply(self, patch: pytest.MonkeyPatch) -> None:
+        """Put the broken form in place, also in the chain of policies that holds the original."""
+        original = getattr(self.owner, self.name)
+        source = textwrap.dedent(inspect.getsource(original))
+        assert source.count(self.old) == 1, f"{self.id}: {self.old!r} is {source.count(self.old)} times in {self.name}"
+        module = sys.modules[original.__module__]
+        made: dict[str, object] = {}
+        header = "from __future__ import annotations\n"
+        exec(compile(header + source.replace(self.old, self.new), f"<mutant {self.id}>", "exec"), module.__dict__, made)
+        broken = made[self.name]
+        patch.setattr(self.owner, self.name, broken)
+        for chain in CHAINS:
+            policies = getattr(module, chain, ())
+            if original in policies:
+                patch.setattr(module, chain, tuple(broken if policy is original else policy for policy in policies))
+        patch.setattr(Run, "__init__", _impatient(Run.__init__))
+
+
+def _impatient(begin: Callable[..., None]) -> Callable[..., None]:
+    def init(self: Run, *args: object, **more: object) -> None:
+        begin(self, *args, **more)
+        self.deadline = PATIENCE
+
+    return init
+
+
+def named(scenario: Scenario) -> str:
+    return getattr(scenario, "__name__", str(scenario)).removeprefix("test_")
+
+
+# --- scenarios that are no test function of one argument ----------------------------------------------------------------------
+
+
+def slot_table(_: Path) -> None:
+    for name in test_vmslot.SCENARIOS:
+        test_vmslot.test_scenario(name)
+
+
+def lieutenant_table(_: Path) -> None:
+    for name in test_lieutenant.SCENARIOS:
+        test_lieutenant.test_scenario(name)
+
+
+def task_table(_: Path) -> None:
+    for name in test_task.SCENARIOS:
+        test_task.test_scenario(name)
+
+
+def an_hour_without_room(_: Path) -> None:
+    test_breaker.test_an_hour_without_room_costs_twelve_creates_at_most()
+    test_breaker.test_when_the_time_comes_one_may_try_and_then_nobody_for_longer()
+
+
+def an_unanswered_create_that_shows_late(path: Path) -> None:
+    test_outages.test_own_creates_that_lists_do_not_show_yet_are_not_made_again(False, path)
+
+
+def a_timeout(path: Path) -> None:
+    test_tasks.test_a_limit_aborts_the_turn_and_the_next_task_runs({"taskTimeoutSeconds": 20}, "TaskTimeout", path)
+
+
+def at(effect: str, kind: str, later: int = 0) -> Scenario:
+    """The whole story of the crash harness with one fault at the first such effect (or so many effects later)."""
+
+    def scenario(path: Path) -> None:
+        names = play(path / "reference.db", None).life.names
+        play(path / "fault.db", Fault(names.index(effect) + 1 + later, kind))
+
+    scenario.__name__ = f"{kind}_at_{effect.replace('.', '_')}" + (f"_and_{later}" if later else "")
+    return scenario
+
+
+CRASH_AFTER_CREATE = at("vers.create_vm", "crash-after")
+UNWRITTEN_CREATE = at("vers.create_vm", "error", later=1)
+LATE_PROMPT = at("keeper.send", "late")
+CRASH_AFTER_PROMPT = at("keeper.send", "crash-after")
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
+           "item.record.but(slot=slot), *t.journal.writes_to_open(intent)", "item.record.but(slot=slot)", CRASH_AFTER_CREATE),
+    Mutant("blind-retry", "G-02: an unanswered create is looked for, not repeated", SlotActs, "create",
+           "except Indeterminate as error:", "except () as error:",
+           test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
+    Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
+           "said = t.recorder", "t.journal.closed(intent); said = t.recorder", UNWRITTEN_CREATE),
+    Mutant("no-window", "G-02: a create is given up only after the settle window", vmslot, "settle_the_open_intent",
+           "if s.intent.settled:", "if True:", an_unanswered_create_that_shows_late),
+    Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
+           "(found[index].vm_id,) if index", "(found[0].vm_id,) if index",
+           test_outages.test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own),
+    Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", claims, "pair",
+           "known.parent_commit_id == commit", "bool(commit)",
+           test_outages.test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage),
+    Mutant("same-epoch", "G-62: each VM of a slot has a higher epoch", SlotActs, "create",
+           "item.record.slot.epoch + 1", "max(1, item.record.slot.epoch)",
+           test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
+    Mutant("believe-one-list", "G-03: one missing list proves nothing", vmslot, "believe_only_proven_absence",
+           "if s.vm.proven:", "if True:", test_outages.test_a_vm_missing_from_lists_alone_is_kept),
+    Mutant("no-second-look", "G-03: the VM's own status is asked before it is forgotten", Fleet, "_absence",
+           "return Absent(proven=vm.state is VmState.DEAD)", "return Absent(proven=True)",
+           test_outages.test_a_vm_missing_from_lists_alone_is_kept),
+    Mutant("forget-on-error", "G-03, G-04: an error proves nothing", Fleet, "look",
+           "return Unknown(str(error))", "return Absent(proven=True)",
+           test_outages.test_a_deletion_asked_for_in_an_outage_waits_and_then_happens),
+    Mutant("vanished-ignored", "G-03: never many VMs at once without a person", vmslot, "believe_only_proven_absence",
+           "if s.vanished:", "if False:",
+           test_outages.test_when_the_fleet_vanishes_nothing_is_forgotten_until_a_person_says_so),
+    Mutant("account-ignored", "G-03: another account's key concludes nothing", vmslot, "stop_at_another_account",
+           "s.account != s.record.account", "False", slot_table),
+    Mutant("unknown-ignored", "G-04: unknown triggers nothing", vmslot, "stop_at_unknown",
+           "if isinstance(s.vm, Unknown)", "if False", slot_table),
+    Mutant("delete-uncondemned", "G-05: condemned durably before the call", vmslot, "finish_deletion",
+           'Condemn(s.record.vm_id, "its object was deleted")', "Delete(s.record.vm_id)", slot_table),
+    Mutant("dropped-unproven", "G-05: the finalizer stays until absence is proven", vmslot, "delete_the_condemned",
+           "return Delete(s.record.vm_id)", "return Forget(s.record.vm_id) if n else Delete(s.record.vm_id)",
+           test_outages.test_an_accepted_deletion_that_deletes_nothing_keeps_the_object),
+    Mutant("protected-ignored", "G-05: a protected VM waits for a person", vmslot, "replace_the_dead",
+           "if s.protected:", "if False:", test_sessions.test_a_protected_dead_vm_waits_for_a_person),
+    Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", vmslot, "finish_deletion",
+           "if s.busy:", "if False:", test_tasks.test_deleting_a_busy_lieutenant_ends_its_turn_first_then_everything_of_it),
+    Mutant("no-breaker", "G-06: probes are bounded", Breaker, "probe",
+           "if not self.reason:", "if True:", an_hour_without_room),
+    Mutant("claim-ignored", "G-07: another installation's VM is left alone", vmslot, "respect_other_claims",
+           "and s.vm.claimed_by", "and False", test_outages.test_a_vm_claimed_by_another_installation_is_left_alone),
+    Mutant("suspend-while-busy", "G-08: a busy agent is never cut off", vmslot, "suspend_when_settled",
+           "if s.busy:", "if False:", test_sessions.test_a_busy_lieutenant_is_suspended_when_its_turn_is_over),
+    Mutant("send-before-durable", "G-20: the delivery is written before the prompt leaves", TaskActs, "deliver",
+           "await self.put(task, record)", "record = record", CRASH_AFTER_PROMPT),
+    Mutant("fresh-key", "G-20: what was never heard goes again under the same key", task, "resolve_the_delivery",
+           "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
+    Mutant("any-marker", "G-20: only a message after the baseline is the delivery", task, "landed_at",
+           "m.offset >= baseline and", "", task_table),
+    Mutant("out-of-order", "G-20: the oldest task first", task, "ahead_of",
+           "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
+    Mutant("success-on-silence", "G-21: a good stop reason is needed", task, "ended_well",
+           "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
+    Mutant("acceptance-ignored", "G-21: acceptance decides", task, "judge_the_turn",
+           "if v.has_acceptance else", "if False else",
+           test_tasks.test_without_the_file_asked_for_it_has_failed_whatever_it_says),
+    Mutant("bad-checks-pass", "G-21: one bad check is no success", task, "judge_the_checks",
+           'if check != "ok"', 'if check == "bad"',
+           test_tasks.test_without_the_file_asked_for_it_has_failed_whatever_it_says),
+    Mutant("prompt-to-busy", "G-22: a prompt goes only to a settled session", task, "deliver",
+           "or not v.talk.settled", "", task_table),
+    Mutant("declined-ignored", "G-22: a failure verdict wins", task, "resolve_the_delivery",
+           'TryAgain("Declined", error)', "Deliver(v.record.attempt, resend=True)", task_table),
+    Mutant("landed-when-sent", "G-23: landed means seen in the conversation", task, "note_the_steer",
+           '== "Running"', '!= "Pending"', test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
+    Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", task, "resolve_the_steer",
+           "if v.record.abort else Withdraw()", "if True else Withdraw()",
+           test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
+    Mutant("crash-not-counted", "G-24, G-25: an unasked-for end is written down", lieutenant, "count_the_crash",
+           "!= v.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
+    Mutant("loop-unbounded", "G-25: too many crashes stop it", lieutenant, "bound_the_crash_loop",
+           "if restart.degraded:", "if False:",
+           test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
+    Mutant("turn-lost", "G-24: an interrupted turn goes on in the same attempt", task, "judge_the_turn",
+           "return Continue(v.record.continues + 1)", 'return TryAgain("SessionLost", "")',
+           test_sessions.test_pi_killed_in_the_middle_of_a_turn_goes_on_with_it_on_the_same_session),
+    Mutant("timeout-ignored", "G-29: limits are enforced", task, "must_end",
+           "v.now >= begun + v.timeout_seconds", "False", a_timeout),
+    Mutant("amnesia", "G-32: a new machine gets the conversation first", lieutenant, "restore_the_conversation",
+           "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
+           test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
+    Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", vmslot, "replace_the_dead",
+           "if not (s.mirrored and s.replaceable):", "if False:", slot_table),
+    Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
+           "and not running and not v.guest.keeper_alive", "", lieutenant_table),
+    Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", status, "merge_conditions",
+           'old["lastTransitionTime"] if same and old else timestamp(now)', "timestamp(now)",
+           test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""Every mutant is killed, and by its own fault: the scenario that kills it passes without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.run import verdict
+from tests.mutants.table import MUTANTS, Mutant, Scenario, named
+
+KILLERS: dict[str, Scenario] = {named(mutant.killer): mutant.killer for mutant in MUTANTS}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_the_mutant_is_killed(mutant: Mutant, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    killed = verdict(mutant, tmp_path)
+    record_property("killed_by", f"{named(mutant.killer)}: {killed}")
+    assert killed, f"{mutant.id} lives: {named(mutant.killer)} does not notice that this is broken: {mutant.promise}"
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
+    KILLERS[name](tmp_path)
+
+
+def test_names_are_unique() -> None:
+    assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
