@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.observations import Guest, Verdict
 from reconciler.engine.ports import Launch, Look, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
+
+_log = logging.getLogger(__name__)
 
 CHUNK = 1 << 22
 _PART = 3 << 20  # bytes of files in one request
@@ -91,6 +94,8 @@ class KeeperAgents:
                 raise
             if client is not machine.client:
                 machine.client, machine.subscribed, machine.seq = client, False, whole(facts, "seq") or 0
+                if survived := obj(facts.get("counters")):
+                    _log.warning("the keeper of %s survived trouble since its start: %s", at.vm_id, survived)
             return client
 
     async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:
