@@ -17,15 +17,15 @@ from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorCon
 T = TypeVar("T")
 
 
-def eventually(met: Callable[[], T], what: str, seconds: float = 60.0) -> T:
-    """Look again and again until the result is true; returns it."""
+def eventually(met: Callable[[], T | None], what: str, seconds: float = 60.0, pause: float = 0.05) -> T:
+    """Look again and again, every `pause` seconds, until the result is true; returns it."""
     deadline = time.monotonic() + seconds
     while True:
         found = met()
         if found:
             return found
         assert time.monotonic() < deadline, f"never came true: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @dataclass

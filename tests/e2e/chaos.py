@@ -13,18 +13,21 @@ from pathlib import Path
 
 from reconciler import config
 from reconciler.cli.access import reader, submit
+from reconciler.cli.documents import is_true
 from reconciler.core.keys import Json
-from reconciler.core.records import TaskRecord
+from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.rendering import SESSION_DIR
 from reconciler.engine.ports import StoredObject
 from reconciler.vers.simulator.isolated import IsolatedGuests
 from reconciler.vers.simulator.records import DropConnections
 from reconciler.vers.simulator.world import World
-from tests.background import Platform
+from tests.background import Platform, eventually
 from tests.program import Program
 
 BASE = "/var/lib/reconciler"
 KEEPER, AGENT = "keeper", "pi"
+TITLES = {KEEPER: b"reconciler-keeper", AGENT: b"pi"}
+ARGUMENTS = {KEEPER: b"\0serve\0--dir\0", AGENT: b"\0--mode\0rpc\0--session\0"}
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,26 @@ class Machine:
         """Keepers, or pi processes: their pids on the host. One that has not yet named itself is known by its arguments."""
         guests = self.real.simulator.guests
         assert isinstance(guests, IsolatedGuests)
-        title, arguments = {KEEPER: (b"reconciler-keeper", b"serve\0--dir"), AGENT: (b"pi", b"--mode\0rpc\0--session")}[what]
         found = []
         for pid in sorted(guests.members(self.vm_id)):
             line = cmdline(pid)
-            if line.split(b"\0")[0] == title or (arguments in line and b"node" in line.split(b"\0")[0]):
+            name = line.split(b"\0")[0]
+            if name == TITLES[what] or (ARGUMENTS[what] in line and name.endswith((b"node", b"pi"))):
                 found.append(pid)
         return found
 
     def named(self, what: str) -> int | None:
         """The one that has named itself, so that it is far enough to be worth killing."""
-        title = {KEEPER: b"reconciler-keeper", AGENT: b"pi"}[what]
-        return next((pid for pid in self.running(what) if cmdline(pid).split(b"\0")[0] == title), None)
+        return next((pid for pid in self.running(what) if cmdline(pid).split(b"\0")[0] == TITLES[what]), None)
+
+    def kill(self, what: str, pid: int | None) -> bool:
+        """kill -9, if this is still one of those; whether it was."""
+        if pid is None or cmdline(pid).split(b"\0")[0] != TITLES[what]:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            return True
+        return False
 
     def cut(self) -> None:
         """Close every SSH connection, the hard way."""
@@ -91,16 +102,6 @@ def cmdline(pid: int) -> bytes:
 
 def records(data: bytes) -> list[Json]:
     return [json.loads(line) for line in data.split(b"\n") if line]
-
-
-def kill(pid: int | None) -> bool:
-    """kill -9; whether there was something to kill."""
-    if pid is None:
-        return False
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-        return True
-    return False
 
 
 # --- judging -------------------------------------------------------------------------------------------------------------------------
@@ -180,6 +181,25 @@ class Books:
             return bytes(whole)
 
         return asyncio.run(read())
+
+    def done(self, name: str, seconds: float = 60.0) -> TaskRecord:
+        """The record of a task, once it has succeeded."""
+        found = eventually(lambda: record if (record := self.tasks()[name]).finished else None, f"{name} has an end", seconds)
+        assert (found.phase, found.reason) == ("Succeeded", "Completed"), found.message
+        return found
+
+    def lieutenant(self, name: str) -> LieutenantRecord:
+        return LieutenantRecord.load(self.objects("Lieutenant")[name].record)
+
+    def ready(self, name: str, seconds: float = 60.0) -> str:
+        """Wait until it is Ready and available; returns its VM's id."""
+
+        def available() -> bool:
+            found = self.objects("Lieutenant").get(name)
+            return found is not None and is_true(found.status, "Available")
+
+        eventually(available, f"{name} is available", seconds)
+        return self.lieutenant(name).slot.vm_id
 
     def reasons(self) -> list[tuple[str, str, str]]:
         """Every event, oldest first: object, reason, message."""

@@ -19,7 +19,7 @@ from reconciler.core.keys import Json
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.service import SimulatorConfig
 from tests.background import Platform, eventually, platform
-from tests.e2e.chaos import AGENT, KEEPER, Books, Machine, kill, sent_while_busy, user_texts
+from tests.e2e.chaos import AGENT, KEEPER, Books, Machine, sent_while_busy, user_texts
 from tests.e2e.conftest import PROFILE
 from tests.program import Controller, Program
 
@@ -31,6 +31,8 @@ CONTROLLER, CONNECTIONS = "controller", "connections"
 VICTIMS = (CONTROLLER, CONTROLLER, KEEPER, AGENT, AGENT, CONNECTIONS, CONNECTIONS)
 WORKING = ("verdict", "run", "message", "tool", "toolEnd")
 """What the keeper's journal ends with while pi has work."""
+
+MOMENTS = ("delivery", "turn", "turn", "any")
 
 SEED = int(os.environ.get("RECONCILER_CHAOS_SEED", "1"))
 
@@ -85,15 +87,16 @@ class Ruin:
     lives: int = 1
     begun: float = 0.0
 
-    def strike(self, victim: str) -> str:
-        """Kill it as soon as it is there; returns what the keeper had last written down."""
+    def strike(self, victim: str, aim: int | None) -> str:
+        """Kill it, or the next one as soon as it is there; returns what the keeper had last written down. `aim`: its pid."""
         match victim:
             case "controller":
                 self.controller.kill()
             case "connections":
                 self.machine.cut()
             case _:
-                eventually(lambda: kill(self.machine.named(victim)), f"a {victim} to kill", 90)
+                if not self.machine.kill(victim, aim):
+                    eventually(lambda: self.machine.kill(victim, self.machine.named(victim)), f"a {victim} to kill", 90)
         last = self.machine.events()[-1]
         return f"{last['event']} {last.get('role', '')}".strip()
 
@@ -132,12 +135,19 @@ def test_work_survives_every_kill(real: Platform, tmp_path: Path) -> None:
         for number in range(1, ROUNDS + 1):
             if number % 2 or rng.random() < 0.25:
                 send()
-            victim = rng.choice(VICTIMS)
-            if rng.random() < 0.75:
-                eventually(lambda: machine.events()[-1]["event"] in WORKING, "a turn", 90)
-            time.sleep(rng.uniform(0.0, 0.8))  # the moment of the kill: any will do
-            doing = ruin.strike(victim)
-            table.append(f"{number:3} {time.monotonic() - begun:6.1f} s  {victim:12} after {doing}")
+            victim, moment = rng.choice(VICTIMS), rng.choice(MOMENTS)
+            aim = machine.named(victim) if victim in (KEEPER, AGENT) else None
+            match moment:
+                case "delivery":
+                    handed = len(machine.commands())
+                    eventually(lambda handed=handed: len(machine.commands()) > handed, "a delivery", 90, pause=0.002)  # type: ignore[misc]
+                case "turn":
+                    eventually(lambda: machine.events()[-1]["event"] in WORKING, "a turn", 90)
+                    time.sleep(rng.uniform(0.0, 0.8))  # any moment will do
+                case _:
+                    time.sleep(rng.uniform(0.0, 0.8))
+            doing = ruin.strike(victim, aim)
+            table.append(f"{number:3} {time.monotonic() - begun:6.1f} s  {victim:12} {moment:9} after {doing}")
             if victim == CONTROLLER:
                 if rng.random() < 0.5:
                     send()  # into the store: nobody runs
