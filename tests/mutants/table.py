@@ -19,7 +19,8 @@ from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.fleet import Fleet
-from tests.core import test_breaker, test_lieutenant, test_task, test_vmslot
+from tests.core import test_breaker, test_explore, test_lieutenant, test_task, test_vmslot
+from tests.core.model import State
 from tests.engine import test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.test_crash_everywhere import play
@@ -98,6 +99,14 @@ def an_hour_without_room(_: Path) -> None:
 
 def an_unanswered_create_that_shows_late(path: Path) -> None:
     test_outages.test_own_creates_that_lists_do_not_show_yet_are_not_made_again(False, path)
+
+
+def the_explored_model(_: Path) -> None:
+    test_explore.Explored(State(test_explore.BUDGETS["everything once"][0]))
+
+
+EXPLORED = ("no-window", "believe-one-list", "delete-uncondemned", "dropped-unproven", "busy-deleted", "suspend-while-busy")
+"""Mutants that exploring the small model finds as well, with a shortest trace."""
 
 
 def a_timeout(path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.mutants.run import verdict
-from tests.mutants.table import MUTANTS, Mutant, Scenario, named
+from tests.mutants.table import EXPLORED, MUTANTS, Mutant, Scenario, named, the_explored_model
 
 KILLERS: dict[str, Scenario] = {named(mutant.killer): mutant.killer for mutant in MUTANTS}
 
@@ -19,6 +20,11 @@ def test_the_mutant_is_killed(mutant: Mutant, tmp_path: Path, record_property: p
     assert killed, f"{mutant.id} lives: {named(mutant.killer)} does not notice that this is broken: {mutant.promise}"
 
 
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.id in EXPLORED], ids=lambda mutant: mutant.id)
+def test_exploring_the_small_model_finds_it_too(mutant: Mutant, tmp_path: Path) -> None:
+    assert verdict(replace(mutant, killer=the_explored_model), tmp_path)
+
+
 @pytest.mark.parametrize("name", KILLERS)
 def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
     KILLERS[name](tmp_path)
@@ -26,3 +32,4 @@ def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
 
 def test_names_are_unique() -> None:
     assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
+    assert set(EXPLORED) <= {mutant.id for mutant in MUTANTS}
