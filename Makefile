@@ -52,7 +52,9 @@ generate: .venv/.runs ## Write the generated files
 	$(BIN)/reconciler schema --out crds/schema
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
-	$(BIN)/reconciler validate examples specs tests/manifests/valid
+	$(BIN)/reconciler validate examples
+	$(BIN)/reconciler validate specs
+	$(BIN)/reconciler validate tests/manifests/valid
 
 bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (ARGS=--quick: a smoke test)
 	$(BIN)/python -m benchmarks.store $(ARGS)
