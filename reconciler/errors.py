@@ -1,24 +1,24 @@
 """Every error the product raises on purpose; the class decides what happens next, never the place that catches it.
 
-    ReconcilerError
-    ├── Transient                  try again later, with back-off
-    │   ├── Unreachable            no answer, or an answer that says nothing (5xx, 503 text, connection refused)
-    │   │   └── GuestUnreachable   the machine or its keeper did not answer
-    │   ├── RateLimited            429; `retry_after` seconds
-    │   ├── TimedOut               the deadline of one call passed
-    │   └── Conflict               409, or a row that somebody else changed first
-    ├── Indeterminate              a call that is not idempotent may or may not have happened
-    ├── Capacity                   the platform has no room (netlink, Ceph, quota, 503 on a create)
-    ├── Terminal                   stays wrong until somebody changes something
-    │   ├── Unauthorized           no key, wrong key, expired key
-    │   ├── Forbidden              the key is fine and may not do this (or the VM is not there: see vers-api §2.0)
-    │   ├── NotFound               proven by the platform's own 404
-    │   ├── Rejected               400/422: what we sent is wrong
-    │   ├── GuestFailed            a step, an install or a command in the guest ended badly
-    │   └── InvalidSpec            a declaration that can't be carried out
-    ├── Refused                    protected, over a cap, needs confirmation: exit code 4
-    ├── StaleEpoch                 the keeper has seen a higher epoch: somebody else is in charge
-    └── UsageError                 the user's command line or document: exit code 64
+ReconcilerError
+├── Transient                  try again later, with back-off
+│   ├── Unreachable            no answer, or an answer that says nothing (5xx, 503 text, connection refused)
+│   │   └── GuestUnreachable   the machine or its keeper did not answer
+│   ├── RateLimited            429; `retry_after` seconds
+│   ├── TimedOut               the deadline of one call passed
+│   └── Conflict               409, or a row that somebody else changed first
+├── Indeterminate              a call that is not idempotent may or may not have happened
+├── Capacity                   the platform has no room (netlink, Ceph, quota, 503 on a create)
+├── Terminal                   stays wrong until somebody changes something
+│   ├── Unauthorized           no key, wrong key, expired key
+│   ├── Forbidden              the key is fine and may not do this (or the VM is not there: see vers-api §2.0)
+│   ├── NotFound               proven by the platform's own 404
+│   ├── Rejected               400/422: what we sent is wrong
+│   ├── GuestFailed            a step, an install or a command in the guest ended badly
+│   └── InvalidSpec            a declaration that can't be carried out
+├── Refused                    protected, over a cap, needs confirmation: exit code 4
+├── StaleEpoch                 the keeper has seen a higher epoch: somebody else is in charge
+└── UsageError                 the user's command line or document: exit code 64
 """
 
 from __future__ import annotations

@@ -146,7 +146,8 @@ class World:
 
     def entry(self, m: Machine, message: dict[str, object]) -> None:
         self.entries += 1
-        line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": "2026-11-21T08:17:39.704Z", "message": message}
+        at = "2026-11-21T08:17:39.704Z"
+        line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": at, "message": message}
         m.session += json.dumps(line).encode() + b"\n"
 
     def user(self, m: Machine, text: str) -> None:
@@ -155,7 +156,8 @@ class World:
 
     def assistant(self, m: Machine, text: str, stop: str) -> None:
         usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": 0.001}}
-        self.entry(m, {"role": "assistant", "content": [{"type": "text", "text": text}], "stopReason": stop, "usage": usage, "timestamp": 2})
+        content = [{"type": "text", "text": text}]
+        self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
 
     async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
         """Work for that long, frozen time not counted. False: ended meanwhile."""
@@ -407,8 +409,8 @@ class FakeAgents:
             return {"steering": list(taken), "followUp": []}
         if command["type"] == "abort" and m.pi.busy:
             m.pi.aborted = True
-            while m.pi is not None and m.pi.busy:
-                await asyncio.sleep(0.05)
+            if m.pi.task is not None:
+                await asyncio.wait([m.pi.task])
         return {}
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
@@ -419,5 +421,3 @@ class FakeAgents:
 
     async def aclose(self) -> None:
         return None
-
-

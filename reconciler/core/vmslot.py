@@ -72,12 +72,15 @@ class OpenIntent:
     candidates: tuple[str, ...] | None
 
 
+EMPTY = SlotRecord()
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Everything a decision about one declared VM may depend on."""
 
     want: Want
-    record: SlotRecord = SlotRecord()
+    record: SlotRecord = EMPTY
     vm: VmObservation = Absent(proven=True)
     intent: OpenIntent | None = None
     account: str = ""

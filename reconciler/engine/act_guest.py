@@ -207,7 +207,8 @@ class GuestActs:
         self.note(item, "StartedAgent", f"pi on VM {slot.vm_id}")
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:
-        assert isinstance(view.agent, Agent) and isinstance(view.agent.process, Exited)
+        assert isinstance(view.agent, Agent)
+        assert isinstance(view.agent.process, Exited)
         ended = view.agent.process
         await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
 

@@ -150,7 +150,8 @@ class TaskActs:
         record = task.record.but(continues=number)
         await self.put(task, record)
         self.t.recorder.note(task.key, task.uid, "Continuing", f"pi was restarted in the middle of it ({number})", "Warning")
-        text = f"{task.record.marker} continued ({number})\n\nYou were interrupted in the middle of this piece of work. Check how far it is, then finish it."
+        asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
+        text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
     async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
@@ -168,7 +169,8 @@ class TaskActs:
 
     async def verify(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView) -> None:
         """Every check, in order; the record says `ok` or what was wrong with each."""
-        assert view.lieutenant is not None and isinstance(view.lieutenant.rendered, Rendered)
+        assert view.lieutenant is not None
+        assert isinstance(view.lieutenant.rendered, Rendered)
         work_dir = view.lieutenant.rendered.work_dir
         if task.record.phase != "Verifying":
             await self.put(task, task.record.but(phase="Verifying", checks=()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec, OnBusy
@@ -319,11 +320,9 @@ class Gatherer:
         for task in tasks:
             if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
                 continue
+            ask = partial(self.agents.verdict, place, epoch, command_key(task))
             try:
-                found[task.key] = await self.effects.call(
-                    "keeper.verdict",
-                    lambda key=command_key(task): self.agents.verdict(place, epoch, key),  # type: ignore[misc]
-                )
+                found[task.key] = await self.effects.call("keeper.verdict", ask)
             except (GuestUnreachable, StaleEpoch):
                 return found
         return found

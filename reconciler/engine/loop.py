@@ -97,7 +97,7 @@ class Engine:
         self._watched: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
-    # --- life ------------------------------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Read the store and set up; nothing outside is touched."""
@@ -146,7 +146,7 @@ class Engine:
         """Look at this object soon."""
         self.queue.add(self.declarations.lane_of(key), Priority.CHANGE)
 
-    # --- what makes us look ---------------------------------------------------------------------------------------------------------------
+    # --- what makes us look -----------------------------------------------------------------------------------------------
 
     def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         """An object was written: look at its lane, at the tasks that wait for it and at what refers to it. What only a lane's
@@ -252,7 +252,7 @@ class Engine:
         if key is not None:
             self.queue.add_at(key, HEARD_EVERY, Priority.CHANGE)
 
-    # --- the one procedure ------------------------------------------------------------------------------------------------------------------
+    # --- the one procedure ------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         while True:
@@ -381,7 +381,7 @@ class Engine:
         if record is not item.record:
             await self.table.update([(key, lambda o: replace(o, record=record.dump()))])
 
-    # --- reporting --------------------------------------------------------------------------------------------------------------------------
+    # --- reporting --------------------------------------------------------------------------------------------------------
 
     async def _report(self, key: Key, view: LaneView, decided: LanePlan) -> None:
         """Status of everything in the lane, in one write, only when something changed (G-45)."""

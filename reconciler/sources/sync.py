@@ -22,6 +22,11 @@ AT_ONCE = 100
 _ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
+def declaration(one: Declared) -> Declaration:
+    """What a file declares, with the place it stands at by its whole path."""
+    return Declaration(one.key, one.spec, one.labels, one.annotations, SOURCE, f"{os.path.abspath(one.file)}:{one.line}")
+
+
 class FileSync:
     """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes.
 
@@ -48,7 +53,7 @@ class FileSync:
         return changed
 
     async def _apply(self, one: Declared) -> Outcome | Finding:
-        declared = Declaration(one.key, one.spec, one.labels, one.annotations, SOURCE, f"{os.path.abspath(one.file)}:{one.line}")
+        declared = declaration(one)
         try:
             return await self._declarations.apply(declared)
         except (Refused, UsageError, InvalidSpec) as error:

@@ -215,7 +215,8 @@ class Run:
         raise AssertionError(f"never came true: {why}; {self.describe()}")
 
     def describe(self) -> str:
-        items = [(str(k), i.obj.status.get("phase"), i.obj.status.get("conditions")) for k in self.engine.table.all_keys() if (i := self.engine.table.get(k))]
+        known = [item for key in self.engine.table.all_keys() if (item := self.engine.table.get(key))]
+        items = [(str(i.key), i.obj.status.get("phase"), i.obj.status.get("conditions")) for i in known]
         return f"fault {self.life.fault}; objects {items}; trouble {self.engine._trouble}; violations {self.world.violations}"
 
     def phase(self, key: Key) -> str:
