@@ -73,7 +73,9 @@ class Answer:
 
     def error(self) -> str | None:
         """The `error` text of the platform's JSON error shape or of a hybrid; None when the body is no such thing."""
-        body = self.json() if self.body else None
+        if self.body.lstrip()[:1] != b"{":  # above all a list of VMs, which is long and is decoded by its reader
+            return None
+        body = self.json()
         text = body.get("error") if isinstance(body, dict) else None
         return text if isinstance(text, str) else None
 
