@@ -59,6 +59,16 @@ def proc(pid: int, name: str) -> bytes:
     return Path(f"/proc/{pid}/{name}").read_bytes()
 
 
+def below(directory: Path) -> list[int]:
+    """Processes that work in this directory: keeper, pi and their tools."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cwd").readlink().is_relative_to(directory) and int(entry.name) != os.getpid() and alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
 @dataclass
 class Rig:
     agents: KeeperAgents
@@ -154,12 +164,12 @@ class Rig:
 
     async def end(self) -> None:
         """Stop what was started here, the hard way."""
-        pids = {int(str(record["pid"])) for record in self.events() if "pid" in record} if self.base.exists() else set()
         await self.agents.aclose()
-        for pid in pids:
-            with suppress(OSError):
-                if alive(pid) and str(self.root).encode() in proc(pid, "environ") + proc(pid, "cmdline"):
+        while left := below(self.root):  # until none: one that was just being started is seen a moment later
+            for pid in left:
+                with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0)
         if self.layout.socket_path.startswith("/tmp/reconciler-"):
             shutil.rmtree(Path(self.layout.socket_path).parent, ignore_errors=True)
 

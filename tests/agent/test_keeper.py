@@ -459,7 +459,7 @@ async def test_a_request_without_an_answer_ends_at_its_deadline(rig: Rig) -> Non
     )
     await client.hello(VM.vm_id, 1, 10.0)
     with pytest.raises(GuestUnreachable, match=r"did not answer run within 0\.2 s"):
-        await client.request("run", 1, 0.2, argv=["sleep", "600"], cwd="/", timeoutMs=2000)
+        await client.request("run", 1, 0.2, argv=["sleep", "600"], cwd=str(rig.root), timeoutMs=2000)
     assert client.closed
     assert not lost  # it was us
     with pytest.raises(GuestUnreachable, match="gone"):
