@@ -229,7 +229,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         declared[provider.name] = {
             "baseUrl": provider.base_url,
             "api": provider.api,
-            "apiKey": variable_name,
+            "apiKey": f"${variable_name}",  # a bare name would be taken for the key itself
             "models": [_model_entry(model_id, provider.name)],
         }
     if declared:

@@ -28,6 +28,7 @@ from reconciler.engine.acts import Tools
 from reconciler.engine.gather import session_file, session_name
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import Launch, Place
+from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed, InvalidSpec
 
 STOP_GRACE = 10.0
@@ -175,7 +176,7 @@ class GuestActs:
         """The conversation, from the mirror, to a machine that never had it."""
         transcripts, slot = self.t.gatherer.transcripts, item.record.slot
         name = session_name(item.uid, item.spec.session.generation)
-        data = await transcripts.read(name)
+        data = unseal(await transcripts.read(name), self.t.secrets)
         file = GuestFile(session_file(item.uid, item.spec.session.generation), data, 0o600)
         place = Place(slot.vm_id)
         await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))

@@ -26,7 +26,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
-from reconciler.engine.redaction import redact_agent
+from reconciler.engine.redaction import redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
@@ -225,7 +225,7 @@ class Gatherer:
             account=self.account,
             protected=item.obj.annotations.get(PROTECTION) == "enabled",
             busy=busy,
-            mirrored=not isinstance(agent, Agent) or agent.session_size <= transcript.size,
+            mirrored=not isinstance(agent, Agent) or agent.session_size <= transcript.seen,
             blocked=blocked,
             blocked_until=until,
             vanished=record.vm_id in self.fleet.vanished and not record.condemned,
@@ -299,12 +299,15 @@ class Gatherer:
         epoch = item.record.slot.epoch
         path = session_file(item.uid, item.spec.session.generation)
         try:
+            tail = b""  # of a line that is not finished: only whole lines are mirrored
             while True:
-                offset = transcript.size
-                look = await self.effects.call("keeper.observe", lambda offset=offset: self.agents.observe(place, epoch, path, offset))  # type: ignore[misc]
-                if look.chunk:
-                    await self.transcripts.append(transcript, look.chunk)
-                if look.agent.session_size <= transcript.size or not look.chunk:
+                ask = partial(self.agents.observe, place, epoch, path, transcript.size + len(tail))
+                look = await self.effects.call("keeper.observe", ask)
+                whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
+                if newline:
+                    await self.transcripts.append(transcript, seal(whole + newline, self.secrets))
+                transcript.seen = transcript.size + len(tail)
+                if look.agent.session_size <= transcript.seen or not look.chunk:
                     return redact_agent(look.agent, self.secrets)
         except (GuestUnreachable, StaleEpoch) as error:
             return Unknown(str(error))
@@ -341,7 +344,7 @@ def command_key(task: TaskItem) -> str:
 
 def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:
     """The conversation, when it was read to its end just now."""
-    if not isinstance(agent, Agent) or agent.session_size != transcript.size:
+    if not isinstance(agent, Agent) or agent.session_size != transcript.seen:
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from dataclasses import replace
 
 from reconciler.core.observations import Agent, Exited
@@ -24,3 +27,33 @@ def redact_agent(agent: Agent, secrets: Secrets) -> Agent:
     if not isinstance(agent.process, Exited):
         return agent
     return replace(agent, process=replace(agent.process, stderr_tail=redact(agent.process.stderr_tail, secrets)))
+
+
+SHORTEST_SEALED = 8
+"""Shorter values have no room for a stand-in that can't be taken for something else."""
+
+
+def stand_ins(secrets: Secrets) -> list[tuple[bytes, bytes]]:
+    """(value as it stands in a JSON string, its stand-in of the same length), for every known secret, longest first."""
+    pairs: dict[bytes, bytes] = {}
+    for value in secrets.known():
+        for text in {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
+            inside = text.encode()
+            if len(inside) >= SHORTEST_SEALED:
+                name = base64.b32encode(hashlib.sha256(inside).digest())[:7].lower()
+                pairs[inside] = (b"~" + name).ljust(len(inside), b"~")
+    return sorted(pairs.items(), key=lambda pair: len(pair[0]), reverse=True)
+
+
+def seal(data: bytes, secrets: Secrets) -> bytes:
+    """Whole lines of a session file as they are stored: same length, every known secret replaced by its stand-in (G-60)."""
+    for inside, stand_in in stand_ins(secrets):
+        data = data.replace(inside, stand_in)
+    return data
+
+
+def unseal(data: bytes, secrets: Secrets) -> bytes:
+    """The contrary, for a machine that gets its conversation back. A secret that changed since stays a stand-in."""
+    for inside, stand_in in stand_ins(secrets):
+        data = data.replace(stand_in, inside)
+    return data

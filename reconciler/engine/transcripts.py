@@ -15,6 +15,7 @@ class Transcript:
     def __init__(self, name: str) -> None:
         self.name = name
         self.size = 0
+        self.seen = 0  # how far the file was read last; beyond `size` by an unfinished last line
         self.messages: tuple[Message, ...] = ()
         self._rest = b""
 
@@ -70,7 +71,7 @@ class Transcripts:
         self._open.pop(name, None)
 
     async def read(self, name: str) -> bytes:
-        """The whole mirror of a session, byte-exact."""
+        """The whole mirror of a session, as it is stored (`redaction.unseal` gives what stood in the file)."""
         whole = bytearray()
         while data := await self._store.session(name, len(whole)):
             whole += data

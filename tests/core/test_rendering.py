@@ -141,7 +141,7 @@ def test_secrets_stay_references_in_everything_rendered() -> None:
     assert found.secret_env == {"TOKEN": ref, "RECONCILER_PROVIDER_MINE_KEY": ref}
     assert "TOKEN" not in found.env
     models = json.loads(next(f.content for f in found.agent_files if f.path.endswith("models.json")))
-    assert models["providers"]["mine"]["apiKey"] == "RECONCILER_PROVIDER_MINE_KEY"
+    assert models["providers"]["mine"]["apiKey"] == "$RECONCILER_PROVIDER_MINE_KEY"
 
 
 @pytest.mark.guarantee("G-27")

@@ -118,7 +118,11 @@ def test_a_secret_that_the_agent_says_everywhere_is_shown_nowhere(
         await run.ready()
         for obj in await run.engine.store.objects():
             assert CANARY not in f"{obj.spec}{obj.status}{obj.record}", obj.key
-        assert "[redacted]" in str(run.status(one))
+        assert "the key is ~" in str(run.status(one)), "its stand-in shows"
+        assert CANARY.encode() in machine.session, "the agent keeps what it said"
+        mirror = await run.engine.store.session(f"{machine.labels['fleet.vers.sh/uid']}-g1")
+        assert len(mirror) == len(machine.session)
+        assert CANARY.encode() not in mirror
         for event in [*run.controller.told, *await run.engine.store.events()]:
             assert CANARY not in event.message, event.reason
         assert CANARY not in caplog.text
