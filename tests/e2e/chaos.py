@@ -182,6 +182,10 @@ class Books:
 
         return asyncio.run(read())
 
+    def unfinished(self) -> int:
+        """How many tasks have no end yet."""
+        return sum(1 for record in self.tasks().values() if not record.finished)
+
     def done(self, name: str, seconds: float = 60.0) -> TaskRecord:
         """The record of a task, once it has succeeded."""
         found = eventually(lambda: record if (record := self.tasks()[name]).finished else None, f"{name} has an end", seconds)
