@@ -24,7 +24,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.common import Goal, Spread, judge, table
-from benchmarks.fleet import CONCURRENCY, Platform, controller, converge, declare, platform, ready, resident_bytes
+from benchmarks.fleet import CONCURRENCY, Platform, controller, converge, declare, machine, platform, ready, resident_bytes
 
 CALLS_EACH = 2
 TARGETS = {0.02: (1.30, 1.20), 0.1: (1.10, 1.06)}
@@ -172,6 +172,7 @@ def main() -> int:
         print(json.dumps(asdict(one(int(arguments.one[0]), float(arguments.one[1])))))
         return 0
 
+    print(machine())
     sizes = (20, 100) if arguments.quick else (100, 1_000, 10_000)
     latencies = (0.02,) if arguments.quick else tuple(TARGETS)
     plan = [(count, latency) for count in sizes for latency in latencies]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform as platform_of
 import random
 import signal
 import subprocess
@@ -220,6 +221,14 @@ def ready(engine: Engine) -> int:
         if isinstance(conditions, list):
             found += any(isinstance(c, dict) and c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
     return found
+
+
+def machine() -> str:
+    """What it is measured on, and what else that is doing: one line."""
+    models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    model = models[0] if models else platform_of.machine()
+    return f"{os.cpu_count()} cores ({model}), Python {platform_of.python_version()}, load before: {load}"
 
 
 def resident_bytes() -> int:

@@ -1,0 +1,44 @@
+"""The benchmarks work, and what they count (never what they time) holds: real engine, client and store over the simulated platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import converge, resync
+from benchmarks.common import Goal
+from benchmarks.fleet import CONCURRENCY, Platform, platform
+
+COUNT = 30
+
+
+@pytest.fixture
+def at() -> Iterator[Platform]:
+    with platform(0.0) as running:
+        yield running
+
+
+@pytest.mark.guarantee("G-02", "G-45")
+async def test_a_fleet_from_nothing_takes_two_calls_a_lieutenant_and_few_lists(at: Platform, tmp_path: Path) -> None:
+    sample = await converge.measure(at, COUNT, tmp_path, calls_for_latency=3)
+    assert sample.creates == COUNT
+    assert sample.calls - sample.lists == converge.CALLS_EACH * COUNT
+    assert sample.most_at_once <= CONCURRENCY
+
+
+@pytest.mark.guarantee("G-45")
+async def test_a_fleet_at_rest_costs_one_list_a_resync_and_nothing_else(at: Platform, tmp_path: Path) -> None:
+    sample = await resync.measure(at, COUNT, tmp_path, resync_seconds=0.2)
+    assert (sample.gets, sample.changes, sample.writes) == (0, 0, 0)
+    assert sample.lists <= 1 + 1 / resync.RESYNCS  # one more may begin while the last one is digested
+
+
+def test_the_slope_is_the_exponent() -> None:
+    assert converge.slope([(100, 3 * 100**1.5), (1_000, 3 * 1_000**1.5), (10_000, 3 * 10_000**1.5)]) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("value", "at_least", "met"), [(1.2, False, True), (1.4, False, False), (1.4, True, True), (1.2, True, False)])
+def test_a_goal_is_judged_by_its_side(value: float, at_least: bool, met: bool) -> None:
+    assert Goal("ratio", value, 1.3, 1.1, at_least).met is met
