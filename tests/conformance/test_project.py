@@ -45,8 +45,9 @@ SECRET = re.compile(
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """What git has. In a source archive without git: every file that is not ignored by name."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    """What git has, whoever owns the checkout."""
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     return tuple(ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file())
 
 
