@@ -57,7 +57,7 @@ def run(
     where = existing(paths)
     if dry_run:
         planned, _, wrong = asyncio.run(_planned(config, where))
-        _print_plan(planned)
+        _print_plan(planned, wrong=bool(wrong))
         raise typer.Exit(1 if wrong else 0)
     raise typer.Exit(asyncio.run(Runner(config, where, once, timeout).run()))
 
@@ -205,13 +205,13 @@ def plan(
         actions: list[JsonValue] = list(planned)
         out(to_json({"actions": actions, "summary": summary, "inputsHash": inputs}))
     else:
-        _print_plan(planned)
+        _print_plan(planned, wrong=bool(wrong))
     raise typer.Exit(1 if wrong else 2 if planned else 0)
 
 
-def _print_plan(planned: Sequence[Json]) -> None:
+def _print_plan(planned: Sequence[Json], *, wrong: bool = False) -> None:
     if not planned:
-        out("nothing to do: what is declared is true")
+        out("nothing to do for what is valid; what is not is left as it was" if wrong else "nothing to do: what is declared is true")
         return
     rows = [[str(a["verb"]), f"{str(a['kind']).lower()}/{a['name']}", str(a["target"]), str(a["reason"])] for a in planned]
     table(("VERB", "OBJECT", "TARGET", "REASON"), rows)

@@ -87,7 +87,7 @@ class Declarations:
         file still declares it (it would come back)."""
         item = self._table.get(key)
         if item is None:
-            raise NotFound(f"{key} does not exist")
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
         if obj.deleted_at is not None:
             return
@@ -106,14 +106,14 @@ class Declarations:
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
         if self._table.get(key) is None:
-            raise NotFound(f"{key} does not exist")
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))])
 
     async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
         """Change the spec of an object of this source."""
         item = self._table.get(key)
         if item is None:
-            raise NotFound(f"{key} does not exist")
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
         return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, obj.origin))
 

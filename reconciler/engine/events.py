@@ -24,7 +24,10 @@ class Recorder:
         self._listeners.append(listener)
 
     def event(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal") -> list[AddEvent]:
-        """The write that records it ([] for a repetition); listeners are told at once."""
+        """The writes that record it, after what was noted before it (nothing for a repetition); listeners are told at once."""
+        return [*self.take(key), *self._made(key, uid, reason, message, kind)]
+
+    def _made(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"]) -> list[AddEvent]:
         if self._last.get(key) == (reason, message):
             return []
         self._last[key] = (reason, message)
@@ -35,7 +38,7 @@ class Recorder:
 
     def note(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal") -> None:
         """As `event`, written together with the next status."""
-        self._pending.setdefault(key, []).extend(self.event(key, uid, reason, message, kind))
+        self._pending.setdefault(key, []).extend(self._made(key, uid, reason, message, kind))
 
     def take(self, key: Key) -> list[AddEvent]:
         """The noted events that still have to be written."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reconciler.core import claims
-from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, TaskAction, Wait
+from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, Steady, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LanePlan, LaneView, plan
@@ -418,7 +418,8 @@ class Engine:
             return
         changes.append((obj.key, lambda o: replace(o, status=status)))
         reason, message = reason_of(decision)
-        if "Stalled" in str(status.get("conditions")) and reason not in str(obj.status.get("conditions")):
+        ended = isinstance(decision, Steady) and obj.key.kind == "Task"  # told when it ended
+        if not ended and "Stalled" in str(status.get("conditions")) and reason not in str(obj.status.get("conditions")):
             more.extend(self.recorder.event(obj.key, obj.uid, reason, message, "Warning"))
         elif status.get("phase") != obj.status.get("phase") and obj.key.kind == "Lieutenant":
             more.extend(self.recorder.event(obj.key, obj.uid, str(status.get("phase")), message))
