@@ -161,10 +161,10 @@ class Engine:
         elif before.record is after.record or before.record == after.record:
             return
         if key.kind == "Task":
-            for other in self.table.of_kind("Task"):
-                task = self.table.task(other.key)
-                if task is not None and not task.record.finished and any(ref.name == key.name for ref in task.spec.after):
-                    self.queue.add(self.declarations.lane_of(other.key))
+            for dependent in self.table.dependents_of(key):
+                task = self.table.task(dependent)
+                if task is not None and not task.record.finished:
+                    self.queue.add(self.declarations.lane_of(dependent))
         elif key.kind == "Lieutenant":
             for waiting in self.table.tasks_of(key):
                 if not waiting.record.finished:

@@ -51,10 +51,12 @@ ProfileItem = Item[BootProfileSpec, Record]
 AnyItem = Item[BaseModel, Record]
 
 
-def parse(obj: StoredObject) -> AnyItem:
-    """Raises `InvalidSpec` when the stored spec is not valid in this release."""
-    record = RECORDS.get(obj.key.kind, Record)
-    return Item(obj, load_spec(obj.key.kind, obj.spec, tolerant=True), record.load(obj.record))
+def parse(obj: StoredObject, old: AnyItem | None = None) -> AnyItem:
+    """What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
+    Raises `InvalidSpec` when the stored spec is not valid in this release."""
+    spec = old.spec if old is not None and old.obj.spec is obj.spec else load_spec(obj.key.kind, obj.spec, tolerant=True)
+    record = old.record if old is not None and old.obj.record is obj.record else RECORDS.get(obj.key.kind, Record).load(obj.record)
+    return Item(obj, spec, record)
 
 
 Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
@@ -68,6 +70,7 @@ class ObjectTable:
         self._store, self._effects = store, effects
         self._items: dict[Key, AnyItem] = {}
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
+        self._dependents: dict[Key, dict[Key, None]] = {}
         self._owners: dict[str, Key] = {}
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
@@ -95,6 +98,10 @@ class ObjectTable:
 
     def tasks_of(self, lieutenant: Key) -> list[TaskItem]:
         return list(self._tasks.get(lieutenant, {}).values())
+
+    def dependents_of(self, task: Key) -> tuple[Key, ...]:
+        """The tasks that are declared to come after this one."""
+        return tuple(self._dependents.get(task, ()))
 
     def of_kind(self, kind: str) -> list[AnyItem]:
         return [item for key, item in self._items.items() if key.kind == kind]
@@ -193,14 +200,11 @@ class ObjectTable:
 
     def _take(self, obj: StoredObject) -> None:
         old = self._items.get(obj.key)
-        if old is not None and old.obj.spec is obj.spec and old.obj.record is obj.record:
-            item: AnyItem = Item(obj, old.spec, old.record)
-        else:
-            try:
-                item = parse(obj)
-            except (InvalidSpec, ValueError) as error:
-                self.broken[obj.key] = str(error)
-                return
+        try:
+            item = parse(obj, old)
+        except (InvalidSpec, ValueError) as error:
+            self.broken[obj.key] = str(error)
+            return
         self.broken.pop(obj.key, None)
         self._index(old, item)
         self._items[obj.key] = item
@@ -212,6 +216,8 @@ class ObjectTable:
             if item.key.kind == "BootProfile":
                 self.profile_changes += 1
             if isinstance(item.spec, TaskSpec):
+                for ref in item.spec.after:
+                    self._depend(item.key, Key("Task", item.key.namespace, ref.name), add)
                 lane = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:
                     lane[item.key] = item  # type: ignore[assignment]
@@ -222,6 +228,16 @@ class ObjectTable:
                     self._owners[item.record.slot.vm_id] = item.key
                 elif self._owners.get(item.record.slot.vm_id) == item.key:
                     del self._owners[item.record.slot.vm_id]
+
+    def _depend(self, task: Key, after: Key, add: bool) -> None:
+        """Ordered, so that a run can be repeated; nothing is kept about what nobody waits for."""
+        if add:
+            self._dependents.setdefault(after, {})[task] = None
+            return
+        dependents = self._dependents.get(after, {})
+        dependents.pop(task, None)
+        if not dependents:
+            self._dependents.pop(after, None)
 
     def _drop(self, key: Key) -> None:
         item = self._items.pop(key, None)
