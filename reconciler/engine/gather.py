@@ -34,6 +34,11 @@ from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
 CHUNK = 1 << 22
 
 
+LOOK_EVERY = 60.0
+"""Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
+between two lists, and its clock be wrong (G-12)."""
+
+
 @dataclass(slots=True)
 class Hold:
     """Why nothing may be created for now: the breaker, and the hold after an empty store (design §5.9)."""
@@ -75,6 +80,7 @@ class Gatherer:
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
         self._guests: dict[str, Guest] = {}
+        self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
@@ -279,7 +285,8 @@ class Gatherer:
             return None, None
         place = Place(slot.vm_id)
         cached = self._guests.get(slot.vm_id)
-        if cached is not None and cached.keeper_alive:
+        fresh = self.clock.now() < self._looked.get(slot.vm_id, 0.0) + LOOK_EVERY
+        if cached is not None and cached.keeper_alive and fresh:
             agent = await self.ask_keeper(item, place, transcript)
             if not isinstance(agent, Unknown):
                 return cached, agent
@@ -289,6 +296,7 @@ class Gatherer:
             self.look_again(slot.vm_id)
             return Unknown(str(error)), Unknown(str(error))
         self._guests[slot.vm_id] = guest
+        self._looked[slot.vm_id] = self.clock.now()
         expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
             return guest, None
