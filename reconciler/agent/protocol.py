@@ -25,7 +25,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-424f65abf988"
+KEEPER_VERSION: Final = "1-c88141671a6e"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

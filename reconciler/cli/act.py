@@ -23,6 +23,7 @@ from reconciler.cli.look import One, one, until
 from reconciler.cli.output import out, say
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import PREFIX, naming
@@ -195,7 +196,13 @@ def setting(text: str) -> Change:
 def cancel(config: Config, task: Annotated[str, typer.Argument(help="The task's name.", show_default=False)]) -> None:
     """Cancel a task: what was not begun never is, a running turn is ended."""
     key = names.key([task if "/" in task else f"task/{task}"], config.namespace)
-    where = asyncio.run(change(config, key, lambda obj: [(("cancel",), True)]))
+
+    def changes(obj: StoredObject) -> list[Change]:
+        if obj.status.get("phase") in FINISHED:
+            raise Refused(f"the task is {obj.status['phase']} already", names.short(key), "there is nothing left to cancel")
+        return [(("cancel",), True)]
+
+    where = asyncio.run(change(config, key, changes))
     out(f"{names.short(key)} cancelled {where}")
 
 

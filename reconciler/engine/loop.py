@@ -479,4 +479,4 @@ RESTING = frozenset(
 def rests(decided: LanePlan) -> bool:
     """Nothing is on its way: every decision is steady, refused, or waits for a person or for another object."""
     waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
-    return all(w.reason in ("LieutenantSuspended", "ProfileNotFound", "SecretNotFound", "LieutenantNotFound", "NotBefore") for w in waits)
+    return all(w.reason in RESTING for w in waits)

@@ -171,7 +171,7 @@ async def test_a_key_is_forwarded_once_however_often_it_is_sent(rig: Rig) -> Non
 async def test_of_two_prompts_at_once_the_second_is_declined(rig: Rig) -> None:
     await rig.up()
     first, second = await asyncio.gather(
-        rig.agents.send(VM, 1, "a", prompt("[first] " + script({"say": "one"}))),
+        rig.agents.send(VM, 1, "a", prompt("[first] " + script({"say": "one", "delay": 1}))),
         rig.agents.send(VM, 1, "b", prompt("[second] " + script({"say": "two"}))),
     )
     assert first == Accepted("started")

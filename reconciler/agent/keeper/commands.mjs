@@ -98,6 +98,9 @@ export class Commands {
     const prompt = isPrompt(command);
     // pi loses one of two prompts that it reads at once, and says success to both (pi-rpc §0.3).
     if (prompt && this.#flying) return void this.#conclude(key, { state: "declined", error: "Busy: another prompt has no answer yet" });
+    // Only a steer goes into a running turn; pi's own queue is never used (it merges prompts and forgets them with the process).
+    if (prompt && this.#pi.unsettled && command.streamingBehavior !== "steer")
+      return void this.#conclude(key, { state: "declined", error: "Busy: a turn is on" });
     if (prompt) this.#flying += 1;
     const answered = new Promise((resolve) => {
       this.#pi.forward(`k:${key}`, command, (answer) => {
