@@ -33,7 +33,7 @@ RESYNC_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One fleet at rest. `cpu`, `floor`: seconds a resync; the others are counts a resync."""
+    """One fleet at rest. `cpu`, `floor`: seconds a resync; `lists`: an interval; the other counts: a resync."""
 
     count: int
     cpu: float
@@ -86,19 +86,20 @@ async def measure(at: Platform, count: int, directory: Path, resync_seconds: flo
         calls, cpu, begun = dict(engine.effects.calls), time.process_time(), time.perf_counter()
         await lists(engine, RESYNCS)
         cpu = time.process_time() - cpu
-        resyncs = max(RESYNCS, int((time.perf_counter() - begun) / resync_seconds))  # more, when this process was kept waiting
-        told = {name: (number - calls.get(name, 0)) / resyncs for name, number in engine.effects.calls.items()}
+        passed = (time.perf_counter() - begun) / resync_seconds
+        more = {name: number - calls.get(name, 0) for name, number in engine.effects.calls.items()}
     body = await asyncio.to_thread(body_of, at)
+    made = more["vers.list_vms"]
     changing = ("vers.create_vm", "vers.delete_vm", "vers.suspend_vm", "vers.resume_vm", "vers.set_labels", "vers.commit")
     return Sample(
         count=count,
-        cpu=cpu / resyncs,
+        cpu=cpu / made,
         floor=cpu_of(lambda: walk(body)),
         body=len(body),
-        lists=told.get("vers.list_vms", 0.0),
-        gets=sum(told.get(name, 0.0) for name in ("vers.get_vm", "vers.get_metadata")),
-        changes=sum(told.get(name, 0.0) for name in changing),
-        writes=told.get("store.write", 0.0),
+        lists=made / max(passed, RESYNCS),  # fewer than one an interval when this process is kept waiting
+        gets=sum(more.get(name, 0) for name in ("vers.get_vm", "vers.get_metadata")) / made,
+        changes=sum(more.get(name, 0) for name in changing) / made,
+        writes=more.get("store.write", 0) / made,
     )
 
 
@@ -131,12 +132,12 @@ def main() -> int:
         (s.count, s.body, s.lists, s.gets, s.changes, s.writes, s.floor * 1e3, s.cpu * 1e3, s.cpu / s.floor if s.floor else 0.0)
         for s in samples
     ]
-    head = ("N", "bytes", "lists", "GETs", "changes", "writes", "floor ms CPU", "ours ms CPU", "÷ floor")
+    head = ("N", "bytes", "lists an interval", "GETs", "changes", "writes", "floor ms CPU", "ours ms CPU", "÷ floor")
     table("One resync of a fleet at rest", head, rows)
     largest = samples[-1]
     return judge(
         [
-            Goal("P2 lists a resync", max(s.lists for s in samples), 1.0, 1.0, at_least=False),
+            Goal("P2 lists an interval", max(s.lists for s in samples), 1.0, 1.0, at_least=False),
             Goal("P2 calls for single machines", max(s.gets for s in samples), 0.0, 0.0, at_least=False),
             Goal("P3 changes on the platform", max(s.changes for s in samples), 0.0, 0.0, at_least=False),
             Goal("P3 writes to the store", max(s.writes for s in samples), 0.0, 0.0, at_least=False),
