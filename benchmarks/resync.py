@@ -2,7 +2,7 @@
 
 A converged fleet is left alone for some resyncs, by the controller's own clockwork. Counted are the platform's calls and the store's
 writes (a resync is one list, no call for a single machine, and no write, whatever the size); measured is the CPU of the whole process
-for one resync. Floor, in the same process: decoding the very same list with orjson and walking through it once.
+for one resync. Floor, in the same process and at the same pace: decoding the very same list with orjson and walking through it once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -59,14 +58,15 @@ def walk(body: bytes) -> dict[str, tuple[str, dict[str, str]]]:
     return {row["vm_id"]: (row["state"], row["labels"]) for row in rows}
 
 
-def cpu_of(act: Callable[[], object], times: int = 7) -> float:
-    """Median CPU seconds."""
-    took = []
+def cpu_of(act: Callable[[], object], pause: float, times: int = RESYNCS) -> float:
+    """Mean CPU seconds, with the same pauses as between resyncs: what lay in the caches is somebody else's by then, for both."""
+    took = 0.0
     for _ in range(times):
+        time.sleep(pause)
         begun = time.process_time()
         act()
-        took.append(time.process_time() - begun)
-    return statistics.median(took)
+        took += time.process_time() - begun
+    return took / times
 
 
 async def lists(engine: Engine, more: int) -> None:
@@ -94,7 +94,7 @@ async def measure(at: Platform, count: int, directory: Path, resync_seconds: flo
     return Sample(
         count=count,
         cpu=cpu / made,
-        floor=cpu_of(lambda: walk(body)),
+        floor=await asyncio.to_thread(cpu_of, lambda: walk(body), resync_seconds),
         body=len(body),
         lists=made / max(passed, RESYNCS),  # fewer than one an interval when this process is kept waiting
         gets=sum(more.get(name, 0) for name in ("vers.get_vm", "vers.get_metadata")) / made,

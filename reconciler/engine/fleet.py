@@ -59,6 +59,12 @@ class Fleet:
         self._flight = asyncio.ensure_future(self._list())
         return await asyncio.shield(self._flight)
 
+    async def stop(self) -> None:
+        """End the list that is on its way: whoever waited for it is gone, and so will be store and client."""
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+
     async def _list(self) -> VmList:
         begun = self._clock.now()
         try:

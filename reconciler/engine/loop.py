@@ -136,6 +136,8 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await self.fleet.stop()
         self._tasks = []
 
     def converged(self) -> bool:
