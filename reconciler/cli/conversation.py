@@ -9,6 +9,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.core.observations import Message
 from reconciler.core.records import LieutenantRecord, TaskRecord, run_of
 from reconciler.engine.ports import Secrets, Store, StoredObject
+from reconciler.engine.redaction import stand_ins
 from reconciler.log import redact
 
 
@@ -65,6 +66,8 @@ class Redaction:
         self._values = sorted(found, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
+        for _, stand_in in stand_ins(self._values):  # as the mirror of a conversation has it
+            text = text.replace(stand_in.decode("ascii"), "[redacted]")
         return redact(text, self._values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.core.observations import Agent, Exited
@@ -15,10 +16,12 @@ SHORTEST = 4
 
 
 def redact(text: str, secrets: Secrets) -> str:
-    """The text with every known secret value replaced."""
+    """The text with every known secret value, and every stand-in for one, replaced."""
     for value in secrets.known():
         if len(value) >= SHORTEST and value in text:
             text = text.replace(value, "[redacted]")
+    for _, stand_in in stand_ins(secrets.known()):
+        text = text.replace(stand_in.decode("ascii"), "[redacted]")
     return text
 
 
@@ -33,10 +36,10 @@ SHORTEST_SEALED = 8
 """Shorter values have no room for a stand-in that can't be taken for something else."""
 
 
-def stand_ins(secrets: Secrets) -> list[tuple[bytes, bytes]]:
+def stand_ins(values: Iterable[str]) -> list[tuple[bytes, bytes]]:
     """(value as it stands in a JSON string, its stand-in of the same length), for every known secret, longest first."""
     pairs: dict[bytes, bytes] = {}
-    for value in secrets.known():
+    for value in values:
         for text in {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
             inside = text.encode()
             if len(inside) >= SHORTEST_SEALED:
@@ -47,13 +50,13 @@ def stand_ins(secrets: Secrets) -> list[tuple[bytes, bytes]]:
 
 def seal(data: bytes, secrets: Secrets) -> bytes:
     """Whole lines of a session file as they are stored: same length, every known secret replaced by its stand-in (G-60)."""
-    for inside, stand_in in stand_ins(secrets):
+    for inside, stand_in in stand_ins(secrets.known()):
         data = data.replace(inside, stand_in)
     return data
 
 
 def unseal(data: bytes, secrets: Secrets) -> bytes:
     """The contrary, for a machine that gets its conversation back. A secret that changed since stays a stand-in."""
-    for inside, stand_in in stand_ins(secrets):
+    for inside, stand_in in stand_ins(secrets.known()):
         data = data.replace(stand_in, inside)
     return data

@@ -191,6 +191,7 @@ def test_a_secret_shows_nowhere(real: Platform, reconciler: Program, tmp_path: P
         printed.append(controller.said)
         assert controller.stop() == 0
     key = real.endpoints.api_key[36:]
+    printed += [path.read_bytes().decode(errors="replace") for path in reconciler.state.iterdir() if path.is_file()]
     for text in printed:
         assert CANARY not in text
         assert key not in text
