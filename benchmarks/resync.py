@@ -2,7 +2,8 @@
 
 A converged fleet is left alone for some resyncs, by the controller's own clockwork. Counted are the platform's calls and the store's
 writes (a resync is one list, no call for a single machine, and no write, whatever the size); measured is the CPU of the whole process
-for one resync. Floor, in the same process and at the same pace: decoding the very same list with orjson and walking through it once.
+for one resync. Floor, in the same process: decoding the very same list with orjson and walking through it once, again and again (the
+caches are warm, so this is the strict one, and the one that counts). Beside it the same at the pace of resyncs, when caches are cold.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,11 +34,12 @@ RESYNC_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One fleet at rest. `cpu`, `floor`: seconds a resync; `lists`: an interval; the other counts: a resync."""
+    """One fleet at rest. `cpu`, `floor`, `paced`: seconds a resync; `lists`: an interval; the other counts: a resync."""
 
     count: int
     cpu: float
     floor: float
+    paced: float
     body: int
     lists: float
     gets: float
@@ -58,15 +61,15 @@ def walk(body: bytes) -> dict[str, tuple[str, dict[str, str]]]:
     return {row["vm_id"]: (row["state"], row["labels"]) for row in rows}
 
 
-def cpu_of(act: Callable[[], object], pause: float, times: int = RESYNCS) -> float:
-    """Mean CPU seconds, with the same pauses as between resyncs: what lay in the caches is somebody else's by then, for both."""
-    took = 0.0
+def cpu_of(act: Callable[[], object], pause: float = 0.0, times: int = 7) -> float:
+    """Median CPU seconds, with pauses between."""
+    took = []
     for _ in range(times):
         time.sleep(pause)
         begun = time.process_time()
         act()
-        took += time.process_time() - begun
-    return took / times
+        took.append(time.process_time() - begun)
+    return statistics.median(took)
 
 
 async def lists(engine: Engine, more: int) -> None:
@@ -94,7 +97,8 @@ async def measure(at: Platform, count: int, directory: Path, resync_seconds: flo
     return Sample(
         count=count,
         cpu=cpu / made,
-        floor=await asyncio.to_thread(cpu_of, lambda: walk(body), resync_seconds),
+        floor=await asyncio.to_thread(cpu_of, lambda: walk(body)),
+        paced=await asyncio.to_thread(cpu_of, lambda: walk(body), resync_seconds),
         body=len(body),
         lists=made / max(passed, RESYNCS),  # fewer than one an interval when this process is kept waiting
         gets=sum(more.get(name, 0) for name in ("vers.get_vm", "vers.get_metadata")) / made,
@@ -129,10 +133,9 @@ def main() -> int:
     print(machine())
     samples = [apart(count) for count in ((20, 100) if arguments.quick else (100, 1_000, 10_000))]
     rows = [
-        (s.count, s.body, s.lists, s.gets, s.changes, s.writes, s.floor * 1e3, s.cpu * 1e3, s.cpu / s.floor if s.floor else 0.0)
-        for s in samples
+        (s.count, s.body, s.lists, s.gets, s.changes, s.writes, s.floor * 1e3, s.paced * 1e3, s.cpu * 1e3, s.cpu / s.floor) for s in samples
     ]
-    head = ("N", "bytes", "lists an interval", "GETs", "changes", "writes", "floor ms CPU", "ours ms CPU", "÷ floor")
+    head = ("N", "bytes", "lists an interval", "GETs", "changes", "writes", "floor ms CPU", "at pace", "ours ms CPU", "÷ floor")
     table("One resync of a fleet at rest", head, rows)
     largest = samples[-1]
     return judge(
