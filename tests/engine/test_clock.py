@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.harness import Run, virtual
-from tests.faults.test_crash_everywhere import LT, SETTINGS, lieutenant
+from tests.faults.play import SETTINGS
+from tests.faults.scenarios.one_lieutenant import LT, lieutenant
 from tests.world import World
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.harness import Run, virtual
-from tests.faults.test_crash_everywhere import LT, ONE, SETTINGS, declared, lieutenant
+from tests.faults.play import SETTINGS, declared
+from tests.faults.scenarios.one_lieutenant import LT, ONE, lieutenant
 from tests.world import World
 
 

@@ -9,7 +9,8 @@ import pytest
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from tests.faults.harness import Run, virtual
-from tests.faults.test_crash_everywhere import ONE, SETTINGS, TWO, declared, lieutenant
+from tests.faults.play import SETTINGS, declared
+from tests.faults.scenarios.one_lieutenant import ONE, TWO, lieutenant
 from tests.world import World
 
 

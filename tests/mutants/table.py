@@ -23,7 +23,8 @@ from tests.core import test_breaker, test_explore, test_lieutenant, test_task, t
 from tests.core.model import State
 from tests.engine import test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
-from tests.faults.test_crash_everywhere import play
+from tests.faults.play import play
+from tests.faults.scenarios.one_lieutenant import SCENARIO
 
 CHAINS = ("SLOT", "LADDER", "QUEUE", "STEER")
 PATIENCE = 150.0
@@ -117,8 +118,8 @@ def at(effect: str, kind: str, later: int = 0) -> Scenario:
     """The whole story of the crash harness with one fault at the first such effect (or so many effects later)."""
 
     def scenario(path: Path) -> None:
-        names = play(path / "reference.db", None).life.names
-        play(path / "fault.db", Fault(names.index(effect) + 1 + later, kind))
+        names = play(SCENARIO, path / "reference.db", None).life.names
+        play(SCENARIO, path / "fault.db", Fault(names.index(effect) + 1 + later, kind))
 
     scenario.__name__ = f"{kind}_at_{effect.replace('.', '_')}" + (f"_and_{later}" if later else "")
     return scenario

@@ -1,0 +1,58 @@
+"""Playing one scenario under one fault, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.engine.declare import Declared
+from reconciler.engine.settings import EngineSettings
+from tests.faults.harness import Fault, Run, Step, virtual
+from tests.world import World
+
+SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, workers=8)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`story`: what a person declares and waits for. `judge`: asserts how the world was treated, whatever happened to the
+    controller. `points`: least number of fault points, so that a story that shrinks is noticed."""
+
+    name: str
+    story: Step
+    judge: Callable[[Run], None]
+    points: int
+    settings: EngineSettings = SETTINGS
+    world: Callable[[], World] = field(default=World)
+
+
+def declared(kind_and_name: object, **spec: object) -> Declared:
+    return Declared(kind_and_name, spec, {}, {}, "api")  # type: ignore[arg-type]
+
+
+def play(scenario: Scenario, path: Path, fault: Fault | None) -> Run:
+    """One whole run, judged. Raises AssertionError with the fault, the objects and the violations."""
+
+    async def main() -> Run:
+        run = Run(scenario.world(), path, fault, scenario.settings)
+        try:
+            await run.alive()
+            await scenario.story(run)
+            scenario.judge(run)
+            return run
+        finally:
+            await run.controller.down()
+
+    return virtual(main)
+
+
+def delivered(run: Run, task: str) -> int:
+    """How often the prompt of this task reached a conversation (continuations of it not counted)."""
+    return sum(f"/{task} attempt" in text and "continued" not in text.splitlines()[0] for _, text in run.world.prompts)
+
+
+def treated_well(run: Run) -> None:
+    """What holds in every scenario: nothing forbidden happened, and nobody else's VM was touched."""
+    assert run.world.violations == [], run.describe()
+    assert run.world.foreign_effects == 0, run.describe()
