@@ -294,6 +294,8 @@ def lieutenant_status(
         status["agent"] = _agent_status(view.agent)
     if view.record.session.name:
         status["session"] = {"name": view.record.session.name, "generation": view.record.session.generation}
+    if view.record.handled:
+        status["handled"] = dict(sorted(view.record.handled.items()))
     restart = view.record.restart
     if restart.times:
         status["restarts"] = {

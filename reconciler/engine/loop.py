@@ -17,7 +17,6 @@ from reconciler.core.observations import VmList
 from reconciler.core.records import ACTIVE
 from reconciler.core.rendering import Unresolved, profile_chain
 from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
-from reconciler.core.vmslot import Want
 from reconciler.engine.act_guest import GuestActs
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
@@ -26,7 +25,8 @@ from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.gather import Gatherer, want_of
+from reconciler.engine.gather import Gatherer
+from reconciler.engine.heed import Heed
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
 from reconciler.engine.ports import Agents, Clock, Place, Secrets, Store, StoredObject, VersApi, Write
@@ -115,6 +115,7 @@ class Engine:
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
             self.secrets, self.effects, self.clock, self.jitter, self.token,
         )  # fmt: skip
+        self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._fresh = not first_seen and not image.objects
         self._hold_checked = not self._fresh
@@ -355,33 +356,13 @@ class Engine:
                 self._watch(current)
 
     async def _heed(self, key: Key) -> None:
-        """One-shot annotations and the clock of a declared suspension, written down before anything follows from them."""
+        """What people ask for, before it is decided what follows."""
         item = self.table.lieutenant(key)
         if item is None:
             return
         self._watch(item)
-        record = item.record
-        token = item.obj.annotations.get("fleet.vers.sh/retry", "")
-        if token and record.handled.get("retry") != token:
-            fresh = type(record)()
-            record = record.but(
-                handled={**record.handled, "retry": token},
-                restart=fresh.restart,
-                boot=fresh.boot,
-                slot=record.slot.but(not_before=0.0),
-            )
-            if record.slot.vm_id in self.fleet.vanished:
-                for vm_id in self.fleet.confirm_vanished():
-                    self._said(vm_id)
-        asked = want_of(item) is Want.SUSPENDED
-        if asked and not record.suspend_asked_at:
-            record = record.but(suspend_asked_at=self.clock.now())
-        elif not asked and record.suspend_asked_at:
-            record = record.but(suspend_asked_at=0.0, abort_at=0.0)
-        if record.restart.degraded and record.restart.generation != item.obj.generation:
-            record = record.but(restart=type(record)().restart)
-        if record is not item.record:
-            await self.table.update([(key, lambda o: replace(o, record=record.dump()))])
+        for vm_id in await self._heeding.look(item):
+            self._said(vm_id)
 
     # --- reporting --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""One-shot verbs: annotations `fleet.vers.sh/VERB: TOKEN`, each token acted on once (design §8), and the clocks of what is declared.
+
+In: the record, the annotations and what else decides. Out: the record as it must be before anything follows from it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler.core.claims import PREFIX
+from reconciler.core.records import LieutenantRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration."""
+
+    annotations: Mapping[str, str]
+    generation: int = 1
+    suspended: bool = False
+    deleting: bool = False
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heeded:
+    """The record to be written (the very same when nothing was asked) and the verbs whose token was new."""
+
+    record: LieutenantRecord
+    verbs: tuple[str, ...] = ()
+
+
+Verb = Callable[[LieutenantRecord, Asked, str], LieutenantRecord]
+
+
+def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+    """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
+    fresh = LieutenantRecord()
+    return record.but(restart=fresh.restart, boot=fresh.boot, slot=record.slot.but(not_before=0.0))
+
+
+VERBS: dict[str, Verb] = {"retry": retry}
+"""Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
+
+
+def heed(record: LieutenantRecord, asked: Asked) -> Heeded:
+    """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
+    first, verbs = record, []
+    for verb, act in VERBS.items():
+        token = asked.annotations.get(PREFIX + verb, "")
+        if token and record.handled.get(verb) != token:
+            record = act(record, asked, token)
+            record = record.but(handled={**record.handled, verb: token})
+            verbs.append(verb)
+    if asked.suspended and not record.suspend_asked_at:
+        record = record.but(suspend_asked_at=asked.now)
+    elif not asked.suspended and record.suspend_asked_at:
+        record = record.but(suspend_asked_at=0.0, abort_at=0.0)
+    if record.restart.degraded and record.restart.generation != asked.generation:
+        record = record.but(restart=LieutenantRecord().restart)
+    return Heeded(first if record == first else record, tuple(verbs))

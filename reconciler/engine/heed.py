@@ -1,0 +1,37 @@
+"""What people ask for by annotation, written down before anything follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.core.heed import Asked, heed
+from reconciler.core.vmslot import Want
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.gather import want_of
+from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.engine.ports import Clock
+
+
+class Heed:
+    """Reads verbs and declared clocks of one object at a time, and writes its record when they change it."""
+
+    def __init__(self, table: ObjectTable, fleet: Fleet, clock: Clock) -> None:
+        self._table, self._fleet, self._clock = table, fleet, clock
+
+    async def look(self, item: LieutenantItem) -> frozenset[str]:
+        """Act on the verbs whose token is new. Returns the VMs that a person has just confirmed to be gone: their owners must be
+        looked at."""
+        asked = Asked(
+            annotations=item.obj.annotations,
+            generation=item.obj.generation,
+            suspended=want_of(item) is Want.SUSPENDED,
+            deleting=item.deleting,
+            now=self._clock.now(),
+        )
+        heeded = heed(item.record, asked)
+        confirmed: frozenset[str] = frozenset()
+        if "retry" in heeded.verbs and item.record.slot.vm_id in self._fleet.vanished:
+            confirmed = self._fleet.confirm_vanished()
+        if heeded.record is not item.record:
+            await self._table.update([(item.key, lambda o: replace(o, record=heeded.record.dump()))])
+        return confirmed
