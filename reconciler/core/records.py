@@ -46,10 +46,14 @@ class SlotRecord(Record):
 
 
 class SessionRecord(Record):
-    """The conversation. `name`: of its mirror in the store; `generation`: as declared when it was begun."""
+    """The conversation. `name`: of its mirror in the store; `file`: name of its file on the machine, '' when it is the same;
+    `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss,
+    two ends that differ)."""
 
     name: str = ""
+    file: str = ""
     generation: int = 0
+    incarnation: int = 0
 
 
 class RestartRecord(Record):

@@ -15,7 +15,6 @@ from reconciler.core.machine import CommitSource, RefSource, RootSource, VmShape
 
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
-SESSION_DIR = "/root/.pi/agent/sessions"
 
 
 @dataclass(frozen=True, slots=True, order=True)

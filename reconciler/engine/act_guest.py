@@ -25,7 +25,7 @@ from reconciler.core.observations import Agent, Exited
 from reconciler.core.records import BootRecord, RestartRecord
 from reconciler.core.rendering import AGENT_DIR, Rendered, RenderedFile, digest
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import session_file, session_name
+from reconciler.engine.gather import session_of
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import Launch, Place
 from reconciler.engine.redaction import unseal
@@ -175,9 +175,9 @@ class GuestActs:
     async def restore(self, item: LieutenantItem, view: LieutenantView) -> None:
         """The conversation, from the mirror, to a machine that never had it."""
         transcripts, slot = self.t.gatherer.transcripts, item.record.slot
-        name = session_name(item.uid, item.spec.session.generation)
-        data = unseal(await transcripts.read(name), self.t.secrets)
-        file = GuestFile(session_file(item.uid, item.spec.session.generation), data, 0o600)
+        session = session_of(item)
+        data = unseal(await transcripts.read(session.name), self.t.secrets)
+        file = GuestFile(session.file, data, 0o600)
         place = Place(slot.vm_id)
         await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
         self.note(item, "RestoredSession", f"{len(data)} bytes on VM {slot.vm_id}")
@@ -191,7 +191,7 @@ class GuestActs:
             env={**self.environment(item, view), "PI_OFFLINE": "1", "PI_SKIP_VERSION_CHECK": "1", "PI_CODING_AGENT_DIR": AGENT_DIR},
             work_dir=rendered.work_dir,
             agent_dir=AGENT_DIR,
-            session_file=session_file(item.uid, item.spec.session.generation),
+            session_file=session_of(item).file,
             launch_hash=rendered.launch_hash,
         )
         place = Place(slot.vm_id)

@@ -23,11 +23,11 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.observations import Vm, VmState
-from reconciler.core.records import BootRecord, SessionRecord, SlotRecord
+from reconciler.core.records import BootRecord, SlotRecord
 from reconciler.core.rendering import Rendered
+from reconciler.core.session import begun
 from reconciler.core.vmslot import DELETE_BACKOFF, Seen
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import session_name
 from reconciler.engine.journal import closing
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import Intent, Place
@@ -123,10 +123,10 @@ class SlotActs:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
         slot = slot.but(vm_id=vm_id, account=t.gatherer.account, not_before=0.0, last_error="", condemned=False, delete_attempts=0)
-        generation = item.spec.session.generation
-        record = t.current(item).but(
+        old = t.current(item)
+        record = old.but(
             slot=slot,
-            session=SessionRecord(name=session_name(item.uid, generation), generation=generation),
+            session=begun(old.session, item.uid, item.spec.session.generation),
             boot=BootRecord(vm_id=vm_id),
         )
         t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()

@@ -31,7 +31,7 @@ from reconciler.core.records import Attempt, TaskRecord, run_of
 from reconciler.core.rendering import Rendered, digest
 from reconciler.core.task import marker_of
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import command_key
+from reconciler.engine.gather import command_key, session_of
 from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed
@@ -134,7 +134,7 @@ class TaskActs:
             attempt=attempt,
             sends=1,
             marker=marker_of(task.key.namespace, task.key.name, attempt, digest([task.uid, attempt])[:8]),
-            session=lieutenant.record.session.name,
+            session=session_of(lieutenant).name,
             baseline=size,
             delivering_at=self.t.clock.now(),
             landed=-1,

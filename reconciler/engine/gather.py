@@ -17,7 +17,8 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import SESSION_DIR, Rendered, Unresolved, render
+from reconciler.core.rendering import Rendered, Unresolved, render
+from reconciler.core.session import SessionName, current
 from reconciler.core.task import Dependency, Talk, cycle_through, landed_at
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
 from reconciler.engine.declare import PROTECTION
@@ -48,13 +49,9 @@ class Hold:
     failing_deletes: set[str] = field(default_factory=set)
 
 
-def session_name(uid: str, generation: int) -> str:
-    """Name of a session's mirror; also of its file on the machine."""
-    return f"{uid}-g{generation}"
-
-
-def session_file(uid: str, generation: int) -> str:
-    return f"{SESSION_DIR}/{session_name(uid, generation)}.jsonl"
+def session_of(item: LieutenantItem) -> SessionName:
+    """The conversation in force: the name of its mirror and the path of its file."""
+    return current(item.record.session, item.uid, item.spec.session.generation)
 
 
 class Gatherer:
@@ -128,7 +125,7 @@ class Gatherer:
             return LaneView(self.clock.now(), tuple(self.facts(t, None) for t in tasks))
         rendered = self.rendered(key, item.spec)
         observed = await self.observe_vm(item)
-        transcript = await self.transcripts.get(session_name(item.uid, item.spec.session.generation))
+        transcript = await self.transcripts.get(session_of(item).name)
         guest, agent = await self.look_inside(item, observed, transcript)
         talk = talk_of(agent, transcript)
         verdicts = await self.verdicts(item, tasks, agent, talk)
@@ -305,7 +302,7 @@ class Gatherer:
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript) -> Agent | Unknown:
         """pi's state and then the conversation to its end, mirrored as it is read."""
         epoch = item.record.slot.epoch
-        path = session_file(item.uid, item.spec.session.generation)
+        path = session_of(item).file
         try:
             tail = b""  # of a line that is not finished: only whole lines are mirrored
             while True:

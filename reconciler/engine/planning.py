@@ -14,7 +14,7 @@ from reconciler.core.actions import Action
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, Key
 from reconciler.core.observations import Agent, Guest, NotStarted, Unheard, Up, Verdict
-from reconciler.engine.gather import session_name
+from reconciler.engine.gather import session_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import CommandResult, GuestCommand, GuestFile, Launch, Look, Place
@@ -57,7 +57,7 @@ class RecalledAgents:
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
         item, agent, _ = self._status(at)
-        size = self._mirror(session_name(item.uid, item.spec.session.generation))
+        size = self._mirror(session_of(item).name)
         if agent.get("process") != "Up":
             return Look(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
