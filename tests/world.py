@@ -293,17 +293,17 @@ class FakeAgents:
 
     async def _reach(self, at: Place) -> Machine:
         await asyncio.sleep(self.latency)
-        m = self.world.machines.get(at.vm_id)
+        m = self.world.machines.get(at.id)
         if m is None or m.deleted or self.world.state(m) is not VmState.RUNNING or not m.reachable:
-            raise GuestUnreachable("no answer", at.vm_id)
+            raise GuestUnreachable("no answer", at.id)
         return m
 
     async def _keeper(self, at: Place, epoch: int) -> Machine:
         m = await self._reach(at)
         if not m.keeper_alive:
-            raise GuestUnreachable("keeper does not answer", at.vm_id)
+            raise GuestUnreachable("keeper does not answer", at.id)
         if epoch < m.keeper_epoch:
-            raise StaleEpoch("stale epoch", at.vm_id)
+            raise StaleEpoch("stale epoch", at.id)
         m.keeper_epoch = epoch
         return m
 
@@ -361,7 +361,7 @@ class FakeAgents:
         m = await self._keeper(at, epoch)
         if m.pi is not None:
             if m.pi.launch.launch_hash != launch.launch_hash:
-                raise GuestFailed("pi already runs with another launch", at.vm_id)
+                raise GuestFailed("pi already runs with another launch", at.id)
             return
         self.world.pids += 1
         m.session_file = launch.session_file
@@ -403,7 +403,7 @@ class FakeAgents:
     async def call(self, at: Place, epoch: int, command: Json) -> Json:
         m = await self._keeper(at, epoch)
         if m.pi is None:
-            raise GuestUnreachable("pi is not up", at.vm_id)
+            raise GuestUnreachable("pi is not up", at.id)
         if command["type"] == "clear_queue":
             taken, m.pi.steers = list(m.pi.steers), []
             return {"steering": list(taken), "followUp": []}
@@ -414,7 +414,7 @@ class FakeAgents:
         return {}
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
-        self.world.watchers[at.vm_id] = [wake]
+        self.world.watchers[at.id] = [wake]
 
     async def release(self, at: Place) -> None:
         return None

@@ -54,7 +54,7 @@ class _Machine:
 
 class KeeperAgents:
     """`engine.ports.Agents`. `connect`: a transport to a place, kept by whoever gives it; `release`: let go of it; `layout`: where
-    things lie there; `tools`: Node and pi of this host, for places on it (None: they are installed from the registry);
+    things lie there; `tools`: Node and pi of this host, for a place on it (None: they are installed there from the registry);
     `now`: the controller's clock."""
 
     def __init__(
@@ -62,7 +62,7 @@ class KeeperAgents:
         connect: Connect,
         release: Release,
         layout: Callable[[Place], GuestLayout] = lambda _: GuestLayout(),
-        tools: Callable[[], Awaitable[Tools]] | None = None,
+        tools: Callable[[Place], Awaitable[Tools | None]] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
@@ -85,7 +85,7 @@ class KeeperAgents:
             if client is None or client.closed:
                 client = await self._open(at, machine, await self._connect(at))
             try:
-                facts = await client.hello(at.vm_id, epoch, _QUICK)
+                facts = await client.hello(at.id, epoch, _QUICK)
                 if facts.get("foreign") is True and claim:
                     await client.request("claim", epoch, _QUICK)
             except ReconcilerError:
@@ -95,12 +95,12 @@ class KeeperAgents:
             if client is not machine.client:
                 machine.client, machine.subscribed, machine.seq = client, False, whole(facts, "seq") or 0
                 if survived := obj(facts.get("counters")):
-                    _log.warning("the keeper of %s survived trouble since its start: %s", at.vm_id, survived)
+                    _log.warning("the keeper of %s survived trouble since its start: %s", at.id, survived)
             return client
 
     async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:
         duplex = await transport.open_unix(self._layout(at).socket_path)
-        return KeeperClient(duplex, f"keeper of {at.vm_id}", lambda message: self._heard(machine, message), machine.wake)
+        return KeeperClient(duplex, f"keeper of {at.id}", lambda message: self._heard(machine, message), machine.wake)
 
     def _heard(self, machine: _Machine, message: Json) -> None:
         seq = whole(obj(message.get("event")), "seq")
@@ -144,7 +144,7 @@ class KeeperAgents:
         result = await transport.run(script, stdin, timeout)
         if result.exit_code != 0:
             tail = (result.stderr or result.stdout)[-2000:].decode(errors="replace").strip()
-            raise GuestFailed(f"{what} failed with exit code {result.exit_code}", at.vm_id, tail[-500:], result.exit_code, tail)
+            raise GuestFailed(f"{what} failed with exit code {result.exit_code}", at.id, tail[-500:], result.exit_code, tail)
         return result
 
     async def _found(self, at: Place) -> bootstrap.Found:
@@ -197,8 +197,8 @@ class KeeperAgents:
         layout = self._layout(at)
         found = await self._found(at)
         missing = [what for what, there in (("node", found.guest.node), ("pi", found.guest.pi)) if there is None]
-        if missing and self._tools is not None:
-            tools = await self._tools()
+        tools = await self._tools(at) if missing and self._tools is not None else None
+        if tools is not None:
             stdin = bootstrap.lines(layout.base, str(tools.node), str(tools.pi_cli))
             await self._script(at, bootstrap.LINK_TOOLS, stdin, "linking node and pi")
         elif missing:
@@ -216,7 +216,7 @@ class KeeperAgents:
         if not await self._alive(at):
             await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
         client = await self._client(at, epoch, claim=True)
-        facts = await client.hello(at.vm_id, epoch, _QUICK)
+        facts = await client.hello(at.id, epoch, _QUICK)
         if text(facts, "keeperVersion") == KEEPER_VERSION or text(obj(facts.get("process")), "state") == "up":
             return
         await client.request("quit", epoch, _QUICK)

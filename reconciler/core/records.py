@@ -6,7 +6,7 @@ Stored as JSON with defaults left out; unknown keys of a newer release are kept 
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,7 +31,8 @@ class Record(BaseModel):
 
 
 class SlotRecord(Record):
-    """One VM slot. `epoch` grows with every VM put into it. `condemned`: this VM will be deleted, irreversibly."""
+    """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
+    `condemned`: this VM will be deleted, irreversibly."""
 
     vm_id: str = ""
     account: str = ""
@@ -54,6 +55,16 @@ class SessionRecord(Record):
     file: str = ""
     generation: int = 0
     incarnation: int = 0
+
+
+class LocalRecord(Record):
+    """The agent's directory on this host, beside its slot. `state`: '' there is none; `Home`: the agent lives there; `Left`: it
+    has moved to the slot's VM, and what is here is kept until the agent there has answered. `host`: which state directory has it
+    (another controller on the same store may not). `fallback`: it is there because VMs could not be had, not as declared."""
+
+    state: Literal["", "Home", "Left"] = ""
+    host: str = ""
+    fallback: bool = False
 
 
 class RestartRecord(Record):
@@ -87,6 +98,7 @@ class LieutenantRecord(Record):
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
+    local: LocalRecord = LocalRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token

@@ -25,9 +25,9 @@ from reconciler.core.observations import Agent, Exited
 from reconciler.core.records import BootRecord, RestartRecord
 from reconciler.core.rendering import AGENT_DIR, Rendered, RenderedFile, digest
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import session_of
+from reconciler.engine.gather import place_of, session_of
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import Launch, Place
+from reconciler.engine.ports import Launch
 from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed, InvalidSpec
 
@@ -42,7 +42,7 @@ class GuestActs:
     async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> None:
         """Carry out one decision about the inside of the machine. Whatever it was, the next pass looks afresh."""
         slot = item.record.slot
-        place, epoch, agents = Place(slot.vm_id), slot.epoch, self.t.agents
+        place, epoch, agents = place_of(item), slot.epoch, self.t.agents
         call = self.t.effects.call
         try:
             match action:
@@ -76,7 +76,7 @@ class GuestActs:
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.look_again(slot.vm_id)
+            self.t.gatherer.look_again(place.id)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
@@ -101,7 +101,7 @@ class GuestActs:
             "agent": (rendered.agent_files, rendered.agent_hash),
             KEEPER_PREPARED: ((), rendered.profile_hash),
         }[mark]
-        place, agents = Place(slot.vm_id), self.t.agents
+        place, agents = place_of(item), self.t.agents
         if files:
             ready = [self.content(item, f) for f in files]
             await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, slot.epoch, ready, rendered.work_dir))
@@ -114,7 +114,7 @@ class GuestActs:
         assert isinstance(view.rendered, Rendered)
         step = next(s for s in view.rendered.steps if s.name == name)
         slot, agents = item.record.slot, self.t.agents
-        place, path = Place(slot.vm_id), STEP_SCRIPT.format(name=step.name)
+        place, path = place_of(item), STEP_SCRIPT.format(name=step.name)
         script = GuestFile(path, step.run.encode(), 0o700)
         await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, slot.epoch, [script], view_dir(view)))
         command = GuestCommand(("sh", path), cwd=view_dir(view), env=self.environment(item, view), timeout=step.timeout)
@@ -130,7 +130,7 @@ class GuestActs:
         assert isinstance(view.rendered, Rendered)
         check = next(c for c in view.rendered.checks if c.name == name)
         slot, agents = item.record.slot, self.t.agents
-        place = Place(slot.vm_id)
+        place = place_of(item)
         command = GuestCommand(check.argv, cwd=view_dir(view), env=self.environment(item, view), timeout=check.timeout)
         result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
         problem = "" if result.exit_code == check.exit_code else f"{how(result)}, expected exit code {check.exit_code}"
@@ -178,7 +178,7 @@ class GuestActs:
         session = session_of(item)
         data = unseal(await transcripts.read(session.name), self.t.secrets)
         file = GuestFile(session.file, data, 0o600)
-        place = Place(slot.vm_id)
+        place = place_of(item)
         await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
         self.note(item, "RestoredSession", f"{len(data)} bytes on VM {slot.vm_id}")
 
@@ -194,7 +194,7 @@ class GuestActs:
             session_file=session_of(item).file,
             launch_hash=rendered.launch_hash,
         )
-        place = Place(slot.vm_id)
+        place = place_of(item)
         try:
             await self.t.effects.call("keeper.start_agent", lambda: self.t.agents.start_agent(place, slot.epoch, launch))
         except GuestFailed as failed:

@@ -31,9 +31,8 @@ from reconciler.core.records import Attempt, TaskRecord, run_of
 from reconciler.core.rendering import Rendered, digest
 from reconciler.core.task import marker_of
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import command_key, session_of
+from reconciler.engine.gather import command_key, place_of, session_of
 from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
-from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed
 
 ANSWER_TAIL = 4096
@@ -95,13 +94,13 @@ class TaskActs:
 
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
         slot = lieutenant.record.slot
-        return await self.t.effects.call("keeper.call", lambda: self.t.agents.call(Place(slot.vm_id), slot.epoch, command))
+        return await self.t.effects.call("keeper.call", lambda: self.t.agents.call(place_of(lieutenant), slot.epoch, command))
 
     async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False) -> None:
         """One prompt under a durable key. What came of it is asked for afterwards; nothing is concluded here."""
         slot = lieutenant.record.slot
         command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
-        await self.t.effects.call("keeper.send", lambda: self.t.agents.send(Place(slot.vm_id), slot.epoch, key, command))
+        await self.t.effects.call("keeper.send", lambda: self.t.agents.send(place_of(lieutenant), slot.epoch, key, command))
 
     # --- sending ----------------------------------------------------------------------------------------------------------------------
 
@@ -160,7 +159,7 @@ class TaskActs:
         await self.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
         if again:
             slot = lieutenant.record.slot
-            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(Place(slot.vm_id), slot.epoch, 5.0))
+            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place_of(lieutenant), slot.epoch, 5.0))
             return
         await self.call(lieutenant, {"type": "clear_queue"})
         await self.call(lieutenant, {"type": "abort"})
@@ -181,7 +180,7 @@ class TaskActs:
 
     async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
         slot, agents = lieutenant.record.slot, self.t.agents
-        place = Place(slot.vm_id)
+        place = place_of(lieutenant)
         if acceptance.file is not None:
             path = posixpath.join(work_dir, acceptance.file.path)
             size = await self.t.effects.call("keeper.file_size", lambda: agents.file_size(place, slot.epoch, path))

@@ -111,9 +111,9 @@ class Gatherer:
             self._unsupported[(key, generation)] = known
         return known
 
-    def look_again(self, vm_id: str) -> None:
-        """The next pass looks into this machine afresh."""
-        self._guests.pop(vm_id, None)
+    def look_again(self, place: str) -> None:
+        """The next pass looks into this machine afresh. `place`: a place's id."""
+        self._guests.pop(place, None)
 
     # --- one lane ------------------------------------------------------------------------------------------------------------------
 
@@ -144,17 +144,17 @@ class Gatherer:
             unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
             now=now,
             health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
-            mute_since=self.mute_since(item.record.slot.vm_id, agent, now),
+            mute_since=self.mute_since(place_of(item).id, agent, now),
             mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
 
-    def mute_since(self, vm_id: str, agent: Agent | Unknown | None, now: float) -> float:
+    def mute_since(self, place: str, agent: Agent | Unknown | None, now: float) -> float:
         """Since when pi on this machine has not answered; 0 when it does, or when nobody could ask."""
         if isinstance(agent, Agent) and isinstance(agent.process, Up) and not agent.process.responsive:
-            return self._mute.setdefault(vm_id, now)
-        self._mute.pop(vm_id, None)
+            return self._mute.setdefault(place, now)
+        self._mute.pop(place, None)
         return 0.0
 
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
@@ -280,9 +280,9 @@ class Gatherer:
         if not usable:
             self.look_again(slot.vm_id)
             return None, None
-        place = Place(slot.vm_id)
-        cached = self._guests.get(slot.vm_id)
-        fresh = self.clock.now() < self._looked.get(slot.vm_id, 0.0) + LOOK_EVERY
+        place = place_of(item)
+        cached = self._guests.get(place.id)
+        fresh = self.clock.now() < self._looked.get(place.id, 0.0) + LOOK_EVERY
         if cached is not None and cached.keeper_alive and fresh:
             agent = await self.ask_keeper(item, place, transcript)
             if not isinstance(agent, Unknown):
@@ -290,10 +290,10 @@ class Gatherer:
         try:
             guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
         except GuestUnreachable as error:
-            self.look_again(slot.vm_id)
+            self.look_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
-        self._guests[slot.vm_id] = guest
-        self._looked[slot.vm_id] = self.clock.now()
+        self._guests[place.id] = guest
+        self._looked[place.id] = self.clock.now()
         expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
             return guest, None
@@ -324,7 +324,7 @@ class Gatherer:
         found: dict[Key, Verdict] = {}
         if talk is None or not isinstance(agent, Agent):
             return found
-        place, epoch = Place(item.record.slot.vm_id), item.record.slot.epoch
+        place, epoch = place_of(item), item.record.slot.epoch
         for task in tasks:
             if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
                 continue
@@ -334,6 +334,11 @@ class Gatherer:
             except (GuestUnreachable, StaleEpoch):
                 return found
         return found
+
+
+def place_of(item: LieutenantItem) -> Place:
+    """Where its agent lives now: on its slot's VM, or in a directory of its own on this host."""
+    return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
 
 
 def want_of(item: LieutenantItem) -> Want:

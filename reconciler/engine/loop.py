@@ -25,11 +25,11 @@ from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.gather import Gatherer
+from reconciler.engine.gather import Gatherer, place_of
 from reconciler.engine.heed import Heed
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
-from reconciler.engine.ports import Agents, Clock, Place, Secrets, Store, StoredObject, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, Secrets, Store, StoredObject, VersApi, Write
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcripts
@@ -244,14 +244,13 @@ class Engine:
                 self.queue.add(key, Priority.RESYNC)
 
     def _watch(self, item: LieutenantItem) -> None:
-        vm_id = item.record.slot.vm_id
-        if vm_id and vm_id not in self._watched:
-            self._watched.add(vm_id)
-            self.agents.watch(Place(vm_id), lambda: self._said(vm_id))
+        place = place_of(item)
+        if place.id and place.id not in self._watched:
+            self._watched.add(place.id)
+            self.agents.watch(place, lambda: self._said(item.key if place.local else self.table.owner_of(place.vm_id)))
 
-    def _said(self, vm_id: str) -> None:
-        """A keeper said something, or its connection broke."""
-        key = self.table.owner_of(vm_id)
+    def _said(self, key: Key | None) -> None:
+        """A keeper said something, or its connection broke. `key`: whose it is; None: nobody's any more."""
         if key is not None:
             self.queue.add_at(key, HEARD_EVERY, Priority.CHANGE)
 
@@ -346,7 +345,7 @@ class Engine:
             await self.table.update([(key, lambda o: replace(o, record=lieutenant.record.but(abort_at=self.clock.now()).dump()))])
             slot = lieutenant.record.slot
             for command in ({"type": "clear_queue"}, {"type": "abort"}):
-                await self.effects.call("keeper.call", lambda c=command: self.agents.call(Place(slot.vm_id), slot.epoch, c))  # type: ignore[misc]
+                await self.effects.call("keeper.call", lambda c=command: self.agents.call(place_of(lieutenant), slot.epoch, c))  # type: ignore[misc]
         elif isinstance(action, SlotAction):
             await self._slot_acts.act(lieutenant, view.lieutenant, action)
         elif isinstance(action, GuestAction):
@@ -362,7 +361,7 @@ class Engine:
             return
         self._watch(item)
         for vm_id in await self._heeding.look(item):
-            self._said(vm_id)
+            self._said(self.table.owner_of(vm_id))
 
     # --- reporting --------------------------------------------------------------------------------------------------------
 

@@ -34,14 +34,14 @@ class Planned:
 class RecalledAgents:
     """Machines and agents as status last told of them. Anything that would change one raises."""
 
-    def __init__(self, item_of: Callable[[str], LieutenantItem | None], mirror: Callable[[str], int], keeper: str) -> None:
+    def __init__(self, item_of: Callable[[Place], LieutenantItem | None], mirror: Callable[[str], int], keeper: str) -> None:
         self._item_of, self._mirror, self._keeper = item_of, mirror, keeper
         self.owner = claims.Owner("", "")
 
     def _status(self, at: Place) -> tuple[LieutenantItem, Json, Json]:
-        item = self._item_of(at.vm_id)
+        item = self._item_of(at)
         if item is None:
-            raise GuestUnreachable("nothing is known of this machine", at.vm_id)
+            raise GuestUnreachable("nothing is known of this machine", at.id)
         agent, machine = item.obj.status.get("agent"), item.obj.status.get("machine")
         return item, agent if isinstance(agent, dict) else {}, machine if isinstance(machine, dict) else {}
 
@@ -119,18 +119,14 @@ class RecalledAgents:
 
 
 def _changes_nothing(at: Place) -> GuestUnreachable:
-    return GuestUnreachable("a plan changes nothing", at.vm_id)
+    return GuestUnreachable("a plan changes nothing", at.id)
 
 
 async def plan_everything(engine: Engine) -> list[Planned]:
     """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
     its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
     gatherer = engine.gatherer
-    recalled = RecalledAgents(
-        lambda vm_id: engine.table.lieutenant(engine.table.owner_of(vm_id) or Key("", "", "")),
-        gatherer.transcripts.length,
-        engine.keeper_version,
-    )
+    recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.transcripts.length, engine.keeper_version)
     recalled.owner = gatherer.owner
     gatherer.agents = recalled
     await engine.fleet.list_since(engine.clock.now())
@@ -140,6 +136,15 @@ async def plan_everything(engine: Engine) -> list[Planned]:
         for step in forecast(await gatherer.lane(key)):
             planned.append(line_of(step.key or key, step.action))
     return planned
+
+
+def _at(engine: Engine, place: Place) -> LieutenantItem | None:
+    """The lieutenant whose agent is, or was, there."""
+    if not place.local:
+        owner = engine.table.owner_of(place.vm_id)
+        return engine.table.lieutenant(owner) if owner else None
+    known = (engine.table.lieutenant(item.key) for item in engine.table.of_kind("Lieutenant") if item.uid == place.local)
+    return next(known, None)
 
 
 def line_of(key: Key, action: Action) -> Planned:

@@ -85,9 +85,18 @@ class VersApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an agent lives: a VM by its full id. (A local directory will be a second form.)"""
+    """Where an agent lives: a VM by its full id or, `local`, a directory of its own on this host, by the uid of its lieutenant."""
 
-    vm_id: str
+    vm_id: str = ""
+    local: str = ""
+
+    @property
+    def id(self) -> str:
+        """Names the place towards its keeper, in messages and wherever something is kept by place; '' for no place."""
+        return f"{LOCAL_PREFIX}{self.local}" if self.local else self.vm_id
+
+
+LOCAL_PREFIX = "local-"
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ async def rigged(root: Path, limits: KeeperLimits | None = None) -> AsyncIterato
         if transports:
             await transports[-1].close()
 
-    async def here() -> Tools:
+    async def here(_: Place) -> Tools:
         return tools
 
     async with ScriptedModel() as model:

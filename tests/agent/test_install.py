@@ -268,7 +268,7 @@ async def test_a_keeper_behind_ssh_outlives_every_connection(tmp_path: Path) -> 
         async def release(at: Place) -> None:
             await pool.release(at.vm_id)
 
-        async def here() -> toolchain.Tools:
+        async def here(_: Place) -> toolchain.Tools:
             return rig.tools
 
         agents = KeeperAgents(connect, release, lambda _: rig.layout, here)

@@ -17,9 +17,9 @@ from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.machine import GuestCommand
-from reconciler.core.records import LieutenantRecord
+from reconciler.engine.gather import place_of
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Place, StoredObject
+from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
@@ -99,11 +99,10 @@ class Stage:
 
     async def files(self, key: Key) -> list[tuple[str, int]]:
         """Names and sizes of the files in an agent's work directory."""
-        obj = self.object(key)
-        assert obj is not None
-        slot = LieutenantRecord.load(obj.record).slot
+        item = self.controller.engine.table.lieutenant(key)
+        assert item is not None
         command = GuestCommand(("find", ".", "-type", "f", "-printf", "%s %P\n"), cwd="/root/workspace", timeout=20.0)
-        result = await self.controller.engine.agents.run(Place(slot.vm_id), slot.epoch, command)
+        result = await self.controller.engine.agents.run(place_of(item), item.record.slot.epoch, command)
         rows = [line.partition(" ") for line in result.stdout.splitlines()]
         return sorted((one_line(name), int(size)) for size, _, name in rows if size.isdigit())
 
