@@ -46,12 +46,18 @@ class Resume:
     vm_id: str
 
 
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
+"""Why a machine goes: its object was deleted; it is dead (looked at once more before it is believed); its profile changed; its
+agent moved away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condemn:
     """Write down, irreversibly, that this VM is to be deleted."""
 
     vm_id: str
     why: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)

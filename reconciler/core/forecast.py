@@ -118,8 +118,8 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
             slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             return replace(lt, slot=slot, guest=guest, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
-        case Condemn():
-            return replace(lt, slot=replace(slot, record=record.but(condemned=True)), guest=None, agent=None)
+        case Condemn(cause=cause):
+            return replace(lt, slot=replace(slot, record=record.but(condemned=True, cause=cause)), guest=None, agent=None)
         case Delete():
             return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
         case Forget():

@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
-    `condemned`: this VM will be deleted, irreversibly."""
+    `condemned`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`)."""
 
     vm_id: str = ""
     account: str = ""
@@ -41,6 +41,7 @@ class SlotRecord(Record):
     not_before: float = 0.0
     last_error: str = ""
     condemned: bool = False
+    cause: str = ""
     condemned_at: float = 0.0
     delete_attempts: int = 0
     delete_error: str = ""

@@ -157,7 +157,7 @@ def finish_deletion(s: Slot) -> Decision | None:
             return Refuse("Protected", f"VM {s.record.vm_id} is protected from deletion")
         if s.busy:
             return Wait("DeletePending", "ending the running turn first")
-        return Condemn(s.record.vm_id, "its object was deleted")
+        return Condemn(s.record.vm_id, "its object was deleted", "Deleted")
     if s.record.vm_id and s.record.condemned:
         return delete_the_condemned(s)
     return None
@@ -201,7 +201,7 @@ def replace_the_dead(s: Slot) -> Decision | None:
         return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; confirm to replace it")
     if not (s.mirrored and s.replaceable):
         return Refuse("SessionLost", f"VM {s.record.vm_id} is dead and its conversation is only there")
-    return Condemn(s.record.vm_id, "the machine is dead")
+    return Condemn(s.record.vm_id, "the machine is dead", "Dead")
 
 
 def claim(s: Slot) -> Decision | None:

@@ -122,7 +122,9 @@ class SlotActs:
     async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
-        slot = slot.but(vm_id=vm_id, account=t.gatherer.account, not_before=0.0, last_error="", condemned=False, delete_attempts=0)
+        slot = slot.but(
+            vm_id=vm_id, account=t.gatherer.account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0
+        )
         old = t.current(item)
         record = old.but(
             slot=slot,
@@ -173,12 +175,12 @@ class SlotActs:
     async def condemn(self, item: LieutenantItem, action: Condemn) -> None:
         """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
         t = self.t
-        if not item.deleting:
+        if action.cause == "Dead":
             vm = await t.effects.call("vers.get_vm", lambda: t.vers.get_vm(action.vm_id))
             if vm.state is not VmState.DEAD:
                 t.fleet.changed(action.vm_id)
                 return
-        slot = item.record.slot.but(condemned=True, condemned_at=t.clock.now(), delete_attempts=0, not_before=0.0)
+        slot = item.record.slot.but(condemned=True, cause=action.cause, condemned_at=t.clock.now(), delete_attempts=0, not_before=0.0)
         said = t.recorder.event(item.key, item.uid, "DeletingVM", f"VM {action.vm_id}: {action.why}")
         await t.save(item, item.record.but(slot=slot), *said)
 

@@ -81,8 +81,8 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         Refuse("FleetVanished", f"VM {VM} and too many others are missing at once; nothing is forgotten"),
     ),
     "an object without a VM is released": (replace(EMPTY, want=Want.GONE), Release()),
-    "a VM is condemned before it is deleted": (GONE, Condemn(VM, "its object was deleted")),
-    "a sleeping one too": (replace(ASLEEP, want=Want.GONE), Condemn(VM, "its object was deleted")),
+    "a VM is condemned before it is deleted": (GONE, Condemn(VM, "its object was deleted", "Deleted")),
+    "a sleeping one too": (replace(ASLEEP, want=Want.GONE), Condemn(VM, "its object was deleted", "Deleted")),
     "a protected one is not": (replace(GONE, protected=True), Refuse("Protected", f"VM {VM} is protected from deletion")),
     "another installation's is not": (replace(GONE, vm=THEIRS), Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}")),
     "nor when it was condemned before they claimed it": (
@@ -116,7 +116,7 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         Wait("BackingOff", "400 bad", until=NOW + 5),
     ),
     "a suspended object without a VM needs none": (replace(EMPTY, want=Want.SUSPENDED), Steady()),
-    "a dead machine is replaced": (DEAD, Condemn(VM, "the machine is dead")),
+    "a dead machine is replaced": (DEAD, Condemn(VM, "the machine is dead", "Dead")),
     "but not with the only copy of a conversation": (
         replace(DEAD, mirrored=False),
         Refuse("SessionLost", f"VM {VM} is dead and its conversation is only there"),
