@@ -40,9 +40,10 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
+from reconciler.core.boot import PREPARED
 from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts
-from reconciler.core.lieutenant import KEEPER_PREPARED, LieutenantView
+from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
 from reconciler.core.records import LieutenantRecord, SlotRecord
 from reconciler.core.rendering import Rendered
@@ -114,7 +115,7 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
             assert isinstance(lt.rendered, Rendered)
-            marks = {KEEPER_PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
+            marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
             slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             return replace(lt, slot=slot, guest=guest, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
@@ -134,7 +135,7 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
-            hashes = {"files": lt.rendered.files_hash, "agent": lt.rendered.agent_hash, KEEPER_PREPARED: lt.rendered.profile_hash}
+            hashes = {"files": lt.rendered.files_hash, "agent": lt.rendered.agent_hash, PREPARED: lt.rendered.profile_hash}
             return replace(lt, guest=_marked(guest, mark, hashes[mark]))
         case RunStep(_, step):
             return replace(lt, guest=_marked(guest, f"step:{step}", "done"))

@@ -18,8 +18,6 @@ from reconciler.core.actions import (
     Install,
     Refuse,
     RestoreSession,
-    RunStep,
-    RunVerify,
     StartAgent,
     StartKeeper,
     Steady,
@@ -28,6 +26,7 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
+from reconciler.core.boot import prepare_the_machine
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.rendering import Rendered, Unresolved
@@ -35,9 +34,6 @@ from reconciler.core.vmslot import Slot, Unknown, Want
 
 CLOCK_TOLERANCE = 2.0
 """Seconds a guest's clock may differ before it is corrected (G-12)."""
-
-KEEPER_PREPARED = "prepared"
-"""Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +144,6 @@ def hear_the_keeper(v: LieutenantView) -> Decision | None:
             return Wait("AgentUnreachable", why)
         case None:
             return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
-
-
-def prepare_the_machine(v: LieutenantView) -> Decision | None:
-    """Files, steps and checks of the profile, one by one, each with a done-mark; never again on a prepared machine."""
-    if not isinstance(v.guest, Guest) or isinstance(v.rendered, Unresolved):
-        return None
-    marks, boot = v.guest.marks, v.record.boot
-    if KEEPER_PREPARED in marks:
-        return None
-    if boot.failed and boot.vm_id == v.vm_id and boot.failed_hash == v.rendered.profile_hash:
-        return Refuse("BootFailed", boot.failed)
-    if boot.vm_id == v.vm_id and v.now < boot.not_before:
-        return Wait("BootRetrying", f"{boot.step} failed; trying again", until=boot.not_before)
-    if v.rendered.files and marks.get("files") != v.rendered.files_hash:
-        return WriteFiles(v.vm_id, "files")
-    for step in v.rendered.steps:
-        if f"step:{step.name}" not in marks:
-            return RunStep(v.vm_id, step.name)
-    for check in v.rendered.checks:
-        if f"verify:{check.name}" not in marks:
-            return RunVerify(v.vm_id, check.name)
-    return WriteFiles(v.vm_id, KEEPER_PREPARED)
 
 
 def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
