@@ -16,7 +16,7 @@ help: ## Show this
 
 # --- use it ---------------------------------------------------------------------------------------------------------------
 
-demo: .venv/.runs bubblewrap ## A fleet on this machine: simulated platform, real agents, no key (DEMO="--keep" leaves it running)
+demo: .venv/.runs bubblewrap ## A fleet on this machine: simulated platform, real agents, no key (DEMO="--scenario survive", "--keep" leaves it running)
 	@$(BIN)/reconciler demo $(DEMO)
 
 # --- work on it -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.background import eventually
 
-PASSED_ON = ("PATH", "LANG", "TMPDIR", "CI", "NODE_EXTRA_CA_CERTS")
+PASSED_ON = ("PYTHONPATH", "PATH", "LANG", "TMPDIR", "CI", "NODE_EXTRA_CA_CERTS")
 
 
 class Program:
@@ -41,8 +41,8 @@ class Program:
             self.command(*words), env=self.env, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
         )
 
-    def json(self, *words: str, code: int | None = 0) -> Any:
-        return json.loads(self(*words, "-o", "json", code=code))
+    def json(self, *words: str, code: int | None = 0, seconds: float = 90.0) -> Any:
+        return json.loads(self(*words, "-o", "json", code=code, seconds=seconds))
 
     def controller(self, *words: str, name: str = "controller") -> Controller:
         """`reconciler run WORDS` in the background."""

@@ -207,6 +207,19 @@ def test_the_demonstration(image: object, tmp_path: Path) -> None:
     assert not os.path.exists(demo.state), "a demonstration uses a directory of its own"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.guarantee("G-24")
+@pytest.mark.guarantee("G-32")
+def test_the_demonstration_of_survival(image: object, tmp_path: Path) -> None:
+    told = Program(tmp_path, {}).json("demo", "--scenario", "survive", seconds=240.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["told", "pi", "dead", "gone", "deleted"]
+    assert told["machines"] == {"created": 3, "left": 0}
+    answers = {task["name"]: task["answer"] for task in told["tasks"]}
+    assert [answers[f"ask-{number}"] for number in (1, 2, 3)] == ["Keep in mind: the release is called Halcyon."] * 3
+
+
 def test_a_demonstration_without_isolation_touches_nothing(tmp_path: Path) -> None:
     """An agent's paths are absolute: where machines are no more than directories, they would be the host's own."""
     (tmp_path / "bin").mkdir()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Concatenate
+from typing import TYPE_CHECKING, Annotated, Concatenate, Protocol
 
 import typer
 
@@ -17,9 +18,30 @@ from reconciler.errors import ReconcilerError, UsageError
 from reconciler.log import one_line
 
 if TYPE_CHECKING:
-    from reconciler.cli.demo.quickstart import Story  # brings everything along; imported when played
+    from reconciler.cli.demo.stage import Stage
+    from reconciler.cli.demo.story import Story  # brings everything along; imported when played
 
-SCENARIOS = {"quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact"}
+SCENARIOS = {
+    "quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact",
+    "survive": "one agent whose process and machines are taken away under it; it goes on, and still knows what it was told",
+}
+"""Stories by name, each a module beside this one."""
+
+
+class Script(Protocol):
+    """What a story's module has."""
+
+    def rules(self) -> list[tuple[str, list[Json]]]:
+        """What the scripted model does when it is told what."""
+        ...
+
+    async def play(self, stage: Stage, keep: bool, story: Story) -> None: ...
+
+
+def script(name: str) -> Script:
+    """The module of a story."""
+    module: Script = importlib.import_module(f"reconciler.cli.demo.{name}")
+    return module
 
 
 def demo(
@@ -37,17 +59,17 @@ def demo(
         return
     if scenario not in SCENARIOS:
         raise UsageError(f"there is no scenario {scenario!r}", "--scenario", f"use one of {', '.join(SCENARIOS)}")
-    raise typer.Exit(asyncio.run(_demo(config, shape.kind == "json", keep)))
+    raise typer.Exit(asyncio.run(_demo(config, scenario, shape.kind == "json", keep)))
 
 
-async def _demo(config: Config, as_json: bool, keep: bool) -> int:
+async def _demo(config: Config, scenario: str, as_json: bool, keep: bool) -> int:
     from reconciler import log
-    from reconciler.cli.demo import quickstart
     from reconciler.cli.demo.stage import stage
+    from reconciler.cli.demo.story import Story
     from reconciler.cli.demo.telling import Telling
 
     log.setup(config.log_format, config.verbose)
-    story = quickstart.Story()
+    played_by, story = script(scenario), Story(scenario)
     problem = ""
     stopped = asyncio.Event()
     task = asyncio.current_task()
@@ -57,11 +79,11 @@ async def _demo(config: Config, as_json: bool, keep: bool) -> int:
     guests = ""
     try:
         with Telling(live=sys.stdout.isatty(), quiet=as_json) as telling:
-            async with stage(config.environ, quickstart.rules, telling) as played:
+            async with stage(config.environ, played_by.rules, telling) as played:
                 guests = played.guests
                 telling.line(f"machines: {guests}")
                 try:
-                    await quickstart.play(played, keep, story)
+                    await played_by.play(played, keep, story)
                 except ReconcilerError as error:
                     problem = str(error)
                 if not problem and keep:
@@ -72,10 +94,14 @@ async def _demo(config: Config, as_json: bool, keep: bool) -> int:
     if as_json:
         out(to_json(summary(story, guests, problem)))
     elif not problem:
-        out(f"\nAll of it came true: {story.seconds:.1f} s of reconciling, {story.created} VM made, {story.left} left.")
+        out(f"\nAll of it came true: {story.seconds:.1f} s of reconciling, {machines(story.created)} made, {story.left} left.")
     if problem:
         say(f"error: {one_line(problem)}")
     return 1 if problem or (story.left and not keep) else 0
+
+
+def machines(count: int) -> str:
+    return "1 VM" if count == 1 else f"{count} VMs"
 
 
 def _say_how(exports: str, as_json: bool) -> None:
@@ -88,7 +114,7 @@ def summary(story: Story, guests: str, problem: str) -> Json:
     chapters: list[JsonValue] = list(story.chapters)
     tasks: list[JsonValue] = list(story.tasks)
     return {
-        "scenario": "quickstart",
+        "scenario": story.name,
         "ok": not problem,
         "error": problem,
         "guests": guests,

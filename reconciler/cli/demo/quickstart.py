@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-
 from reconciler.agent.scripted_model import MODEL
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.documents import condition, is_true, text_at
+from reconciler.cli.demo.story import Story, answer, holds, leave, must_succeed, phase, pid
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
-from reconciler.log import one_line
 
 API = Key("Lieutenant", "default", "api")
 PROFILE = Key("BootProfile", "default", "scripted")
@@ -171,117 +166,45 @@ def rules() -> list[tuple[str, list[Json]]]:
     ]
 
 
-@dataclass(slots=True)
-class Story:
-    """What came of it, for the summary."""
-
-    chapters: list[Json] = field(default_factory=list)
-    tasks: list[Json] = field(default_factory=list)
-    files: list[tuple[str, int]] = field(default_factory=list)
-    created: int = 0
-    left: int = 0
-    seconds: float = 0.0
-
-
 async def play(stage: Stage, keep: bool, story: Story) -> None:
     """The whole story; fills `story` as it goes. Raises `TimedOut` or `GuestFailed` when it does not go as it should."""
-    begun = time.monotonic()
-
-    async def chapter(title: str, told: str, act: Coroutine[None, None, None]) -> None:
-        stage.telling.chapter(told)
-        started = time.monotonic()
-        await act
-        story.chapters.append({"title": title, "seconds": round(time.monotonic() - started, 2)})
-        story.seconds = round(time.monotonic() - begun, 2)
-
-    await chapter("declared", "A lieutenant is declared, with three tasks that build on each other", _work(stage))
-    await chapter("suspended", "It sleeps: the machine is suspended, everything in it kept", _sleep(stage))
-    await chapter("resumed", "It wakes: same process, same conversation", _wake(stage))
-    story.files = await stage.files(API)
-    story.tasks = [_told(stage, key) for key in (FIRST, SECOND, STEER, THIRD, QUESTION)]
-    _show(stage, story)
+    await story.chapter(stage, "declared", "A lieutenant is declared, with three tasks that build on each other", _work(stage))
+    await story.chapter(stage, "suspended", "It sleeps: the machine is suspended, everything in it kept", _sleep(stage))
+    await story.chapter(stage, "resumed", "It wakes: same process, same conversation", _wake(stage))
+    await story.show(stage, API, (FIRST, SECOND, STEER, THIRD, QUESTION))
     if not keep:
-        await chapter("deleted", "Everything is deleted", _leave(stage))
-    story.created = len(stage.simulator.world.vms)
-    story.left = len(stage.machines())
+        await story.chapter(stage, "deleted", "Everything is deleted", leave(stage, QUESTION, THIRD, STEER, SECOND, FIRST, API, PROFILE))
 
 
 async def _work(stage: Stage) -> None:
     await stage.apply(FLEET.format(url=stage.model.url, model=MODEL))
-    await stage.until("the first task", lambda: _phase(stage, FIRST) in FINISHED, 90.0)
-    await stage.until("the second task", lambda: _phase(stage, SECOND) == "Running" or _phase(stage, SECOND) in FINISHED)
+    await stage.until("the first task", lambda: phase(stage, FIRST) in FINISHED, 90.0)
+    await stage.until("the second task", lambda: phase(stage, SECOND) == "Running" or phase(stage, SECOND) in FINISHED)
     stage.telling.line("   half-way we change our mind: use port 8081 instead")
     await stage.apply(CHANGE_OF_MIND)
     for key in (STEER, SECOND, THIRD):
-        await stage.until(key.name, lambda key=key: _phase(stage, key) in FINISHED)  # type: ignore[misc]
-    await stage.until("the lieutenant's rest", lambda: _is(stage, "Ready"))
+        await stage.until(key.name, lambda key=key: phase(stage, key) in FINISHED)  # type: ignore[misc]
+    await stage.until("the lieutenant's rest", lambda: holds(stage, API, "Ready"))
     for key in (FIRST, STEER, SECOND, THIRD):
-        _must_succeed(stage, key)
+        must_succeed(stage, key)
 
 
 async def _sleep(stage: Stage) -> None:
     await stage.set(API, "mode", "Suspended")
-    await stage.until("suspension", lambda: _is(stage, "Suspended") and _is(stage, "Ready"))
+    await stage.until("suspension", lambda: holds(stage, API, "Suspended") and holds(stage, API, "Ready"))
     if not all(vm.suspended for vm in stage.simulator.world.present.values()):
         raise GuestFailed("the platform still runs the machine", str(API))
 
 
 async def _wake(stage: Stage) -> None:
-    before = _pid(stage)
+    before = pid(stage, API)
     await stage.set(API, "mode", "Running")
-    await stage.until("resumption", lambda: _is(stage, "Available"))
-    if _pid(stage) != before:
-        raise GuestFailed(f"pi was started anew: pid {before} became {_pid(stage)}", str(API))
+    await stage.until("resumption", lambda: holds(stage, API, "Available"))
+    if pid(stage, API) != before:
+        raise GuestFailed(f"pi was started anew: pid {before} became {pid(stage, API)}", str(API))
     await stage.apply(MEMORY)
-    await stage.until("the answer", lambda: _phase(stage, QUESTION) in FINISHED)
-    _must_succeed(stage, QUESTION)
-    answer = _answer(stage, QUESTION)
-    if not (answer.startswith("4.") and "Create server.js" in answer and "Write tests" in answer):
-        raise GuestFailed(f"its memory is not whole: {answer}", str(API))
-
-
-async def _leave(stage: Stage) -> None:
-    for key in (QUESTION, THIRD, STEER, SECOND, FIRST, API, PROFILE):
-        await stage.delete(key)
-    await stage.until("deletion", lambda: not stage.controller.engine.table.all_keys() and not stage.machines())
-    stage.telling.line("   the platform's own books say: 0 VMs")
-
-
-def _phase(stage: Stage, key: Key) -> str:
-    obj = stage.object(key)
-    return text_at(obj.status, ".phase") if obj else ""
-
-
-def _is(stage: Stage, kind: str) -> bool:
-    """A condition of the lieutenant, told of its newest declaration."""
-    obj = stage.object(API)
-    return obj is not None and obj.status.get("observedGeneration") == obj.generation and is_true(obj.status, kind)
-
-
-def _pid(stage: Stage) -> str:
-    obj = stage.object(API)
-    return text_at(obj.status, ".agent.pid") if obj else ""
-
-
-def _answer(stage: Stage, key: Key) -> str:
-    obj = stage.object(key)
-    return text_at(obj.status, ".result.answer") if obj else ""
-
-
-def _must_succeed(stage: Stage, key: Key) -> None:
-    obj = stage.object(key)
-    ready = condition(obj.status, "Ready") if obj else {}
-    if _phase(stage, key) != "Succeeded":
-        raise GuestFailed(f"task {key.name} ended as {_phase(stage, key)}: {ready.get('reason')}: {ready.get('message')}", str(key))
-
-
-def _told(stage: Stage, key: Key) -> Json:
-    return {"name": key.name, "phase": _phase(stage, key), "answer": _answer(stage, key)}
-
-
-def _show(stage: Stage, story: Story) -> None:
-    stage.telling.chapter("What came of it")
-    for task in story.tasks:
-        stage.telling.line(f"   {task['name']}  {task['phase']}  {one_line(str(task['answer']))}".rstrip())
-    for name, size in story.files:
-        stage.telling.line(f"   {name}  {size} bytes")
+    await stage.until("the answer", lambda: phase(stage, QUESTION) in FINISHED)
+    must_succeed(stage, QUESTION)
+    told = answer(stage, QUESTION)
+    if not (told.startswith("4.") and "Create server.js" in told and "Write tests" in told):
+        raise GuestFailed(f"its memory is not whole: {told}", str(API))

@@ -82,6 +82,13 @@ class Stage:
         item = self.controller.engine.table.get(key)
         return item.obj if item is not None else None
 
+    async def run(self, key: Key, *argv: str) -> str:
+        """What a command says that runs where this agent lives, in its work directory."""
+        item = self.controller.engine.table.lieutenant(key)
+        assert item is not None
+        command = GuestCommand(argv, cwd="/root/workspace", timeout=20.0)
+        return (await self.controller.engine.agents.run(place_of(item), item.record.slot.epoch, command)).stdout
+
     async def until(self, what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition. Raises `TimedOut` naming it."""
         try:
@@ -99,11 +106,8 @@ class Stage:
 
     async def files(self, key: Key) -> list[tuple[str, int]]:
         """Names and sizes of the files in an agent's work directory."""
-        item = self.controller.engine.table.lieutenant(key)
-        assert item is not None
-        command = GuestCommand(("find", ".", "-type", "f", "-printf", "%s %P\n"), cwd="/root/workspace", timeout=20.0)
-        result = await self.controller.engine.agents.run(place_of(item), item.record.slot.epoch, command)
-        rows = [line.partition(" ") for line in result.stdout.splitlines()]
+        told = await self.run(key, "find", ".", "-type", "f", "-printf", "%s %P\n")
+        rows = [line.partition(" ") for line in told.splitlines()]
         return sorted((one_line(name), int(size)) for size, _, name in rows if size.isdigit())
 
     def exports(self) -> str:

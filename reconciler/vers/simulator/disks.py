@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from reconciler.vers.simulator.image import GuestImage, build_base, remove_tools
 _ROUNDS = 50  # a fork between looking and stopping needs another round; a fork bomb needs them all
 
 
-class DiskGuests:
+class DiskGuests(ABC):
     """`directory`/{base,vms/ID,commits/ID}, each with `root` (the machine's /) and `local` (its /usr/local)."""
 
     kind = ""
@@ -30,24 +31,25 @@ class DiskGuests:
 
     # --- what subclasses say -----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def inside(self, disk: Path) -> tuple[str, str, str]:
         """As the machine sees them: its clock file, the image's node directory, its pi directory."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def boot(self, vm_id: str) -> None:
-        raise NotImplementedError
+        """Start what runs in it from the beginning."""
 
+    @abstractmethod
     async def halt(self, vm_id: str) -> None:
         """End everything that runs in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def members(self, vm_id: str) -> set[int]:
         """The host's pids of everything that runs in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
         """What to execute on the host to run argv in it."""
-        raise NotImplementedError
 
     def environment(self, vm_id: str) -> dict[str, str]:
         return dict(BASE_ENV)
