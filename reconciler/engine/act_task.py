@@ -56,6 +56,7 @@ class TaskActs:
             case TryAgain(reason, message):
                 await self.try_again(task, reason, message)
             case Release():
+                await self.t.home.release(task.obj)
                 await self.t.table.drop(task.key, *self.t.recorder.event(task.key, task.uid, "Deleted", "removed"))
                 self.t.recorder.forget(task.key)
             case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify():

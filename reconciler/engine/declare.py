@@ -14,7 +14,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.engine.events import Recorder
 from reconciler.engine.objects import ObjectTable, lieutenant_of
-from reconciler.engine.ports import Clock, StoredObject
+from reconciler.engine.ports import Clock, StoredObject, Write
 from reconciler.errors import NotFound, Refused, UsageError
 
 FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
@@ -38,6 +38,21 @@ class Declared:
     annotations: Mapping[str, str]
     source: str
     origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
+
+    key: Key
+    uid: str
+    generation: int
+    created_at: float
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    deleted_at: float | None = None
 
 
 class Declarations:
@@ -81,6 +96,61 @@ class Declarations:
             return Outcome.UNCHANGED
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
+
+    async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
+        """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
+        store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `UsageError`
+        when an immutable field changed; in both cases the last good version stays in force."""
+        item = self._table.get(seen.key)
+        if item is None:
+            fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source))
+            known = replace(
+                fresh,
+                uid=seen.uid,
+                generation=seen.generation,
+                created_at=seen.created_at,
+                deleted_at=seen.deleted_at,
+                record=fresh.record if record is None else record,
+                status=status or {},
+            )
+            await self._table.insert(known, *more)
+            return Outcome.CREATED
+        old = item.obj
+        if old.source != seen.source:
+            raise Refused(f"{seen.key} is declared elsewhere", old.origin or f"source {old.source}", "change it there, or delete it there first")
+        if old.uid != seen.uid:
+            raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
+        if old.spec != seen.spec:
+            problems = validate_update(seen.key.kind, old.spec, seen.spec)
+            if problems:
+                raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
+        asked = old.deleted_at is None and seen.deleted_at is not None
+        changed = replace(
+            old,
+            spec=old.spec if old.spec == seen.spec else seen.spec,
+            labels=dict(seen.labels),
+            annotations=dict(seen.annotations),
+            generation=seen.generation,
+            deleted_at=old.deleted_at if seen.deleted_at is None else seen.deleted_at,
+        )
+        if changed == old:
+            return Outcome.UNCHANGED
+        said = self._recorder.event(seen.key, old.uid, "Deleting", "deletion was asked for") if asked else []
+        await self._table.update(
+            [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
+        )
+        return Outcome.CONFIGURED
+
+    async def withdraw(self, key: Key, why: str) -> None:
+        """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order."""
+        item = self._table.get(key)
+        if item is None or item.obj.deleted_at is not None:
+            return
+        now = self._clock.now()
+        if not item.obj.finalizers:
+            await self._table.drop(key, *self._recorder.event(key, item.uid, "Deleted", why))
+            return
+        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, "Deleting", why))
 
     async def delete(self, key: Key, source: str | None = None, still_declared: Callable[[StoredObject], bool] = lambda _: False) -> None:
         """Ask for its deletion. `source` None: by command. Raises `NotFound`, or `Refused` when it is protected, or when a

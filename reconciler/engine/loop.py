@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from reconciler.core import claims
@@ -27,6 +27,7 @@ from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.gather import Gatherer, place_of
 from reconciler.engine.heed import Heed
+from reconciler.engine.home import Home, Nowhere
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
 from reconciler.engine.ports import Agents, Clock, Secrets, Store, StoredObject, VersApi, Write
@@ -79,9 +80,11 @@ class Engine:
         jitter: Callable[[], float],
         token: Callable[[], str],
         keeper_version: str,
+        home: Home | None = None,
     ) -> None:
         self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
         self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
+        self.home: Home = home if home is not None else Nowhere()
         self.table = ObjectTable(store, effects)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
@@ -113,18 +116,21 @@ class Engine:
         )  # fmt: skip
         self.tools = Tools(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.effects, self.clock, self.jitter, self.token,
+            self.secrets, self.effects, self.clock, self.jitter, self.token, self.home,
         )  # fmt: skip
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._fresh = not first_seen and not image.objects
         self._hold_checked = not self._fresh
 
-    async def start(self) -> None:
-        """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01)."""
+    async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
+        loading and before anything acts, to take what was declared while nobody listened."""
         await self.load()
         self.table.on_change.append(self._changed)
         self.fleet.on_list.append(self._listed)
+        if catch_up is not None:
+            await catch_up()
         for key in self.table.all_keys():
             self._moving.add(self.declarations.lane_of(key))
             self.queue.add(self.declarations.lane_of(key), Priority.RESYNC)

@@ -1,0 +1,29 @@
+"""Where declarations and their status live besides the store: a cluster, or nowhere. It is told before what can't be taken back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from reconciler.engine.ports import Intent, StoredObject
+
+
+class Home(Protocol):
+    """Raises what its place says; then the act that was to follow is not carried out."""
+
+    async def intend(self, intent: Intent) -> None:
+        """A create is about to be sent: write that down where it outlives the store (design §5.2)."""
+        ...
+
+    async def release(self, obj: StoredObject) -> None:
+        """Nothing outside is left of this object: let its declaration go (our finalizer)."""
+        ...
+
+
+class Nowhere:
+    """The store is all there is."""
+
+    async def intend(self, intent: Intent) -> None:
+        return None
+
+    async def release(self, obj: StoredObject) -> None:
+        return None
