@@ -117,7 +117,9 @@ class Declarations:
             return Outcome.CREATED
         old = item.obj
         if old.source != seen.source:
-            raise Refused(f"{seen.key} is declared elsewhere", old.origin or f"source {old.source}", "change it there, or delete it there first")
+            raise Refused(
+                f"{seen.key} is declared elsewhere", old.origin or f"source {old.source}", "change it there, or delete it there first"
+            )
         if old.uid != seen.uid:
             raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
         if old.spec != seen.spec:
