@@ -9,7 +9,7 @@ DEMO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format types layers generated generate examples bench check wheel lock clean bubblewrap
+.PHONY: help demo test test-all lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -60,6 +60,9 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 	$(BIN)/python -m benchmarks.store $(ARGS)
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)
+
+kube-assets: ## The API server that tests/kube run against, built once into the user's cache (minutes; needs Go 1.24)
+	@$(PYTHON) -m tests.kube.assets
 
 wheel: .venv/.develops ## dist/reconciler-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

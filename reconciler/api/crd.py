@@ -54,8 +54,7 @@ def _document(kind: Kind) -> Json:
             "apiVersion": {"type": "string", "maxLength": 64, "description": "Group and version of this API."},
             "kind": {"type": "string", "maxLength": 64, "description": f"`{kind.name}`."},
             "metadata": {
-                "type": "object",
-                "description": "Name, labels, annotations.",
+                "type": "object",  # and no description: an API server refuses any
                 # Names of owned objects and labels are made from it, so it is shorter than Kubernetes would allow.
                 "properties": {
                     "name": {"type": "string", "maxLength": 52, "pattern": LABEL, "description": "Unique per kind and namespace."},

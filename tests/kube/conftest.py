@@ -1,0 +1,55 @@
+"""A real Kubernetes API server for the tests of this directory. How to use it:
+
+- `cluster`: a namespace of the test's own on the session's server, our kinds installed. `cluster.apply(text)`, `cluster.get("lt", "ada")`,
+  `cluster.kubectl("wait", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
+- `control_plane`: that server. `.operator.kubeconfig` is the file for the program under test: its user has the rights of
+  deploy/rbac.yaml in the namespaces that `cluster` made (`allow_everywhere()` for all); `.admin` is the person at the keyboard.
+  `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
+- `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`).
+
+One server a worker under xdist. Nothing is built here: `make kube-assets` does that; where the programs are missing the tests are skipped
+with the reason, and in CI they fail. Mark tests with `@pytest.mark.real("kube")`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kube.assets import Assets, Missing, find
+from tests.kube.controlplane import ControlPlane, Namespace, running
+
+
+@pytest.fixture(scope="session")
+def kube_assets() -> Assets:
+    """The programs. Skips, saying why, where there are none; fails in CI."""
+    try:
+        return find(os.environ)
+    except Missing as why:
+        if os.environ.get("CI"):
+            pytest.fail(str(why))
+        pytest.skip(str(why))
+
+
+@pytest.fixture(scope="session")
+def control_plane(kube_assets: Assets) -> Iterator[ControlPlane]:
+    """The session's API server, with our kinds and roles."""
+    with running(kube_assets) as plane:
+        plane.install_crds()
+        plane.install_rbac()
+        yield plane
+
+
+@pytest.fixture
+def private_plane(kube_assets: Assets) -> Iterator[ControlPlane]:
+    """An API server for this test alone, with nothing in it."""
+    with running(kube_assets) as plane:
+        yield plane
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> Namespace:
+    """A namespace for this test alone."""
+    return control_plane.namespace()
