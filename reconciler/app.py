@@ -22,6 +22,8 @@ from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
+from reconciler.serve.http import Address, HttpServer, Probes, application, token_of
+from reconciler.serve.metrics import EngineCollector, exposition
 from reconciler.sources.secrets import FileSecrets
 from reconciler.sources.sync import still_in_file
 from reconciler.store.lock import ControllerLock, acquire
@@ -107,6 +109,20 @@ async def controller(config: Config, prepare: Callable[[Engine], None] = lambda 
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)
         yield Controller(engine, store, engine.secrets)
+
+
+@asynccontextmanager
+async def served(engine: Engine, config: Config, address: Address, leading: Callable[[], bool] = lambda: True) -> AsyncIterator[HttpServer]:
+    """Probes and metrics of a started engine at `address`. Raises `Terminal` when it can't be had, `UsageError` for a bad token."""
+    answered = engine.vers.answered if isinstance(engine.vers, VersClient) else dict
+    collector = EngineCollector(engine, answered, leading)
+    probes = Probes(engine.healthy, engine.healthy, lambda: exposition(collector))
+    server = HttpServer(address, application(probes, token_of(config.state, config.environ)))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 async def _lock(config: Config) -> ControllerLock:

@@ -8,7 +8,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Concatenate
@@ -50,6 +50,10 @@ def run(
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False),
+    ] = "",
 ) -> None:
     """Follow declarations in files and make them true. Stopping changes nothing on any machine."""
     if timeout is not None and not once:
@@ -59,7 +63,7 @@ def run(
         planned, _, wrong = asyncio.run(_planned(config, where))
         _print_plan(planned, wrong=bool(wrong))
         raise typer.Exit(1 if wrong else 0)
-    raise typer.Exit(asyncio.run(Runner(config, where, once, timeout).run()))
+    raise typer.Exit(asyncio.run(Runner(config, where, once, timeout, listen).run()))
 
 
 def existing(paths: Sequence[Path] | None) -> list[Path]:
@@ -74,22 +78,32 @@ def existing(paths: Sequence[Path] | None) -> list[Path]:
 class Runner:
     """One life of the controller in the foreground."""
 
-    def __init__(self, config: Config, paths: Sequence[Path], once: bool, timeout: float | None) -> None:
-        self._config, self._paths, self._once, self._timeout = config, paths, once, timeout
+    def __init__(self, config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listen: str = "") -> None:
+        self._config, self._paths, self._once, self._timeout, self._listen = config, paths, once, timeout, listen
         self._dirty = asyncio.Event()
         self._end: asyncio.Future[int] | None = None
 
     async def run(self) -> int:
         """Until a signal, or convergence with `once`; returns the exit code."""
-        from reconciler.app import controller
+        from reconciler.app import controller, served
+        from reconciler.serve.http import TOKEN_FILE, is_loopback, read_address
 
         loop = asyncio.get_running_loop()
+        address = read_address(self._listen) if self._listen else None
         self._end = loop.create_future()
         loop.add_signal_handler(signal.SIGTERM, self._finish, TERMINATED)
         loop.add_signal_handler(signal.SIGINT, self._finish, INTERRUPTED)
-        context = controller(self._config, self._prepare)
-        opened = await context.__aenter__()
+        context = AsyncExitStack()
+        opened = await context.enter_async_context(controller(self._config, self._prepare))
         log.setup(self._config.log_format, self._config.verbose, opened.secrets.known)
+        if address is not None:
+            try:
+                http = await context.enter_async_context(served(opened.engine, self._config, address))
+            except ReconcilerError:
+                await context.aclose()
+                raise
+            reach = "" if is_loopback(address) else " (reachable from other hosts)"
+            say(f"listening on {address.host}:{http.port}{reach}; /metrics needs the token of {self._config.state / TOKEN_FILE}")
         sync = FileSync(opened.engine.table, opened.engine.declarations, say)
         watching = asyncio.create_task(watch(self._paths, self._dirty.set))
         following = asyncio.create_task(self._follow(opened.engine, sync))
@@ -101,7 +115,7 @@ class Runner:
             await asyncio.gather(watching, following, return_exceptions=True)
             try:
                 async with asyncio.timeout(STOP_SECONDS):
-                    await context.__aexit__(None, None, None)
+                    await context.aclose()
             except TimeoutError:
                 say("warning: stopping took too long; connections were left to the system")
 

@@ -4,9 +4,12 @@ In production it counts and measures; the crash harness puts a fault before or a
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
+
+from reconciler.engine.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -24,10 +27,19 @@ class Effects:
         self._hook = hook
         self.number = 0
         self.calls: Counter[str] = Counter()
+        self.telemetry = Telemetry()
 
     async def call(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         self.number += 1
         self.calls[name] += 1
-        if self._hook is None:
-            return await act()
-        return await self._hook(self.number, name, act)
+        clock = asyncio.get_running_loop().time
+        begun, outcome = clock(), "ok"
+        try:
+            if self._hook is None:
+                return await act()
+            return await self._hook(self.number, name, act)
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.telemetry.effect(name, outcome, clock() - begun)

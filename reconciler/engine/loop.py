@@ -272,19 +272,23 @@ class Engine:
 
     async def _look_at(self, key: Key) -> None:
         """One object, until it rests; the error ladder."""
+        clock = asyncio.get_running_loop().time
+        begun, outcome = clock(), "ok"
         try:
             wait = await self.reconcile(key)
         except ReconcilerError as error:
+            outcome = type(error).__name__
             self._failures[key] += 1
-            self.swallowed[type(error).__name__] += 1
+            self.swallowed[outcome] += 1
             if self._trouble.get(key) != str(error):  # told once, counted always (G-66)
                 level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
                 log.log(level, "%s: %s", key, error)
             self._trouble[key] = str(error)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
         except Exception as bug:
+            outcome = type(bug).__name__
             self._failures[key] += 1
-            self.swallowed[type(bug).__name__] += 1
+            self.swallowed[outcome] += 1
             self._trouble[key] = f"internal error: {type(bug).__name__}"
             log.error("%s: internal error", key, exc_info=bug)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=2.0, most=300.0))
@@ -292,6 +296,12 @@ class Engine:
             self._failures.pop(key, None)
             if wait is not None:
                 self.queue.add_at(key, wait)
+        finally:
+            self.effects.telemetry.look(key.kind, outcome, clock() - begun)
+
+    def healthy(self) -> bool:
+        """Every worker runs, and so does the resync: False is a defect of ours that only a restart mends."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     async def reconcile(self, key: Key) -> float | None:
         """Gather, plan, execute, report, until nothing is to be done. Returns seconds until it should be looked at again

@@ -26,6 +26,7 @@ class WorkQueue:
         self._again: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._order = itertools.count()
+        self._since: dict[Key, float] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
@@ -39,6 +40,7 @@ class WorkQueue:
         if key in self._queued and self._queued[key] <= priority:
             return
         self._queued[key] = priority
+        self._since.setdefault(key, asyncio.get_running_loop().time())
         heapq.heappush(self._heap, (priority, next(self._order), key))
         self._wake()
 
@@ -62,6 +64,7 @@ class WorkQueue:
                 priority, _, key = heapq.heappop(self._heap)
                 if self._queued.get(key) == priority and key not in self._working:
                     del self._queued[key]
+                    self._since.pop(key, None)
                     self._working.add(key)
                     return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -83,6 +86,10 @@ class WorkQueue:
 
     def depth(self) -> int:
         return len(self._queued)
+
+    def oldest(self) -> float:
+        """Seconds since the key that has waited longest was added; 0 when nothing waits."""
+        return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
 
     def next_timer(self) -> float | None:
         """Loop time of the nearest planned look."""

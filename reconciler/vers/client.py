@@ -147,6 +147,10 @@ class VersClient:
     async def aclose(self) -> None:
         await self._wire.aclose()
 
+    def answered(self) -> Mapping[tuple[str, str], int]:
+        """How many attempts were made, by HTTP method and status (`none`: no answer)."""
+        return self._wire.answered
+
     # --- for the SSH layer ----------------------------------------------------------------------------------------------
 
     async def ssh_key(self, vm_id: str) -> SecretStr:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -73,7 +74,8 @@ class Wire:
     """A connection pool with at most `concurrency` calls under way. `sleep` waits between attempts (seconds);
     `tls`: how the API's certificate is verified, None means by the usual authorities.
 
-    `repeated` counts the attempts whose error nobody else sees, because another one followed."""
+    `repeated` counts the attempts whose error nobody else sees, because another one followed. `answered` counts attempts by
+    method and HTTP status, `none` where there was no answer."""
 
     def __init__(self, settings: Settings, concurrency: int, sleep: Callable[[float], Awaitable[None]], tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -83,6 +85,7 @@ class Wire:
         self._write_slots = asyncio.Semaphore(max(1, concurrency - 1))
         self._closed = False
         self.repeated = 0
+        self.answered: Counter[tuple[str, str]] = Counter()
         self._http = HttpxAiohttpClient(
             verify=tls if tls is not None else True,
             limits=httpx.Limits(max_connections=concurrency, keepalive_expiry=_IDLE_CONNECTION),
@@ -96,9 +99,12 @@ class Wire:
         """One attempt, whatever comes of it. Raises only what `Settings.access` raises."""
         if call.effect is Effect.READ:
             async with self._slots:
-                return await self._send(call)
-        async with self._write_slots, self._slots:
-            return await self._send(call)
+                outcome = await self._send(call)
+        else:
+            async with self._write_slots, self._slots:
+                outcome = await self._send(call)
+        self.answered[call.method, str(outcome.answer.status) if outcome.answer is not None else "none"] += 1
+        return outcome
 
     async def insist(self, call: Call) -> Outcome:
         """Up to three attempts, for what may be sent twice: after 429, 408, 5xx and broken connections, not after a deadline.

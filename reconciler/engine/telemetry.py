@@ -1,0 +1,46 @@
+"""What the engine counts and times about itself: plain numbers, read by whoever shows them (`serve/metrics.py`)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+BOUNDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+"""Upper bounds in seconds of the histograms' buckets; one more, without bound, follows."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How long something took. `counts`: by bucket, not cumulated; `sum`: seconds in all."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    sum: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """`effects`: by name and outcome, `ok` or the error's class. `looks`: reconciliations by kind and outcome."""
+
+    effects: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    looks: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+
+    def effect(self, name: str, outcome: str, seconds: float) -> None:
+        _add(self.effects, (name, outcome), seconds)
+
+    def look(self, kind: str, outcome: str, seconds: float) -> None:
+        _add(self.looks, (kind, outcome), seconds)
+
+
+def _add(table: dict[tuple[str, str], Histogram], key: tuple[str, str], seconds: float) -> None:
+    histogram = table.get(key)
+    if histogram is None:
+        histogram = table[key] = Histogram()
+    histogram.add(seconds)
