@@ -47,7 +47,7 @@ class Controller:
 
 def secrets_of(config: Config) -> FileSecrets:
     """`--secrets DIR`, else the environment."""
-    return FileSecrets(config.secrets, config.environ)
+    return FileSecrets(config.secrets, config.environ, config.configs)
 
 
 def vers_of(config: Config) -> VersClient:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -56,6 +57,8 @@ class Pi:
     steers: list[str] = field(default_factory=list)
     aborted: bool = False
     deaf: bool = False
+    activity: int = 0
+    stubborn: bool = False  # an abort shows no effect
 
     @property
     def busy(self) -> bool:
@@ -107,6 +110,8 @@ class World:
         self.pids = 100
         self.entries = 0
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
+        self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
+        self.call_seconds = 1.0
         self.commands: Callable[[GuestCommand], int] = lambda command: 0
         self.watchers: dict[str, list[Callable[[], None]]] = {}
 
@@ -159,6 +164,24 @@ class World:
         content = [{"type": "text", "text": text}]
         self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
 
+    async def use_tools(self, m: Machine, pi: Pi) -> bool:
+        """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
+        for number, (tool, arguments) in enumerate(self.calls):
+            call = {"type": "toolCall", "id": f"call-{self.entries}-{number}", "name": tool, "arguments": arguments}
+            usage = {"input": 10, "output": 5, "cost": {"total": 0.001}}
+            self.entry(m, {"role": "assistant", "content": [call], "stopReason": "toolUse", "usage": usage, "timestamp": 2})
+            self.wake(m)
+            if not await self.pause(m, pi, self.call_seconds):
+                return False
+            failed = arguments.get("path", "").startswith("/proc/")
+            if tool == "write" and not failed:
+                m.files[posixpath.join("/root/workspace", arguments["path"])] = b"written"
+            content = [{"type": "text", "text": "ok"}]
+            result = {"role": "toolResult", "toolCallId": call["id"], "toolName": tool, "content": content, "isError": failed}
+            self.entry(m, {**result, "timestamp": 3})
+            self.wake(m)
+        return True
+
     async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
         """Work for that long, frozen time not counted. False: ended meanwhile."""
         left = seconds
@@ -176,6 +199,8 @@ class World:
         self.wake(m)
         prompt = text
         while True:
+            if not await self.use_tools(m, pi):
+                break
             if not await self.pause(m, pi, self.work_seconds / 2):
                 break
             if pi.steers:
@@ -330,7 +355,7 @@ class FakeAgents:
         session = m.session if m.session_file in ("", session_file) else b""
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
-                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, not m.pi.deaf, m.pi.busy, len(m.pi.steers), "", "", "s"
+                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, not m.pi.deaf, m.pi.busy, len(m.pi.steers), "", "", "s", m.pi.activity
             )
         else:
             process = m.exited or NotStarted()
@@ -353,6 +378,10 @@ class FakeAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         m = await self._keeper(at, epoch)
         return len(m.files[path]) if path in m.files else None
+
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        m = await self._keeper(at, epoch)
+        return str(hash(tuple(sorted((name, content) for name, content in m.files.items() if name.startswith(path)))))
 
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         return (await self._keeper(at, epoch)).files[path][:limit]
@@ -407,6 +436,9 @@ class FakeAgents:
         if command["type"] == "clear_queue":
             taken, m.pi.steers = list(m.pi.steers), []
             return {"steering": list(taken), "followUp": []}
+        if command["type"] == "abort" and m.pi.busy and m.pi.stubborn:
+            await asyncio.sleep(10)
+            raise GuestUnreachable("pi did not answer abort within 10000 ms", at.id)
         if command["type"] == "abort" and m.pi.busy:
             m.pi.aborted = True
             if m.pi.task is not None:

@@ -25,7 +25,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-c88141671a6e"
+KEEPER_VERSION: Final = "1-2ec6b79f8469"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -117,6 +117,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 model=text(facts, "model") or None,
                 thinking=text(facts, "thinking") or None,
                 session_id=text(facts, "sessionId") or None,
+                activity=whole(facts, "activity") or 0,
             )
         case "exited":
             return Exited(

@@ -34,6 +34,9 @@ GLOBALS: dict[str, object] = {
     "log_format": Annotated[str | None, _option("--log-format", metavar="text|json", help="How the log on stderr is written.")],
     "verbose": Annotated[bool | None, _option("--verbose", "-v", help="Log more; show tracebacks.")],
     "secrets": Annotated[str | None, _option("--secrets", metavar="DIR", help="Secret values: NAMESPACE/NAME/KEY, mode 0600.")],
+    "config_maps": Annotated[
+        str | None, _option("--config-maps", metavar="DIR", help="Values of config maps: NAMESPACE/NAME/KEY.")
+    ],
     "default_model": Annotated[
         str | None, _option("--default-model", metavar="PROVIDER/ID", help="Model of agents that declare none.")
     ],

@@ -102,6 +102,9 @@ class RecalledAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         raise _changes_nothing(at)
 
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        raise _changes_nothing(at)
+
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         raise _changes_nothing(at)
 
