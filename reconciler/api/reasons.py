@@ -156,6 +156,17 @@ class Reason(StrEnum):
 
     # Declarations
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."
+    INVALID_SPEC = "InvalidSpec", "It can't be carried out as declared; the last good version stays in force.", "Correct the fields named."
+    DECLARED_ELSEWHERE = (
+        "DeclaredElsewhere",
+        "Another source declares an object of that name; its declaration stays in force.",
+        "Delete it there first, or give this one another name.",
+    )
+    DECLARATION_GONE = (
+        "DeclarationGone",
+        "An object is not in the cluster any more and nobody was seen to delete it; its machine is kept.",
+        "Declare it again, or delete it with `reconciler delete`.",
+    )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
     SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
