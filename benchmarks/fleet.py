@@ -23,8 +23,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from reconciler.core.inside import sha256
 from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.core.observations import Agent, Guest, NotStarted, Unheard, Up, Verdict
+from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
+from reconciler.core.rendering import ROLE_FILE
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
@@ -85,7 +87,7 @@ def platform(latency: float) -> Iterator[Platform]:
 
 
 @dataclass(slots=True)
-class Inside:
+class Within:
     """What our acts left in one machine."""
 
     claim: dict[str, str] | None = None
@@ -93,6 +95,8 @@ class Inside:
     keeper: bool = False
     marks: dict[str, str] = field(default_factory=dict)
     launch: Launch | None = None
+    told: Inside | None = None
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 class ReadyAgents:
@@ -100,10 +104,10 @@ class ReadyAgents:
 
     def __init__(self, clock: LoopClock) -> None:
         self._clock = clock
-        self._machines: dict[str, Inside] = {}
+        self._machines: dict[str, Within] = {}
 
-    def _at(self, at: Place) -> Inside:
-        return self._machines.setdefault(at.vm_id, Inside())
+    def _at(self, at: Place) -> Within:
+        return self._machines.setdefault(at.vm_id, Within())
 
     async def inspect(self, at: Place) -> Guest:
         m = self._at(at)
@@ -124,10 +128,16 @@ class ReadyAgents:
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
         m = self._at(at)
-        process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash)
+        process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash, inside=m.told)
         return Look(Agent(KEEPER, epoch, process, session_file), b"")
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+        self._at(at).digests |= {file.path: sha256(file.content) for file in files}
+
+    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        return self._at(at).digests
+
+    async def reread(self, at: Place, epoch: int) -> None:
         return None
 
     async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
@@ -143,7 +153,8 @@ class ReadyAgents:
         return b""
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
-        self._at(at).launch = launch
+        m = self._at(at)
+        m.launch, m.told = launch, Inside(m.digests[ROLE_FILE])
 
     async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
         self._at(at).launch = None

@@ -6,8 +6,8 @@ real ones. The world outlives the controller, as the real one does."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from reconciler.core.observations import (
     Declined,
     Exited,
     Guest,
+    Inside,
     Lost,
     NotStarted,
     Unheard,
@@ -57,8 +58,9 @@ class Pi:
     steers: list[str] = field(default_factory=list)
     aborted: bool = False
     deaf: bool = False
-    activity: int = 0
-    stubborn: bool = False  # an abort shows no effect
+    model: str = ""
+    thinking: str = "off"
+    inside: Inside | None = None
 
     @property
     def busy(self) -> bool:
@@ -89,6 +91,7 @@ class Machine:
     session_file: str = ""
     pi: Pi | None = None
     exited: Exited | None = None
+    last_model: str = ""  # as the session has it: pi goes on with it
     reachable: bool = True
 
 
@@ -110,8 +113,8 @@ class World:
         self.pids = 100
         self.entries = 0
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
-        self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
-        self.call_seconds = 1.0
+        self.unknown_models: set[str] = set()
+        self.deaf_to_instructions = False
         self.commands: Callable[[GuestCommand], int] = lambda command: 0
         self.watchers: dict[str, list[Callable[[], None]]] = {}
 
@@ -164,24 +167,6 @@ class World:
         content = [{"type": "text", "text": text}]
         self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
 
-    async def use_tools(self, m: Machine, pi: Pi) -> bool:
-        """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
-        for number, (tool, arguments) in enumerate(self.calls):
-            call = {"type": "toolCall", "id": f"call-{self.entries}-{number}", "name": tool, "arguments": arguments}
-            usage = {"input": 10, "output": 5, "cost": {"total": 0.001}}
-            self.entry(m, {"role": "assistant", "content": [call], "stopReason": "toolUse", "usage": usage, "timestamp": 2})
-            self.wake(m)
-            if not await self.pause(m, pi, self.call_seconds):
-                return False
-            failed = arguments.get("path", "").startswith("/proc/")
-            if tool == "write" and not failed:
-                m.files[posixpath.join("/root/workspace", arguments["path"])] = b"written"
-            content = [{"type": "text", "text": "ok"}]
-            result = {"role": "toolResult", "toolCallId": call["id"], "toolName": tool, "content": content, "isError": failed}
-            self.entry(m, {**result, "timestamp": 3})
-            self.wake(m)
-        return True
-
     async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
         """Work for that long, frozen time not counted. False: ended meanwhile."""
         left = seconds
@@ -199,8 +184,6 @@ class World:
         self.wake(m)
         prompt = text
         while True:
-            if not await self.use_tools(m, pi):
-                break
             if not await self.pause(m, pi, self.work_seconds / 2):
                 break
             if pi.steers:
@@ -355,7 +338,16 @@ class FakeAgents:
         session = m.session if m.session_file in ("", session_file) else b""
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
-                m.pi.pid, m.pi.started_at, m.pi.launch.launch_hash, not m.pi.deaf, m.pi.busy, len(m.pi.steers), "", "", "s", m.pi.activity
+                m.pi.pid,
+                m.pi.started_at,
+                m.pi.launch.launch_hash,
+                not m.pi.deaf,
+                m.pi.busy,
+                len(m.pi.steers),
+                m.pi.model,
+                m.pi.thinking,
+                "s",
+                m.pi.inside,
             )
         else:
             process = m.exited or NotStarted()
@@ -379,10 +371,6 @@ class FakeAgents:
         m = await self._keeper(at, epoch)
         return len(m.files[path]) if path in m.files else None
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        m = await self._keeper(at, epoch)
-        return str(hash(tuple(sorted((name, content) for name, content in m.files.items() if name.startswith(path)))))
-
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         return (await self._keeper(at, epoch)).files[path][:limit]
 
@@ -395,7 +383,24 @@ class FakeAgents:
         self.world.pids += 1
         m.session_file = launch.session_file
         m.exited = None
-        m.pi = Pi(self.world.pids, self.world.now(), launch)
+        m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))
+
+    def told(self, m: Machine, launch: Launch) -> Inside:
+        """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""
+        role = m.files[launch.argv[launch.argv.index("--append-system-prompt") + 1]]
+        project = {path: content for path, content in m.files.items() if path.endswith("AGENTS.md")}
+        if self.world.deaf_to_instructions:
+            return Inside(hashlib.sha256(b"").hexdigest())
+        return Inside(hashlib.sha256(role).hexdigest(), {path: hashlib.sha256(c).hexdigest() for path, c in project.items()})
+
+    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        m = await self._keeper(at, epoch)
+        return {path: hashlib.sha256(m.files[path]).hexdigest() if path in m.files else "missing" for path in paths}
+
+    async def reread(self, at: Place, epoch: int) -> None:
+        m = await self._keeper(at, epoch)
+        if m.pi is None:
+            raise GuestFailed("pi is not up", at.vm_id)
 
     async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
         m = await self._keeper(at, epoch)
@@ -433,12 +438,18 @@ class FakeAgents:
         m = await self._keeper(at, epoch)
         if m.pi is None:
             raise GuestUnreachable("pi is not up", at.id)
+        if command["type"] == "set_model":
+            model = f"{command['provider']}/{command['modelId']}"
+            if model in self.world.unknown_models:
+                return {"success": False, "error": f"Model not found: {model}"}
+            m.pi.model = m.last_model = model
+            return {"success": True}
+        if command["type"] == "set_thinking_level":
+            m.pi.thinking = str(command["level"])
+            return {"success": True}
         if command["type"] == "clear_queue":
             taken, m.pi.steers = list(m.pi.steers), []
             return {"steering": list(taken), "followUp": []}
-        if command["type"] == "abort" and m.pi.busy and m.pi.stubborn:
-            await asyncio.sleep(10)
-            raise GuestUnreachable("pi did not answer abort within 10000 ms", at.id)
         if command["type"] == "abort" and m.pi.busy:
             m.pi.aborted = True
             if m.pi.task is not None:

@@ -233,9 +233,6 @@ class KeeperAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         return whole(await self._ask(at, epoch, "file.size", path=path), "size")
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        return text(await self._ask(at, epoch, "files.digest", _BULK, path=path), "digest")
-
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         content = bytearray()
         while len(content) < limit:
@@ -245,6 +242,10 @@ class KeeperAgents:
             if len(part) < asked:
                 break
         return bytes(content)
+
+    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        facts = obj((await self._ask(at, epoch, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
+        return {path: str(digest) for path, digest in facts.items()}
 
     # --- changing -------------------------------------------------------------------------------------------------------------
 
@@ -302,6 +303,9 @@ class KeeperAgents:
 
     async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
         await self._ask(at, epoch, "stop", grace + _START, graceMs=round(grace * 1000))
+
+    async def reread(self, at: Place, epoch: int) -> None:
+        await self._ask(at, epoch, "inside")
 
     async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
         facts = await self._ask(at, epoch, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000))

@@ -81,6 +81,8 @@ pi_version() {
   at=$(command -v pi) || return 0
   package=$(dirname "$(readlink -f "$at")")/../../package.json
   if grep -q '"@earendil-works/pi-coding-agent"' "$package" 2>/dev/null; then
+    home=$(dirname "$package")
+    [ -d "$home/node_modules/jiti" ] || [ -d "$home/../node_modules/jiti" ] || [ -d "$home/../../jiti" ] || return 0
     sed -n 's/^[[:space:]]*"version": *"\([^"]*\)".*/\1/p' "$package" | head -n 1
   else
     PI_OFFLINE=1 PI_SKIP_VERSION_CHECK=1 pi --version </dev/null 2>/dev/null | head -n 1

@@ -15,6 +15,7 @@ from reconciler.core.observations import (
     Agent,
     Declined,
     Exited,
+    Inside,
     Lost,
     NotStarted,
     Process,
@@ -25,7 +26,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-2ec6b79f8469"
+KEEPER_VERSION: Final = "1-83b425be77ef"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -117,7 +118,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 model=text(facts, "model") or None,
                 thinking=text(facts, "thinking") or None,
                 session_id=text(facts, "sessionId") or None,
-                activity=whole(facts, "activity") or 0,
+                inside=inside_of(facts.get("inside")),
             )
         case "exited":
             return Exited(
@@ -129,6 +130,13 @@ def process_of(value: JsonValue, now: float) -> Process:
             )
         case other:
             raise GuestFailed(f"the keeper told a state {other!r} of pi that is not known here", remedy="upgrade the controller")
+
+
+def inside_of(value: JsonValue) -> Inside | None:
+    """What pi was told, as our extension in it says; None when it has not said."""
+    facts = obj(value)
+    prompt = text(facts, "prompt")
+    return Inside(prompt, {path: str(digest) for path, digest in obj(facts.get("context")).items()}) if prompt else None
 
 
 def agent_of(facts: Json, session_file: str, now: float) -> Agent:

@@ -135,6 +135,7 @@ class ScriptedModel:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self.summary_delay = 0.0  # seconds a summary takes: a compaction that lasts
         self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
 
     @property
@@ -205,7 +206,7 @@ class ScriptedModel:
         number = sum(1 for m in messages[last + 1 :] if m.get("role") == "assistant")
         self.requests.append(Request(str(asked.get("model", "")), tuple(messages), authorization, number, user, system))
         if "context summarization" in system.lower():
-            return Step(say="Summary of the conversation so far.")
+            return Step(say="Summary of the conversation so far.", delay=self.summary_delay)
         steps = self._steps(user)
         step = steps[min(number, len(steps) - 1)]
         seen = self._count((user, number))

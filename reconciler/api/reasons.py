@@ -138,7 +138,27 @@ class Reason(StrEnum):
     AGENT_BUSY = "AgentBusy", "The agent is in a turn; what is to be done needs it settled.", NOTHING
     CRASH_LOOP = "CrashLoop", "pi ended too often in too short a time.", "Mend the cause; `reconciler retry` or a changed spec starts it."
     LAUNCH_CHANGED = "LaunchChanged", "The declaration changed; pi is restarted on the same session when settled.", NOTHING
-    MODEL_MISMATCH = "ModelMismatch", "pi runs another model than declared.", "Check provider, model id and key."
+    SETTING_MODEL = "SettingModel", "Model and thinking are being set in the running pi.", NOTHING
+    MODEL_SET = "ModelSet", "Model and thinking were set in the running pi.", "Nothing."
+    MODEL_MISMATCH = "ModelMismatch", "pi runs another model than declared; it is set before the next prompt.", NOTHING
+    THINKING_MISMATCH = "ThinkingMismatch", "pi thinks at another level than declared; it is set before the next prompt.", NOTHING
+    MODEL_REJECTED = (
+        "ModelRejected",
+        "pi refused the declared model; a turn that runs goes on with the one it has, new work waits.",
+        "Correct `model`, its provider in the profile or the provider's key; `reconciler retry` asks again.",
+    )
+    THINKING_REJECTED = (
+        "ThinkingRejected",
+        "The model does not offer the declared level of thinking.",
+        "Declare a level that it has, or another model.",
+    )
+    INSTRUCTIONS_UNREAD = "InstructionsUnread", "pi has not said yet what it was told.", NOTHING
+    INSTRUCTIONS_NOT_APPLIED = (
+        "InstructionsNotApplied",
+        "What pi says it was told is not what is declared.",
+        "Look at `agent.command` of the profile and at settings on the machine; `reconciler retry` restarts pi on its session.",
+    )
+    INSTRUCTIONS_EDITED = "InstructionsEdited", "Somebody changed files of the agent; they are put right when it is settled.", NOTHING
     OUTPUT_BLOCKED = "OutputBlocked", "The journal on the machine is full; pi's output is not read until there is room.", NOTHING
     OUTPUT_TRUNCATED = "OutputTruncated", "Output was longer than what is kept.", "Nothing; the session file has all of it."
     KEEPER_OUTDATED = "KeeperOutdated", "The keeper is older than this release; it is replaced while pi is down.", NOTHING
@@ -156,17 +176,6 @@ class Reason(StrEnum):
 
     # Declarations
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."
-    INVALID_SPEC = "InvalidSpec", "It can't be carried out as declared; the last good version stays in force.", "Correct the fields named."
-    DECLARED_ELSEWHERE = (
-        "DeclaredElsewhere",
-        "Another source declares an object of that name; its declaration stays in force.",
-        "Delete it there first, or give this one another name.",
-    )
-    DECLARATION_GONE = (
-        "DeclarationGone",
-        "An object is not in the cluster any more and nobody was seen to delete it; its machine is kept.",
-        "Declare it again, or delete it with `reconciler delete`.",
-    )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
     SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
@@ -188,8 +197,6 @@ class Reason(StrEnum):
     TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING
     DELIVERING = "Delivering", "The prompt is on its way; it counts once it is seen in the conversation.", NOTHING
     LANDING = "Landing", "The steer was accepted and is not seen in the conversation yet.", NOTHING
-    ESCALATING = "Escalating", "The next step of the declared ladder is being taken: steer, abort, restart.", NOTHING
-    CONTENT_NOT_FOUND = "ContentNotFound", "What the prompt is to be read from is not there.", "Provide it; it is looked for again."
     CONTINUING = "Continuing", "A turn that was interrupted is continued.", NOTHING
     INTERRUPTED = "Interrupted", "The turn was cut off by the loss of pi.", NOTHING
     VERIFYING = "Verifying", "Acceptance is being checked.", NOTHING
@@ -202,8 +209,6 @@ class Reason(StrEnum):
     LANDED = "Landed", "The steer was seen in the conversation.", "Nothing."
     ALREADY_DONE = "AlreadyDone", "The same task was done before.", "Nothing."
     CANCELLED_BY_USER = "CancelledByUser", "It was cancelled as declared.", "Nothing."
-    REMOVED = "Removed", "Its data were removed when its time to live was over; what it came to stays known.", "Nothing."
-    ARTIFACT_UNKNOWN = "ArtifactUnknown", "Too many files to tell whether one was written; the limit is not enforced.", "Nothing."
     DELETED = "Deleted", "The task was deleted.", "Nothing."
     LIEUTENANT_DELETED = "LieutenantDeleted", "Its lieutenant was deleted.", "Declare it again under a new name, for another lieutenant."
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
@@ -214,12 +219,6 @@ class Reason(StrEnum):
         "Its turn showed no sign of progress for too long.",
         "See the output; raise `noProgressSeconds` if it was fine.",
     )
-    NO_ARTIFACT = (
-        "NoArtifact",
-        "No file was written within the lieutenant's `limits.firstArtifactSeconds`.",
-        "See the output; raise the limit if it was fine.",
-    )
-    TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."

@@ -10,7 +10,6 @@ from reconciler.core.actions import (
     AbortTurn,
     Action,
     Adopt,
-    Bury,
     Claim,
     Condemn,
     Continue,
@@ -19,21 +18,19 @@ from reconciler.core.actions import (
     Create,
     Delete,
     Deliver,
-    Escalate,
     Finish,
     Forget,
     GiveUpIntent,
     Install,
     Landed,
-    LookForArtifact,
     Progress,
     Release,
-    Reprompt,
     RestoreSession,
     Resume,
     RunStep,
     RunVerify,
     SendSteer,
+    SetModel,
     StartAgent,
     StartKeeper,
     StopAgent,
@@ -51,7 +48,7 @@ from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
 from reconciler.core.records import LieutenantRecord, SlotRecord
 from reconciler.core.rendering import Rendered
-from reconciler.core.taskview import Dependency, Talk
+from reconciler.core.task import Dependency, Talk
 from reconciler.core.vmslot import Absent, Seen
 
 NEW_VM = "(new VM)"
@@ -122,7 +119,9 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
             slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
-            return replace(lt, slot=slot, guest=guest, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
+            made = lt.rendered
+            process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
+            return replace(lt, slot=slot, guest=guest, agent=_agent(lt, process))
         case Condemn(cause=cause):
             return replace(lt, slot=replace(slot, record=record.but(condemned=True, cause=cause)), guest=None, agent=None)
         case Delete():
@@ -140,7 +139,7 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
             hashes = {"files": lt.rendered.files_hash, "agent": lt.rendered.agent_hash, PREPARED: lt.rendered.profile_hash}
-            return replace(lt, guest=_marked(guest, mark, hashes[mark]))
+            return replace(lt, guest=_marked(guest, mark, hashes[mark]), edited=() if mark == "agent" else lt.edited)
         case RunStep(_, step):
             return replace(lt, guest=_marked(guest, f"step:{step}", "done"))
         case RunVerify(_, check):
@@ -150,7 +149,13 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, agent=replace(agent, session_size=size) if agent else None)
         case StartAgent():
             assert isinstance(lt.rendered, Rendered)
-            return replace(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash)))
+            return replace(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+        case SetModel(_, model, thinking):
+            if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
+                has = lt.agent.process
+                process = replace(has, model=model or has.model, thinking=thinking or has.thinking)
+                return replace(lt, agent=replace(lt.agent, process=process))
+            return lt
         case StopAgent():
             return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
         case CountCrash(at):
@@ -165,11 +170,11 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
 
 def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
     """A delivered task is taken to succeed; dependants follow."""
-    phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
+    phase = {Finish: "", Deliver: "Succeeded", SendSteer: "Succeeded", Continue: "Succeeded", Verify: "Succeeded"}.get(type(action))
     facts: list[TaskFacts] = []
     for f in view.tasks:
         if f.key == key:
-            if isinstance(action, Release | Bury):
+            if isinstance(action, Release):
                 continue
             record = f.record
             match action:
@@ -177,10 +182,8 @@ def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
                     record = record.but(phase=ended, reason=reason, message=message)
                 case Landed(offset):
                     record = record.but(phase="Running", landed=offset)
-                case Progress(size, activity):
-                    record = record.but(progress_size=size, progress_at=view.now, activity=activity)
-                case LookForArtifact():
-                    record = record.but(artifact="seen")
+                case Progress(size):
+                    record = record.but(progress_size=size)
                 case TryAgain():
                     record = record.but(phase="Pending", not_before=0.0)
                 case AbortTurn(why):

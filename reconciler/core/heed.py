@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.claims import PREFIX
-from reconciler.core.records import LieutenantRecord
+from reconciler.core.records import ConfigRecord, LieutenantRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ Verb = Callable[[LieutenantRecord, Asked, str], LieutenantRecord]
 def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
     """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
     fresh = LieutenantRecord()
-    return record.but(restart=fresh.restart, boot=fresh.boot, slot=record.slot.but(not_before=0.0))
+    config = ConfigRecord(again=True)
+    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=record.slot.but(not_before=0.0))
 
 
 VERBS: dict[str, Verb] = {"retry": retry}

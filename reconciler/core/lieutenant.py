@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.core import vmslot
+from reconciler.core import configuring, vmslot
 from reconciler.core.actions import (
     CorrectClock,
     CountCrash,
@@ -56,6 +56,8 @@ class LieutenantView:
     health_period: float = 10.0
     mute_since: float = 0.0  # since when pi has not answered, 0 when it does
     mute_limit: float = 30.0  # seconds of that after which it counts as hung
+    startup_limit: float = 120.0  # seconds from its start to its first answer
+    edited: tuple[str, ...] = ()  # files pi reads that are not on the disk as they were written
 
     @property
     def vm_id(self) -> str:
@@ -190,7 +192,7 @@ def configure_the_agent(v: LieutenantView) -> Decision | None:
     """What pi reads at its start is in place before it starts."""
     if not isinstance(v.guest, Guest) or not isinstance(v.agent, Agent) or isinstance(v.rendered, Unresolved):
         return None
-    if isinstance(v.agent.process, Up) or v.guest.marks.get("agent") == v.rendered.agent_hash:
+    if isinstance(v.agent.process, Up) or (v.guest.marks.get("agent") == v.rendered.agent_hash and not v.edited):
         return None
     return WriteFiles(v.vm_id, "agent")
 
@@ -224,12 +226,17 @@ LADDER: tuple[Policy, ...] = (
     hear_the_keeper,
     prepare_the_machine,
     restart_for_a_new_launch,
+    configuring.read_the_instructions_again,
+    configuring.put_files_right,
     restore_the_conversation,
     count_the_crash,
     bound_the_crash_loop,
     configure_the_agent,
     start_the_agent,
     await_an_answer,
+    configuring.set_the_model,
+    configuring.own_up_to_instructions,
+    configuring.own_up_to_the_model,
 )
 
 

@@ -82,6 +82,25 @@ class RestartRecord(Record):
     stderr_tail: str = ""
 
 
+class ConfigRecord(Record):
+    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer. `again`: a person asked
+    to have the instructions read once more."""
+
+    pid: int = 0
+    asked: str = ""
+    why: str = ""
+    again: bool = False
+
+
+class ClockRecord(Record):
+    """A clock that did not take the right time: it belongs to `vm_id`. `tries`: in a row; `error`: the last one's."""
+
+    vm_id: str = ""
+    tries: int = 0
+    not_before: float = 0.0
+    error: str = ""
+
+
 class BootRecord(Record):
     """How far the machine in the slot has been prepared: all of it belongs to `vm_id`. `failed`: a step that ended badly
     and used up its retries, with its message."""
@@ -100,6 +119,8 @@ class LieutenantRecord(Record):
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
     local: LocalRecord = LocalRecord()
+    config: ConfigRecord = ConfigRecord()
+    clock: ClockRecord = ClockRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
@@ -113,25 +134,10 @@ class Attempt(Record):
     message: str = ""
 
 
-class Rung(Record):
-    """One step of the ladder that was taken. `continues`: how often the turn had been asked to go on by then. `hard`: it showed
-    no effect, so pi was stopped."""
-
-    action: str
-    at: float
-    why: str = ""
-    continues: int = 0
-    hard: bool = False
-
-
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended. `ladder`: what was tried in this attempt
-    before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
-    `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
-    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
-    remembered of a task that was removed."""
+    `landed`: offset of the marked message. `abort`: why its turn is being ended."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -146,14 +152,7 @@ class TaskRecord(Record):
     landed_at: float = 0.0
     progress_at: float = 0.0
     progress_size: int = 0
-    activity: int = 0
     continues: int = 0
-    ladder: tuple[Rung, ...] = ()
-    reprompted: bool = False
-    artifacts: str = ""
-    artifact: str = ""
-    turns: int = 0
-    recalled: bool = False
     not_before: float = 0.0
     target: str = ""
     abort: str = ""
@@ -165,8 +164,6 @@ class TaskRecord(Record):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
-    files: tuple[str, ...] = ()
-    files_more: int = 0
     checks: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     finished_at: float = 0.0

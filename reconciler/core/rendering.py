@@ -11,10 +11,15 @@ from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.meta import ModelChoice, Thinking
+from reconciler.core.inside import inside_of
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.observations import Inside
 
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
+ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +77,8 @@ class Rendered:
     agent_hash: str = ""
     launch_hash: str = ""
     model: str = ""
+    thinking: str = ""
+    told: Inside = field(default_factory=lambda: Inside(""))
 
     def secrets(self) -> frozenset[SecretRef]:
         """Every secret this machine needs."""
@@ -183,7 +190,8 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     work_dir = _last([a.work_dir if "work_dir" in a.model_fields_set else None for a in agents]) or WORK_DIR
     command = _last([tuple(a.command) if "command" in a.model_fields_set else None for a in agents]) or ("pi",)
     providers = _by([p for a in agents for p in a.providers], lambda p: p.name)
-    model = spec.model or _last([a.model for a in agents])
+    choices = tuple(choice for choice in (*(a.model for a in agents), spec.model) if choice)
+    model = choices[-1] if choices else None
     model_id = f"{model.provider}/{model.id}" if model else default_model
 
     files = _by(
@@ -215,9 +223,9 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         else:
             env[variable.name] = variable.value or ""
 
-    agent_files = [RenderedFile(f"{AGENT_DIR}/reconciler-role.md", system_prompt(name, spec))]
+    agent_files = [RenderedFile(ROLE_FILE, system_prompt(name, spec))]
     agent_files += [RenderedFile(f.path, f.content or "") for f in spec.instructions.files]
-    declared: dict[str, object] = {}
+    declared: dict[str, dict[str, object]] = {}
     for provider in providers:
         variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
         if provider.api_key_from:
@@ -229,19 +237,14 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
             "baseUrl": provider.base_url,
             "api": provider.api,
             "apiKey": f"${variable_name}",  # a bare name would be taken for the key itself
-            "models": [_model_entry(model_id, provider.name)],
         }
+    # Which models a provider has, and which one answers, pi learns while it runs: neither is part of its launch (G-30).
+    read_at_start = digest([agent_files, declared])
     if declared:
-        agent_files.append(
-            RenderedFile(f"{AGENT_DIR}/models.json", json.dumps({"providers": declared}, indent=1, sort_keys=True), mode=0o600)
-        )
+        offered = {name: {**told, "models": _models(name, choices, model_id)} for name, told in declared.items()}
+        agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
 
-    argv: list[str] = ["--append-system-prompt", f"{AGENT_DIR}/reconciler-role.md", "--no-approve"]
-    if model_id:
-        provider_name, _, model_name = model_id.partition("/")
-        argv += ["--provider", provider_name, "--model", model_name]
-    if model and model.thinking:
-        argv += ["--thinking", str(model.thinking).lower()]
+    argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
 
     profile_hash = digest([files, steps, checks, work_dir, [shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))])
     agent_hash = digest(agent_files)
@@ -260,8 +263,12 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         profile_hash=profile_hash,
         files_hash=digest(files),
         agent_hash=agent_hash,
-        launch_hash=digest([command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), agent_hash]),
+        launch_hash=digest(
+            [command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), read_at_start]
+        ),
         model=model_id,
+        thinking=str(model.thinking) if model and model.thinking else "",
+        told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
     )
 
 
@@ -269,15 +276,22 @@ def _shout(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name).upper()
 
 
-def _model_entry(model_id: str, provider: str) -> dict[str, object]:
-    """The declared model, as pi's models.json wants it (pi-rpc §1); sizes are what pi assumes for unknown models."""
-    chosen, _, name = model_id.partition("/")
-    return {
-        "id": name if chosen == provider else "default",
-        "name": name if chosen == provider else "default",
-        "reasoning": False,
-        "input": ["text"],
-        "contextWindow": 128000,
-        "maxTokens": 8192,
-        "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
-    }
+def _models(provider: str, choices: tuple[ModelChoice, ...], model_id: str) -> list[dict[str, object]]:
+    """The models of one declared provider, as pi's models.json wants them (pi-rpc §1): all that are named for it. Sizes are what
+    pi assumes for models that it does not know."""
+    thinking = {c.id: c.thinking not in (None, Thinking.OFF) for c in choices if c.provider == provider}
+    default, _, name = model_id.partition("/")
+    if default == provider:
+        thinking.setdefault(name, False)
+    return [
+        {
+            "id": model,
+            "name": model,
+            "reasoning": thinks,
+            "input": ["text"],
+            "contextWindow": 128000,
+            "maxTokens": 8192,
+            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
+        }
+        for model, thinks in (sorted(thinking.items()) or [("default", False)])
+    ]

@@ -13,7 +13,6 @@ from typing import Literal
 from reconciler.core.actions import (
     AbortTurn,
     Adopt,
-    Bury,
     Claim,
     Condemn,
     Continue,
@@ -23,22 +22,20 @@ from reconciler.core.actions import (
     Decision,
     Delete,
     Deliver,
-    Escalate,
     Finish,
     Forget,
     GiveUpIntent,
     Install,
     Landed,
-    LookForArtifact,
     Progress,
     Refuse,
     Release,
-    Reprompt,
     RestoreSession,
     Resume,
     RunStep,
     RunVerify,
     SendSteer,
+    SetModel,
     StartAgent,
     StartKeeper,
     Steady,
@@ -51,6 +48,7 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
+from reconciler.core.configuring import mismatch, rejected, told_otherwise
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
@@ -80,16 +78,13 @@ DOING: dict[type, str] = {
     RunVerify: "PreparingMachine",
     RestoreSession: "RestoringSession",
     StartAgent: "StartingAgent",
+    SetModel: "SettingModel",
     StopAgent: "RestartingAgent",
     CountCrash: "AgentExited",
     Deliver: "Delivering",
     SendSteer: "Delivering",
     Landed: "Running",
     Progress: "Running",
-    Escalate: "Escalating",
-    Reprompt: "Escalating",
-    LookForArtifact: "Running",
-    Bury: "Finishing",
     Continue: "Continuing",
     AbortTurn: "Ending",
     Withdraw: "Ending",
@@ -164,10 +159,13 @@ def progress_conditions(decision: Decision, ready: Truth, trouble: str = "") -> 
 # --- Lieutenant ------------------------------------------------------------------------------------------------------------------
 
 
-def _ready(view: LieutenantView, decision: Decision, trouble: str) -> Condition:
+def _ready(view: LieutenantView, decision: Decision, configured: Condition, trouble: str) -> Condition:
+    """G-27: what is known not to be applied yet (a turn is on) is not ready, though nothing can be done about it now."""
     reason, message = reason_of(decision)
     message = message or trouble
     if isinstance(decision, Steady):
+        if view.slot.want is Want.RUNNING and configured.status == "False":
+            return Condition("Ready", "False", configured.reason, configured.message)
         return Condition("Ready", "True", "Suspended" if view.slot.want is Want.SUSPENDED else "Running")
     return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
 
@@ -214,10 +212,24 @@ def _configured(view: LieutenantView) -> Condition:
         unknown = isinstance(view.agent, Unknown)
         return Condition(kind, "Unknown" if unknown else "False", "AgentUnreachable" if unknown else "AgentNotStarted")
     process = view.agent.process
+    if not process.responsive:
+        return Condition(kind, "Unknown", "AgentUnresponsive")
     if process.launch_hash != view.rendered.launch_hash:
         return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
-    if view.rendered.model and process.model and process.model != view.rendered.model:
-        return Condition(kind, "False", "ModelMismatch", f"declared {view.rendered.model}, pi says {process.model}")
+    if view.agent.keeper_version != view.keeper_version:
+        return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
+    if process.inside is None:
+        return Condition(kind, "Unknown", "InstructionsUnread", "pi has not said yet what it was told")
+    if differs := told_otherwise(view.rendered, process.inside):
+        return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
+    if view.edited:
+        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.edited)}")
+    reason, words = mismatch(view)
+    if reason and rejected(view):
+        refused = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
+        return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
+    if reason:
+        return Condition(kind, "False", reason, words)
     return Condition(kind, "True", "Applied")
 
 
@@ -273,12 +285,15 @@ def lieutenant_status(
 ) -> Json:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
-    ready = _ready(view, decision, trouble)
     reachable, configured = _reachable(view), _configured(view)
+    ready = _ready(view, decision, configured, trouble)
     usable = isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    moving = progress_conditions(decision, ready.status, trouble)
+    if isinstance(decision, Steady) and ready.status == "False":
+        moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
-        *progress_conditions(decision, ready.status, trouble),
+        *moving,
         Condition("Available", "True" if usable else "False", "Usable" if usable else ready.reason),
         _vm_ready(view),
         reachable,
@@ -329,9 +344,12 @@ def _agent_status(agent: Agent) -> Json:
                 "process": "Up",
                 "pid": up.pid,
                 "model": up.model or "",
+                "thinking": up.thinking or "",
                 "sessionId": up.session_id or "",
                 "launchHash": up.launch_hash,
             }
+            if up.inside is not None:
+                said["told"] = {"prompt": up.inside.prompt, "files": dict(sorted(up.inside.context.items())[:50])}
         case Exited() as exited:
             said = {"process": "Exited", "exitCode": exited.exit_code, "signal": exited.signal}
         case _:
@@ -368,22 +386,15 @@ def task_status(
             status[name] = timestamp(at)
     if record.attempts:
         status["attempts"] = [{"number": a.number, "reason": a.reason, "message": a.message} for a in record.attempts]
-    if record.ladder:
-        status["escalation"] = [{"action": rung.action, "at": timestamp(rung.at), "reason": rung.why} for rung in record.ladder]
     if record.finished and record.landed >= 0:
         usage: Json = {"inputTokens": record.input_tokens, "outputTokens": record.output_tokens, "cost": f"{record.cost:.6f}"}
-        result: Json = {
+        status["result"] = {
             "stopReason": record.stop_reason,
             "answer": record.answer,
             "answerBytes": record.answer_bytes,
             "usage": usage,
-            "turns": record.turns,
-            "files": list(record.files),
             "checks": list(record.checks),
         }
-        if record.files_more:
-            result["filesMore"] = record.files_more
-        status["result"] = result
     return status
 
 

@@ -9,7 +9,7 @@ from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.records import BootRecord
 from reconciler.core.rendering import Rendered, RenderedFile, digest
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import place_of
+from reconciler.engine.gather import content_of, place_of
 from reconciler.engine.objects import LieutenantItem
 from reconciler.errors import InvalidSpec
 
@@ -22,12 +22,11 @@ class BootActs:
 
     def content(self, item: LieutenantItem, file: RenderedFile) -> GuestFile:
         """A rendered file with its secret looked up now."""
-        if file.secret is None:
-            return GuestFile(file.path, file.content.encode(), file.mode)
-        value = self.t.secrets.get(item.key.namespace, file.secret.name, file.secret.key)
-        if value is None:
+        content = content_of(item.key, file, self.t.secrets)
+        if content is None:
+            assert file.secret is not None
             raise InvalidSpec(f"secret {file.secret.name} has no key {file.secret.key}", str(item.key), "provide it")
-        return GuestFile(file.path, value.encode(), file.mode)
+        return GuestFile(file.path, content, file.mode)
 
     async def write_files(self, item: LieutenantItem, view: LieutenantView, mark: str) -> None:
         """Files, then the done-mark that says which files."""

@@ -12,6 +12,7 @@ from reconciler.core.actions import (
     RestoreSession,
     RunStep,
     RunVerify,
+    SetModel,
     StartAgent,
     StartKeeper,
     StopAgent,
@@ -22,9 +23,10 @@ from reconciler.core.backoff import delay
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import GuestFile
 from reconciler.core.observations import Agent, Exited
-from reconciler.core.records import RestartRecord
+from reconciler.core.records import ConfigRecord, RestartRecord
 from reconciler.core.rendering import AGENT_DIR, Rendered
 from reconciler.engine.act_boot import BootActs, view_dir
+from reconciler.engine.act_config import ConfigActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.gather import place_of, session_of
 from reconciler.engine.objects import LieutenantItem
@@ -67,6 +69,8 @@ class GuestActs:
                     await self.restore(item, view)
                 case StartAgent():
                     await self.start(item, view)
+                case SetModel():
+                    await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
                     await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
                     self.note(item, "StoppedAgent", why)
@@ -117,6 +121,8 @@ class GuestActs:
             else:
                 await self.count(item, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
             return
+        if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
+            await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
         self.note(item, "StartedAgent", f"pi on VM {slot.vm_id}")
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:

@@ -13,16 +13,15 @@ from reconciler.api.support import unsupported
 from reconciler.core import claims
 from reconciler.core.breaker import Breaker
 from reconciler.core.claims import Owner
+from reconciler.core.inside import sha256
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import Rendered, Unresolved, render
+from reconciler.core.rendering import Rendered, RenderedFile, Unresolved, render
 from reconciler.core.session import SessionName, current
-from reconciler.core.task import cycle_through
-from reconciler.core.taskview import Dependency, Talk, landed_at
+from reconciler.core.task import Dependency, Talk, cycle_through, landed_at
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
-from reconciler.engine.content import content_of, name_of
 from reconciler.engine.declare import PROTECTION
 from reconciler.engine.effects import Effects
 from reconciler.engine.fleet import Fleet
@@ -79,6 +78,7 @@ class Gatherer:
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
         self._guests: dict[str, Guest] = {}
+        self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
@@ -116,6 +116,7 @@ class Gatherer:
     def look_again(self, place: str) -> None:
         """The next pass looks into this machine afresh. `place`: a place's id."""
         self._guests.pop(place, None)
+        self._edited.pop(place, None)
 
     # --- one lane ------------------------------------------------------------------------------------------------------------------
 
@@ -148,6 +149,8 @@ class Gatherer:
             health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
             mute_since=self.mute_since(place_of(item).id, agent, now),
             mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
+            startup_limit=float(item.spec.health.startup_timeout_seconds),
+            edited=await self.edited(item, rendered, guest, agent),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
@@ -162,33 +165,12 @@ class Gatherer:
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
         after = tuple(ref.name for ref in task.spec.after)
         known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
-        phases = tuple(
-            Dependency(name, found.record.phase if found else self.remembered(Key("Task", task.key.namespace, name)))
-            for name, found in known.items()
-        )
+        phases = tuple(Dependency(name, found.record.phase if found else "") for name, found in known.items())
         cycle: tuple[str, ...] = ()
         if after and not task.record.finished:
             cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
         protects = () if task.record.finished else self.unsupported(task.key, task.obj.generation, task.obj.spec)[0]
-        return TaskFacts(
-            task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
-        )
-
-    def remembered(self, key: Key) -> str:
-        """How a task that was removed had ended; '' when there was none."""
-        stone = self.table.tombstones.get(key)
-        return stone.phase if stone is not None else ""
-
-    def missing(self, task: TaskItem) -> str:
-        """What a task that waits is to be told and is not there, in words; '' when all is there."""
-        source = task.spec.content_from
-        if source is None or task.record.phase != "Pending":
-            return ""
-        try:
-            found = content_of(source, task.key.namespace, self.secrets)
-        except ReconcilerError as error:
-            return str(error)
-        return "" if found is not None else f"{name_of(source)} is not there in namespace {task.key.namespace}; provide it"
+        return TaskFacts(task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict)
 
     def _after(self, namespace: str, name: str) -> dict[str, tuple[str, ...]]:
         """What `name` waits for, and what those wait for, and so on."""
@@ -292,6 +274,29 @@ class Gatherer:
         pairs = claims.pair(pending, fresh.vms, owned, self.fleet.first_seen, self.fleet.lineage, self.account)
         return OpenIntent(intent.token, settled=fresh.begun >= settled_at, candidates=pairs.get(intent.token, ()))
 
+    async def edited(
+        self, item: LieutenantItem, rendered: Rendered | Unresolved, guest: Guest | Unknown | None, agent: Agent | Unknown | None
+    ) -> tuple[str, ...]:
+        """Files for pi that were written and are not on the disk as they were written; asked as seldom as a machine is looked into.
+        A keeper of another version can't be asked."""
+        if not isinstance(rendered, Rendered) or not isinstance(guest, Guest) or not isinstance(agent, Agent):
+            return ()
+        if agent.keeper_version != self.keeper_version or guest.marks.get("agent") != rendered.agent_hash:
+            return ()
+        place, epoch = place_of(item), item.record.slot.epoch
+        known = self._edited.get(place.id)
+        if known is not None and known[0] == rendered.agent_hash:
+            return known[1]
+        ask = partial(self.agents.digests, place, epoch, [file.path for file in rendered.agent_files], rendered.work_dir)
+        try:
+            found = await self.effects.call("keeper.digests", ask)
+        except (GuestUnreachable, StaleEpoch):
+            return ()
+        contents = {file.path: content_of(item.key, file, self.secrets) for file in rendered.agent_files}
+        edited = tuple(path for path, content in contents.items() if content is not None and found.get(path) != sha256(content))
+        self._edited[place.id] = rendered.agent_hash, edited
+        return edited
+
     # --- inside ----------------------------------------------------------------------------------------------------------------------
 
     async def look_inside(
@@ -316,6 +321,7 @@ class Gatherer:
             self.look_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
         self._guests[place.id] = guest
+        self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()
         expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
@@ -364,6 +370,14 @@ def place_of(item: LieutenantItem) -> Place:
     return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
 
 
+def content_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
+    """The content of a rendered file, its secret looked up now; None when that is missing."""
+    if file.secret is None:
+        return file.content.encode()
+    value = secrets.get(key.namespace, file.secret.name, file.secret.key)
+    return None if value is None else value.encode()
+
+
 def want_of(item: LieutenantItem) -> Want:
     if item.deleting:
         return Want.GONE
@@ -381,5 +395,5 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
-        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
+        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at)
     return Talk(transcript.messages, transcript.size, False, False)

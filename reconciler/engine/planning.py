@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from reconciler.core import claims
 from reconciler.core.actions import Action
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Json, Key
-from reconciler.core.observations import Agent, Guest, NotStarted, Unheard, Up, Verdict
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.engine.gather import session_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem
@@ -61,7 +61,11 @@ class RecalledAgents:
         if agent.get("process") != "Up":
             return Look(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
-        process = Up(0, 0.0, str(agent.get("launchHash", "")), True, busy, 0, str(agent.get("model", "")) or None)
+        told = agent.get("told")
+        inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
+        process = Up(
+            0, 0.0, str(agent.get("launchHash", "")), True, busy, 0, text_of(agent, "model"), text_of(agent, "thinking"), None, inside
+        )  # fmt: skip
         return Look(Agent(self._keeper, epoch, process, session_file, size), b"")
 
     async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
@@ -102,11 +106,11 @@ class RecalledAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         raise _changes_nothing(at)
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        raise _changes_nothing(at)
-
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         raise _changes_nothing(at)
+
+    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        raise _changes_nothing(at)  # nobody is asked: nothing is known to be edited
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
         raise _changes_nothing(at)
@@ -114,11 +118,23 @@ class RecalledAgents:
     async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
         raise _changes_nothing(at)
 
+    async def reread(self, at: Place, epoch: int) -> None:
+        raise _changes_nothing(at)
+
     async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
         raise _changes_nothing(at)
 
     async def call(self, at: Place, epoch: int, command: Json) -> Json:
         raise _changes_nothing(at)
+
+
+def text_of(facts: Json, name: str) -> str | None:
+    """A text of a status, None when it says nothing."""
+    return str(facts.get(name, "")) or None
+
+
+def texts(value: JsonValue) -> dict[str, str]:
+    return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
 
 
 def _changes_nothing(at: Place) -> GuestUnreachable:

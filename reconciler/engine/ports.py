@@ -161,12 +161,12 @@ class Agents(Protocol):
         """Size in bytes of a regular file (relative: to the work dir given at the last start), None when missing."""
         ...
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        """One word for everything below a directory (names, sizes, times of change as opaque words): the same as long as no file
-        there is written, made or removed. '' when there is no telling: too many files."""
-        ...
-
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes: ...
+
+    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        """SHA-256 (hex) of each of these files as it is on the disk now, `missing` where there is no regular file. Needs a keeper
+        of our own version. Relative paths start at `work_dir`."""
+        ...
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
         """Start pi on its session file and wait for its first answer, at most 20 s. Already running with the same
@@ -175,6 +175,11 @@ class Agents(Protocol):
 
     async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
         """Orderly stop (clear queue, abort, EOF, SIGTERM, SIGKILL of the group). Not running: nothing happens."""
+        ...
+
+    async def reread(self, at: Place, epoch: int) -> None:
+        """Let a settled pi read its models file anew and say again what it was told. Raises `GuestFailed` when our extension is
+        not loaded in it."""
         ...
 
     async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
@@ -341,13 +346,9 @@ class Store(Protocol):
 
 
 class Secrets(Protocol):
-    """Values of `secretKeyRef`s and `configMapKeyRef`s, resolved at each use."""
+    """Values of `secretKeyRef`s, resolved at each use."""
 
     def get(self, namespace: str, name: str, key: str) -> str | None: ...
-
-    def config(self, namespace: str, name: str, key: str) -> str | None:
-        """The value of a key of a ConfigMap, which is no secret; None when there is none."""
-        ...
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, for redaction."""

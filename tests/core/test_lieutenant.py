@@ -21,6 +21,7 @@ from reconciler.core.actions import (
     RestoreSession,
     RunStep,
     RunVerify,
+    SetModel,
     StartAgent,
     StartKeeper,
     Steady,
@@ -31,9 +32,10 @@ from reconciler.core.actions import (
     WriteFiles,
     is_action,
 )
+from reconciler.core.configuring import asked
 from reconciler.core.lieutenant import LADDER, LieutenantView, plan
-from reconciler.core.observations import Exited, NotStarted, Up, VmState
-from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord
+from reconciler.core.observations import Exited, Inside, NotStarted, Up, VmState
+from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, RestartRecord
 from reconciler.core.rendering import Unresolved
 from reconciler.core.vmslot import Seen, Unknown, Want
 from tests.core.views import (
@@ -49,6 +51,7 @@ from tests.core.views import (
     agent,
     guest,
     lieutenant,
+    lieutenant_spec,
     lieutenants,
     marked,
     rendered,
@@ -72,6 +75,19 @@ def boot(**record: object) -> LieutenantRecord:
 
 def unsupported(view: LieutenantView) -> LieutenantView:
     return replace(view, unsupported=("spec.budget",))
+
+
+MODEL = rendered(lieutenant_spec(model={"provider": "a", "id": "one", "thinking": "high"}))
+
+
+def having(**process: object) -> LieutenantView:
+    """One with a declared model, and a pi that has this."""
+    has = replace(UP, **{"model": "a/one", "thinking": "high", **process})  # type: ignore[arg-type]
+    return lieutenant(rendered=MODEL, agent=agent(has))
+
+
+def refused(why: str) -> LieutenantRecord:
+    return RUNNING.record.but(config=ConfigRecord(pid=100, asked=asked(MODEL), why=why))
 
 
 REFUSED = Refuse("Unsupported", "not acted on in this release: spec.budget; remove it or use a later release")
@@ -171,6 +187,44 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "one killed by a signal starts again": (
         lieutenant(agent=agent(Exited(5.0, None, "SIGKILL")), record=restart(crash_at=5.0)),
         StartAgent(VM),
+    ),
+    "a model that is not the declared one is set while it runs": (having(model="a/old"), SetModel(VM, "a/one", "high")),
+    "so is how much it thinks": (having(thinking="off"), SetModel(VM, "a/one", "high")),
+    "not in a turn": (having(model="a/old", busy=True), STEADY),
+    "what pi refused is owned up to": (
+        replace(having(model="a/old"), record=refused("Model not found: a/one")),
+        Refuse("ModelRejected", "declared a/one, pi says a/old: Model not found: a/one"),
+    ),
+    "a level that the model has not, too": (
+        replace(having(thinking="medium"), record=refused("it has another one")),
+        Refuse("ThinkingRejected", "declared high, pi says medium for model a/one: it has another one"),
+    ),
+    "another pi is asked again": (
+        replace(having(model="a/old", pid=101), record=refused("Model not found: a/one")),
+        SetModel(VM, "a/one", "high"),
+    ),
+    "files that somebody changed are put right": (lieutenant(edited=("/x",)), WriteFiles(VM, "agent")),
+    "not in a turn either": (lieutenant(edited=("/x",), agent=agent(replace(UP, busy=True))), STEADY),
+    "before pi starts, too": (lieutenant(edited=("/x",), agent=IDLE), WriteFiles(VM, "agent")),
+    "more models are made known without a restart": (
+        lieutenant(guest=guest(marks={**MARKS, "agent": "older"})),
+        WriteFiles(VM, "agent"),
+    ),
+    "a pi that was told otherwise is owned up to": (
+        lieutenant(agent=agent(replace(UP, inside=Inside("other")))),
+        Refuse("InstructionsNotApplied", "pi was told otherwise than declared: system prompt"),
+    ),
+    "and restarted when a person asks": (
+        lieutenant(agent=agent(replace(UP, inside=Inside("other"))), record=RUNNING.record.but(config=ConfigRecord(again=True))),
+        StopAgent(VM, "it was told otherwise than declared"),
+    ),
+    "one that has not said yet what it was told is waited for": (
+        lieutenant(agent=agent(replace(UP, inside=None))),
+        Wait("InstructionsUnread", "pi has not said yet what it was told", until=NOW + 10),
+    ),
+    "a keeper from before that question can't be asked": (
+        lieutenant(agent=replace(agent(replace(UP, inside=None)), keeper_version="0.9")),
+        STEADY,
     ),
     "one that does not answer is not usable": (
         lieutenant(agent=agent(replace(UP, responsive=False))),

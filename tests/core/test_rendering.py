@@ -78,7 +78,7 @@ CHANGES: dict[str, tuple[dict[str, object], dict[str, object], set[str]]] = {
     "the directive": ({"instructions": {"directive": "never push"}}, {}, {"agent", "launch"}),
     "the environment": ({"env": [{"name": "A", "value": "1"}]}, {}, {"launch"}),
     "a secret's name": ({"env": [{"name": "A", "valueFrom": SECRET}]}, {}, {"launch"}),
-    "the model": ({"model": {"provider": "x", "id": "y"}}, {}, {"launch"}),
+    "the model, which is set while it runs": ({"model": {"provider": "x", "id": "y", "thinking": "high"}}, {}, set()),
 }
 
 

@@ -30,7 +30,7 @@ from reconciler.core.observations import (
 )
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved, render
-from reconciler.core.taskview import Dependency, Host, Talk, TaskView
+from reconciler.core.task import Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
 
 V = TypeVar("V")
@@ -129,7 +129,7 @@ MARKS = {
     "agent": RENDERED.agent_hash,
 }
 GUEST = Guest(0.0, CLAIM, "v22", "1.5.2", KEEPER, True, MARKS)
-UP = Up(100, 0.0, RENDERED.launch_hash, session_id="s")
+UP = Up(100, 0.0, RENDERED.launch_hash, session_id="s", inside=RENDERED.told)
 DIED = Exited(5.0, 1, None, "out of memory", RENDERED.launch_hash)
 AGENT = Agent(KEEPER, 1, UP, "/s.jsonl", 0)
 RUNNING = LieutenantView(

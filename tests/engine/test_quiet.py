@@ -71,7 +71,7 @@ def test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written(tmp_path: P
         await pass_time(60)
         calls, writes = len(run.weather.names), run.controller.writes
         await pass_time(100)
-        assert set(run.weather.names[calls:]) == {"vers.list_vms", "keeper.observe", "guest.inspect"}, "only looks"
+        assert set(run.weather.names[calls:]) == {"vers.list_vms", "keeper.observe", "keeper.digests", "guest.inspect"}, "only looks"
         assert run.controller.writes == writes
 
     tell(tmp_path, story)

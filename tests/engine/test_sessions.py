@@ -267,7 +267,7 @@ def test_a_restart_of_the_controller_in_a_turn_changes_nothing(tmp_path: Path) -
         assert await run.ends(task) == "Succeeded"
         after = run.weather.names[before:]
         assert [name for name in after if name.startswith(("vers.", "keeper.", "guest."))] == [
-            name for name in after if name in ("vers.list_vms", "guest.inspect", "keeper.observe")
+            name for name in after if name in ("vers.list_vms", "guest.inspect", "keeper.observe", "keeper.digests")
         ]
         assert machine.pi is pi
         assert len(run.prompts("one")) == 1

@@ -9,8 +9,9 @@ import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
 const START_MS = 20_000;
 const PROBE_MS = 3_000;
 const QUIET_MS = 10_000;
+const INSIDE_MS = 5_000;
+const INSIDE = path.join(import.meta.dirname, "inside.mjs");
 const LIVE_LIMIT = 1 << 16;
-const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
 const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
 
 const within = (promise, ms, late) => {
@@ -35,6 +36,7 @@ export class Pi {
   #number = 0;
   #turn = Promise.resolve();
   #stopping = false;
+  #inside = {};
 
   /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
   constructor(directory, state, events, limits) {
@@ -45,7 +47,6 @@ export class Pi {
     this.live = "";
     this.unsettled = false; // a prompt was accepted, or a run begun, and `agent_settled` has not come
     this.heardAt = 0;
-    this.activity = 0; // signs of work of this process, counted
     this.full = false;
     events.onGate = () => this.#gate();
   }
@@ -105,12 +106,13 @@ export class Pi {
         throw new Refusal("Exited", "pi ended before its first answer", { exitCode, signal, stderrTail });
       }
       if (!answered) throw new Refusal("NotAnswering", `pi did not answer within ${START_MS / 1000} s; it is left running`);
+      if (this.#inside.asked) await within(this.#inside.asked, INSIDE_MS);
       return { pid: this.#child.pid };
     });
   }
 
   #spawn({ argv, env, workDir, sessionFile, launchHash }) {
-    const program = [...argv, "--mode", "rpc", "--session", sessionFile];
+    const program = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,
       env: { ...process.env, ...env },
@@ -120,8 +122,8 @@ export class Pi {
     this.#child = child;
     this.#stopping = false;
     this.#last = {};
+    this.#inside = {};
     this.live = "";
-    this.activity = 0;
     this.unsettled = false;
     this.heardAt = performance.now();
     this.#startedMono = performance.now();
@@ -206,6 +208,31 @@ export class Pi {
     return response;
   }
 
+  /** Asks our extension in pi, which reads the models file anew and says what pi was told. Never asked where it has not shown
+   * itself: its command would be taken for a prompt. */
+  async inside() {
+    if (!this.#inside.there) throw new Refusal("NotInside", "our extension is not loaded in pi");
+    const asked = this.#ask({ type: "prompt", message: "/reconciler-inside" });
+    this.#inside.asked = asked;
+    const answer = await within(asked, INSIDE_MS);
+    if (!answer) throw new Refusal("Deadline", "our extension in pi did not answer");
+    if (!answer.success) throw new Refusal("NotInside", `our extension in pi refused: ${brief(answer.error)}`);
+    return { inside: this.#inside.told };
+  }
+
+  /** What our extension says: nothing yet (it has just been loaded), or what pi was told. */
+  #status(text) {
+    let said;
+    try {
+      said = JSON.parse(text);
+    } catch {
+      return count("insideNotRead");
+    }
+    this.#inside.there = true;
+    if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context };
+    else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
+  }
+
   /** One get_state at a time; false when it is not answered in time, or pi has ended. */
   probe(deadlineMs = PROBE_MS) {
     if (!this.#child) return Promise.resolve(false);
@@ -235,10 +262,10 @@ export class Pi {
       responsive,
       busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
       pending: pendingMessageCount ?? 0,
-      activity: this.activity,
       model: model ? `${model.provider}/${model.id}` : undefined,
       thinking: thinkingLevel,
       sessionId,
+      inside: this.#inside.told,
     };
   }
 
@@ -265,7 +292,6 @@ export class Pi {
 
   #heard(said) {
     const events = this.#events;
-    if (WORK.has(said.type)) this.activity += 1;
     switch (said.type) {
       case "agent_start":
         this.unsettled = true;
@@ -295,6 +321,7 @@ export class Pi {
       case "tool_execution_end":
         return events.record("toolEnd", { tool: brief(said.toolName), call: brief(said.toolCallId), isError: said.isError === true });
       case "extension_ui_request":
+        if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(said.statusText);
         return this.#dialog(said);
       case "queue_update":
         return events.record("queue", { steering: said.steering?.length ?? 0, followUp: said.followUp?.length ?? 0 });

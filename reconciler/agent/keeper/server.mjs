@@ -222,11 +222,14 @@ const OPS = {
     machine.writeFiles(parts, workDir ?? this.pi.workDir);
     return {};
   },
+  inside() {
+    return this.pi.inside();
+  },
+  "files.digest"({ paths, workDir }) {
+    return machine.digests(paths, workDir ?? this.pi.workDir);
+  },
   "file.size"({ path: name }) {
     return machine.fileSize(name, this.pi.workDir);
-  },
-  "files.digest"({ path: name }) {
-    return machine.digest(name, this.pi.workDir);
   },
   "file.read"({ path: name, offset, limit }) {
     return machine.readFile(name, this.pi.workDir, offset, limit);

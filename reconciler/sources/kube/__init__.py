@@ -1,1 +1,0 @@
-"""The cluster as a source of declarations and a sink of status. Start with `operator.FrontDoor`."""
