@@ -15,9 +15,10 @@ from reconciler.agent.ssh import SshPool
 from reconciler.agent.transport import Transport
 from reconciler.config import Config
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
+from reconciler.engine.effects import Effects, Hook
+from reconciler.engine.home import Home
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Place, PutMeta, Store
+from reconciler.engine.ports import Place, PutMeta, Secrets, Store
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
@@ -47,7 +48,7 @@ class Controller:
 
 def secrets_of(config: Config) -> FileSecrets:
     """`--secrets DIR`, else the environment."""
-    return FileSecrets(config.secrets, config.environ)
+    return FileSecrets(config.secrets, config.environ, config.configs)
 
 
 def vers_of(config: Config) -> VersClient:
@@ -56,8 +57,11 @@ def vers_of(config: Config) -> VersClient:
 
 
 @asynccontextmanager
-async def engine_over(config: Config, store: Store, installation: str) -> AsyncIterator[Engine]:
-    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end."""
+async def engine_over(
+    config: Config, store: Store, installation: str, secrets: Secrets | None = None, hook: Hook | None = None, home: Home | None = None
+) -> AsyncIterator[Engine]:
+    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
+    `secrets`: instead of those of files and environment; `hook`: around every effect; `home`: where declarations live, if elsewhere."""
     async with AsyncExitStack() as stack:
         vers = vers_of(config)
         stack.push_async_callback(vers.aclose)
@@ -82,7 +86,7 @@ async def engine_over(config: Config, store: Store, installation: str) -> AsyncI
             resync_seconds=config.resync_seconds,
         )
         yield Engine(
-            settings, vers, agents, store, secrets_of(config), clock, Effects(), random.random, _token, KEEPER_VERSION
+            settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook), random.random, _token, KEEPER_VERSION, home
         )  # fmt: skip
 
 
@@ -96,7 +100,7 @@ async def controller(config: Config, prepare: Callable[[Engine], None] = lambda 
     before it starts. At the end everything is let go of and nothing outside is changed (G-01). Raises `Refused` naming the pid
     when another one runs."""
     async with AsyncExitStack() as stack:
-        lock = await _lock(config)
+        lock = await lock_of(config)
         stack.callback(lock.release)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
@@ -125,7 +129,7 @@ async def served(engine: Engine, config: Config, address: Address, leading: Call
         await server.stop()
 
 
-async def _lock(config: Config) -> ControllerLock:
+async def lock_of(config: Config) -> ControllerLock:
     """The controller's lock; a command that writes holds it for a moment only, and is waited for."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LOCK_PATIENCE

@@ -31,6 +31,7 @@ NAMES = frozenset(
         "log-format",
         "verbose",
         "secrets",
+        "config-maps",
         "default-model",
         "allow-local",
     }
@@ -50,6 +51,7 @@ class Config:
     log_format: LogFormat = "text"
     verbose: bool = False
     secrets: Path | None = None
+    configs: Path | None = None
     default_model: str = ""
     allow_local: bool = False
     settle_seconds: float = 60.0
@@ -105,7 +107,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
     log_format = text("log-format", "text")
     if log_format not in ("text", "json"):
         raise UsageError(f"must be text or json, not {log_format!r}", "--log-format", "use one of them")
-    secrets = text("secrets")
+    secrets, configs = text("secrets"), text("config-maps")
     return Config(
         state=Path(text("state") or default_state(environ)).expanduser().absolute(),
         store=text("store"),
@@ -114,6 +116,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         log_format="json" if log_format == "json" else "text",
         verbose=switch("verbose"),
         secrets=Path(secrets).expanduser().absolute() if secrets else None,
+        configs=Path(configs).expanduser().absolute() if configs else None,
         default_model=text("default-model"),
         allow_local=switch("allow-local"),
         settle_seconds=seconds("settle-seconds", 60.0),

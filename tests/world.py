@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,6 +59,8 @@ class Pi:
     steers: list[str] = field(default_factory=list)
     aborted: bool = False
     deaf: bool = False
+    activity: int = 0
+    stubborn: bool = False  # an abort shows no effect
     model: str = ""
     thinking: str = "off"
     inside: Inside | None = None
@@ -113,6 +116,8 @@ class World:
         self.pids = 100
         self.entries = 0
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
+        self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
+        self.call_seconds = 1.0
         self.unknown_models: set[str] = set()
         self.deaf_to_instructions = False
         self.commands: Callable[[GuestCommand], int] = lambda command: 0
@@ -167,6 +172,24 @@ class World:
         content = [{"type": "text", "text": text}]
         self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
 
+    async def use_tools(self, m: Machine, pi: Pi) -> bool:
+        """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
+        for number, (tool, arguments) in enumerate(self.calls):
+            call = {"type": "toolCall", "id": f"call-{self.entries}-{number}", "name": tool, "arguments": arguments}
+            usage = {"input": 10, "output": 5, "cost": {"total": 0.001}}
+            self.entry(m, {"role": "assistant", "content": [call], "stopReason": "toolUse", "usage": usage, "timestamp": 2})
+            self.wake(m)
+            if not await self.pause(m, pi, self.call_seconds):
+                return False
+            failed = arguments.get("path", "").startswith("/proc/")
+            if tool == "write" and not failed:
+                m.files[posixpath.join("/root/workspace", arguments["path"])] = b"written"
+            content = [{"type": "text", "text": "ok"}]
+            result = {"role": "toolResult", "toolCallId": call["id"], "toolName": tool, "content": content, "isError": failed}
+            self.entry(m, {**result, "timestamp": 3})
+            self.wake(m)
+        return True
+
     async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
         """Work for that long, frozen time not counted. False: ended meanwhile."""
         left = seconds
@@ -184,6 +207,8 @@ class World:
         self.wake(m)
         prompt = text
         while True:
+            if not await self.use_tools(m, pi):
+                break
             if not await self.pause(m, pi, self.work_seconds / 2):
                 break
             if pi.steers:
@@ -338,16 +363,17 @@ class FakeAgents:
         session = m.session if m.session_file in ("", session_file) else b""
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
-                m.pi.pid,
-                m.pi.started_at,
-                m.pi.launch.launch_hash,
-                not m.pi.deaf,
-                m.pi.busy,
-                len(m.pi.steers),
-                m.pi.model,
-                m.pi.thinking,
-                "s",
-                m.pi.inside,
+                pid=m.pi.pid,
+                started_at=m.pi.started_at,
+                launch_hash=m.pi.launch.launch_hash,
+                responsive=not m.pi.deaf,
+                busy=m.pi.busy,
+                pending=len(m.pi.steers),
+                model=m.pi.model,
+                thinking=m.pi.thinking,
+                session_id="s",
+                activity=m.pi.activity,
+                inside=m.pi.inside,
             )
         else:
             process = m.exited or NotStarted()
@@ -370,6 +396,10 @@ class FakeAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         m = await self._keeper(at, epoch)
         return len(m.files[path]) if path in m.files else None
+
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        m = await self._keeper(at, epoch)
+        return str(hash(tuple(sorted((name, content) for name, content in m.files.items() if name.startswith(path)))))
 
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         return (await self._keeper(at, epoch)).files[path][:limit]
@@ -450,6 +480,9 @@ class FakeAgents:
         if command["type"] == "clear_queue":
             taken, m.pi.steers = list(m.pi.steers), []
             return {"steering": list(taken), "followUp": []}
+        if command["type"] == "abort" and m.pi.busy and m.pi.stubborn:
+            await asyncio.sleep(10)
+            raise GuestUnreachable("pi did not answer abort within 10000 ms", at.id)
         if command["type"] == "abort" and m.pi.busy:
             m.pi.aborted = True
             if m.pi.task is not None:

@@ -233,6 +233,9 @@ class KeeperAgents:
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         return whole(await self._ask(at, epoch, "file.size", path=path), "size")
 
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        return text(await self._ask(at, epoch, "files.digest", _BULK, path=path), "digest")
+
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         content = bytearray()
         while len(content) < limit:

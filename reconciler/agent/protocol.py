@@ -26,7 +26,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-83b425be77ef"
+KEEPER_VERSION: Final = "1-332c959c2e16"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -118,6 +118,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 model=text(facts, "model") or None,
                 thinking=text(facts, "thinking") or None,
                 session_id=text(facts, "sessionId") or None,
+                activity=whole(facts, "activity") or 0,
                 inside=inside_of(facts.get("inside")),
             )
         case "exited":

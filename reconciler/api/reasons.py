@@ -176,6 +176,17 @@ class Reason(StrEnum):
 
     # Declarations
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."
+    INVALID_SPEC = "InvalidSpec", "It can't be carried out as declared; the last good version stays in force.", "Correct the fields named."
+    DECLARED_ELSEWHERE = (
+        "DeclaredElsewhere",
+        "Another source declares an object of that name; its declaration stays in force.",
+        "Delete it there first, or give this one another name.",
+    )
+    DECLARATION_GONE = (
+        "DeclarationGone",
+        "An object is not in the cluster any more and nobody was seen to delete it; its machine is kept.",
+        "Declare it again, or delete it with `reconciler delete`.",
+    )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
     SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
@@ -197,6 +208,8 @@ class Reason(StrEnum):
     TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING
     DELIVERING = "Delivering", "The prompt is on its way; it counts once it is seen in the conversation.", NOTHING
     LANDING = "Landing", "The steer was accepted and is not seen in the conversation yet.", NOTHING
+    ESCALATING = "Escalating", "The next step of the declared ladder is being taken: steer, abort, restart.", NOTHING
+    CONTENT_NOT_FOUND = "ContentNotFound", "What the prompt is to be read from is not there.", "Provide it; it is looked for again."
     CONTINUING = "Continuing", "A turn that was interrupted is continued.", NOTHING
     INTERRUPTED = "Interrupted", "The turn was cut off by the loss of pi.", NOTHING
     VERIFYING = "Verifying", "Acceptance is being checked.", NOTHING
@@ -209,6 +222,8 @@ class Reason(StrEnum):
     LANDED = "Landed", "The steer was seen in the conversation.", "Nothing."
     ALREADY_DONE = "AlreadyDone", "The same task was done before.", "Nothing."
     CANCELLED_BY_USER = "CancelledByUser", "It was cancelled as declared.", "Nothing."
+    REMOVED = "Removed", "Its data were removed when its time to live was over; what it came to stays known.", "Nothing."
+    ARTIFACT_UNKNOWN = "ArtifactUnknown", "Too many files to tell whether one was written; the limit is not enforced.", "Nothing."
     DELETED = "Deleted", "The task was deleted.", "Nothing."
     LIEUTENANT_DELETED = "LieutenantDeleted", "Its lieutenant was deleted.", "Declare it again under a new name, for another lieutenant."
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
@@ -219,6 +234,12 @@ class Reason(StrEnum):
         "Its turn showed no sign of progress for too long.",
         "See the output; raise `noProgressSeconds` if it was fine.",
     )
+    NO_ARTIFACT = (
+        "NoArtifact",
+        "No file was written within the lieutenant's `limits.firstArtifactSeconds`.",
+        "See the output; raise the limit if it was fine.",
+    )
+    TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."

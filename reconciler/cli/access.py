@@ -70,7 +70,8 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
     store = open_store(config.store_address, inline=True)
     try:
         table = ObjectTable(store, Effects())
-        table.fill(await store.objects())
+        image = await store.load()
+        table.fill(image.objects, image.meta)
         clock = LoopClock()
         commands = Commands(Declarations(table, Recorder(clock), clock), still_in_file)
         return [raise_error(await commands.handle(request)) for request in requests]

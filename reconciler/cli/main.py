@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, doctor, look, make, options, run, send, simulate
+from reconciler.cli import act, doctor, look, make, operator, options, run, send, simulate
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
@@ -22,7 +22,7 @@ def build() -> typer.Typer:
     app = typer.Typer(name="reconciler", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     options.root(app, "The declarative control plane for fleets of persistent coding agents.")
     for panel, commands in (
-        ("Run", {**demo.COMMANDS, **run.COMMANDS, **simulate.COMMANDS}),
+        ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
         ("Look", look.COMMANDS),
         ("Act", {**act.COMMANDS, **send.COMMANDS}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),

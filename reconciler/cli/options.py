@@ -34,6 +34,9 @@ GLOBALS: dict[str, object] = {
     "log_format": Annotated[str | None, _option("--log-format", metavar="text|json", help="How the log on stderr is written.")],
     "verbose": Annotated[bool | None, _option("--verbose", "-v", help="Log more; show tracebacks.")],
     "secrets": Annotated[str | None, _option("--secrets", metavar="DIR", help="Secret values: NAMESPACE/NAME/KEY, mode 0600.")],
+    "config_maps": Annotated[
+        str | None, _option("--config-maps", metavar="DIR", help="Values of config maps: NAMESPACE/NAME/KEY.")
+    ],
     "default_model": Annotated[
         str | None, _option("--default-model", metavar="PROVIDER/ID", help="Model of agents that declare none.")
     ],
@@ -49,17 +52,18 @@ def with_globals(run: Callable[Concatenate[Config, P], None]) -> Callable[..., N
     """A command that also takes the options above; they arrive merged, as its first argument."""
     signature = inspect.signature(run)
     own = list(signature.parameters.values())[1:]
+    taken = {p.name for p in own}  # a command may take an option of that name in a form of its own
     hints = get_type_hints(run, include_extras=True)
 
     @functools.wraps(run)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         context = cast(typer.Context, kwargs.pop("typer_context"))
-        given = {name: kwargs.pop(name) for name in GLOBALS}
+        given = {name: None if name in taken else kwargs.pop(name) for name in GLOBALS}
         run(merged(context, given), *args, **kwargs)
 
     context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    parameters = [context, *own, *_PARAMETERS]
+    parameters = [context, *own, *(p for p in _PARAMETERS if p.name not in taken)]
     command.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     del command.__wrapped__  # else its signature would be read instead

@@ -186,9 +186,31 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Write down that the conversation grew."""
+    """Write down that the conversation grew, or that there were other signs of work."""
 
     size: int
+    activity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Take the next step of the ladder: Steer, Abort or RestartSession. `hard`: the last one showed no effect; stop pi."""
+
+    rung: str
+    why: str
+    hard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reprompt:
+    """The turn was interrupted for a steer that did not land: say it as a prompt of its own, and have the target go on."""
+
+    fresh_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LookForArtifact:
+    """See whether anything in the work dir changed since the prompt was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +228,11 @@ class AbortTurn:
 @dataclass(frozen=True, slots=True)
 class Withdraw:
     """Take a steer that has not landed out of pi's queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The result has been kept as long as was asked for: remove the task, remember that it was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +297,23 @@ GuestAction = (
     | StopAgent
     | CountCrash
 )
-TaskAction = Deliver | SendSteer | Landed | Progress | Continue | AbortTurn | Withdraw | Verify | TryAgain | Finish | Release
+TaskAction = (
+    Deliver
+    | SendSteer
+    | Landed
+    | Progress
+    | Escalate
+    | Reprompt
+    | LookForArtifact
+    | Continue
+    | AbortTurn
+    | Withdraw
+    | Verify
+    | TryAgain
+    | Finish
+    | Bury
+    | Release
+)
 Rest = Wait | Refuse | Steady
 Action = SlotAction | GuestAction | TaskAction
 Decision = Action | Rest

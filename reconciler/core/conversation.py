@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from datetime import datetime
 
-from reconciler.core.observations import Message, Usage
+from reconciler.core.observations import Message, ToolCall, Usage
 
 TEXT_LIMIT = 65536
+MAX_CALLS = 100
+ABOUT_LIMIT = 1024
+ABOUT = ("path", "file_path", "command")
+FILE_TOOLS = frozenset({"write", "edit"})
 CUT = "\n[… cut here; the whole text is in the session file]"
 Loose = dict[str, object]
 
@@ -47,7 +52,38 @@ def read_line(line: bytes, offset: int) -> Message | None:
         error=storable(str(said.get("errorMessage") or ""))[:TEXT_LIMIT],
         usage=usage_of(said.get("usage")),
         at=time_of(entry.get("timestamp")),
+        calls=calls_of(said.get("content")),
+        result_of=storable(str(said.get("toolCallId") or ""))[:200],
+        failed=said.get("isError") is True,
     )
+
+
+def calls_of(content: object) -> tuple[ToolCall, ...]:
+    """The tool calls in a message, in order: `{"type": "toolCall", "id", "name", "arguments"}` (pi-rpc §5)."""
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "toolCall"] if isinstance(content, list) else []
+    return tuple(
+        ToolCall(storable(str(part.get("id", "")))[:200], storable(str(part.get("name", "")))[:100], about_of(part.get("arguments")))
+        for part in parts[:MAX_CALLS]
+    )
+
+
+def about_of(arguments: object) -> str:
+    """What a call is about, in one bounded string: the file, the command, or nothing."""
+    if not isinstance(arguments, dict):
+        return ""
+    found = next((arguments[name] for name in ABOUT if isinstance(arguments.get(name), str)), "")
+    return storable(str(found)[:ABOUT_LIMIT])
+
+
+def files_written(messages: Iterable[Message]) -> tuple[str, ...]:
+    """The files that successful calls of pi's file tools named, each once, in the order of their first writing."""
+    paths: dict[str, str] = {}
+    written: dict[str, None] = {}
+    for message in messages:
+        paths.update({call.call_id: call.about for call in message.calls if call.tool in FILE_TOOLS and call.about})
+        if message.role == "toolResult" and not message.failed and message.result_of in paths:
+            written[paths[message.result_of]] = None
+    return tuple(written)
 
 
 def text_of(content: object) -> str:

@@ -10,6 +10,7 @@ from reconciler.core.actions import (
     AbortTurn,
     Action,
     Adopt,
+    Bury,
     Claim,
     Condemn,
     Continue,
@@ -18,13 +19,16 @@ from reconciler.core.actions import (
     Create,
     Delete,
     Deliver,
+    Escalate,
     Finish,
     Forget,
     GiveUpIntent,
     Install,
     Landed,
+    LookForArtifact,
     Progress,
     Release,
+    Reprompt,
     RestoreSession,
     Resume,
     RunStep,
@@ -48,7 +52,7 @@ from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
 from reconciler.core.records import LieutenantRecord, SlotRecord
 from reconciler.core.rendering import Rendered
-from reconciler.core.task import Dependency, Talk
+from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Absent, Seen
 
 NEW_VM = "(new VM)"
@@ -170,11 +174,11 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
 
 def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
     """A delivered task is taken to succeed; dependants follow."""
-    phase = {Finish: "", Deliver: "Succeeded", SendSteer: "Succeeded", Continue: "Succeeded", Verify: "Succeeded"}.get(type(action))
+    phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
     facts: list[TaskFacts] = []
     for f in view.tasks:
         if f.key == key:
-            if isinstance(action, Release):
+            if isinstance(action, Release | Bury):
                 continue
             record = f.record
             match action:
@@ -182,8 +186,10 @@ def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
                     record = record.but(phase=ended, reason=reason, message=message)
                 case Landed(offset):
                     record = record.but(phase="Running", landed=offset)
-                case Progress(size):
-                    record = record.but(progress_size=size)
+                case Progress(size, activity):
+                    record = record.but(progress_size=size, progress_at=view.now, activity=activity)
+                case LookForArtifact():
+                    record = record.but(artifact="seen")
                 case TryAgain():
                     record = record.but(phase="Pending", not_before=0.0)
                 case AbortTurn(why):

@@ -15,14 +15,18 @@ from reconciler.core import lieutenant, task
 from reconciler.core.actions import (
     AbortTurn,
     Action,
+    Bury,
     Continue,
     Decision,
     Deliver,
+    Escalate,
     Finish,
     Landed,
+    LookForArtifact,
     Progress,
     Refuse,
     Release,
+    Reprompt,
     SendSteer,
     Steady,
     TryAgain,
@@ -35,7 +39,8 @@ from reconciler.core.keys import Key
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
-from reconciler.core.task import ABORT_PATIENCE, Dependency, Host, Place, Talk, TaskView
+from reconciler.core.task import Place
+from reconciler.core.taskview import ABORT_PATIENCE, Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Seen, Want
 
 ABANDON_AFTER = 60.0
@@ -55,6 +60,7 @@ class TaskFacts:
     cycle: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    content_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +82,26 @@ class LanePlan:
 
     def next_acts(self) -> Sequence[tuple[Key | None, Action]]:
         """What to do now, in order: everything that only writes down facts, else one act. None stands for the lieutenant."""
-        facts = [(key, d) for key, d in self.tasks.items() if isinstance(d, Landed | Progress | Finish | TryAgain | Release)]
+        facts = [(key, d) for key, d in self.tasks.items() if isinstance(d, Landed | Progress | Finish | TryAgain | Bury | Release)]
         if facts:
             return list(facts)
-        if any(isinstance(d, Verify) for d in self.tasks.values()):
-            return [(key, d) for key, d in self.tasks.items() if isinstance(d, Verify)][:1]
+        looks = [(key, d) for key, d in self.tasks.items() if isinstance(d, Verify | LookForArtifact)]
+        if looks:
+            return list(looks[:1])
         if self.lieutenant is not None and is_action(self.lieutenant):
             return [(None, self.lieutenant)]  # type: ignore[list-item]
-        acts = [(key, d) for key, d in self.tasks.items() if isinstance(d, AbortTurn | Withdraw | SendSteer | Deliver | Continue)]
-        urgency = (AbortTurn, Withdraw, SendSteer, Continue, Deliver)
+        urgency = (AbortTurn, Withdraw, Escalate, Reprompt, SendSteer, Continue, Deliver)
+        acts = [
+            (key, d)
+            for key, d in self.tasks.items()
+            if isinstance(d, AbortTurn | Withdraw | Escalate | Reprompt | SendSteer | Continue | Deliver)
+        ]
         acts.sort(key=lambda act: (urgency.index(type(act[1])), act[0]))
         return list(acts[:1])
 
-    def wake_at(self) -> float | None:
-        """The earliest time at which a decision could change by itself."""
-        decisions = [*self.tasks.values(), *([self.lieutenant] if self.lieutenant is not None else [])]
+    def wake_at(self, probing: bool = True) -> float | None:
+        """The earliest time at which a decision could change by itself. Not `probing`: a lieutenant that rests is left alone."""
+        decisions = [*self.tasks.values(), *([self.lieutenant] if self.lieutenant is not None and probing else [])]
         times = [d.until for d in decisions if isinstance(d, Wait | Steady) and d.until is not None]
         return min(times, default=None)
 
@@ -164,6 +175,10 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
         timeout_seconds=_first(spec.task_timeout_seconds, limits.task_timeout_seconds if limits else 0),
         no_progress_seconds=_first(spec.no_progress_seconds, limits.no_progress_seconds if limits else 0),
         land_seconds=_first(spec.land_seconds, limits.steer_land_seconds if limits else 60),
+        first_artifact_seconds=limits.first_artifact_seconds if limits else 0,
+        max_turns=limits.max_turns if limits else 0,
+        ttl_seconds=spec.ttl_seconds_after_finished,
+        escalation=tuple(rung.value for rung in spec.escalation),
         retries=spec.retries,
         has_acceptance=bool(spec.acceptance),
         host=host,
@@ -179,9 +194,16 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
         target=target,
         target_phase=aimed.record.phase if aimed else "",
         other_steer=next((f.key.name for f in others if f.spec.delivery is Delivery.STEER and f.record.phase == "Delivering"), ""),
+        held_by=next((f.key.name for f in others if holds(f, facts.key.name)), ""),
+        content_missing=facts.content_missing,
         unsupported=facts.unsupported,
         abandoned=host is Host.GOING and (overdue or not running),
     )
+
+
+def holds(steer: TaskFacts, target: str) -> bool:
+    """This steer interrupted the target's turn and has not been said yet."""
+    return bool(steer.record.ladder) and steer.record.phase == "Delivering" and steer.record.target == target
 
 
 def place(facts: TaskFacts, now: float) -> Place:

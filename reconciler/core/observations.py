@@ -91,7 +91,8 @@ class Inside:
 @dataclass(frozen=True, slots=True)
 class Up:
     """pi runs. `responsive`: it answered `get_state` just now. `busy`: a turn is on, or something is queued, compacting
-    or unanswered; its contrary is *settled*, the only state in which a prompt may be sent."""
+    or unanswered; its contrary is *settled*, the only state in which a prompt may be sent. `activity`: a count of signs of work
+    since its start (text being written, output of tools, messages)."""
 
     pid: int
     started_at: float
@@ -102,6 +103,7 @@ class Up:
     model: str | None = None
     thinking: str | None = None
     session_id: str | None = None
+    activity: int = 0
     inside: Inside | None = None  # None: it has not said yet, or can't
 
 
@@ -194,9 +196,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call: its id, the tool, and what it is about (a path, a command), bounded."""
+
+    call_id: str
+    tool: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One finished message of the session file. `offset`: byte position of its line. `stop_reason` and `usage` only for
-    the assistant; `text` is the message's text parts joined (bounded by the reader)."""
+    the assistant; `text` is the message's text parts joined (bounded by the reader). `calls`: the tool calls of an assistant's
+    message; `result_of`: the call that this result answers, `failed` when it says so."""
 
     entry_id: str
     offset: int
@@ -206,3 +218,6 @@ class Message:
     error: str = ""
     usage: Usage = Usage()
     at: float = 0.0
+    calls: tuple[ToolCall, ...] = ()
+    result_of: str = ""
+    failed: bool = False

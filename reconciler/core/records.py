@@ -134,10 +134,25 @@ class Attempt(Record):
     message: str = ""
 
 
+class Rung(Record):
+    """One step of the ladder that was taken. `continues`: how often the turn had been asked to go on by then. `hard`: it showed
+    no effect, so pi was stopped."""
+
+    action: str
+    at: float
+    why: str = ""
+    continues: int = 0
+    hard: bool = False
+
+
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended."""
+    `landed`: offset of the marked message. `abort`: why its turn is being ended. `ladder`: what was tried in this attempt
+    before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
+    `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
+    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
+    remembered of a task that was removed."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -152,7 +167,14 @@ class TaskRecord(Record):
     landed_at: float = 0.0
     progress_at: float = 0.0
     progress_size: int = 0
+    activity: int = 0
     continues: int = 0
+    ladder: tuple[Rung, ...] = ()
+    reprompted: bool = False
+    artifacts: str = ""
+    artifact: str = ""
+    turns: int = 0
+    recalled: bool = False
     not_before: float = 0.0
     target: str = ""
     abort: str = ""
@@ -164,6 +186,8 @@ class TaskRecord(Record):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    files: tuple[str, ...] = ()
+    files_more: int = 0
     checks: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     finished_at: float = 0.0

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reconciler.core import lieutenant, task, vmslot
+from reconciler.core import lieutenant, steer, task, vmslot
 from reconciler.core.status import DOING, UNREADABLE
 
 INTRO = """# What is decided, and in which order
@@ -34,7 +34,7 @@ CHAINS = (
         "A lieutenant", "Its VM slot first, then what must be true inside the machine. None has an opinion: it is ready.", lieutenant.LADDER
     ),
     Chain("A task", "One piece of work, waiting for its turn in the queue.", task.QUEUE),
-    Chain("A steer", "A task with `delivery: Steer`, on its way into a running turn.", task.STEER),
+    Chain("A steer", "A task with `delivery: Steer`, on its way into a running turn.", steer.STEER),
 )
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from reconciler.core.actions import (
     AbortTurn,
     Adopt,
+    Bury,
     Claim,
     Condemn,
     Continue,
@@ -22,14 +23,17 @@ from reconciler.core.actions import (
     Decision,
     Delete,
     Deliver,
+    Escalate,
     Finish,
     Forget,
     GiveUpIntent,
     Install,
     Landed,
+    LookForArtifact,
     Progress,
     Refuse,
     Release,
+    Reprompt,
     RestoreSession,
     Resume,
     RunStep,
@@ -85,6 +89,10 @@ DOING: dict[type, str] = {
     SendSteer: "Delivering",
     Landed: "Running",
     Progress: "Running",
+    Escalate: "Escalating",
+    Reprompt: "Escalating",
+    LookForArtifact: "Running",
+    Bury: "Finishing",
     Continue: "Continuing",
     AbortTurn: "Ending",
     Withdraw: "Ending",
@@ -386,15 +394,22 @@ def task_status(
             status[name] = timestamp(at)
     if record.attempts:
         status["attempts"] = [{"number": a.number, "reason": a.reason, "message": a.message} for a in record.attempts]
+    if record.ladder:
+        status["escalation"] = [{"action": rung.action, "at": timestamp(rung.at), "reason": rung.why} for rung in record.ladder]
     if record.finished and record.landed >= 0:
         usage: Json = {"inputTokens": record.input_tokens, "outputTokens": record.output_tokens, "cost": f"{record.cost:.6f}"}
-        status["result"] = {
+        result: Json = {
             "stopReason": record.stop_reason,
             "answer": record.answer,
             "answerBytes": record.answer_bytes,
             "usage": usage,
+            "turns": record.turns,
+            "files": list(record.files),
             "checks": list(record.checks),
         }
+        if record.files_more:
+            result["filesMore"] = record.files_more
+        status["result"] = result
     return status
 
 

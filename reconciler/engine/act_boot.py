@@ -9,7 +9,8 @@ from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.records import BootRecord
 from reconciler.core.rendering import Rendered, RenderedFile, digest
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import content_of, place_of
+from reconciler.engine.content import bytes_of
+from reconciler.engine.gather import place_of
 from reconciler.engine.objects import LieutenantItem
 from reconciler.errors import InvalidSpec
 
@@ -22,7 +23,7 @@ class BootActs:
 
     def content(self, item: LieutenantItem, file: RenderedFile) -> GuestFile:
         """A rendered file with its secret looked up now."""
-        content = content_of(item.key, file, self.t.secrets)
+        content = bytes_of(item.key, file, self.t.secrets)
         if content is None:
             assert file.secret is not None
             raise InvalidSpec(f"secret {file.secret.name} has no key {file.secret.key}", str(item.key), "provide it")

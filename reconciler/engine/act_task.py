@@ -10,12 +10,16 @@ from typing import assert_never
 from reconciler.api.task import Acceptance
 from reconciler.core.actions import (
     AbortTurn,
+    Bury,
     Continue,
     Deliver,
+    Escalate,
     Finish,
     Landed,
+    LookForArtifact,
     Progress,
     Release,
+    Reprompt,
     SendSteer,
     TaskAction,
     TryAgain,
@@ -23,24 +27,31 @@ from reconciler.core.actions import (
     Withdraw,
 )
 from reconciler.core.backoff import delay
-from reconciler.core.keys import Json
+from reconciler.core.conversation import files_written
 from reconciler.core.lane import LaneView
+from reconciler.core.limits import INTERRUPTING
 from reconciler.core.machine import GuestCommand
 from reconciler.core.observations import Message, Usage
 from reconciler.core.records import Attempt, TaskRecord, run_of
 from reconciler.core.rendering import Rendered, digest
-from reconciler.core.task import marker_of
+from reconciler.core.taskview import marker_of
+from reconciler.engine.act_ladder import LadderActs
 from reconciler.engine.acts import Tools
+from reconciler.engine.content import content_of, name_of
 from reconciler.engine.gather import command_key, place_of, session_of
 from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
-from reconciler.errors import GuestFailed
+from reconciler.engine.sending import Sending
+from reconciler.engine.tombstones import Tombstone
+from reconciler.errors import GuestFailed, InvalidSpec
 
 ANSWER_TAIL = 4096
+MAX_FILES = 100
 
 
 class TaskActs:
     def __init__(self, tools: Tools) -> None:
-        self.t = tools
+        self.t, self.s = tools, Sending(tools)
+        self.ladder = LadderActs(self.s)
 
     async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: LaneView, action: TaskAction) -> None:
         """Carry out one decision about a task."""
@@ -48,18 +59,21 @@ class TaskActs:
             case Landed(offset):
                 now = self.t.clock.now()
                 size = view.talk.size if view.talk else 0
-                await self.put(task, task.record.but(phase="Running", landed=offset, landed_at=now, progress_at=now, progress_size=size))
-            case Progress(size):
-                await self.put(task, task.record.but(progress_at=self.t.clock.now(), progress_size=size))
+                await self.s.put(task, task.record.but(phase="Running", landed=offset, landed_at=now, progress_at=now, progress_size=size))
+            case Progress(size, activity):
+                await self.s.put(task, task.record.but(progress_at=self.t.clock.now(), progress_size=size, activity=activity))
             case Finish():
                 await self.finish(task, view, action)
             case TryAgain(reason, message):
-                await self.try_again(task, reason, message)
+                await self.try_again(task, view, reason, message)
             case Release():
                 await self.t.home.release(task.obj)
-                await self.t.table.drop(task.key, *self.t.recorder.event(task.key, task.uid, "Deleted", "removed"))
+                said = self.t.recorder.event(task.key, task.uid, "Deleted", "removed")
+                await self.t.table.unearth(task.key, *said)
                 self.t.recorder.forget(task.key)
-            case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify():
+            case Bury():
+                await self.bury(task)
+            case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify() | Escalate() | Reprompt() | LookForArtifact():
                 assert lieutenant is not None
                 await self.in_session(lieutenant, task, view, action)
             case _:
@@ -70,7 +84,7 @@ class TaskActs:
         lieutenant: LieutenantItem,
         task: TaskItem,
         view: LaneView,
-        action: Deliver | SendSteer | Continue | AbortTurn | Withdraw | Verify,
+        action: Deliver | SendSteer | Continue | AbortTurn | Withdraw | Verify | Escalate | Reprompt | LookForArtifact,
     ) -> None:
         """Acts that need the lieutenant's session."""
         match action:
@@ -83,47 +97,54 @@ class TaskActs:
             case AbortTurn(why):
                 await self.abort(lieutenant, task, why)
             case Withdraw():
-                await self.call(lieutenant, {"type": "clear_queue"})
-                await self.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
+                await self.s.call(lieutenant, {"type": "clear_queue"})
+                await self.s.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
             case Verify():
                 await self.verify(lieutenant, task, view)
+            case Escalate():
+                await self.ladder.escalate(lieutenant, task, view, action)
+            case Reprompt():
+                await self.ladder.reprompt(lieutenant, task, action, prompt_text(task, self.content(task)))
+            case LookForArtifact():
+                await self.ladder.look_for_artifact(lieutenant, task, view, action)
             case _:
                 assert_never(action)
 
-    async def put(self, task: TaskItem, record: TaskRecord) -> None:
-        await self.t.table.update([(task.key, with_record(record))])
-
-    async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
-        slot = lieutenant.record.slot
-        return await self.t.effects.call("keeper.call", lambda: self.t.agents.call(place_of(lieutenant), slot.epoch, command))
-
-    async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False) -> None:
-        """One prompt under a durable key. What came of it is asked for afterwards; nothing is concluded here."""
-        slot = lieutenant.record.slot
-        command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
-        await self.t.effects.call("keeper.send", lambda: self.t.agents.send(place_of(lieutenant), slot.epoch, key, command))
+    def content(self, task: TaskItem) -> str:
+        """The prompt as the user wrote it, here or elsewhere. Raises `InvalidSpec` when it is no longer there."""
+        source = task.spec.content_from
+        if source is None:
+            return task.spec.prompt or ""
+        found = content_of(source, task.key.namespace, self.t.secrets)
+        if found is None:
+            raise InvalidSpec(f"{name_of(source)} is not there", str(task.key), "provide it")
+        return found
 
     # --- sending ----------------------------------------------------------------------------------------------------------------------
 
     async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, action: Deliver) -> None:
         """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
         assert view.talk is not None
+        content = self.content(task)
         if action.resend:
             record = task.record.but(sends=task.record.sends + 1) if action.fresh_key else task.record
         else:
             record = self.sending(task, lieutenant, view.talk.size, action.attempt)
+            if view.spec is not None and view.spec.limits.first_artifact_seconds:
+                record = record.but(artifacts=await self.ladder.digest(lieutenant, view))
             self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
-        await self.put(task, record)
+        await self.s.put(task, record)
         task = replace(task, record=record)
-        await self.send(lieutenant, command_key(task), prompt_text(task))
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, target: str) -> None:
         assert view.talk is not None
+        content = self.content(task)
         record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
-        await self.put(task, record)
+        await self.s.put(task, record)
         task = replace(task, record=record)
         self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
-        await self.send(lieutenant, command_key(task), prompt_text(task), steer=True)
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
 
     def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
         """The record that is durable before the prompt leaves."""
@@ -140,6 +161,10 @@ class TaskActs:
             landed=-1,
             landed_at=0.0,
             continues=0,
+            ladder=(),
+            reprompted=False,
+            artifacts="",
+            artifact="",
             abort="",
             aborted_at=0.0,
             checks=(),
@@ -147,23 +172,37 @@ class TaskActs:
 
     async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int) -> None:
         """The turn was cut short by the end of pi; the conversation is whole, so ask for the rest of it."""
-        record = task.record.but(continues=number)
-        await self.put(task, record)
-        self.t.recorder.note(task.key, task.uid, "Continuing", f"pi was restarted in the middle of it ({number})", "Warning")
+        record = task.record.but(continues=number, progress_at=self.t.clock.now())
+        await self.s.put(task, record)
+        interrupted = bool(record.ladder) and record.ladder[-1].action in INTERRUPTING
+        why = f"after {record.ladder[-1].action} for {record.ladder[-1].why}" if interrupted else "pi was restarted in the middle of it"
+        self.t.recorder.note(task.key, task.uid, "Continuing", f"{why} ({number})", "Warning")
         asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
+        if interrupted:
+            asked = (
+                f"There was {record.ladder[-1].why}, so you were interrupted in the middle of this piece of work. Check how far it is, do "
+                "not try again what did not come to an end, and finish it another way."
+            )
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
-        await self.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
     async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""
         again = bool(task.record.abort)
-        await self.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
+        await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
         if again:
             slot = lieutenant.record.slot
             await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place_of(lieutenant), slot.epoch, 5.0))
             return
-        await self.call(lieutenant, {"type": "clear_queue"})
-        await self.call(lieutenant, {"type": "abort"})
+        await self.s.interrupt(lieutenant)
+
+    async def bury(self, task: TaskItem) -> None:
+        """Remove it; what is remembered is durable in the same moment."""
+        stone = Tombstone.of(task.obj.spec, task.record)
+        message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
+        said = self.t.recorder.event(task.key, task.uid, "Removed", message)
+        await self.t.table.bury(task.key, stone, *said)
+        self.t.recorder.forget(task.key)
 
     # --- ends -----------------------------------------------------------------------------------------------------------------------------
 
@@ -173,11 +212,11 @@ class TaskActs:
         assert isinstance(view.lieutenant.rendered, Rendered)
         work_dir = view.lieutenant.rendered.work_dir
         if task.record.phase != "Verifying":
-            await self.put(task, task.record.but(phase="Verifying", checks=()))
+            await self.s.put(task, task.record.but(phase="Verifying", checks=()))
         results = tuple([await self.check(lieutenant, acceptance, work_dir) for acceptance in task.spec.acceptance])
         current = self.t.table.task(task.key)
         if current is not None:
-            await self.put(current, current.record.but(checks=results))
+            await self.s.put(current, current.record.but(checks=results))
 
     async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
         slot, agents = lieutenant.record.slot, self.t.agents
@@ -201,36 +240,46 @@ class TaskActs:
         ended = "timed out" if result.exit_code is None else f"ended with exit code {result.exit_code}"
         return self.t.redact(f"command {' '.join(argv)} {ended}: {(result.stderr or result.stdout).strip()[-300:]}".rstrip(": "))
 
-    async def try_again(self, task: TaskItem, reason: str, message: str) -> None:
+    async def try_again(self, task: TaskItem, view: LaneView, reason: str, message: str) -> None:
         """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
         old, now, message = task.record, self.t.clock.now(), self.t.redact(message)
         ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
-        record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}")
+        turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
+        record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
         self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
-        await self.put(task, record)
+        await self.s.put(task, record)
 
     async def finish(self, task: TaskItem, view: LaneView, action: Finish) -> None:
         """Exactly one result, with what the turn came to."""
         old = task.record
         record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
         if view.talk is not None and old.landed >= 0 and task.spec.delivery.value == "Queue":
-            later = [f.record.landed for f in view.tasks if f.record.landed > old.landed and f.spec.delivery.value == "Queue"]
-            record = record.but(
-                **result_of(run_of(view.talk.messages, old.landed, min(later, default=None)), view.talk.size, self.t.redact)
-            )
+            record = record.but(**result_of(turn_of(view, old), view.talk.size, self.t.redact, old.turns))
         kind = "Normal" if action.phase == "Succeeded" or action.reason == "CancelledByUser" else "Warning"
         message = f"{action.reason}: {record.message}" if record.message else action.reason
         said = self.t.recorder.event(task.key, task.uid, action.phase, message, "Normal" if kind == "Normal" else "Warning")
         await self.t.table.update([(task.key, with_record(record))], *said)
 
 
-def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]) -> dict[str, object]:
-    """The answer (its tail), how it ended, and what the whole turn cost."""
+def turn_of(view: LaneView, record: TaskRecord) -> tuple[Message, ...]:
+    """The messages of the attempt that this record tells of; () where they are not known."""
+    if view.talk is None or record.landed < 0:
+        return ()
+    later = [f.record.landed for f in view.tasks if f.record.landed > record.landed and f.spec.delivery.value == "Queue"]
+    return run_of(view.talk.messages, record.landed, min(later, default=None))
+
+
+def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str], turns: int) -> dict[str, object]:
+    """The answer (its tail), how it ended, what the whole turn cost, and which files it wrote. `turns`: of earlier attempts."""
     answers = [m for m in turn if m.role == "assistant"]
     total = sum((m.usage for m in answers), Usage())
     text = redact(answers[-1].text) if answers else ""
+    files = files_written(turn)
     return {
+        "turns": turns + len(answers),
+        "files": tuple(redact(path) for path in files[:MAX_FILES]),
+        "files_more": max(0, len(files) - MAX_FILES),
         "span_end": size,
         "stop_reason": answers[-1].stop_reason if answers else "",
         "answer": text[-ANSWER_TAIL:],
@@ -241,11 +290,11 @@ def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]
     }
 
 
-def prompt_text(task: TaskItem) -> str:
+def prompt_text(task: TaskItem, content: str) -> str:
     """Marker, what the last attempt came to, and the prompt. It never begins with `/`."""
     parts = [task.record.marker]
     if task.record.attempts:
         last = task.record.attempts[-1]
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")
-    parts.append(task.spec.prompt or "")
+    parts.append(content)
     return "\n\n".join(parts)

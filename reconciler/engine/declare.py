@@ -11,10 +11,11 @@ from enum import StrEnum
 from reconciler.api.parsing import validate_update
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.records import LieutenantRecord, Record, TaskRecord
 from reconciler.engine.events import Recorder
 from reconciler.engine.objects import ObjectTable, lieutenant_of
 from reconciler.engine.ports import Clock, StoredObject, Write
+from reconciler.engine.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
 
 FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
@@ -68,6 +69,9 @@ class Declarations:
         Raises `Refused` when another source owns the object or it is being deleted, `UsageError` when an immutable field
         changed; in both cases the last good version stays in force."""
         item = self._table.get(declared.key)
+        if item is not None and isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared):
+            await self._table.drop(declared.key)  # what is left of another task of that name
+            item = None
         if item is None:
             await self._table.insert(self._fresh(declared))
             return Outcome.CREATED
@@ -158,6 +162,9 @@ class Declarations:
         """Ask for its deletion. `source` None: by command. Raises `NotFound`, or `Refused` when it is protected, or when a
         file still declares it (it would come back)."""
         item = self._table.get(key)
+        if item is None and key in self._table.tombstones:
+            await self._table.unearth(key)
+            return
         if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
@@ -189,8 +196,15 @@ class Declarations:
         obj = item.obj
         return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, obj.origin))
 
+    def _is_other_work(self, record: TaskRecord, obj: StoredObject, declared: Declared) -> bool:
+        """Whether a task is declared under the name of one of which only its result is left."""
+        return record.recalled and obj.deleted_at is None and work_of(obj.spec) != work_of(declared.spec)
+
     def _fresh(self, declared: Declared) -> StoredObject:
-        record = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}.get(declared.key.kind)
+        record = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}.get(declared.key.kind, Record)()
+        stone = self._table.tombstones.get(declared.key)
+        if stone is not None and stone.work == work_of(declared.spec):
+            record = stone.record()  # the same task again: it has its result, and is not done twice
         return StoredObject(
             key=declared.key,
             uid=self._new_uid(),
@@ -201,7 +215,7 @@ class Declarations:
             labels=dict(declared.labels),
             annotations=dict(declared.annotations),
             finalizers=FINALIZERS.get(declared.key.kind, ()),
-            record=record().dump() if record else {},
+            record=record.dump(),
             source=declared.source,
             origin=declared.origin,
         )

@@ -18,10 +18,12 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import Rendered, RenderedFile, Unresolved, render
+from reconciler.core.rendering import Rendered, Unresolved, render
 from reconciler.core.session import SessionName, current
-from reconciler.core.task import Dependency, Talk, cycle_through, landed_at
+from reconciler.core.task import cycle_through
+from reconciler.core.taskview import Dependency, Talk, landed_at
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
+from reconciler.engine.content import bytes_of, content_of, name_of
 from reconciler.engine.declare import PROTECTION
 from reconciler.engine.effects import Effects
 from reconciler.engine.fleet import Fleet
@@ -165,12 +167,33 @@ class Gatherer:
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
         after = tuple(ref.name for ref in task.spec.after)
         known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
-        phases = tuple(Dependency(name, found.record.phase if found else "") for name, found in known.items())
+        phases = tuple(
+            Dependency(name, found.record.phase if found else self.remembered(Key("Task", task.key.namespace, name)))
+            for name, found in known.items()
+        )
         cycle: tuple[str, ...] = ()
         if after and not task.record.finished:
             cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
         protects = () if task.record.finished else self.unsupported(task.key, task.obj.generation, task.obj.spec)[0]
-        return TaskFacts(task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict)
+        return TaskFacts(
+            task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
+        )
+
+    def remembered(self, key: Key) -> str:
+        """How a task that was removed had ended; '' when there was none."""
+        stone = self.table.tombstones.get(key)
+        return stone.phase if stone is not None else ""
+
+    def missing(self, task: TaskItem) -> str:
+        """What a task that waits is to be told and is not there, in words; '' when all is there."""
+        source = task.spec.content_from
+        if source is None or task.record.phase != "Pending":
+            return ""
+        try:
+            found = content_of(source, task.key.namespace, self.secrets)
+        except ReconcilerError as error:
+            return str(error)
+        return "" if found is not None else f"{name_of(source)} is not there in namespace {task.key.namespace}; provide it"
 
     def _after(self, namespace: str, name: str) -> dict[str, tuple[str, ...]]:
         """What `name` waits for, and what those wait for, and so on."""
@@ -292,7 +315,7 @@ class Gatherer:
             found = await self.effects.call("keeper.digests", ask)
         except (GuestUnreachable, StaleEpoch):
             return ()
-        contents = {file.path: content_of(item.key, file, self.secrets) for file in rendered.agent_files}
+        contents = {file.path: bytes_of(item.key, file, self.secrets) for file in rendered.agent_files}
         edited = tuple(path for path, content in contents.items() if content is not None and found.get(path) != sha256(content))
         self._edited[place.id] = rendered.agent_hash, edited
         return edited
@@ -370,14 +393,6 @@ def place_of(item: LieutenantItem) -> Place:
     return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
 
 
-def content_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
-    """The content of a rendered file, its secret looked up now; None when that is missing."""
-    if file.secret is None:
-        return file.content.encode()
-    value = secrets.get(key.namespace, file.secret.name, file.secret.key)
-    return None if value is None else value.encode()
-
-
 def want_of(item: LieutenantItem) -> Want:
     if item.deleting:
         return Want.GONE
@@ -395,5 +410,5 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
-        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at)
+        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
     return Talk(transcript.messages, transcript.size, False, False)

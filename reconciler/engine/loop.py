@@ -107,7 +107,7 @@ class Engine:
         image = await self.effects.call("store.load", self.store.load)
         first_seen = dict(image.first_seen)
         self.fleet = Fleet(self.vers, self.store, self.clock, self.effects, self.settings.settle_seconds, first_seen)
-        self.table.fill(image.objects)
+        self.table.fill(image.objects, image.meta)
         journal = Journal(image.intents)
         transcripts = Transcripts(self.store, self.effects, dict(image.sessions))
         self.gatherer = Gatherer(
@@ -341,9 +341,7 @@ class Engine:
     def _next_look(self, view: LaneView, decided: LanePlan) -> float | None:
         waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
         polls = [POLL.get(w.reason, self.settings.fallback_seconds) for w in waits if w.reason not in RESTING]
-        until = decided.wake_at()
-        if until is not None and not (self.settings.health_probes or waits):
-            until = None
+        until = decided.wake_at(probing=self.settings.health_probes or bool(waits))
         times = [*polls, *([max(0.05, until - self.clock.now())] if until is not None else [])]
         return min(times, default=None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -14,8 +14,10 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.engine import tombstones
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.engine.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
 RECORDS: dict[str, type[Record]] = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}
@@ -74,10 +76,13 @@ class ObjectTable:
         self._owners: dict[str, Key] = {}
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
+        self.tombstones: dict[Key, Tombstone] = {}
         self.on_change: list[Listener] = []
 
-    def fill(self, objects: Iterable[StoredObject]) -> None:
-        """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason."""
+    def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
+        """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
+        what is remembered of removed tasks."""
+        self.tombstones = tombstones.read(meta)
         for obj in objects:
             self._take(obj)
 
@@ -163,6 +168,17 @@ class ObjectTable:
             raise
         self._drop(key)
         self._tell(key, item.obj, None)
+
+    async def bury(self, key: Key, stone: Tombstone, *more: Write) -> None:
+        """Remove a task for good and remember what it came to, in one transaction."""
+        await self.drop(key, stone.write(key), *more)
+        self.tombstones[key] = stone
+
+    async def unearth(self, key: Key, *more: Write) -> None:
+        """Remove a task for good, with all that is remembered of it: a user deleted it."""
+        writes = (tombstones.cleared(key),) if key in self.tombstones else ()
+        await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
+        self.tombstones.pop(key, None)
 
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:

@@ -64,8 +64,14 @@ class RecalledAgents:
         told = agent.get("told")
         inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
         process = Up(
-            0, 0.0, str(agent.get("launchHash", "")), True, busy, 0, text_of(agent, "model"), text_of(agent, "thinking"), None, inside
-        )  # fmt: skip
+            pid=0,
+            started_at=0.0,
+            launch_hash=str(agent.get("launchHash", "")),
+            busy=busy,
+            model=text_of(agent, "model"),
+            thinking=text_of(agent, "thinking"),
+            inside=inside,
+        )
         return Look(Agent(self._keeper, epoch, process, session_file, size), b"")
 
     async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
@@ -104,6 +110,9 @@ class RecalledAgents:
         raise _changes_nothing(at)
 
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+        raise _changes_nothing(at)
+
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
         raise _changes_nothing(at)
 
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:

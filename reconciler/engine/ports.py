@@ -161,6 +161,11 @@ class Agents(Protocol):
         """Size in bytes of a regular file (relative: to the work dir given at the last start), None when missing."""
         ...
 
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        """One word for everything below a directory (names, sizes, times of change as opaque words): the same as long as no file
+        there is written, made or removed. '' when there is no telling: too many files."""
+        ...
+
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes: ...
 
     async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
@@ -346,9 +351,13 @@ class Store(Protocol):
 
 
 class Secrets(Protocol):
-    """Values of `secretKeyRef`s, resolved at each use."""
+    """Values of `secretKeyRef`s and `configMapKeyRef`s, resolved at each use."""
 
     def get(self, namespace: str, name: str, key: str) -> str | None: ...
+
+    def config(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of a key of a ConfigMap, which is no secret; None when there is none."""
+        ...
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, for redaction."""

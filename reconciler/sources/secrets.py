@@ -16,10 +16,10 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}\Z")
 
 class FileSecrets:
     """`engine.ports.Secrets` over `directory` (None: none) and `environ`. Values are read at each use, so a corrected one needs
-    no restart. One newline at a file's end is not part of the value."""
+    no restart. One newline at a file's end is not part of a secret. `configs`: a directory of the same form for config maps."""
 
-    def __init__(self, directory: Path | None, environ: Mapping[str, str]) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path | None, environ: Mapping[str, str], configs: Path | None = None) -> None:
+        self._directory, self._configs = directory, configs
         self._environ = environ
         self._known: set[str] = set()
 
@@ -32,6 +32,23 @@ class FileSecrets:
         if value:
             self._known.add(value)
         return value
+
+    def config(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of a config map's key: a file below `configs`. Raises `Refused` when it is no text of at most 1 MiB."""
+        if self._configs is None or not all(_PART.match(part) for part in (namespace, name, key)):
+            return None
+        path = self._configs / namespace / name / key
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise Refused("a config map's file can't be read", str(path), (error.strerror or "correct its permissions").lower()) from None
+        text = _decoded(data) if len(data) <= MAX_BYTES else None
+        if text is None:
+            raise Refused("a config map's file is not UTF-8 text of at most 1 MiB", str(path), "put a shorter text there")
+        return text
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, longest first, so that redacting one leaves nothing of another."""

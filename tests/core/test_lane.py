@@ -30,7 +30,7 @@ from reconciler.core.lane import LaneView, TaskFacts, plan
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import VmState
 from reconciler.core.records import LieutenantRecord, TaskRecord
-from reconciler.core.task import Dependency, Talk
+from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Seen, Want
 from tests.core.views import (
     ARRIVED,

@@ -11,10 +11,10 @@ from reconciler.core import lieutenant, task
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import VmState
-from reconciler.core.records import LieutenantRecord, RestartRecord, TaskRecord
+from reconciler.core.records import LieutenantRecord, RestartRecord, Rung, TaskRecord
 from reconciler.core.rendering import Unresolved
 from reconciler.core.status import lieutenant_status, simple_status, task_status
-from reconciler.core.task import TaskView
+from reconciler.core.taskview import TaskView
 from reconciler.core.vmslot import Seen, Unknown, Want
 from tests.conformance.kstatus import conditions_of, problems, summary
 from tests.core import test_lieutenant, test_task, test_vmslot
@@ -172,11 +172,16 @@ def test_a_finished_task_is_ready_when_it_ended_as_declared(phase: str, reason: 
 
 def test_a_result_says_how_it_ended_and_what_it_cost() -> None:
     record = TaskRecord(
-        phase="Succeeded", reason="Completed", attempt=1, landed=0, stop_reason="stop", answer="done", answer_bytes=4, cost=0.5
-    )
+        phase="Succeeded", reason="Completed", attempt=1, landed=0, stop_reason="stop", answer="done", answer_bytes=4, cost=0.5, turns=3,
+        files=("a.txt",), files_more=7, ladder=(Rung(action="Steer", at=NOW, why="no sign of progress for 5 s"),),
+    )  # fmt: skip
     status = of_task(replace(test_task.PENDING, record=record))
     usage = {"inputTokens": 0, "outputTokens": 0, "cost": "0.500000"}
-    assert status["result"] == {"stopReason": "stop", "answer": "done", "answerBytes": 4, "usage": usage, "checks": []}
+    assert status["result"] == {
+        "stopReason": "stop", "answer": "done", "answerBytes": 4, "usage": usage, "checks": [],
+        "turns": 3, "files": ["a.txt"], "filesMore": 7,
+    }  # fmt: skip
+    assert status["escalation"] == [{"action": "Steer", "at": "2027-01-15T08:00:00Z", "reason": "no sign of progress for 5 s"}]
 
 
 @pytest.mark.guarantee("G-46")

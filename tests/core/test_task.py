@@ -28,7 +28,9 @@ from reconciler.core.actions import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
 from reconciler.core.records import Attempt, TaskRecord
-from reconciler.core.task import QUEUE, STEER, Dependency, Host, Place, TaskView, ahead_of, cycle_through, plan
+from reconciler.core.steer import STEER
+from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
+from reconciler.core.taskview import Dependency, Host, TaskView
 from tests.core.views import (
     ARRIVED,
     BUSY,

@@ -30,7 +30,7 @@ from reconciler.core.observations import (
 )
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved, render
-from reconciler.core.task import Dependency, Host, Talk, TaskView
+from reconciler.core.taskview import Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
 
 V = TypeVar("V")

@@ -100,7 +100,7 @@ class Watched(Controller):
 
     async def up(self) -> Engine:
         engine = await super().up()
-        shown: dict[Key, dict[str, object]] = {}
+        shown: dict[str, dict[str, object]] = {}
 
         def judge(key: Key, *_: object) -> None:
             self.writes += 1
@@ -108,9 +108,9 @@ class Watched(Controller):
             if item is None or not item.obj.status:
                 return
             status: dict[str, object] = dict(item.obj.status)
-            if status != shown.get(key):
-                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, shown.get(key))]
-                shown[key] = status
+            if status != shown.get(item.uid):
+                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, shown.get(item.uid))]
+                shown[item.uid] = status
                 self.statuses.append(status)
 
         engine.table.on_change.append(judge)
@@ -179,8 +179,9 @@ class Stage(Run):
         return str(conditions_of(self.status(key)).get(kind, {}).get("message", ""))
 
     def prompts(self, name: str) -> list[str]:
-        """What reached the agents of this task: its own prompts, one an attempt; continuations not counted."""
-        return [text for _, text in self.world.prompts if f"/{name} attempt" in text and "continued (" not in text.splitlines()[0]]
+        """What reached the agents of this task: its own prompts, one an attempt; what was said in between not
+        counted."""
+        return [text for _, text in self.world.prompts if f"/{name} attempt" in text and " (" not in text.splitlines()[0]]
 
     def happened(self, reason: str) -> int:
         return sum(1 for event in self.controller.told if event.reason == reason)

@@ -140,12 +140,13 @@ def test_a_limit_aborts_the_turn_and_the_next_task_runs(limits: dict[str, int], 
         await run.lieutenant()
         machine = await run.ready()
         task, at = await run.task("one", **limits), run.world.now()
+        await run.runs(task)
+        run.world.work_seconds = 4.0
         other = await run.task("two")
         assert await run.ends(task) == "TimedOut"
         assert run.task_record(task).reason == reason
         assert run.world.now() - at <= 75
         assert b'"aborted"' in machine.session
-        run.world.work_seconds = 4.0
         assert await run.ends(other) == "Succeeded"
 
     tell(tmp_path, story, World(work_seconds=3600.0))

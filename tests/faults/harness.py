@@ -42,6 +42,9 @@ class NoSecrets:
     def get(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
+    def config(self, namespace: str, name: str, key: str) -> str | None:
+        return None
+
     def known(self) -> tuple[str, ...]:
         return ()
 

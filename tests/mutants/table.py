@@ -14,14 +14,14 @@ from types import ModuleType
 
 import pytest
 
-from reconciler.core import claims, lieutenant, status, task, vmslot
+from reconciler.core import claims, lieutenant, limits, status, steer, task, taskview, vmslot
 from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.fleet import Fleet
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task, test_vmslot
 from tests.core.model import State
-from tests.engine import test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_ladder, test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -46,7 +46,7 @@ class Mutant:
     killer: Scenario
 
     def apply(self, patch: pytest.MonkeyPatch) -> None:
-        """Put the broken form in place, also in the chain of policies that holds the original."""
+        """Put the broken form in place, wherever the original is used by name and in the chains of policies that hold it."""
         original = getattr(self.owner, self.name)
         source = textwrap.dedent(inspect.getsource(original))
         assert source.count(self.old) == 1, f"{self.id}: {self.old!r} is {source.count(self.old)} times in {self.name}"
@@ -56,10 +56,13 @@ class Mutant:
         exec(compile(header + source.replace(self.old, self.new), f"<mutant {self.id}>", "exec"), module.__dict__, made)
         broken = made[self.name]
         patch.setattr(self.owner, self.name, broken)
-        for chain in CHAINS:
-            policies = getattr(module, chain, ())
-            if original in policies:
-                patch.setattr(module, chain, tuple(broken if policy is original else policy for policy in policies))
+        for name, user in sorted(sys.modules.items()):
+            if name.startswith("reconciler.") and getattr(user, self.name, None) is original:
+                patch.setattr(user, self.name, broken)
+            for chain in CHAINS if name.startswith("reconciler.core.") else ():
+                policies = getattr(user, chain, ())
+                if original in policies:
+                    patch.setattr(user, chain, tuple(broken if policy is original else policy for policy in policies))
         patch.setattr(Run, "__init__", _impatient(Run.__init__))
 
 
@@ -183,11 +186,11 @@ MUTANTS: tuple[Mutant, ...] = (
            "await self.put(task, record)", "record = record", CRASH_AFTER_PROMPT),
     Mutant("fresh-key", "G-20: what was never heard goes again under the same key", task, "resolve_the_delivery",
            "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
-    Mutant("any-marker", "G-20: only a message after the baseline is the delivery", task, "landed_at",
+    Mutant("any-marker", "G-20: only a message after the baseline is the delivery", taskview, "landed_at",
            "m.offset >= baseline and", "", task_table),
     Mutant("out-of-order", "G-20: the oldest task first", task, "ahead_of",
            "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
-    Mutant("success-on-silence", "G-21: a good stop reason is needed", task, "ended_well",
+    Mutant("success-on-silence", "G-21: a good stop reason is needed", taskview, "ended_well",
            "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
     Mutant("acceptance-ignored", "G-21: acceptance decides", task, "judge_the_turn",
            "if v.has_acceptance else", "if False else",
@@ -199,10 +202,10 @@ MUTANTS: tuple[Mutant, ...] = (
            "or not v.talk.settled", "", task_table),
     Mutant("declined-ignored", "G-22: a failure verdict wins", task, "resolve_the_delivery",
            'TryAgain("Declined", error)', "Deliver(v.record.attempt, resend=True)", task_table),
-    Mutant("landed-when-sent", "G-23: landed means seen in the conversation", task, "note_the_steer",
+    Mutant("landed-when-sent", "G-23: landed means seen in the conversation", steer, "note_the_steer",
            '== "Running"', '!= "Pending"', test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
-    Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", task, "resolve_the_steer",
-           "if v.record.abort else Withdraw()", "if True else Withdraw()",
+    Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", steer, "resolve_the_steer",
+           "or Withdraw() if v.target_phase", 'or Finish("Expired", "NotLanded") if v.target_phase',
            test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("crash-not-counted", "G-24, G-25: an unasked-for end is written down", lieutenant, "count_the_crash",
            "!= v.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
@@ -212,8 +215,19 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("turn-lost", "G-24: an interrupted turn goes on in the same attempt", task, "judge_the_turn",
            "return Continue(v.record.continues + 1)", 'return TryAgain("SessionLost", "")',
            test_sessions.test_pi_killed_in_the_middle_of_a_turn_goes_on_with_it_on_the_same_session),
-    Mutant("timeout-ignored", "G-29: limits are enforced", task, "must_end",
-           "v.now >= begun + v.timeout_seconds", "False", a_timeout),
+    Mutant("timeout-ignored", "G-29: limits are enforced", limits, "must_end",
+           "v.now >= begun(v.record) + v.timeout_seconds", "False", a_timeout),
+    Mutant("ladder-skipped", "G-29: a stalled turn is steered before it is given up", limits, "climb_the_ladder",
+           "return None if step is not None and", "return None if step is None or step.rung or",
+           test_ladder.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
+    Mutant("step-not-counted", "G-29: each step of the ladder is tried once", limits, "ladder_step",
+           "tried = {rung.action for rung in v.record.ladder}", "tried = set()",
+           test_ladder.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
+    Mutant("turns-unlimited", "G-29: more rounds than allowed end the turn", limits, "beyond_its_limits",
+           "made >= v.max_turns", "False", test_ladder.test_more_rounds_than_allowed_end_the_turn),
+    Mutant("target-goes-first", "G-23: an interrupted turn waits for the steer that interrupted it", task, "judge_the_turn",
+           "if v.held_by:", "if False:",
+           test_ladder.test_a_steer_that_does_not_land_interrupts_and_is_said_and_the_target_goes_on),
     Mutant("amnesia", "G-32: a new machine gets the conversation first", lieutenant, "restore_the_conversation",
            "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),

@@ -12,6 +12,7 @@ const QUIET_MS = 10_000;
 const INSIDE_MS = 5_000;
 const INSIDE = path.join(import.meta.dirname, "inside.mjs");
 const LIVE_LIMIT = 1 << 16;
+const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
 const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
 
 const within = (promise, ms, late) => {
@@ -47,6 +48,7 @@ export class Pi {
     this.live = "";
     this.unsettled = false; // a prompt was accepted, or a run begun, and `agent_settled` has not come
     this.heardAt = 0;
+    this.activity = 0; // signs of work of this process, counted
     this.full = false;
     events.onGate = () => this.#gate();
   }
@@ -124,6 +126,7 @@ export class Pi {
     this.#last = {};
     this.#inside = {};
     this.live = "";
+    this.activity = 0;
     this.unsettled = false;
     this.heardAt = performance.now();
     this.#startedMono = performance.now();
@@ -262,6 +265,7 @@ export class Pi {
       responsive,
       busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
       pending: pendingMessageCount ?? 0,
+      activity: this.activity,
       model: model ? `${model.provider}/${model.id}` : undefined,
       thinking: thinkingLevel,
       sessionId,
@@ -292,6 +296,7 @@ export class Pi {
 
   #heard(said) {
     const events = this.#events;
+    if (WORK.has(said.type)) this.activity += 1;
     switch (said.type) {
       case "agent_start":
         this.unsettled = true;

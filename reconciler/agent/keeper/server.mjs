@@ -231,6 +231,9 @@ const OPS = {
   "file.size"({ path: name }) {
     return machine.fileSize(name, this.pi.workDir);
   },
+  "files.digest"({ path: name }) {
+    return machine.digest(name, this.pi.workDir);
+  },
   "file.read"({ path: name, offset, limit }) {
     return machine.readFile(name, this.pi.workDir, offset, limit);
   },

@@ -1,0 +1,131 @@
+"""`operator`: the controller of what a cluster declares."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate
+
+import typer
+
+from reconciler import log
+from reconciler.cli.output import out, say
+from reconciler.cli.run import INTERRUPTED, STOP_SECONDS, TERMINATED, platform_line, transition
+from reconciler.config import Config
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Event
+from reconciler.errors import Transient, UsageError
+
+if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.cluster import Operator
+    from reconciler.sources.kube.lease import Lease
+
+AGAIN = 2.0
+"""Seconds before another try when the operator could not begin, or was put out of charge."""
+
+
+def operator(
+    config: Config,
+    namespace: Annotated[
+        list[str] | None, typer.Option("--namespace", "-n", metavar="NS…", help="Serve these namespaces; may be repeated.")
+    ] = None,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Serve every namespace.")] = False,
+    context: Annotated[str, typer.Option("--context", metavar="C", help="Context of the kubeconfig.", show_default=False)] = "",
+) -> None:
+    """Follow declarations in a Kubernetes cluster and make them true. Of several operators one acts, by a Lease."""
+    from reconciler.cluster import scope_of
+
+    if namespace and all_namespaces:
+        raise UsageError("--namespace and --all-namespaces exclude each other", "--all-namespaces", "leave one of them out")
+    scope = scope_of(namespace, all_namespaces, config.namespace)
+    raise typer.Exit(asyncio.run(Runner(config, scope.namespaces, context).run()))
+
+
+class Runner:
+    """One life of the operator's process: standing by, in charge, and again."""
+
+    def __init__(self, config: Config, namespaces: tuple[str, ...] | None, context: str) -> None:
+        self._config, self._namespaces, self._context = config, namespaces, context
+        self._end: asyncio.Future[int] | None = None
+
+    async def run(self) -> int:
+        """Until a signal; returns the exit code."""
+        from reconciler import cluster
+        from reconciler.sources.kube.access import load
+
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        loop.add_signal_handler(signal.SIGTERM, self._finish, TERMINATED)
+        loop.add_signal_handler(signal.SIGINT, self._finish, INTERRUPTED)
+        log.setup(self._config.log_format, self._config.verbose)
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)
+        scope = cluster.Scope(self._namespaces)
+        async with cluster.cluster_of(load(self._context, self._config.environ)) as api:
+            lease = cluster.lease_of(self._config, api, scope, cluster.identity(), say)
+            try:
+                while not self._end.done():
+                    if not await self._acquired(lease):
+                        break
+                    say(f"in charge of {', '.join(self._namespaces) if self._namespaces else 'all namespaces'}")
+                    await self._charge(cluster.operating(self._config, api, scope, lease, say, self._prepare), lease)
+            finally:
+                await lease.release()
+        return self._end.result()
+
+    async def _charge(self, charge: AbstractAsyncContextManager[Operator], lease: Lease) -> None:
+        """Act until told to stop or put out of charge. Raises what can't pass by itself."""
+        assert self._end is not None
+        serving, lost = asyncio.create_task(self._serve(charge)), asyncio.create_task(lease.lost.wait())
+        either: list[asyncio.Future[Any]] = [self._end, lost, serving]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        if serving.done():
+            try:
+                serving.result()
+            except Transient as error:
+                say(f"can't begin: {error}; trying again")
+            await lease.release()
+            await asyncio.wait([self._end], timeout=AGAIN)
+            return
+        serving.cancel()
+        await asyncio.wait([serving], timeout=STOP_SECONDS)
+        if not serving.done():
+            say("warning: stopping took too long; connections were left to the system")
+        if not self._end.done():
+            say("out of charge: another operator may act now; standing by")
+
+    async def _serve(self, charge: AbstractAsyncContextManager[Operator]) -> None:
+        async with charge as operator:
+            log.setup(self._config.log_format, self._config.verbose, operator.secrets.known)
+            logging.getLogger("kopf").setLevel(logging.CRITICAL)
+            await asyncio.Event().wait()
+
+    async def _acquired(self, lease: Lease) -> bool:
+        """In charge; False when told to stop before."""
+        assert self._end is not None
+        acquiring = asyncio.create_task(lease.acquire())
+        either: list[asyncio.Future[Any]] = [self._end, acquiring]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self._end.done():
+            acquiring.cancel()
+            await asyncio.gather(acquiring, return_exceptions=True)
+            return False
+        acquiring.result()
+        return True
+
+    def _finish(self, code: int) -> None:
+        if self._end is not None and not self._end.done():
+            self._end.set_result(code)
+
+    def _prepare(self, engine: Engine) -> None:
+        engine.recorder.listen(lambda event: self._event(engine, event))
+        engine.on_platform.append(platform_line)
+
+    def _event(self, engine: Engine, event: Event) -> None:
+        out(transition(event, log.redact(event.message, engine.secrets.known()), self._config))
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"operator": operator}

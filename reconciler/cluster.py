@@ -1,0 +1,159 @@
+"""The composition root of Kubernetes mode: which parts make an operator, and when it may act."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from reconciler.app import INSTALLATION, engine_over, lock_of
+from reconciler.config import Config
+from reconciler.engine.effects import Hook
+from reconciler.engine.home import Home
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
+from reconciler.errors import NotFound, Refused
+from reconciler.serve.commands import Commands
+from reconciler.serve.control import ControlServer
+from reconciler.sources.kube import raw
+from reconciler.sources.kube.access import Access
+from reconciler.sources.kube.client import Cluster
+from reconciler.sources.kube.door import FrontDoor
+from reconciler.sources.kube.lease import Lease
+from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.store.sqlstore import open_store
+
+log = logging.getLogger("reconciler.kube")
+
+T = TypeVar("T")
+SYSTEM = "/api/v1/namespaces/kube-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one operator serves. `namespaces` None: all."""
+
+    namespaces: tuple[str, ...] | None
+
+    @property
+    def home(self) -> str:
+        """The namespace whose Lease says who acts: the same for every operator of this scope, wherever it runs."""
+        return min(self.namespaces) if self.namespaces else "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator in charge."""
+
+    engine: Engine
+    door: FrontDoor
+    secrets: KubeSecrets
+
+
+class MakeEngine(Protocol):
+    """`app.engine_over`, or one with other ways to platform and machines."""
+
+    def __call__(
+        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, home: Home, /
+    ) -> AbstractAsyncContextManager[Engine]: ...
+
+
+def identity() -> str:
+    """Names this process among operators."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+def lease_of(config: Config, cluster: Cluster, scope: Scope, who: str, tell: Callable[[str], None]) -> Lease:
+    """One Lease for each fleet and scope."""
+    return Lease(cluster, scope.home, f"reconciler-{config.fleet}", who, tell)
+
+
+@asynccontextmanager
+async def cluster_of(access: Access) -> AsyncIterator[Cluster]:
+    """A client of the API server; closed at the end."""
+    cluster = Cluster(access)
+    try:
+        yield cluster
+    finally:
+        await cluster.aclose()
+
+
+@asynccontextmanager
+async def operating(
+    config: Config,
+    cluster: Cluster,
+    scope: Scope,
+    lease: Lease,
+    tell: Callable[[str], None],
+    prepare: Callable[[Engine], None] = lambda _: None,
+    make: MakeEngine = engine_over,
+) -> AsyncIterator[Operator]:
+    """Be the operator in charge, while `lease` is held: store, engine, front door, control socket. At the end everything is let go
+    of and nothing outside is changed. Raises `Refused` for a store of another cluster, and what store and API server say."""
+    async with AsyncExitStack() as stack:
+        lock = await lock_of(config)
+        stack.callback(lock.release)
+        store = await asyncio.to_thread(open_store, config.store_address)
+        stack.push_async_callback(store.aclose)
+        installation = await installed(store, await cluster_uid(cluster), scope)
+        secrets = KubeSecrets(cluster)
+        stack.push_async_callback(secrets.aclose)
+        door = FrontDoor(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
+        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), door.sink))
+        stack.push_async_callback(engine.stop)
+        stack.push_async_callback(door.close)
+        prepare(engine)
+        await door.open(engine)
+
+        def still_declared(obj: StoredObject) -> bool:
+            return obj.source == raw.SOURCE and obj.key in door.seen
+
+        control = ControlServer(config.state, Commands(engine.declarations, still_declared).handle)
+        await control.start()
+        stack.push_async_callback(control.stop)
+        yield Operator(engine, door, secrets)
+
+
+class Gate:
+    """Around every effect: nothing is done without the lease, not even by a process that slept and knows nothing yet."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    async def __call__(self, number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        self._lease.check()
+        return await act()
+
+
+async def cluster_uid(cluster: Cluster) -> str:
+    """What tells this cluster from every other: the uid of its first namespace."""
+    try:
+        return raw.uid(await cluster.get(SYSTEM))
+    except NotFound:
+        raise Refused("this API server has no namespace kube-system", cluster.access.server, "name a cluster with --context") from None
+
+
+async def installed(store: Store, uid: str, scope: Scope) -> str:
+    """Whose VMs are ours: this cluster's, in this scope's namespaces; outlives the store. Raises `Refused` for a store in which
+    another cluster or a state directory's own fleet lives."""
+    installation = f"{uid}/{scope.home}"
+    known = await store.meta(INSTALLATION)
+    if known and known != installation:
+        where, remedy = f"installation {known}, not {installation}", "use another --state directory or --store"
+        raise Refused("this store belongs to another fleet", where, remedy)
+    if not known:
+        await store.write([PutMeta(INSTALLATION, installation)])
+    return installation
+
+
+def scope_of(namespaces: Sequence[str] | None, everywhere: bool, default: str) -> Scope:
+    """What the command line asks for; names may be repeated or separated by commas."""
+    if everywhere:
+        return Scope(None)
+    named = tuple(dict.fromkeys(part.strip() for one in namespaces or () for part in one.split(",") if part.strip()))
+    return Scope(named or (default,))

@@ -1,0 +1,129 @@
+"""What a decision about one task may depend on, and what is read from the conversation. No I/O, no clock.
+
+The conversation is the only witness (G-21): a prompt has arrived when its marker is in the session file, a turn is over
+when pi is settled, and it went well when the last message says so. Events only make us look sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.actions import Decision, Finish, TryAgain
+from reconciler.core.observations import Message, Verdict
+from reconciler.core.records import TaskRecord, run_of
+
+ABORT_PATIENCE = 15.0
+"""Seconds after which an abort that did not settle the session is repeated, harder."""
+
+
+class Host(StrEnum):
+    """What the lieutenant is to this task right now."""
+
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    SUSPENDED = "Suspended"
+    SUSPENDING = "Suspending"
+    GOING = "Going"  # being deleted
+    MISSING = "Missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """The whole conversation, read now: `messages` in file order, `size` bytes. `settled`: pi has nothing to do; `up`: it
+    runs. `started_at`: when this pi process was started. `activity`: grows with every sign of work that is no finished message
+    (text being written, output of a tool); begins anew with the process."""
+
+    messages: tuple[Message, ...]
+    size: int
+    settled: bool
+    up: bool
+    started_at: float = 0.0
+    activity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A task named in `after`. `phase`: '' when it does not exist."""
+
+    name: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """Everything a decision about one task may depend on. Limits are seconds, 0 means none. `talk` None: not known.
+    `verdict`: of the key last sent, asked for only while Delivering. `ahead`: the task whose turn comes before, '' for
+    none. `active`: another task that holds the session. `next_landed`: where the following task's prompt landed.
+    `escalation`: the declared ladder. `content_missing`: what its prompt is to be read from and is not there."""
+
+    name: str
+    record: TaskRecord
+    now: float
+    created_at: float
+    steer: bool = False
+    cancel: bool = False
+    deleting: bool = False
+    not_before: float = 0.0
+    deadline_seconds: int = 0
+    timeout_seconds: int = 0
+    no_progress_seconds: int = 0
+    land_seconds: int = 60
+    first_artifact_seconds: int = 0
+    max_turns: int = 0
+    ttl_seconds: int | None = None
+    escalation: tuple[str, ...] = ()
+    retries: int = 0
+    has_acceptance: bool = False
+    host: Host = Host.READY
+    host_reason: str = ""
+    talk: Talk | None = None
+    verdict: Verdict | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    cycle: tuple[str, ...] = ()
+    ahead: str = ""
+    active: str = ""
+    queue_full: bool = False
+    next_landed: int | None = None
+    target: str = ""  # a steer's declared target, or the task that holds the session now
+    target_phase: str = ""  # '' when it does not exist (any more)
+    other_steer: str = ""  # another steer on its way: pi's queue holds one at a time
+    held_by: str = ""  # a steer that interrupted this task's turn and is about to tell the agent why
+    content_missing: str = ""
+    unsupported: tuple[str, ...] = ()
+    abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
+
+
+Policy = Callable[[TaskView], Decision | None]
+
+
+def marker_of(namespace: str, name: str, attempt: int, token: str) -> str:
+    """The first line of a prompt: makes it findable, and keeps it from beginning with `/`, which pi would expand."""
+    return f"[task {namespace}/{name} attempt {attempt} {token}]"
+
+
+def landed_at(talk: Talk, marker: str, baseline: int) -> Message | None:
+    """The user message that carries this marker, not before `baseline`."""
+    return next((m for m in talk.messages if m.offset >= baseline and m.role == "user" and m.text.startswith(marker)), None)
+
+
+def run(v: TaskView) -> tuple[Message, ...]:
+    """The messages of this task's turn so far."""
+    return run_of(v.talk.messages, v.record.landed, v.next_landed) if v.talk and v.record.landed >= 0 else ()
+
+
+def turns(v: TaskView) -> tuple[Message, ...]:
+    """The rounds of the model in this attempt: each is one answer, with or without tool calls."""
+    return tuple(message for message in run(v) if message.role == "assistant")
+
+
+def ended_well(v: TaskView) -> bool:
+    """The last thing said in this turn is a complete answer."""
+    answers = [m for m in run(v) if m.role == "assistant"]
+    return bool(answers) and run(v)[-1].role == "assistant" and answers[-1].stop_reason == "stop"
+
+
+def fail(v: TaskView, reason: str, message: str) -> Decision:
+    """Another attempt where one is allowed, else the end."""
+    return TryAgain(reason, message) if len(v.record.attempts) < v.retries else Finish("Failed", reason, message)

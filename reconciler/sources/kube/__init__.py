@@ -1,0 +1,1 @@
+"""The cluster as a source of declarations and a sink of status. Start with `operator.FrontDoor`."""

@@ -1,0 +1,186 @@
+"""The API server's verbs that we need, as JSON, on the HTTP client that the watch uses too.
+
+No client library: what is needed are seven calls; the libraries at hand keep a process-wide registry of resource classes or
+weigh tens of megabytes, and the watch needs the same credentials in a form of its own anyway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+import orjson
+
+from reconciler.api.meta import GROUP, VERSION
+from reconciler.api.registry import BY_NAME
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    ReconcilerError,
+    Rejected,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+)
+from reconciler.sources.kube.access import Access
+
+SECONDS = 15.0
+"""Deadline of one call."""
+CHUNK = 500
+"""Objects in one answer of a list."""
+WATCH_SECONDS = 300
+MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
+AT_ONCE = 20
+
+
+class Gone(ReconcilerError):
+    """410: a list or a watch must begin anew."""
+
+
+def path_of(key: Key, sub: str = "") -> str:
+    """Where one of our objects lives."""
+    return f"{collection(key.kind, key.namespace)}/{key.name}{f'/{sub}' if sub else ''}"
+
+
+def collection(kind: str, namespace: str | None) -> str:
+    """Where the objects of one kind live; `namespace` None: of all namespaces."""
+    within = f"/namespaces/{namespace}" if namespace is not None else ""
+    return f"/apis/{GROUP}/{VERSION}{within}/{BY_NAME[kind].plural}"
+
+
+class Cluster:
+    """One API server. Every method raises `Unauthorized`, `Forbidden`, `NotFound`, `Conflict` (409), `Rejected` (400, 422),
+    `RateLimited` (429), `Unreachable` (5xx, no connection) or `TimedOut`. Nothing is retried, but a 401 once with fresh
+    credentials. Needs a running loop; belongs to it."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=access.tls if access.tls is not None else True)
+        self._session = aiohttp.ClientSession(connector=connector, proxy=access.proxy, headers={"User-Agent": "reconciler"})
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, **params: str) -> Json:
+        return await self._call("GET", path, params=params)
+
+    async def create(self, path: str, body: Json) -> Json:
+        return await self._call("POST", path, body)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        """With the `resourceVersion` that stands in `body`: `Conflict` when somebody was faster."""
+        return await self._call("PUT", path, body)
+
+    async def merge(self, path: str, body: Json) -> Json:
+        return await self._call("PATCH", path, body, MERGE)
+
+    async def patch(self, path: str, operations: list[JsonValue]) -> Json:
+        """A JSON patch; its `test`s that fail are `Rejected`."""
+        return await self._call("PATCH", path, operations, PATCH)
+
+    async def items(self, path: str) -> list[Json]:
+        """All objects of a collection, in chunks. A list that lasted too long for the server is begun again once."""
+        try:
+            return await self._items(path)
+        except Gone:
+            return await self._items(path)
+
+    async def _items(self, path: str) -> list[Json]:
+        found: list[Json] = []
+        token = ""
+        while True:
+            params = {"limit": str(CHUNK), **({"continue": token} if token else {})}
+            told = await self._call("GET", path, params=params)
+            items, metadata = told.get("items"), told.get("metadata")
+            found += [item for item in (items if isinstance(items, list) else []) if isinstance(item, dict)]
+            token = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
+            if not token:
+                return found
+
+    async def watch(self, path: str, version: str, **params: str) -> AsyncIterator[tuple[str, Json]]:
+        """Changes since `version`, as (type, object), until the server ends the stream. Raises `Gone` when it is too old."""
+        asked = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS), **params}
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + SECONDS, sock_connect=SECONDS)
+        try:
+            headers = await self.access.headers()
+            async with self._session.get(self.access.server + path, params=asked, headers=headers, timeout=timeout) as answer:
+                if answer.status >= 400:
+                    raise failed(answer.status, await answer.read(), f"GET {path}", answer.headers)
+                async for line in answer.content:
+                    event = orjson.loads(line)
+                    kind, obj = str(event.get("type")), event.get("object")
+                    if kind == "ERROR":
+                        raise failed(int(obj.get("code") or 500) if isinstance(obj, dict) else 500, line, f"GET {path}", {})
+                    if isinstance(obj, dict):
+                        yield kind, obj
+        except TimeoutError:
+            return
+        except (aiohttp.ClientError, ValueError, OSError) as error:
+            raise unreachable(error, path) from None
+
+    async def _call(
+        self, method: str, path: str, body: JsonValue = None, kind: str = "application/json", params: Mapping[str, str] | None = None
+    ) -> Json:
+        data = orjson.dumps(body) if body is not None else None
+        for fresh in (False, True):
+            headers = {**await self.access.headers(fresh=fresh), **({"Content-Type": kind} if data is not None else {})}
+            status, told, sent = await self._once(method, path, data, headers, params or {})
+            if status != 401 or fresh:
+                break
+        if status >= 400:
+            raise failed(status, told, f"{method} {path}", sent)
+        try:
+            parsed = orjson.loads(told)
+        except orjson.JSONDecodeError:
+            raise Unreachable("the API server's answer is no JSON", path, "check what stands between it and us") from None
+        return parsed if isinstance(parsed, dict) else {}
+
+    async def _once(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], params: Mapping[str, str]
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        url = self.access.server + path
+        try:
+            async with self._session.request(method, url, data=data, headers=headers, params=params, timeout=timeout) as answer:
+                return answer.status, await answer.read(), answer.headers
+        except TimeoutError:
+            raise TimedOut("the API server did not answer in time", path, "trying again") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise unreachable(error, path) from None
+
+
+def unreachable(error: Exception, path: str) -> Unreachable:
+    """Without the library's words where they may hold more than the kind of failure."""
+    return Unreachable(f"the API server can't be reached ({type(error).__name__})", path, "check its address and that it runs")
+
+
+def failed(status: int, told: bytes, where: str, headers: Mapping[str, str]) -> ReconcilerError:
+    """The error that an answer means. The server's message names objects and fields, never values of secrets."""
+    try:
+        parsed = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if isinstance(parsed, dict) and parsed.get("type") == "ERROR":
+        parsed = parsed.get("object")
+    message = str(parsed.get("message") or "")[:500] if isinstance(parsed, dict) else ""
+    message = message or f"HTTP {status}"
+    match status:
+        case 401:
+            return Unauthorized("the API server does not know us", where, "check the kubeconfig or the service account")
+        case 403:
+            return Forbidden(message, where, "grant it: docs/kubernetes.md has the role")
+        case 404:
+            return NotFound(message, where, "it is not there")
+        case 409:
+            return Conflict(message, where, "looking again")
+        case 410:
+            return Gone(message, where, "beginning anew")
+        case 429:
+            after = headers.get("Retry-After", "")
+            return RateLimited(message, where, "trying again later", float(after) if after.isdigit() else None)
+        case 400 | 422:
+            return Rejected(message, where, "the object is not as expected")
+        case _:
+            return Unreachable(message, where, "trying again")

@@ -1,0 +1,140 @@
+"""What happened, as Kubernetes Events (events.k8s.io): one object for the same news of the same object, counted when it is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler.api.meta import GROUP, VERSION
+from reconciler.core.keys import Json
+from reconciler.engine.ports import Event
+from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
+from reconciler.log import redact
+from reconciler.sources.kube.client import Cluster
+
+log = logging.getLogger("reconciler.kube")
+
+WAITING = 2000
+"""Events that wait at most; beyond it the oldest are dropped, counted and told."""
+SERIES_SECONDS = 600.0
+"""A repetition within this time is counted on the first one; later it is news again."""
+NOTE = 1000
+CONTROLLER = f"{GROUP}/reconciler"
+TRIES = 5
+
+
+@dataclass(slots=True)
+class _Series:
+    name: str
+    first: float
+    count: int
+
+
+class KubeEvents:
+    """Listen with `take`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
+
+    def __init__(self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None]) -> None:
+        self._cluster, self._instance, self._known, self._gate = cluster, instance[:128], known, gate
+        self._waiting: deque[Event] = deque()
+        self._some = asyncio.Event()
+        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.lost: Counter[str] = Counter()
+
+    def take(self, event: Event) -> None:
+        """Post it soon. What has no namespace (a VM nobody owns) is for logs only."""
+        if not event.key.namespace:
+            return
+        if len(self._waiting) >= WAITING:
+            self._waiting.popleft()
+            self._lose("too many at once")
+        self._waiting.append(event)
+        self._some.set()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._post_all(), name="kube events")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _lose(self, why: str) -> None:
+        if not self.lost[why]:
+            log.warning("Kubernetes Events are lost: %s", why)
+        self.lost[why] += 1
+
+    async def _post_all(self) -> None:
+        while True:
+            await self._some.wait()
+            while self._waiting:
+                await self._post(self._waiting.popleft())
+            self._some.clear()
+
+    async def _post(self, event: Event) -> None:
+        """Again while the server is away or busy; what it refuses (a namespace that is going) is lost, and counted."""
+        for attempt in range(TRIES):
+            try:
+                self._gate()
+                await self._write(event)
+                return
+            except RateLimited as error:
+                await asyncio.sleep(error.retry_after or 1.0)
+            except Transient:
+                await asyncio.sleep(2.0**attempt)
+            except ReconcilerError as error:
+                self._lose(type(error).__name__)
+                return
+        self._lose("the API server does not answer")
+
+    async def _write(self, event: Event) -> None:
+        note = redact(event.message, self._known())[:NOTE]
+        path = f"/apis/events.k8s.io/v1/namespaces/{event.key.namespace}/events"
+        same = (event.uid, event.reason, note)
+        series = self._series.get(same)
+        if series is not None and event.at - series.first <= SERIES_SECONDS:
+            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": _micro(event.at)}}
+            try:
+                await self._cluster.merge(f"{path}/{series.name}", counted)
+                series.count += 1
+                return
+            except NotFound:
+                pass  # it has expired: news again
+        name = f"{event.key.name}.{hashlib.sha256(f'{same}{event.at}'.encode()).hexdigest()[:16]}"
+        await self._cluster.create(path, self._body(event, name, note))
+        self._forget_old(event.at)
+        self._series[same] = _Series(name, event.at, 1)
+
+    def _body(self, event: Event, name: str, note: str) -> Json:
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": event.key.namespace},
+            "eventTime": _micro(event.at),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance,
+            "action": event.reason,
+            "reason": event.reason,
+            "type": event.type,
+            "note": note,
+            "regarding": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": event.key.kind,
+                "namespace": event.key.namespace,
+                "name": event.key.name,
+                "uid": event.uid,
+            },
+        }
+
+    def _forget_old(self, now: float) -> None:
+        if len(self._series) > WAITING:
+            self._series = {same: series for same, series in self._series.items() if now - series.first <= SERIES_SECONDS}
+
+
+def _micro(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,174 @@
+"""Who of several operators acts: the holder of a Lease. Times are measured on this host's own clock only: another's lease is over
+when it did not change for its whole duration *as we watched it*, so clocks that differ harm nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler.core.keys import Json
+from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
+from reconciler.sources.kube.client import Cluster
+
+log = logging.getLogger("reconciler.kube")
+
+SECONDS = 15.0
+"""How long a lease lasts after its last renewal."""
+RETRY = 2.0
+"""Between two looks of one who waits, and between two renewals of the holder."""
+GIVE_UP = 2 / 3
+"""Of the duration: a holder that could not renew for so long stands down, well before somebody else may begin."""
+USABLE = 0.9
+"""Of the duration: after so long without a renewal nothing is done any more, even by a process that slept meanwhile."""
+
+
+def elapsed() -> float:
+    """Seconds that also pass while the host sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the Lease said, and since when it says so."""
+
+    version: str
+    at: float
+
+
+class Lease:
+    """One candidate. `identity` must be its own alone. `tell` takes one line for people."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        identity: str,
+        tell: Callable[[str], None],
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
+        self._cluster, self._tell, self._clock = cluster, tell, clock
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._namespace, self._name, self.identity, self.seconds = namespace, name, identity, seconds
+        self._seen: _Seen | None = None
+        self._renewed = float("-inf")
+        self._current: Json = {}
+        self._renewing: asyncio.Task[None] | None = None
+        self._told = ""
+        self.lost = asyncio.Event()
+
+    def held(self) -> bool:
+        """Whether we may act this very moment."""
+        return not self.lost.is_set() and self._clock() < self._renewed + self.seconds * USABLE
+
+    def check(self) -> None:
+        """Raises `Refused` when we may not act (any more)."""
+        if not self.held():
+            raise Refused("another operator may be in charge", f"Lease {self._namespace}/{self._name}", "this one stands down")
+
+    async def acquire(self) -> None:
+        """Wait until it is ours; it is renewed from then on until `release` or until `lost` is set."""
+        while True:
+            try:
+                if await self._try():
+                    break
+            except ReconcilerError as error:
+                self._say(f"the lease can't be had: {error}; trying again")
+            await asyncio.sleep(RETRY)
+        self.lost = asyncio.Event()
+        self._told = ""
+        self._renewing = asyncio.create_task(self._renew(), name="lease")
+
+    async def release(self) -> None:
+        """Let another one have it at once."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
+        if not self.held():
+            return
+        self.lost.set()
+        try:
+            await self._write(self._current, holder="", seconds=1)
+        except ReconcilerError as error:
+            log.info("the lease was not given back: %s", error)
+
+    async def _try(self) -> bool:
+        """Take it when it is free, ours or over."""
+        begun = self._clock()
+        try:
+            found = await self._cluster.get(f"{self._path}/{self._name}")
+        except NotFound:
+            found = {}
+        spec = found.get("spec") if found else None
+        spec = spec if isinstance(spec, dict) else {}
+        holder = str(spec.get("holderIdentity") or "")
+        version = _version(found)
+        if self._seen is None or self._seen.version != version:
+            self._seen = _Seen(version, begun)
+        lasts = spec.get("leaseDurationSeconds")
+        over = begun >= self._seen.at + (float(lasts) if isinstance(lasts, int) else self.seconds)
+        if found and holder not in ("", self.identity) and not over:
+            self._say(f"standing by: {holder} is in charge")
+            return False
+        try:
+            self._current = await self._write(found, self.identity, int(self.seconds), taken=holder != self.identity)
+        except Conflict:
+            return False  # somebody was faster
+        self._renewed = begun
+        return True
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY)
+            begun = self._clock()
+            try:
+                self._current = await self._write(self._current, self.identity, int(self.seconds))
+                self._renewed = begun
+                continue
+            except Conflict:
+                try:
+                    found = await self._cluster.get(f"{self._path}/{self._name}")
+                    spec = found.get("spec")
+                    if isinstance(spec, dict) and spec.get("holderIdentity") == self.identity:
+                        self._current = found  # somebody wrote a label, or our own renewal was not answered
+                        continue
+                    log.warning("the lease %s/%s was taken from us", self._namespace, self._name)
+                    break
+                except ReconcilerError as error:
+                    log.info("the lease could not be read: %s", error)
+            except ReconcilerError as error:
+                log.info("the lease could not be renewed: %s", error)
+            if self._clock() > self._renewed + self.seconds * GIVE_UP:
+                log.warning("the lease %s/%s could not be renewed in time", self._namespace, self._name)
+                break
+        self.lost.set()
+
+    async def _write(self, found: Json, holder: str, seconds: int, *, taken: bool = False) -> Json:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        old = found.get("spec")
+        spec: Json = dict(old) if isinstance(old, dict) else {}
+        changes = spec.get("leaseTransitions")
+        spec.update(holderIdentity=holder, leaseDurationSeconds=seconds, renewTime=now)
+        if taken:
+            spec.update(acquireTime=now, leaseTransitions=(changes if isinstance(changes, int) else 0) + 1)
+        if not found:
+            metadata: Json = {"name": self._name, "namespace": self._namespace}
+            body: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+            return await self._cluster.create(self._path, body)
+        return await self._cluster.replace(f"{self._path}/{self._name}", {**found, "spec": spec})
+
+    def _say(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self._tell(line)
+
+
+def _version(found: Json) -> str:
+    metadata = found.get("metadata")
+    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""

@@ -1,0 +1,116 @@
+"""Objects as an API server tells of them, read with care: every field may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.api.meta import GROUP
+from reconciler.api.registry import BY_NAME
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.engine.declare import FINALIZERS, Mirrored
+from reconciler.sources.kube.rebuild import seconds
+
+SOURCE = "kube"
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""A copy of the declaration that kubectl keeps in an annotation; nobody's business but kubectl's."""
+
+
+def key_of(raw: Json) -> Key | None:
+    """Whose object it is; None when it is none of ours."""
+    kind, meta = raw.get("kind"), metadata(raw)
+    if kind not in BY_NAME or not str(raw.get("apiVersion", "")).startswith(f"{GROUP}/"):
+        return None
+    return Key(str(kind), str(meta.get("namespace", "")), str(meta.get("name", "")))
+
+
+def metadata(raw: Json) -> Json:
+    found = raw.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def uid(raw: Json) -> str:
+    return str(metadata(raw).get("uid", ""))
+
+
+def version(raw: Json) -> str:
+    return str(metadata(raw).get("resourceVersion", ""))
+
+
+def generation(raw: Json) -> int:
+    found = metadata(raw).get("generation")
+    return found if isinstance(found, int) else 1
+
+
+def deleting(raw: Json) -> bool:
+    return bool(metadata(raw).get("deletionTimestamp"))
+
+
+def spec(raw: Json) -> Json:
+    return as_map(raw.get("spec"))
+
+
+def status(raw: Json) -> Json:
+    return as_map(raw.get("status"))
+
+
+def finalizers(raw: Json) -> list[str]:
+    found = metadata(raw).get("finalizers")
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def ours(raw: Json) -> tuple[str, ...]:
+    """The finalizers that objects of this kind carry while anything of them is outside."""
+    key = key_of(raw)
+    return FINALIZERS.get(key.kind, ()) if key is not None else ()
+
+
+def older(one: Json, other: Json) -> bool:
+    """Both of one object, and `one` was superseded by `other`. Versions that are no numbers count as news."""
+    a, b = version(one), version(other)
+    return uid(one) == uid(other) and a.isdigit() and b.isdigit() and int(a) < int(b)
+
+
+def mirrored(key: Key, raw: Json) -> Mirrored:
+    """What the engine is told of it."""
+    meta = metadata(raw)
+    return Mirrored(
+        key=key,
+        uid=uid(raw),
+        generation=generation(raw),
+        created_at=seconds(meta.get("creationTimestamp")) or 0.0,
+        spec=spec(raw),
+        labels=_strings(meta.get("labels")),
+        annotations={name: value for name, value in _strings(meta.get("annotations")).items() if name != APPLIED},
+        source=SOURCE,
+        deleted_at=seconds(meta.get("deletionTimestamp")),
+    )
+
+
+def secret_names(value: JsonValue) -> Iterator[str]:
+    """Names of the Secrets that a spec refers to, wherever in it."""
+    if isinstance(value, list):
+        for one in value:
+            yield from secret_names(one)
+    elif isinstance(value, dict):
+        ref = value.get("secretKeyRef")
+        if isinstance(ref, dict) and isinstance(ref.get("name"), str):
+            yield str(ref["name"])
+        for inner in value.values():
+            yield from secret_names(inner)
+
+
+def without_nulls(value: JsonValue) -> JsonValue:
+    """As an API server may keep it: map entries that are null left out."""
+    if isinstance(value, dict):
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def as_map(value: JsonValue) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _strings(value: JsonValue) -> dict[str, str]:
+    return {str(name): str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}

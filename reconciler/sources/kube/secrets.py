@@ -1,0 +1,134 @@
+"""Values from `Secret` objects of the object's own namespace: in memory while they are referred to, nowhere else (G-60).
+
+Only what is referred to is read, by name, and watched by name, so a role may be limited to those names. A change wakes what
+lives in that namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable, Iterable
+
+from reconciler.core.keys import Json
+from reconciler.errors import Forbidden, ReconcilerError, Refused
+from reconciler.sources.kube import raw
+from reconciler.sources.kube.client import Cluster, Gone
+
+log = logging.getLogger("reconciler.kube")
+
+PATIENCE = 5.0
+"""Seconds a declaration waits for the first look at its secrets."""
+PAUSE = (1.0, 2.0, 5.0, 15.0)
+
+
+class _Followed:
+    """One Secret: `data` None while it is not known to exist."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] | None = None
+        self.looked = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class KubeSecrets:
+    """`engine.ports.Secrets` over a cluster. `changed` is told the namespace in which a followed secret changed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._followed: dict[tuple[str, str], _Followed] = {}
+        self._known: set[str] = set()
+        self.changed: Callable[[str], None] = lambda namespace: None
+
+    def get(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of one key as last seen; None when there is none, or when it was not looked at yet: then it is, and
+        `changed` tells when it is there. Raises `Refused` (without the value) when it is no text."""
+        data = self._follow(namespace, name).data
+        if data is None or key not in data:
+            return None
+        try:
+            value = data[key].decode("utf-8")
+        except UnicodeDecodeError:
+            value = None
+        if value is None:  # told out here, where no exception that holds the bytes is at hand
+            raise Refused("a secret's value is not UTF-8", f"Secret {namespace}/{name}, key {key}", "encode it, for example with base64")
+        if value:
+            self._known.add(value)
+        return value
+
+    def known(self) -> Iterable[str]:
+        """Every value handed out so far, longest first."""
+        return sorted(self._known, key=len, reverse=True)
+
+    async def want(self, namespace: str, names: Iterable[str]) -> None:
+        """Wait (a little) until these have been looked at once, so that nothing is said to be missing that is there."""
+        waiting = [self._follow(namespace, name).looked.wait() for name in sorted(set(names))]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*waiting)
+        except TimeoutError:
+            log.info("secrets in namespace %s could not be looked at yet", namespace)
+
+    async def aclose(self) -> None:
+        tasks = [one.task for one in self._followed.values() if one.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._followed.clear()
+
+    def _follow(self, namespace: str, name: str) -> _Followed:
+        followed = self._followed.get((namespace, name))
+        if followed is None:
+            followed = self._followed[(namespace, name)] = _Followed()
+            followed.task = asyncio.create_task(self._keep(namespace, name, followed), name=f"secret {namespace}/{name}")
+        return followed
+
+    async def _keep(self, namespace: str, name: str, followed: _Followed) -> None:
+        """List, watch, and again: whatever ends a watch, the next list is the truth."""
+        failures, told = 0, ""
+        while True:
+            try:
+                await self._once(namespace, name, followed)
+                failures, told = 0, ""
+            except Gone:
+                continue
+            except ReconcilerError as error:
+                failures += 1
+                if told != str(error):
+                    told = str(error)
+                    log.warning("Secret %s/%s can't be read: %s", namespace, name, error)
+                if isinstance(error, Forbidden):
+                    followed.looked.set()
+            await asyncio.sleep(PAUSE[min(failures, len(PAUSE) - 1)] if failures else 0.2)
+
+    async def _once(self, namespace: str, name: str, followed: _Followed) -> None:
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        only = f"metadata.name={name}"
+        listed = await self._cluster.get(path, fieldSelector=only)
+        items = listed.get("items")
+        found = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else None
+        self._take(namespace, followed, _values(found) if found is not None else None)
+        async for kind, obj in self._cluster.watch(path, raw.version(listed), fieldSelector=only):
+            if kind in ("ADDED", "MODIFIED"):
+                self._take(namespace, followed, _values(obj))
+            elif kind == "DELETED":
+                self._take(namespace, followed, None)
+
+    def _take(self, namespace: str, followed: _Followed, data: dict[str, bytes] | None) -> None:
+        first = not followed.looked.is_set()
+        changed = data != followed.data
+        followed.data = data
+        followed.looked.set()
+        if changed or first:
+            self.changed(namespace)
+
+
+def _values(secret: Json) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, value in raw.as_map(secret.get("data")).items():
+        try:
+            found[name] = base64.b64decode(str(value), validate=True)
+        except (binascii.Error, ValueError):
+            continue  # the API server takes no such value
+    return found

@@ -1,0 +1,155 @@
+"""Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
+where a create is written down before it is sent, and where a finalizer goes: `engine.home.Home`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import orjson
+
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.rendering import Unresolved
+from reconciler.core.status import simple_status
+from reconciler.engine.effects import Effects
+from reconciler.engine.objects import ObjectTable
+from reconciler.engine.ports import Intent, StoredObject
+from reconciler.errors import Conflict, NotFound, Rejected
+from reconciler.log import redact
+from reconciler.sources.kube import raw
+from reconciler.sources.kube.client import Cluster, path_of
+from reconciler.sources.kube.rebuild import create_status
+from reconciler.sources.kube.secrets import KubeSecrets
+
+log = logging.getLogger("reconciler.kube")
+
+TRIES = 5
+"""How often a write that lost against another one is made again at once; later it is looked at again."""
+
+
+class KubeSink:
+    """`seen`: every object as the cluster last told of it. `table`, `effects`, `now` and `refused` are set once the engine is there."""
+
+    def __init__(self, cluster: Cluster, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
+        self._cluster, self._secrets, self._seen = cluster, secrets, seen
+        self._creates: dict[str, Intent] = {}
+        self._locks: dict[Key, asyncio.Lock] = {}
+        self.refused: dict[Key, tuple[str, str]] = {}
+        self.writes = 0
+
+    def attach(self, table: ObjectTable, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
+        """`pending`: the open create of an object, by uid."""
+        self._table, self._effects, self._now, self._pending = table, effects, now, pending
+
+    # --- status ---------------------------------------------------------------------------------------------------------------
+
+    async def show(self, key: Key) -> None:
+        """Bring the cluster's status of this object in line with ours. Raises what the API server says."""
+        async with self._lock(key):
+            for _ in range(TRIES):
+                obj = self._seen.get(key)
+                wanted = self._wanted(key, obj) if obj is not None else None
+                if obj is None or wanted is None or wanted == raw.status(obj):
+                    return
+                if await self._replace(key, obj, wanted):
+                    return
+        raise Conflict("somebody keeps changing this object", str(key), "looking again")
+
+    async def _replace(self, key: Key, obj: Json, wanted: Json) -> bool:
+        """False: somebody was faster; what is there now has been read."""
+        body: Json = {**obj, "status": wanted}
+        try:
+            told = await self._effects.call("kube.status", lambda: self._cluster.replace(path_of(key, "status"), body))
+        except (Conflict, NotFound):
+            await self._read(key)
+            return False
+        self.writes += 1
+        self._seen[key] = told
+        return True
+
+    async def _read(self, key: Key) -> None:
+        try:
+            self._seen[key] = await self._cluster.get(path_of(key))
+        except NotFound:
+            self._seen.pop(key, None)
+
+    def _wanted(self, key: Key, obj: Json) -> Json | None:
+        """What its status should be; None: nothing is known that could be said."""
+        item = self._table.get(key)
+        refused = self.refused.get(key)
+        known = item is not None and item.uid == raw.uid(obj) and item.obj.source == raw.SOURCE
+        status: Json = dict(item.obj.status) if item is not None and known else {}
+        if refused is not None:
+            previous = status or raw.status(obj)
+            said = simple_status(Unresolved(refused[0], refused[1], final=True), previous, raw.generation(obj), self._now())
+            status = {**status, **said}
+        if not status:
+            return None
+        intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
+        if intent is not None:
+            status["vm"] = {**raw.as_map(status.get("vm")), "create": create_status(intent)}
+        return raw.as_map(self._clean(raw.without_nulls(status)))
+
+    def _clean(self, status: JsonValue) -> JsonValue:
+        """Without known secret values, wherever they may have come from (G-60)."""
+        text = orjson.dumps(status).decode()
+        if redact(text, self._secrets.known()) == text:
+            return status
+        return _redacted(status, lambda one: redact(one, self._secrets.known()))
+
+    # --- engine.home.Home -----------------------------------------------------------------------------------------------------
+
+    async def intend(self, intent: Intent) -> None:
+        """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
+        item = self._table.get(intent.key)
+        if item is None or item.obj.source != raw.SOURCE:
+            return
+        self._creates[intent.uid] = intent
+        try:
+            await self.show(intent.key)
+            if intent.key not in self._seen:
+                raise NotFound("its object is not in the cluster any more", str(intent.key), "nothing is created for it")
+        finally:
+            del self._creates[intent.uid]  # from here on the journal says it
+
+    async def release(self, obj: StoredObject) -> None:
+        """Take our finalizer away; an object that is not there (any more) needs nothing."""
+        if obj.source != raw.SOURCE:
+            return
+        async with self._lock(obj.key):
+            for _ in range(TRIES):
+                await self._read(obj.key)
+                found = self._seen.get(obj.key)
+                if found is None or raw.uid(found) != obj.uid or not set(raw.finalizers(found)) & set(obj.finalizers):
+                    return
+                left: list[JsonValue] = [one for one in raw.finalizers(found) if one not in obj.finalizers]
+                body: Json = {"metadata": {"uid": obj.uid, "resourceVersion": raw.version(found), "finalizers": left}}
+                try:
+                    await self._effects.call("kube.release", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
+                except (Conflict, Rejected):
+                    continue
+                except NotFound:
+                    pass
+                self._seen.pop(obj.key, None)
+                return
+        raise Conflict("somebody keeps changing this object", str(obj.key), "looking again")
+
+    def _lock(self, key: Key) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def forget(self, key: Key) -> None:
+        """The object is gone for good."""
+        lock = self._locks.get(key)
+        if lock is not None and not lock.locked():
+            del self._locks[key]
+
+
+def _redacted(value: JsonValue, clean: Callable[[str], str]) -> JsonValue:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_redacted(one, clean) for one in value]
+    if isinstance(value, dict):
+        return {name: _redacted(inner, clean) for name, inner in value.items()}
+    return value

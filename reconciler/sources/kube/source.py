@@ -1,0 +1,190 @@
+"""From what a cluster shows to what is in force: one object at a time, level-triggered. Nothing is decided here but what is
+declared; the loop does the rest.
+
+An object is taken once it carries our finalizer, so nothing outside can be made that the cluster would forget. It is withdrawn when
+the cluster says so: `deletionTimestamp`, a DELETED event, or another object under its name. An object that is merely not there (a
+backup was restored) is kept and reported: nothing is destroyed because something can't be found."""
+
+from __future__ import annotations
+
+import logging
+
+from reconciler.api.parsing import load_spec
+from reconciler.core.keys import Json, Key
+from reconciler.core.records import LieutenantRecord
+from reconciler.engine.loop import Engine
+from reconciler.engine.objects import AnyItem
+from reconciler.engine.ports import PutIntent, Write
+from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
+from reconciler.sources.kube import raw, rebuild
+from reconciler.sources.kube.client import Cluster, path_of
+from reconciler.sources.kube.secrets import KubeSecrets
+
+log = logging.getLogger("reconciler.kube")
+
+GONE = "it was deleted in the cluster"
+
+
+class KubeSource:
+    """`seen`: every object as the cluster last told of it, shared with the sink. `refused`: what can't be put in force, by key."""
+
+    def __init__(self, cluster: Cluster, engine: Engine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
+        self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
+        self.refused: dict[Key, tuple[str, str]] = {}
+        self._deleted: set[str] = set()
+        self._going: set[str] = set()  # these said themselves that they go
+        self._missed: set[Key] = set()
+
+    # --- hearing --------------------------------------------------------------------------------------------------------------
+
+    def heard(self, kind: str, obj: Json) -> Key | None:
+        """Take one look at an object; returns its key when that is news."""
+        key = raw.key_of(obj)
+        if key is None:
+            return None
+        known = self.seen.get(key)
+        if kind == "DELETED":
+            self._deleted.add(raw.uid(obj))
+            if known is not None and raw.uid(known) == raw.uid(obj):
+                del self.seen[key]
+            return key
+        if known is not None and (known == obj or raw.older(obj, known)):
+            return None
+        if raw.uid(obj) in self._deleted:
+            return None  # a late word about an object that is gone
+        if raw.deleting(obj):
+            self._going.add(raw.uid(obj))
+        self.seen[key] = obj
+        return key
+
+    # --- looking --------------------------------------------------------------------------------------------------------------
+
+    async def look(self, key: Key) -> None:
+        """Bring what is in force in line with what the cluster shows of this object. Raises what the API server, the store or
+        the platform says; then it is looked at again."""
+        obj, item = self.seen.get(key), self._engine.table.get(key)
+        if item is not None and item.obj.source != raw.SOURCE:
+            if obj is not None:
+                where = item.obj.origin or f"source {item.obj.source}"
+                self.refused[key] = ("DeclaredElsewhere", f"{key} is declared elsewhere ({where}); delete it there first")
+            return
+        if obj is None:
+            self.refused.pop(key, None)
+            if item is not None:
+                await self._gone(item)
+            return
+        if item is not None and item.uid != raw.uid(obj):
+            await self._engine.declarations.withdraw(key, "another object took its name")
+            return  # the new one is taken when the old one is gone
+        if item is None and raw.deleting(obj) and not set(raw.ours(obj)) & set(raw.finalizers(obj)):
+            return  # going, and never ours
+        if not raw.deleting(obj) and not set(raw.ours(obj)) <= set(raw.finalizers(obj)):
+            obj = await self._hold(key, obj)
+        await self._secrets.want(key.namespace, raw.secret_names(raw.spec(obj)))
+        await self._mirror(key, obj, item)
+
+    async def _hold(self, key: Key, obj: Json) -> Json:
+        """Our finalizer, before anything outside is made for it (design §5.1)."""
+        wanted = [*raw.finalizers(obj), *(one for one in raw.ours(obj) if one not in raw.finalizers(obj))]
+        body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": list(wanted)}}
+        try:
+            held = await self._engine.effects.call("kube.hold", lambda: self._cluster.merge(path_of(key), body))
+        except (Conflict, NotFound, Rejected):
+            await self.read(key)
+            raise
+        self.seen[key] = held
+        return held
+
+    async def read(self, key: Key) -> Json | None:
+        """Ask the API server itself; None when it is not there."""
+        try:
+            obj = await self._cluster.get(path_of(key))
+        except NotFound:
+            self.seen.pop(key, None)
+            return None
+        self.seen[key] = obj
+        return obj
+
+    async def _mirror(self, key: Key, obj: Json, item: AnyItem | None) -> None:
+        seen = raw.mirrored(key, obj)
+        try:
+            load_spec(key.kind, seen.spec, tolerant=True)
+            if item is None:
+                await self._take(key, obj)
+            else:
+                await self._engine.declarations.mirror(seen)
+                await self._catch_up(key, obj)
+        except (InvalidSpec, UsageError) as error:
+            if item is not None and seen.deleted_at is not None:
+                await self._engine.declarations.withdraw(key, GONE)
+            self.refused[key] = ("InvalidSpec", str(error))
+        except Refused as error:
+            self.refused[key] = ("DeclaredElsewhere", str(error))
+        else:
+            self.refused.pop(key, None)
+
+    async def _take(self, key: Key, obj: Json) -> None:
+        """An object that the store does not know: new, or the store was lost."""
+        engine, seen, status = self._engine, raw.mirrored(key, obj), raw.status(obj)
+        record: Json | None = None
+        rows: list[Write] = []
+        rebuilt: rebuild.Rebuilt | None = None
+        if key.kind == "Lieutenant":
+            fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
+            rebuilt = rebuild.lieutenant(key, seen.uid, status, fresh.vms, engine.gatherer.owner)
+            record = rebuilt.record.dump()
+            if rebuilt.intent is not None:
+                rows.append(PutIntent(rebuilt.intent))
+        elif key.kind == "Task":
+            record = rebuild.task(key, seen.uid, status).dump()
+        await engine.declarations.mirror(seen, record, kept(status), *rows)
+        if rebuilt is not None and rebuilt.intent is not None:
+            engine.tools.journal.opened(rebuilt.intent)
+        if status:
+            log.warning("%s was known to the cluster and not to the store; rebuilt from status and claims", key)
+
+    async def _catch_up(self, key: Key, obj: Json) -> None:
+        """The store is older than the cluster: another operator with another store put a machine into this slot meanwhile."""
+        item = self._engine.table.lieutenant(key)
+        told = raw.as_map(raw.status(obj).get("vm")).get("epoch")
+        if item is None or not isinstance(told, int) or told <= item.record.slot.epoch:
+            return
+        engine = self._engine
+        fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
+        rebuilt = rebuild.lieutenant(key, item.uid, raw.status(obj), fresh.vms, engine.gatherer.owner).record
+        if rebuilt.slot.vm_id and rebuilt.slot.epoch > item.record.slot.epoch:
+            record: LieutenantRecord = item.record.but(slot=rebuilt.slot, boot=rebuilt.boot)
+            log.warning("%s: the store is older than the cluster; VM %s is taken over", key, rebuilt.slot.vm_id)
+            await engine.tools.save(item, record)
+
+    # --- going ----------------------------------------------------------------------------------------------------------------
+
+    async def _gone(self, item: AnyItem) -> None:
+        """It is not in the cluster any more."""
+        if item.deleting:
+            return
+        if item.uid in self._deleted or item.uid in self._going or not item.obj.finalizers:
+            await self._engine.declarations.withdraw(item.key, GONE)
+            return
+        if not isinstance(item.record, LieutenantRecord) or not item.record.slot.vm_id:
+            await self._engine.declarations.withdraw(item.key, "it is not in the cluster any more")
+            return
+        if item.key in self._missed:
+            return
+        self._missed.add(item.key)
+        message = (
+            f"VM {item.record.slot.vm_id} is kept: nobody was seen to delete its object, which is not in the cluster any more;"
+            f" declare it again, or `reconciler delete lt {item.key.name} -n {item.key.namespace}`"
+        )
+        log.warning("%s: %s", item.key, message)
+        said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
+        await self._engine.table.update([], *said)
+
+
+def kept(status: Json) -> Json:
+    """A status without what only the sink puts there."""
+    vm = status.get("vm")
+    if not isinstance(vm, dict) or "create" not in vm:
+        return status
+    left: Json = {name: value for name, value in vm.items() if name != "create"}
+    return {**{name: value for name, value in status.items() if name != "vm"}, **({"vm": left} if left else {})}

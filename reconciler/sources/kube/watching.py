@@ -1,0 +1,126 @@
+"""The watch: kopf, in a thread and an event loop of its own, as nothing but a source of "this object looks like this now".
+
+Only `@kopf.on.event` is used: no progress is kept in annotations, no finalizer, daemon, timer or index of kopf's ever touches an
+object, and a handler copies and returns (field-anchors §3). Whatever ends kopf, it is started again; what was missed meanwhile is
+found by the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import aiohttp
+import kopf
+
+from reconciler.api.meta import GROUP, VERSION
+from reconciler.api.registry import KINDS
+from reconciler.core.keys import Json
+from reconciler.sources.kube.access import Access
+
+log = logging.getLogger("reconciler.kube")
+
+PAUSE = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before kopf is started again after it ended by itself; the last repeats."""
+HEALTHY = 60.0
+STOP_SECONDS = 3.0
+
+Heard = Callable[[str, Json], None]
+"""Event type (`ADDED`, `MODIFIED`, `DELETED`; '' for one of the first list) and the object."""
+
+
+class Watch:
+    """Runs kopf until stopped. `heard` and `restarted` are called in the loop that made this object."""
+
+    def __init__(self, access: Access, namespaces: Sequence[str] | None, heard: Heard, restarted: Callable[[], None]) -> None:
+        self._access, self._namespaces, self._heard, self._restarted = access, namespaces, heard, restarted
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.restarts = 0
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends the thread; a kopf that does not end in time is left to the process's end."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    def _tell(self, act: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(act, *args)
+        except RuntimeError:  # the loop has ended before us
+            self._stop.set()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                with asyncio.Runner() as runner:
+                    runner.run(self._watch())
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # kopf ends with whatever its watch met
+                log.warning("the watch ended: %s", _why(error))
+            if self._stop.is_set():
+                return
+            failures = 0 if time.monotonic() - begun > HEALTHY else failures + 1
+            self.restarts += 1
+            self._stop.wait(PAUSE[min(failures, len(PAUSE) - 1)])
+            self._tell(self._restarted)
+
+    async def _watch(self) -> None:
+        registry = kopf.OperatorRegistry()
+
+        async def event(event: Mapping[str, object], **_: object) -> None:
+            obj = event["object"]
+            assert isinstance(obj, Mapping)
+            self._tell(self._heard, str(event["type"] or ""), copy.deepcopy(dict(obj)))
+
+        for kind in KINDS:
+            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=kind.plural)(event)
+
+        async def login(**_: object) -> kopf.AiohttpSession:
+            tls = self._access.tls if self._access.tls is not None else True
+            headers = await self._access.headers(fresh=True)
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers={**headers, "User-Agent": "reconciler"}, proxy=self._access.proxy
+            )
+            return kopf.AiohttpSession(server=self._access.server, aiohttp_session=session)
+
+        kopf.on.login(registry=registry, id="login")(login)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            await kopf.operator(
+                registry=registry,
+                settings=settings(),
+                stop_flag=self._stop,
+                clusterwide=self._namespaces is None,
+                namespaces=list(self._namespaces or ()),
+                standalone=True,
+            )
+
+
+def settings() -> kopf.OperatorSettings:
+    """Everything of kopf that would write, scan or kill is off."""
+    made = kopf.OperatorSettings()
+    made.scanning.disabled = True
+    made.posting.enabled = False
+    made.peering.standalone = True
+    made.persistence.finalizer = f"{GROUP}/kopf"  # never appears; a test looks
+    made.watching.chunk_size = 500
+    made.watching.reconnect_backoff = 0.2
+    made.networking.request_timeout = 30
+    made.networking.enforce_retry_after = True
+    made.process.ultimate_exiting_timeout = None
+    return made
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,126 @@
+"""An operator in the test's own process: the real front door on a real API server, over a small world of machines in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from reconciler.cluster import Operator, Scope, cluster_of, lease_of, operating
+from reconciler.config import Config
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.effects import Effects, Hook
+from reconciler.engine.home import Home
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Secrets, Store
+from reconciler.engine.settings import EngineSettings
+from reconciler.sources.kube.access import load
+from reconciler.sources.kube.lease import Lease
+from tests.kube.controlplane import Namespace
+from tests.world import KEEPER, FakeAgents, FakeVers, World
+
+SETTLE = 3.0
+SECONDS = 60.0
+"""How long something may take to show, on a busy machine."""
+
+
+class RealTime(World):
+    """A world on the clock on the wall, in which everything is quick."""
+
+    def __init__(self) -> None:
+        super().__init__(work_seconds=0.4)
+        self.boot_seconds = 0.2
+
+    def now(self) -> float:
+        return time.time()
+
+
+class Person:
+    """Somebody with kubectl, who does not block the operator that runs in this process."""
+
+    def __init__(self, cluster: Namespace) -> None:
+        self.cluster = cluster
+
+    async def kubectl(self, *words: str, stdin: str = "") -> str:
+        return await asyncio.to_thread(self.cluster.kubectl, *words, stdin=stdin)
+
+    async def apply(self, text: str) -> str:
+        return await asyncio.to_thread(self.cluster.apply, text)
+
+    async def get(self, kind: str, name: str) -> dict[str, Any]:
+        return await asyncio.to_thread(self.cluster.get, kind, name)
+
+    async def list(self, kind: str) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(self.cluster.list, kind)
+
+    async def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
+        conditions = (await self.get(kind, name)).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == type_), {})
+
+    async def sees(self, kind: str, name: str, type_: str, reason: str) -> dict[str, Any]:
+        """Until a condition of this object has this reason."""
+        told: dict[str, Any] = {}
+        for _ in range(int(SECONDS * 4)):
+            told = await self.condition(kind, name, type_)
+            if told.get("reason") == reason:
+                return told
+            await asyncio.sleep(0.25)
+        raise AssertionError(f"{kind}/{name}: {type_} never had reason {reason}; last {told}")
+
+
+async def until(what: Callable[[], bool], why: str, seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never came true: {why}")
+
+
+def config(state: Path) -> Config:
+    return Config(state=state, settle_seconds=SETTLE, resync_seconds=1.0)
+
+
+def engine_in(world: World) -> Callable[..., Any]:
+    """As `app.engine_over`, with the world's machines."""
+    tokens = itertools.count(1)
+
+    @asynccontextmanager
+    async def make(config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, home: Home, /) -> AsyncIterator[Engine]:
+        settings = EngineSettings(
+            fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
+        )
+        yield Engine(
+            settings, FakeVers(world), FakeAgents(world), store, secrets, LoopClock(), Effects(hook), random.Random(1).random,
+            lambda: f"token-{id(tokens)}-{next(tokens)}", KEEPER, home,
+        )  # fmt: skip
+
+    return make
+
+
+@asynccontextmanager
+async def standing(cluster: Namespace, state: Path, who: str, *, lease_seconds: float = 15.0) -> AsyncIterator[tuple[Any, Lease]]:
+    """A process that may become the operator: its client and its candidacy, with the operator's own few rights."""
+    access = load(environ={"KUBECONFIG": str(cluster.plane.operator.kubeconfig)})
+    async with cluster_of(access) as api:
+        lease = lease_of(config(state), api, Scope((cluster.name,)), who, lambda line: None)
+        lease.seconds = lease_seconds
+        try:
+            yield api, lease
+        finally:
+            await lease.release()
+
+
+@asynccontextmanager
+async def charge(cluster: Namespace, state: Path, world: World, who: str = "one", told: list[str] | None = None) -> AsyncIterator[Operator]:
+    """An operator in charge of one namespace."""
+    async with standing(cluster, state, who) as (api, lease):
+        await asyncio.wait_for(lease.acquire(), SECONDS)
+        tell = told.append if told is not None else (lambda line: None)
+        async with operating(config(state), api, Scope((cluster.name,)), lease, tell, make=engine_in(world)) as operator:
+            yield operator
