@@ -48,8 +48,7 @@ generated: .venv/.runs ## Generated files are what the code generates
 	$(BIN)/reconciler crds --check
 
 generate: .venv/.runs ## Write the generated files
-	$(BIN)/reconciler crds --out crds
-	$(BIN)/reconciler schema --out crds/schema
+	$(BIN)/python -c 'from pathlib import Path; from reconciler.api.generate import write; print(*write(Path()), sep="\n")'
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
 	$(BIN)/reconciler validate examples

@@ -132,7 +132,12 @@ class BootProfileSpec(Model):
     """What a machine is made of."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("`source` is required unless `extends` is set", "has(self.source) || has(self.extends)", _has_origin),
+        Rule(
+            "required unless `extends` names another profile; add `source: {image: default}`",
+            "has(self.source) || has(self.extends)",
+            _has_origin,
+            ".source",
+        ),
     )
 
     source: Source | None = None

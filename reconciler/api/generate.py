@@ -47,7 +47,7 @@ def write(root: Path) -> list[Path]:
 
 def check(root: Path) -> list[str]:
     """What differs below `root` from what the models say, one line a file with the remedy; [] when nothing does."""
-    expected, remedy = _expected(root), "run `reconciler crds`"
+    expected, remedy = _expected(root), "run `make generate`"
     found: list[str] = []
     for path, text in expected.items():
         if not path.is_file():

@@ -344,12 +344,17 @@ class AgentSettings(Model):
     """What becomes of the VM: deleted; `Snapshot` first, then deleted; `Retain` it with our claim; `Orphan` it without."""
 
 
-def _local_needs_no_vm(model: Model) -> Iterator[Told]:
-    assert isinstance(model, LieutenantSpec)
-    if model.placement.type is PlacementType.LOCAL:
-        for alias, value in (("adopt", model.adopt), ("fork", model.fork)):
-            if value is not None:
-                yield (alias,), f"cannot be used with `placement.type: Local`, which has no VM; remove `{alias}` or the placement"
+def _not_local(alias: str) -> Rule:
+    """The optional field needs a VM."""
+    message = f"cannot be used with `placement.type: Local`, which has no VM; remove `{alias}` or the placement"
+
+    def check(model: Model) -> Iterator[Told]:
+        assert isinstance(model, LieutenantSpec)
+        if model.placement.type is PlacementType.LOCAL and getattr(model, alias) is not None:
+            yield (alias,), message
+
+    local = "has(self.placement) && has(self.placement.type) && self.placement.type == 'Local'"
+    return Rule(message, f"!has(self.{alias}) || !({local})", check, f".{alias}")
 
 
 class LieutenantSpec(AgentSettings):
@@ -357,11 +362,8 @@ class LieutenantSpec(AgentSettings):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         one_of("adopt", "fork", required=False),
-        Rule(
-            "`adopt` and `fork` cannot be used with `placement.type: Local`",
-            "!has(self.placement) || !has(self.placement.type) || self.placement.type != 'Local' || (!has(self.adopt) && !has(self.fork))",
-            _local_needs_no_vm,
-        ),
+        _not_local("adopt"),
+        _not_local("fork"),
     )
     transitions: ClassVar[tuple[Transition, ...]] = (*immutable("adopt", "fork"), immutable_inside("placement", "type", "VM"))
 

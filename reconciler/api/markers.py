@@ -130,20 +130,23 @@ class ListAtomic:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule across the fields of one model. `cel`: over `self`, '' when only the controller judges it. `message`: for the
-    cluster, and for files when `check` gives none. `check(model)` yields what is broken."""
+    cluster, and for files when `check` gives none. `check(model)` yields what is broken. `at`: the field that the cluster points
+    at, as `.adopt`; '' for the model itself."""
 
     message: str
     cel: str
     check: Callable[[Model], Iterable[Told]] = field(repr=False)
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A rule across two versions of one model. `check(old, new)` yields what is broken."""
+    """A rule across two versions of one model. `check(old, new)` yields what is broken. `at`: as in `Rule`."""
 
     message: str
     cel: str
     check: Callable[[Model, Model], Iterable[Told]] = field(repr=False)
+    at: str = ""
 
 
 def _value(model: Model, alias: str) -> object:
@@ -179,7 +182,10 @@ def needs(alias: str, other: str) -> Rule:
         if _value(model, alias) is not None and _value(model, other) is None:
             yield (alias,), f"{message}; add `{other}` or remove `{alias}`"
 
-    return Rule(message, f"!has(self.{alias}) || has(self.{other})", check)
+    return Rule(message, f"!has(self.{alias}) || has(self.{other})", check, f".{alias}")
+
+
+_ANEW = "delete the object and create it anew, or put the old value back"
 
 
 def immutable(*aliases: str) -> tuple[Transition, ...]:
@@ -192,10 +198,10 @@ def _immutable(alias: str) -> Transition:
 
     def check(old: Model, new: Model) -> Iterator[Told]:
         if _value(old, alias) != _value(new, alias):
-            yield (alias,), f"{message}; delete the object and create it anew, or put the old value back"
+            yield (alias,), f"{message}; {_ANEW}"
 
     here, there = f"has(self.{alias})", f"has(oldSelf.{alias})"
-    return Transition(message, f"{here} == {there} && (!{here} || self.{alias} == oldSelf.{alias})", check)
+    return Transition(f"{message}; {_ANEW}", f"{here} == {there} && (!{here} || self.{alias} == oldSelf.{alias})", check, f".{alias}")
 
 
 def immutable_inside(group: str, alias: str, default: str) -> Transition:
@@ -208,20 +214,20 @@ def immutable_inside(group: str, alias: str, default: str) -> Transition:
 
     def check(old: Model, new: Model) -> Iterator[Told]:
         if read(old) != read(new):
-            yield (group, alias), f"{message} (it was {read(old)}); delete the object and create it anew, or put the old value back"
+            yield (group, alias), f"{message} (it was {read(old)}); {_ANEW}"
 
     def cel(name: str) -> str:
         return f"(has({name}.{group}) && has({name}.{group}.{alias}) ? {name}.{group}.{alias} : '{default}')"
 
-    return Transition(message, f"{cel('self')} == {cel('oldSelf')}", check)
+    return Transition(f"{message}; {_ANEW}", f"{cel('self')} == {cel('oldSelf')}", check, f".{group}.{alias}")
 
 
 def presence_immutable(alias: str) -> Transition:
     """Whether the optional field is set never changes; its value may."""
-    message = f"whether `{alias}` is set is immutable"
+    message = f"whether `{alias}` is set is immutable; use a new name, or put it back as it was"
 
     def check(old: Model, new: Model) -> Iterator[Told]:
         if (_value(old, alias) is None) != (_value(new, alias) is None):
-            yield (alias,), f"{message}; use a new name, or put it back as it was"
+            yield (alias,), message
 
-    return Transition(message, f"has(self.{alias}) == has(oldSelf.{alias})", check)
+    return Transition(message, f"has(self.{alias}) == has(oldSelf.{alias})", check, f".{alias}")

@@ -81,7 +81,7 @@ class Model(BaseModel):
     def validations(cls) -> list[JsonValue]:
         """The rules across fields that CEL can judge, as `x-kubernetes-validations` has them."""
         rules: list[Rule | Transition] = [*cls.rules, *cls.transitions]
-        return [{"rule": one.cel, "message": one.message} for one in rules if one.cel]
+        return [{"rule": one.cel, "message": one.message} | ({"fieldPath": one.at} if one.at else {}) for one in rules if one.cel]
 
 
 # --- types ----------------------------------------------------------------------------------------------------------------
@@ -140,15 +140,22 @@ def epoch(timestamp: str) -> float:
     return at.timestamp()
 
 
+TIMESTAMP_SAYS = "must be an RFC 3339 timestamp with a time zone, such as 2026-01-01T00:00:00Z"
+
+
 def _timestamp(value: str) -> str:
     try:
         epoch(value)
     except ValueError:
-        return "must be an RFC 3339 timestamp with a time zone, such as 2026-01-01T00:00:00Z"
+        return TIMESTAMP_SAYS
     return ""
 
 
-Timestamp = Annotated[str, StringConstraints(max_length=64), Checked(_timestamp, format="date-time")]
+_RFC3339 = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+Timestamp = Annotated[str, StringConstraints(max_length=64), Pattern(_RFC3339, TIMESTAMP_SAYS), Checked(_timestamp, format="date-time")]
 Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
 """A duration in whole seconds, at most a year."""
 PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000)]

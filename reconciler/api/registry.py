@@ -30,6 +30,7 @@ READY = Column("Ready", _condition("Ready", "status"), "Whether the declared sta
 REASON = Column("Reason", _condition("Ready", "reason"), "Why.")
 MESSAGE = Column("Message", _condition("Ready", "message"), "Why, in words.", wide=True)
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
+MODE = Column("Mode", ".spec.mode", "What is wanted; empty: Running.", wide=True)
 PHASE = Column("Phase", ".status.phase", "What it is doing; may gain values.")
 
 
@@ -68,7 +69,7 @@ KINDS: tuple[Kind, ...] = (
         "vmt",
         VMTree,
         VMTreeSpec,
-        (Column("Mode", ".spec.mode", "What is wanted."), READY, REASON, PHASE, MESSAGE, AGE),
+        (READY, REASON, PHASE, MODE, MESSAGE, AGE),
     ),
     Kind(
         "Lieutenant",
@@ -78,10 +79,10 @@ KINDS: tuple[Kind, ...] = (
         Lieutenant,
         LieutenantSpec,
         (
-            Column("Mode", ".spec.mode", "What is wanted."),
             READY,
             REASON,
             PHASE,
+            MODE,
             Column("Profile", ".spec.profileRef.name", "Its BootProfile.", wide=True),
             Column("VM", ".status.vm.id", "Its machine.", wide=True),
             MESSAGE,
@@ -95,7 +96,7 @@ KINDS: tuple[Kind, ...] = (
         "ltask",
         Task,
         TaskSpec,
-        (Column("Lieutenant", ".spec.lieutenantRef.name", "Who does it."), READY, REASON, PHASE, MESSAGE, AGE),
+        (READY, REASON, PHASE, Column("Lieutenant", ".spec.lieutenantRef.name", "Who does it.", wide=True), MESSAGE, AGE),
     ),
 )
 """In the order in which objects of one apply are taken up: profiles first, tasks last."""

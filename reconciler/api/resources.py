@@ -70,10 +70,11 @@ class VMTree(Document):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "TREE-NODE, with replicas TREE-NODE-ORDINAL, must have at most 52 characters",
+            "TREE-NODE, with replicas TREE-NODE-ORDINAL, must have at most 52 characters; shorten the node's name or the tree's",
             "self.spec.nodes.all(n, size(self.metadata.name) + 1 + size(n.name)"
             " + (!has(n.replicas) ? 0 : n.replicas <= 10 ? 2 : n.replicas <= 100 ? 3 : 4) <= 52)",
             _names_fit,
+            ".spec.nodes",
         ),
     )
 

@@ -106,6 +106,8 @@ def _for_cluster(node: Json, where: str) -> Json:
             continue
         if key == "propertyNames":
             continue  # a map's keys can't be described in a CRD
+        if key == "format" and node.get("type") == "string":
+            continue  # an API server that knows the format takes lists for such strings; patterns say it
         if key in _NOT_STRUCTURAL:
             raise Terminal(f"`{key}` can't stand in a CRD", where, "say it with a marker of reconciler.api.markers")
         if key == "const":

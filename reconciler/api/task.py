@@ -97,9 +97,10 @@ class TaskSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         one_of("prompt", "contentFrom"),
         Rule(
-            "`target` needs `delivery: Steer`",
+            "only a steer has a target; add `delivery: Steer` or remove `target`",
             "!has(self.target) || (has(self.delivery) && self.delivery == 'Steer')",
             _only_a_steer_aims,
+            ".target",
         ),
     )
     transitions: ClassVar[tuple[Transition, ...]] = immutable(

@@ -36,15 +36,27 @@ class LieutenantTemplate(AgentSettings):
     """Who this agent is; unset: the node's name and category."""
 
 
-def _node(model: Model) -> Iterator[Told]:
+def _branch_has_parent(model: Model) -> Iterator[Told]:
     assert isinstance(model, Node)
     if model.from_ is Origin.PARENT and model.parent is None:
         yield ("from",), "`from: Parent` needs a parent; add `parent: NODE` or remove `from`"
+
+
+def _node_has_profile(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Node)
     if model.from_ is Origin.PROFILE and model.profile_ref is None:
         yield ("profileRef",), "required unless `from: Parent`; add `profileRef: {name: ...}`"
+
+
+def _node_is_not_its_parent(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Node)
     if model.parent == model.name:
         yield ("parent",), f"{model.name!r} cannot be its own parent (a cycle); name another node or remove `parent`"
-    if model.lieutenant is not None and model.category in (Category.INFRA, Category.RESOURCE):
+
+
+def _node_may_have_agent(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Node)
+    if model.lieutenant is not None and not model.has_agent:
         yield ("lieutenant",), f"a node of category {model.category} has no agent; remove `lieutenant` or change the category"
 
 
@@ -53,12 +65,28 @@ class Node(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "`from: Parent` needs `parent`, anything else needs `profileRef`; a node is not its own parent; "
-            "only Lieutenant, Agent and Swarm nodes have a `lieutenant`",
-            "(has(self.from) && self.from == 'Parent' ? has(self.parent) : has(self.profileRef))"
-            " && (!has(self.parent) || self.parent != self.name)"
-            " && (!has(self.lieutenant) || !(self.category in ['Infra', 'Resource']))",
-            _node,
+            "`from: Parent` needs a parent; add `parent: NODE` or remove `from`",
+            "!has(self.from) || self.from != 'Parent' || has(self.parent)",
+            _branch_has_parent,
+            ".from",
+        ),
+        Rule(
+            "required unless `from: Parent`; add `profileRef: {name: ...}`",
+            "has(self.profileRef) || (has(self.from) && self.from == 'Parent')",
+            _node_has_profile,
+            ".profileRef",
+        ),
+        Rule(
+            "a node cannot be its own parent; name another node or remove `parent`",
+            "!has(self.parent) || self.parent != self.name",
+            _node_is_not_its_parent,
+            ".parent",
+        ),
+        Rule(
+            "a node of category Infra or Resource has no agent; remove `lieutenant` or change the category",
+            "!has(self.lieutenant) || !(self.category in ['Infra', 'Resource'])",
+            _node_may_have_agent,
+            ".lieutenant",
         ),
     )
     transitions: ClassVar[tuple[Transition, ...]] = (presence_immutable("replicas"),)
@@ -179,9 +207,11 @@ class VMTreeSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "every `parent` must be the name of a node",
-            "self.nodes.all(n, !has(n.parent) || self.nodes.exists(m, m.name == n.parent))",
+            "every `parent` must be the name of a node of the tree; `reconciler validate FILE` says which one is not",
+            # The list of one list gives the names a name: `exists` in `all` costs more than a server allows for 500 nodes.
+            "[self.nodes.map(m, m.name)].all(names, self.nodes.all(n, !has(n.parent) || n.parent in names))",
             _graph,
+            ".nodes",
         ),
     )
 

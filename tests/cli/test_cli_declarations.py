@@ -102,8 +102,8 @@ def test_output_forms(run: Run) -> None:
     template = '{range .items[*]}{.metadata.name}{"\\n"}{end}'
     assert run("get", "task", "-o", f"jsonpath={template}").out.splitlines()[0] == "api-1-skeleton"
     table = run("get", "all").out
-    assert re.search(r"^NAME +MODE +READY +REASON +PHASE +AGE$", table, re.M)
-    assert re.search(r"^lieutenant/api +Running +Unknown", table, re.M)
+    assert re.search(r"^NAME +READY +REASON +PHASE +AGE$", table, re.M)
+    assert re.search(r"^lieutenant/api +Unknown", table, re.M)
     assert "NAMESPACE" in run("get", "lt", "-A").out
     assert run("get", "lt", "-n", "other").err == "nothing found in namespace other\n"
     assert run("get", "lt", "-l", "team=web", "-o", "name").out == "lieutenant/api\n"

@@ -19,14 +19,13 @@ import ssl
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -79,6 +78,7 @@ class ControlPlane:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="control-plane")
         self.ca = home / "pki" / "ca.crt"
         _make_pki(home / "pki")
+        self._http = httpx.Client(verify=ssl.create_default_context(cafile=str(self.ca)), trust_env=False, timeout=30)
         self.admin = Identity("admin", secrets.token_hex(16), home / "admin.kubeconfig")
         self.operator = Identity(OPERATOR, secrets.token_hex(16), home / "operator.kubeconfig")
         tokens = [f'{self.admin.token},admin,admin,"system:masters"', f"{self.operator.token},{OPERATOR},{OPERATOR}"]
@@ -103,7 +103,7 @@ class ControlPlane:
             self.close_servers()
             shutil.rmtree(self.home / "etcd", ignore_errors=True)
         for one in (self.admin, self.operator):
-            _write(one.kubeconfig, json.dumps(self._kubeconfig(one)))
+            _write(one.kubeconfig, json.dumps(self._kubeconfig(one, "default")))
 
     def stop_api(self, *, crash: bool = False) -> None:
         """The API server goes away, politely or (`crash`) from one moment to the next; etcd and what it holds stay."""
@@ -134,6 +134,7 @@ class ControlPlane:
             self._end(name, signal.SIGTERM)
 
     def close(self) -> None:
+        self._http.close()
         self.close_servers()
         self._starter.shutdown()
 
@@ -160,32 +161,26 @@ class ControlPlane:
         return subprocess.run(argv, env=env, cwd=self.home, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
 
     def get(self, path: str) -> tuple[int, Any]:
-        """GET `path` as admin: HTTP status and the decoded body (None when it is not JSON). Raises OSError when nobody answers."""
+        """GET `path` as admin: HTTP status and the decoded body (None when it is no JSON). Raises httpx.TransportError when nobody does."""
         return self.request("GET", path)
 
     def request(
         self, method: str, path: str, body: Any = None, *, identity: Identity | None = None, content_type: str = "application/json"
     ) -> tuple[int, Any]:
-        """One request, without kubectl's own wisdom: HTTP status and the decoded body (None when it is not JSON). Raises OSError."""
+        """One request, without kubectl's own wisdom: HTTP status and the decoded body (None when it is not JSON).
+
+        Raises httpx.TransportError."""
         headers = {"Authorization": f"Bearer {(identity or self.admin).token}", "Content-Type": content_type}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.api_url + path, data=data, headers=headers, method=method)
-        trusted = ssl.create_default_context(cafile=str(self.ca))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
+        answer = self._http.request(method, self.api_url + path, headers=headers, content=None if body is None else json.dumps(body))
         try:
-            with opener.open(request, timeout=30) as answer:
-                status, text = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                status, text = error.code, error.read()
-        try:
-            return status, json.loads(text)
+            return answer.status_code, answer.json()
         except ValueError:
-            return status, None
+            return answer.status_code, None
 
     def install_crds(self) -> None:
         """Our kinds, until each can be listed. Applying them again is harmless."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        shutil.rmtree(self.home / "kubectl-cache", ignore_errors=True)  # kubectl believes for hours in what it knew
         for kind in KINDS:
             eventually(lambda plural=kind.plural: self.get(f"/apis/{GROUP}/{VERSION}/{plural}")[0] == 200, f"{kind.plural} can be listed")
 
@@ -269,20 +264,27 @@ class ControlPlane:
         """Until /readyz says ok; False as soon as one of the servers has ended, or when time is up."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and all(one.poll() is None for one in self._processes.values()):
-            with contextlib.suppress(OSError):  # refused, or closed in the middle: it is starting
+            with contextlib.suppress(httpx.TransportError):  # refused, or closed in the middle: it is starting
                 if self.get("/readyz")[0] == 200:
                     return True
             time.sleep(0.05)
         return False
 
-    def _kubeconfig(self, identity: Identity) -> dict[str, Any]:
+    def kubeconfig(self, identity: Identity, namespace: str) -> Path:
+        """A file with the identity, whose context is in `namespace`: what names none means that one, as for a user."""
+        path = identity.kubeconfig.with_name(f"{identity.name}.{namespace}.kubeconfig")
+        if not path.exists():
+            _write(path, json.dumps(self._kubeconfig(identity, namespace)))
+        return path
+
+    def _kubeconfig(self, identity: Identity, namespace: str) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": self.api_url, "certificate-authority": str(self.ca)}}],
             "users": [{"name": identity.name, "user": {"token": identity.token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": identity.name}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": identity.name, "namespace": namespace}}],
         }
 
 
@@ -294,11 +296,16 @@ class Namespace:
     name: str
 
     def kubectl(self, *words: str, stdin: str = "", identity: Identity | None = None, columns: int = 80, seconds: float = 60.0) -> str:
-        """`ControlPlane.kubectl` with `--namespace`."""
-        return self.plane.kubectl("--namespace", self.name, *words, stdin=stdin, identity=identity, columns=columns, seconds=seconds)
+        """`ControlPlane.kubectl` in a context of this namespace."""
+        return self.plane.kubectl(*words, stdin=stdin, identity=self.inside(identity), columns=columns, seconds=seconds)
 
     def try_kubectl(self, *words: str, stdin: str = "", identity: Identity | None = None) -> subprocess.CompletedProcess[str]:
-        return self.plane.try_kubectl("--namespace", self.name, *words, stdin=stdin, identity=identity)
+        return self.plane.try_kubectl(*words, stdin=stdin, identity=self.inside(identity))
+
+    def inside(self, identity: Identity | None = None) -> Identity:
+        """The identity (the admin if None) with a kubeconfig whose context is in this namespace."""
+        one = identity or self.plane.admin
+        return replace(one, kubeconfig=self.plane.kubeconfig(one, self.name))
 
     def apply(self, text: str) -> str:
         """`kubectl apply` of YAML or JSON text, as a user does it."""
