@@ -131,6 +131,9 @@ class ReadyAgents:
         process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash, inside=m.told)
         return Look(Agent(KEEPER, epoch, process, session_file), b"")
 
+    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        return ()
+
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         self._at(at).digests |= {file.path: sha256(file.content) for file in files}
 

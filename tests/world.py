@@ -29,6 +29,7 @@ from reconciler.core.observations import (
     VmMetadata,
     VmState,
 )
+from reconciler.engine.ends import blanked, digests_of
 from reconciler.engine.ports import (
     CommandResult,
     CommitSource,
@@ -90,12 +91,20 @@ class Machine:
     keeper_alive: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    session: bytes = b""
-    session_file: str = ""
+    sessions: dict[str, bytes] = field(default_factory=dict)  # by path
+    session_file: str = ""  # the one pi was started on last, or that was written last
     pi: Pi | None = None
     exited: Exited | None = None
     last_model: str = ""  # as the session has it: pi goes on with it
     reachable: bool = True
+
+    @property
+    def session(self) -> bytes:
+        return self.sessions.get(self.session_file, b"")
+
+    @session.setter
+    def session(self, content: bytes) -> None:
+        self.sessions[self.session_file] = content
 
 
 class World:
@@ -360,7 +369,7 @@ class FakeAgents:
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
         m = await self._keeper(at, epoch)
-        session = m.session if m.session_file in ("", session_file) else b""
+        session = m.sessions.get(session_file, b"")
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
                 pid=m.pi.pid,
@@ -384,7 +393,7 @@ class FakeAgents:
         for f in files:
             m.files[f.path] = f.content
             if f.path.endswith(".jsonl"):
-                m.session, m.session_file = f.content, f.path
+                m.sessions[f.path], m.session_file = f.content, f.path
 
     async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
         (await self._keeper(at, epoch)).marks[name] = value
@@ -403,6 +412,10 @@ class FakeAgents:
 
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         return (await self._keeper(at, epoch)).files[path][:limit]
+
+    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        m = await self._keeper(at, epoch)
+        return digests_of(blanked(m.sessions.get(path, m.files.get(path, b"")), blanks), ends)
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
         m = await self._keeper(at, epoch)

@@ -250,6 +250,11 @@ class KeeperAgents:
         facts = obj((await self._ask(at, epoch, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
         return {path: str(digest) for path, digest in facts.items()}
 
+    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        facts = await self._ask(at, epoch, "file.prefixes", _BULK, path=path, ends=list(ends), blanks=[list(blank) for blank in blanks])
+        found = facts.get("digests")
+        return tuple(str(digest) for digest in found) if isinstance(found, list) else ()
+
     # --- changing -------------------------------------------------------------------------------------------------------------
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:

@@ -128,6 +128,11 @@ class Reason(StrEnum):
     STOPPED_AGENT = "StoppedAgent", "pi was stopped in good order.", "Nothing."
     RESTARTING_AGENT = "RestartingAgent", "pi is restarted on the same session.", NOTHING
     RESTORING_SESSION = "RestoringSession", "The session is copied from the mirror to the machine.", NOTHING
+    BEGINNING_SESSION = "BeginningSession", "Another conversation is begun.", NOTHING
+    BEGAN_SESSION = "BeganSession", "Another conversation was begun; the one before is kept.", "Nothing."
+    SAVING_SESSION = "SavingSession", "What is known of the session on its machine is written down.", NOTHING
+    RESOLVING_SESSION = "ResolvingSession", "The chosen one of two ends of a session is put in force.", NOTHING
+    RESOLVED_SESSION = "ResolvedSession", "One of two ends of a session goes on; the other is kept.", "Nothing."
     RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
     GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts."
     AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING
@@ -164,13 +169,13 @@ class Reason(StrEnum):
     KEEPER_OUTDATED = "KeeperOutdated", "The keeper is older than this release; it is replaced while pi is down.", NOTHING
     SESSION_LOST = (
         "SessionLost",
-        "The machine is gone and no current copy of the session exists.",
-        "Delete the lieutenant and declare it again to begin anew.",
+        "The machine is gone, and its conversation can't go on elsewhere as `session.onLost` says.",
+        "`reconciler resolve lieutenant NAME --session local` goes on from the mirror as it is; `session.onLost: New` begins anew.",
     )
     SESSION_DIVERGED = (
         "SessionDiverged",
-        "Two copies of the session differ and neither continues the other.",
-        "See both (`reconciler output` has the mirror); delete the lieutenant and declare it again to begin anew.",
+        "The file on the machine and the mirror of the session differ, and neither continues the other.",
+        "`reconciler resolve lieutenant NAME --session vm|local`: the file or the mirror goes on, the other is kept beside it.",
     )
     LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents may not run on this host.", "Start the controller with `--allow-local`."
 

@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, doctor, look, make, operator, options, run, send, simulate
+from reconciler.cli import act, doctor, look, make, operator, options, resolve, run, send, simulate
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
@@ -24,7 +24,7 @@ def build() -> typer.Typer:
     for panel, commands in (
         ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
         ("Look", look.COMMANDS),
-        ("Act", {**act.COMMANDS, **send.COMMANDS}),
+        ("Act", {**act.COMMANDS, **send.COMMANDS, **resolve.COMMANDS}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):
         options.register(app, commands, panel)

@@ -158,6 +158,31 @@ class CountCrash:
     at: float
 
 
+# --- the conversation -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSession:
+    """Write down that this many bytes of the conversation are on the machine and not yet in the mirror."""
+
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSession:
+    """Begin another, empty conversation; the mirror of this one is kept."""
+
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEnd:
+    """Of two ends that differ this one goes on; the other is kept under the name it has."""
+
+    end: Literal["vm", "local"]
+
+
 # --- tasks --------------------------------------------------------------------------------------------------------------------
 
 
@@ -314,8 +339,9 @@ TaskAction = (
     | Bury
     | Release
 )
+SessionAction = NoteSession | BeginSession | KeepEnd
 Rest = Wait | Refuse | Steady
-Action = SlotAction | GuestAction | TaskAction
+Action = SlotAction | GuestAction | SessionAction | TaskAction
 Decision = Action | Rest
 
 

@@ -10,6 +10,7 @@ from reconciler.core.actions import (
     AbortTurn,
     Action,
     Adopt,
+    BeginSession,
     Bury,
     Claim,
     Condemn,
@@ -24,8 +25,10 @@ from reconciler.core.actions import (
     Forget,
     GiveUpIntent,
     Install,
+    KeepEnd,
     Landed,
     LookForArtifact,
+    NoteSession,
     Progress,
     Release,
     Reprompt,
@@ -50,12 +53,14 @@ from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
-from reconciler.core.records import LieutenantRecord, SlotRecord
+from reconciler.core.records import SlotRecord
 from reconciler.core.rendering import Rendered
+from reconciler.core.session import begun_anew, chosen
 from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Absent, Seen
 
 NEW_VM = "(new VM)"
+NEW_SESSION = "(new session)"
 MOST_STEPS = 300
 
 
@@ -130,7 +135,9 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, slot=replace(slot, record=record.but(condemned=True, cause=cause)), guest=None, agent=None)
         case Delete():
             return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
-        case Forget():
+        case Forget(vm_id):
+            if record.cause in ("", "Dead"):
+                lt = replace(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
             return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
         case CorrectClock():
             return replace(lt, guest=_guest(guest, clock_skew=0.0))
@@ -164,7 +171,22 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
         case CountCrash(at):
             restart = lt.record.restart.but(crash_at=at)
-            return replace(lt, record=LieutenantRecord(slot=record, restart=restart))
+            return replace(lt, record=lt.record.but(slot=record, restart=restart))
+        case NoteSession(seen):
+            return replace(lt, record=lt.record.but(session=lt.record.session.but(seen=seen)))
+        case BeginSession(generation, _):
+            session = begun_anew(lt.record.session, NEW_SESSION, generation)
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            fresh = replace(agent, session_size=0) if agent else lt.agent
+            return replace(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, parted=None)
+        case KeepEnd(end):
+            session = chosen(lt.record.session, NEW_SESSION, end)
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            if agent is not None and end == "local":
+                lt = replace(lt, agent=replace(agent, session_size=0))
+            elif agent is not None:
+                lt = replace(lt, mirror_size=agent.session_size)
+            return replace(lt, record=lt.record.but(session=session), session_seen=0, parted=None)
         case AbortTurn():
             slot = replace(slot, busy=False)
             return replace(lt, slot=slot)

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 
 from reconciler.core.claims import PREFIX
 from reconciler.core.records import ConfigRecord, LieutenantRecord
+from reconciler.core.session import answered
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration."""
+    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
+    it is stalled, as people were told, '' when it is not."""
 
     annotations: Mapping[str, str]
     generation: int = 1
     suspended: bool = False
     deleting: bool = False
+    question: str = ""
     now: float = 0.0
 
 
@@ -41,7 +44,14 @@ def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecor
     return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=record.slot.but(not_before=0.0))
 
 
-VERBS: dict[str, Verb] = {"retry": retry}
+def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+    """A person's answer to what can't be decided here: `WHAT=ANSWER[:TOKEN]`. One that does not fit the question is dropped."""
+    what, _, rest = token.partition("=")
+    answer = rest.partition(":")[0]
+    return record.but(session=answered(record.session, asked.question, answer)) if what == "session" else record
+
+
+VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 

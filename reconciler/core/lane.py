@@ -159,7 +159,8 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
     active = next((f for f in others if f.record.phase in ACTIVE and f.spec.delivery is Delivery.QUEUE), None)
     target = spec.target.name if spec.target else (record.target or (active.key.name if active else ""))
     aimed = next((f for f in others if f.key.name == target), None)
-    landed_later = [f.record.landed for f in others if f.spec.delivery is Delivery.QUEUE and f.record.landed > record.landed >= 0]
+    here = [f.record for f in others if f.spec.delivery is Delivery.QUEUE and f.record.session == record.session]
+    landed_later = [other.landed for other in here if other.landed > record.landed >= 0]
     running = view.lieutenant is not None and isinstance(view.lieutenant.slot.vm, Seen) and view.lieutenant.slot.vm.state is VmState.RUNNING
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
@@ -197,6 +198,7 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
         held_by=next((f.key.name for f in others if holds(f, facts.key.name)), ""),
         content_missing=facts.content_missing,
         unsupported=facts.unsupported,
+        session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=host is Host.GOING and (overdue or not running),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.api.lieutenant import OnLost
 from reconciler.core import configuring, vmslot
 from reconciler.core.actions import (
     CorrectClock,
@@ -17,7 +18,6 @@ from reconciler.core.actions import (
     Decision,
     Install,
     Refuse,
-    RestoreSession,
     StartAgent,
     StartKeeper,
     Steady,
@@ -30,6 +30,14 @@ from reconciler.core.boot import prepare_the_machine
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.rendering import Rendered, Unresolved
+from reconciler.core.session import (
+    Parted,
+    begin_anew_after_a_loss,
+    begin_as_declared,
+    choose_between_two_ends,
+    note_what_was_seen,
+    restore_the_conversation,
+)
 from reconciler.core.vmslot import Slot, Unknown, Want
 
 CLOCK_TOLERANCE = 2.0
@@ -39,7 +47,8 @@ CLOCK_TOLERANCE = 2.0
 @dataclass(frozen=True, slots=True)
 class LieutenantView:
     """Everything a decision about one lieutenant may depend on. `guest` and `agent` are None when there was no reason to
-    look (no running VM). `claim`: what the guest's claim file must say. `keeper_version`: the one we ship."""
+    look (no running VM). `claim`: what the guest's claim file must say. `keeper_version`: the one we ship. `session_seen`: bytes of
+    whole lines of the conversation, as far as its keeper told of them; `parted`: the file and the mirror contradict each other."""
 
     name: str
     slot: Slot
@@ -50,6 +59,10 @@ class LieutenantView:
     guest: Guest | Unknown | None = None
     agent: Agent | Unknown | None = None
     mirror_size: int = 0
+    session_seen: int = 0
+    session_generation: int = 1
+    on_lost: OnLost = OnLost.RESUME
+    parted: Parted | None = None
     active_task: bool = False
     unsupported: tuple[str, ...] = ()
     now: float = 0.0
@@ -157,18 +170,6 @@ def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
     return StopAgent(v.vm_id, "its launch changed")
 
 
-def restore_the_conversation(v: LieutenantView) -> Decision | None:
-    """G-32: a machine without the conversation gets it back before pi starts."""
-    if isinstance(v.agent, Agent) and not isinstance(v.agent.process, Up) and v.agent.session_size < v.mirror_size:
-        if v.agent.session_size:
-            return Refuse(
-                "SessionDiverged",
-                f"the session on VM {v.vm_id} has {v.agent.session_size} bytes, what was seen of it before {v.mirror_size}",
-            )
-        return RestoreSession(v.vm_id, v.mirror_size)
-    return None
-
-
 def count_the_crash(v: LieutenantView) -> Decision | None:
     """G-24: an unasked-for end of pi is written down once, with its exit code and stderr tail."""
     if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at != v.record.restart.crash_at:
@@ -216,6 +217,8 @@ def await_an_answer(v: LieutenantView) -> Decision | None:
 
 LADDER: tuple[Policy, ...] = (
     refuse_the_unsupported,
+    note_what_was_seen,
+    begin_anew_after_a_loss,
     resolve_before_creating,
     look_inside,
     correct_the_clock,
@@ -225,6 +228,8 @@ LADDER: tuple[Policy, ...] = (
     start_the_keeper,
     hear_the_keeper,
     prepare_the_machine,
+    begin_as_declared,
+    choose_between_two_ends,
     restart_for_a_new_launch,
     configuring.read_the_instructions_again,
     configuring.put_files_right,

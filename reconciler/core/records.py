@@ -49,13 +49,18 @@ class SlotRecord(Record):
 
 class SessionRecord(Record):
     """The conversation. `name`: of its mirror in the store; `file`: name of its file on the machine, '' when it is the same;
-    `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss,
-    two ends that differ)."""
+    `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
+    ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
+    was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one."""
 
     name: str = ""
     file: str = ""
     generation: int = 0
     incarnation: int = 0
+    seen: int = 0
+    lost: str = ""
+    answer: Literal["", "vm", "local"] = ""
+    earlier: tuple[str, ...] = ()
 
 
 class LocalRecord(Record):

@@ -13,6 +13,7 @@ from typing import Literal
 from reconciler.core.actions import (
     AbortTurn,
     Adopt,
+    BeginSession,
     Bury,
     Claim,
     Condemn,
@@ -28,8 +29,10 @@ from reconciler.core.actions import (
     Forget,
     GiveUpIntent,
     Install,
+    KeepEnd,
     Landed,
     LookForArtifact,
+    NoteSession,
     Progress,
     Refuse,
     Release,
@@ -56,7 +59,7 @@ from reconciler.core.configuring import mismatch, rejected, told_otherwise
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
-from reconciler.core.records import TaskRecord
+from reconciler.core.records import SessionRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved
 from reconciler.core.vmslot import Absent, Seen, Unknown, Want
 
@@ -85,6 +88,9 @@ DOING: dict[type, str] = {
     SetModel: "SettingModel",
     StopAgent: "RestartingAgent",
     CountCrash: "AgentExited",
+    NoteSession: "SavingSession",
+    BeginSession: "BeginningSession",
+    KeepEnd: "ResolvingSession",
     Deliver: "Delivering",
     SendSteer: "Delivering",
     Landed: "Running",
@@ -150,6 +156,13 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
             }
         )
     return merged
+
+
+def stalled_for(status: Json) -> str:
+    """The reason for which an object with this status is stalled, '' when it is not."""
+    conditions = status.get("conditions")
+    found = [c for c in conditions if isinstance(c, dict) and c.get("type") == "Stalled"] if isinstance(conditions, list) else []
+    return str(found[0].get("reason", "")) if found else ""
 
 
 def progress_conditions(decision: Decision, ready: Truth, trouble: str = "") -> list[Condition]:
@@ -324,7 +337,7 @@ def lieutenant_status(
     if isinstance(view.agent, Agent):
         status["agent"] = _agent_status(view.agent)
     if view.record.session.name:
-        status["session"] = {"name": view.record.session.name, "generation": view.record.session.generation}
+        status["session"] = _session_status(view.record.session)
     if view.record.handled:
         status["handled"] = dict(sorted(view.record.handled.items()))
     restart = view.record.restart
@@ -343,6 +356,13 @@ def lieutenant_status(
     if "agent" not in status and "agent" in previous and view.vm_id and view.slot.want is Want.SUSPENDED:
         status["agent"] = previous["agent"]
     return status
+
+
+def _session_status(record: SessionRecord) -> Json:
+    said: Json = {"name": record.name, "generation": record.generation}
+    if record.earlier:
+        said["earlier"] = list(record.earlier[-10:])
+    return said
 
 
 def _agent_status(agent: Agent) -> Json:

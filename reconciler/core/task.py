@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.actions import AbortTurn, Continue, Decision, Deliver, Finish, TryAgain, Verify, Wait
+from reconciler.core.actions import AbortTurn, Continue, Decision, Deliver, Finish, Landed, TryAgain, Verify, Wait
 from reconciler.core.limits import (
     INTERRUPTING,
     climb_the_ladder,
@@ -27,10 +27,21 @@ from reconciler.core.limits import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.steer import STEER
-from reconciler.core.taskview import ABORT_PATIENCE, Host, Policy, TaskView, ended_well, fail, run
+from reconciler.core.taskview import ABORT_PATIENCE, Host, Policy, TaskView, ended_well, fail, landed_at, run
 
 MAX_CONTINUES = 3
 """How often a turn cut short by the end of pi is asked to go on before the attempt counts as lost."""
+
+
+def follow_the_session(v: TaskView) -> Decision | None:
+    """G-20, G-32: the conversation it was sent to is not the one in force any more. Where its prompt is in this one too, it goes on;
+    else this attempt was lost with the other."""
+    if not v.record.sent or v.record.session in ("", v.session) or not v.session or v.talk is None:
+        return None
+    message = landed_at(v.talk, v.record.marker, 0)
+    if message is not None:
+        return Landed(message.offset)
+    return must_end(v) or fail(v, "SessionLost", f"the conversation it was part of, {v.record.session}, does not go on")
 
 
 def end_what_must_end(v: TaskView) -> Decision | None:
@@ -144,6 +155,7 @@ QUEUE: tuple[Policy, ...] = (
     refuse_the_unsupported,
     wait_for_a_lieutenant,
     refuse_a_cycle,
+    follow_the_session,
     note_the_landing,
     note_progress,
     look_for_the_first_file,

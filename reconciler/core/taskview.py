@@ -93,6 +93,7 @@ class TaskView:
     content_missing: str = ""
     unsupported: tuple[str, ...] = ()
     abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
+    session: str = ""  # the conversation in force
 
 
 Policy = Callable[[TaskView], Decision | None]

@@ -89,7 +89,8 @@ class Slot:
     mirrored: bool = True  # everything settled in its conversation is in the store
     blocked: str = ""  # the fleet's breaker, or the hold after an empty store: why no VM may be created now
     blocked_until: float = 0.0
-    replaceable: bool = True  # a dead machine may be replaced by the declared session policy
+    loss: str = ""  # why its conversation does not go on elsewhere as declared, should the machine be lost
+    lost: str = ""  # the VM that was in the slot and was lost with the conversation
     vanished: bool = False  # too many VMs vanished at once: nothing is forgotten until a person says so
     suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
     now: float = 0.0
@@ -172,6 +173,13 @@ def delete_the_condemned(s: Slot) -> Decision:
     return Delete(s.record.vm_id)
 
 
+def keep_the_conversation(s: Slot) -> Decision | None:
+    """G-32: a machine that is gone is not replaced by one that knows less, unless a person or the declaration says so."""
+    if s.record.vm_id or not s.lost or not s.loss or s.want is not Want.RUNNING:
+        return None
+    return Refuse("SessionLost", f"VM {s.lost} is gone: {s.loss}")
+
+
 def hold_back_creates(s: Slot) -> Decision | None:
     """G-06, G-25: the fleet's breaker, the hold after an empty store and the slot's own back-off."""
     if s.record.vm_id:
@@ -199,8 +207,8 @@ def replace_the_dead(s: Slot) -> Decision | None:
         return None
     if s.protected:
         return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; confirm to replace it")
-    if not (s.mirrored and s.replaceable):
-        return Refuse("SessionLost", f"VM {s.record.vm_id} is dead and its conversation is only there")
+    if s.loss:
+        return Refuse("SessionLost", f"VM {s.record.vm_id} is dead: {s.loss}")
     return Condemn(s.record.vm_id, "the machine is dead", "Dead")
 
 
@@ -246,6 +254,7 @@ SLOT: tuple[Policy, ...] = (
     believe_only_proven_absence,
     respect_other_claims,
     finish_deletion,
+    keep_the_conversation,
     hold_back_creates,
     create_nothing_for_the_suspended,
     create,

@@ -25,7 +25,7 @@ from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSourc
 from reconciler.core.observations import Vm, VmState
 from reconciler.core.records import BootRecord, SlotRecord
 from reconciler.core.rendering import Rendered
-from reconciler.core.session import begun
+from reconciler.core.session import housed
 from reconciler.core.vmslot import DELETE_BACKOFF, Seen
 from reconciler.engine.acts import Tools
 from reconciler.engine.journal import closing
@@ -130,7 +130,7 @@ class SlotActs:
         old = t.current(item)
         record = old.but(
             slot=slot,
-            session=begun(old.session, item.uid, item.spec.session.generation),
+            session=housed(old.session, item.uid, item.spec.session.generation),
             boot=BootRecord(vm_id=vm_id),
         )
         t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()
@@ -220,10 +220,14 @@ class SlotActs:
     async def forget(self, item: LieutenantItem, vm_id: str) -> None:
         """Absence is proven: the slot is empty."""
         t = self.t
-        slot = SlotRecord(epoch=item.record.slot.epoch, account=item.record.slot.account)
+        old = item.record.slot
+        slot = SlotRecord(epoch=old.epoch, account=old.account)
+        session = item.record.session
+        if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
+            session = session.but(lost=vm_id)
         said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
-        await t.save(item, item.record.but(slot=slot, boot=BootRecord()), *said)
+        await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
         t.gatherer.hold.failing_deletes.discard(vm_id)
         t.gatherer.look_again(vm_id)
         t.fleet.forget(vm_id)

@@ -59,7 +59,9 @@ class TaskActs:
             case Landed(offset):
                 now = self.t.clock.now()
                 size = view.talk.size if view.talk else 0
-                await self.s.put(task, task.record.but(phase="Running", landed=offset, landed_at=now, progress_at=now, progress_size=size))
+                where = session_of(lieutenant).name if lieutenant is not None else task.record.session
+                landed = task.record.but(phase="Running", session=where, landed=offset, landed_at=now, progress_at=now, progress_size=size)
+                await self.s.put(task, landed)
             case Progress(size, activity):
                 await self.s.put(task, task.record.but(progress_at=self.t.clock.now(), progress_size=size, activity=activity))
             case Finish():
@@ -254,7 +256,7 @@ class TaskActs:
         """Exactly one result, with what the turn came to."""
         old = task.record
         record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
-        if view.talk is not None and old.landed >= 0 and task.spec.delivery.value == "Queue":
+        if view.talk is not None and in_force(view, old) and old.landed >= 0 and task.spec.delivery.value == "Queue":
             record = record.but(**result_of(turn_of(view, old), view.talk.size, self.t.redact, old.turns))
         kind = "Normal" if action.phase == "Succeeded" or action.reason == "CancelledByUser" else "Warning"
         message = f"{action.reason}: {record.message}" if record.message else action.reason
@@ -262,11 +264,17 @@ class TaskActs:
         await self.t.table.update([(task.key, with_record(record))], *said)
 
 
+def in_force(view: LaneView, record: TaskRecord) -> bool:
+    """Whether the conversation it was sent to is the one that was read."""
+    return view.lieutenant is None or record.session in ("", view.lieutenant.record.session.name)
+
+
 def turn_of(view: LaneView, record: TaskRecord) -> tuple[Message, ...]:
     """The messages of the attempt that this record tells of; () where they are not known."""
-    if view.talk is None or record.landed < 0:
+    if view.talk is None or record.landed < 0 or not in_force(view, record):
         return ()
-    later = [f.record.landed for f in view.tasks if f.record.landed > record.landed and f.spec.delivery.value == "Queue"]
+    others = [f.record for f in view.tasks if f.record.session == record.session and f.spec.delivery.value == "Queue"]
+    later = [other.landed for other in others if other.landed > record.landed]
     return run_of(view.talk.messages, record.landed, min(later, default=None))
 
 

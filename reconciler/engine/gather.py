@@ -19,13 +19,14 @@ from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
 from reconciler.core.rendering import Rendered, Unresolved, render
-from reconciler.core.session import SessionName, current
+from reconciler.core.session import SessionName, current, loss_of
 from reconciler.core.task import cycle_through
 from reconciler.core.taskview import Dependency, Talk, landed_at
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
 from reconciler.engine.content import bytes_of, content_of, name_of
 from reconciler.engine.declare import PROTECTION
 from reconciler.engine.effects import Effects
+from reconciler.engine.ends import Ends
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
@@ -79,6 +80,7 @@ class Gatherer:
         self.account, self.keeper_version = account, keeper_version
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
+        self.ends = Ends(agents, transcripts, effects)
         self._guests: dict[str, Guest] = {}
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
@@ -145,6 +147,10 @@ class Gatherer:
             guest=guest,
             agent=agent,
             mirror_size=transcript.size,
+            session_seen=transcript.told(place_of(item).id),
+            session_generation=item.spec.session.generation,
+            on_lost=item.spec.session.on_lost,
+            parted=transcript.parted if isinstance(agent, Agent) else None,
             active_task=any(t.record.sent for t in tasks),
             unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
             now=now,
@@ -248,6 +254,7 @@ class Gatherer:
             want is Want.SUSPENDED and spec.suspend.on_busy is OnBusy.ABORT and asked > 0 and now >= asked + spec.suspend.grace_seconds
         )
         blocked, until = self.blocked(item, now)
+        known = max(transcript.told(place_of(item).id), item.record.session.seen)
         return Slot(
             want=want,
             record=record,
@@ -256,7 +263,9 @@ class Gatherer:
             account=self.account,
             protected=item.obj.annotations.get(PROTECTION) == "enabled",
             busy=busy,
-            mirrored=not isinstance(agent, Agent) or agent.session_size <= transcript.seen,
+            mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.parted is None),
+            loss=loss_of(spec.session.on_lost, item.record.session, transcript.size, known),
+            lost=item.record.session.lost,
             blocked=blocked,
             blocked_until=until,
             vanished=record.vm_id in self.fleet.vanished and not record.condemned,
@@ -330,6 +339,7 @@ class Gatherer:
         usable = isinstance(observed, Vm) and observed.state is VmState.RUNNING and self._claimed(observed, item) and not slot.condemned
         if not usable:
             self.look_again(slot.vm_id)
+            self.ends.forget(Place(slot.vm_id))
             return None, None
         place = place_of(item)
         cached = self._guests.get(place.id)
@@ -353,17 +363,22 @@ class Gatherer:
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript) -> Agent | Unknown:
         """pi's state and then the conversation to its end, mirrored as it is read."""
-        epoch = item.record.slot.epoch
-        path = session_of(item).file
+        epoch, session = item.record.slot.epoch, session_of(item)
         try:
             tail = b""  # of a line that is not finished: only whole lines are mirrored
             while True:
-                ask = partial(self.agents.observe, place, epoch, path, transcript.size + len(tail))
+                ask = partial(self.agents.observe, place, epoch, session.file, transcript.size + len(tail))
                 look = await self.effects.call("keeper.observe", ask)
+                transcript.report(place.id, look.agent.session_size)
+                transcript.parted = await self.ends.compare(place, epoch, session, look.agent.session_size, transcript)
+                if transcript.parted is not None:
+                    return redact_agent(look.agent, self.secrets)
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
                 if newline:
                     await self.transcripts.append(transcript, seal(whole + newline, self.secrets))
                 transcript.seen = transcript.size + len(tail)
+                if look.agent.session_size <= transcript.seen:
+                    transcript.reported = transcript.size
                 if look.agent.session_size <= transcript.seen or not look.chunk:
                     return redact_agent(look.agent, self.secrets)
         except (GuestUnreachable, StaleEpoch) as error:
@@ -406,7 +421,7 @@ def command_key(task: TaskItem) -> str:
 
 def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:
     """The conversation, when it was read to its end just now."""
-    if not isinstance(agent, Agent) or agent.session_size != transcript.seen:
+    if not isinstance(agent, Agent) or agent.session_size != transcript.seen or transcript.parted is not None:
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.heed import Asked, heed
+from reconciler.core.status import stalled_for
 from reconciler.core.vmslot import Want
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.gather import want_of
@@ -26,6 +27,7 @@ class Heed:
             generation=item.obj.generation,
             suspended=want_of(item) is Want.SUSPENDED,
             deleting=item.deleting,
+            question=stalled_for(item.obj.status),
             now=self._clock.now(),
         )
         heeded = heed(item.record, asked)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from reconciler.core import claims
-from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SlotAction, Steady, TaskAction, Wait
+from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SessionAction, SlotAction, Steady, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LanePlan, LaneView, plan
@@ -18,6 +18,7 @@ from reconciler.core.records import ACTIVE
 from reconciler.core.rendering import Unresolved, profile_chain
 from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
 from reconciler.engine.act_guest import GuestActs
+from reconciler.engine.act_session import SessionActs
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.acts import Tools
@@ -360,6 +361,8 @@ class Engine:
             slot = lieutenant.record.slot
             for command in ({"type": "clear_queue"}, {"type": "abort"}):
                 await self.effects.call("keeper.call", lambda c=command: self.agents.call(place_of(lieutenant), slot.epoch, c))  # type: ignore[misc]
+        elif isinstance(action, SessionAction):
+            await SessionActs(self.tools).act(lieutenant, view.lieutenant, action)
         elif isinstance(action, SlotAction):
             await self._slot_acts.act(lieutenant, view.lieutenant, action)
         elif isinstance(action, GuestAction):

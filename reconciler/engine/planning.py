@@ -14,10 +14,15 @@ from reconciler.core.actions import Action
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
+from reconciler.core.session import Parted, SessionName
+from reconciler.core.status import stalled_for
+from reconciler.engine.effects import Effects
+from reconciler.engine.ends import Ends
 from reconciler.engine.gather import session_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import CommandResult, GuestCommand, GuestFile, Launch, Look, Place
+from reconciler.engine.ports import Agents, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
+from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable
 
 
@@ -73,6 +78,9 @@ class RecalledAgents:
             inside=inside,
         )
         return Look(Agent(self._keeper, epoch, process, session_file, size), b"")
+
+    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        raise GuestUnreachable("a plan asks no machine", at.id)
 
     async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
         return Unheard()
@@ -146,6 +154,21 @@ def texts(value: JsonValue) -> dict[str, str]:
     return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
 
 
+class RecalledEnds(Ends):
+    """Files and mirrors as status last told of them: the same, or parted."""
+
+    def __init__(
+        self, agents: Agents, transcripts: Transcripts, effects: Effects, item_of: Callable[[Place], LieutenantItem | None]
+    ) -> None:
+        super().__init__(agents, transcripts, effects)
+        self._item_of = item_of
+
+    async def compare(self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript) -> Parted | None:
+        item = self._item_of(place)
+        parted = item is not None and stalled_for(item.obj.status) == "SessionDiverged"
+        return Parted(0, size, transcript.size) if parted else None
+
+
 def _changes_nothing(at: Place) -> GuestUnreachable:
     return GuestUnreachable("a plan changes nothing", at.id)
 
@@ -157,6 +180,7 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.transcripts.length, engine.keeper_version)
     recalled.owner = gatherer.owner
     gatherer.agents = recalled
+    gatherer.ends = RecalledEnds(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
     await engine.fleet.list_since(engine.clock.now())
     lanes = sorted({engine.declarations.lane_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
     planned: list[Planned] = []

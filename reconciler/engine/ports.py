@@ -149,6 +149,11 @@ class Agents(Protocol):
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look: ...
 
+    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        """SHA-256 (hex) of the first `ends` bytes of a regular file, for each of at most 256 rising lengths that it has. The ranges
+        `blanks` (offset, length; rising) are taken as filled with `~`."""
+        ...
+
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None: ...
 
     async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.conversation import parse
 from reconciler.core.observations import Message
+from reconciler.core.session import Parted
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import AppendSession, Store
 from reconciler.errors import ReconcilerError
@@ -16,8 +17,20 @@ class Transcript:
         self.name = name
         self.size = 0
         self.seen = 0  # how far the file was read last; beyond `size` by an unfinished last line
+        self.reported = 0  # bytes of whole lines there are, as far as its keeper told,
+        self.reported_by = ""  # at the place with this id
+        self.parted: Parted | None = None  # the file and this mirror contradict each other: nothing is appended
         self.messages: tuple[Message, ...] = ()
         self._rest = b""
+
+    def report(self, place: str, size: int) -> None:
+        """What the keeper at this place says of the file, before anything of it is read."""
+        self.reported = max(self.reported, size) if self.reported_by == place else size
+        self.reported_by = place
+
+    def told(self, place: str) -> int:
+        """The most that is known of the file at this place, 0 for nothing."""
+        return self.reported if place and self.reported_by == place else 0
 
     def grow(self, data: bytes) -> None:
         """Take the bytes that follow."""

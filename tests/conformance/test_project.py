@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.cli import act, doctor, look, make, run, send, simulate
+from reconciler.cli import act, doctor, look, make, resolve, run, send, simulate
 from reconciler.cli.demo import command as demo
 from reconciler.config import NAMES, VARIABLES
 from tests.conformance import operations
@@ -24,7 +24,7 @@ from tests.promises import KNOWN, RELEASE
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 COMMANDS = {
-    name for part in (demo, run, simulate, look, act, send, make, doctor) for name in part.COMMANDS
+    name for part in (demo, run, simulate, look, act, send, resolve, make, doctor) for name in part.COMMANDS
 }  # fmt: skip
 
 LARGEST = 1 << 20

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from reconciler.api.lieutenant import OnLost
 from reconciler.core.actions import (
+    BeginSession,
     Condemn,
     CorrectClock,
     CountCrash,
@@ -16,6 +18,8 @@ from reconciler.core.actions import (
     Delete,
     Forget,
     Install,
+    KeepEnd,
+    NoteSession,
     Refuse,
     Release,
     RestoreSession,
@@ -35,8 +39,9 @@ from reconciler.core.actions import (
 from reconciler.core.configuring import asked
 from reconciler.core.lieutenant import LADDER, LieutenantView, plan
 from reconciler.core.observations import Exited, Inside, NotStarted, Up, VmState
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, RestartRecord
+from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, RestartRecord, SessionRecord
 from reconciler.core.rendering import Unresolved
+from reconciler.core.session import Parted
 from reconciler.core.vmslot import Seen, Unknown, Want
 from tests.core.views import (
     DIED,
@@ -61,6 +66,22 @@ STEADY = Steady(until=NOW + 10)
 WAITS = Unresolved("ProfileNotFound", "BootProfile p does not exist")
 FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
+PARTED = Parted(at=3, machine=5, mirror=9)
+DIVERGED = (
+    f"5 bytes on {VM}, 9 in the mirror, the same up to byte 3; `reconciler resolve lieutenant api --session vm|local` says which goes on"
+)
+DECLARED = "session.generation 2 is declared"
+
+
+def talking(generation: int = 1, **more: object) -> LieutenantRecord:
+    """The record of a lieutenant whose conversation has begun."""
+    return LieutenantRecord(session=SessionRecord(name=f"u-g{generation}", generation=generation).but(**more))
+
+
+def answers(answer: str) -> LieutenantRecord:
+    return talking(answer=answer)
+
+
 IDLE = agent(NotStarted())
 PLAIN = rendered(files=[], steps=[], verify=[])
 
@@ -163,9 +184,56 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "not while it works": (lieutenant(agent=agent(replace(UP, launch_hash="older", busy=True))), STEADY),
     "nor between the turns of a task": (lieutenant(agent=agent(replace(UP, launch_hash="older")), active_task=True), STEADY),
     "a machine without the conversation gets it first": (lieutenant(agent=IDLE, mirror_size=9), RestoreSession(VM, 9)),
-    "two conversations are a person's to judge": (
+    "one with only the beginning of it too": (
         lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9),
-        Refuse("SessionDiverged", f"the session on VM {VM} has 5 bytes, what was seen of it before 9"),
+        RestoreSession(VM, 9),
+    ),
+    "a pi whose file was cut short is stopped first": (
+        lieutenant(agent=agent(UP, session_size=5), mirror_size=9),
+        StopAgent(VM, "its session file was cut short"),
+    ),
+    "two ends that differ are a person's to judge": (
+        lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9, parted=PARTED),
+        Refuse("SessionDiverged", DIVERGED),
+    ),
+    "also under a pi that runs": (lieutenant(agent=agent(UP, session_size=5), parted=PARTED), Refuse("SessionDiverged", DIVERGED)),
+    "the file goes on when a person says so": (lieutenant(agent=agent(UP), parted=PARTED, record=answers("vm")), KeepEnd("vm")),
+    "or the mirror": (lieutenant(agent=IDLE, parted=PARTED, record=answers("local")), KeepEnd("local")),
+    "after pi was stopped": (
+        lieutenant(agent=agent(UP), parted=PARTED, record=answers("local")),
+        StopAgent(VM, "the mirror goes on"),
+    ),
+    "when it had nothing to do": (
+        lieutenant(agent=agent(replace(UP, busy=True)), parted=PARTED, record=answers("local")),
+        Wait("ResolvingSession", "waiting for the turn to end"),
+    ),
+    "another conversation is begun when declared": (
+        lieutenant(agent=IDLE, session_generation=2, record=talking()),
+        BeginSession(2, DECLARED),
+    ),
+    "after pi was stopped for it": (
+        lieutenant(session_generation=2, record=talking()),
+        StopAgent(VM, "a new conversation is declared"),
+    ),
+    "not while it works at something": (lieutenant(agent=agent(replace(UP, busy=True)), session_generation=2, record=talking()), STEADY),
+    "nor under a task": (lieutenant(session_generation=2, record=talking(), active_task=True), STEADY),
+    "nor before it is saved": (
+        lieutenant(agent=IDLE, session_generation=2, record=talking(), slot=replace(FILLED, mirrored=False)),
+        Wait("BeginningSession", "saving the conversation first", until=NOW + 1),
+    ),
+    "nor for a lower number": (lieutenant(session_generation=1, record=talking(generation=3)), STEADY),
+    "what can't be saved yet is noted": (lieutenant(mirror_size=4, session_seen=9), NoteSession(9)),
+    "but once": (
+        lieutenant(agent=agent(UP, session_size=4), mirror_size=4, session_seen=9, record=talking(seen=9)),
+        STEADY,
+    ),
+    "with a lost machine the conversation ends where declared": (
+        lieutenant(slot=replace(EMPTY, lost=VM), guest=None, agent=None, mirror_size=4, on_lost=OnLost.NEW, record=talking(lost=VM)),
+        BeginSession(1, f"VM {VM} was lost with its conversation, and session.onLost is New"),
+    ),
+    "and else goes on with another": (
+        lieutenant(slot=replace(EMPTY, lost=VM), guest=None, agent=None, mirror_size=4, record=talking(lost=VM)),
+        Create(1),
     ),
     "an unasked-for end is written down": (lieutenant(agent=agent(DIED)), CountCrash(5.0)),
     "once": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),

@@ -189,6 +189,23 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         replace(DELIVERING, talk=DOWN, verdict=Lost("died")),
         Wait("Delivering", "sent; not yet seen in the conversation"),
     ),
+    "a turn whose conversation does not go on is lost": (
+        replace(RUNS, record=ARRIVED.but(session="s-g1"), session="s-g2", talk=SETTLED),
+        Finish("Failed", "SessionLost", "the conversation it was part of, s-g1, does not go on"),
+    ),
+    "and tried again where that is allowed": (
+        replace(RUNS, record=ARRIVED.but(session="s-g1"), session="s-g2", talk=SETTLED, retries=1),
+        TryAgain("SessionLost", "the conversation it was part of, s-g1, does not go on"),
+    ),
+    "unless it was cancelled meanwhile": (
+        replace(RUNS, record=ARRIVED.but(session="s-g1"), session="s-g2", talk=SETTLED, retries=1, cancel=True),
+        CANCELLED,
+    ),
+    "where the other conversation has its prompt too, it goes on in that": (
+        replace(RUNS, record=ARRIVED.but(session="s-g1", baseline=500), session="s-g2", talk=said(settled=False)),
+        Landed(100),
+    ),
+    "until that is known, nothing": (replace(RUNS, record=ARRIVED.but(session="s-g1"), session="s-g2", talk=None), Wait("Running", "")),
     "a turn in progress is waited for": (RUNS, Wait("Running", "")),
     "good last words in a session that is not settled decide nothing": (replace(RUNS, talk=said(WELL, settled=False)), Wait("Running", "")),
     "settled with a good end it has succeeded": (ENDED, Finish("Succeeded", "Completed")),

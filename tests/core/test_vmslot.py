@@ -117,14 +117,20 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     ),
     "a suspended object without a VM needs none": (replace(EMPTY, want=Want.SUSPENDED), Steady()),
     "a dead machine is replaced": (DEAD, Condemn(VM, "the machine is dead", "Dead")),
-    "but not with the only copy of a conversation": (
-        replace(DEAD, mirrored=False),
-        Refuse("SessionLost", f"VM {VM} is dead and its conversation is only there"),
+    "but not when its conversation would be lost": (
+        replace(DEAD, loss="9 bytes were seen"),
+        Refuse("SessionLost", f"VM {VM} is dead: 9 bytes were seen"),
     ),
-    "nor against the session's policy": (
-        replace(DEAD, replaceable=False),
-        Refuse("SessionLost", f"VM {VM} is dead and its conversation is only there"),
+    "one that is gone is not replaced either then": (
+        replace(EMPTY, lost=VM, loss="9 bytes were seen"),
+        Refuse("SessionLost", f"VM {VM} is gone: 9 bytes were seen"),
     ),
+    "nor while platform trouble holds creates back": (
+        replace(EMPTY, lost=VM, loss="9 bytes were seen", blocked="full"),
+        Refuse("SessionLost", f"VM {VM} is gone: 9 bytes were seen"),
+    ),
+    "a suspended object does not miss it yet": (replace(EMPTY, lost=VM, loss="9 bytes", want=Want.SUSPENDED), Steady()),
+    "a loss that is dealt with hinders nothing": (replace(EMPTY, lost=VM), Create(1)),
     "nor without being asked when it is protected": (
         replace(DEAD, protected=True),
         Refuse("Protected", f"VM {VM} is dead and protected; confirm to replace it"),

@@ -10,6 +10,8 @@ from reconciler.core.observations import VmState
 from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.world import World
 
+LOOKS = ("vers.list_vms", "guest.inspect", "keeper.observe", "keeper.digests", "keeper.prefixes")
+
 
 @pytest.mark.guarantee("G-24")
 @pytest.mark.guarantee("G-20")
@@ -266,9 +268,7 @@ def test_a_restart_of_the_controller_in_a_turn_changes_nothing(tmp_path: Path) -
         await run.alive()
         assert await run.ends(task) == "Succeeded"
         after = run.weather.names[before:]
-        assert [name for name in after if name.startswith(("vers.", "keeper.", "guest."))] == [
-            name for name in after if name in ("vers.list_vms", "guest.inspect", "keeper.observe", "keeper.digests")
-        ]
+        assert [name for name in after if name.startswith(("vers.", "keeper.", "guest."))] == [name for name in after if name in LOOKS]
         assert machine.pi is pi
         assert len(run.prompts("one")) == 1
 

@@ -232,7 +232,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
     Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", vmslot, "replace_the_dead",
-           "if not (s.mirrored and s.replaceable):", "if False:", slot_table),
+           "if s.loss:", "if False:", slot_table),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
            "and not running and not v.guest.keeper_alive", "", lieutenant_table),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", status, "merge_conditions",

@@ -96,6 +96,43 @@ export function digests(names, workDir) {
   return { digests: found };
 }
 
+/** {digests}: SHA-256 of the beginnings of a regular file of these rising lengths, as far as it has them; the ranges `blanks`,
+ * [offset, length] and rising, count as filled with "~". Reads piecewise: others are served meanwhile. */
+export async function prefixes(name, workDir, ends, blanks) {
+  const whole = (value) => Number.isSafeInteger(value) && value >= 0;
+  const rising = (list) => list.every((value, i) => i === 0 || value > list[i - 1]);
+  if (!Array.isArray(ends) || !ends.length || ends.length > 256 || !ends.every(whole) || ends[0] === 0 || !rising(ends)) {
+    throw new Refusal("BadRequest", "ends are 1 to 256 rising lengths");
+  }
+  if (!Array.isArray(blanks) || !blanks.every((b) => Array.isArray(b) && b.length === 2 && b.every(whole)) || !rising(blanks.map((b) => b[0]))) {
+    throw new Refusal("BadRequest", "blanks are rising pairs of offset and length");
+  }
+  const file = located(name, workDir);
+  const hash = createHash("sha256");
+  const found = [];
+  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return { digests: found };
+  let at = 0;
+  let blank = 0;
+  for await (const piece of fs.createReadStream(file, { end: ends.at(-1) - 1, highWaterMark: 1 << 20 })) {
+    const until = at + piece.length;
+    while (blank < blanks.length && blanks[blank][0] < until) {
+      const [from, length] = blanks[blank];
+      piece.fill(0x7e, Math.max(from - at, 0), Math.min(from + length, until) - at);
+      if (from + length > until) break; // the rest of it is in the next piece
+      blank += 1;
+    }
+    let done = 0;
+    while (found.length < ends.length && ends[found.length] <= until) {
+      hash.update(piece.subarray(done, ends[found.length] - at));
+      done = ends[found.length] - at;
+      found.push(hash.copy().digest("hex"));
+    }
+    hash.update(piece.subarray(done));
+    at = until;
+  }
+  return { digests: found };
+}
+
 export function bytesFrom(file, offset, limit = READ_LIMIT) {
   const want = Math.max(0, Math.min(limit, READ_LIMIT, sizeOf(file) - offset));
   const content = Buffer.alloc(want);

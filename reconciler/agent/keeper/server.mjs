@@ -234,6 +234,9 @@ const OPS = {
   "files.digest"({ path: name }) {
     return machine.digest(name, this.pi.workDir);
   },
+  "file.prefixes"({ path: name, ends, blanks }) {
+    return machine.prefixes(name, this.pi.workDir, ends, blanks);
+  },
   "file.read"({ path: name, offset, limit }) {
     return machine.readFile(name, this.pi.workDir, offset, limit);
   },

@@ -1,0 +1,67 @@
+"""`resolve`: a person's answer to what the loop may not decide by itself. It is written down as an annotation; the loop acts on it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Concatenate
+
+import typer
+
+from reconciler.cli import names
+from reconciler.cli.access import reader, submit
+from reconciler.cli.look import One, one
+from reconciler.cli.output import out
+from reconciler.config import Config
+from reconciler.core.keys import Key
+from reconciler.core.status import stalled_for
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import Refused, UsageError
+from reconciler.serve.commands import PREFIX, naming
+
+
+class End(StrEnum):
+    """Which end of a conversation goes on."""
+
+    VM = "vm"
+    LOCAL = "local"
+
+
+def resolve(
+    config: Config,
+    words: One,
+    session: Annotated[
+        End | None,
+        typer.Option("--session", help="What goes on: the file on its machine, or the mirror.", show_default=False),
+    ] = None,
+) -> None:
+    """Answer what a lieutenant is stalled for: which end of its conversation goes on. The other one is kept."""
+    key = names.key(words, config.namespace)
+    if key.kind != "Lieutenant":
+        raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant")
+    if session is None:
+        raise UsageError("what is the answer?", names.short(key), "give --session vm or --session local")
+    asyncio.run(answer(config, key, f"session={session.value}", lambda obj: fits_session(key, obj, session)))
+    out(f"{names.short(key)} goes on with {'the file on its machine' if session is End.VM else 'the mirror'}")
+
+
+def fits_session(key: Key, obj: StoredObject, end: End) -> None:
+    """Raises `Refused` when nothing asks for this answer now."""
+    reason = stalled_for(obj.status)
+    if reason not in ("SessionDiverged", "SessionLost"):
+        raise Refused("its conversation is not in question", names.short(key), "see `reconciler describe`")
+    if reason == "SessionLost" and end is End.VM:
+        raise Refused("its machine is lost, with what only that had", names.short(key), "`--session local` goes on from the mirror")
+
+
+async def answer(config: Config, key: Key, said: str, fits: Callable[[StoredObject], None]) -> None:
+    """Write down one answer, to be acted on once. Raises `NotFound`, and what `fits` raises for an object that did not ask."""
+    async with reader(config) as store:
+        fits(await one(store, key))
+    value = f"{said}:{secrets.token_hex(4)}"
+    await submit(config, [{**naming(key, "annotate"), "annotations": {f"{PREFIX}resolve": value}}])
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"resolve": resolve}
