@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -270,6 +270,18 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         thinking=str(model.thinking) if model and model.thinking else "",
         told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
     )
+
+
+def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
+    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value). A value that changed
+    reaches files and environment by a restart of pi on the same session, when settled; it needs no new machine."""
+    if not prints:
+        return made
+    told = sorted((ref.name, ref.key, value) for ref, value in prints.items())
+    files = tuple(f for f in made.files if f.secret is not None)
+    agent_hash = digest([made.agent_hash, files, told]) if files else made.agent_hash
+    launch_hash = digest([made.launch_hash, told])
+    return replace(made, agent_files=(*made.agent_files, *files), agent_hash=agent_hash, launch_hash=launch_hash)
 
 
 def _shout(name: str) -> str:

@@ -204,6 +204,7 @@ class TaskActs:
         message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
         said = self.t.recorder.event(task.key, task.uid, "Removed", message)
         await self.t.table.bury(task.key, stone, *said)
+        await self.t.home.expire(task.obj)
         self.t.recorder.forget(task.key)
 
     # --- ends -----------------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import Rendered, Unresolved, render
+from reconciler.core.rendering import Rendered, SecretRef, Unresolved, render, with_secrets
 from reconciler.core.session import SessionName, current, loss_of
 from reconciler.core.task import cycle_through
 from reconciler.core.taskview import Dependency, Talk, landed_at
@@ -31,7 +31,7 @@ from reconciler.engine.fleet import Fleet
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
-from reconciler.engine.redaction import redact_agent, seal
+from reconciler.engine.redaction import fingerprint, redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
@@ -81,6 +81,7 @@ class Gatherer:
         self.owner = Owner(settings.fleet, settings.installation)
         self.hold = Hold()
         self.ends = Ends(agents, transcripts, effects)
+        self.fingerprint_key = ""
         self._guests: dict[str, Guest] = {}
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
@@ -103,9 +104,13 @@ class Gatherer:
             made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
             self._rendered[key] = (spec, self.table.profile_changes, made)
         if isinstance(made, Rendered):
+            prints: dict[SecretRef, str] = {}
             for ref in sorted(made.secrets()):
-                if self.secrets.get(key.namespace, ref.name, ref.key) is None:
+                value = self.secrets.get(key.namespace, ref.name, ref.key)
+                if value is None:
                     return Unresolved("SecretNotFound", f"secret {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
+                prints[ref] = fingerprint(self.fingerprint_key, value)
+            made = with_secrets(made, prints)
         return made
 
     def unsupported(self, key: Key, generation: int, spec: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -18,6 +18,10 @@ class Home(Protocol):
         """Nothing outside is left of this object: let its declaration go (our finalizer)."""
         ...
 
+    async def expire(self, obj: StoredObject) -> None:
+        """Its time is over and the store has let go of it: remove its declaration too."""
+        ...
+
 
 class Nowhere:
     """The store is all there is."""
@@ -26,4 +30,7 @@ class Nowhere:
         return None
 
     async def release(self, obj: StoredObject) -> None:
+        return None
+
+    async def expire(self, obj: StoredObject) -> None:
         return None

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from secrets import token_hex
 
 from reconciler.core import claims
 from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SessionAction, SlotAction, Steady, TaskAction, Wait
@@ -31,13 +32,16 @@ from reconciler.engine.heed import Heed
 from reconciler.engine.home import Home, Nowhere
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
-from reconciler.engine.ports import Agents, Clock, Secrets, Store, StoredObject, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi, Write
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcripts
 from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
 
 log = logging.getLogger("reconciler.engine")
+
+FINGERPRINTS = "fingerprint-key"
+"""Name of the store's own key under which it is noted which values secrets had."""
 
 MAX_PASSES = 200
 """Acts in a row on one object before others get their turn."""
@@ -119,6 +123,7 @@ class Engine:
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
             self.secrets, self.effects, self.clock, self.jitter, self.token, self.home,
         )  # fmt: skip
+        self.gatherer.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._fresh = not first_seen and not image.objects
@@ -128,6 +133,9 @@ class Engine:
         """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
         loading and before anything acts, to take what was declared while nobody listened."""
         await self.load()
+        if not self.gatherer.fingerprint_key:
+            self.gatherer.fingerprint_key = token_hex(32)
+            await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.fingerprint_key))
         self.table.on_change.append(self._changed)
         self.fleet.on_list.append(self._listed)
         if catch_up is not None:

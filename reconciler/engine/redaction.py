@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +24,12 @@ def redact(text: str, secrets: Secrets) -> str:
     for _, stand_in in stand_ins(secrets.known()):
         text = text.replace(stand_in.decode("ascii"), "[redacted]")
     return text
+
+
+def fingerprint(key: str, value: str) -> str:
+    """Tells whether a secret's value changed and nothing else: without `key`, which never leaves the store, not even a guess can be
+    checked against it."""
+    return hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def redact_agent(agent: Agent, secrets: Secrets) -> Agent:

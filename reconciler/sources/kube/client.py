@@ -80,6 +80,10 @@ class Cluster:
         """A JSON patch; its `test`s that fail are `Rejected`."""
         return await self._call("PATCH", path, operations, PATCH)
 
+    async def delete(self, path: str, uid: str) -> None:
+        """Only the object with this uid: another one of its name is `Conflict`."""
+        await self._call("DELETE", path, {"preconditions": {"uid": uid}})
+
     async def items(self, path: str) -> list[Json]:
         """All objects of a collection, in chunks. A list that lasted too long for the server is begun again once."""
         try:

@@ -216,8 +216,12 @@ class FrontDoor:
     async def _look_at(self, key: Key) -> None:
         """In, then out; the error ladder."""
         try:
-            await self.source.look(key)
-            await self.sink.show(key)
+            obj = self.seen.get(key)
+            if obj is not None and raw.uid(obj) in self.sink.leaving:
+                await self.sink.settle(raw.uid(obj))
+            else:
+                await self.source.look(key)
+                await self.sink.show(key)
         except ReconcilerError as error:
             self._failed(key, error)
         except Exception as bug:

@@ -86,17 +86,21 @@ def mirrored(key: Key, raw: Json) -> Mirrored:
     )
 
 
-def secret_names(value: JsonValue) -> Iterator[str]:
-    """Names of the Secrets that a spec refers to, wherever in it."""
+REFERENCES = {"secretKeyRef": "secrets", "configMapKeyRef": "configmaps"}
+
+
+def references(value: JsonValue) -> Iterator[tuple[str, str]]:
+    """(plural, name) of the Secrets and ConfigMaps that a spec refers to, wherever in it."""
     if isinstance(value, list):
         for one in value:
-            yield from secret_names(one)
+            yield from references(one)
     elif isinstance(value, dict):
-        ref = value.get("secretKeyRef")
-        if isinstance(ref, dict) and isinstance(ref.get("name"), str):
-            yield str(ref["name"])
+        for field, plural in REFERENCES.items():
+            ref = value.get(field)
+            if isinstance(ref, dict) and isinstance(ref.get("name"), str):
+                yield plural, str(ref["name"])
         for inner in value.values():
-            yield from secret_names(inner)
+            yield from references(inner)
 
 
 def without_nulls(value: JsonValue) -> JsonValue:

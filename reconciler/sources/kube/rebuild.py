@@ -14,7 +14,7 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.observations import Vm
 from reconciler.core.records import FINISHED, Attempt, BootRecord, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
 from reconciler.core.rendering import digest
-from reconciler.core.task import marker_of
+from reconciler.core.taskview import marker_of
 from reconciler.engine.ports import Intent
 
 

@@ -1,4 +1,4 @@
-"""Values from `Secret` objects of the object's own namespace: in memory while they are referred to, nowhere else (G-60).
+"""Values from `Secret` and `ConfigMap` objects of the object's own namespace: in memory while referred to, nowhere else (G-60).
 
 Only what is referred to is read, by name, and watched by name, so a role may be limited to those names. A change wakes what
 lives in that namespace."""
@@ -23,8 +23,11 @@ PATIENCE = 5.0
 PAUSE = (1.0, 2.0, 5.0, 15.0)
 
 
+SECRET, CONFIG = "secrets", "configmaps"
+
+
 class _Followed:
-    """One Secret: `data` None while it is not known to exist."""
+    """One object: `data` None while it is not known to exist."""
 
     def __init__(self) -> None:
         self.data: dict[str, bytes] | None = None
@@ -37,14 +40,24 @@ class KubeSecrets:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._followed: dict[tuple[str, str], _Followed] = {}
+        self._followed: dict[tuple[str, str, str], _Followed] = {}
         self._known: set[str] = set()
         self.changed: Callable[[str], None] = lambda namespace: None
 
     def get(self, namespace: str, name: str, key: str) -> str | None:
         """The value of one key as last seen; None when there is none, or when it was not looked at yet: then it is, and
         `changed` tells when it is there. Raises `Refused` (without the value) when it is no text."""
-        data = self._follow(namespace, name).data
+        value = self._value(SECRET, namespace, name, key)
+        if value:
+            self._known.add(value)
+        return value
+
+    def config(self, namespace: str, name: str, key: str) -> str | None:
+        """As `get`, of a ConfigMap; its values are no secrets."""
+        return self._value(CONFIG, namespace, name, key)
+
+    def _value(self, plural: str, namespace: str, name: str, key: str) -> str | None:
+        data = self._follow(plural, namespace, name).data
         if data is None or key not in data:
             return None
         try:
@@ -52,18 +65,16 @@ class KubeSecrets:
         except UnicodeDecodeError:
             value = None
         if value is None:  # told out here, where no exception that holds the bytes is at hand
-            raise Refused("a secret's value is not UTF-8", f"Secret {namespace}/{name}, key {key}", "encode it, for example with base64")
-        if value:
-            self._known.add(value)
+            raise Refused("a value is not UTF-8", f"{plural} {namespace}/{name}, key {key}", "encode it, for example with base64")
         return value
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, longest first."""
         return sorted(self._known, key=len, reverse=True)
 
-    async def want(self, namespace: str, names: Iterable[str]) -> None:
-        """Wait (a little) until these have been looked at once, so that nothing is said to be missing that is there."""
-        waiting = [self._follow(namespace, name).looked.wait() for name in sorted(set(names))]
+    async def want(self, namespace: str, refs: Iterable[tuple[str, str]]) -> None:
+        """Wait (a little) until these (plural, name) have been looked at once, so that nothing is said to be missing that is there."""
+        waiting = [self._follow(plural, namespace, name).looked.wait() for plural, name in sorted(set(refs))]
         try:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*waiting)
@@ -77,19 +88,19 @@ class KubeSecrets:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._followed.clear()
 
-    def _follow(self, namespace: str, name: str) -> _Followed:
-        followed = self._followed.get((namespace, name))
+    def _follow(self, plural: str, namespace: str, name: str) -> _Followed:
+        followed = self._followed.get((plural, namespace, name))
         if followed is None:
-            followed = self._followed[(namespace, name)] = _Followed()
-            followed.task = asyncio.create_task(self._keep(namespace, name, followed), name=f"secret {namespace}/{name}")
+            followed = self._followed[(plural, namespace, name)] = _Followed()
+            followed.task = asyncio.create_task(self._keep(plural, namespace, name, followed), name=f"{plural} {namespace}/{name}")
         return followed
 
-    async def _keep(self, namespace: str, name: str, followed: _Followed) -> None:
+    async def _keep(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
         """List, watch, and again: whatever ends a watch, the next list is the truth."""
         failures, told = 0, ""
         while True:
             try:
-                await self._once(namespace, name, followed)
+                await self._once(plural, namespace, name, followed)
                 failures, told = 0, ""
             except Gone:
                 continue
@@ -97,21 +108,21 @@ class KubeSecrets:
                 failures += 1
                 if told != str(error):
                     told = str(error)
-                    log.warning("Secret %s/%s can't be read: %s", namespace, name, error)
+                    log.warning("%s %s/%s can't be read: %s", plural, namespace, name, error)
                 if isinstance(error, Forbidden):
                     followed.looked.set()
             await asyncio.sleep(PAUSE[min(failures, len(PAUSE) - 1)] if failures else 0.2)
 
-    async def _once(self, namespace: str, name: str, followed: _Followed) -> None:
-        path = f"/api/v1/namespaces/{namespace}/secrets"
+    async def _once(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
+        path = f"/api/v1/namespaces/{namespace}/{plural}"
         only = f"metadata.name={name}"
         listed = await self._cluster.get(path, fieldSelector=only)
         items = listed.get("items")
         found = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else None
-        self._take(namespace, followed, _values(found) if found is not None else None)
+        self._take(namespace, followed, _values(plural, found) if found is not None else None)
         async for kind, obj in self._cluster.watch(path, raw.version(listed), fieldSelector=only):
             if kind in ("ADDED", "MODIFIED"):
-                self._take(namespace, followed, _values(obj))
+                self._take(namespace, followed, _values(plural, obj))
             elif kind == "DELETED":
                 self._take(namespace, followed, None)
 
@@ -124,9 +135,12 @@ class KubeSecrets:
             self.changed(namespace)
 
 
-def _values(secret: Json) -> dict[str, bytes]:
+def _values(plural: str, obj: Json) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    for name, value in raw.as_map(secret.get("data")).items():
+    encoded = raw.as_map(obj.get("data" if plural == SECRET else "binaryData"))
+    if plural == CONFIG:
+        found = {name: str(value).encode() for name, value in raw.as_map(obj.get("data")).items()}
+    for name, value in encoded.items():
         try:
             found[name] = base64.b64decode(str(value), validate=True)
         except (binascii.Error, ValueError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import orjson
 
@@ -37,6 +38,7 @@ class KubeSink:
         self._locks: dict[Key, asyncio.Lock] = {}
         self.refused: dict[Key, tuple[str, str]] = {}
         self.writes = 0
+        self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
     def attach(self, table: ObjectTable, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
         """`pending`: the open create of an object, by uid."""
@@ -134,6 +136,22 @@ class KubeSink:
                 self._seen.pop(obj.key, None)
                 return
         raise Conflict("somebody keeps changing this object", str(obj.key), "looking again")
+
+    async def expire(self, obj: StoredObject) -> None:
+        """Delete the declaration of something that is over; done again by `settle` when it can't be done now."""
+        if obj.source == raw.SOURCE:
+            self.leaving[obj.uid] = obj
+            await self.settle(obj.uid)
+
+    async def settle(self, uid: str) -> None:
+        """Carry on with what is leaving."""
+        obj = self.leaving.get(uid)
+        if obj is None:
+            return
+        with suppress(NotFound, Conflict):
+            await self._effects.call("kube.delete", lambda: self._cluster.delete(path_of(obj.key), uid))
+        await self.release(obj)
+        self.leaving.pop(uid, None)
 
     def _lock(self, key: Key) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())

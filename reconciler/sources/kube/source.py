@@ -80,7 +80,7 @@ class KubeSource:
             return  # going, and never ours
         if not raw.deleting(obj) and not set(raw.ours(obj)) <= set(raw.finalizers(obj)):
             obj = await self._hold(key, obj)
-        await self._secrets.want(key.namespace, raw.secret_names(raw.spec(obj)))
+        await self._secrets.want(key.namespace, raw.references(raw.spec(obj)))
         await self._mirror(key, obj, item)
 
     async def _hold(self, key: Key, obj: Json) -> Json:
@@ -135,7 +135,7 @@ class KubeSource:
             record = rebuilt.record.dump()
             if rebuilt.intent is not None:
                 rows.append(PutIntent(rebuilt.intent))
-        elif key.kind == "Task":
+        elif key.kind == "Task" and status:
             record = rebuild.task(key, seen.uid, status).dump()
         await engine.declarations.mirror(seen, record, kept(status), *rows)
         if rebuilt is not None and rebuilt.intent is not None:
@@ -174,7 +174,7 @@ class KubeSource:
         self._missed.add(item.key)
         message = (
             f"VM {item.record.slot.vm_id} is kept: nobody was seen to delete its object, which is not in the cluster any more;"
-            f" declare it again, or `reconciler delete lt {item.key.name} -n {item.key.namespace}`"
+            f" `reconciler delete lt {item.key.name} -n {item.key.namespace}` deletes it"
         )
         log.warning("%s: %s", item.key, message)
         said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
