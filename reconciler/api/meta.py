@@ -81,7 +81,8 @@ class Model(BaseModel):
     def validations(cls) -> list[JsonValue]:
         """The rules across fields that CEL can judge, as `x-kubernetes-validations` has them."""
         rules: list[Rule | Transition] = [*cls.rules, *cls.transitions]
-        return [{"rule": one.cel, "message": one.message} | ({"fieldPath": one.at} if one.at else {}) for one in rules if one.cel]
+        told: list[Json] = [{"rule": one.cel, "message": one.message, "fieldPath": one.at or None} for one in rules if one.cel]
+        return [{name: value for name, value in one.items() if value is not None} for one in told]
 
 
 # --- types ----------------------------------------------------------------------------------------------------------------

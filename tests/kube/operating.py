@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
 from reconciler.sources.kube.access import load
+from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease
 from tests.kube.controlplane import Namespace
 from tests.world import KEEPER, FakeAgents, FakeVers, World
@@ -86,9 +87,8 @@ def config(state: Path) -> Config:
     return Config(state=state, settle_seconds=SETTLE, resync_seconds=1.0)
 
 
-def engine_in(world: World) -> Callable[..., Any]:
+def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Callable[..., Any]:
     """As `app.engine_over`, with the world's machines."""
-    tokens = itertools.count(1)
 
     @asynccontextmanager
     async def make(config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, home: Home, /) -> AsyncIterator[Engine]:
@@ -96,16 +96,19 @@ def engine_in(world: World) -> Callable[..., Any]:
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
         yield Engine(
-            settings, FakeVers(world), FakeAgents(world), store, secrets, LoopClock(), Effects(hook), random.Random(1).random,
-            lambda: f"token-{id(tokens)}-{next(tokens)}", KEEPER, home,
+            settings, vers(world), FakeAgents(world), store, secrets, LoopClock(), Effects(hook), random.Random(1).random,
+            lambda: f"{uuid.uuid4()}", KEEPER, home,
         )  # fmt: skip
 
     return make
 
 
 @asynccontextmanager
-async def standing(cluster: Namespace, state: Path, who: str, *, lease_seconds: float = 15.0) -> AsyncIterator[tuple[Any, Lease]]:
-    """A process that may become the operator: its client and its candidacy, with the operator's own few rights."""
+async def standing(
+    cluster: Namespace, state: Path, who: str, *, lease_seconds: float = 15.0, crash: bool = False
+) -> AsyncIterator[tuple[Cluster, Lease]]:
+    """A process that may become the operator: its client and its candidacy, with the operator's own few rights. `crash`: it ends
+    without a word."""
     access = load(environ={"KUBECONFIG": str(cluster.plane.operator.kubeconfig)})
     async with cluster_of(access) as api:
         lease = lease_of(config(state), api, Scope((cluster.name,)), who, lambda line: None)
@@ -113,14 +116,26 @@ async def standing(cluster: Namespace, state: Path, who: str, *, lease_seconds: 
         try:
             yield api, lease
         finally:
+            if crash:
+                lease.lost.set()
             await lease.release()
 
 
 @asynccontextmanager
-async def charge(cluster: Namespace, state: Path, world: World, who: str = "one", told: list[str] | None = None) -> AsyncIterator[Operator]:
+async def charge(
+    cluster: Namespace,
+    state: Path,
+    world: World,
+    who: str = "one",
+    *,
+    crash: bool = False,
+    lease_seconds: float = 15.0,
+    prepare: Callable[[Engine], None] = lambda _: None,
+    vers: Callable[[World], FakeVers] = FakeVers,
+) -> AsyncIterator[Operator]:
     """An operator in charge of one namespace."""
-    async with standing(cluster, state, who) as (api, lease):
+    async with standing(cluster, state, who, crash=crash, lease_seconds=lease_seconds) as (api, lease):
         await asyncio.wait_for(lease.acquire(), SECONDS)
-        tell = told.append if told is not None else (lambda line: None)
-        async with operating(config(state), api, Scope((cluster.name,)), lease, tell, make=engine_in(world)) as operator:
+        make = engine_in(world, vers)
+        async with operating(config(state), api, Scope((cluster.name,)), lease, lambda line: None, prepare, make) as operator:
             yield operator

@@ -12,8 +12,9 @@ from reconciler.core import claims
 from reconciler.core.claims import Owner
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.observations import Vm
-from reconciler.core.records import FINISHED, Attempt, BootRecord, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
+from reconciler.core.records import FINISHED, Attempt, BootRecord, LieutenantRecord, Rung, SessionRecord, SlotRecord, TaskRecord
 from reconciler.core.rendering import digest
+from reconciler.core.session import session_name
 from reconciler.core.taskview import marker_of
 from reconciler.engine.ports import Intent
 
@@ -35,7 +36,7 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     create = _map(told.get("create"))
     epoch = max(_int(told.get("epoch")), _int(create.get("epoch")), *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
     at_hand = claimed[-1] if claimed else _unclaimed(str(told.get("id") or ""), uid, vms, owner)
-    named = SessionRecord(name=str(session.get("name") or ""), generation=_int(session.get("generation")))
+    named = _session(uid, session)
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
@@ -80,14 +81,17 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
     phase, attempt = str(status.get("phase") or "Pending"), _int(status.get("attempt"))
     attempts = tuple(
         Attempt(number=_int(a.get("number")), reason=str(a.get("reason") or ""), message=str(a.get("message") or ""))
-        for a in (status.get("attempts") if isinstance(status.get("attempts"), list) else []) or []  # type: ignore[union-attr]
-        if isinstance(a, dict)
+        for a in _maps(status.get("attempts"))
+    )
+    ladder = tuple(
+        Rung(action=str(r.get("action") or ""), at=seconds(r.get("at")) or 0.0, why=str(r.get("reason") or ""))
+        for r in _maps(status.get("escalation"))
     )
     if phase in FINISHED:
         ready = next((c for c in _maps(status.get("conditions")) if c.get("type") == "Ready"), {})
         result, landed = _map(status.get("result")), seconds(status.get("landedAt")) or 0.0
         usage = _map(result.get("usage"))
-        checks = result.get("checks")
+        checks, files = result.get("checks"), result.get("files")
         return TaskRecord(
             phase=phase,
             reason=str(ready.get("reason") or ""),
@@ -102,8 +106,13 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
             answer_bytes=_int(result.get("answerBytes")),
             input_tokens=_int(usage.get("inputTokens")),
             output_tokens=_int(usage.get("outputTokens")),
-            cost=float(str(usage.get("cost") or 0)),
+            cost=_number(usage.get("cost")),
+            turns=_int(result.get("turns")),
+            files=tuple(str(f) for f in files) if isinstance(files, list) else (),
+            files_more=_int(result.get("filesMore")),
             checks=tuple(str(c) for c in checks) if isinstance(checks, list) else (),
+            ladder=ladder,
+            recalled=str(ready.get("reason")) == "AlreadyDone",
             finished_at=seconds(status.get("finishedAt")) or 0.0,
         )
     if phase == "Pending" or attempt < 1:
@@ -131,6 +140,25 @@ def seconds(text: JsonValue) -> float | None:
 
 def _rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _session(uid: str, told: Json) -> SessionRecord:
+    """Which conversation is in force; the mirror is read anew from the machine."""
+    name, generation, earlier = str(told.get("name") or ""), _int(told.get("generation")), told.get("earlier")
+    number = name.removeprefix(f"{session_name(uid, generation)}-")
+    return SessionRecord(
+        name=name,
+        generation=generation,
+        incarnation=_int(number) if number != name else 0,
+        earlier=tuple(str(one) for one in earlier) if isinstance(earlier, list) else (),
+    )
+
+
+def _number(value: JsonValue) -> float:
+    try:
+        return float(str(value or 0))
+    except ValueError:
+        return 0.0
 
 
 def _map(value: JsonValue) -> Json:

@@ -1,0 +1,155 @@
+"""Of several operators one acts (G-62): the Lease by itself in virtual time, with an API server's manners and nothing else of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from reconciler.core.keys import Json
+from reconciler.errors import Conflict, NotFound, Refused, Unreachable
+from reconciler.sources.kube.client import Cluster
+from reconciler.sources.kube.lease import SECONDS, Lease
+from tests.faults.harness import virtual
+
+
+class Leases:
+    """One Lease object with resourceVersions. `away`: nobody answers."""
+
+    def __init__(self) -> None:
+        self.obj: dict[str, Any] = {}
+        self.version = 0
+        self.away = False
+
+    def _answer(self) -> Json:
+        if self.away:
+            raise Unreachable("connection refused")
+        if not self.obj:
+            raise NotFound("no lease")
+        return {**self.obj, "metadata": {**self.obj["metadata"], "resourceVersion": str(self.version)}}
+
+    async def get(self, path: str) -> Json:
+        await asyncio.sleep(0.01)
+        return self._answer()
+
+    async def create(self, path: str, body: Json) -> Json:
+        await asyncio.sleep(0.01)
+        if self.obj:
+            raise Conflict("it exists")
+        self.obj, self.version = dict(body), self.version + 1
+        return self._answer()
+
+    async def replace(self, path: str, body: Json) -> Json:
+        await asyncio.sleep(0.01)
+        known = self._answer()
+        if body["metadata"] != known["metadata"]:
+            raise Conflict("it moved on")
+        self.obj, self.version = dict(body), self.version + 1
+        return self._answer()
+
+
+def candidate(leases: Leases, who: str, told: list[str] | None = None) -> Lease:
+    clock = asyncio.get_running_loop().time
+    return Lease(cast(Cluster, leases), "ns", "reconciler-default", who, (told if told is not None else []).append, clock=clock)
+
+
+@pytest.mark.guarantee("G-62")
+def test_one_acts_and_the_other_takes_over_after_a_crash() -> None:
+    """Takeover no later than five seconds after the lease is over, and never before the other has stopped by itself."""
+
+    async def main() -> None:
+        leases, told = Leases(), list[str]()
+        one, two = candidate(leases, "one"), candidate(leases, "two", told)
+        await one.acquire()
+        assert one.held()
+        waiting = asyncio.create_task(two.acquire())
+        await asyncio.sleep(100)
+        assert not waiting.done()
+        assert not two.held()
+        assert told == ["standing by: one is in charge"]
+        assert one._renewing is not None
+        one._renewing.cancel()  # kill -9
+        crashed = asyncio.get_running_loop().time()
+        while not waiting.done():
+            assert not two.held()
+            await asyncio.sleep(0.1)
+        assert two.held()
+        assert not one.held(), "what is left of the first may not act any more"
+        assert asyncio.get_running_loop().time() - crashed <= SECONDS + 5
+        with pytest.raises(Refused):
+            one.check()
+
+    virtual(main)
+
+
+@pytest.mark.guarantee("G-62")
+def test_a_holder_that_cannot_renew_stands_down_before_anybody_else_begins() -> None:
+    async def main() -> None:
+        leases = Leases()
+        one = candidate(leases, "one")
+        await one.acquire()
+        leases.away = True
+        await asyncio.wait_for(one.lost.wait(), SECONDS)
+        assert not one.held()
+        leases.away = False
+        two = candidate(leases, "two")
+        await asyncio.wait_for(two.acquire(), SECONDS + 5)
+        assert two.held()
+        assert not one.held()
+
+    virtual(main)
+
+
+@pytest.mark.guarantee("G-62")
+def test_a_process_that_slept_through_its_lease_does_nothing() -> None:
+    """Its own tasks did not run meanwhile either: the clock alone tells."""
+
+    async def main() -> None:
+        leases = Leases()
+        slept = [0.0]
+        loop = asyncio.get_running_loop()
+        one = Lease(cast(Cluster, leases), "ns", "l", "one", lambda line: None, clock=lambda: loop.time() + slept[0])
+        await one.acquire()
+        one.check()
+        slept[0] = SECONDS
+        with pytest.raises(Refused):
+            one.check()
+
+    virtual(main)
+
+
+def test_given_back_it_is_had_at_once_and_a_lost_race_is_lost() -> None:
+    async def main() -> None:
+        leases = Leases()
+        one, two, three = (candidate(leases, who) for who in ("one", "two", "three"))
+        await one.acquire()
+        begun = asyncio.get_running_loop().time()
+        waiting = [asyncio.create_task(two.acquire()), asyncio.create_task(three.acquire())]
+        await asyncio.sleep(0.5)
+        await one.release()
+        assert not one.held()
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(5)
+        assert asyncio.get_running_loop().time() - begun < SECONDS
+        assert sorted([two.held(), three.held()]) == [False, True]
+        for task in waiting:
+            task.cancel()
+
+    virtual(main)
+
+
+def test_trouble_is_told_once_and_waited_for() -> None:
+    async def main() -> None:
+        leases, told = Leases(), list[str]()
+        leases.away = True
+        one = candidate(leases, "one", told)
+        waiting = asyncio.create_task(one.acquire())
+        await asyncio.sleep(30)
+        assert len(told) == 1
+        assert "connection refused" in told[0]
+        leases.away = False
+        await asyncio.wait_for(waiting, 5)
+        assert one.held()
+
+    virtual(main)
