@@ -108,7 +108,7 @@ async def controller(config: Config, prepare: Callable[[Engine], None] = lambda 
         stack.push_async_callback(engine.stop)
         prepare(engine)
         await engine.start()
-        control = ControlServer(config.state, Commands(engine.declarations, still_in_file).handle)
+        control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle)
         await control.start()
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)

@@ -113,7 +113,7 @@ async def operating(
         def still_declared(obj: StoredObject) -> bool:
             return obj.source == raw.SOURCE and obj.key in door.seen
 
-        control = ControlServer(config.state, Commands(engine.declarations, still_declared).handle)
+        control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle)
         await control.start()
         stack.push_async_callback(control.stop)
         yield Operator(engine, door, secrets)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from reconciler.core.observations import (
     Accepted,
     Agent,
+    Commit,
     Declined,
     Exited,
     Guest,
@@ -42,7 +43,7 @@ from reconciler.engine.ports import (
     VmShape,
     VmSource,
 )
-from reconciler.errors import Forbidden, GuestFailed, GuestUnreachable, NotFound, StaleEpoch, Unauthorized
+from reconciler.errors import Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
@@ -130,6 +131,8 @@ class World:
         self.unknown_models: set[str] = set()
         self.deaf_to_instructions = False
         self.commands: Callable[[GuestCommand], int] = lambda command: 0
+        self.commits: dict[str, Commit] = {}
+        self.hidden_commits: set[str] = set()
         self.watchers: dict[str, list[Callable[[], None]]] = {}
 
     def now(self) -> float:
@@ -292,7 +295,19 @@ class FakeVers:
         return self.world.make(born, parent).vm_id
 
     async def commit(self, vm_id: str, name: str) -> str:
-        raise NotFound("not used here")
+        await self._call()
+        m = self.world.own(vm_id)
+        if self.world.state(m) is VmState.DEAD:
+            raise Rejected("the VM is dead", vm_id)
+        if m.pi is not None and m.pi.busy:
+            self.world.violations.append(f"snapshot of {vm_id} in the middle of a turn")
+        made = Commit(f"00000000-0000-4000-9000-{len(self.world.commits) + 1:012d}", name, self.world.now(), vm_id)
+        self.world.commits[made.commit_id] = made
+        return made.commit_id
+
+    async def list_commits(self) -> tuple[Commit, ...]:
+        await self._call()
+        return tuple(c for c in self.world.commits.values() if c.commit_id not in self.world.hidden_commits)
 
     async def delete_vm(self, vm_id: str) -> None:
         await self._call()
@@ -359,6 +374,9 @@ class FakeAgents:
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
         (await self._reach(at)).claim = dict(claim)
+
+    async def remove_claim(self, at: Place) -> None:
+        (await self._reach(at)).claim = None
 
     async def install(self, at: Place) -> None:
         (await self._reach(at)).installed = True

@@ -193,6 +193,9 @@ class KeeperAgents:
         stdin = bootstrap.lines(self._layout(at).base) + bootstrap.claim_line(dict(claim))
         await self._script(at, bootstrap.WRITE_CLAIM, stdin, "writing the claim")
 
+    async def remove_claim(self, at: Place) -> None:
+        await self._script(at, bootstrap.REMOVE_CLAIM, bootstrap.lines(self._layout(at).base), "removing the claim")
+
     async def install(self, at: Place) -> None:
         layout = self._layout(at)
         found = await self._found(at)

@@ -156,6 +156,12 @@ sync
 mv -f "$base/claim.json.new" "$base/claim.json"
 """)
 
+REMOVE_CLAIM: Final = FixedScript(r"""
+set -eu
+read -r base
+rm -f "$base/claim.json" "$base/claim.json.new"
+""")
+
 INSTALL_KEEPER: Final = FixedScript(r"""
 set -eu
 umask 077

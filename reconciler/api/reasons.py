@@ -97,13 +97,44 @@ class Reason(StrEnum):
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
         "More machines than creations of ours fit, so none can be taken for certain.",
-        "Delete those that hold nothing on the platform; the one that is left is taken.",
+        "Say which one with `reconciler resolve lieutenant NAME --vm ID`, or `--none`.",
     )
     CLAIM_CONFLICT = (
         "ClaimConflict",
         "The machine carries the valid claim of another installation.",
-        "Let the other installation let go of the machine; only one of the two may have it.",
+        "Let the other installation forget it, or take it with `reconciler resolve lieutenant NAME --vm ID`.",
     )
+    SNAPSHOTTING_VM = "SnapshottingVM", "A commit of the machine is being taken before it is deleted.", NOTHING
+    SNAPSHOT_PENDING = "SnapshotPending", "The commit of the machine is not proven yet; nothing is deleted before it is.", NOTHING
+    TOOK_SNAPSHOT = "TookSnapshot", "The machine was committed; the message names the commit.", "Nothing."
+    SNAPSHOT_FAILED = (
+        "SnapshotFailed",
+        "The machine could not be committed, so it is not deleted.",
+        "`reconciler retry` tries again; or set `deletionPolicy: Delete` to let it go without.",
+    )
+    LETTING_GO = "LettingGo", "The object goes and the machine stays.", NOTHING
+    LET_GO_VM = "LetGoVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
+    ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
+    ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
+    ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
+    OBSERVE_ONLY = (
+        "ObserveOnly",
+        "`managementPolicy: ObserveOnly`: it is only looked at.",
+        "Set `managementPolicy: Full` to have it acted on.",
+    )
+    ADOPTED_NOT_REPLACED = (
+        "AdoptedNotReplaced",
+        "The profile changed, and a machine that was taken over is not replaced for that.",
+        "Delete the lieutenant and declare it without `adopt` to get a fresh machine.",
+    )
+    ORPHAN_VM = (
+        "OrphanVM",
+        "A machine says that it is ours, and nothing here owns it.",
+        "See `reconciler orphans`; `--delete --confirm` deletes it.",
+    )
+    DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
+    NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
     ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
     FLEET_VANISHED = (
         "FleetVanished",
@@ -112,7 +143,11 @@ class Reason(StrEnum):
     )
     PLATFORM_BLOCKED = "PlatformBlocked", "The platform has no room for more machines; existing ones are fine.", NOTHING
     BACKING_OFF = "BackingOff", "The last attempt failed; the next one comes after a delay.", "`reconciler retry` does not wait."
-    PROTECTED = "Protected", "It is protected and is not deleted.", "Remove the protection first."
+    PROTECTED = (
+        "Protected",
+        "It is protected and is not deleted, nor replaced when it is dead.",
+        "`reconciler delete KIND NAME --confirm` (for a dead machine `reconciler retry KIND NAME --confirm`).",
+    )
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",

@@ -15,6 +15,7 @@ from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.objects import ObjectTable
+from reconciler.engine.orphans import ask_for
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import NotFound, Refused
 from reconciler.serve.commands import Commands, raise_error
@@ -73,7 +74,7 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()
-        commands = Commands(Declarations(table, Recorder(clock), clock), still_in_file)
+        commands = Commands(Declarations(table, Recorder(clock), clock), still_in_file, lambda vms: ask_for(table, vms))
         return [raise_error(await commands.handle(request)) for request in requests]
     finally:
         await store.aclose()

@@ -94,9 +94,10 @@ def delete(
         list[str] | None, typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="What these files declare.", show_default=False)
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when nothing of it is left.")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Also what is protected.")] = False,
     timeout: Timeout = 600.0,
 ) -> None:
-    """Undeclare objects; their machines go with them."""
+    """Undeclare objects; what becomes of their machines says `deletionPolicy`."""
     if bool(words) == bool(filename):
         raise UsageError("what is to be deleted?", "KIND NAME | -f FILE", "give one of them")
     found = read(config, filename) if filename else None
@@ -105,7 +106,8 @@ def delete(
 
     async def run() -> None:
         for key in keys:
-            await submit(config, [naming(key, "delete")])
+            verbs: Json = {"delete-confirmed": secrets.token_hex(4)} if confirm else {}
+            await submit(config, [{**naming(key, "delete"), "verbs": verbs}])
             out(f"{names.short(key)} deletion asked for")
         if wait:
             deadline = asyncio.get_running_loop().time() + timeout
@@ -206,12 +208,18 @@ def cancel(config: Config, task: Annotated[str, typer.Argument(help="The task's 
     out(f"{names.short(key)} cancelled {where}")
 
 
-def retry(config: Config, words: One) -> None:
+def retry(
+    config: Config,
+    words: One,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Replace its dead machine although it is protected.")] = False,
+) -> None:
     """Clear a back-off, a crash loop or a Stalled, and try again now."""
     key = names.key(words, config.namespace)
     if key.kind == "Task":
         raise Refused("a task has one result, it is not tried again", names.short(key), "declare another one, or set `retries`")
-    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": {f"{PREFIX}retry": secrets.token_hex(4)}}]))
+    verbs = ("retry", "delete-confirmed") if confirm else ("retry",)
+    tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
+    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": tokens}]))
     out(f"{names.short(key)} is tried again")
 
 

@@ -52,8 +52,57 @@ agent moved away."""
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Put the existing VM that `adopt` names into the slot; the claim follows."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Commit this VM, before it is deleted."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """The platform lists the commit of a call whose answer never came."""
+
+    vm_id: str
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotVerified:
+    """The platform lists the commit that it told us of."""
+
+    vm_id: str
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLost:
+    """The settle window is over and the commit does not show: it was not taken."""
+
+    vm_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """The object goes and the VM stays. `Retain`: with our claim, rewritten to say so; `Orphan`: without it; `Leave`: nothing on
+    the VM is changed."""
+
+    vm_id: str
+    how: Literal["Retain", "Orphan", "Leave"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Condemn:
-    """Write down, irreversibly, that this VM is to be deleted."""
+    """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
+    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
 
     vm_id: str
     why: str
@@ -307,7 +356,24 @@ class Steady:
     until: float | None = None
 
 
-SlotAction = Create | Adopt | GiveUpIntent | Claim | Suspend | Resume | Condemn | Delete | Forget | Release
+SlotAction = (
+    Create
+    | Adopt
+    | TakeOver
+    | GiveUpIntent
+    | Claim
+    | Suspend
+    | Resume
+    | TakeSnapshot
+    | SnapshotTaken
+    | SnapshotVerified
+    | SnapshotLost
+    | LetGo
+    | Condemn
+    | Delete
+    | Forget
+    | Release
+)
 GuestAction = (
     CorrectClock
     | WriteClaim

@@ -13,6 +13,9 @@ PREFIX = "fleet.vers.sh/"
 FLEET, INSTALLATION, KIND, NAMESPACE, NAME, UID, EPOCH, VM_ID, INTENT = (
     PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "uid", "epoch", "vm-id", "intent")
 )
+RETAINED = PREFIX + "retained"
+"""On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
+
 CLOCK_SLACK = 5.0
 """Seconds by which a VM's `created_at` may lie before the platform time noted in the intent."""
 
@@ -49,6 +52,19 @@ def claim_labels(owner: Owner, key: Key, uid: str, epoch: int, vm_id: str) -> di
 def claim_file(owner: Owner, key: Key, uid: str, epoch: int, vm_id: str) -> dict[str, str]:
     """The same claim, as the guest's claim file holds it."""
     return {name.removeprefix(PREFIX): value for name, value in claim_labels(owner, key, uid, epoch, vm_id).items()}
+
+
+def released_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """What takes our claim off a VM. Labels can only be written over (vers-api §2.1), so they become empty; the epoch stays, so
+    that whoever claims the VM next counts on."""
+    ours = (FLEET, INSTALLATION, KIND, NAMESPACE, NAME, UID, VM_ID, INTENT, RETAINED)
+    return {name: "" for name in ours if labels.get(name)}
+
+
+def epoch_on(labels: Mapping[str, str]) -> int:
+    """The epoch that the labels tell of, 0 when they tell none."""
+    told = labels.get(EPOCH, "")
+    return int(told) if told.isdecimal() and len(told) < 16 else 0
 
 
 def valid_claim(vm: Vm) -> bool:

@@ -27,6 +27,7 @@ from reconciler.core.actions import (
     Install,
     KeepEnd,
     Landed,
+    LetGo,
     LookForArtifact,
     NoteSession,
     Progress,
@@ -38,10 +39,15 @@ from reconciler.core.actions import (
     RunVerify,
     SendSteer,
     SetModel,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
     StartAgent,
     StartKeeper,
     StopAgent,
     Suspend,
+    TakeOver,
+    TakeSnapshot,
     TryAgain,
     Verify,
     Withdraw,
@@ -49,11 +55,12 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.boot import PREPARED
+from reconciler.core.deletion import SnapshotSeen
 from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
-from reconciler.core.records import SlotRecord
+from reconciler.core.records import SlotRecord, SnapshotRecord
 from reconciler.core.rendering import Rendered
 from reconciler.core.session import begun_anew, chosen
 from reconciler.core.taskview import Dependency, Talk
@@ -61,6 +68,7 @@ from reconciler.core.vmslot import Absent, Seen
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
+NEW_COMMIT = "(new commit)"
 MOST_STEPS = 300
 
 
@@ -117,10 +125,27 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
         case Adopt(vm_id, _):
             slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
             return replace(lt, slot=slot, guest=Guest(), agent=None)
+        case TakeOver(vm_id):
+            slot = replace(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
+            seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
+            slot = replace(slot, vm=_seen(seen, claimed=False, claimed_by=""))
+            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
         case GiveUpIntent():
             return replace(lt, slot=replace(slot, intent=None))
+        case TakeSnapshot(vm_id):
+            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+        case SnapshotTaken(vm_id, commit_id):
+            taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+        case SnapshotVerified():
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+        case SnapshotLost():
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+        case LetGo():
+            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case Claim():
-            return replace(lt, slot=replace(slot, vm=_seen(slot.vm, claimed=True)))
+            return replace(lt, slot=replace(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
         case Suspend():
             return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
@@ -232,9 +257,10 @@ def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
     return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 
-def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None) -> Seen:
+def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None, claimed_by: str | None = None) -> Seen:
     old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
-    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed)
+    by = old.claimed_by if claimed_by is None else claimed_by
+    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
 
 
 def _guest(guest: object, **changes: object) -> Guest:

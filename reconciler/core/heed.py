@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.claims import PREFIX
+from reconciler.core.deletion import DELETION
 from reconciler.core.records import ConfigRecord, LieutenantRecord
 from reconciler.core.session import answered
+from reconciler.core.vmslot import NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +43,33 @@ def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecor
     """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
     fresh = LieutenantRecord()
     config = ConfigRecord(again=True)
-    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=record.slot.but(not_before=0.0))
+    slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
+    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=slot)
 
 
 def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
-    """A person's answer to what can't be decided here: `WHAT=ANSWER[:TOKEN]`. One that does not fit the question is dropped."""
+    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `vm=ID:TOKEN` or `none:TOKEN`. One that does not
+    fit the question about a conversation is dropped; which VM it is holds until it is acted on."""
     what, _, rest = token.partition("=")
     answer = rest.partition(":")[0]
-    return record.but(session=answered(record.session, asked.question, answer)) if what == "session" else record
+    if what == "session":
+        return record.but(session=answered(record.session, asked.question, answer))
+    if what == "vm":
+        return record.but(slot=record.slot.but(chosen=answer))
+    return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record
 
 
-VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve}
+def delete_confirmed(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+    """It may go although it is protected: this deletion, or, where none was asked for, this VM once it is dead."""
+    return record.but(slot=record.slot.but(confirmed=DELETION if asked.deleting else record.slot.vm_id))
+
+
+def detached(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+    """When the object goes, its VM is let go of without being touched."""
+    return record.but(let_go=True)
+
+
+VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 

@@ -37,6 +37,7 @@ from reconciler.core.actions import (
 )
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.management import only_observe
 from reconciler.core.observations import Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
 from reconciler.core.task import Place
@@ -111,13 +112,18 @@ def plan(view: LaneView) -> LanePlan:
     decided = plan_lieutenant(view)
     host, why = host_of(view, decided)
     places = tuple(place(facts, view.now) for facts in view.tasks)
-    return LanePlan(decided, {facts.key: task.plan(task_view(view, facts, places, host, why)) for facts in view.tasks})
+    tasks = {facts.key: task.plan(task_view(view, facts, places, host, why)) for facts in view.tasks}
+    if view.lieutenant is not None and view.lieutenant.slot.observe_only:
+        tasks = {key: only_observe(decision) for key, decision in tasks.items()}
+    return LanePlan(decided, tasks)
 
 
 def plan_lieutenant(view: LaneView) -> Decision | None:
     if view.lieutenant is None or view.spec is None:
         return None
     decision = lieutenant.plan(view.lieutenant)
+    if view.lieutenant.slot.observe_only:
+        return decision
     if isinstance(decision, Wait) and decision.reason == "SuspendPending" and view.spec.suspend.on_busy is OnBusy.ABORT:
         return cut_short(view, view.lieutenant, decision, view.spec.suspend.grace_seconds)
     return decision
@@ -138,8 +144,10 @@ def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
     lt = view.lieutenant
     if lt is None or decision is None:
         return Host.MISSING, ""
-    if lt.slot.want is Want.GONE:
+    if lt.slot.want is Want.GONE and not (isinstance(decision, Refuse) and decision.reason == "Protected"):
         return Host.GOING, ""
+    if lt.slot.observe_only:
+        return Host.OBSERVED, ""
     if lt.slot.want is Want.SUSPENDED:
         return Host.SUSPENDED, ""
     match decision:
@@ -200,6 +208,7 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
         unsupported=facts.unsupported,
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=host is Host.GOING and (overdue or not running),
+        let_be=host is Host.GOING and view.lieutenant is not None and view.lieutenant.slot.goodbye.hands_off,
     )
 
 

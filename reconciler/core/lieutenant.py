@@ -27,6 +27,7 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.boot import prepare_the_machine
+from reconciler.core.management import only_observe
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.rendering import Rendered, Unresolved
@@ -250,5 +251,5 @@ def plan(view: LieutenantView) -> Decision:
     for policy in LADDER:
         decision = policy(view)
         if decision is not None:
-            return decision
+            return only_observe(decision) if view.slot.observe_only else decision
     return Steady(until=view.now + view.health_period)

@@ -54,6 +54,45 @@ class VmMetadata:
     deleted_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One row of the platform's list of commits (vers-api §2.3)."""
+
+    commit_id: str
+    name: str
+    created_at: float
+    parent_vm_id: str = ""
+
+
+# --- one VM, as decisions see it ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The VM was in a list begun after our last change to it. `claimed`: it carries our claim for this very VM id."""
+
+    state: VmState
+    claimed: bool = True
+    claimed_by: str = ""  # another installation's valid claim: its name
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Missing from the last list; `proven` by everything design §5.3 asks for (one list proves nothing)."""
+
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Could not be read. Nothing destructive may follow from it."""
+
+    why: str
+
+
+VmObservation = Seen | Absent | Unknown
+
+
 # --- inside the machine -----------------------------------------------------------------------------------------------
 
 

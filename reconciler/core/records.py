@@ -30,9 +30,24 @@ class Record(BaseModel):
         return self.model_copy(update=changes)
 
 
+class SnapshotRecord(Record):
+    """The commit of one VM taken before its deletion. `verified`: the platform lists it. `attempts`: failed ones."""
+
+    vm_id: str = ""
+    commit_id: str = ""
+    name: str = ""
+    taken_at: float = 0.0
+    verified: bool = False
+    attempts: int = 0
+    not_before: float = 0.0
+    error: str = ""
+
+
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
-    `condemned`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`)."""
+    `condemned`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt` brought here
+    once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a person allowed
+    although it is protected: `deletion`, or the id of a dead VM to be replaced."""
 
     vm_id: str = ""
     account: str = ""
@@ -45,6 +60,10 @@ class SlotRecord(Record):
     condemned_at: float = 0.0
     delete_attempts: int = 0
     delete_error: str = ""
+    adopted: str = ""
+    chosen: str = ""
+    confirmed: str = ""
+    snapshot: SnapshotRecord = SnapshotRecord()
 
 
 class SessionRecord(Record):
@@ -128,6 +147,7 @@ class LieutenantRecord(Record):
     clock: ClockRecord = ClockRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
+    let_go: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
 

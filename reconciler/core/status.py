@@ -31,6 +31,7 @@ from reconciler.core.actions import (
     Install,
     KeepEnd,
     Landed,
+    LetGo,
     LookForArtifact,
     NoteSession,
     Progress,
@@ -43,11 +44,16 @@ from reconciler.core.actions import (
     RunVerify,
     SendSteer,
     SetModel,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
     StartAgent,
     StartKeeper,
     Steady,
     StopAgent,
     Suspend,
+    TakeOver,
+    TakeSnapshot,
     TryAgain,
     Verify,
     Wait,
@@ -68,10 +74,16 @@ Truth = Literal["True", "False", "Unknown"]
 DOING: dict[type, str] = {
     Create: "CreatingVM",
     Adopt: "AdoptingVM",
+    TakeOver: "AdoptingVM",
     GiveUpIntent: "CreateIndeterminate",
     Claim: "ClaimingVM",
     Suspend: "SuspendingVM",
     Resume: "ResumingVM",
+    TakeSnapshot: "SnapshottingVM",
+    SnapshotTaken: "SnapshottingVM",
+    SnapshotVerified: "SnapshottingVM",
+    SnapshotLost: "SnapshottingVM",
+    LetGo: "LettingGo",
     Condemn: "Deleting",
     Delete: "Deleting",
     Forget: "VMGone",
@@ -308,14 +320,15 @@ def lieutenant_status(
     fields that were set and are not acted on."""
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, trouble)
-    usable = isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    observed = view.slot.observe_only
+    usable = not observed and isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
     moving = progress_conditions(decision, ready.status, trouble)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
         *moving,
-        Condition("Available", "True" if usable else "False", "Usable" if usable else ready.reason),
+        Condition("Available", "True" if usable else "False", "Usable" if usable else "ObserveOnly" if observed else ready.reason),
         _vm_ready(view),
         reachable,
         configured,
@@ -333,7 +346,12 @@ def lieutenant_status(
     }
     if view.vm_id:
         state = view.slot.vm.state.value if isinstance(view.slot.vm, Seen) else "unknown"
-        status["vm"] = {"id": view.vm_id, "epoch": view.slot.record.epoch, "state": state}
+        vm: Json = {"id": view.vm_id, "epoch": view.slot.record.epoch, "state": state}
+        if view.slot.record.adopted == view.vm_id:
+            vm["adopted"] = True
+        if view.slot.record.snapshot.vm_id == view.vm_id and view.slot.record.snapshot.commit_id:
+            vm["snapshot"] = view.slot.record.snapshot.commit_id
+        status["vm"] = vm
     if isinstance(view.agent, Agent):
         status["agent"] = _agent_status(view.agent)
     if view.record.session.name:

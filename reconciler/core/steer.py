@@ -111,7 +111,7 @@ def end_a_steer(v: TaskView) -> Decision | None:
     ending = must_end(v)
     if ending is None:
         return None
-    if not v.record.sent or v.record.abort:
+    if not v.record.sent or v.record.abort or v.let_be:
         return ending
     if v.record.reprompted:
         return None  # it is no longer in pi's queue: it is seen in a moment, or never arrives

@@ -49,7 +49,7 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     ending = must_end(v)
     if ending is None:
         return None
-    if not v.record.sent:
+    if not v.record.sent or v.let_be:
         return ending
     if v.talk is None or not v.talk.up:
         if v.abandoned or (v.talk is not None and v.record.abort):
@@ -80,6 +80,8 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
         return Wait("QueueFull", "more tasks are pending than queue.maxPending", until=next_limit(v))
     if v.host in (Host.SUSPENDED, Host.SUSPENDING):
         return Wait("LieutenantSuspended", "its lieutenant is declared Suspended", until=next_limit(v))
+    if v.host is Host.OBSERVED:
+        return Wait("ObserveOnly", "managementPolicy ObserveOnly: its lieutenant is only looked at", until=next_limit(v))
     if v.host is not Host.READY:
         return Wait("LieutenantNotReady", v.host_reason, until=next_limit(v))
     if v.content_missing:

@@ -26,6 +26,7 @@ class Host(StrEnum):
     SUSPENDED = "Suspended"
     SUSPENDING = "Suspending"
     GOING = "Going"  # being deleted
+    OBSERVED = "Observed"  # only looked at: managementPolicy ObserveOnly
     MISSING = "Missing"
 
 
@@ -94,6 +95,7 @@ class TaskView:
     unsupported: tuple[str, ...] = ()
     abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
     session: str = ""  # the conversation in force
+    let_be: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed
 
 
 Policy = Callable[[TaskView], Decision | None]

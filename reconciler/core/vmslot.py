@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.core import deletion
 from reconciler.core.actions import (
     Adopt,
     Claim,
@@ -19,6 +20,7 @@ from reconciler.core.actions import (
     Delete,
     Forget,
     GiveUpIntent,
+    LetGo,
     Refuse,
     Release,
     Resume,
@@ -26,6 +28,12 @@ from reconciler.core.actions import (
     Suspend,
     Wait,
 )
+from reconciler.core.adoption import Target, adopt_the_declared
+from reconciler.core.deletion import CONFIRM, Goodbye, SnapshotSeen
+from reconciler.core.observations import Absent as Absent
+from reconciler.core.observations import Seen as Seen
+from reconciler.core.observations import Unknown as Unknown
+from reconciler.core.observations import VmObservation as VmObservation
 from reconciler.core.observations import VmState
 from reconciler.core.records import SlotRecord
 
@@ -34,32 +42,6 @@ class Want(StrEnum):
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     GONE = "Gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The VM was in a list begun after our last change to it. `claimed`: it carries our claim for this very VM id."""
-
-    state: VmState
-    claimed: bool = True
-    claimed_by: str = ""  # another installation's valid claim: its name
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """Missing from the last list; `proven` by everything design §5.3 asks for (one list proves nothing)."""
-
-    proven: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Could not be read. Nothing destructive may follow from it."""
-
-    why: str
-
-
-VmObservation = Seen | Absent | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +55,7 @@ class OpenIntent:
 
 
 EMPTY = SlotRecord()
+GONE = Absent(proven=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +64,15 @@ class Slot:
 
     want: Want
     record: SlotRecord = EMPTY
-    vm: VmObservation = Absent(proven=True)
+    vm: VmObservation = GONE
     intent: OpenIntent | None = None
     account: str = ""
     protected: bool = False
+    goodbye: Goodbye = Goodbye.DELETE  # what becomes of the VM when the object is deleted
+    no_delete: bool = False  # managementPolicy NoDelete: no VM is ever deleted
+    observe_only: bool = False  # managementPolicy ObserveOnly: nothing outside is changed
+    adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
+    snapshot: SnapshotSeen | None = None  # read only when one is to be taken before the deletion
     busy: bool | None = False  # the agent on it is in a turn; None: not known
     mirrored: bool = True  # everything settled in its conversation is in the store
     blocked: str = ""  # the fleet's breaker, or the hold after an empty store: why no VM may be created now
@@ -97,6 +85,9 @@ class Slot:
 
 
 Policy = Callable[[Slot], Decision | None]
+
+NONE = "none"
+"""A person's answer: none of these VMs is the one."""
 
 DELETE_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between attempts to delete one VM; the last repeats."""
@@ -127,8 +118,12 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
             if s.intent.settled:
                 return GiveUpIntent(s.intent.token)
             return Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
+        case several if s.record.chosen in several:
+            return Adopt(s.record.chosen, s.intent.token)
+        case _ if s.record.chosen == NONE and s.intent.settled:
+            return GiveUpIntent(s.intent.token)
         case several:
-            return Refuse("CreateAmbiguous", f"several VMs fit one create: {', '.join(several)}")
+            return Refuse("CreateAmbiguous", f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them")
 
 
 def believe_only_proven_absence(s: Slot) -> Decision | None:
@@ -144,21 +139,19 @@ def believe_only_proven_absence(s: Slot) -> Decision | None:
 
 def respect_other_claims(s: Slot) -> Decision | None:
     """G-07: a VM with another installation's valid claim is not ours to change, nor to delete, even when condemned before."""
-    if s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by:
-        return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
-    return None
+    if not (s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by) or s.record.chosen == s.record.vm_id:
+        return None
+    if s.want is Want.GONE and s.goodbye.hands_off:
+        return LetGo(s.record.vm_id, "Leave", f"it is claimed by {s.vm.claimed_by}")
+    return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
 
 
 def finish_deletion(s: Slot) -> Decision | None:
-    """G-05: condemn durably, then delete until absence is proven; protected refuses."""
+    """G-05: the VM is kept, let go of or snapshotted as declared; else condemned durably, then deleted until absence is proven."""
     if s.want is Want.GONE and not s.record.vm_id:
         return Release()
-    if s.want is Want.GONE and not s.record.condemned:
-        if s.protected:
-            return Refuse("Protected", f"VM {s.record.vm_id} is protected from deletion")
-        if s.busy:
-            return Wait("DeletePending", "ending the running turn first")
-        return Condemn(s.record.vm_id, "its object was deleted", "Deleted")
+    if s.want is Want.GONE and (not s.record.condemned or s.goodbye is Goodbye.LEAVE):
+        return deletion.farewell(s)
     if s.record.vm_id and s.record.condemned:
         return delete_the_condemned(s)
     return None
@@ -205,8 +198,10 @@ def replace_the_dead(s: Slot) -> Decision | None:
     """G-32: a dead machine goes only when its conversation is safe elsewhere."""
     if not isinstance(s.vm, Seen) or s.vm.state is not VmState.DEAD:
         return None
-    if s.protected:
-        return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; confirm to replace it")
+    if s.no_delete:
+        return Refuse("NoDelete", f"VM {s.record.vm_id} is dead, and managementPolicy NoDelete keeps it")
+    if s.protected and s.record.confirmed != s.record.vm_id:
+        return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; {CONFIRM} replaces it")
     if s.loss:
         return Refuse("SessionLost", f"VM {s.record.vm_id} is dead: {s.loss}")
     return Condemn(s.record.vm_id, "the machine is dead", "Dead")
@@ -214,7 +209,7 @@ def replace_the_dead(s: Slot) -> Decision | None:
 
 def claim(s: Slot) -> Decision | None:
     """G-07: ours is what carries our claim."""
-    return Claim(s.record.vm_id) if isinstance(s.vm, Seen) and not s.vm.claimed else None
+    return Claim(s.record.vm_id) if isinstance(s.vm, Seen) and (not s.vm.claimed or s.record.chosen == s.record.vm_id) else None
 
 
 def follow_the_mode(s: Slot) -> Decision | None:
@@ -255,6 +250,7 @@ SLOT: tuple[Policy, ...] = (
     respect_other_claims,
     finish_deletion,
     keep_the_conversation,
+    adopt_the_declared,
     hold_back_creates,
     create_nothing_for_the_suspended,
     create,

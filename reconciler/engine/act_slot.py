@@ -13,30 +13,38 @@ from reconciler.core.actions import (
     Delete,
     Forget,
     GiveUpIntent,
+    LetGo,
     Release,
     Resume,
     SlotAction,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
     Suspend,
+    TakeOver,
+    TakeSnapshot,
 )
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.observations import Vm, VmState
-from reconciler.core.records import BootRecord, SlotRecord
+from reconciler.core.records import BootRecord, LieutenantRecord, SlotRecord
 from reconciler.core.rendering import Rendered
 from reconciler.core.session import housed
 from reconciler.core.vmslot import DELETE_BACKOFF, Seen
+from reconciler.engine.act_commit import CommitActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.journal import closing
 from reconciler.engine.objects import LieutenantItem
 from reconciler.engine.ports import Intent, Place
-from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, Rejected
+from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
 
 
 class SlotActs:
     def __init__(self, tools: Tools) -> None:
         self.t = tools
+        self.commits = CommitActs(tools)
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SlotAction) -> None:
         """Carry out one decision about the slot. Raises what the platform or the store says."""
@@ -45,6 +53,8 @@ class SlotActs:
                 await self.create(item, view, action)
             case Adopt():
                 await self.adopt(item, action)
+            case TakeOver():
+                await self.take_over(item, action.vm_id)
             case GiveUpIntent():
                 await self.give_up(item)
             case Claim():
@@ -53,6 +63,10 @@ class SlotActs:
                 await self.suspend(item, action.vm_id)
             case Resume():
                 await self.resume(item, action.vm_id)
+            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
+                await self.commits.act(item, action)
+            case LetGo():
+                await self.let_go(item, view, action)
             case Condemn():
                 await self.condemn(item, action)
             case Delete():
@@ -124,19 +138,34 @@ class SlotActs:
     async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
-        slot = slot.but(
-            vm_id=vm_id, account=t.gatherer.account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0
-        )
-        old = t.current(item)
-        record = old.but(
-            slot=slot,
-            session=housed(old.session, item.uid, item.spec.session.generation),
-            boot=BootRecord(vm_id=vm_id),
-        )
+        record = self.filled(item, slot, vm_id)
         t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()
         said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
         await t.save(item, record, closing(intent, f"vm {vm_id}"), *said)
         t.journal.closed(intent)
+
+    def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str) -> LieutenantRecord:
+        """The record with this VM in the slot."""
+        old = self.t.current(item)
+        account = self.t.gatherer.account
+        slot = slot.but(
+            vm_id=vm_id, account=account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0, chosen=""
+        )
+        session = housed(old.session, item.uid, item.spec.session.generation)
+        return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id))
+
+    async def take_over(self, item: LieutenantItem, vm_id: str) -> None:
+        """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
+        permission to take it from another installation lasts until the claim is written."""
+        t = self.t
+        vm = t.fleet.current(vm_id)
+        if t.table.owner_of(vm_id) is not None:
+            return  # another one was first; the next look says who
+        slot = item.record.slot
+        epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
+        record = self.filled(item, slot.but(epoch=epoch, adopted=vm_id), vm_id)
+        record = record.but(slot=record.slot.but(chosen=slot.chosen if slot.chosen == vm_id else ""))
+        await t.save(item, record, *t.recorder.event(item.key, item.uid, "AdoptedVM", f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: LieutenantItem, action: Adopt) -> None:
         """The VM that our own unanswered create made."""
@@ -150,14 +179,53 @@ class SlotActs:
         if intent is None:
             return
         said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
-        await self.t.save(item, item.record, closing(intent, "no effect"), *said)
+        record = item.record.but(slot=item.record.slot.but(chosen=""))
+        await self.t.save(item, record, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
     async def claim(self, item: LieutenantItem, vm_id: str) -> None:
-        t = self.t
-        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, item.record.slot.epoch, vm_id)
+        """Our claim on the VM; where a person said so, over that of another installation, whose epoch it then exceeds."""
+        t, slot = self.t, item.record.slot
+        vm = t.fleet.current(vm_id)
+        on_it = vm.labels if vm is not None else {}
+        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and on_it.get(claims.UID) != item.uid:
+            slot = slot.but(epoch=claims.epoch_on(on_it) + 1)
+            await t.save(item, item.record.but(slot=slot))
+        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, slot.epoch, vm_id)
+        if on_it.get(claims.RETAINED):
+            labels[claims.RETAINED] = ""
         await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
         t.fleet.labelled(vm_id, labels)
+        if slot.chosen:
+            await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
+
+    async def let_go(self, item: LieutenantItem, view: LieutenantView, action: LetGo) -> None:
+        """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
+        t, vm_id = self.t, action.vm_id
+        vm = t.fleet.current(vm_id)
+        labels: dict[str, str] = {}
+        said = action.why
+        if action.how == "Retain":
+            labels = {claims.RETAINED: f"{item.key.namespace}/{item.key.name}"}
+        elif action.how == "Orphan":
+            labels = claims.released_labels(vm.labels if vm is not None else {})
+            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
+                try:
+                    await t.effects.call("guest.remove_claim", lambda: t.agents.remove_claim(Place(vm_id)))
+                except (GuestUnreachable, GuestFailed) as error:
+                    said = f"{said}; the claim file inside it stays: {error}"
+            else:
+                said = f"{said}; the claim file inside it stays, it does not run"
+        if labels:
+            await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+            t.fleet.labelled(vm_id, labels)
+        await t.agents.release(Place(vm_id))
+        old = t.current(item)
+        slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
+        event = t.recorder.event(item.key, item.uid, "LetGoVM", f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
+        await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
+        t.gatherer.look_again(vm_id)
+        t.fleet.forget(vm_id)
 
     async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
@@ -221,7 +289,7 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record.slot
-        slot = SlotRecord(epoch=old.epoch, account=old.account)
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed)
         session = item.record.session
         if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
             session = session.but(lost=vm_id)

@@ -19,7 +19,8 @@ from reconciler.engine.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
 
 FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
-PROTECTION = "fleet.vers.sh/deletion-protection"
+PREFIX = "fleet.vers.sh/"
+PROTECTION = PREFIX + "deletion-protection"
 VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
 
 
@@ -158,9 +159,17 @@ class Declarations:
             return
         await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, "Deleting", why))
 
-    async def delete(self, key: Key, source: str | None = None, still_declared: Callable[[StoredObject], bool] = lambda _: False) -> None:
-        """Ask for its deletion. `source` None: by command. Raises `NotFound`, or `Refused` when it is protected, or when a
-        file still declares it (it would come back)."""
+    async def delete(
+        self,
+        key: Key,
+        source: str | None = None,
+        still_declared: Callable[[StoredObject], bool] = lambda _: False,
+        verbs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Ask for its deletion. `source` None: by command. `verbs`: written with it, such as `delete-confirmed` (then protection does
+        not refuse) and `detached`. Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
+        come back)."""
+        asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
         item = self._table.get(key)
         if item is None and key in self._table.tombstones:
             await self._table.unearth(key)
@@ -169,17 +178,21 @@ class Declarations:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
         if obj.deleted_at is not None:
+            if asked:
+                await self.annotate(key, asked)
             return
         if source is None and still_declared(obj):
             raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
-        if obj.annotations.get(PROTECTION) == "enabled":
-            raise Refused(f"{key} is protected from deletion", obj.origin, f"remove its annotation {PROTECTION} first")
+        if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
+            remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
+            raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
         now = self._clock.now()
         if not obj.finalizers:
             await self._table.drop(key, *self._recorder.event(key, obj.uid, "Deleted", "deleted"))
             return
         await self._table.update(
-            [(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, obj.uid, "Deleting", "deletion was asked for")
+            [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
+            *self._recorder.event(key, obj.uid, "Deleting", "deletion was asked for"),
         )
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ class Fleet:
     """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
 
     def __init__(self, vers: VersApi, store: Store, clock: Clock, effects: Effects, settle: float, first_seen: dict[str, float]) -> None:
-        self._vers, self._store, self._clock, self._effects = vers, store, clock, effects
+        self.vers, self._store, self._clock, self._effects = vers, store, clock, effects
         self.settle = settle
         self.first_seen = first_seen
         self.latest: VmList | None = None
@@ -68,7 +68,7 @@ class Fleet:
     async def _list(self) -> VmList:
         begun = self._clock.now()
         try:
-            told = await self._effects.call("vers.list_vms", self._vers.list_vms)
+            told = await self._effects.call("vers.list_vms", self.vers.list_vms)
             fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
         except ReconcilerError as error:
             self.failure = error
@@ -132,7 +132,7 @@ class Fleet:
 
     def labelled(self, vm_id: str, labels: dict[str, str]) -> None:
         """The platform took these labels."""
-        vm = self._current(vm_id)
+        vm = self.current(vm_id)
         if vm is not None:
             self._told[vm_id] = (self._clock.now(), replace(vm, labels={**vm.labels, **labels}))
 
@@ -140,7 +140,8 @@ class Fleet:
         """We changed it just now: only a list begun later counts."""
         self._changed[vm_id] = self._clock.now()
 
-    def _current(self, vm_id: str) -> Vm | None:
+    def current(self, vm_id: str) -> Vm | None:
+        """What is known of it now, from the newest list or from our own calls since."""
         told = self._told.get(vm_id)
         if told is not None:
             return told[1]
@@ -171,7 +172,7 @@ class Fleet:
         if sighting is None or sighting.missing is None or fresh.begun <= sighting.missing:
             return Absent(proven=False)
         try:
-            vm = await self._effects.call("vers.get_vm", lambda: self._vers.get_vm(vm_id))
+            vm = await self._effects.call("vers.get_vm", lambda: self.vers.get_vm(vm_id))
         except NotFound:
             return Absent(proven=True)
         except Forbidden:
@@ -191,7 +192,7 @@ class Fleet:
             if vm_id in self.lineage:
                 continue
             try:
-                self.lineage[vm_id] = await self._effects.call("vers.get_metadata", lambda vm_id=vm_id: self._vers.get_metadata(vm_id))  # type: ignore[misc]
+                self.lineage[vm_id] = await self._effects.call("vers.get_metadata", lambda vm_id=vm_id: self.vers.get_metadata(vm_id))  # type: ignore[misc]
             except ReconcilerError as error:
                 self.failure = self.failure or error
 

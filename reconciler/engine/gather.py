@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from reconciler.api.bootprofile import BootProfileSpec
-from reconciler.api.lieutenant import LieutenantSpec, OnBusy
+from reconciler.api.lieutenant import LieutenantSpec, ManagementPolicy, OnBusy
 from reconciler.api.meta import Mode
 from reconciler.api.stock import stock_profiles
 from reconciler.api.support import unsupported
 from reconciler.core import claims
 from reconciler.core.breaker import Breaker
 from reconciler.core.claims import Owner
+from reconciler.core.deletion import Goodbye, goodbye_of
 from reconciler.core.inside import sha256
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
@@ -30,6 +31,7 @@ from reconciler.engine.ends import Ends
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, TaskItem
+from reconciler.engine.outlook import adoption, snapshot
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
 from reconciler.engine.redaction import fingerprint, redact_agent, seal
 from reconciler.engine.settings import EngineSettings
@@ -244,7 +246,7 @@ class Gatherer:
         now: float,
     ) -> Slot:
         spec, record = item.spec, item.record.slot
-        seen: VmObservation = observed if not isinstance(observed, Vm) else self._seen(observed, item)
+        seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
         want = want_of(item)
         sent = any(t.record.phase in ("Delivering", "Verifying") for t in tasks)
         busy: bool | None = sent
@@ -260,6 +262,7 @@ class Gatherer:
         )
         blocked, until = self.blocked(item, now)
         known = max(transcript.told(place_of(item).id), item.record.session.seen)
+        goodbye = goodbye_of(spec.deletion_policy, spec.management_policy, item.record.let_go)
         return Slot(
             want=want,
             record=record,
@@ -267,6 +270,11 @@ class Gatherer:
             intent=await self.open_intent(item, seen, now),
             account=self.account,
             protected=item.obj.annotations.get(PROTECTION) == "enabled",
+            goodbye=goodbye,
+            no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
+            observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
+            adopt=await adoption(self, item),
+            snapshot=await snapshot(self, item, now) if want is Want.GONE and goodbye is Goodbye.SNAPSHOT else None,
             busy=busy,
             mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.parted is None),
             loss=loss_of(spec.session.on_lost, item.record.session, transcript.size, known),
@@ -278,7 +286,8 @@ class Gatherer:
             now=now,
         )
 
-    def _seen(self, vm: Vm, item: LieutenantItem) -> Seen:
+    def seen(self, vm: Vm, item: LieutenantItem) -> Seen:
+        """One row of the platform, as decisions about this object see it."""
         return Seen(vm.state, self._claimed(vm, item), claims.other_claim(vm, self.owner))
 
     def blocked(self, item: LieutenantItem, now: float) -> tuple[str, float]:

@@ -8,6 +8,10 @@ from dataclasses import replace
 from reconciler.core.claims import Pending
 from reconciler.engine.ports import Intent, PutIntent
 
+CREATE = "create"
+COMMIT = "commit"
+"""What intents are for."""
+
 
 class Journal:
     """Open intents by object uid, oldest first. An object sends no second create while one is open, so at most one of its
@@ -19,8 +23,9 @@ class Journal:
         for intent in sorted(opened, key=lambda i: i.sent_at):
             self._open.setdefault(intent.uid, []).append(intent)
 
-    def of(self, uid: str) -> Intent | None:
-        return next(iter(self._open.get(uid, ())), None)
+    def of(self, uid: str, verb: str = CREATE) -> Intent | None:
+        """The oldest open one of this kind."""
+        return next((intent for intent in self._open.get(uid, ()) if intent.verb == verb), None)
 
     def writes_to_open(self, intent: Intent) -> list[PutIntent]:
         """The rows that open it (must be durable before the call is sent), and close those that were never sent."""
@@ -37,18 +42,21 @@ class Journal:
 
     def closed(self, intent: Intent) -> None:
         """The row that closes it is durable."""
-        left = [other for other in self._open.get(intent.uid, ()) if other.token != intent.token]
+        self._keep(intent.uid, [other for other in self._open.get(intent.uid, ()) if other.token != intent.token])
+
+    def _keep(self, uid: str, left: list[Intent]) -> None:
         if left:
-            self._open[intent.uid] = left
+            self._open[uid] = left
         else:
-            self._open.pop(intent.uid, None)
+            self._open.pop(uid, None)
 
     def settled(self, uid: str) -> None:
-        """The object's slot is filled: nothing of it is open any more."""
-        self._open.pop(uid, None)
+        """The object's slot is filled: none of its creates is open any more."""
+        self._keep(uid, [intent for intent in self._open.get(uid, ()) if intent.verb != CREATE])
 
     def pending(self) -> list[Pending]:
-        every = (intent for intents in self._open.values() for intent in intents)
+        """Open creates, as pairing needs them."""
+        every = (intent for intents in self._open.values() for intent in intents if intent.verb == CREATE)
         return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from secrets import token_hex
 
-from reconciler.core import claims
 from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SessionAction, SlotAction, Steady, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
@@ -32,6 +31,7 @@ from reconciler.engine.heed import Heed
 from reconciler.engine.home import Home, Nowhere
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.engine.orphans import Orphans
 from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi, Write
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
@@ -96,7 +96,6 @@ class Engine:
         self.queue = WorkQueue()
         self.swallowed: Counter[str] = Counter()
         self.platform_message = ""
-        self.orphans: dict[str, str] = {}
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._trouble: dict[Key, str] = {}
@@ -124,6 +123,7 @@ class Engine:
             self.secrets, self.effects, self.clock, self.jitter, self.token, self.home,
         )  # fmt: skip
         self.gatherer.fingerprint_key = image.meta.get(FINGERPRINTS, "")
+        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._fresh = not first_seen and not image.objects
@@ -184,6 +184,8 @@ class Engine:
                 if task is not None and not task.record.finished:
                     self.queue.add(self.declarations.lane_of(dependent))
         elif key.kind == "Lieutenant":
+            for adopter in self._adopters_freed(before):
+                self.queue.add(adopter)
             for waiting in self.table.tasks_of(key):
                 if not waiting.record.finished:
                     self.queue.add(key)
@@ -192,6 +194,12 @@ class Engine:
                 for other in self.table.of_kind(kind):
                     if other.key.namespace == key.namespace and other.key != key:
                         self.queue.add(other.key)
+
+    def _adopters_freed(self, before: StoredObject | None) -> list[Key]:
+        """Lieutenants that wait for a VM which this object had and has no more."""
+        slot = before.record.get("slot") if before is not None else None
+        vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
+        return [key for key in self.table.adopters_of(vm_id) if vm_id and self.table.owner_of(vm_id) is None]
 
     def _listed(self, before: VmList | None, fresh: VmList) -> None:
         """A new list: look at the owners of what changed in it; everything else rests (G-45)."""
@@ -217,6 +225,10 @@ class Engine:
         for vm_id, key in owned.items():
             if new.get(vm_id) != old.get(vm_id):
                 self.queue.add(key, Priority.RESYNC)
+        for vm_id in self.table.adopting():
+            if new.get(vm_id) != old.get(vm_id):
+                for key in self.table.adopters_of(vm_id):
+                    self.queue.add(key, Priority.RESYNC)
 
     def _deleting(self) -> bool:
         return any(item.deleting for item in self.table.of_kind("Lieutenant"))
@@ -225,28 +237,12 @@ class Engine:
         """One list call an interval feeds everything; a failing platform is told once and waited for."""
         while True:
             try:
-                await self._report_orphans(await self.fleet.list_since(self.clock.now()))
+                await self.orphans.look(await self.fleet.list_since(self.clock.now()))
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
             self.gatherer.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
-
-    async def _report_orphans(self, fresh: VmList) -> None:
-        """VMs that say they are ours and that nothing here owns: told, never touched (G-02, design §5.9)."""
-        owned, now = self.table.owned(), self.clock.now()
-        found: dict[str, str] = {}
-        for vm_id in fresh.vms.keys() - owned.keys():
-            vm = fresh.vms[vm_id]
-            ours = claims.is_ours(vm, self.gatherer.owner)
-            if (ours or claims.born_ours(vm, self.gatherer.owner)) and self.fleet.first_seen.get(
-                vm_id, now
-            ) + self.settings.settle_seconds <= now:
-                found[vm_id] = "carries our claim" if ours else "was made by one of our creates"
-        for vm_id in found.keys() - self.orphans.keys():
-            message = f"VM {vm_id} {found[vm_id]} and has no owner here; it costs money until somebody deletes it"
-            await self.table.update([], *self.recorder.event(Key("VM", "", vm_id), vm_id, "OrphanVM", message, "Warning"))
-        self.orphans = found
 
     def _platform(self, message: str) -> None:
         if message == self.platform_message:
@@ -472,6 +468,7 @@ RESTING = frozenset(
         "LieutenantNotFound",
         "LieutenantSuspended",
         "LieutenantNotReady",
+        "ObserveOnly",
         "DependencyPending",
         "Queued",
         "QueueFull",

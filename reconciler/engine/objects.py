@@ -74,6 +74,7 @@ class ObjectTable:
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._dependents: dict[Key, dict[Key, None]] = {}
         self._owners: dict[str, Key] = {}
+        self._adopters: dict[str, dict[Key, None]] = {}
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
@@ -116,6 +117,14 @@ class ObjectTable:
 
     def owner_of(self, vm_id: str) -> Key | None:
         return self._owners.get(vm_id)
+
+    def adopters_of(self, vm_id: str) -> tuple[Key, ...]:
+        """The lieutenants that are declared to adopt this VM."""
+        return tuple(self._adopters.get(vm_id, ()))
+
+    def adopting(self) -> tuple[str, ...]:
+        """Every VM that some lieutenant is declared to adopt."""
+        return tuple(self._adopters)
 
     def owned(self) -> dict[str, Key]:
         """VM id → its owner, for every VM in a record."""
@@ -231,6 +240,8 @@ class ObjectTable:
                 continue
             if item.key.kind == "BootProfile":
                 self.profile_changes += 1
+            if isinstance(item.spec, LieutenantSpec) and item.spec.adopt is not None:
+                self._adopt(item.key, item.spec.adopt.vm_id, add)
             if isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
                     self._depend(item.key, Key("Task", item.key.namespace, ref.name), add)
@@ -244,6 +255,15 @@ class ObjectTable:
                     self._owners[item.record.slot.vm_id] = item.key
                 elif self._owners.get(item.record.slot.vm_id) == item.key:
                     del self._owners[item.record.slot.vm_id]
+
+    def _adopt(self, key: Key, vm_id: str, add: bool) -> None:
+        adopters = self._adopters.setdefault(vm_id, {})
+        if add:
+            adopters[key] = None
+        else:
+            adopters.pop(key, None)
+        if not adopters:
+            del self._adopters[vm_id]
 
     def _depend(self, task: Key, after: Key, add: bool) -> None:
         """Ordered, so that a run can be repeated; nothing is kept about what nobody waits for."""

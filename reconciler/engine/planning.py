@@ -102,6 +102,9 @@ class RecalledAgents:
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
         raise _changes_nothing(at)
 
+    async def remove_claim(self, at: Place) -> None:
+        raise _changes_nothing(at)
+
     async def install(self, at: Place) -> None:
         raise _changes_nothing(at)
 

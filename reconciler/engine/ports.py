@@ -24,7 +24,7 @@ from reconciler.core.machine import RefSource as RefSource
 from reconciler.core.machine import RootSource as RootSource
 from reconciler.core.machine import VmShape as VmShape
 from reconciler.core.machine import VmSource as VmSource
-from reconciler.core.observations import Agent, Guest, Verdict, Vm, VmList, VmMetadata
+from reconciler.core.observations import Agent, Commit, Guest, Verdict, Vm, VmList, VmMetadata
 
 
 class Clock(Protocol):
@@ -62,7 +62,13 @@ class VersApi(Protocol):
         `token`: constant per intent, sent as X-Idempotency-Key, never relied on. Never retried in transport."""
         ...
 
-    async def commit(self, vm_id: str, name: str) -> str: ...
+    async def commit(self, vm_id: str, name: str) -> str:
+        """One attempt to commit this VM under a name; returns the commit's id. Never retried in transport."""
+        ...
+
+    async def list_commits(self) -> tuple[Commit, ...]:
+        """Every commit that this account may see, all pages."""
+        ...
 
     async def delete_vm(self, vm_id: str) -> None:
         """Returns when the platform accepted the deletion or says 404. 403 JSON raises `Forbidden`: it may mean gone
@@ -138,6 +144,10 @@ class Agents(Protocol):
         ...
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None: ...
+
+    async def remove_claim(self, at: Place) -> None:
+        """Take the claim file away; nothing else there changes, keeper and pi go on."""
+        ...
 
     async def install(self, at: Place) -> None:
         """Make sure that node, pi (pinned) and our keeper are there; does nothing for what is there already."""

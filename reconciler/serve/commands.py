@@ -1,7 +1,8 @@
 """Writes that people ask for, as JSON requests: the same code behind the control socket and without a controller.
 
-Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key}`,
-`{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "ping"}`.
+Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
+`{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
+`{"op": "ping"}`.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -10,9 +11,11 @@ from __future__ import annotations
 import copy
 import itertools
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from reconciler import errors
+from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
@@ -25,10 +28,16 @@ PREFIX = "fleet.vers.sh/"
 
 
 class Commands:
-    """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now."""
+    """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now.
+    `collect`: writes down which VMs without an owner are to be deleted."""
 
-    def __init__(self, declarations: Declarations, still_declared: Callable[[StoredObject], bool]) -> None:
-        self._declarations, self._still_declared = declarations, still_declared
+    def __init__(
+        self,
+        declarations: Declarations,
+        still_declared: Callable[[StoredObject], bool],
+        collect: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
+        self._declarations, self._still_declared, self._collect = declarations, still_declared, collect
 
     async def handle(self, request: Json) -> Json:
         """One request → its answer; what is wrong with it is in the answer."""
@@ -41,6 +50,8 @@ class Commands:
         op = request.get("op")
         if op == "ping":
             return {"pid": os.getpid()}
+        if op == "collect":
+            return await self._collect_all(request.get("vms"))
         key = key_of(request)
         match op:
             case "apply":
@@ -49,7 +60,11 @@ class Commands:
                 labels, annotations = _strings(request, "labels"), _strings(request, "annotations")
                 return (await self._declarations.apply(Declared(key, spec, labels, annotations, SOURCE))).value
             case "delete":
-                await self._declarations.delete(key, still_declared=self._still_declared)
+                verbs = _strings(request, "verbs") if "verbs" in request else {}
+                unknown = [verb for verb in verbs if verb not in ("delete-confirmed", "detached")]
+                if unknown:
+                    raise UsageError(f"{unknown[0]!r} does not go with a deletion", str(key))
+                await self._declarations.delete(key, still_declared=self._still_declared, verbs=verbs)
                 return "deleted"
             case "annotate":
                 annotations = _strings(request, "annotations")
@@ -62,6 +77,13 @@ class Commands:
                 return (await self._declarations.patch_spec(key, lambda spec: patched(key, spec, request.get("set")), SOURCE)).value
             case _:
                 raise UsageError(f"unknown operation {op!r}", "control socket", "use the same release on both sides")
+
+    async def _collect_all(self, vms: JsonValue) -> JsonValue:
+        wanted = [vm_id for vm_id in vms if isinstance(vm_id, str) and re.fullmatch(UUID, vm_id)] if isinstance(vms, list) else []
+        if not isinstance(vms, list) or len(wanted) != len(vms):
+            raise UsageError("full ids of VMs are needed", "control socket")
+        await self._collect(wanted)
+        return len(wanted)
 
 
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:

@@ -40,7 +40,7 @@ class EngineCollector(Collector):
         yield _counters("reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], swallowed)
         yield _gauge("reconciler_objects", "Declared objects by kind and phase.", ["kind", "phase"], self._objects())
         yield _gauge("reconciler_vms", "VMs of this fleet in the last list, by state.", ["state"], self._vms())
-        yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans)})
+        yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans.found)})
         hold = engine.gatherer.hold
         yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(hold.breaker.reason))})
         yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): len(hold.failing_deletes)})

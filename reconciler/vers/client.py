@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from reconciler.core.observations import Vm, VmList, VmMetadata, VmState
+from reconciler.core.observations import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine.ports import CommitSource, Json, JsonValue, RefSource, RootSource, VmShape, VmSource
 from reconciler.errors import NotFound, Rejected, Unreachable
 from reconciler.vers import errors, models
@@ -27,6 +27,7 @@ from reconciler.vers.wire import Call, Outcome, Wire
 
 _T = TypeVar("_T")
 _SLICE: Final = 2000  # rows decoded before the loop gets a turn
+_PAGE: Final = 100  # the most the platform gives at once (vers-api §2.3)
 _REF: Final = re.compile(r"[A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,128}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _SUSPEND_WORDS: Final = ("Sleeping", "Paused")  # newest dialect first (vers-api §3.3)
@@ -118,6 +119,17 @@ class VersClient:
         if commit_id is None or not is_uuid(commit_id):
             raise errors.senseless(Effect.COMMIT, outcome.where, "no commit id in it")
         return commit_id
+
+    async def list_commits(self) -> tuple[Commit, ...]:
+        found: dict[str, Commit] = {}
+        offset = 0
+        while True:
+            page, total = await self._read(f"/commits?limit={_PAGE}&offset={offset}", models.commits)
+            fresh = [commit for commit in page if commit.commit_id not in found]
+            found.update((commit.commit_id, commit) for commit in fresh)
+            offset += len(page)
+            if not fresh or (total is not None and offset >= total):
+                return tuple(found.values())  # (a page that brings nothing new: paging is not understood there)
 
     async def delete_vm(self, vm_id: str) -> None:
         outcome = await self._wire.insist(Call("DELETE", f"/vm/{_checked(vm_id)}", Effect.IDEMPOTENT, self._timeouts.delete))

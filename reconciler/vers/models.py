@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
-from reconciler.core.observations import Vm, VmMetadata, VmState
+from reconciler.core.observations import Commit, Vm, VmMetadata, VmState
 from reconciler.engine.ports import JsonValue
 
 # vers-api §3.1: read in lower case; `paused` and `sleeping` are one class to decisions.
@@ -119,6 +119,23 @@ def committed_id(body: JsonValue) -> str | None:
     """The id of a commit, under either of its names."""
     value = (body.get("commit_id") or body.get("id")) if isinstance(body, dict) else None
     return value if isinstance(value, str) and value else None
+
+
+def commits(body: JsonValue) -> tuple[list[Commit], int | None]:
+    """One page of commits, and how many there are in all (None: not said). The id goes by either of its names (vers-api §2.3)."""
+    rows = body.get("commits") if isinstance(body, dict) else body
+    if not isinstance(rows, list):
+        raise Malformed("the list of commits is not an array")
+    found = []
+    for row in rows:
+        commit_id = committed_id(row)
+        if not isinstance(row, dict) or commit_id is None:
+            raise Malformed("a commit has no id")
+        name = row.get("name")
+        at = timestamp(row.get("created_at"))
+        found.append(Commit(commit_id, name if isinstance(name, str) else "", at, _id_or_none(row.get("parent_vm_id")) or ""))
+    total = body.get("total") if isinstance(body, dict) else None
+    return found, total if isinstance(total, int) else None
 
 
 def http_date(value: str | None) -> float | None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from reconciler.api.lieutenant import ManagementPolicy
+from reconciler.api.meta import DeletionPolicy
 from reconciler.core.actions import (
     Adopt,
     Claim,
@@ -16,16 +18,24 @@ from reconciler.core.actions import (
     Delete,
     Forget,
     GiveUpIntent,
+    LetGo,
     Refuse,
     Release,
     Resume,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
     Steady,
     Suspend,
+    TakeOver,
+    TakeSnapshot,
     Wait,
     is_action,
 )
+from reconciler.core.adoption import Target, kept
+from reconciler.core.deletion import CONFIRM, Goodbye, SnapshotSeen, goodbye_of
 from reconciler.core.observations import VmState
-from reconciler.core.records import SlotRecord
+from reconciler.core.records import SlotRecord, SnapshotRecord
 from reconciler.core.vmslot import SLOT, Absent, OpenIntent, Seen, Slot, Unknown, Want, plan
 from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
 
@@ -39,6 +49,14 @@ THEIRS = Seen(VmState.RUNNING, claimed=False, claimed_by="fleet x, installation 
 
 def but(slot: Slot, **record: object) -> Slot:
     return replace(slot, record=slot.record.but(**record))
+
+
+SNAPSHOT = replace(GONE, goodbye=Goodbye.SNAPSHOT, snapshot=SnapshotSeen())
+WANTED = replace(EMPTY, adopt=Target(VM, Seen(VmState.RUNNING, claimed=False)))
+
+
+def snapshotted(slot: Slot, **record: object) -> Slot:
+    return but(slot, snapshot=SnapshotRecord(vm_id=VM).but(**record))
 
 
 WAITING = Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
@@ -67,7 +85,7 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     ),
     "several candidates are a person's to judge": (
         replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER))),
-        Refuse("CreateAmbiguous", f"several VMs fit one create: {VM}, {OTHER}"),
+        Refuse("CreateAmbiguous", f"several VMs fit one create: {VM}, {OTHER}; `reconciler resolve` takes one of them"),
     ),
     "an open create of a filled slot changes nothing": (replace(FILLED, intent=LOST), Steady()),
     "one missing list proves nothing": (
@@ -83,7 +101,76 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "an object without a VM is released": (replace(EMPTY, want=Want.GONE), Release()),
     "a VM is condemned before it is deleted": (GONE, Condemn(VM, "its object was deleted", "Deleted")),
     "a sleeping one too": (replace(ASLEEP, want=Want.GONE), Condemn(VM, "its object was deleted", "Deleted")),
-    "a protected one is not": (replace(GONE, protected=True), Refuse("Protected", f"VM {VM} is protected from deletion")),
+    "a protected one is not": (
+        replace(GONE, protected=True),
+        Refuse("Protected", f"VM {VM} is protected from deletion; {CONFIRM} lets it go"),
+    ),
+    "until that is confirmed": (but(replace(GONE, protected=True), confirmed="deletion"), Condemn(VM, "its object was deleted", "Deleted")),
+    "a confirmed replacement is no confirmed deletion": (
+        but(replace(GONE, protected=True), confirmed=VM),
+        Refuse("Protected", f"VM {VM} is protected from deletion; {CONFIRM} lets it go"),
+    ),
+    "one that is retained stays, claimed": (replace(GONE, goodbye=Goodbye.RETAIN), LetGo(VM, "Retain", "it is kept as declared")),
+    "but its turn is ended": (
+        replace(GONE, goodbye=Goodbye.RETAIN, busy=True),
+        Wait("DeletePending", "ending the running turn first"),
+    ),
+    "one that is orphaned stays as it is, also in a turn": (
+        replace(GONE, goodbye=Goodbye.ORPHAN, busy=True),
+        LetGo(VM, "Orphan", "it is let go of as declared"),
+    ),
+    "one that is only observed is not touched, condemned or not": (
+        replace(CONDEMNED, goodbye=Goodbye.LEAVE),
+        LetGo(VM, "Leave", "managementPolicy ObserveOnly changes nothing on it"),
+    ),
+    "one that another installation claims can be forgotten": (
+        replace(GONE, vm=THEIRS, goodbye=Goodbye.ORPHAN),
+        LetGo(VM, "Leave", f"it is claimed by {THEIRS.claimed_by}"),
+    ),
+    "one that we adopted and never claimed is not deleted": (
+        but(replace(GONE, vm=Seen(VmState.RUNNING, claimed=False)), adopted=VM),
+        LetGo(VM, "Leave", "it does not carry our claim"),
+    ),
+    "a snapshot comes before the deletion": (SNAPSHOT, TakeSnapshot(VM)),
+    "not of what can't be read": (
+        replace(SNAPSHOT, snapshot=SnapshotSeen(found=None)),
+        Wait("SnapshotPending", "the platform's commits could not be read"),
+    ),
+    "an unanswered one is looked for": (
+        replace(SNAPSHOT, snapshot=SnapshotSeen(pending=True)),
+        Wait("SnapshotPending", "a commit was sent and not answered; waiting for its effect to show"),
+    ),
+    "and taken when it shows": (replace(SNAPSHOT, snapshot=SnapshotSeen(pending=True, found="c")), SnapshotTaken(VM, "c")),
+    "or given up": (
+        replace(SNAPSHOT, snapshot=SnapshotSeen(pending=True, settled=True)),
+        SnapshotLost(VM, "the platform did not answer, and no commit shows"),
+    ),
+    "one that is not listed proves nothing": (
+        snapshotted(SNAPSHOT, commit_id="c"),
+        Wait("SnapshotPending", "waiting until the platform lists commit c"),
+    ),
+    "and never will be": (
+        snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(settled=True)), commit_id="c"),
+        SnapshotLost(VM, "commit c is not listed"),
+    ),
+    "a listed one does": (
+        snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(listed=True)), commit_id="c"),
+        SnapshotVerified(VM, "c"),
+    ),
+    "then it may go": (snapshotted(SNAPSHOT, commit_id="c", verified=True), Condemn(VM, "its object was deleted", "Deleted")),
+    "the snapshot of another VM is none": (snapshotted(SNAPSHOT, vm_id=OTHER, commit_id="", verified=True), TakeSnapshot(VM)),
+    "a refused one is not repeated at once": (
+        snapshotted(SNAPSHOT, attempts=1, not_before=NOW + 5, error="no"),
+        Wait("SnapshotPending", "no", until=NOW + 5),
+    ),
+    "nor for ever, and nothing is deleted without": (
+        snapshotted(SNAPSHOT, attempts=3, error="no"),
+        Refuse("SnapshotFailed", f"VM {VM} could not be snapshotted and is not deleted: no"),
+    ),
+    "a dead one can't be snapshotted": (
+        replace(SNAPSHOT, vm=Seen(VmState.DEAD)),
+        Refuse("SnapshotFailed", f"VM {VM} is dead and can't be snapshotted"),
+    ),
     "another installation's is not": (replace(GONE, vm=THEIRS), Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}")),
     "nor when it was condemned before they claimed it": (
         replace(CONDEMNED, vm=THEIRS),
@@ -133,8 +220,44 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "a loss that is dealt with hinders nothing": (replace(EMPTY, lost=VM), Create(1)),
     "nor without being asked when it is protected": (
         replace(DEAD, protected=True),
-        Refuse("Protected", f"VM {VM} is dead and protected; confirm to replace it"),
+        Refuse("Protected", f"VM {VM} is dead and protected; {CONFIRM} replaces it"),
     ),
+    "but when a person confirmed it": (but(replace(DEAD, protected=True), confirmed=VM), Condemn(VM, "the machine is dead", "Dead")),
+    "nor where no VM may be deleted": (
+        replace(DEAD, no_delete=True),
+        Refuse("NoDelete", f"VM {VM} is dead, and managementPolicy NoDelete keeps it"),
+    ),
+    "a person may take it from another installation": (but(replace(FILLED, vm=THEIRS), chosen=VM), Claim(VM)),
+    "a person says which VM a create made": (
+        but(replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER))), chosen=OTHER),
+        Adopt(OTHER, "t"),
+    ),
+    "or that none is": (
+        but(replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER), settled=True)), chosen="none"),
+        GiveUpIntent("t"),
+    ),
+    "the VM that is to be adopted is": (WANTED, TakeOver(VM)),
+    "even when creates are blocked": (replace(WANTED, blocked="full"), TakeOver(VM)),
+    "also one that sleeps": (replace(WANTED, adopt=Target(VM, Seen(VmState.SUSPENDED, claimed=False))), TakeOver(VM)),
+    "one that is not there is not made": (
+        replace(WANTED, adopt=Target(VM, Absent(proven=True))),
+        Refuse("AdoptNotFound", f"VM {VM} does not exist, or this key may not see it"),
+    ),
+    "a dead one is not adopted": (
+        replace(WANTED, adopt=Target(VM, Seen(VmState.DEAD))),
+        Refuse("AdoptNotFound", f"VM {VM} is dead; there is nothing to take over"),
+    ),
+    "nor one that can't be read": (replace(WANTED, adopt=Target(VM, Unknown("503"))), Wait("VMUnknown", "503")),
+    "nor one of another object here": (
+        replace(WANTED, adopt=Target(VM, Seen(VmState.RUNNING), "Lieutenant default/web")),
+        Refuse("AlreadyOwned", f"VM {VM} belongs to Lieutenant default/web"),
+    ),
+    "nor one of another installation": (
+        replace(WANTED, adopt=Target(VM, THEIRS)),
+        Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
+    ),
+    "unless a person says so": (but(replace(WANTED, adopt=Target(VM, THEIRS)), chosen=VM), TakeOver(VM)),
+    "what was never adopted is left when the object goes": (replace(WANTED, want=Want.GONE), Release()),
     "an unclaimed VM of ours is claimed": (replace(FILLED, vm=Seen(VmState.RUNNING, claimed=False)), Claim(VM)),
     "also while it boots": (replace(FILLED, vm=Seen(VmState.BOOTING, claimed=False)), Claim(VM)),
     "a booting VM is waited for": (replace(FILLED, vm=Seen(VmState.BOOTING)), Wait("Booting", f"VM {VM} is booting")),
@@ -193,11 +316,13 @@ def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
         case Delete(vm_id):
             assert slot.record.condemned
             assert vm_id == slot.record.vm_id
-            assert not (isinstance(slot.vm, Seen) and slot.vm.claimed_by)
+            assert not (isinstance(slot.vm, Seen) and slot.vm.claimed_by) or slot.record.chosen == VM
         case Condemn():
             assert isinstance(slot.vm, Seen)
-            assert not slot.protected
-            assert not slot.vm.claimed_by
+            assert not slot.protected or slot.record.confirmed == ("deletion" if slot.want is Want.GONE else VM)
+            assert not slot.vm.claimed_by or slot.record.chosen == VM
+            assert slot.want is not Want.GONE or slot.goodbye is Goodbye.DELETE or slot.record.snapshot.verified
+            assert slot.want is Want.GONE or not slot.no_delete
             assert slot.want is Want.GONE or slot.vm.state is VmState.DEAD
         case Forget():
             assert isinstance(slot.vm, Absent)
@@ -210,6 +335,41 @@ def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
         case Suspend():
             assert slot.want is Want.SUSPENDED
             assert slot.suspend_overdue or (slot.busy is False and slot.mirrored)
+
+
+@pytest.mark.guarantee("G-07")
+@given(slots())
+@settings(max_examples=150, deadline=None)
+def test_nothing_is_made_in_place_of_a_vm_that_is_to_be_adopted(slot: Slot) -> None:
+    assert not isinstance(plan(replace(slot, adopt=Target(OTHER, Absent(proven=True)))), Create)
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.parametrize(
+    ("policy", "management", "let_go", "goodbye"),
+    [
+        ("Delete", "Full", False, Goodbye.DELETE),
+        ("Snapshot", "Full", False, Goodbye.SNAPSHOT),
+        ("Retain", "Full", False, Goodbye.RETAIN),
+        ("Orphan", "Full", False, Goodbye.ORPHAN),
+        ("Delete", "NoDelete", False, Goodbye.RETAIN),
+        ("Snapshot", "NoDelete", False, Goodbye.RETAIN),
+        ("Orphan", "NoDelete", False, Goodbye.ORPHAN),
+        ("Delete", "ObserveOnly", False, Goodbye.LEAVE),
+        ("Delete", "ObserveOnly", True, Goodbye.LEAVE),
+        ("Snapshot", "Full", True, Goodbye.ORPHAN),
+        ("Retain", "NoDelete", True, Goodbye.ORPHAN),
+    ],
+)
+def test_the_policies_in_one_word(policy: str, management: str, let_go: bool, goodbye: Goodbye) -> None:
+    assert goodbye_of(DeletionPolicy(policy), ManagementPolicy(management), let_go) is goodbye
+
+
+def test_what_was_taken_over_or_may_not_be_deleted_is_not_replaced_on_purpose() -> None:
+    assert kept(FILLED) == ""
+    assert kept(but(FILLED, adopted=VM)) == "AdoptedNotReplaced"
+    assert kept(but(FILLED, adopted=OTHER)) == ""
+    assert kept(replace(FILLED, no_delete=True)) == "NoDelete"
 
 
 @pytest.mark.guarantee("G-02")
@@ -230,7 +390,7 @@ def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -
 def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
     decision = plan(slot)
     if isinstance(decision, Wait | Refuse) and "VM " in decision.message:
-        assert VM in decision.message
+        assert VM in decision.message or OTHER in decision.message
 
 
 @given(slots())

@@ -12,6 +12,8 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
 from reconciler.core.actions import Decision
+from reconciler.core.adoption import Target
+from reconciler.core.deletion import Goodbye, SnapshotSeen
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import (
     Accepted,
@@ -28,7 +30,7 @@ from reconciler.core.observations import (
     Verdict,
     VmState,
 )
-from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, TaskRecord
+from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved, render
 from reconciler.core.taskview import Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
@@ -70,7 +72,13 @@ def slots() -> st.SearchStrategy[Slot]:
         attempts=st.integers(0, 3),
         delete_attempts=st.integers(0, 3),
         not_before=st.sampled_from([0.0, NOW + 10]),
+        adopted=st.sampled_from(["", VM]),
+        chosen=st.sampled_from(["", VM, "none"]),
+        confirmed=st.sampled_from(["", VM, "deletion"]),
+        snapshot=st.sampled_from([SnapshotRecord(), SnapshotRecord(vm_id=VM, commit_id="c", verified=True), SnapshotRecord(attempts=3)]),
     )
+    targets: st.SearchStrategy[Target | None] = st.none() | st.builds(Target, st.just(OTHER), observed, st.sampled_from(["", "web"]))
+    seen = st.none() | st.builds(SnapshotSeen, st.booleans(), st.sampled_from([None, "", "c"]), st.booleans(), st.booleans())
     intent = st.none() | st.builds(OpenIntent, st.just("t"), st.booleans(), st.sampled_from([None, (), (OTHER,), (OTHER, "z")]))
     return st.builds(
         Slot,
@@ -80,6 +88,11 @@ def slots() -> st.SearchStrategy[Slot]:
         intent=intent,
         account=st.sampled_from(["", "mine"]),
         protected=st.booleans(),
+        goodbye=st.sampled_from(Goodbye),
+        no_delete=st.booleans(),
+        observe_only=st.booleans(),
+        adopt=targets,
+        snapshot=seen,
         busy=st.sampled_from([True, False, None]),
         mirrored=st.booleans(),
         blocked=st.sampled_from(["", "full"]),

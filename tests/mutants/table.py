@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from reconciler.core import claims, lieutenant, limits, status, steer, task, taskview, vmslot
+from reconciler.core import claims, deletion, lieutenant, limits, status, steer, task, taskview, vmslot
 from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
@@ -167,14 +167,15 @@ MUTANTS: tuple[Mutant, ...] = (
            "s.account != s.record.account", "False", slot_table),
     Mutant("unknown-ignored", "G-04: unknown triggers nothing", vmslot, "stop_at_unknown",
            "if isinstance(s.vm, Unknown)", "if False", slot_table),
-    Mutant("delete-uncondemned", "G-05: condemned durably before the call", vmslot, "finish_deletion",
-           'Condemn(s.record.vm_id, "its object was deleted", "Deleted")', "Delete(s.record.vm_id)", slot_table),
+    Mutant("delete-uncondemned", "G-05: condemned durably before the call", deletion, "farewell",
+           'Condemn(vm_id, "its object was deleted", "Deleted")', "Delete(vm_id)", slot_table),
     Mutant("dropped-unproven", "G-05: the finalizer stays until absence is proven", vmslot, "delete_the_condemned",
            "return Delete(s.record.vm_id)", "return Forget(s.record.vm_id) if n else Delete(s.record.vm_id)",
            test_outages.test_an_accepted_deletion_that_deletes_nothing_keeps_the_object),
     Mutant("protected-ignored", "G-05: a protected VM waits for a person", vmslot, "replace_the_dead",
-           "if s.protected:", "if False:", test_sessions.test_a_protected_dead_vm_waits_for_a_person),
-    Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", vmslot, "finish_deletion",
+           "if s.protected and s.record.confirmed != s.record.vm_id:", "if False:",
+           test_sessions.test_a_protected_dead_vm_waits_for_a_person),
+    Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", deletion, "farewell",
            "if s.busy:", "if False:", test_tasks.test_deleting_a_busy_lieutenant_ends_its_turn_first_then_everything_of_it),
     Mutant("no-breaker", "G-06: probes are bounded", Breaker, "probe",
            "if not self.reason:", "if True:", an_hour_without_room),

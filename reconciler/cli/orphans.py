@@ -1,0 +1,76 @@
+"""`orphans`: VMs that no object here owns, told apart; and the deletion of those that are ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Concatenate
+
+import typer
+
+from reconciler.app import INSTALLATION, vers_of
+from reconciler.cli import output
+from reconciler.cli.access import reader, submit
+from reconciler.cli.documents import vm_document
+from reconciler.cli.output import out, say
+from reconciler.config import Config
+from reconciler.core.claims import Owner
+from reconciler.core.keys import Json
+from reconciler.core.orphans import Standing, Stray, strays
+from reconciler.core.records import LieutenantRecord
+from reconciler.core.status import timestamp
+from reconciler.errors import Refused
+
+
+def orphans(
+    config: Config,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the orphans, and nothing else.")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Really.")] = False,
+    output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
+) -> None:
+    """Show VMs that no object here owns. Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates,
+    not claimed. Retained: left to us by `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted."""
+    shape = output.parse_format(output_, ("table", "json", "yaml"))
+    found = asyncio.run(look(config))
+    if shape.kind == "table":
+        rows = [[s.vm.vm_id, s.standing.value, s.vm.state.value, timestamp(s.vm.created_at), s.said] for s in found]
+        output.table(("VM", "KIND", "STATE", "CREATED", "WHY"), rows)
+    else:
+        output.show([_document(stray) for stray in found], shape, False)
+    doomed = [stray.vm.vm_id for stray in found if stray.standing is Standing.ORPHAN]
+    if not delete:
+        return
+    if not doomed:
+        say("there is no orphan; nothing to delete")
+        return
+    if not confirm:
+        raise Refused(f"{len(doomed)} VMs would be deleted", ", ".join(doomed), "say so with --confirm")
+    wanted: Json = {"op": "collect", "vms": list(doomed)}
+    asyncio.run(submit(config, [wanted]))
+    for vm_id in doomed:
+        out(f"vm/{vm_id} deletion asked for")
+
+
+async def look(config: Config) -> list[Stray]:
+    """Every VM of the platform's list without an owner here. Raises what the platform's client raises."""
+    async with reader(config) as store:
+        image = await store.load()
+    client = vers_of(config)
+    try:
+        listed = await client.list_vms()
+    finally:
+        await client.aclose()
+    owned = {LieutenantRecord.load(obj.record).slot.vm_id for obj in image.objects if obj.key.kind == "Lieutenant"}
+    owner = Owner(config.fleet, image.meta.get(INSTALLATION, ""))
+    return strays(listed.vms.values(), owner, owned, image.first_seen, listed.begun - config.settle_seconds)
+
+
+def _document(stray: Stray) -> Json:
+    document = vm_document(stray.vm, "")
+    status = document["status"]
+    assert isinstance(status, dict)
+    document["status"] = {**status, "standing": stray.standing.value, "message": stray.said}
+    return document
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"orphans": orphans}

@@ -1,0 +1,117 @@
+"""What becomes of a VM when its object is deleted: deletionPolicy, managementPolicy, protection, the snapshot before. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.api.lieutenant import ManagementPolicy
+from reconciler.api.meta import DeletionPolicy
+from reconciler.core.actions import (
+    Condemn,
+    Decision,
+    LetGo,
+    Refuse,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
+    TakeSnapshot,
+    Wait,
+)
+from reconciler.core.observations import Seen, VmState
+
+if TYPE_CHECKING:
+    from reconciler.core.vmslot import Slot
+
+CONFIRM = "a new token in its annotation fleet.vers.sh/delete-confirmed"
+DELETION = "deletion"
+"""What a person confirmed: the deletion of the object."""
+
+MAX_SNAPSHOTS = 3
+"""Refused attempts to take the snapshot after which a person must help."""
+
+
+class Goodbye(StrEnum):
+    """What is done with the VM when the object goes."""
+
+    DELETE = "Delete"
+    SNAPSHOT = "Snapshot"
+    RETAIN = "Retain"
+    ORPHAN = "Orphan"
+    LEAVE = "Leave"  # nothing at all: ObserveOnly
+
+    @property
+    def hands_off(self) -> bool:
+        """The agent on it is not disturbed: no turn is ended, nothing is stopped."""
+        return self in (Goodbye.ORPHAN, Goodbye.LEAVE)
+
+
+def goodbye_of(policy: DeletionPolicy, management: ManagementPolicy, let_go: bool) -> Goodbye:
+    """The declared policies and `forget` in one word. NoDelete retains what would be deleted."""
+    if management is ManagementPolicy.OBSERVE_ONLY:
+        return Goodbye.LEAVE
+    if let_go:
+        return Goodbye.ORPHAN
+    if management is ManagementPolicy.NO_DELETE and policy in (DeletionPolicy.DELETE, DeletionPolicy.SNAPSHOT):
+        return Goodbye.RETAIN
+    return Goodbye(policy.value)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """What the platform's list of commits says. `pending`: a commit was sent and not answered; `found`: the commit of that name,
+    '' for none; `listed`: the commit we were told of is in it; `settled`: the window for late effects is over. None: unreadable."""
+
+    pending: bool = False
+    found: str | None = ""
+    listed: bool | None = False
+    settled: bool = False
+
+
+def farewell(s: Slot) -> Decision:
+    """What follows from the deletion of the object for a VM that is not condemned yet."""
+    vm_id = s.record.vm_id
+    if s.goodbye is Goodbye.LEAVE:
+        return LetGo(vm_id, "Leave", "managementPolicy ObserveOnly changes nothing on it")
+    if s.record.adopted == vm_id and isinstance(s.vm, Seen) and not s.vm.claimed:
+        return LetGo(vm_id, "Leave", "it does not carry our claim")
+    if s.goodbye is Goodbye.ORPHAN:
+        return LetGo(vm_id, "Orphan", "it is let go of as declared")
+    protected = s.protected and s.record.confirmed != DELETION and s.goodbye is not Goodbye.RETAIN
+    if protected:
+        return Refuse("Protected", f"VM {vm_id} is protected from deletion; {CONFIRM} lets it go")
+    if s.busy:
+        return Wait("DeletePending", "ending the running turn first")
+    if s.goodbye is Goodbye.RETAIN:
+        return LetGo(vm_id, "Retain", "it is kept as declared")
+    waiting = snapshot_first(s) if s.goodbye is Goodbye.SNAPSHOT else None
+    return waiting or Condemn(vm_id, "its object was deleted", "Deleted")
+
+
+def snapshot_first(s: Slot) -> Decision | None:
+    """G-05: nothing is deleted before the platform lists a commit of it; None when it does."""
+    vm_id, record, seen = s.record.vm_id, s.record.snapshot, s.snapshot
+    if record.vm_id == vm_id and record.verified:
+        return None
+    if isinstance(s.vm, Seen) and s.vm.state is VmState.DEAD:
+        return Refuse("SnapshotFailed", f"VM {vm_id} is dead and can't be snapshotted")
+    if seen is None or seen.found is None or seen.listed is None:
+        return Wait("SnapshotPending", "the platform's commits could not be read")
+    if record.commit_id:
+        if seen.listed:
+            return SnapshotVerified(vm_id, record.commit_id)
+        if seen.settled:
+            return SnapshotLost(vm_id, f"commit {record.commit_id} is not listed")
+        return Wait("SnapshotPending", f"waiting until the platform lists commit {record.commit_id}")
+    if seen.pending:
+        if seen.found:
+            return SnapshotTaken(vm_id, seen.found)
+        if seen.settled:
+            return SnapshotLost(vm_id, "the platform did not answer, and no commit shows")
+        return Wait("SnapshotPending", "a commit was sent and not answered; waiting for its effect to show")
+    if record.attempts >= MAX_SNAPSHOTS:
+        return Refuse("SnapshotFailed", f"VM {vm_id} could not be snapshotted and is not deleted: {record.error}")
+    if s.now < record.not_before:
+        return Wait("SnapshotPending", record.error, until=record.not_before)
+    return TakeSnapshot(vm_id)

@@ -1,0 +1,81 @@
+"""VMs that say they are ours and that nothing here owns: told, and deleted only where a person asked for exactly that one
+(G-02, G-07, design §5.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.core.claims import Owner
+from reconciler.core.keys import Key
+from reconciler.core.observations import VmList
+from reconciler.core.orphans import Standing, Stray, standing_of, strays
+from reconciler.engine.effects import Effects
+from reconciler.engine.events import Recorder
+from reconciler.engine.fleet import Fleet
+from reconciler.engine.objects import ObjectTable
+from reconciler.engine.ports import Clock, PutMeta
+from reconciler.errors import Forbidden, NotFound, ReconcilerError
+
+ASKED = "collect/"
+"""Meta rows: `collect/VM_ID` is 'asked' while that VM is to be deleted, '' when that is over."""
+
+
+async def ask_for(table: ObjectTable, vm_ids: Iterable[str]) -> None:
+    """Write down that these VMs are to be deleted if they are orphans; whether they are is looked at before each call."""
+    await table.update([], *(PutMeta(f"{ASKED}{vm_id}", "asked") for vm_id in vm_ids))
+
+
+class Orphans:
+    """Looks at every list for VMs without an owner. `found`: those of ours, as of the last list."""
+
+    def __init__(
+        self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, effects: Effects, owner: Owner, meta: Mapping[str, str]
+    ) -> None:
+        self._table, self._fleet, self._recorder, self._clock, self._effects, self._owner = table, fleet, recorder, clock, effects, owner
+        self._asked = {name.removeprefix(ASKED) for name, value in meta.items() if name.startswith(ASKED) and value}
+        self.found: dict[str, Stray] = {}
+
+    async def ask(self, vm_ids: Iterable[str]) -> None:
+        """A person wants these deleted. Durable when it returns; carried out with the next lists."""
+        wanted = tuple(vm_ids)
+        await ask_for(self._table, wanted)
+        self._asked.update(wanted)
+
+    async def look(self, fresh: VmList) -> None:
+        """Tell of those that are new, and go on deleting those that were asked for. Raises what platform and store say."""
+        settled = self._clock.now() - self._fleet.settle
+        every = strays(fresh.vms.values(), self._owner, self._table.owned(), self._fleet.first_seen, settled)
+        found = {stray.vm.vm_id: stray for stray in every if stray.standing in (Standing.ORPHAN, Standing.SUSPECTED)}
+        for vm_id in found.keys() - self.found.keys():
+            message = f"VM {vm_id} {found[vm_id].said}; it costs money until somebody deletes it"
+            await self._table.update([], *self._recorder.event(Key("VM", "", vm_id), vm_id, "OrphanVM", message, "Warning"))
+        self.found = found
+        for vm_id in sorted(self._asked):
+            await self._collect(vm_id, fresh)
+
+    async def _collect(self, vm_id: str, fresh: VmList) -> None:
+        """One step towards its absence: looked at by itself right before the call, given up when it is no orphan (any more)."""
+        try:
+            vm = await self._effects.call("vers.get_vm", lambda: self._fleet.vers.get_vm(vm_id))
+        except (NotFound, Forbidden):
+            if vm_id not in fresh.vms:
+                await self._over(vm_id, "DeletedOrphan", "is gone")
+            return
+        standing = standing_of(vm, self._owner)
+        owner = self._table.owner_of(vm_id)
+        if owner is not None or standing is None or standing[0] is not Standing.ORPHAN:
+            why = f"belongs to {owner}" if owner is not None else (standing[1] if standing is not None else "is claimed by somebody else")
+            await self._over(vm_id, "NoOrphan", f"{why}; it is not deleted")
+            return
+        if vm_id not in self.found:
+            return  # too young to be sure that nothing here is about to own it
+        try:
+            await self._effects.call("vers.delete_vm", lambda: self._fleet.vers.delete_vm(vm_id))
+        except ReconcilerError as error:
+            said = self._recorder.event(Key("VM", "", vm_id), vm_id, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            await self._table.update([], *said)
+
+    async def _over(self, vm_id: str, reason: str, said: str) -> None:
+        event = self._recorder.event(Key("VM", "", vm_id), vm_id, reason, f"VM {vm_id} {said}")
+        await self._table.update([], PutMeta(f"{ASKED}{vm_id}", ""), *event)
+        self._asked.discard(vm_id)

@@ -1,0 +1,98 @@
+"""VMs without an owner: told apart, told once, and deleted only when exactly that one was asked for and is an orphan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.claims import Owner, claim_labels
+from reconciler.core.keys import Key
+from reconciler.core.observations import VmState
+from reconciler.errors import Unreachable
+from tests.engine.stage import LT, SETTINGS, Stage, failing, pass_time, tell
+from tests.world import FOREIGN, Machine
+
+GONE = Key("Lieutenant", "default", "gone")
+
+
+def orphan(run: Stage, owner: str = "installation-1") -> Machine:
+    """A VM with a valid claim of an object that does not exist."""
+    machine = run.world.make({})
+    machine.state = VmState.RUNNING
+    machine.labels.update(claim_labels(Owner(SETTINGS.fleet, owner), GONE, "uid-of-gone", 1, machine.vm_id))
+    return machine
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+def test_an_orphan_is_told_and_stays_until_it_is_asked_for(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        lost, other = orphan(run), orphan(run)
+        await run.until(lambda: run.happened("OrphanVM") == 2, "they are told")
+        await pass_time(600)
+        assert not lost.deleted
+        await run.engine.orphans.ask([lost.vm_id])
+        await run.until(lambda: run.happened("DeletedOrphan") == 1, "it is gone")
+        assert lost.deleted
+        await pass_time(300)
+        assert not other.deleted
+        assert run.happened("OrphanVM") == 2
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_what_was_asked_for_survives_a_restart_and_an_outage(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        lost = orphan(run)
+        await run.until(lambda: run.happened("OrphanVM") == 1, "it is told")
+        run.weather.rules["vers.delete_vm"] = failing(lambda: Unreachable("503"))
+        await run.engine.orphans.ask([lost.vm_id])
+        await pass_time(60)
+        assert not lost.deleted
+        await run.controller.down()
+        await run.alive()
+        await pass_time(60)
+        del run.weather.rules["vers.delete_vm"]
+        await run.until(lambda: lost.deleted, "it is deleted")
+        await run.until(lambda: run.happened("DeletedOrphan") == 1, "and that is told")
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-07")
+def test_nothing_but_an_orphan_is_deleted_whatever_was_asked_for(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        owned = await run.ready()
+        theirs = orphan(run, "installation-2")
+        nobodys = run.world.make({})
+        foreign = next(m for m in run.world.machines.values() if m.owner == FOREIGN)
+        kept = orphan(run)
+        kept.labels["fleet.vers.sh/retained"] = "default/gone"
+        copied = run.world.make(dict(orphan(run).labels))
+        every = (owned, theirs, nobodys, foreign, kept, copied)
+        await pass_time(60)
+        await run.engine.orphans.ask([m.vm_id for m in every])
+        await run.until(lambda: run.happened("NoOrphan") == len(every), "each is looked at")
+        await pass_time(300)
+        assert [m.vm_id for m in every if m.deleted] == []
+        assert run.condition(LT, "Ready") == "True"
+
+    assert tell(tmp_path, story).world.deletes == []
+
+
+@pytest.mark.guarantee("G-07")
+def test_an_orphan_that_somebody_adopts_meanwhile_is_kept(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        lost = orphan(run)
+        lost.reachable = True
+        await run.lieutenant(adopt={"vmId": lost.vm_id})
+        assert await run.ready() is lost
+        await run.engine.orphans.ask([lost.vm_id])
+        await run.until(lambda: run.happened("NoOrphan") == 1, "it is looked at")
+        await pass_time(120)
+        assert not lost.deleted
+
+    tell(tmp_path, story)
