@@ -66,6 +66,7 @@ class Pi:
     model: str = ""
     thinking: str = "off"
     inside: Inside | None = None
+    never_spoke: bool = False  # it has not answered once since its start
 
     @property
     def busy(self) -> bool:
@@ -130,6 +131,7 @@ class World:
         self.call_seconds = 1.0
         self.unknown_models: set[str] = set()
         self.deaf_to_instructions = False
+        self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.commands: Callable[[GuestCommand], int] = lambda command: 0
         self.commits: dict[str, Commit] = {}
         self.hidden_commits: set[str] = set()
@@ -370,6 +372,10 @@ class FakeAgents:
         return Guest(m.clock_skew, m.claim, tools, tools, KEEPER if m.installed else None, m.keeper_alive, dict(m.marks))
 
     async def correct_clock(self, at: Place) -> None:
+        if self.world.clocks == "refuse":
+            raise GuestFailed("setting the clock failed with exit code 1", at.vm_id, "Operation not permitted", 1, "not permitted")
+        if self.world.clocks == "ignore":
+            return
         (await self._reach(at)).clock_skew = 0.0
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
@@ -398,7 +404,7 @@ class FakeAgents:
                 pending=len(m.pi.steers),
                 model=m.pi.model,
                 thinking=m.pi.thinking,
-                session_id="s",
+                session_id=None if m.pi.never_spoke else "s",
                 activity=m.pi.activity,
                 inside=m.pi.inside,
             )

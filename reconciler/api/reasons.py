@@ -78,6 +78,11 @@ class Reason(StrEnum):
     VM_GONE = "VMGone", "The machine is proven to be gone.", NOTHING
     CORRECTING_CLOCK = "CorrectingClock", "The machine's clock is being set.", NOTHING
     CORRECTED_CLOCK = "CorrectedClock", "The machine's clock was wrong and has been set.", "Nothing."
+    CLOCK_NOT_CORRECTED = (
+        "ClockNotCorrected",
+        "The machine's clock is wrong and can't be set; the machine is used all the same, since nothing is decided by its clock.",
+        "Programs in it (TLS, git) may fail: set its clock, or let `date -s` work there; it is tried again.",
+    )
     PREPARING_MACHINE = "PreparingMachine", "Files and steps of the profile are being applied.", NOTHING
     PREPARED_MACHINE = "PreparedMachine", "Files, steps and verification of the profile are done.", "Nothing."
     STEP_DONE = "StepDone", "One step of the profile is done.", "Nothing."

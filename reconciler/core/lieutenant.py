@@ -27,6 +27,7 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.boot import prepare_the_machine
+from reconciler.core.health import clock_given_up, clock_is_wrong
 from reconciler.core.management import only_observe
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
@@ -40,9 +41,6 @@ from reconciler.core.session import (
     restore_the_conversation,
 )
 from reconciler.core.vmslot import Slot, Unknown, Want
-
-CLOCK_TOLERANCE = 2.0
-"""Seconds a guest's clock may differ before it is corrected (G-12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,11 @@ def look_inside(v: LieutenantView) -> Decision | None:
 
 
 def correct_the_clock(v: LieutenantView) -> Decision | None:
-    """G-12: skew after a resume is corrected before anything else runs there."""
-    return CorrectClock(v.vm_id) if isinstance(v.guest, Guest) and abs(v.guest.clock_skew) > CLOCK_TOLERANCE else None
+    """G-12: skew after a resume is corrected before anything else runs there. A clock that can't be set is told and not waited
+    for: no decision reads it."""
+    if not isinstance(v.guest, Guest) or not clock_is_wrong(v.guest) or clock_given_up(v.record.clock, v.vm_id, v.now):
+        return None
+    return CorrectClock(v.vm_id)
 
 
 def rewrite_the_claim(v: LieutenantView) -> Decision | None:
@@ -208,10 +209,13 @@ def start_the_agent(v: LieutenantView) -> Decision | None:
 
 def await_an_answer(v: LieutenantView) -> Decision | None:
     """G-24: a pi that does not answer is not usable, whatever its process says; after failureThreshold periods it is restarted
-    on the same session."""
+    on the same session. One that has not answered at all yet has startupTimeoutSeconds."""
     if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or v.agent.process.responsive:
         return None
-    if v.mute_since and v.now >= v.mute_since + v.mute_limit:
+    if v.agent.process.session_id is None:
+        if v.now >= v.agent.process.started_at + v.startup_limit:
+            return StopAgent(v.vm_id, "it has not answered since its start", hung=True)
+    elif v.mute_since and v.now >= v.mute_since + v.mute_limit:
         return StopAgent(v.vm_id, "it does not answer any more", hung=True)
     return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 

@@ -117,11 +117,11 @@ class ConfigRecord(Record):
 
 
 class ClockRecord(Record):
-    """A clock that did not take the right time: it belongs to `vm_id`. `tries`: in a row; `error`: the last one's."""
+    """How the clock of `vm_id` was set last. `tries`: in a row; `at`: the last one's, on our clock; `error`: why it failed."""
 
     vm_id: str = ""
     tries: int = 0
-    not_before: float = 0.0
+    at: float = 0.0
     error: str = ""
 
 

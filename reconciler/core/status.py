@@ -62,6 +62,7 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.configuring import mismatch, rejected, told_otherwise
+from reconciler.core.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
@@ -204,6 +205,8 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, trou
 
 
 def _vm_ready(view: LieutenantView) -> Condition:
+    clock = view.record.clock
+    stuck = clock.vm_id == view.vm_id and clock.tries >= CLOCK_TRIES and isinstance(view.guest, Guest) and clock_is_wrong(view.guest)
     match view.slot.vm:
         case _ if not view.vm_id:
             return Condition("VMReady", "False", "NoVM")
@@ -211,6 +214,9 @@ def _vm_ready(view: LieutenantView) -> Condition:
             return Condition("VMReady", "Unknown", "VMUnknown", why)
         case Absent():
             return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.vm_id} is not in the platform's list")
+        case Seen(VmState.RUNNING) if stuck:
+            why = clock.error or "setting it has no effect"
+            return Condition("VMReady", "True", "ClockNotCorrected", f"its clock is wrong and can't be set: {why}")
         case Seen(VmState.RUNNING):
             return Condition("VMReady", "True", "Running")
         case Seen(state):

@@ -19,18 +19,18 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
-from reconciler.core.backoff import delay
+from reconciler.core.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import GuestFile
 from reconciler.core.observations import Agent, Exited
-from reconciler.core.records import ConfigRecord, RestartRecord
+from reconciler.core.records import ConfigRecord
 from reconciler.core.rendering import AGENT_DIR, Rendered
 from reconciler.engine.act_boot import BootActs, view_dir
 from reconciler.engine.act_config import ConfigActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.gather import place_of, session_of
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import Launch
+from reconciler.engine.ports import AddEvent, Launch
 from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed
 
@@ -50,8 +50,7 @@ class GuestActs:
         try:
             match action:
                 case CorrectClock():
-                    await call("guest.correct_clock", lambda: agents.correct_clock(place))
-                    self.note(item, "CorrectedClock", f"VM {slot.vm_id}")
+                    await self.correct_clock(item)
                 case WriteClaim():
                     await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
                 case Install():
@@ -85,6 +84,22 @@ class GuestActs:
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
+
+    async def correct_clock(self, item: LieutenantItem) -> None:
+        """Set it, and write down how that went: only the next look tells whether it took."""
+        place, vm_id, error = place_of(item), item.record.slot.vm_id, ""
+        try:
+            await self.t.effects.call("guest.correct_clock", lambda: self.t.agents.correct_clock(place))
+        except GuestFailed as failed:
+            error = self.t.redact(str(failed))[:500]
+        clock = clock_tried(item.record.clock, vm_id, self.t.clock.now(), error)
+        told: list[AddEvent] = []
+        if clock_given_up(clock, vm_id, clock.at):
+            what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
+            told = self.t.recorder.event(item.key, item.uid, "ClockNotCorrected", what, "Warning")
+        elif not error:
+            self.note(item, "CorrectedClock", f"VM {vm_id}")
+        await self.t.save(item, self.t.current(item).but(clock=clock), *told)
 
     # --- pi ----------------------------------------------------------------------------------------------------------------------------
 
@@ -134,24 +149,10 @@ class GuestActs:
     async def count(self, item: LieutenantItem, crash_at: float, exit_code: int | None, signal: str | None, stderr: str) -> None:
         """Write down an unasked-for end of pi; G-25 follows from what is written. `crash_at` is the guest's own time and
         only tells one end from another; all arithmetic is on our clock (G-12)."""
-        policy, old, at = item.spec.restart, item.record.restart, self.t.clock.now()
-        stable = old.times and at - old.times[-1] >= policy.crash_loop.stable_seconds
-        recent = () if stable else tuple(t for t in old.times if t > at - policy.crash_loop.window_seconds)
-        times = (*recent, at)
-        wait = delay(len(times), self.t.jitter(), float(policy.backoff.base_seconds), float(policy.backoff.max_seconds))
-        tail = self.t.redact(stderr)[-2048:]
-        restart = RestartRecord(
-            times=times,
-            not_before=at + wait,
-            crash_at=crash_at,
-            degraded=len(times) > policy.crash_loop.max_restarts,
-            generation=item.obj.generation,
-            exit_code=exit_code,
-            signal=signal,
-            stderr_tail=tail,
-        )
+        ended_so = Exited(crash_at, exit_code, signal, self.t.redact(stderr))
+        restart = after_an_end(item.record.restart, item.spec.restart, ended_so, self.t.clock.now(), self.t.jitter(), item.obj.generation)
         ended = f"ended with signal {signal}" if signal else f"ended with exit code {exit_code}"
         if exit_code is None and signal is None:
             ended = "was stopped"
-        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {tail[-300:]}", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         await self.t.save(item, item.record.but(restart=restart), *said)

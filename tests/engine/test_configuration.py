@@ -154,3 +154,34 @@ def test_a_pi_that_does_not_read_its_instructions_takes_no_work(tmp_path: Path) 
         assert run.happened("StoppedAgent") == 1
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-30")
+def test_nothing_that_is_applied_live_touches_the_session(tmp_path: Path) -> None:
+    live = {
+        "model": {**TWO, "thinking": "low"},
+        "queue": {"maxPending": 3},
+        "limits": {"taskTimeoutSeconds": 77, "noProgressSeconds": 66, "steerLandSeconds": 55},
+        "suspend": {"onBusy": "Abort", "graceSeconds": 5},
+        "health": {"periodSeconds": 3, "failureThreshold": 9, "startupTimeoutSeconds": 44},
+        "restart": {"backoff": {"baseSeconds": 9}, "crashLoop": {"maxRestarts": 2}},
+    }
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(model=ONE)
+        machine = await run.ready()
+        task = await run.task("one")
+        assert await run.ends(task) == "Succeeded"
+        pi, session, started = machine.pi, machine.session, run.happened("StartedAgent")
+        for name, value in live.items():
+            await run.lieutenant(**{"model": ONE, name: value})
+            await pass_time(15)
+        await run.lieutenant(**live)
+        await run.says(LT, "AgentConfigured", "Applied")
+        await pass_time(60)
+        assert machine.pi is pi
+        assert machine.session == session
+        assert run.happened("StartedAgent") == started
+        assert run.condition(LT, "Ready") == "True"
+
+    tell(tmp_path, story)
