@@ -46,7 +46,11 @@ class Program:
 
     def controller(self, *words: str, name: str = "controller") -> Controller:
         """`reconciler run WORDS` in the background."""
-        return Controller(self, words, self.folder / f"{name}.log")
+        return Controller(self, ("run", *words), self.folder / f"{name}.log")
+
+    def operator(self, *words: str, name: str = "operator") -> Controller:
+        """`reconciler operator WORDS` in the background."""
+        return Controller(self, ("operator", *words), self.folder / f"{name}.log")
 
 
 class Controller:
@@ -56,7 +60,7 @@ class Controller:
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                program.command("run", *words), env=program.env, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                program.command(*words), env=program.env, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
 
     @property

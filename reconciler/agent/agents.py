@@ -237,7 +237,7 @@ class KeeperAgents:
         return whole(await self._ask(at, epoch, "file.size", path=path), "size")
 
     async def digest(self, at: Place, epoch: int, path: str) -> str:
-        return text(await self._ask(at, epoch, "files.digest", _BULK, path=path), "digest")
+        return text(await self._ask(at, epoch, "dir.digest", _BULK, path=path), "digest")
 
     async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
         content = bytearray()

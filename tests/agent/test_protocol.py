@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import tarfile
 from collections import deque
 from pathlib import Path
@@ -27,6 +28,14 @@ from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, Reconcile
 def test_the_keepers_version_says_which_program_it_is() -> None:
     expected = f"{protocol.PROTOCOLS[-1]}-{bootstrap.keeper_digest()}"
     assert expected == KEEPER_VERSION, f'the keeper changed: set KEEPER_VERSION to "{expected}"'
+
+
+def test_every_command_of_the_keeper_is_defined_once() -> None:
+    """In JavaScript a second handler of the same name silently takes the place of the first."""
+    text = (Path(bootstrap.__file__).parent / "keeper" / "server.mjs").read_text("utf-8")
+    names = re.findall(r'^  (?:async )?"?([\w.]+)"?\(\{', text, re.MULTILINE)
+    assert {"send", "files.digest", "dir.digest"} <= set(names)
+    assert sorted(names) == sorted(set(names))
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")), max_size=8), st.binary(max_size=5), st.data())

@@ -231,7 +231,7 @@ const OPS = {
   "file.size"({ path: name }) {
     return machine.fileSize(name, this.pi.workDir);
   },
-  "files.digest"({ path: name }) {
+  "dir.digest"({ path: name }) {
     return machine.digest(name, this.pi.workDir);
   },
   "file.prefixes"({ path: name, ends, blanks }) {
