@@ -10,10 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from reconciler.agent.agents import KeeperAgents
+from reconciler.agent.bootstrap import GuestLayout, local_layout
+from reconciler.agent.host import Host, host_id, make_host
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
+from reconciler.agent.toolchain import Tools
 from reconciler.agent.transport import Transport
 from reconciler.config import Config
+from reconciler.core.home import Hosting
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.home import Home
@@ -68,14 +72,22 @@ async def engine_over(
         pool = SshPool(vers)
         stack.push_async_callback(pool.aclose)
 
+        host = Host(config.agents_dir, config.environ)
+
         async def connect(at: Place) -> Transport:
-            return await pool.get(at.vm_id)
+            return await (host.transport(at.local) if at.local else pool.get(at.vm_id))
 
         async def release(at: Place) -> None:
-            await pool.release(at.vm_id)
+            await (host.release(at.local) if at.local else pool.release(at.vm_id))
+
+        async def tools(at: Place) -> Tools | None:
+            return await host.tools() if at.local else None
+
+        def layout(at: Place) -> GuestLayout:
+            return local_layout(host.root, at.local) if at.local else GuestLayout()
 
         clock = LoopClock()
-        agents = KeeperAgents(connect, release, now=clock.now)
+        agents = KeeperAgents(connect, release, layout, tools, clock.now)
         stack.push_async_callback(agents.aclose)
         settings = EngineSettings(
             fleet=config.fleet,
@@ -84,6 +96,9 @@ async def engine_over(
             settle_seconds=config.settle_seconds,
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
+            hosting=Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
+            local_root=str(host.root),
+            host=host_id(host.root),
         )
         yield Engine(
             settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook), random.random, _token, KEEPER_VERSION, home
@@ -102,6 +117,7 @@ async def controller(config: Config, prepare: Callable[[Engine], None] = lambda 
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
         stack.callback(lock.release)
+        make_host(config.agents_dir)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store)))

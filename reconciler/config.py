@@ -59,6 +59,11 @@ class Config:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def agents_dir(self) -> Path:
+        """Where agents on this host have their directories; without symbolic links, because pi writes down what it resolves to."""
+        return self.state.resolve() / "agents"
+
+    @property
     def store_address(self) -> str | Path:
         """What `open_store` takes."""
         return self.store or self.state / "state.db"

@@ -6,6 +6,7 @@ real ones. The world outlives the controller, as the real one does."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import posixpath
@@ -32,6 +33,7 @@ from reconciler.core.observations import (
 )
 from reconciler.engine.ends import blanked, digests_of
 from reconciler.engine.ports import (
+    Archive,
     CommandResult,
     CommitSource,
     GuestCommand,
@@ -114,6 +116,7 @@ class World:
 
     def __init__(self, work_seconds: float = 4.0) -> None:
         self.machines: dict[str, Machine] = {}
+        self.homes: dict[str, Machine] = {}
         self.created = 0
         self.deletes: list[str] = []
         self.violations: list[str] = []
@@ -157,6 +160,12 @@ class World:
             m.state = VmState.RUNNING
         return m.state
 
+    def home(self, place: str) -> Machine:
+        """A directory on the controller's host; there as soon as somebody asks."""
+        if place not in self.homes:
+            self.homes[place] = Machine(place, self.now(), state=VmState.RUNNING)
+        return self.homes[place]
+
     def own(self, vm_id: str) -> Machine:
         m = self.machines.get(vm_id)
         if m is None or m.deleted:
@@ -172,6 +181,9 @@ class World:
     # --- pi -------------------------------------------------------------------------------------------------------------------------
 
     def entry(self, m: Machine, message: dict[str, object]) -> None:
+        if not m.session and m.pi is not None:
+            header = {"type": "session", "version": 3, "id": f"{self.pids:08x}", "cwd": m.pi.launch.work_dir}
+            m.session += json.dumps(header, separators=(",", ":")).encode() + b"\n"
         self.entries += 1
         at = "2026-11-21T08:17:39.704Z"
         line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": at, "message": message}
@@ -352,7 +364,7 @@ class FakeAgents:
 
     async def _reach(self, at: Place) -> Machine:
         await asyncio.sleep(self.latency)
-        m = self.world.machines.get(at.id)
+        m = self.world.home(at.id) if at.local else self.world.machines.get(at.id)
         if m is None or m.deleted or self.world.state(m) is not VmState.RUNNING or not m.reachable:
             raise GuestUnreachable("no answer", at.id)
         return m
@@ -441,12 +453,40 @@ class FakeAgents:
         m = await self._keeper(at, epoch)
         return digests_of(blanked(m.sessions.get(path, m.files.get(path, b"")), blanks), ends)
 
+    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+        m = await self._keeper(at, epoch)
+        inside = {path.removeprefix(f"{directory}/"): data for path, data in m.files.items() if path.startswith(f"{directory}/")}
+        size = sum(len(data) for data in inside.values())
+        if size > limit:
+            return Archive(size)
+        packed = {path: base64.b64encode(data).decode() for path, data in inside.items()}
+        return Archive(size, json.dumps(packed).encode() if packed else b"")
+
+    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+        m = await self._keeper(at, epoch)
+        for path, data in json.loads(content).items():
+            m.files[f"{directory}/{path}"] = base64.b64decode(data)
+
+    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+        m = await self._reach(at)
+        if epoch < m.keeper_epoch:
+            raise StaleEpoch("stale epoch", at.id)
+        if m.pi is not None and m.pi.busy:
+            self.world.violations.append(f"ended {at.id} in the middle of a turn")
+        m.pi, m.keeper_alive, m.deleted = None, False, not keep
+        if not keep:
+            del self.world.homes[at.id]
+
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
         m = await self._keeper(at, epoch)
         if m.pi is not None:
             if m.pi.launch.launch_hash != launch.launch_hash:
                 raise GuestFailed("pi already runs with another launch", at.id)
             return
+        others = [o for o in (*self.world.machines.values(), *self.world.homes.values()) if o is not m and o.pi is not None]
+        alive = [o for o in others if not o.deleted and o.state is not VmState.DEAD]
+        if any(other.session_file.rpartition("/")[2] == launch.session_file.rpartition("/")[2] for other in alive):
+            self.world.violations.append(f"a second pi on the session of {at.id}")
         self.world.pids += 1
         m.session_file = launch.session_file
         m.exited = None

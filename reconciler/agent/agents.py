@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import itertools
 import logging
 import signal
@@ -12,14 +13,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from reconciler.agent import bootstrap
 from reconciler.agent.bootstrap import GuestLayout
+from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Tools, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
+from reconciler.core.home import HOME_DIR, tree_of
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.observations import Guest, Verdict
-from reconciler.engine.ports import Launch, Look, Place
+from reconciler.engine.ports import Archive, Launch, Look, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 _log = logging.getLogger(__name__)
@@ -32,6 +35,9 @@ _BULK = 120.0  # answers or requests of megabytes over a slow line
 _START = 30.0  # the keeper gives pi 20 s
 _VERDICT = 30.0
 _INSTALL = 900.0
+_MOVE = 300.0
+_STOP = 10.0
+_PACKED = "move.tgz"
 
 Connect = Callable[[Place], Awaitable[Transport]]
 Release = Callable[[Place], Awaitable[None]]
@@ -298,6 +304,53 @@ class KeeperAgents:
         if exit_code is None and facts.get("timedOut") is not True:
             exit_code = -getattr(signal, text(facts, "signal"), 1)  # ended by a signal of its own
         return CommandResult(exit_code, text(facts, "stdout"), text(facts, "stderr"), number(facts, "durationMs") / 1000)
+
+    # --- from one place to another --------------------------------------------------------------------------------------------
+
+    async def _tool(self, at: Place, epoch: int, *argv: str, fine: tuple[int, ...] = (0,)) -> CommandResult:
+        """A program of the machine's own, without a shell. Raises `GuestFailed` when it ends otherwise than is `fine`."""
+        result = await self.run(at, epoch, GuestCommand(argv, cwd="/", timeout=_MOVE))
+        if result.exit_code not in fine:
+            raise GuestFailed(f"{argv[0]} ended with exit code {result.exit_code}", at.id, result.stderr.strip()[-500:], result.exit_code)
+        return result
+
+    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+        """See `Agents.pack`: measured first, so that nothing too large is ever written to a disk."""
+        if (await self._tool(at, epoch, "test", "-d", directory, fine=(0, 1))).exit_code == 1:
+            return Archive(0, b"")
+        measured = (await self._tool(at, epoch, "du", "-sb", "--one-file-system", directory, fine=(0, 1))).stdout.split()
+        size = int(measured[0]) if measured and measured[0].isdigit() else 0
+        if size > limit:
+            return Archive(size)
+        archive = f"{self._layout(at).base}/{_PACKED}"
+        # 1: something changed while it was read, which only what the agent left running can do.
+        await self._tool(at, epoch, "tar", "--one-file-system", "-C", directory, "-czf", archive, ".", fine=(0, 1))
+        content = await self.read_file(at, epoch, archive, limit + 1)
+        await self._tool(at, epoch, "rm", "-f", archive)
+        return Archive(size, content) if len(content) <= limit else Archive(len(content))
+
+    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+        archive = f"{self._layout(at).base}/{_PACKED}"
+        await self.write_files(at, epoch, [GuestFile(archive, content, 0o600)], directory)
+        arrived = (await self._tool(at, epoch, "sha256sum", archive)).stdout.partition(" ")[0]
+        if arrived != hashlib.sha256(content).hexdigest():
+            raise GuestFailed("the files that arrived are not those that were sent", at.id, "they are sent again")
+        await self._tool(at, epoch, "tar", "--no-same-owner", "-C", directory, "-xzf", archive)
+        await self._tool(at, epoch, "rm", "-f", archive)
+
+    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+        if not at.local:
+            raise GuestFailed("only a place on this host can be dissolved", at.id, "delete the VM")
+        layout = self._layout(at)
+        if (await self._found(at)).guest.keeper is not None and await self._alive(at):
+            client = await self._client(at, epoch)
+            await client.request("stop", epoch, _STOP + _START, graceMs=round(_STOP * 1000))
+            await client.request("quit", epoch, _QUICK)
+            await client.ended(_QUICK)
+        await self.release(at)
+        await asyncio.to_thread(end_all, f"{tree_of(layout.base)}{HOME_DIR}")
+        stdin = bootstrap.lines(layout.base, layout.socket_path, "keep" if keep else "remove")
+        await self._script(at, bootstrap.DISSOLVE, stdin, "removing the agent's directory", 60.0)
 
     # --- pi ---------------------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import Final
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.toolchain import NODE_MIN, PI_VERSION, Package, version_tuple
 from reconciler.agent.transport import FixedScript
+from reconciler.core.home import local_dir
 from reconciler.core.observations import Guest
 from reconciler.errors import GuestFailed
 
@@ -55,11 +56,10 @@ class GuestLayout:
 def local_layout(directory: Path, name: str, limits: KeeperLimits | None = None) -> GuestLayout:
     """A place of its own under `directory` for an agent on this host. `name` is hashed, because a socket's path is short; where
     even that is too long the socket moves to the temporary directory."""
-    digest = hashlib.sha256(f"{directory.absolute()}\0{name}".encode()).hexdigest()[:16]
-    base = directory.absolute() / digest
+    base = Path(local_dir(str(directory.absolute()), name))
     socket = base / "sock"
     if len(os.fsencode(socket)) > _SOCKET_ROOM:
-        socket = Path(tempfile.gettempdir(), f"reconciler-{os.getuid()}-{digest}", "sock")
+        socket = Path(tempfile.gettempdir(), f"reconciler-{os.getuid()}-{base.name}", "sock")
     return GuestLayout(str(base), str(socket), own_clock=False, limits=limits or KeeperLimits())
 
 
@@ -250,6 +250,19 @@ while [ ! -S "$socket" ]; do
   [ "$tries" -lt 400 ] || { echo "it did not listen within 20 s" >&2; exit 75; }
   sleep 0.05
 done
+""")
+
+# Only who holds a keeper's lock knows that it is gone. What is not there is gone already.
+DISSOLVE: Final = FixedScript(r"""
+set -eu
+read -r base
+read -r socket
+read -r what
+[ -d "$base" ] || exit 0
+exec 9> "$base/lock"
+flock -w 10 9 || { echo "its keeper still runs" >&2; exit 75; }
+case "$socket" in "$base"/*) rm -f "$socket" ;; *) rm -rf "$(dirname "$socket")" ;; esac
+[ "$what" = keep ] || rm -rf "$base"
 """)
 
 

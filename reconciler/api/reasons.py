@@ -29,6 +29,10 @@ class ConditionType(StrEnum):
     AGENT_CONFIGURED = "AgentConfigured", "Role, instructions and model are applied, as read back from pi."
     UP_TO_DATE = "UpToDate", "The machine was made from the profile as it is now."
     SUSPENDED = "Suspended", "The machine is suspended."
+    PROFILE_PARTLY_APPLIED = (
+        "ProfilePartlyApplied",
+        "The agent is on the controller's host, where parts of its profile do not apply; the message names them. Exists only while True.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."
 
 
@@ -217,7 +221,37 @@ class Reason(StrEnum):
         "The file on the machine and the mirror of the session differ, and neither continues the other.",
         "`reconciler resolve lieutenant NAME --session vm|local`: the file or the mirror goes on, the other is kept beside it.",
     )
-    LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents may not run on this host.", "Start the controller with `--allow-local`."
+    # An agent on the controller's host
+    LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents can't run where this controller runs.", "Declare `placement.type: VM`."
+    LOCAL_NOT_ALLOWED = "LocalNotAllowed", "Agents may not run on the controller's host.", "Start the controller with `--allow-local`."
+    LOCAL_ELSEWHERE = (
+        "LocalElsewhere",
+        "The agent's directory is in the state directory of another controller.",
+        "Start the controller on that host with that `--state`.",
+    )
+    LOCAL_FALLBACK = "LocalFallback", "It works on the controller's host while VMs cannot be had.", NOTHING
+    MOVE_PENDING = "MovePending", "A VM is ready; the agent moves there from the controller's host when it is settled.", NOTHING
+    OPENING_LOCAL = "OpeningLocal", "The agent gets a directory on the controller's host.", NOTHING
+    OPENED_LOCAL = "OpenedLocal", "The agent lives in a directory on the controller's host, as declared.", "Nothing."
+    FELL_BACK = "FellBack", "VMs cannot be had; the agent works on the controller's host.", NOTHING
+    MOVING_TO_VM = "MovingToVM", "Conversation and workspace are copied from the controller's host to the VM.", NOTHING
+    MOVED_TO_VM = "MovedToVM", "The agent moved from the controller's host to its VM.", "Nothing."
+    WORKSPACE_TOO_LARGE = (
+        "WorkspaceTooLarge",
+        "The workspace on the controller's host is too large to be copied to the VM; the agent goes on here.",
+        "Let it remove what can be made again, then `reconciler retry`.",
+    )
+    CLOSING_LOCAL = "ClosingLocal", "pi and keeper on the controller's host are ended and their directory is removed.", NOTHING
+    CLOSED_LOCAL = "ClosedLocal", "Nothing of the agent runs on the controller's host any more.", "Nothing."
+    LEFT_LOCAL = (
+        "LeftLocal",
+        "The object is gone; its agent on the controller's host was not touched and may still run.",
+        "End it by hand, or leave it.",
+    )
+    KEPT_LOCAL = "KeptLocal", "The agent is gone; its directory on the controller's host was kept as declared.", "Nothing."
+    PROFILE_PARTLY_APPLIED = "ProfilePartlyApplied", "Parts of the profile are for machines only.", "Nothing, or `placement.type: VM`."
+    STOPPING_AGENT = "StoppingAgent", "pi is being stopped, settled.", NOTHING
+    AGENT_STOPPED = "AgentStopped", "pi does not run; its conversation and files are kept.", NOTHING
 
     # Declarations
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."

@@ -232,6 +232,47 @@ class KeepEnd:
     end: Literal["vm", "local"]
 
 
+@dataclass(frozen=True, slots=True)
+class RestAgent:
+    """Stop pi, settled, not to be started again here before something changes."""
+
+    vm_id: str
+    why: str
+
+
+# --- an agent on this host ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLocal:
+    """From here on the agent lives in a directory on this host. `fallback`: because VMs can't be had."""
+
+    place: str
+    fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MoveToVm:
+    """pi does not run anywhere: copy conversation and workspace to the VM, verify them there, and live there from now on."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLocal:
+    """End pi and keeper on this host for good, prove it, and remove the directory unless it is to be kept."""
+
+    place: str
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveLocal:
+    """Let go of what is on this host without touching it."""
+
+    place: str
+
+
 # --- tasks --------------------------------------------------------------------------------------------------------------------
 
 
@@ -387,7 +428,9 @@ GuestAction = (
     | SetModel
     | StopAgent
     | CountCrash
+    | RestAgent
 )
+LocalAction = OpenLocal | MoveToVm | CloseLocal | LeaveLocal
 TaskAction = (
     Deliver
     | SendSteer
@@ -407,7 +450,7 @@ TaskAction = (
 )
 SessionAction = NoteSession | BeginSession | KeepEnd
 Rest = Wait | Refuse | Steady
-Action = SlotAction | GuestAction | SessionAction | TaskAction
+Action = SlotAction | GuestAction | SessionAction | LocalAction | TaskAction
 Decision = Action | Rest
 
 

@@ -13,6 +13,7 @@ from reconciler.core.actions import (
     BeginSession,
     Bury,
     Claim,
+    CloseLocal,
     Condemn,
     Continue,
     CorrectClock,
@@ -24,15 +25,20 @@ from reconciler.core.actions import (
     Finish,
     Forget,
     GiveUpIntent,
+    GuestAction,
     Install,
     KeepEnd,
     Landed,
+    LeaveLocal,
     LetGo,
     LookForArtifact,
+    MoveToVm,
     NoteSession,
+    OpenLocal,
     Progress,
     Release,
     Reprompt,
+    RestAgent,
     RestoreSession,
     Resume,
     RunStep,
@@ -56,12 +62,13 @@ from reconciler.core.actions import (
 )
 from reconciler.core.boot import PREPARED
 from reconciler.core.deletion import SnapshotSeen
+from reconciler.core.home import Beyond, localized
 from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts
-from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.lieutenant import LieutenantView, at_vm
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
-from reconciler.core.records import SlotRecord, SnapshotRecord
-from reconciler.core.rendering import Rendered
+from reconciler.core.records import LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.rendering import Rendered, Unresolved
 from reconciler.core.session import begun_anew, chosen
 from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Absent, Seen
@@ -116,8 +123,16 @@ def _busy(lt: LieutenantView) -> bool:
 
 
 def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+    if lt.beyond is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+        there = after_lieutenant(at_vm(lt), action)
+        return replace(lt, beyond=Beyond(lt.beyond.claim, there.guest, there.agent))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
+        case Create(attempt) if lt.record.local.state == "Home":
+            record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
+            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
+            return replace(lt, slot=slot, beyond=Beyond(claim, Guest(), None))
         case Create(attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
@@ -149,7 +164,8 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
         case Suspend():
             return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
-            assert isinstance(lt.rendered, Rendered)
+            if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
+                return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
             slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
@@ -192,7 +208,19 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
                 process = replace(has, model=model or has.model, thinking=thinking or has.thinking)
                 return replace(lt, agent=replace(lt.agent, process=process))
             return lt
-        case StopAgent():
+        case OpenLocal(place, fallback):
+            assert isinstance(lt.rendered, Rendered)
+            local = LocalRecord(state="Home", fallback=fallback)
+            made = lt.rendered if lt.home.declared else localized(lt.rendered, place)
+            claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
+            slot = replace(slot, record=record.but(epoch=record.epoch + 1))
+            return replace(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
+        case MoveToVm():
+            moved = at_vm(lt)
+            return replace(moved, agent=_agent(lt, NotStarted()))
+        case CloseLocal() | LeaveLocal():
+            return replace(lt, record=lt.record.but(local=LocalRecord()))
+        case StopAgent() | RestAgent():
             return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
         case CountCrash(at):
             restart = lt.record.restart.but(crash_at=at)

@@ -42,9 +42,10 @@ Verb = Callable[[LieutenantRecord, Asked, str], LieutenantRecord]
 def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
     """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
     fresh = LieutenantRecord()
+    local = record.local.but(blocked="")
     config = ConfigRecord(again=True)
     slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
-    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=slot)
+    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=slot, local=local)
 
 
 def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:

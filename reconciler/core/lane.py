@@ -35,10 +35,11 @@ from reconciler.core.actions import (
     Withdraw,
     is_action,
 )
+from reconciler.core.home import LOCAL_FALLBACK
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.management import only_observe
-from reconciler.core.observations import Verdict, VmState
+from reconciler.core.observations import Guest, Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
 from reconciler.core.task import Place
 from reconciler.core.taskview import ABORT_PATIENCE, Dependency, Host, Talk, TaskView
@@ -153,6 +154,8 @@ def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
     match decision:
         case Steady():
             return Host.READY, ""
+        case Wait(reason) if reason == LOCAL_FALLBACK:
+            return Host.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Host.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
@@ -169,7 +172,7 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
     aimed = next((f for f in others if f.key.name == target), None)
     here = [f.record for f in others if f.spec.delivery is Delivery.QUEUE and f.record.session == record.session]
     landed_later = [other.landed for other in here if other.landed > record.landed >= 0]
-    running = view.lieutenant is not None and isinstance(view.lieutenant.slot.vm, Seen) and view.lieutenant.slot.vm.state is VmState.RUNNING
+    running = view.lieutenant is not None and runs(view.lieutenant)
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
         name=facts.key.name,
@@ -215,6 +218,13 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
 def holds(steer: TaskFacts, target: str) -> bool:
     """This steer interrupted the target's turn and has not been said yet."""
     return bool(steer.record.ladder) and steer.record.phase == "Delivering" and steer.record.target == target
+
+
+def runs(lt: LieutenantView) -> bool:
+    """The machine its agent is on runs, so that the agent can be asked to end its turn."""
+    if lt.record.local.state == "Home":
+        return isinstance(lt.guest, Guest) and lt.guest.keeper_alive
+    return isinstance(lt.slot.vm, Seen) and lt.slot.vm.state is VmState.RUNNING
 
 
 def place(facts: TaskFacts, now: float) -> Place:

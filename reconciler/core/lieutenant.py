@@ -7,10 +7,10 @@ In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core import configuring, vmslot
+from reconciler.core import configuring, home, vmslot
 from reconciler.core.actions import (
     CorrectClock,
     CountCrash,
@@ -25,9 +25,11 @@ from reconciler.core.actions import (
     Wait,
     WriteClaim,
     WriteFiles,
+    is_action,
 )
 from reconciler.core.boot import prepare_the_machine
 from reconciler.core.health import clock_given_up, clock_is_wrong
+from reconciler.core.home import NO_HOME, Beyond, Home
 from reconciler.core.management import only_observe
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
@@ -70,10 +72,13 @@ class LieutenantView:
     mute_limit: float = 30.0  # seconds of that after which it counts as hung
     startup_limit: float = 120.0  # seconds from its start to its first answer
     edited: tuple[str, ...] = ()  # files pi reads that are not on the disk as they were written
+    home: Home = NO_HOME
+    beyond: Beyond | None = None  # the inside of the slot's VM, while the agent lives on this host
 
     @property
     def vm_id(self) -> str:
-        return self.slot.record.vm_id
+        """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
+        return self.home.place if self.record.local.state == "Home" else self.slot.record.vm_id
 
     @property
     def settled(self) -> bool:
@@ -97,11 +102,71 @@ def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
 
 
 def resolve_before_creating(v: LieutenantView) -> Decision | None:
-    """No machine is created for a profile or a secret that can't be found."""
-    decision = vmslot.plan(v.slot)
-    if isinstance(decision, Create) and isinstance(v.rendered, Unresolved):
-        return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
+    """No machine is created for a profile or a secret that can't be found. An agent that lives on this host goes on working
+    whatever the slot waits for."""
+    if v.home.declared and v.slot.want is not Want.GONE:
+        return None
+    decision = plan_slot(v)
+    here = v.record.local.state == "Home"
+    if here and v.slot.want is Want.SUSPENDED and (resting := home.rest_as_declared(v)) is not None:
+        return resting
+    if here and v.slot.want is Want.RUNNING:
+        return decision if is_action(decision) else None
+    fallen = home.fall_back(v, decision)
+    if fallen is not None:
+        return fallen
     return decision if not isinstance(decision, Steady) or v.slot.want is not Want.RUNNING else None
+
+
+def plan_slot(v: LieutenantView) -> Decision:
+    """What the slot is about to do, or waits for."""
+    decision = vmslot.plan(v.slot)
+    made = v.home.machine or v.rendered
+    if isinstance(decision, Create) and isinstance(made, Unresolved):
+        return Refuse(made.reason, made.message) if made.final else Wait(made.reason, made.message)
+    return decision
+
+
+def take_the_vm_when_it_is_ready(v: LieutenantView) -> Decision | None:
+    """G-31: the VM that could be had at last is prepared while work goes on here; then the agent moves, when settled."""
+    if not falls_back(v):
+        return None
+    refused = home.may_not_work_here(v)
+    if refused is not None:
+        return refused
+    return home.move_back(v, waiting_for(v)) if isinstance(plan_slot(v), Steady) else None
+
+
+def work_here_meanwhile(v: LieutenantView) -> Decision | None:
+    """G-31: it works on this host, and says so."""
+    return home.stay_meanwhile(v, waiting_for(v)) if falls_back(v) else None
+
+
+def falls_back(v: LieutenantView) -> bool:
+    return v.record.local.state == "Home" and not v.home.declared and v.slot.want is Want.RUNNING
+
+
+def waiting_for(v: LieutenantView) -> Decision | None:
+    """What keeps an agent on this host from moving to its VM; None: nothing."""
+    slot = plan_slot(v)
+    if not isinstance(slot, Steady):
+        return slot
+    there = at_vm(v)
+    return next((decision for policy in PREPARE if (decision := policy(there)) is not None), None)
+
+
+def at_vm(v: LieutenantView) -> LieutenantView:
+    """The same lieutenant as if its agent had moved to its VM already."""
+    beyond = v.beyond or Beyond({})
+    return replace(
+        v,
+        record=v.record.but(local=v.record.local.but(state="Left")),
+        rendered=v.home.machine or v.rendered,
+        claim=beyond.claim,
+        guest=beyond.guest,
+        agent=beyond.agent,
+        beyond=None,
+    )
 
 
 def look_inside(v: LieutenantView) -> Decision | None:
@@ -118,6 +183,8 @@ def look_inside(v: LieutenantView) -> Decision | None:
 def correct_the_clock(v: LieutenantView) -> Decision | None:
     """G-12: skew after a resume is corrected before anything else runs there. A clock that can't be set is told and not waited
     for: no decision reads it."""
+    if v.record.local.state == "Home":  # on this host there is one clock: ours
+        return None
     if not isinstance(v.guest, Guest) or not clock_is_wrong(v.guest) or clock_given_up(v.record.clock, v.vm_id, v.now):
         return None
     return CorrectClock(v.vm_id)
@@ -220,11 +287,26 @@ def await_an_answer(v: LieutenantView) -> Decision | None:
     return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 
 
+PREPARE: tuple[Policy, ...] = (
+    look_inside,
+    correct_the_clock,
+    rewrite_the_claim,
+    need_a_rendering,
+    install_what_is_missing,
+    start_the_keeper,
+    hear_the_keeper,
+    prepare_the_machine,
+)
+"""From a machine that runs to one that pi can be started on."""
+
 LADDER: tuple[Policy, ...] = (
     refuse_the_unsupported,
     note_what_was_seen,
     begin_anew_after_a_loss,
+    home.close_before_the_end,
+    home.live_here_as_declared,
     resolve_before_creating,
+    take_the_vm_when_it_is_ready,
     look_inside,
     correct_the_clock,
     rewrite_the_claim,
@@ -247,6 +329,8 @@ LADDER: tuple[Policy, ...] = (
     configuring.set_the_model,
     configuring.own_up_to_instructions,
     configuring.own_up_to_the_model,
+    work_here_meanwhile,
+    home.leave_no_copy,
 )
 
 

@@ -11,6 +11,7 @@ from reconciler.core.actions import (
     Forget,
     GiveUpIntent,
     Landed,
+    LeaveLocal,
     LetGo,
     NoteSession,
     Progress,
@@ -21,7 +22,22 @@ from reconciler.core.actions import (
     is_action,
 )
 
-FACTS = (Adopt, TakeOver, GiveUpIntent, Forget, LetGo, Release, CountCrash, NoteSession, Landed, Progress, Finish, TryAgain, Bury)
+FACTS = (
+    Adopt,
+    TakeOver,
+    GiveUpIntent,
+    Forget,
+    LetGo,
+    LeaveLocal,
+    Release,
+    CountCrash,
+    NoteSession,
+    Landed,
+    Progress,
+    Finish,
+    TryAgain,
+    Bury,
+)
 """Acts that only write into our own books (a `LetGo` under ObserveOnly is always `Leave`)."""
 
 

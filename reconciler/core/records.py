@@ -85,11 +85,13 @@ class SessionRecord(Record):
 class LocalRecord(Record):
     """The agent's directory on this host, beside its slot. `state`: '' there is none; `Home`: the agent lives there; `Left`: it
     has moved to the slot's VM, and what is here is kept until the agent there has answered. `host`: which state directory has it
-    (another controller on the same store may not). `fallback`: it is there because VMs could not be had, not as declared."""
+    (another controller on the same store may not). `fallback`: it is there because VMs could not be had, not as declared.
+    `blocked`: why it can't be moved to the VM that is ready for it."""
 
     state: Literal["", "Home", "Left"] = ""
     host: str = ""
     fallback: bool = False
+    blocked: str = ""
 
 
 class RestartRecord(Record):

@@ -16,6 +16,7 @@ from reconciler.core.actions import (
     BeginSession,
     Bury,
     Claim,
+    CloseLocal,
     Condemn,
     Continue,
     CorrectClock,
@@ -31,13 +32,17 @@ from reconciler.core.actions import (
     Install,
     KeepEnd,
     Landed,
+    LeaveLocal,
     LetGo,
     LookForArtifact,
+    MoveToVm,
     NoteSession,
+    OpenLocal,
     Progress,
     Refuse,
     Release,
     Reprompt,
+    RestAgent,
     RestoreSession,
     Resume,
     RunStep,
@@ -63,6 +68,7 @@ from reconciler.core.actions import (
 )
 from reconciler.core.configuring import mismatch, rejected, told_otherwise
 from reconciler.core.health import CLOCK_TRIES, clock_is_wrong
+from reconciler.core.home import LOCAL_FALLBACK
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
@@ -104,6 +110,11 @@ DOING: dict[type, str] = {
     NoteSession: "SavingSession",
     BeginSession: "BeginningSession",
     KeepEnd: "ResolvingSession",
+    RestAgent: "StoppingAgent",
+    OpenLocal: "OpeningLocal",
+    MoveToVm: "MovingToVM",
+    CloseLocal: "ClosingLocal",
+    LeaveLocal: "Deleting",
     Deliver: "Delivering",
     SendSteer: "Delivering",
     Landed: "Running",
@@ -208,19 +219,19 @@ def _vm_ready(view: LieutenantView) -> Condition:
     clock = view.record.clock
     stuck = clock.vm_id == view.vm_id and clock.tries >= CLOCK_TRIES and isinstance(view.guest, Guest) and clock_is_wrong(view.guest)
     match view.slot.vm:
-        case _ if not view.vm_id:
+        case _ if not view.slot.record.vm_id:
             return Condition("VMReady", "False", "NoVM")
         case Unknown(why):
             return Condition("VMReady", "Unknown", "VMUnknown", why)
         case Absent():
-            return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.vm_id} is not in the platform's list")
+            return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.slot.record.vm_id} is not in the platform's list")
         case Seen(VmState.RUNNING) if stuck:
             why = clock.error or "setting it has no effect"
             return Condition("VMReady", "True", "ClockNotCorrected", f"its clock is wrong and can't be set: {why}")
         case Seen(VmState.RUNNING):
             return Condition("VMReady", "True", "Running")
         case Seen(state):
-            return Condition("VMReady", "False", state.value.capitalize(), f"VM {view.vm_id} is {state.value}")
+            return Condition("VMReady", "False", state.value.capitalize(), f"VM {view.slot.record.vm_id} is {state.value}")
 
 
 def _reachable(view: LieutenantView) -> Condition:
@@ -283,6 +294,10 @@ def _up_to_date(view: LieutenantView) -> Condition:
 
 
 def _suspended(view: LieutenantView) -> Condition:
+    if view.record.local.state == "Home":
+        up = isinstance(view.agent, Agent) and isinstance(view.agent.process, Up)
+        stopped = view.slot.want is Want.SUSPENDED and isinstance(view.guest, Guest) and not up and not isinstance(view.agent, Unknown)
+        return Condition("Suspended", "True", "AgentStopped") if stopped else Condition("Suspended", "False", "Running")
     match view.slot.vm:
         case Seen(VmState.SUSPENDED) if view.vm_id:
             return Condition("Suspended", "True", "VMSuspended")
@@ -294,6 +309,11 @@ def _suspended(view: LieutenantView) -> Condition:
             return Condition("Suspended", "False", "VMNotSuspended")
 
 
+def works(decision: Decision) -> bool:
+    """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
+    return isinstance(decision, Steady) or (isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK)
+
+
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
     """One word for the column; derived, may gain values."""
     slot = view.slot
@@ -301,11 +321,11 @@ def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
         return "Terminating"
     if isinstance(decision, Refuse):
         return "Stalled"
-    if isinstance(slot.vm, Unknown):
+    if isinstance(slot.vm, Unknown) and view.record.local.state != "Home":
         return "Unknown"
     if slot.want is Want.SUSPENDED:
         return "Suspended" if isinstance(decision, Steady) else "Suspending"
-    if isinstance(decision, Steady):
+    if works(decision):
         return "Working" if view.active_task or not view.settled else "Idle"
     if not view.vm_id:
         return "Pending" if isinstance(decision, Wait) else "Provisioning"
@@ -327,20 +347,24 @@ def lieutenant_status(
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, trouble)
     observed = view.slot.observe_only
-    usable = not observed and isinstance(decision, Steady) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    usable = not observed and works(decision) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
     moving = progress_conditions(decision, ready.status, trouble)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
         *moving,
-        Condition("Available", "True" if usable else "False", "Usable" if usable else "ObserveOnly" if observed else ready.reason),
-        _vm_ready(view),
+        Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
+        *([] if view.home.declared else [_vm_ready(view)]),
         reachable,
         configured,
         _up_to_date(view),
         _suspended(view),
     ]
+    if view.record.local.state == "Home" and view.home.not_applied:
+        parts = f"on this host these parts of its profile do not apply: {'; '.join(view.home.not_applied)}"
+        conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
@@ -350,14 +374,16 @@ def lieutenant_status(
         "conditions": merge_conditions(previous.get("conditions"), conditions, generation, view.now),
         "queue": {"pending": pending, "active": active},
     }
-    if view.vm_id:
+    if view.slot.record.vm_id:
         state = view.slot.vm.state.value if isinstance(view.slot.vm, Seen) else "unknown"
-        vm: Json = {"id": view.vm_id, "epoch": view.slot.record.epoch, "state": state}
-        if view.slot.record.adopted == view.vm_id:
+        vm: Json = {"id": view.slot.record.vm_id, "epoch": view.slot.record.epoch, "state": state}
+        if view.slot.record.adopted == view.slot.record.vm_id:
             vm["adopted"] = True
-        if view.slot.record.snapshot.vm_id == view.vm_id and view.slot.record.snapshot.commit_id:
+        if view.slot.record.snapshot.vm_id == view.slot.record.vm_id and view.slot.record.snapshot.commit_id:
             vm["snapshot"] = view.slot.record.snapshot.commit_id
         status["vm"] = vm
+    if view.record.local.state:
+        status["local"] = {"id": view.home.place, "state": view.record.local.state, "epoch": view.slot.record.epoch}
     if isinstance(view.agent, Agent):
         status["agent"] = _agent_status(view.agent)
     if view.record.session.name:

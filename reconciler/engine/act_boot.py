@@ -10,8 +10,9 @@ from reconciler.core.records import BootRecord
 from reconciler.core.rendering import Rendered, RenderedFile, digest
 from reconciler.engine.acts import Tools
 from reconciler.engine.content import bytes_of
-from reconciler.engine.gather import place_of
+from reconciler.engine.gather import place_at
 from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.ports import where
 from reconciler.errors import InvalidSpec
 
 STEP_SCRIPT = "/var/lib/reconciler/steps/{name}.sh"
@@ -38,20 +39,20 @@ class BootActs:
             "agent": (rendered.agent_files, rendered.agent_hash),
             PREPARED: ((), rendered.profile_hash),
         }[mark]
-        place, agents = place_of(item), self.t.agents
+        place, agents = place_at(item, view), self.t.agents
         if files:
             ready = [self.content(item, f) for f in files]
             await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, slot.epoch, ready, rendered.work_dir))
         await self.t.effects.call("keeper.mark", lambda: agents.mark(place, slot.epoch, mark, value))
         if mark == PREPARED:
-            self.t.recorder.note(item.key, item.uid, "PreparedMachine", f"VM {slot.vm_id}")
+            self.t.recorder.note(item.key, item.uid, "PreparedMachine", where(place))
 
     async def run_step(self, item: LieutenantItem, view: LieutenantView, name: str) -> None:
         """A step is a script of the user's own: it goes there as a file and is run by its path."""
         assert isinstance(view.rendered, Rendered)
         step = next(s for s in view.rendered.steps if s.name == name)
         slot, agents = item.record.slot, self.t.agents
-        place, path = place_of(item), STEP_SCRIPT.format(name=step.name)
+        place, path = place_at(item, view), STEP_SCRIPT.format(name=step.name)
         script = GuestFile(path, step.run.encode(), 0o700)
         await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, slot.epoch, [script], view_dir(view)))
         command = GuestCommand(("sh", path), cwd=view_dir(view), env=self.environment(item, view), timeout=step.timeout)
@@ -67,7 +68,7 @@ class BootActs:
         assert isinstance(view.rendered, Rendered)
         check = next(c for c in view.rendered.checks if c.name == name)
         slot, agents = item.record.slot, self.t.agents
-        place = place_of(item)
+        place = place_at(item, view)
         command = GuestCommand(check.argv, cwd=view_dir(view), env=self.environment(item, view), timeout=check.timeout)
         result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
         problem = "" if result.exit_code == check.exit_code else f"{how(result)}, expected exit code {check.exit_code}"
@@ -86,7 +87,7 @@ class BootActs:
         message = self.t.redact(f"{what}: {problem}")
         final = tries > retries
         boot = BootRecord(
-            vm_id=item.record.slot.vm_id,
+            vm_id=place_at(item, view).id,
             step=what,
             tries=tries,
             not_before=self.t.clock.now() + delay(tries, self.t.jitter()),

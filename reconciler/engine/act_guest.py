@@ -9,6 +9,7 @@ from reconciler.core.actions import (
     CountCrash,
     GuestAction,
     Install,
+    RestAgent,
     RestoreSession,
     RunStep,
     RunVerify,
@@ -20,7 +21,8 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.health import after_an_end, clock_given_up, clock_tried
-from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.home import header_to
+from reconciler.core.lieutenant import LieutenantView, at_vm
 from reconciler.core.machine import GuestFile
 from reconciler.core.observations import Agent, Exited
 from reconciler.core.records import ConfigRecord
@@ -28,9 +30,9 @@ from reconciler.core.rendering import AGENT_DIR, Rendered
 from reconciler.engine.act_boot import BootActs, view_dir
 from reconciler.engine.act_config import ConfigActs
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import place_of, session_of
+from reconciler.engine.gather import place_at, place_of, session_of
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import AddEvent, Launch
+from reconciler.engine.ports import AddEvent, Launch, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed
 
@@ -46,16 +48,19 @@ class GuestActs:
         """Carry out one decision about the inside of the machine. Whatever it was, the next pass looks afresh."""
         slot = item.record.slot
         place, epoch, agents = place_of(item), slot.epoch, self.t.agents
+        if place.local and slot.vm_id and getattr(action, "vm_id", "") == slot.vm_id:
+            view = at_vm(view)  # something on the machine that it will move to
+            place = place_at(item, view)
         call = self.t.effects.call
         try:
             match action:
                 case CorrectClock():
-                    await self.correct_clock(item)
+                    await self.correct_clock(item, place)
                 case WriteClaim():
                     await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
                 case Install():
                     await call("guest.install", lambda: agents.install(place))
-                    self.note(item, "InstalledAgent", f"VM {slot.vm_id}")
+                    self.note(item, "InstalledAgent", where(place))
                 case StartKeeper():
                     await call("guest.start_keeper", lambda: agents.start_keeper(place, epoch))
                 case WriteFiles():
@@ -77,6 +82,9 @@ class GuestActs:
                         await self.count(item, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
+                case RestAgent(_, why):
+                    await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
+                    self.note(item, "StoppedAgent", why)
                 case _:
                     assert_never(action)
         finally:
@@ -85,9 +93,9 @@ class GuestActs:
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
 
-    async def correct_clock(self, item: LieutenantItem) -> None:
+    async def correct_clock(self, item: LieutenantItem, place: Place) -> None:
         """Set it, and write down how that went: only the next look tells whether it took."""
-        place, vm_id, error = place_of(item), item.record.slot.vm_id, ""
+        vm_id, error = place.vm_id, ""
         try:
             await self.t.effects.call("guest.correct_clock", lambda: self.t.agents.correct_clock(place))
         except GuestFailed as failed:
@@ -107,25 +115,25 @@ class GuestActs:
         """The conversation, from the mirror, to a machine that never had it."""
         transcripts, slot = self.t.gatherer.transcripts, item.record.slot
         session = session_of(item)
-        data = unseal(await transcripts.read(session.name), self.t.secrets)
-        file = GuestFile(session.file, data, 0o600)
-        place = place_of(item)
+        place, gatherer = place_of(item), self.t.gatherer
+        data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), gatherer.tree_at(place))
+        file = GuestFile(gatherer.path_at(place, session.file), data, 0o600)
         await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
-        self.note(item, "RestoredSession", f"{len(data)} bytes on VM {slot.vm_id}")
+        self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
 
     async def start(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.rendered, Rendered)
-        rendered, slot = view.rendered, item.record.slot
+        rendered, slot, place = view.rendered, item.record.slot, place_of(item)
+        agent_dir = self.t.gatherer.path_at(place, AGENT_DIR)
         launch = Launch(
             command=rendered.command,
             argv=rendered.argv,
-            env={**self.boot.environment(item, view), "PI_OFFLINE": "1", "PI_SKIP_VERSION_CHECK": "1", "PI_CODING_AGENT_DIR": AGENT_DIR},
+            env={**self.boot.environment(item, view), "PI_OFFLINE": "1", "PI_SKIP_VERSION_CHECK": "1", "PI_CODING_AGENT_DIR": agent_dir},
             work_dir=rendered.work_dir,
-            agent_dir=AGENT_DIR,
-            session_file=session_of(item).file,
+            agent_dir=agent_dir,
+            session_file=self.t.gatherer.path_at(place, session_of(item).file),
             launch_hash=rendered.launch_hash,
         )
-        place = place_of(item)
         try:
             await self.t.effects.call("keeper.start_agent", lambda: self.t.agents.start_agent(place, slot.epoch, launch))
         except GuestFailed as failed:
@@ -138,7 +146,7 @@ class GuestActs:
             return
         if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
             await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
-        self.note(item, "StartedAgent", f"pi on VM {slot.vm_id}")
+        self.note(item, "StartedAgent", f"pi on {where(place)}")
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.agent, Agent)

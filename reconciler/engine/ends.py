@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from reconciler.core.home import header_to, shift_of
 from reconciler.core.session import Parted, SessionName
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Agents, Place
@@ -83,8 +84,11 @@ class Ends:
         self._agreed: dict[str, SessionName] = {}
         self._parted: dict[str, tuple[SessionName, int, Parted]] = {}
 
-    async def compare(self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript) -> Parted | None:
-        """None when the file (of `size` bytes) goes on where the mirror ends, or the other way round. Raises `GuestUnreachable`,
+    async def compare(
+        self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
+    ) -> Parted | None:
+        """None when the file goes on where the mirror ends, or the other way round. `size`: of the file, as long as if its first line
+        were the mirror's; `tree`: what stands in for `/` there. Raises `GuestUnreachable`,
         `StaleEpoch`, `GuestFailed`."""
         if size == 0 or transcript.size == 0:
             return None
@@ -93,7 +97,8 @@ class Ends:
         known = self._parted.get(place.id)
         if known is not None and known[:2] == (session, size) and known[2].mirror == transcript.size:
             return known[2]
-        stored = await self._transcripts.read(session.name)
+        stored = header_to(await self._transcripts.read(session.name), tree)
+        shift = shift_of(transcript.header, tree)
         blanks = blanks_of(stored)
 
         async def ask(ends: Sequence[int]) -> tuple[str, ...]:
@@ -101,12 +106,12 @@ class Ends:
                 "keeper.prefixes", partial(self._agents.prefixes, place, epoch, session.file, tuple(ends), tuple(blanks))
             )
 
-        at = await where_they_part(blanked(stored, blanks), size, ask)
+        at = await where_they_part(blanked(stored, blanks), size + shift, ask)
         self.forget(place)
         if at is None:
             self._agreed[place.id] = session
             return None
-        parted = Parted(at, size, transcript.size)
+        parted = Parted(max(0, at - shift), size, transcript.size)
         self._parted[place.id] = (session, size, parted)
         return parted
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.api.bootprofile import BootProfileSpec
-from reconciler.api.lieutenant import LieutenantSpec, ManagementPolicy, OnBusy
+from reconciler.api.lieutenant import LieutenantSpec, ManagementPolicy, OnBusy, OutageFallback, PlacementType
 from reconciler.api.meta import Mode
 from reconciler.api.stock import stock_profiles
 from reconciler.api.support import unsupported
@@ -14,12 +14,25 @@ from reconciler.core import claims
 from reconciler.core.breaker import Breaker
 from reconciler.core.claims import Owner
 from reconciler.core.deletion import Goodbye, goodbye_of
+from reconciler.core.home import (
+    Beyond,
+    Home,
+    Hosting,
+    first_line,
+    header_from,
+    in_tree,
+    local_dir,
+    localized,
+    not_applied,
+    shift_of,
+    tree_of,
+)
 from reconciler.core.inside import sha256
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import Rendered, SecretRef, Unresolved, render, with_secrets
+from reconciler.core.rendering import Rendered, SecretRef, Unresolved, profile_chain, render, with_secrets
 from reconciler.core.session import SessionName, current, loss_of
 from reconciler.core.task import cycle_through
 from reconciler.core.taskview import Dependency, Talk, landed_at
@@ -40,6 +53,9 @@ from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
 
 CHUNK = 1 << 22
 
+
+NOTHING_OF_IT = 1 << 52
+"""Offset beyond the end of every session."""
 
 LOOK_EVERY = 60.0
 """Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
@@ -89,6 +105,7 @@ class Gatherer:
         self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
+        self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
         self._unsupported: dict[tuple[Key, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
@@ -129,6 +146,51 @@ class Gatherer:
         self._guests.pop(place, None)
         self._edited.pop(place, None)
 
+    # --- this host -----------------------------------------------------------------------------------------------------------------
+
+    def here(self, item: LieutenantItem) -> bool:
+        """Its directory, if it has one, is in our state directory."""
+        return not item.record.local.state or item.record.local.host == self.settings.host
+
+    def tree_at(self, place: Place) -> str:
+        """What stands in for `/` at this place; '' where `/` does."""
+        return tree_of(local_dir(self.settings.local_root, place.local)) if place.local else ""
+
+    def path_at(self, place: Place, path: str) -> str:
+        """A machine's path, as it is at this place."""
+        return in_tree(self.tree_at(place), path)
+
+    async def file_length(self, name: str, place: Place) -> int:
+        """Bytes of a session file at a place that has all that is mirrored."""
+        transcript = await self.transcripts.get(name)
+        return transcript.size + shift_of(transcript.header, self.tree_at(place))
+
+    def home(self, item: LieutenantItem, machine: Rendered | Unresolved) -> Home:
+        """What concerns an agent on this host."""
+        declared = item.spec.placement.type is PlacementType.LOCAL
+        fallback = item.spec.placement.outage_fallback is OutageFallback.LOCAL
+        parts: tuple[str, ...] = ()
+        if item.record.local.state == "Home" and isinstance(machine, Rendered):
+            chain = profile_chain(item.spec.profile_ref.name, lambda name: self.profile(item.key.namespace, name))
+            parts = () if isinstance(chain, Unresolved) else not_applied(machine, chain)
+        return Home(
+            declared=declared,
+            fallback=fallback,
+            hosting=self.settings.hosting,
+            here=self.here(item),
+            place=Place(local=item.uid).id,
+            outage=self.hold.breaker.reason,
+            not_applied=parts,
+            machine=None if declared else machine,
+        )
+
+    def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
+        """The part of a rendering that applies on this host; made once from each."""
+        known = self._localized.get(item.key)
+        if known is None or known[0] is not machine:
+            known = self._localized[item.key] = (machine, localized(machine, self.tree_at(Place(local=item.uid))))
+        return known[1]
+
     # --- one lane ------------------------------------------------------------------------------------------------------------------
 
     async def lane(self, key: Key) -> LaneView:
@@ -140,7 +202,12 @@ class Gatherer:
         rendered = self.rendered(key, item.spec)
         observed = await self.observe_vm(item)
         transcript = await self.transcripts.get(session_of(item).name)
-        guest, agent = await self.look_inside(item, observed, transcript)
+        place = place_of(item)
+        guest, agent = await self.look_inside(item, observed, transcript, place)
+        beyond = await self.look_beyond(item, observed, transcript)
+        home = self.home(item, rendered)
+        if (home.declared or place.local) and isinstance(rendered, Rendered):
+            rendered = self.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
@@ -149,7 +216,7 @@ class Gatherer:
             slot=await self.slot(item, observed, agent, transcript, tasks, now),
             record=item.record,
             rendered=rendered,
-            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, item.record.slot.vm_id),
+            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
             agent=agent,
@@ -162,10 +229,12 @@ class Gatherer:
             unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
             now=now,
             health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
-            mute_since=self.mute_since(place_of(item).id, agent, now),
+            mute_since=self.mute_since(place.id, agent, now),
             mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
             startup_limit=float(item.spec.health.startup_timeout_seconds),
             edited=await self.edited(item, rendered, guest, agent),
+            home=home,
+            beyond=beyond,
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
@@ -345,17 +414,24 @@ class Gatherer:
 
     # --- inside ----------------------------------------------------------------------------------------------------------------------
 
+    def usable(self, item: LieutenantItem, observed: Vm | Absent | Unknown, place: Place) -> bool:
+        """There is something to look into, and we may."""
+        if place.local:
+            return self.here(item) and (self.settings.hosting is Hosting.ALLOWED or item.deleting)
+        if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING or item.record.slot.condemned:
+            return False
+        return self._claimed(observed, item)
+
     async def look_inside(
-        self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript
+        self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
-        """Guest and agent of a running, claimed machine; what can't be read is Unknown."""
+        """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
+        nothing is mirrored from there."""
         slot = item.record.slot
-        usable = isinstance(observed, Vm) and observed.state is VmState.RUNNING and self._claimed(observed, item) and not slot.condemned
-        if not usable:
-            self.look_again(slot.vm_id)
-            self.ends.forget(Place(slot.vm_id))
+        if not self.usable(item, observed, place):
+            self.look_again(place.id)
+            self.ends.forget(place)
             return None, None
-        place = place_of(item)
         cached = self._guests.get(place.id)
         fresh = self.clock.now() < self._looked.get(place.id, 0.0) + LOOK_EVERY
         if cached is not None and cached.keeper_alive and fresh:
@@ -370,31 +446,47 @@ class Gatherer:
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()
-        expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
+        expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, place.id)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
             return guest, None
         return guest, await self.ask_keeper(item, place, transcript)
 
-    async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript) -> Agent | Unknown:
-        """pi's state and then the conversation to its end, mirrored as it is read."""
-        epoch, session = item.record.slot.epoch, session_of(item)
+    async def look_beyond(self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript) -> Beyond | None:
+        """The inside of the slot's VM, while the agent lives on this host."""
+        slot = item.record.slot
+        if item.record.local.state != "Home" or not slot.vm_id:
+            return None
+        guest, agent = await self.look_inside(item, observed, None, Place(slot.vm_id))
+        return Beyond(claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id), guest, agent)
+
+    async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
+        """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
+        epoch, session, tree = item.record.slot.epoch, session_of(item), self.tree_at(place)
+        session = SessionName(session.name, in_tree(tree, session.file))
         try:
+            if transcript is None:
+                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, NOTHING_OF_IT))
+                return redact_agent(look.agent, self.secrets)
             tail = b""  # of a line that is not finished: only whole lines are mirrored
             while True:
-                ask = partial(self.agents.observe, place, epoch, session.file, transcript.size + len(tail))
-                look = await self.effects.call("keeper.observe", ask)
-                transcript.report(place.id, look.agent.session_size)
-                transcript.parted = await self.ends.compare(place, epoch, session, look.agent.session_size, transcript)
+                at = transcript.size + shift_of(transcript.header, tree) + len(tail)
+                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, at))
+                header = transcript.header or header_from(first_line(look.chunk), tree)
+                size = max(0, look.agent.session_size - shift_of(header, tree))
+                agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
+                transcript.report(place.id, size)
+                transcript.parted = await self.ends.compare(place, epoch, session, size, transcript, tree)
                 if transcript.parted is not None:
-                    return redact_agent(look.agent, self.secrets)
+                    return agent
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
                 if newline:
-                    await self.transcripts.append(transcript, seal(whole + newline, self.secrets))
+                    begin = whole + newline if transcript.size else header_from(whole + newline, tree)
+                    await self.transcripts.append(transcript, seal(begin, self.secrets))
                 transcript.seen = transcript.size + len(tail)
-                if look.agent.session_size <= transcript.seen:
+                if size <= transcript.seen:
                     transcript.reported = transcript.size
-                if look.agent.session_size <= transcript.seen or not look.chunk:
-                    return redact_agent(look.agent, self.secrets)
+                if size <= transcript.seen or not look.chunk:
+                    return agent
         except (GuestUnreachable, StaleEpoch) as error:
             return Unknown(str(error))
 
@@ -420,6 +512,11 @@ class Gatherer:
 def place_of(item: LieutenantItem) -> Place:
     """Where its agent lives now: on its slot's VM, or in a directory of its own on this host."""
     return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
+
+
+def place_at(item: LieutenantItem, view: LieutenantView) -> Place:
+    """The machine that this view is of: where the agent lives, or the VM that it will move to."""
+    return Place(local=item.uid) if view.record.local.state == "Home" else Place(item.record.slot.vm_id)
 
 
 def want_of(item: LieutenantItem) -> Want:

@@ -9,7 +9,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from secrets import token_hex
 
-from reconciler.core.actions import AbortTurn, Action, Decision, GuestAction, SessionAction, SlotAction, Steady, TaskAction, Wait
+from reconciler.core.actions import (
+    AbortTurn,
+    Action,
+    Decision,
+    GuestAction,
+    LocalAction,
+    SessionAction,
+    SlotAction,
+    Steady,
+    TaskAction,
+    Wait,
+)
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LanePlan, LaneView, plan
@@ -18,6 +29,7 @@ from reconciler.core.records import ACTIVE
 from reconciler.core.rendering import Unresolved, profile_chain
 from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
 from reconciler.engine.act_guest import GuestActs
+from reconciler.engine.act_local import LocalActs
 from reconciler.engine.act_session import SessionActs
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
@@ -66,6 +78,7 @@ POLL = {
     "DeletePending": 0.5,
     "Deleting": 1.0,
     "Ending": 0.5,
+    "MovePending": 1.0,
 }
 """Seconds after which a wait is looked at again when nothing wakes it sooner."""
 
@@ -126,6 +139,7 @@ class Engine:
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
+        self._local_acts = LocalActs(self.tools)
         self._fresh = not first_seen and not image.objects
         self._hold_checked = not self._fresh
 
@@ -367,6 +381,8 @@ class Engine:
                 await self.effects.call("keeper.call", lambda c=command: self.agents.call(place_of(lieutenant), slot.epoch, c))  # type: ignore[misc]
         elif isinstance(action, SessionAction):
             await SessionActs(self.tools).act(lieutenant, view.lieutenant, action)
+        elif isinstance(action, LocalAction):
+            await self._local_acts.act(lieutenant, view.lieutenant, action)
         elif isinstance(action, SlotAction):
             await self._slot_acts.act(lieutenant, view.lieutenant, action)
         elif isinstance(action, GuestAction):

@@ -6,7 +6,7 @@ plan never waits for a VM."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core import claims
@@ -18,10 +18,10 @@ from reconciler.core.session import Parted, SessionName
 from reconciler.core.status import stalled_for
 from reconciler.engine.effects import Effects
 from reconciler.engine.ends import Ends
-from reconciler.engine.gather import session_of
+from reconciler.engine.gather import place_of, session_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import Agents, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
+from reconciler.engine.ports import Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
 from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable
 
@@ -39,7 +39,9 @@ class Planned:
 class RecalledAgents:
     """Machines and agents as status last told of them. Anything that would change one raises."""
 
-    def __init__(self, item_of: Callable[[Place], LieutenantItem | None], mirror: Callable[[str], int], keeper: str) -> None:
+    def __init__(
+        self, item_of: Callable[[Place], LieutenantItem | None], mirror: Callable[[str, Place], Awaitable[int]], keeper: str
+    ) -> None:
         self._item_of, self._mirror, self._keeper = item_of, mirror, keeper
         self.owner = claims.Owner("", "")
 
@@ -52,17 +54,16 @@ class RecalledAgents:
 
     async def inspect(self, at: Place) -> Guest:
         item, agent, machine = self._status(at)
-        if not machine:
+        if not machine or at != place_of(item):
             return Guest()
         marks = machine.get("marks")
-        slot = item.record.slot
-        claim = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id)
+        claim = claims.claim_file(self.owner, item.key, item.uid, item.record.slot.epoch, at.id)
         known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
         return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
         item, agent, _ = self._status(at)
-        size = self._mirror(session_of(item).name)
+        size = await self._mirror(session_of(item).name, at)
         if agent.get("process") != "Up":
             return Look(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
@@ -120,6 +121,15 @@ class RecalledAgents:
     async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
         raise _changes_nothing(at)
 
+    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+        raise _changes_nothing(at)
+
+    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+        raise _changes_nothing(at)
+
+    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+        raise _changes_nothing(at)
+
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         raise _changes_nothing(at)
 
@@ -166,7 +176,9 @@ class RecalledEnds(Ends):
         super().__init__(agents, transcripts, effects)
         self._item_of = item_of
 
-    async def compare(self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript) -> Parted | None:
+    async def compare(
+        self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
+    ) -> Parted | None:
         item = self._item_of(place)
         parted = item is not None and stalled_for(item.obj.status) == "SessionDiverged"
         return Parted(0, size, transcript.size) if parted else None
@@ -180,7 +192,7 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
     its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
     gatherer = engine.gatherer
-    recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.transcripts.length, engine.keeper_version)
+    recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.file_length, engine.keeper_version)
     recalled.owner = gatherer.owner
     gatherer.agents = recalled
     gatherer.ends = RecalledEnds(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))

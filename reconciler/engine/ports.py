@@ -105,6 +105,11 @@ class Place:
 LOCAL_PREFIX = "local-"
 
 
+def where(place: Place) -> str:
+    """A place in words."""
+    return "this host" if place.local else f"VM {place.vm_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
@@ -128,6 +133,14 @@ class Look:
     agent: Agent
     chunk: bytes = field(repr=False)
     live: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A packed directory. `size`: bytes that it holds unpacked; `content`: None when that is too much."""
+
+    size: int
+    content: bytes | None = field(default=None, repr=False)
 
 
 class Agents(Protocol):
@@ -186,6 +199,21 @@ class Agents(Protocol):
     async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
         """SHA-256 (hex) of each of these files as it is on the disk now, `missing` where there is no regular file. Needs a keeper
         of our own version. Relative paths start at `work_dir`."""
+        ...
+
+    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+        """Everything in a directory, links as links; nothing for one that is not there. What is larger than `limit` bytes is
+        measured only."""
+        ...
+
+    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+        """Put what was packed into a directory, over what is there. Raises `GuestFailed` when what arrived is not what was
+        sent; nothing of it is then in the directory."""
+        ...
+
+    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+        """The end of a place on this host: pi, keeper and all they left running are ended and proven gone, then the directory is
+        removed, unless it is to be kept. Not there: nothing happens."""
         ...
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.core.home import Hosting
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """`fleet`, `installation`: whose VMs are ours. `settle_seconds`: the window in which a call of unknown outcome may still
     show its effect, and in which a list may lag behind. `empty_store_seconds`: how long a store that knows nothing yet
     creates nothing when the platform shows VMs of our fleet. `health_probes`: whether agents are asked for their state
-    every `health.periodSeconds`."""
+    every `health.periodSeconds`. `hosting`: whether agents may run on this host; `local_root`: absolute, without symbolic links,
+    where their directories are; `host`: names that place, whatever its path."""
 
     fleet: str = "default"
     installation: str = ""
@@ -23,3 +26,6 @@ class EngineSettings:
     fallback_seconds: float = 5.0
     workers: int = 100
     health_probes: bool = True
+    hosting: Hosting = Hosting.NOT_ALLOWED
+    local_root: str = "/nonexistent"
+    host: str = ""

@@ -20,6 +20,7 @@ class Transcript:
         self.reported = 0  # bytes of whole lines there are, as far as its keeper told,
         self.reported_by = ""  # at the place with this id
         self.parted: Parted | None = None  # the file and this mirror contradict each other: nothing is appended
+        self.header = b""  # the first line, which names the directory that pi works in
         self.messages: tuple[Message, ...] = ()
         self._rest = b""
 
@@ -35,6 +36,8 @@ class Transcript:
     def grow(self, data: bytes) -> None:
         """Take the bytes that follow."""
         pending = self._rest + data
+        if not self.header and b"\n" in pending:
+            self.header = pending[: pending.index(b"\n") + 1]
         base = self.size - len(self._rest)
         found, consumed = parse(pending, base)
         self._rest = pending[consumed:]

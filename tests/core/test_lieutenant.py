@@ -43,6 +43,7 @@ from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, 
 from reconciler.core.rendering import Unresolved
 from reconciler.core.session import Parted
 from reconciler.core.vmslot import Seen, Unknown, Want
+from tests.core.test_home import HOME_SCENARIOS
 from tests.core.views import (
     DIED,
     EMPTY,
@@ -311,7 +312,8 @@ def test_scenario(name: str) -> None:
 
 
 def test_every_policy_decides_in_some_scenario() -> None:
-    deciding = {next((policy.__name__ for policy in LADDER if policy(view) is not None), "") for view, _ in SCENARIOS.values()}
+    views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values())]
+    deciding = {next((policy.__name__ for policy in LADDER if policy(view) is not None), "") for view in views}
     assert {policy.__name__ for policy in LADDER} - deciding == set()
 
 
