@@ -15,17 +15,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.cli import act, doctor, look, make, resolve, run, send, simulate
-from reconciler.cli.demo import command as demo
+from reconciler.cli.main import build
 from reconciler.config import NAMES, VARIABLES
 from tests.conformance import operations
 from tests.promises import KNOWN, RELEASE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
-COMMANDS = {
-    name for part in (demo, run, simulate, look, act, send, resolve, make, doctor) for name in part.COMMANDS
-}  # fmt: skip
+COMMANDS = {str(command.name) for command in build().registered_commands}
 
 LARGEST = 1 << 20
 """Bytes a tracked file may have: nothing here is that large, and a binary that slipped in is."""
