@@ -17,7 +17,7 @@ class Conversation:
     """One lieutenant's messages as far as they are mirrored. `refresh` reads what was added since."""
 
     def __init__(self, store: Store, session: str) -> None:
-        self._store, self._session = store, session
+        self._store, self.session = store, session
         self._size = 0
         self._rest = b""
         self.messages: tuple[Message, ...] = ()
@@ -25,7 +25,7 @@ class Conversation:
     async def refresh(self) -> tuple[Message, ...]:
         """Returns the messages that are new."""
         fresh: list[Message] = []
-        while self._session and (data := await self._store.session(self._session, self._size)):
+        while self.session and (data := await self._store.session(self.session, self._size)):
             pending = self._rest + data
             found, consumed = parse(pending, self._size - len(self._rest))
             self._rest = pending[consumed:]
@@ -35,9 +35,18 @@ class Conversation:
         return tuple(fresh)
 
 
-def session_of(lieutenant: StoredObject) -> str:
-    """The name of its session's mirror, '' when it never had one."""
-    return LieutenantRecord.load(lieutenant.record).session.name
+def session_of(lieutenant: StoredObject, task: StoredObject | None = None) -> str:
+    """The name of the mirror of its session, or of the one that this task was sent to; '' when there was none."""
+    of_task = TaskRecord.load(task.record).session if task is not None else ""
+    return of_task or LieutenantRecord.load(lieutenant.record).session.name
+
+
+async def before(store: Store, lieutenant: StoredObject) -> tuple[Message, ...]:
+    """What was said in the conversations before the one in force, oldest first."""
+    messages: list[Message] = []
+    for name in LieutenantRecord.load(lieutenant.record).session.earlier:
+        messages += await Conversation(store, name).refresh()
+    return tuple(messages)
 
 
 def texts(messages: Iterable[Message]) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.conversation import Conversation, Redaction, session_of, texts, turn_of
+from reconciler.cli.conversation import Conversation, Redaction, before, session_of, texts, turn_of
 from reconciler.cli.describe import description
 from reconciler.cli.documents import condition, document, event_document, matches, vm_document
 from reconciler.config import Config
@@ -174,7 +174,8 @@ def output_of(
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="What was said for this task.", show_default=False)] = "",
     tail: Annotated[int, typer.Option("--tail", metavar="N", min=0, help="Only the last N characters; 0: all.")] = 0,
     history: Annotated[
-        int | None, typer.Option("--history", metavar="N", min=0, help="The last N answers; 0: all.", show_default="1")
+        int | None,
+        typer.Option("--history", metavar="N", min=0, help="The last N answers, also of earlier conversations; 0: all.", show_default="1"),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with everything that is said.")] = False,
 ) -> None:
@@ -186,16 +187,20 @@ def output_of(
         async with reader(config) as store:
             obj = await one(store, key)
             clean = await redaction(config, store)
-            talk = Conversation(store, session_of(obj))
+            of = await one(store, wanted) if wanted is not None else None
+            talk = Conversation(store, session_of(obj, of))
             await talk.refresh()
-            messages = talk.messages if wanted is None else turn_of(talk.messages, await one(store, wanted))
-            said = texts(messages)
+            said = texts(talk.messages if of is None else turn_of(talk.messages, of))
+            if history is not None and of is None and (history == 0 or len(said) < history):
+                said = texts(await before(store, obj)) + said
             count = history if history is not None else (0 if wanted or tail else 1)
             text = clean("\n\n".join(said[-count:] if count else said))
             if text:
                 output.out(text[-tail:] if tail else text)
             while follow:
                 await asyncio.sleep(POLL)
+                if of is None and session_of(obj := await one(store, key)) != talk.session:
+                    talk = Conversation(store, session_of(obj))
                 for one_more in texts(await talk.refresh()):
                     output.out("\n" + clean(one_more))
 

@@ -138,7 +138,7 @@ async def answer_of(store: Store, host: Key, task: StoredObject) -> str:
     """The whole last answer of a task's turn, from the conversation; the tail in its status where that is not to be had."""
     lieutenants = await store.objects(host.kind, host.namespace, host.name)
     if lieutenants:
-        talk = Conversation(store, session_of(lieutenants[0]))
+        talk = Conversation(store, session_of(lieutenants[0], task))
         await talk.refresh()
         said = texts(turn_of(talk.messages, task))
         if said:

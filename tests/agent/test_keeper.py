@@ -20,6 +20,7 @@ from reconciler.agent.protocol import KEEPER_VERSION, Lines
 from reconciler.core.keys import Json
 from reconciler.core.machine import GuestCommand, GuestFile
 from reconciler.core.observations import Declined, Lost, NotStarted, Unanswered, Up
+from reconciler.engine.ends import blanked, digests_of
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
@@ -386,6 +387,23 @@ async def test_files_appear_whole_with_their_mode(rig: Rig) -> None:
     await odd(rig)
     (work / "relative").write_text("four")
     assert await rig.agents.file_size(VM, 1, "relative") == 4
+
+
+@pytest.mark.guarantee("G-32")
+async def test_beginnings_of_a_file_are_hashed_where_they_are(rig: Rig) -> None:
+    """Across the pieces in which it is read, with ranges left out; nothing of it travels."""
+    content = os.urandom((3 << 20) + 7)
+    path = str(rig.root / "session.jsonl")
+    await rig.agents.write_files(VM, 1, [GuestFile(path, content)], str(rig.root))
+    ends = [1, 1 << 20, (1 << 20) + 1, (2 << 20) + 5, len(content), len(content) + 1]
+    blanks = [(0, 3), ((1 << 20) - 4, 9), ((2 << 20) - 1, (1 << 20) + 3), (len(content) - 1, 50)]
+    assert await rig.agents.prefixes(VM, 1, path, ends, blanks) == digests_of(blanked(content, blanks), ends)
+    assert await rig.agents.prefixes(VM, 1, path, ends, ()) == digests_of(content, ends)
+    assert len(await rig.agents.prefixes(VM, 1, path, ends, ())) == len(ends) - 1, "it has no such beginning"
+    assert await rig.agents.prefixes(VM, 1, "/no/such/file", [1], ()) == ()
+    for wrong in ([], [0], [2, 1], [1, 1], list(range(1, 300))):
+        with pytest.raises(GuestFailed, match="BadRequest"):
+            await rig.agents.prefixes(VM, 1, path, wrong, ())
 
 
 async def test_a_file_that_can_not_be_written_is_an_error_and_leaves_the_old_one(rig: Rig) -> None:

@@ -16,7 +16,7 @@ from reconciler.cli.access import reader, submit
 from reconciler.cli.documents import is_true
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord, TaskRecord
-from reconciler.core.rendering import SESSION_DIR
+from reconciler.core.session import SESSION_DIR
 from reconciler.engine.ports import StoredObject
 from reconciler.vers.simulator.isolated import IsolatedGuests
 from reconciler.vers.simulator.records import DropConnections
