@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 
 from reconciler.core.backoff import delay
+
+BREAKER = "breaker"
+"""Name under which the store keeps it."""
 
 FAILED_DELETES = 3
 """So many deletions that keep failing hold back creates: cleanup debt makes allocation worse."""
@@ -47,3 +51,16 @@ class Breaker:
 
     def succeeded(self) -> Breaker:
         return Breaker()
+
+    def dump(self) -> str:
+        """As the store keeps it, so that a restart of the controller does not probe anew; '' when it is closed."""
+        return json.dumps(asdict(self), sort_keys=True) if self.reason else ""
+
+    @classmethod
+    def load(cls, text: str) -> Breaker:
+        """What `dump` wrote; anything else is a closed breaker: one probe too many, and no more."""
+        try:
+            told = json.loads(text) if text else {}
+            return cls(str(told["reason"]), float(told["since"]), int(told["probes"]), float(told["next_probe"])) if told else cls()
+        except (ValueError, TypeError, KeyError):
+            return cls()

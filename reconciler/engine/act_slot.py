@@ -25,6 +25,7 @@ from reconciler.core.actions import (
     TakeSnapshot,
 )
 from reconciler.core.backoff import delay
+from reconciler.core.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSource
@@ -37,7 +38,7 @@ from reconciler.engine.act_commit import CommitActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.journal import closing
 from reconciler.engine.objects import LieutenantItem
-from reconciler.engine.ports import Intent, Place
+from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
 
 
@@ -87,7 +88,7 @@ class SlotActs:
         hold, now = t.gatherer.hold, t.clock.now()
         if hold.breaker.blocks(now, len(hold.failing_deletes)):
             return  # another slot's create came first and told us since this was planned
-        hold.breaker = hold.breaker.probe(now)
+        probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.slot.epoch + 1
         token = t.token()
         latest = t.fleet.latest
@@ -103,7 +104,7 @@ class SlotActs:
         )
         slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
         try:
-            await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent))
+            await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent), *probed)
             await t.home.intend(intent)
         except ReconcilerError:
             t.journal.not_sent(intent)
@@ -123,25 +124,32 @@ class SlotActs:
         t.fleet.created(Vm(vm_id, t.gatherer.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
 
+    def breaker(self, now: Breaker) -> tuple[PutMeta, ...]:
+        """The breaker from now on, and what keeps it over a restart of the controller (G-06)."""
+        hold = self.t.gatherer.hold
+        before, hold.breaker = hold.breaker, now
+        return (PutMeta(BREAKER, now.dump()),) if now != before else ()
+
     async def create_failed(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
         """The platform said no, and said so: nothing was made."""
         t, now = self.t, self.t.clock.now()
+        told: tuple[PutMeta, ...] = ()
         if isinstance(error, Capacity):
-            t.gatherer.hold.breaker = t.gatherer.hold.breaker.failed(error.what, now)
+            told = self.breaker(t.gatherer.hold.breaker.failed(error.what, now))
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
         said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
-        await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *said)
+        await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *told, *said)
         t.journal.closed(intent)
 
     async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
         record = self.filled(item, slot, vm_id)
-        t.gatherer.hold.breaker = t.gatherer.hold.breaker.succeeded()
+        closed = self.breaker(t.gatherer.hold.breaker.succeeded())
         said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
-        await t.save(item, record, closing(intent, f"vm {vm_id}"), *said)
+        await t.save(item, record, closing(intent, f"vm {vm_id}"), *closed, *said)
         t.journal.closed(intent)
 
     def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str) -> LieutenantRecord:

@@ -22,6 +22,7 @@ from reconciler.core.actions import (
     Wait,
 )
 from reconciler.core.backoff import delay
+from reconciler.core.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LanePlan, LaneView, plan
 from reconciler.core.observations import VmList
@@ -136,6 +137,7 @@ class Engine:
             self.secrets, self.effects, self.clock, self.jitter, self.token, self.home,
         )  # fmt: skip
         self.gatherer.fingerprint_key = image.meta.get(FINGERPRINTS, "")
+        self.gatherer.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
@@ -412,7 +414,14 @@ class Engine:
             pending = sum(1 for f in view.tasks if f.record.phase == "Pending")
             convenience = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[1]
             status = lieutenant_status(
-                view.lieutenant, decided.lieutenant, item.obj.status, item.obj.generation, pending, active, convenience
+                view.lieutenant,
+                decided.lieutenant,
+                item.obj.status,
+                item.obj.generation,
+                pending,
+                active,
+                convenience,
+                self._trouble.get(key, ""),
             )
             self._note_status(item.obj, status, decided.lieutenant, changes, more)
         for task_key, decision in decided.tasks.items():

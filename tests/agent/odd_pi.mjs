@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { appendFileSync } from "node:fs";
 
 const say = (record) => process.stdout.write(`${JSON.stringify(record)}\n`);
+const started = (id) => say({ id, type: "response", command: "prompt", success: true, data: { disposition: "started" } });
 const acts = {
   silent: () => {},
   handled: (id) => say({ id, type: "response", command: "prompt", success: true, data: { disposition: "handled" } }),
@@ -16,7 +17,22 @@ const acts = {
     for (let i = 0; i < n; i++) say({ type: "tool_execution_start", toolName: "t".repeat(50), toolCallId: String(i) });
     say({ id, type: "response", command: "prompt", success: true, data: { disposition: "handled" } });
   },
-  started: (id) => say({ id, type: "response", command: "prompt", success: true, data: { disposition: "started" } }),
+  exit: (id, code) => {
+    process.stderr.write("last words\n");
+    process.exit(code);
+  },
+  flood: async (id, megabytes) => {
+    started(id);
+    const delta = JSON.stringify({ type: "message_update", assistantMessageEvent: { type: "text_delta", delta: "x".repeat(1 << 16) } });
+    for (let i = 0; i < megabytes * 16; i++) if (!process.stdout.write(`${delta}\n`)) await new Promise((go) => process.stdout.once("drain", go));
+    say({ type: "agent_settled" });
+  },
+  line: (id, megabytes) => {
+    started(id);
+    say({ type: "message_end", message: { role: "assistant", stopReason: "stop", content: "y".repeat(megabytes << 20) } });
+    say({ type: "agent_settled" });
+  },
+  started,
 };
 
 const state = { isStreaming: false, isCompacting: false, pendingMessageCount: 0, sessionId: "s" };

@@ -71,3 +71,12 @@ def test_a_delay_doubles_up_to_its_bound_and_jitter_takes_at_most_half(attempt: 
 @pytest.mark.guarantee("G-25")
 def test_the_delays_of_a_crash_loop() -> None:
     assert [delay(n, 0.0) for n in range(1, 10)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+
+
+@pytest.mark.guarantee("G-06")
+def test_it_survives_being_written_down_and_what_is_damaged_reads_as_closed() -> None:
+    assert Breaker.load(OPEN.dump()) == OPEN
+    assert CLOSED.dump() == ""
+    assert [
+        Breaker.load(text) for text in ("", "{", "[]", "7", '{"reason": "x"}', '{"reason": 1, "since": "a", "probes": 1, "next_probe": 0}')
+    ] == [CLOSED] * 6

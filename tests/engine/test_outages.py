@@ -316,3 +316,19 @@ def test_a_vm_claimed_by_another_installation_is_left_alone(tmp_path: Path) -> N
         assert machine.labels == labels
 
     tell(tmp_path, story, World())
+
+
+@pytest.mark.guarantee("G-06")
+def test_restarts_of_the_controller_do_not_probe_anew(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("500 netlink: no free address"))
+        await run.lieutenant()
+        for _ in range(30):
+            await pass_time(120)
+            await run.controller.down()
+            await run.alive()
+        assert 1 <= run.weather.count("vers.create_vm") <= 12
+        del run.weather.rules["vers.create_vm"]
+        await run.ready()
+
+    tell(tmp_path, story)
