@@ -49,7 +49,7 @@ from reconciler.engine.ports import Agents, Clock, Place, Secrets
 from reconciler.engine.redaction import fingerprint, redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcript, Transcripts
-from reconciler.errors import GuestUnreachable, ReconcilerError, StaleEpoch
+from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 CHUNK = 1 << 22
 
@@ -405,7 +405,7 @@ class Gatherer:
         ask = partial(self.agents.digests, place, epoch, [file.path for file in rendered.agent_files], rendered.work_dir)
         try:
             found = await self.effects.call("keeper.digests", ask)
-        except (GuestUnreachable, StaleEpoch):
+        except (GuestUnreachable, GuestFailed, StaleEpoch):
             return ()
         contents = {file.path: bytes_of(item.key, file, self.secrets) for file in rendered.agent_files}
         edited = tuple(path for path, content in contents.items() if content is not None and found.get(path) != sha256(content))
@@ -440,7 +440,7 @@ class Gatherer:
                 return cached, agent
         try:
             guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
-        except GuestUnreachable as error:
+        except (GuestUnreachable, GuestFailed) as error:
             self.look_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
         self._guests[place.id] = guest
@@ -487,7 +487,7 @@ class Gatherer:
                     transcript.reported = transcript.size
                 if size <= transcript.seen or not look.chunk:
                     return agent
-        except (GuestUnreachable, StaleEpoch) as error:
+        except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
             return Unknown(str(error))
 
     async def verdicts(
@@ -504,7 +504,7 @@ class Gatherer:
             ask = partial(self.agents.verdict, place, epoch, command_key(task))
             try:
                 found[task.key] = await self.effects.call("keeper.verdict", ask)
-            except (GuestUnreachable, StaleEpoch):
+            except (GuestUnreachable, GuestFailed, StaleEpoch):
                 return found
         return found
 

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.observations import VmState
-from reconciler.errors import Indeterminate, Refused, Rejected, Unreachable
+from reconciler.errors import GuestFailed, Indeterminate, Refused, Rejected, Unreachable
 from tests.engine.stage import LT, SETTLE, Stage, declared, failing, losing, pass_time, tell
 
 PROTECTED = {"fleet.vers.sh/deletion-protection": "enabled"}
@@ -337,3 +337,23 @@ def test_a_person_settles_an_ambiguous_create(answer: str, tmp_path: Path) -> No
 
     run = tell(tmp_path, story)
     assert run.world.created == (2 if answer == "vm" else 3)
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-65")
+@pytest.mark.parametrize("effect", ["guest.inspect", "keeper.observe"])
+def test_a_machine_that_answers_nonsense_does_not_keep_itself_from_being_deleted(effect: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        await run.controller.down()
+        run.weather.rules[effect] = failing(lambda: GuestFailed("looking at the machine failed with exit code 255", machine.vm_id))
+        await run.alive()
+        await run.until(lambda: run.condition(LT, "Ready") == "Unknown", "nothing is known of it")
+        at = run.world.now()
+        await run.delete(LT)
+        await run.gone(LT)
+        assert run.world.now() - at < 2 * SETTLE + 60
+        assert machine.deleted
+
+    tell(tmp_path, story)
