@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -27,8 +27,8 @@ from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
-from reconciler.serve.http import Address, HttpServer, Probes, application, token_of
-from reconciler.serve.metrics import EngineCollector, exposition
+from reconciler.serve.http import TOKEN_FILE, TOKEN_VARIABLE, Address, HttpServer, Probes, application, is_loopback, token_of
+from reconciler.serve.metrics import ControllerCollector, Sources, exposition
 from reconciler.sources.secrets import FileSecrets
 from reconciler.sources.sync import still_in_file
 from reconciler.store.lock import ControllerLock, acquire
@@ -132,17 +132,34 @@ async def controller(config: Config, prepare: Callable[[Engine], None] = lambda 
 
 
 @asynccontextmanager
-async def served(engine: Engine, config: Config, address: Address, leading: Callable[[], bool] = lambda: True) -> AsyncIterator[HttpServer]:
-    """Probes and metrics of a started engine at `address`. Raises `Terminal` when it can't be had, `UsageError` for a bad token."""
-    answered = engine.vers.answered if isinstance(engine.vers, VersClient) else dict
-    collector = EngineCollector(engine, answered, leading)
-    probes = Probes(engine.healthy, engine.healthy, lambda: exposition(collector))
+async def served(sources: Sources, config: Config, address: Address, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[HttpServer]:
+    """Probes and metrics at `address`: of a controller that acts, or that stands by as long as it has no engine. `ready`: while it has
+    none. Raises `Terminal` when the address can't be had, `UsageError` for a bad token."""
+    collector = ControllerCollector(sources)
+
+    def healthy() -> bool:
+        engine = sources.engine()
+        return engine is None or engine.healthy()
+
+    probes = Probes(healthy, lambda: healthy() and (sources.engine() is not None or ready()), lambda: exposition(collector))
     server = HttpServer(address, application(probes, token_of(config.state, config.environ)))
     await server.start()
     try:
         yield server
     finally:
         await server.stop()
+
+
+def answers_of(engine: Engine) -> Mapping[tuple[str, str], int]:
+    """What the platform answered this engine, by method and status."""
+    return engine.vers.answered() if isinstance(engine.vers, VersClient) else {}
+
+
+def listening(config: Config, address: Address, port: int) -> str:
+    """What is told of the server to the person who started it."""
+    reach = "" if is_loopback(address) else " (reachable from other hosts)"
+    known = f"of {TOKEN_VARIABLE}" if config.environ.get(TOKEN_VARIABLE) else f"of {config.state / TOKEN_FILE}"
+    return f"listening on {address.host}:{port}{reach}; /metrics needs the token {known}"
 
 
 async def lock_of(config: Config) -> ControllerLock:

@@ -20,6 +20,7 @@ from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
 from reconciler.errors import NotFound, Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
+from reconciler.serve.metrics import Front
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster
@@ -128,6 +129,11 @@ class Gate:
     async def __call__(self, number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
         self._lease.check()
         return await act()
+
+
+def front_of(door: FrontDoor) -> Front:
+    """How the way to the cluster does, for the metrics."""
+    return Front(door.sink.writes, len(door.failures), door.watch_restarts, door.swallowed, door.events.lost)
 
 
 async def cluster_uid(cluster: Cluster) -> str:

@@ -15,7 +15,7 @@ from reconciler.api.meta import Json
 from reconciler.api.registry import KINDS
 from reconciler.api.schema import any_document, for_editors
 
-CRDS, SCHEMAS, DOCS = "crds", "crds/schema", "docs"
+CRDS, SCHEMAS, DOCS, DEPLOY = "crds", "crds/schema", "docs", "deploy/base"
 
 
 def generate_crds() -> dict[str, str]:
@@ -32,6 +32,11 @@ def generate_schemas() -> dict[str, str]:
 def generate_docs() -> dict[str, str]:
     """File name → Markdown."""
     return {"api.md": api_page()}
+
+
+def generate_deploy() -> dict[str, str]:
+    """File name → YAML. Kustomize reads nothing outside its own directories, so what is deployed has the kinds once more."""
+    return {"crds.yaml": "---\n".join(generate_crds().values())}
 
 
 def write(root: Path) -> list[Path]:
@@ -64,7 +69,7 @@ def check(root: Path) -> list[str]:
 
 
 def _expected(root: Path) -> dict[Path, str]:
-    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()))
+    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()), (DEPLOY, generate_deploy()))
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 
 

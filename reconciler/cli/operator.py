@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate
 
 import typer
 
 from reconciler import log
 from reconciler.cli.output import out, say
-from reconciler.cli.run import INTERRUPTED, STOP_SECONDS, TERMINATED, platform_line, transition
+from reconciler.cli.run import INTERRUPTED, STOP_SECONDS, TERMINATED, Listen, platform_line, transition
 from reconciler.config import Config
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event
 from reconciler.errors import Transient, UsageError
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
-    from reconciler.cluster import Operator
+    from reconciler.cluster import Operator, Scope
+    from reconciler.sources.kube.client import Cluster
     from reconciler.sources.kube.lease import Lease
 
 AGAIN = 2.0
@@ -34,6 +35,7 @@ def operator(
     ] = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Serve every namespace.")] = False,
     context: Annotated[str, typer.Option("--context", metavar="C", help="Context of the kubeconfig.", show_default=False)] = "",
+    listen: Listen = "",
 ) -> None:
     """Follow declarations in a Kubernetes cluster and make them true. Of several operators one acts, by a Lease."""
     from reconciler.cluster import scope_of
@@ -41,15 +43,17 @@ def operator(
     if namespace and all_namespaces:
         raise UsageError("--namespace and --all-namespaces exclude each other", "--all-namespaces", "leave one of them out")
     scope = scope_of(namespace, all_namespaces, config.namespace)
-    raise typer.Exit(asyncio.run(Runner(config, scope.namespaces, context).run()))
+    raise typer.Exit(asyncio.run(Runner(config, scope.namespaces, context, listen).run()))
 
 
 class Runner:
     """One life of the operator's process: standing by, in charge, and again."""
 
-    def __init__(self, config: Config, namespaces: tuple[str, ...] | None, context: str) -> None:
-        self._config, self._namespaces, self._context = config, namespaces, context
+    def __init__(self, config: Config, namespaces: tuple[str, ...] | None, context: str, listen: str = "") -> None:
+        self._config, self._namespaces, self._context, self._listen = config, namespaces, context, listen
         self._end: asyncio.Future[int] | None = None
+        self._operator: Operator | None = None
+        self._beginning = False
 
     async def run(self) -> int:
         """Until a signal; returns the exit code."""
@@ -65,15 +69,45 @@ class Runner:
         scope = cluster.Scope(self._namespaces)
         async with cluster.cluster_of(load(self._context, self._config.environ)) as api:
             lease = cluster.lease_of(self._config, api, scope, cluster.identity(), say)
-            try:
-                while not self._end.done():
-                    if not await self._acquired(lease):
-                        break
-                    say(f"in charge of {', '.join(self._namespaces) if self._namespaces else 'all namespaces'}")
-                    await self._charge(cluster.operating(self._config, api, scope, lease, say, self._prepare), lease)
-            finally:
-                await lease.release()
+            async with self._served(lease):
+                await self._stand(api, scope, lease)
         return self._end.result()
+
+    @asynccontextmanager
+    async def _served(self, lease: Lease) -> AsyncIterator[None]:
+        """Probes and metrics from the first moment, also while standing by. Standing by is ready: it is what it is there for."""
+        if not self._listen:
+            yield
+            return
+        from reconciler.app import answers_of, listening, served
+        from reconciler.cluster import front_of
+        from reconciler.serve.http import read_address
+        from reconciler.serve.metrics import Sources
+
+        def engine() -> Engine | None:
+            return self._operator.engine if self._operator is not None else None
+
+        address = read_address(self._listen)
+        sources = Sources(engine, answers_of, lease.held, lambda: front_of(self._operator.door) if self._operator is not None else None)
+        async with served(sources, self._config, address, lambda: not self._beginning) as http:
+            say(listening(self._config, address, http.port))
+            yield
+
+    async def _stand(self, api: Cluster, scope: Scope, lease: Lease) -> None:
+        """Stand by, be in charge, and again, until told to stop."""
+        from reconciler import cluster
+
+        assert self._end is not None
+        try:
+            while not self._end.done():
+                if not await self._acquired(lease):
+                    break
+                say(f"in charge of {', '.join(self._namespaces) if self._namespaces else 'all namespaces'}")
+                self._beginning = True
+                await self._charge(cluster.operating(self._config, api, scope, lease, say, self._prepare), lease)
+                self._beginning = False
+        finally:
+            await lease.release()
 
     async def _charge(self, charge: AbstractAsyncContextManager[Operator], lease: Lease) -> None:
         """Act until told to stop or put out of charge. Raises what can't pass by itself."""
@@ -101,7 +135,11 @@ class Runner:
         async with charge as operator:
             log.setup(self._config.log_format, self._config.verbose, operator.secrets.known)
             logging.getLogger("kopf").setLevel(logging.CRITICAL)
-            await asyncio.Event().wait()
+            self._operator = operator
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._operator = None
 
     async def _acquired(self, lease: Lease) -> bool:
         """In charge; False when told to stop before."""

@@ -41,6 +41,10 @@ Paths = Annotated[
     list[Path] | None, typer.Argument(metavar="[PATH…]", help="Files and directories; without any: ./specs", show_default=False)
 ]
 
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False)
+]
+
 
 def run(
     config: Config,
@@ -50,10 +54,7 @@ def run(
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
-    listen: Annotated[
-        str,
-        typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False),
-    ] = "",
+    listen: Listen = "",
 ) -> None:
     """Follow declarations in files and make them true. Stopping changes nothing on any machine."""
     if timeout is not None and not once:
@@ -85,8 +86,9 @@ class Runner:
 
     async def run(self) -> int:
         """Until a signal, or convergence with `once`; returns the exit code."""
-        from reconciler.app import controller, served
-        from reconciler.serve.http import TOKEN_FILE, is_loopback, read_address
+        from reconciler.app import answers_of, controller, listening, served
+        from reconciler.serve.http import read_address
+        from reconciler.serve.metrics import Sources
 
         loop = asyncio.get_running_loop()
         address = read_address(self._listen) if self._listen else None
@@ -98,12 +100,12 @@ class Runner:
         log.setup(self._config.log_format, self._config.verbose, opened.secrets.known)
         if address is not None:
             try:
-                http = await context.enter_async_context(served(opened.engine, self._config, address))
+                sources = Sources(lambda: opened.engine, answers_of, lambda: True)
+                http = await context.enter_async_context(served(sources, self._config, address))
             except ReconcilerError:
                 await context.aclose()
                 raise
-            reach = "" if is_loopback(address) else " (reachable from other hosts)"
-            say(f"listening on {address.host}:{http.port}{reach}; /metrics needs the token of {self._config.state / TOKEN_FILE}")
+            say(listening(self._config, address, http.port))
         sync = FileSync(opened.engine.table, opened.engine.declarations, say)
         watching = asyncio.create_task(watch(self._paths, self._dirty.set))
         following = asyncio.create_task(self._follow(opened.engine, sync))

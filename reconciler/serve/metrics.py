@@ -1,9 +1,10 @@
-"""The engine in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label."""
+"""The controller in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TypeVar
 
@@ -19,41 +20,84 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class EngineCollector(Collector):
-    """`answered`: the platform's answers by method and status. `leading`: whether this controller may act."""
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
-    def __init__(self, engine: Engine, answered: Callable[[], Mapping[tuple[str, str], int]], leading: Callable[[], bool]) -> None:
-        self._engine, self._answered, self._leading = engine, answered, leading
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
-        engine, telemetry = self._engine, self._engine.effects.telemetry
+@dataclass(frozen=True, slots=True)
+class Front:
+    """How the way to a cluster does. `writes`: of statuses; `failing`: objects that could not be taken in or told of; `swallowed`:
+    errors after which it was tried again, by name; `lost`: events that nobody will see, by cause."""
+
+    writes: int
+    failing: int
+    watch_restarts: int
+    swallowed: Mapping[str, int]
+    lost: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
+    `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster."""
+
+    engine: Callable[[], Engine | None]
+    answered: Callable[[Engine], Mapping[tuple[str, str], int]]
+    leading: Callable[[], bool]
+    front: Callable[[], Front | None] = lambda: None
+
+
+class ControllerCollector(Collector):
+    """One process, whether it acts or stands by."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Family]:
+        engine, front = self._sources.engine(), self._sources.front()
         yield _gauge("reconciler_info", "The running release.", ["version"], {(metadata.version("reconciler"),): 1})
-        yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._leading())})
-        yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.looks)
-        yield _histograms("reconciler_effect_seconds", "Calls to platform, machines and store.", ["effect", "outcome"], telemetry.effects)
-        yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): engine.queue.depth()})
-        yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): engine.queue.oldest()})
-        yield _counters(
-            "reconciler_platform_answers", "Attempts of calls to the platform, by HTTP status.", ["method", "code"], self._answered()
-        )
-        swallowed = {(name,): count for name, count in engine.swallowed.items()}
-        yield _counters("reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], swallowed)
-        yield _gauge("reconciler_objects", "Declared objects by kind and phase.", ["kind", "phase"], self._objects())
-        yield _gauge("reconciler_vms", "VMs of this fleet in the last list, by state.", ["state"], self._vms())
-        yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans.found)})
-        hold = engine.gatherer.hold
-        yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(hold.breaker.reason))})
-        yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): len(hold.failing_deletes)})
-        yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not engine.platform_message)})
+        yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
+        if engine is not None:
+            yield from _of_engine(engine, self._sources.answered(engine))
+        if front is not None:
+            yield from _of_front(front)
 
-    def _objects(self) -> dict[tuple[str, ...], int]:
-        table = self._engine.table
-        items = (item.obj for key in table.all_keys() if (item := table.get(key)) is not None)
-        return dict(Counter((obj.key.kind, str(obj.status.get("phase") or "Pending")) for obj in items))
 
-    def _vms(self) -> dict[tuple[str, ...], int]:
-        latest, owned = self._engine.fleet.latest, self._engine.table.owned()
-        return dict(Counter((vm.state.value,) for vm in latest.vms.values() if vm.vm_id in owned)) if latest is not None else {}
+def _of_engine(engine: Engine, answered: Mapping[tuple[str, str], int]) -> Iterator[Family]:
+    telemetry, hold = engine.effects.telemetry, engine.gatherer.hold
+    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.looks)
+    yield _histograms("reconciler_effect_seconds", "Calls to platform, machines and store.", ["effect", "outcome"], telemetry.effects)
+    yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): engine.queue.depth()})
+    yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): engine.queue.oldest()})
+    yield _counters("reconciler_platform_answers", "Attempts of calls to the platform, by HTTP status.", ["method", "code"], answered)
+    yield _counters("reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], _single(engine.swallowed))
+    yield _gauge("reconciler_objects", "Declared objects by kind and phase.", ["kind", "phase"], _objects(engine))
+    yield _gauge("reconciler_vms", "VMs of this fleet in the last list, by state.", ["state"], _vms(engine))
+    yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans.found)})
+    yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(hold.breaker.reason))})
+    yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): len(hold.failing_deletes)})
+    yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not engine.platform_message)})
+
+
+def _of_front(front: Front) -> Iterator[Family]:
+    yield _counters("reconciler_cluster_status_writes", "Statuses written to the cluster.", [], {(): front.writes})
+    yield _gauge("reconciler_cluster_failing_objects", "Objects that can't be taken in or told of now.", [], {(): front.failing})
+    yield _counters("reconciler_cluster_watch_restarts", "Times the watch had to begin anew.", [], {(): front.watch_restarts})
+    yield _counters("reconciler_cluster_swallowed_errors", "Errors at the cluster, tried again.", ["error"], _single(front.swallowed))
+    yield _counters("reconciler_cluster_lost_events", "Kubernetes Events that were not posted.", ["cause"], _single(front.lost))
+
+
+def _single(counts: Mapping[str, int]) -> dict[tuple[str], int]:
+    return {(name,): count for name, count in counts.items()}
+
+
+def _objects(engine: Engine) -> dict[tuple[str, ...], int]:
+    items = (item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None)
+    return dict(Counter((obj.key.kind, str(obj.status.get("phase") or "Pending")) for obj in items))
+
+
+def _vms(engine: Engine) -> dict[tuple[str, ...], int]:
+    latest, owned = engine.fleet.latest, engine.table.owned()
+    return dict(Counter((vm.state.value,) for vm in latest.vms.values() if vm.vm_id in owned)) if latest is not None else {}
 
 
 def exposition(collector: Collector) -> bytes:

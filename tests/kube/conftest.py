@@ -3,7 +3,7 @@
 - `cluster`: a namespace of the test's own on the session's server, our kinds installed. `cluster.apply(text)`, `cluster.get("lt", "ada")`,
   `cluster.kubectl("wait", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
 - `control_plane`: that server. `.operator.kubeconfig` is the file for the program under test: its user has the rights of
-  deploy/rbac.yaml in the namespaces that `cluster` made (`allow_everywhere()` for all); `.admin` is the person at the keyboard.
+  deploy/base/rbac.yaml in the namespaces that `cluster` made (`allow_everywhere()` for all); `.admin` is the person at the keyboard.
   `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
 - `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`).
 

@@ -1,7 +1,7 @@
 """A real Kubernetes API server: etcd and kube-apiserver of this machine, on free loopback ports, in a directory of their own.
 
 There is no controller manager, no scheduler and no node, so nothing collects garbage: a deleted namespace stays Terminating, and an owner's
-deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/rbac.yaml says.
+deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/base/rbac.yaml says.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.kube.assets import ROOT, Assets
 
 START_SECONDS = 60
 OPERATOR = "reconciler-operator"
-"""The user whose rights are those of deploy/rbac.yaml."""
+"""The user whose rights are those of deploy/base/rbac.yaml."""
 
 _SERVER_FLAGS = (
     "--bind-address=127.0.0.1",
@@ -185,8 +185,8 @@ class ControlPlane:
             eventually(lambda plural=kind.plural: self.get(f"/apis/{GROUP}/{VERSION}/{plural}")[0] == 200, f"{kind.plural} can be listed")
 
     def install_rbac(self) -> None:
-        """The roles of deploy/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "rbac.yaml"))
+        """The roles of deploy/base/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
+        self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "base" / "rbac.yaml"))
         self.apply(_binding("ClusterRoleBinding", "operator", "reconciler-cluster", None))
 
     def allow_everywhere(self) -> None:

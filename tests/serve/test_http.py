@@ -12,13 +12,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.app import served
+from reconciler.app import answers_of, served
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Terminal, UsageError
 from reconciler.serve.http import TOKEN_VARIABLE, Address, is_loopback, read_address, token_of
+from reconciler.serve.metrics import Sources
 from tests.faults.harness import Controller, Life
 from tests.faults.play import declared
 from tests.world import World
@@ -44,6 +45,10 @@ class Front:
         return found
 
 
+def sources_of(engine: Engine | None, leading: bool = True) -> Sources:
+    return Sources(lambda: engine, answers_of, lambda: leading)
+
+
 def client(port: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
 
@@ -63,7 +68,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     engine = await controller.up()
     config = Config(state=tmp_path, environ={TOKEN_VARIABLE: TOKEN})
     try:
-        async with served(engine, config, Address("127.0.0.1", 0)) as server, client(server.port) as http:
+        async with served(sources_of(engine), config, Address("127.0.0.1", 0)) as server, client(server.port) as http:
             yield Front(engine, http, world)
     finally:
         await controller.down()
@@ -118,7 +123,7 @@ async def test_metrics_tell_of_trouble(front: Front) -> None:
 async def test_an_address_that_is_taken(front: Front, tmp_path: Path) -> None:
     port = front.http.base_url.port
     with pytest.raises(Terminal, match="can't listen"):
-        async with served(front.engine, Config(state=tmp_path, environ={}), Address("127.0.0.1", port or 0)):
+        async with served(sources_of(front.engine), Config(state=tmp_path, environ={}), Address("127.0.0.1", port or 0)):
             pass
 
 

@@ -98,6 +98,11 @@ class FrontDoor:
         """Everything heard was taken, and every status is out."""
         return self.queue.idle() and not self.failures
 
+    @property
+    def watch_restarts(self) -> int:
+        """How often the watch had to begin anew."""
+        return self._watch.restarts if self._watch is not None else 0
+
     # --- being served ---------------------------------------------------------------------------------------------------------
 
     async def served(self) -> None:
