@@ -8,21 +8,27 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, local_layout
 from reconciler.agent.host import Host, host_id, make_host
+from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
 from reconciler.agent.toolchain import Tools
 from reconciler.agent.transport import Transport
 from reconciler.config import Config
 from reconciler.core.home import Hosting
+from reconciler.core.keys import Json
+from reconciler.core.records import LieutenantRecord
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
+from reconciler.engine.gather import place_of
 from reconciler.engine.home import Home
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Place, PutMeta, Secrets, Store
+from reconciler.engine.objects import LieutenantItem, parse
+from reconciler.engine.ports import Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
@@ -103,6 +109,39 @@ async def engine_over(
         yield Engine(
             settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook), random.random, _token, KEEPER_VERSION, home
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The way to the machine of one lieutenant, for people who work on it. Nothing of it is decided here and its queue is not touched."""
+
+    item: LieutenantItem
+    agents: KeeperAgents
+
+    async def private(self, heard: Callable[[Json], None], lost: Callable[[], None]) -> KeeperClient:
+        """A connection of its own to its keeper; must be closed."""
+        return await self.agents.private(place_of(self.item), self.epoch, heard, lost)
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.item)
+
+    @property
+    def epoch(self) -> int:
+        return self.item.record.slot.epoch
+
+
+@asynccontextmanager
+async def reach(config: Config, store: Store, lieutenant: StoredObject) -> AsyncIterator[Reach]:
+    """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it lives nowhere."""
+    item = parse(lieutenant)
+    assert isinstance(item.record, LieutenantRecord)
+    found = cast(LieutenantItem, item)
+    if not place_of(found).id:
+        raise Refused(f"{lieutenant.key.name} has no machine", str(lieutenant.key), "wait until it is ready: `reconciler wait`")
+    async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
+        assert isinstance(engine.agents, KeeperAgents)
+        yield Reach(found, engine.agents)
 
 
 def _token() -> str:

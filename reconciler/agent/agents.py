@@ -142,6 +142,20 @@ class KeeperAgents:
             await self.release(at)
         self._machines.clear()
 
+    async def private(self, at: Place, epoch: int, heard: Callable[[Json], None], lost: Callable[[], None]) -> KeeperClient:
+        """A connection of its own to a keeper that is this place's already; must be closed. `heard`: every unasked line; `lost`: its
+        end, when it is not ours. Raises `GuestUnreachable`, `StaleEpoch`."""
+        duplex = await (await self._connect(at)).open_unix(self._layout(at).socket_path)
+        client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost)
+        try:
+            facts = await client.hello(at.id, epoch, _QUICK)
+            if facts.get("foreign") is True:
+                raise GuestUnreachable("the keeper there waits to be claimed", at.id, "wait until the lieutenant is ready")
+        except ReconcilerError:
+            await client.close()
+            raise
+        return client
+
     # --- before the keeper ---------------------------------------------------------------------------------------------------
 
     async def _script(self, at: Place, script: FixedScript, stdin: bytes, what: str, timeout: float = _QUICK) -> RunResult:

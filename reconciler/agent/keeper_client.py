@@ -77,7 +77,7 @@ class KeeperClient:
             answer = self._waiting.get(number)
             if answer is not None and not answer.done():
                 answer.set_result(message)
-        elif "event" in message or "gap" in message or "live" in message:
+        elif "event" in message or "gap" in message or "live" in message or "exec" in message:
             self._on_event(message)
         elif "error" in message:
             raise error_of(obj(message["error"]), self._where)

@@ -26,7 +26,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-8ac663c20464"
+KEEPER_VERSION: Final = "1-3760a0fbeb40"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

@@ -12,24 +12,27 @@ from reconciler.engine.ports import Secrets, Store, StoredObject
 from reconciler.engine.redaction import stand_ins
 from reconciler.log import redact
 
+WHOLE = 1 << 40
+"""People get answers whole, however long they are."""
+
 
 class Conversation:
     """One lieutenant's messages as far as they are mirrored. `refresh` reads what was added since."""
 
     def __init__(self, store: Store, session: str) -> None:
         self._store, self.session = store, session
-        self._size = 0
+        self.size = 0
         self._rest = b""
         self.messages: tuple[Message, ...] = ()
 
     async def refresh(self) -> tuple[Message, ...]:
         """Returns the messages that are new."""
         fresh: list[Message] = []
-        while self.session and (data := await self._store.session(self.session, self._size)):
+        while self.session and (data := await self._store.session(self.session, self.size)):
             pending = self._rest + data
-            found, consumed = parse(pending, self._size - len(self._rest))
+            found, consumed = parse(pending, self.size - len(self._rest), WHOLE)
             self._rest = pending[consumed:]
-            self._size += len(data)
+            self.size += len(data)
             fresh += found
         self.messages = (*self.messages, *fresh)
         return tuple(fresh)

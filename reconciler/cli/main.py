@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, adopt, doctor, look, make, operator, options, orphans, resolve, run, send, simulate
+from reconciler.cli import act, adopt, attach, cp, doctor, exec, look, make, operator, options, orphans, resolve, run, send, simulate
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
@@ -23,8 +23,7 @@ def build() -> typer.Typer:
     options.root(app, "The declarative control plane for fleets of persistent coding agents.")
     for panel, commands in (
         ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
-        ("Look", {**look.COMMANDS, **orphans.COMMANDS}),
-        ("Act", {**act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS}),
+        ("Act", {**look.COMMANDS, **orphans.COMMANDS, **act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **exec.COMMANDS, **cp.COMMANDS, **attach.COMMANDS}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):
         options.register(app, commands, panel)

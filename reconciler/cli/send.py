@@ -47,9 +47,13 @@ def send(
     text = sys.stdin.read() if prompt == "-" else prompt
     spec = task_spec(host.name, text, steer, after or [], file_exists or [], run or [])
     load_spec("Task", spec)
-    suffix = "".join(secrets.choice(_LETTERS) for _ in range(5))
-    key = Key("Task", config.namespace, f"{host.name[: NAME_LENGTH - 6]}-{suffix}")
+    key = Key("Task", config.namespace, task_name(host.name))
     raise typer.Exit(asyncio.run(_send(config, host, key, spec, wait, timeout)))
+
+
+def task_name(lieutenant: str) -> str:
+    """A name that no other task has."""
+    return f"{lieutenant[: NAME_LENGTH - 6]}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}"
 
 
 def task_spec(lieutenant: str, prompt: str, steer: bool, after: list[str], files: list[str], commands: list[str]) -> Json:
@@ -84,7 +88,7 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
     deadline = asyncio.get_running_loop().time() + timeout
     async with reader(config) as store:
         await one(store, host)
-        await submit(config, [{**_named(key), "spec": spec, "labels": {}, "annotations": {}}])
+        await submit(config, [{**named(key), "spec": spec, "labels": {}, "annotations": {}}])
         (say if wait else out)(names.short(key) if wait else key.name)
         if not runs(config):
             say("no controller runs on this state directory; the next `reconciler run` delivers it")
@@ -93,7 +97,8 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
         return await follow(config, store, host, key, deadline)
 
 
-def _named(key: Key) -> Json:
+def named(key: Key) -> Json:
+    """The beginning of the request that declares it."""
     return {"op": "apply", "kind": key.kind, "namespace": key.namespace, "name": key.name}
 
 

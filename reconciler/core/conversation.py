@@ -21,20 +21,20 @@ CUT = "\n[… cut here; the whole text is in the session file]"
 Loose = dict[str, object]
 
 
-def parse(data: bytes, base: int) -> tuple[tuple[Message, ...], int]:
+def parse(data: bytes, base: int, limit: int = TEXT_LIMIT) -> tuple[tuple[Message, ...], int]:
     """`data`: bytes of the file from offset `base`, which must be the start of a line. Returns the messages of all complete
-    lines, and how many bytes those lines take."""
+    lines, their texts at most `limit` characters, and how many bytes those lines take."""
     messages: list[Message] = []
     at = 0
     while (end := data.find(b"\n", at)) >= 0:
-        message = read_line(data[at:end], base + at)
+        message = read_line(data[at:end], base + at, limit)
         if message is not None:
             messages.append(message)
         at = end + 1
     return tuple(messages), at
 
 
-def read_line(line: bytes, offset: int) -> Message | None:
+def read_line(line: bytes, offset: int, limit: int = TEXT_LIMIT) -> Message | None:
     """One entry, or None when it is no message."""
     try:
         entry = json.loads(line.decode(errors="replace"))
@@ -47,7 +47,7 @@ def read_line(line: bytes, offset: int) -> Message | None:
         entry_id=storable(str(entry.get("id", "")))[:200],
         offset=offset,
         role=storable(str(said.get("role", "")))[:200],
-        text=text_of(said.get("content")),
+        text=text_of(said.get("content"), limit),
         stop_reason=storable(str(said.get("stopReason") or ""))[:TEXT_LIMIT],
         error=storable(str(said.get("errorMessage") or ""))[:TEXT_LIMIT],
         usage=usage_of(said.get("usage")),
@@ -86,13 +86,13 @@ def files_written(messages: Iterable[Message]) -> tuple[str, ...]:
     return tuple(written)
 
 
-def text_of(content: object) -> str:
+def text_of(content: object, limit: int = TEXT_LIMIT) -> str:
     """The text parts, joined; bounded, with an explicit mark where it was cut."""
     if isinstance(content, list):
         parts = [str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(parts)
     text = content if isinstance(content, str) else ""
-    text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT
+    text = text if len(text) <= limit else text[:limit] + CUT
     return storable(text)
 
 

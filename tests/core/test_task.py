@@ -141,6 +141,10 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         replace(LIMITED, record=ABORTED.record, talk=said(answer("aborted"))),
         Finish("TimedOut", "TaskTimeout", "not done within 3 s of its delivery"),
     ),
+    "interrupted for a steer it waits until that is said": (
+        replace(INTERRUPTED, held_by="s"),
+        Wait("Interrupted", "s interrupted it, to be said before it goes on"),
+    ),
     "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
     "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
     "it waits for its dependencies": (

@@ -163,17 +163,23 @@ const running = new Map();
  * second one gets the result of the first, so that a step cut off by a lost connection never runs beside itself. */
 export function run(command, workDir) {
   const { argv, env = {}, timeoutMs } = command;
-  if (!Array.isArray(argv) || !argv.length || argv.some((word) => typeof word !== "string" || word.includes("\0"))) {
-    throw new Refusal("BadRequest", "argv is a list of strings without NUL");
-  }
-  const cwd = command.cwd ? located(command.cwd, workDir) : (workDir ?? "/");
-  if (!fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Refusal("RunFailed", `the directory ${cwd} does not exist`);
+  const cwd = commandIn(command, workDir);
   const key = createHash("sha256").update(JSON.stringify([argv, cwd, Object.entries(env).sort()])).digest("hex");
   const already = running.get(key);
   if (already) return already;
   const result = execute(argv, cwd, env, timeoutMs).finally(() => running.delete(key));
   running.set(key, result);
   return result;
+}
+
+/** The directory a command is started in; refuses what is no command. */
+export function commandIn({ argv, cwd: name }, workDir) {
+  if (!Array.isArray(argv) || !argv.length || argv.some((word) => typeof word !== "string" || word.includes("\0"))) {
+    throw new Refusal("BadRequest", "argv is a list of strings without NUL");
+  }
+  const cwd = name ? located(name, workDir) : (workDir ?? "/");
+  if (!fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Refusal("RunFailed", `the directory ${cwd} does not exist`);
+  return cwd;
 }
 
 function execute(argv, cwd, env, timeoutMs) {

@@ -5,6 +5,7 @@ import path from "node:path";
 import { Refusal, count, counters, sizeOf } from "./disk.mjs";
 import * as machine from "./machine.mjs";
 import { checked, isPrompt } from "./commands.mjs";
+import { Execs } from "./execs.mjs";
 import { Lines } from "./processes.mjs";
 
 export const PROTOCOLS = [1];
@@ -18,6 +19,11 @@ class Peer {
   constructor(socket) {
     this.#socket = socket;
     this.vmId = undefined;
+    this.execs = new Execs(
+      (message) => this.write(JSON.stringify(message)),
+      () => socket.writableLength,
+    );
+    socket.on("drain", () => this.execs.drained());
   }
 
   write(line) {
@@ -72,7 +78,10 @@ export class Keeper {
       if (lines.held > REQUEST_LIMIT) socket.destroy();
     });
     socket.on("error", () => count("clientBroke"));
-    socket.on("close", () => this.#events.unsubscribe(peer));
+    socket.on("close", () => {
+      this.#events.unsubscribe(peer);
+      peer.execs.end();
+    });
   }
 
   async #request(peer, line) {
@@ -217,6 +226,15 @@ const OPS = {
   },
   run(request) {
     return machine.run(request, this.pi.workDir);
+  },
+  exec(request, peer) {
+    return peer.execs.start({ ...request, cwd: machine.commandIn(request, this.pi.workDir) });
+  },
+  "exec.input"(request, peer) {
+    return peer.execs.input(request);
+  },
+  "exec.signal"(request, peer) {
+    return peer.execs.signal(request);
   },
   "files.write"({ parts, workDir }) {
     machine.writeFiles(parts, workDir ?? this.pi.workDir);
