@@ -14,6 +14,7 @@ from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
 
+MACHINE = {**exec.COMMANDS, **cp.COMMANDS, **attach.COMMANDS}
 DONE, FAILED, CHANGES_PENDING, TIMED_OUT, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
 
 
@@ -23,7 +24,8 @@ def build() -> typer.Typer:
     options.root(app, "The declarative control plane for fleets of persistent coding agents.")
     for panel, commands in (
         ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
-        ("Act", {**look.COMMANDS, **orphans.COMMANDS, **act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **exec.COMMANDS, **cp.COMMANDS, **attach.COMMANDS}),
+        ("Look", {**look.COMMANDS, **orphans.COMMANDS}),
+        ("Act", {**act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **MACHINE}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):
         options.register(app, commands, panel)

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from keeper_rig import VM, Rig, alive, prompt, rigged, until
 
 from reconciler.agent import agents as agents_module
 from reconciler.agent.bootstrap import KeeperLimits
+from reconciler.agent.execs import PIECE, Exec
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, Lines
 from reconciler.core.keys import Json
@@ -483,3 +485,61 @@ async def test_a_request_without_an_answer_ends_at_its_deadline(rig: Rig) -> Non
     with pytest.raises(GuestUnreachable, match="gone"):
         await client.request("ping", None, 1.0)
     assert isinstance((await rig.look()).agent.process, NotStarted | Up)
+
+
+# --- commands of people ------------------------------------------------------------------------------------------------------
+
+
+async def ran(rig: Rig, *argv: str, data: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Exit code and both outputs of a command over a connection of its own."""
+    out, err, pieces = bytearray(), bytearray(), [data[i : i + PIECE] for i in range(0, len(data), PIECE)]
+
+    async def source() -> bytes:
+        return pieces.pop(0) if pieces else b""
+
+    code = await Exec(VM, 1, out.extend, err.extend).run(partial(rig.agents.private, VM, 1), argv, str(rig.root), source)
+    return code, bytes(out), bytes(err)
+
+
+@pytest.mark.guarantee("G-61")
+async def test_a_persons_command_has_its_streams_and_its_end(rig: Rig) -> None:
+    assert await ran(rig, "printf", "%s|", "a b", "$HOME", "; true") == (0, b"a b|$HOME|; true|", b"")
+    assert await ran(rig, "sh", "-c", "echo err >&2; exit 3") == (3, b"", b"err\n")
+    assert (await ran(rig, "sh", "-c", "kill -9 $$"))[0] == 137
+    data = os.urandom(3_000_000)
+    assert await ran(rig, "cat", data=data) == (0, data, b""), "more than fits on the way, both ways"
+    assert (await ran(rig, "true", data=data))[0] == 0, "input that nobody reads"
+    assert (await ran(rig, "sh", "-c", "sleep 60 & echo on"))[:2] == (0, b"on\n"), "what it leaves behind is not waited for"
+    with pytest.raises(GuestFailed, match="no-such-program can't be run: ENOENT"):
+        await ran(rig, "no-such-program")
+
+
+async def test_a_persons_command_ends_with_the_connection(rig: Rig) -> None:
+    pid: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    command = Exec(VM, 1, lambda data: pid.set_result(int(data)), lambda _: None)
+    running = asyncio.create_task(command.run(partial(rig.agents.private, VM, 1), ["sh", "-c", "echo $$; sleep 600; true"], str(rig.root)))
+    found = await pid
+    assert alive(found)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await until(lambda: not alive(found))
+
+
+async def test_the_digest_of_a_directory_tells_whether_a_file_was_written(rig: Rig) -> None:
+    work = rig.root / "digest"
+    (work / "deep").mkdir(parents=True)
+    (work / "deep" / "a").write_text("1")
+
+    async def digest() -> str:
+        return await rig.agents.digest(VM, 1, str(work))
+
+    first = await digest()
+    assert first == await digest()
+    (work / "deep" / "a").write_text("2")
+    second = await digest()
+    assert second != first
+    (work / "b").touch()
+    assert await digest() not in (first, second)
+    (work / "b").unlink()
+    assert await digest() == second
+    assert await rig.agents.digest(VM, 1, str(work / "nowhere"))
