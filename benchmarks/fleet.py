@@ -31,7 +31,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Json, Key, Launch, Look, Place
+from reconciler.engine.ports import Json, JsonValue, Key, Launch, Look, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.store import open_store
 from reconciler.vers.client import VersClient
@@ -94,6 +94,7 @@ class Within:
     installed: bool = False
     keeper: bool = False
     marks: dict[str, str] = field(default_factory=dict)
+    skills: set[str] = field(default_factory=set)
     launch: Launch | None = None
     told: Inside | None = None
     digests: dict[str, str] = field(default_factory=dict)
@@ -136,6 +137,7 @@ class ReadyAgents:
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         self._at(at).digests |= {file.path: sha256(file.content) for file in files}
+        self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 
     async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
         return self._at(at).digests
@@ -169,7 +171,8 @@ class ReadyAgents:
         return Unheard()
 
     async def call(self, at: Place, epoch: int, command: Json) -> Json:
-        return {}
+        skills: list[JsonValue] = [{"source": "skill", "sourceInfo": {"path": path}} for path in sorted(self._at(at).skills)]
+        return {"data": {"commands": skills}}
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         return None

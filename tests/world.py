@@ -39,6 +39,7 @@ from reconciler.engine.ports import (
     GuestCommand,
     GuestFile,
     Json,
+    JsonValue,
     Launch,
     Look,
     Place,
@@ -135,7 +136,7 @@ class World:
         self.unknown_models: set[str] = set()
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
-        self.commands: Callable[[GuestCommand], int] = lambda command: 0
+        self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
         self.commits: dict[str, Commit] = {}
         self.hidden_commits: set[str] = set()
         self.watchers: dict[str, list[Callable[[], None]]] = {}
@@ -436,7 +437,8 @@ class FakeAgents:
 
     async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
         await self._keeper(at, epoch)
-        return CommandResult(self.world.commands(command), "out", "", 0.1)
+        ended = self.world.commands(command)
+        return ended if isinstance(ended, CommandResult) else CommandResult(ended, "out", "", 0.1)
 
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         m = await self._keeper(at, epoch)
@@ -557,6 +559,8 @@ class FakeAgents:
         if command["type"] == "clear_queue":
             taken, m.pi.steers = list(m.pi.steers), []
             return {"steering": list(taken), "followUp": []}
+        if command["type"] == "get_commands":
+            return {"type": "response", "command": "get_commands", "success": True, "data": {"commands": self.skills(m, m.pi)}}
         if command["type"] == "abort" and m.pi.busy and m.pi.stubborn:
             await asyncio.sleep(10)
             raise GuestUnreachable("pi did not answer abort within 10000 ms", at.id)
@@ -565,6 +569,15 @@ class FakeAgents:
             if m.pi.task is not None:
                 await asyncio.wait([m.pi.task])
         return {}
+
+    def skills(self, m: Machine, pi: Pi) -> list[JsonValue]:
+        """As pi does: those under its own directory, and those named at its start as far as they exist (pi-rpc §2.1)."""
+        argv = pi.launch.argv
+        named = [argv[i + 1] for i, word in enumerate(argv) if word == "--skill"]
+        roots = [f"{pi.launch.agent_dir}/skills", *(posixpath.normpath(posixpath.join(pi.launch.work_dir, path)) for path in named)]
+        written = {posixpath.normpath(posixpath.join(pi.launch.work_dir, path)) for path in m.files}
+        found = sorted({file for file in written for root in roots if file == root or file.startswith(f"{root}/")})
+        return [{"name": "skill", "source": "skill", "sourceInfo": {"path": file}} for file in found if file.endswith("SKILL.md")]
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         self.world.watchers[at.id] = [wake]

@@ -91,6 +91,17 @@ class Reason(StrEnum):
     PREPARED_MACHINE = "PreparedMachine", "Files, steps and verification of the profile are done.", "Nothing."
     STEP_DONE = "StepDone", "One step of the profile is done.", "Nothing."
     BOOT_RETRYING = "BootRetrying", "A step of the profile failed and is tried again.", "See the tail of its output in the message."
+    READING_BACK = "ReadingBack", "pi is asked what it has loaded.", NOTHING
+    SKILL_NOT_LOADED = (
+        "SkillNotLoaded",
+        "pi does not have a declared skill.",
+        "Correct its path or its SKILL.md; `reconciler retry` starts pi again and looks again.",
+    )
+    REPLACEMENT_HELD_BACK = (
+        "ReplacementHeldBack",
+        "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
+        "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
+    )
     BOOT_FAILED = (
         "BootFailed",
         "A step or a verification of the profile failed for good.",
@@ -268,6 +279,11 @@ class Reason(StrEnum):
     )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
+    SECRET_UNFIT = (
+        "SecretUnfit",
+        "A secret has a form that no environment variable can carry.",
+        "Declare it as a file, or give it another value.",
+    )
     SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
     PRUNE_BLOCKED = (
         "PruneBlocked",

@@ -1,4 +1,4 @@
-"""The stock boot profiles: in a wheel from `reconciler/stock`, in a checkout from `specs`."""
+"""The stock boot profiles, and what their organs are made of: in a wheel from `reconciler/stock`, in a checkout from `specs`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,24 @@ def stock_profiles() -> dict[str, BootProfile]:
     return {name: _load(folder / f"{name}.yaml", name) for name in NAMES}
 
 
-def _folder() -> Traversable:
-    packaged = files("reconciler") / "stock" / "profiles"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "specs" / "profiles"
+def organ_programs() -> dict[str, dict[str, str]]:
+    """What organs and capabilities are made of: by the name of each the files of its directory, and under `shared` what several
+    of them use. Raises `Terminal` when they can't be read: the installation is broken."""
+    found: dict[str, dict[str, str]] = {}
+    folder = _folder("organs")
+    try:
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+            if entry.is_dir():
+                found[entry.name] = {file.name: file.read_text("utf-8") for file in sorted(entry.iterdir(), key=lambda e: e.name)}
+    except OSError as error:
+        remedy = "install the package again"
+        raise Terminal(f"organs can't be read ({type(error).__name__})", str(folder), remedy) from error
+    return found
+
+
+def _folder(name: str = "profiles") -> Traversable:
+    packaged = files("reconciler") / "stock" / name
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "specs" / name
 
 
 def _load(file: Traversable, name: str) -> BootProfile:

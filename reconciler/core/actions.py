@@ -170,6 +170,13 @@ class RunVerify:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBack:
+    """Ask pi what it has loaded, and write it down."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreSession:
     """Bring the mirrored conversation to a machine that does not have it."""
 
@@ -423,6 +430,7 @@ GuestAction = (
     | WriteFiles
     | RunStep
     | RunVerify
+    | ReadBack
     | RestoreSession
     | StartAgent
     | SetModel

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.actions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.inside import differing
 from reconciler.core.observations import Agent, Guest, Inside, Up
-from reconciler.core.rendering import Rendered
+from reconciler.core.rendering import Rendered, same_launch
 
 if TYPE_CHECKING:
     from reconciler.core.lieutenant import LieutenantView
@@ -78,7 +78,7 @@ def put_files_right(v: LieutenantView) -> Decision | None:
     if up is None or not isinstance(v.guest, Guest) or not v.settled or v.active_task:
         return None
     _, process, rendered = up
-    if process.launch_hash == rendered.launch_hash and (v.edited or v.guest.marks.get("agent") != rendered.agent_hash):
+    if same_launch(process.launch_hash, rendered) and (v.edited or v.guest.marks.get("agent") != rendered.agent_hash):
         return WriteFiles(v.vm_id, "agent")
     return None
 
@@ -98,7 +98,7 @@ def own_up_to_instructions(v: LieutenantView) -> Decision | None:
     if up is None:
         return None
     agent, process, rendered = up
-    if agent.keeper_version != v.keeper_version or process.launch_hash != rendered.launch_hash:
+    if agent.keeper_version != v.keeper_version or not same_launch(process.launch_hash, rendered):
         return None
     if process.inside is None:
         return Wait("InstructionsUnread", "pi has not said yet what it was told", until=v.now + (v.health_period or 1.0))

@@ -36,6 +36,7 @@ from reconciler.core.actions import (
     NoteSession,
     OpenLocal,
     Progress,
+    ReadBack,
     Release,
     Reprompt,
     RestAgent,
@@ -60,14 +61,14 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
-from reconciler.core.boot import PREPARED
+from reconciler.core.boot import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.deletion import SnapshotSeen
 from reconciler.core.home import Beyond, localized
 from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView, at_vm
 from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
-from reconciler.core.records import LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.rendering import Rendered, Unresolved
 from reconciler.core.session import begun_anew, chosen
 from reconciler.core.taskview import Dependency, Talk
@@ -190,12 +191,29 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
-            hashes = {"files": lt.rendered.files_hash, "agent": lt.rendered.agent_hash, PREPARED: lt.rendered.profile_hash}
-            return replace(lt, guest=_marked(guest, mark, hashes[mark]), edited=() if mark == "agent" else lt.edited)
-        case RunStep(_, step):
-            return replace(lt, guest=_marked(guest, f"step:{step}", "done"))
-        case RunVerify(_, check):
-            return replace(lt, guest=_marked(guest, f"verify:{check}", "done"))
+            written = lt.rendered
+            hashes = {
+                "files": written.files_hash,
+                "organs": written.organs_hash,
+                "agent": written.agent_hash,
+                SECRETS: written.secrets_hash,
+                PREPARED: written.profile_hash,
+            }
+            marked = _marked(guest, mark, hashes[mark])
+            marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
+            return replace(lt, guest=marked, edited=() if mark == "agent" else lt.edited)
+        case RunStep(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            return replace(lt, guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+        case RunVerify(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            check = lt.rendered.check(name)
+            assert check is not None
+            return replace(lt, guest=_marked(guest, *check_mark(check)))
+        case ReadBack():
+            assert isinstance(lt.agent, Agent)
+            assert isinstance(lt.agent.process, Up)
+            return replace(lt, record=lt.record.but(loaded=LoadedRecord(process=process_of(lt, lt.agent.process))))
         case RestoreSession(_, size):
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             return replace(lt, agent=replace(agent, session_size=size) if agent else None)

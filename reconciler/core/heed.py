@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from reconciler.core.boot import forget_failures
 from reconciler.core.claims import PREFIX
 from reconciler.core.deletion import DELETION
 from reconciler.core.records import ConfigRecord, LieutenantRecord
@@ -45,7 +46,7 @@ def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecor
     local = record.local.but(blocked="")
     config = ConfigRecord(again=True)
     slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
-    return record.but(restart=fresh.restart, boot=fresh.boot, config=config, clock=fresh.clock, slot=slot, local=local)
+    return forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
 
 
 def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:

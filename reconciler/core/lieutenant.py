@@ -27,13 +27,18 @@ from reconciler.core.actions import (
     WriteFiles,
     is_action,
 )
-from reconciler.core.boot import prepare_the_machine
+from reconciler.core.boot import (
+    prepare_the_machine,
+    read_back_what_is_loaded,
+    refresh_the_secret_files,
+    replace_the_outdated,
+)
 from reconciler.core.health import clock_given_up, clock_is_wrong
 from reconciler.core.home import NO_HOME, Beyond, Home
 from reconciler.core.management import only_observe
 from reconciler.core.observations import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.records import LieutenantRecord
-from reconciler.core.rendering import Rendered, Unresolved
+from reconciler.core.rendering import Rendered, Unresolved, same_launch
 from reconciler.core.session import (
     Parted,
     begin_anew_after_a_loss,
@@ -68,6 +73,8 @@ class LieutenantView:
     unsupported: tuple[str, ...] = ()
     now: float = 0.0
     health_period: float = 10.0
+    recreate: bool = False  # update.onProfileChange: Recreate
+    replace_blocked: str = ""  # why no machine may be replaced now
     mute_since: float = 0.0  # since when pi has not answered, 0 when it does
     mute_limit: float = 30.0  # seconds of that after which it counts as hung
     startup_limit: float = 120.0  # seconds from its start to its first answer
@@ -234,7 +241,7 @@ def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
     """Changed instructions or environment reach pi by a restart on the same session, when settled."""
     if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or isinstance(v.rendered, Unresolved):
         return None
-    if v.agent.process.launch_hash == v.rendered.launch_hash or not v.settled or v.active_task:
+    if same_launch(v.agent.process.launch_hash, v.rendered) or not v.settled or v.active_task:
         return None
     return StopAgent(v.vm_id, "its launch changed")
 
@@ -314,6 +321,7 @@ LADDER: tuple[Policy, ...] = (
     install_what_is_missing,
     start_the_keeper,
     hear_the_keeper,
+    replace_the_outdated,
     prepare_the_machine,
     begin_as_declared,
     choose_between_two_ends,
@@ -324,8 +332,10 @@ LADDER: tuple[Policy, ...] = (
     count_the_crash,
     bound_the_crash_loop,
     configure_the_agent,
+    refresh_the_secret_files,
     start_the_agent,
     await_an_answer,
+    read_back_what_is_loaded,
     configuring.set_the_model,
     configuring.own_up_to_instructions,
     configuring.own_up_to_the_model,

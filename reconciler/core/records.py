@@ -127,16 +127,40 @@ class ClockRecord(Record):
     error: str = ""
 
 
+class StepRecord(Record):
+    """How the last run of one step, check, organ or capability went. `exit_code` None: it was killed at its time limit, or has not
+    ended. `tail`: the end of what it printed, without secrets. `tries`: how often it was run on this machine."""
+
+    kind: str = "Step"
+    name: str = ""
+    state: Literal["Running", "Succeeded", "Failed"] = "Running"
+    exit_code: int | None = None
+    seconds: float = 0.0
+    tail: str = ""
+    tries: int = 0
+
+
 class BootRecord(Record):
-    """How far the machine in the slot has been prepared: all of it belongs to `vm_id`. `failed`: a step that ended badly
-    and used up its retries, with its message."""
+    """How far the machine in the slot has been prepared: all of it belongs to `vm_id`. `machine`: digest of what the VM was made
+    from. `failed`: a step that ended badly and used up its retries, with its message. `steps`: in the order of their first run."""
 
     vm_id: str = ""
+    machine: str = ""
     step: str = ""
     tries: int = 0
     not_before: float = 0.0
     failed: str = ""
     failed_hash: str = ""
+    steps: tuple[StepRecord, ...] = ()
+
+
+class LoadedRecord(Record):
+    """What one pi process was found to have loaded. `process`: which one; `missing`: declared skills that it does not have;
+    `again`: a person asked for another look, with a fresh process."""
+
+    process: str = ""
+    missing: tuple[str, ...] = ()
+    again: bool = False
 
 
 class LieutenantRecord(Record):
@@ -144,6 +168,7 @@ class LieutenantRecord(Record):
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
+    loaded: LoadedRecord = LoadedRecord()
     local: LocalRecord = LocalRecord()
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()

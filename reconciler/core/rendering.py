@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import ModelChoice, Thinking
+from reconciler.api.meta import File, ModelChoice, Thinking
 from reconciler.core.inside import inside_of
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.observations import Inside
+from reconciler.core.organs import pieces
 
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
@@ -24,15 +26,16 @@ MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 @dataclass(frozen=True, slots=True, order=True)
 class SecretRef:
-    """A key of a secret in the object's own namespace."""
+    """A key of a Secret or ConfigMap in the object's own namespace."""
 
     name: str
     key: str
+    kind: Literal["Secret", "ConfigMap"] = "Secret"
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedFile:
-    """`content` or, when it comes from a secret, `secret`."""
+    """`content` or, when it comes from a Secret or ConfigMap, `secret`."""
 
     path: str
     content: str = ""
@@ -50,16 +53,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """`kind`: a check that the profile declares, or that of an organ or capability of ours."""
+
     name: str
     argv: tuple[str, ...]
     exit_code: int
     stdout: str | None
     timeout: float
+    retries: int = 0
+    kind: Literal["Verify", "Organ", "Capability"] = "Verify"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One machine and its agent. `*_hash`: short, stable digests of the part; `env`: plain values, `secret_env`: references."""
+    """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
+    `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
+    `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
+    ones."""
 
     source: VmSource
     shape: VmShape
@@ -79,6 +89,17 @@ class Rendered:
     model: str = ""
     thinking: str = ""
     told: Inside = field(default_factory=lambda: Inside(""))
+    machine_hash: str = ""
+    secrets_hash: str = ""
+    organs: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    organ_checks: tuple[Check, ...] = ()
+    organs_hash: str = ""
+    skills: tuple[str, ...] = ()
+
+    def check(self, name: str) -> Check | None:
+        """A check of the profile, of an organ or of a capability, by name."""
+        return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)
 
     def secrets(self) -> frozenset[SecretRef]:
         """Every secret this machine needs."""
@@ -103,16 +124,32 @@ def digest(value: object) -> str:
 
 def _plain(value: object) -> object:
     match value:
-        case SecretRef(name, key):
-            return {"secret": name, "key": key}
+        case SecretRef(name, key, kind):
+            return {"secret": name, "key": key} if kind == "Secret" else {"configMap": name, "key": key}
         case RenderedFile(path, content, secret, mode):
             return [path, content, secret, mode]
         case Step(name, run, timeout, retries):
             return [name, run, timeout, retries]
-        case Check(name, argv, exit_code, stdout, timeout):
+        case Check(name, argv, exit_code, stdout, timeout, _, _):
             return [name, argv, exit_code, stdout, timeout]
         case _:
             raise TypeError(f"{type(value).__name__} can't be hashed")
+
+
+def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
+    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value): a changed value is a changed
+    launch, and reaches files and environment by a restart of pi on the same session; it needs no new machine."""
+    if not prints:
+        return made
+    secrets_hash = digest([[ref, prints[ref]] for ref in sorted(prints)])
+    return replace(made, secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
+
+
+def same_launch(running: str, declared: Rendered) -> bool:
+    """Whether pi runs as declared. A launch without a digest of its secrets was made by a release that had none; it is left alone
+    until something else changes."""
+    base, dash, _ = declared.launch_hash.partition("-")
+    return running == declared.launch_hash or (bool(dash) and running == base)
 
 
 T = TypeVar("T")
@@ -137,6 +174,16 @@ def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Un
     if not any(spec.source for spec in chain):
         return Unresolved("InvalidProfile", f"BootProfile {name} has no source and extends none that has one", final=True)
     return tuple(reversed(chain))
+
+
+def chain_names(name: str, lookup: Lookup) -> tuple[str, ...]:
+    """Names of the profile and what it extends, the profile first; as far as they resolve."""
+    names: list[str] = []
+    at: str | None = name
+    while at is not None and at not in names and (spec := lookup(at)) is not None:
+        names.append(at)
+        at = spec.extends.name if spec.extends else None
+    return tuple(names)
 
 
 def _source(chain: tuple[BootProfileSpec, ...]) -> VmSource:
@@ -175,6 +222,18 @@ def system_prompt(name: str, spec: LieutenantSpec) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def rendered_file(file: File) -> RenderedFile:
+    """Content stays a reference where it is one."""
+    ref: SecretRef | None = None
+    if file.value_from:
+        ref = SecretRef(file.value_from.secret_key_ref.name, file.value_from.secret_key_ref.key)
+    elif file.content_from and file.content_from.secret_key_ref:
+        ref = SecretRef(file.content_from.secret_key_ref.name, file.content_from.secret_key_ref.key)
+    elif file.content_from and file.content_from.config_map_key_ref:
+        ref = SecretRef(file.content_from.config_map_key_ref.name, file.content_from.config_map_key_ref.key, "ConfigMap")
+    return RenderedFile(file.path, file.content or "", ref, int(file.mode, 8))
+
+
 def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "") -> Rendered | Unresolved:
     """Everything a machine for this lieutenant is made of, or why that can't be said."""
     chain = profile_chain(spec.profile_ref.name, lookup)
@@ -194,19 +253,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     model = choices[-1] if choices else None
     model_id = f"{model.provider}/{model.id}" if model else default_model
 
-    files = _by(
-        [
-            RenderedFile(
-                f.path,
-                f.content or "",
-                SecretRef(f.value_from.secret_key_ref.name, f.value_from.secret_key_ref.key) if f.value_from else None,
-                int(f.mode, 8),
-            )
-            for p in chain
-            for f in p.files
-        ],
-        lambda f: f.path,
-    )
+    files = _by([rendered_file(f) for p in chain for f in p.files], lambda f: f.path)
     steps = _by([Step(s.name, s.run, float(s.timeout_seconds), s.retries) for p in chain for s in p.steps], lambda s: s.name)
     checks = _by(
         [Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds)) for p in chain for v in p.verify],
@@ -224,7 +271,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
             env[variable.name] = variable.value or ""
 
     agent_files = [RenderedFile(ROLE_FILE, system_prompt(name, spec))]
-    agent_files += [RenderedFile(f.path, f.content or "") for f in spec.instructions.files]
+    agent_files += [rendered_file(f) for f in spec.instructions.files]
     declared: dict[str, dict[str, object]] = {}
     for provider in providers:
         variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
@@ -245,8 +292,19 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
 
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
+    for extension in _by([e for a in agents for e in a.extensions], str):
+        argv += ["--extension", extension]
+    skills = _by([e for a in agents for e in a.skills], str)
+    for skill in skills:
+        argv += ["--skill", skill]
 
-    profile_hash = digest([files, steps, checks, work_dir, [shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))])
+    organs = _by([word for p in chain for word in p.organs], str)
+    capabilities = _by([word for p in chain for word in p.capabilities], str)
+    brought = pieces(organs, capabilities)
+    machine = [[shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))]
+    # The names only: what is in a program of ours may change with a release, and a release is no change of the profile (G-01).
+    carried = [[piece.kind, piece.name] for piece in brought]
+    profile_hash = digest([files, steps, checks, work_dir, *machine, carried])
     agent_hash = digest(agent_files)
     return Rendered(
         source=_source(chain),
@@ -269,19 +327,13 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         model=model_id,
         thinking=str(model.thinking) if model and model.thinking else "",
         told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
+        machine_hash=digest(machine),
+        organs=organs,
+        capabilities=capabilities,
+        organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
+        organs_hash=digest(carried) if carried else "",
+        skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
     )
-
-
-def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
-    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value). A value that changed
-    reaches files and environment by a restart of pi on the same session, when settled; it needs no new machine."""
-    if not prints:
-        return made
-    told = sorted((ref.name, ref.key, value) for ref, value in prints.items())
-    files = tuple(f for f in made.files if f.secret is not None)
-    agent_hash = digest([made.agent_hash, files, told]) if files else made.agent_hash
-    launch_hash = digest([made.launch_hash, told])
-    return replace(made, agent_files=(*made.agent_files, *files), agent_hash=agent_hash, launch_hash=launch_hash)
 
 
 def _shout(name: str) -> str:

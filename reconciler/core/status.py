@@ -39,6 +39,7 @@ from reconciler.core.actions import (
     NoteSession,
     OpenLocal,
     Progress,
+    ReadBack,
     Refuse,
     Release,
     Reprompt,
@@ -66,6 +67,8 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
+from reconciler.core.boot import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.bootstatus import boot_status
 from reconciler.core.configuring import mismatch, rejected, told_otherwise
 from reconciler.core.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.home import LOCAL_FALLBACK
@@ -73,7 +76,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
 from reconciler.core.records import SessionRecord, TaskRecord
-from reconciler.core.rendering import Rendered, Unresolved
+from reconciler.core.rendering import Rendered, Unresolved, same_launch
 from reconciler.core.vmslot import Absent, Seen, Unknown, Want
 
 Truth = Literal["True", "False", "Unknown"]
@@ -102,6 +105,7 @@ DOING: dict[type, str] = {
     WriteFiles: "PreparingMachine",
     RunStep: "PreparingMachine",
     RunVerify: "PreparingMachine",
+    ReadBack: "ReadingBack",
     RestoreSession: "RestoringSession",
     StartAgent: "StartingAgent",
     SetModel: "SettingModel",
@@ -136,6 +140,10 @@ UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnre
 """Waits in which the truth is not known rather than known to be false."""
 
 
+RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
+"""Done-marks that a plan needs to know of (it does not ask the machine)."""
+
+
 def timestamp(at: float) -> str:
     """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -148,6 +156,10 @@ def reason_of(decision: Decision) -> tuple[str, str]:
             return reason, message
         case Steady():
             return "Steady", ""
+        case RunStep(_, name):
+            return DOING[RunStep], f"step {name}"
+        case RunVerify(_, name):
+            return DOING[RunVerify], f"check {name}"
         case _:
             return DOING[type(decision)], ""
 
@@ -264,7 +276,7 @@ def _configured(view: LieutenantView) -> Condition:
     process = view.agent.process
     if not process.responsive:
         return Condition(kind, "Unknown", "AgentUnresponsive")
-    if process.launch_hash != view.rendered.launch_hash:
+    if not same_launch(process.launch_hash, view.rendered):
         return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
     if view.agent.keeper_version != view.keeper_version:
         return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
@@ -280,16 +292,22 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
     if reason:
         return Condition(kind, "False", reason, words)
+    if expected_skills(view):
+        if view.record.loaded.process != process_of(view, process):
+            return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
+        if view.record.loaded.missing:
+            return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
     return Condition(kind, "True", "Applied")
 
 
 def _up_to_date(view: LieutenantView) -> Condition:
-    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest):
-        prepared = view.guest.marks.get("prepared")
-        if prepared and prepared != view.rendered.profile_hash:
-            return Condition("UpToDate", "False", "ProfileChanged", "the machine was made from an earlier form of its profile")
-        if prepared:
-            return Condition("UpToDate", "True", "ProfileApplied")
+    why = outdated(view)
+    if why:
+        when = "it is replaced when its agent is settled" if view.recreate else "it stays as it is (update.onProfileChange)"
+        held = held_back(view) if view.recreate else ""
+        return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
+    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
+        return Condition("UpToDate", "True", "ProfileApplied")
     return Condition("UpToDate", "Unknown", "NotLookedAt")
 
 
@@ -400,9 +418,12 @@ def lieutenant_status(
             "stderrTail": restart.stderr_tail[-1024:],
         }
     if isinstance(view.guest, Guest):
-        status["machine"] = {"marks": {name: value for name, value in sorted(view.guest.marks.items()) if name in ("prepared", "agent")}}
+        status["machine"] = {"marks": {name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED}}
     elif "machine" in previous and view.vm_id:
         status["machine"] = previous["machine"]
+    boot = boot_status(view, previous.get("boot"))
+    if boot:
+        status["boot"] = boot
     if "agent" not in status and "agent" in previous and view.vm_id and view.slot.want is Want.SUSPENDED:
         status["agent"] = previous["agent"]
     return status

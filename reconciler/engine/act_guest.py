@@ -9,6 +9,7 @@ from reconciler.core.actions import (
     CountCrash,
     GuestAction,
     Install,
+    ReadBack,
     RestAgent,
     RestoreSession,
     RunStep,
@@ -69,6 +70,8 @@ class GuestActs:
                     await self.boot.run_step(item, view, action.step)
                 case RunVerify():
                     await self.boot.run_verify(item, view, action.check)
+                case ReadBack():
+                    await self.boot.read_back(item, view, action)
                 case RestoreSession():
                     await self.restore(item, view)
                 case StartAgent():

@@ -30,7 +30,7 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.observations import Vm, VmState
-from reconciler.core.records import BootRecord, LieutenantRecord, SlotRecord
+from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, SlotRecord
 from reconciler.core.rendering import Rendered
 from reconciler.core.session import housed
 from reconciler.core.vmslot import DELETE_BACKOFF, Seen
@@ -98,7 +98,7 @@ class SlotActs:
             uid=item.uid,
             verb="create",
             attempt=action.attempt,
-            payload=intent_payload(rendered.source, epoch),
+            payload={**intent_payload(rendered.source, epoch), "machine": rendered.machine_hash},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -146,21 +146,21 @@ class SlotActs:
     async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
-        record = self.filled(item, slot, vm_id)
+        record = self.filled(item, slot, vm_id, str(intent.payload.get("machine", "")))
         closed = self.breaker(t.gatherer.hold.breaker.succeeded())
         said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
         await t.save(item, record, closing(intent, f"vm {vm_id}"), *closed, *said)
         t.journal.closed(intent)
 
-    def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str) -> LieutenantRecord:
-        """The record with this VM in the slot."""
+    def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str, machine: str = "") -> LieutenantRecord:
+        """The record with this VM in the slot. `machine`: digest of what it was made from, where we made it."""
         old = self.t.current(item)
         account = self.t.gatherer.account
         slot = slot.but(
             vm_id=vm_id, account=account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0, chosen=""
         )
         session = housed(old.session, item.uid, item.spec.session.generation)
-        return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id))
+        return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id, machine=machine), loaded=LoadedRecord())
 
     async def take_over(self, item: LieutenantItem, vm_id: str) -> None:
         """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A

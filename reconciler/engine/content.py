@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.api.meta import ContentSource
 from reconciler.core.keys import Key
-from reconciler.core.rendering import RenderedFile
+from reconciler.core.rendering import RenderedFile, SecretRef
 from reconciler.engine.ports import Secrets
 
 
@@ -27,5 +27,11 @@ def bytes_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
     """The content of a rendered file of this object, its secret looked up now; None when that is missing."""
     if file.secret is None:
         return file.content.encode()
-    value = secrets.get(key.namespace, file.secret.name, file.secret.key)
+    value = value_of(file.secret, key.namespace, secrets)
     return None if value is None else value.encode()
+
+
+def value_of(ref: SecretRef, namespace: str, secrets: Secrets) -> str | None:
+    """What a rendered reference refers to, looked up now; None when it is not there."""
+    look = secrets.get if ref.kind == "Secret" else secrets.config
+    return look(namespace, ref.name, ref.key)

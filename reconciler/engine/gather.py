@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.api.bootprofile import BootProfileSpec
-from reconciler.api.lieutenant import LieutenantSpec, ManagementPolicy, OnBusy, OutageFallback, PlacementType
+from reconciler.api.lieutenant import LieutenantSpec, ManagementPolicy, OnBusy, OnProfileChange, OutageFallback, PlacementType
 from reconciler.api.meta import Mode
-from reconciler.api.stock import stock_profiles
+from reconciler.api.stock import organ_programs, stock_profiles
 from reconciler.api.support import unsupported
 from reconciler.core import claims
 from reconciler.core.breaker import Breaker
@@ -32,12 +32,13 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LaneView, TaskFacts
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import Agent, Guest, Up, Verdict, Vm, VmState
-from reconciler.core.rendering import Rendered, SecretRef, Unresolved, profile_chain, render, with_secrets
+from reconciler.core.organs import unknown
+from reconciler.core.rendering import Rendered, SecretRef, Unresolved, chain_names, profile_chain, render, with_secrets
 from reconciler.core.session import SessionName, current, loss_of
 from reconciler.core.task import cycle_through
 from reconciler.core.taskview import Dependency, Talk, landed_at
 from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
-from reconciler.engine.content import bytes_of, content_of, name_of
+from reconciler.engine.content import bytes_of, content_of, name_of, value_of
 from reconciler.engine.declare import PROTECTION
 from reconciler.engine.effects import Effects
 from reconciler.engine.ends import Ends
@@ -57,6 +58,10 @@ CHUNK = 1 << 22
 NOTHING_OF_IT = 1 << 52
 """Offset beyond the end of every session."""
 
+ENV_BYTES = 1 << 16
+"""Longest secret in a variable: the kernel takes less than 128 KiB for one string."""
+
+
 LOOK_EVERY = 60.0
 """Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
 between two lists, and its clock be wrong (G-12)."""
@@ -74,6 +79,10 @@ class Hold:
 def session_of(item: LieutenantItem) -> SessionName:
     """The conversation in force: the name of its mirror and the path of its file."""
     return current(item.record.session, item.uid, item.spec.session.generation)
+
+
+Fields = tuple[tuple[str, ...], tuple[str, ...]]
+"""Fields set and not acted on: those that protect, and the others."""
 
 
 class Gatherer:
@@ -106,7 +115,9 @@ class Gatherer:
         self._mute: dict[str, float] = {}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
+        self.organ_programs = organ_programs()
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
+        self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
         self._unsupported: dict[tuple[Key, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     # --- lookups -------------------------------------------------------------------------------------------------------------------
@@ -122,15 +133,51 @@ class Gatherer:
         else:
             made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
             self._rendered[key] = (spec, self.table.profile_changes, made)
-        if isinstance(made, Rendered):
-            prints: dict[SecretRef, str] = {}
-            for ref in sorted(made.secrets()):
-                value = self.secrets.get(key.namespace, ref.name, ref.key)
-                if value is None:
-                    return Unresolved("SecretNotFound", f"secret {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
-                prints[ref] = fingerprint(self.fingerprint_key, value)
-            made = with_secrets(made, prints)
-        return made
+        if isinstance(made, Unresolved):
+            return made
+        protects = self.profile_unsupported(key.namespace, spec.profile_ref.name)[0]
+        if protects:
+            return Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}; remove it or use a later release", True)
+        return self.with_secrets(key, made)
+
+    def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
+        """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
+        values: dict[SecretRef, str] = {}
+        for ref in sorted(made.secrets()):
+            value = value_of(ref, key.namespace, self.secrets)
+            if value is None:
+                what = "secret" if ref.kind == "Secret" else "ConfigMap"
+                return Unresolved("SecretNotFound", f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
+            values[ref] = value
+        for name, ref in made.secret_env.items():
+            if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
+                why = f"no environment can carry secret {ref.name} key {ref.key} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
+                return Unresolved("SecretUnfit", f"{why}; declare it as a file")
+        return with_secrets(made, {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()})
+
+    def profile_unsupported(self, namespace: str, name: str) -> Fields:
+        """As `unsupported`, for a profile and what it extends; organs and capabilities that this release does not bring count as
+        fields that are not acted on."""
+        cached = self._by_profile.get((namespace, name))
+        if cached is None or cached[0] != self.table.profile_changes:
+            cached = self.table.profile_changes, self._profile_unsupported(namespace, name)
+            self._by_profile[(namespace, name)] = cached
+        return cached[1]
+
+    def _profile_unsupported(self, namespace: str, name: str) -> Fields:
+        chain = profile_chain(name, lambda at: self.profile(namespace, at))
+        if isinstance(chain, Unresolved):
+            return (), ()
+        protects: list[str] = []
+        others: list[str] = []
+        for at, spec in zip(chain_names(name, lambda at: self.profile(namespace, at)), reversed(chain), strict=True):
+            item = self.table.get(Key("BootProfile", namespace, at))
+            if item is not None and not item.deleting:
+                found = self.unsupported(item.key, item.obj.generation, item.obj.spec)
+                protects += [f"{field} of BootProfile {at}" for field in found[0]]
+                others += [f"{field} of BootProfile {at}" for field in found[1]]
+            others += [f"{told} of BootProfile {at}" for told in unknown(spec.organs, spec.capabilities)]
+        return tuple(protects), tuple(others)
 
     def unsupported(self, key: Key, generation: int, spec: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Fields set and not acted on in this release: those that protect, and the others."""
@@ -228,6 +275,8 @@ class Gatherer:
             active_task=any(t.record.sent for t in tasks),
             unsupported=self.unsupported(key, item.obj.generation, item.obj.spec)[0],
             now=now,
+            recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+            replace_blocked=self.replace_blocked(now),
             health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
             mute_since=self.mute_since(place.id, agent, now),
             mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
@@ -367,6 +416,11 @@ class Gatherer:
             return "the store is new and the platform has VMs of this fleet; waiting for late effects of an earlier life", self.hold.until
         why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
         return why, self.hold.breaker.next_probe if why else 0.0
+
+    def replace_blocked(self, now: float) -> str:
+        """Why no machine may be given up for a new one now: the platform might have none."""
+        why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
+        return f"no machine can be made for now: {why}" if why else ""
 
     async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""

@@ -15,6 +15,8 @@ from reconciler.core.actions import (
     Decision,
     GuestAction,
     LocalAction,
+    RunStep,
+    RunVerify,
     SessionAction,
     SlotAction,
     Steady,
@@ -80,6 +82,7 @@ POLL = {
     "Deleting": 1.0,
     "Ending": 0.5,
     "MovePending": 1.0,
+    "SecretNotFound": 5.0,
 }
 """Seconds after which a wait is looked at again when nothing wakes it sooner."""
 
@@ -338,7 +341,8 @@ class Engine:
             view = await self.gatherer.lane(key)
             decided = plan(view)
             acts = decided.next_acts()
-            if not acts or self.clock.now() >= self._reported.get(key, 0.0) + REPORT_EVERY:
+            slow = bool(acts) and isinstance(acts[0][1], RunStep | RunVerify)
+            if not acts or slow or self.clock.now() >= self._reported.get(key, 0.0) + REPORT_EVERY:
                 await self._report(key, view, decided)
                 self._reported[key] = self.clock.now()
             if not acts:
@@ -361,7 +365,7 @@ class Engine:
 
     def _next_look(self, view: LaneView, decided: LanePlan) -> float | None:
         waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
-        polls = [POLL.get(w.reason, self.settings.fallback_seconds) for w in waits if w.reason not in RESTING]
+        polls = [POLL.get(w.reason, self.settings.fallback_seconds) for w in waits if w.reason in POLL or w.reason not in RESTING]
         until = decided.wake_at(probing=self.settings.health_probes or bool(waits))
         times = [*polls, *([max(0.05, until - self.clock.now())] if until is not None else [])]
         return min(times, default=None)
@@ -413,6 +417,7 @@ class Engine:
             active = next((f.key.name for f in view.tasks if f.record.phase in ACTIVE and f.spec.delivery.value == "Queue"), "")
             pending = sum(1 for f in view.tasks if f.record.phase == "Pending")
             convenience = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[1]
+            convenience += self.gatherer.profile_unsupported(key.namespace, item.spec.profile_ref.name)[1]
             status = lieutenant_status(
                 view.lieutenant,
                 decided.lieutenant,
@@ -502,7 +507,7 @@ RESTING = frozenset(
         "SecretNotFound",
     }
 )
-"""Waits that only a change of something else can end; nothing is gained by looking again."""
+"""Waits that only a change of something else can end."""
 
 
 def rests(decided: LanePlan) -> bool:

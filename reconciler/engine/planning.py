@@ -69,8 +69,9 @@ class RecalledAgents:
         busy = item.obj.status.get("phase") == "Working"
         told = agent.get("told")
         inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
+        pid = agent.get("pid")
         process = Up(
-            pid=0,
+            pid=pid if isinstance(pid, int) else 0,
             started_at=0.0,
             launch_hash=str(agent.get("launchHash", "")),
             busy=busy,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.heed import Asked, heed
-from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord
+from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, SlotRecord
 
 NOTHING = Asked({}, now=100.0)
 RETRY = replace(NOTHING, annotations={"fleet.vers.sh/retry": "a"})
 STUCK = LieutenantRecord(
     slot=SlotRecord(vm_id="v", not_before=200.0),
     restart=RestartRecord(times=(1.0,), degraded=True, generation=1),
-    boot=BootRecord(vm_id="v", failed="x"),
+    boot=BootRecord(vm_id="v", machine="m", step="s", tries=3, not_before=5.0, failed="x", failed_hash="h"),
 )
 
 
@@ -27,10 +27,21 @@ def test_a_retry_forgets_what_holds_it_back_once() -> None:
     assert told.record.handled == {"retry": "a"}
     assert told.record.slot == SlotRecord(vm_id="v")
     assert not told.record.restart.degraded
-    assert told.record.boot == BootRecord()
+    assert told.record.boot == BootRecord(vm_id="v", machine="m"), "which machine it is, and what was made from what, stays known"
     stuck_again = told.record.but(slot=STUCK.slot)
     assert heed(stuck_again, RETRY).record is stuck_again
     assert heed(stuck_again, replace(NOTHING, annotations={"fleet.vers.sh/retry": "b"})).verbs == ("retry",)
+
+
+def test_a_retry_looks_again_for_what_pi_did_not_have() -> None:
+    lacking = LieutenantRecord(loaded=LoadedRecord(process="p", missing=("/x",)))
+    assert heed(lacking, RETRY).record.loaded.again
+    assert not heed(STUCK, RETRY).record.loaded.again
+
+
+def test_a_confirmation_holds_for_the_machine_of_now() -> None:
+    told = heed(STUCK, replace(NOTHING, annotations={"fleet.vers.sh/delete-confirmed": "a"}))
+    assert told.record.slot.confirmed == "v"
 
 
 def test_a_verb_of_somebody_else_is_none_of_ours() -> None:

@@ -20,6 +20,7 @@ from reconciler.core.actions import (
     Install,
     KeepEnd,
     NoteSession,
+    ReadBack,
     Refuse,
     Release,
     RestoreSession,
@@ -36,13 +37,14 @@ from reconciler.core.actions import (
     WriteFiles,
     is_action,
 )
+from reconciler.core.boot import check_mark, process_of, step_mark
 from reconciler.core.configuring import asked
 from reconciler.core.lieutenant import LADDER, LieutenantView, plan
 from reconciler.core.observations import Exited, Inside, NotStarted, Up, VmState
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, RestartRecord, SessionRecord
-from reconciler.core.rendering import Unresolved
+from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
+from reconciler.core.rendering import SecretRef, Unresolved, with_secrets
 from reconciler.core.session import Parted
-from reconciler.core.vmslot import Seen, Unknown, Want
+from reconciler.core.vmslot import Seen, Slot, Unknown, Want
 from tests.core.test_home import HOME_SCENARIOS
 from tests.core.views import (
     DIED,
@@ -114,6 +116,39 @@ def refused(why: str) -> LieutenantRecord:
 
 REFUSED = Refuse("Unsupported", "not acted on in this release: spec.budget; remove it or use a later release")
 UNFINISHED = marked(files=RENDERED.files_hash)
+STEPPED = {"files": RENDERED.files_hash, **dict([step_mark(RENDERED.steps[0])])}
+CARRYING = rendered(organs=["store"], steps=[], verify=[], files=[])
+CARRIED = {"organs": CARRYING.organs_hash, "verify:organ:store": check_mark(CARRYING.organ_checks[0])[1]}
+LOADED = {**CARRIED, "prepared": CARRYING.profile_hash, "agent": CARRYING.agent_hash}
+STORE = "/root/.pi/agent/skills/fleet-store/SKILL.md"
+OLDER = guest(marks={**MARKS, "prepared": "older"})
+WHY = "its profile changed after it was prepared"
+SECRETIVE = with_secrets(
+    rendered(files=[{"path": "key", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], steps=[], verify=[]),
+    {SecretRef("s", "k"): "print"},
+)
+
+
+def carrying(**record: object) -> LieutenantView:
+    """pi runs with an organ; what is recorded of what it has loaded."""
+    up = replace(UP, launch_hash=CARRYING.launch_hash)
+    view = lieutenant(guest=guest(marks=LOADED), agent=agent(up), rendered=CARRYING)
+    loaded = LoadedRecord(process=process_of(view, up)).but(**record)
+    return replace(view, record=view.record.but(loaded=loaded))
+
+
+def outdated(**changes: object) -> LieutenantView:
+    return replace(lieutenant(guest=OLDER, recreate=True), **changes)  # type: ignore[arg-type]
+
+
+def slot(**changes: object) -> Slot:
+    return replace(FILLED, **changes)  # type: ignore[arg-type]
+
+
+def secretive(written: str) -> LieutenantView:
+    marks = {"prepared": SECRETIVE.profile_hash, "agent": SECRETIVE.agent_hash, "secrets": written}
+    return lieutenant(guest=guest(marks=marks), agent=IDLE, rendered=SECRETIVE)
+
 
 SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a healthy one is left alone": (RUNNING, STEADY),
@@ -156,15 +191,55 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "files come first": (lieutenant(guest=marked(), agent=IDLE), WriteFiles(VM, "files")),
     "changed files are written again": (lieutenant(guest=marked(files="older"), agent=IDLE), WriteFiles(VM, "files")),
     "then each step": (lieutenant(guest=UNFINISHED, agent=IDLE), RunStep(VM, "tools")),
-    "then each check": (lieutenant(guest=marked(files=RENDERED.files_hash, step_tools="x"), agent=IDLE), RunVerify(VM, "works")),
+    "then each check": (lieutenant(guest=guest(marks=STEPPED), agent=IDLE), RunVerify(VM, "works")),
     "then it is prepared": (
-        lieutenant(guest=marked(files=RENDERED.files_hash, step_tools="x", verify_works="x"), agent=IDLE),
+        lieutenant(guest=guest(marks={**STEPPED, **dict([check_mark(RENDERED.checks[0])])}), agent=IDLE),
         WriteFiles(VM, "prepared"),
     ),
     "a profile without files, steps and checks is prepared at once": (
         lieutenant(guest=marked(), agent=IDLE, rendered=PLAIN),
         WriteFiles(VM, "prepared"),
     ),
+    "a step whose script changed since runs again": (
+        lieutenant(guest=guest(marks={**STEPPED, "step:tools": "older"}), agent=IDLE),
+        RunStep(VM, "tools"),
+    ),
+    "organs come before the steps": (lieutenant(guest=marked(), agent=IDLE, rendered=CARRYING), WriteFiles(VM, "organs")),
+    "and are verified": (
+        lieutenant(guest=marked(organs=CARRYING.organs_hash), agent=IDLE, rendered=CARRYING),
+        RunVerify(VM, "organ:store"),
+    ),
+    "pi is asked what it has loaded": (carrying(process="another"), ReadBack(VM)),
+    "once a process": (carrying(), STEADY),
+    "a skill that it lacks is told": (carrying(missing=(STORE,)), Refuse("SkillNotLoaded", f"pi has no skill at {STORE}")),
+    "asked for, it is started again for it": (carrying(missing=(STORE,), again=True), StopAgent(VM, "its skills are looked for again")),
+    "an outdated machine stays": (lieutenant(guest=OLDER), STEADY),
+    "unless it is to be replaced: first pi stops": (outdated(), StopAgent(VM, f"VM {VM} is replaced: {WHY}")),
+    "then it goes": (outdated(agent=IDLE), Condemn(VM, WHY, "Outdated")),
+    "not before its conversation is safe": (
+        outdated(agent=IDLE, slot=slot(mirrored=False)),
+        Wait("SavingSession", "the conversation is saved before the machine is replaced", until=NOW + 1),
+    ),
+    "not while it works": (outdated(agent=agent(replace(UP, busy=True))), STEADY),
+    "nor between the turns of its task": (outdated(active_task=True), STEADY),
+    "nor when it is protected": (outdated(slot=slot(protected=True)), STEADY),
+    "unless somebody has confirmed it": (
+        outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed=VM)), agent=IDLE),
+        Condemn(VM, WHY, "Outdated"),
+    ),
+    "a confirmation for another machine is none": (
+        outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed="other"))),
+        STEADY,
+    ),
+    "nor when no other could be had": (outdated(replace_blocked="no room"), STEADY),
+    "nor when its keeper does not answer": (outdated(agent=SILENT), Wait("AgentUnreachable", "no answer")),
+    "nor when it can't be reached": (outdated(guest=SILENT, agent=SILENT), Wait("GuestUnreachable", "no answer")),
+    "a machine of another source is outdated before it is prepared": (
+        lieutenant(guest=marked(), agent=IDLE, record=boot(machine="older"), recreate=True),
+        Condemn(VM, "its source or size is not the declared one any more", "Outdated"),
+    ),
+    "files with secrets follow the secrets before pi starts": (secretive("older"), WriteFiles(VM, "secrets")),
+    "and are left alone when they are as they should be": (secretive(SECRETIVE.secrets_hash), StartAgent(VM)),
     "a prepared machine is never prepared again": (lieutenant(guest=marked(prepared="older", agent=RENDERED.agent_hash)), STEADY),
     "a failed step is tried again later": (
         lieutenant(guest=UNFINISHED, agent=IDLE, record=boot(not_before=NOW + 4)),
@@ -182,7 +257,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         lieutenant(agent=agent(replace(UP, launch_hash="older"))),
         StopAgent(VM, "its launch changed"),
     ),
-    "not while it works": (lieutenant(agent=agent(replace(UP, launch_hash="older", busy=True))), STEADY),
+    "not in the middle of a turn": (lieutenant(agent=agent(replace(UP, launch_hash="older", busy=True))), STEADY),
     "nor between the turns of a task": (lieutenant(agent=agent(replace(UP, launch_hash="older")), active_task=True), STEADY),
     "a machine without the conversation gets it first": (lieutenant(agent=IDLE, mirror_size=9), RestoreSession(VM, 9)),
     "one with only the beginning of it too": (

@@ -15,7 +15,7 @@ from reconciler.core.observations import VmList
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.engine.declare import Declared
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Event
+from reconciler.engine.ports import Event, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import ReconcilerError
 from tests.conformance.kstatus import conditions_of, problems
@@ -194,11 +194,14 @@ def declared(key: Key, **spec: object) -> Declared:
 Story = Callable[[Stage], Coroutine[Any, Any, None]]
 
 
-def tell(path: Path, story: Story, world: World | None = None, settings: EngineSettings = SETTINGS) -> Stage:
+def tell(
+    path: Path, story: Story, world: World | None = None, settings: EngineSettings = SETTINGS, secrets: Secrets | None = None
+) -> Stage:
     """Play a story to its end and judge the world by what happened in it."""
 
     async def main() -> Stage:
         run = Stage(world or World(), path / "state.db", settings)
+        run.controller.secrets = secrets
         foreign = run.world.make({}, owner=FOREIGN)
         try:
             await run.alive()

@@ -102,8 +102,9 @@ def test_acceptance_decides_and_the_next_attempt_is_told_what_failed(tmp_path: P
         return 1 if len(checked) == 1 else 0
 
     async def story(run: Stage) -> None:
-        run.world.commands = command
         await run.lieutenant()
+        await run.ready()
+        run.world.commands = command
         task = await run.task("one", retries=2, acceptance=[{"command": {"run": ["make", "test"]}}])
         assert await run.ends(task) == "Succeeded"
         assert checked == [("make", "test"), ("make", "test")]

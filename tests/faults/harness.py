@@ -21,6 +21,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
@@ -124,6 +125,7 @@ class Controller:
         self._tokens = itertools.count(1)
         self._uids = itertools.count(1)
         self.engine: Engine | None = None
+        self.secrets: Secrets | None = None
         self.lives = 0
 
     async def up(self) -> Engine:
@@ -132,7 +134,7 @@ class Controller:
         self.lives += 1
         store = open_store(self.path, inline=True)
         engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, NoSecrets(), LoopClock(self.world.now()),
+            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(), LoopClock(self.world.now()),
             Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER,
         )  # fmt: skip
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
