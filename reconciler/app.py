@@ -25,11 +25,11 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.gather import place_of
-from reconciler.engine.home import Home
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem, parse
 from reconciler.engine.ports import Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.upstream import Upstream
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
@@ -68,10 +68,16 @@ def vers_of(config: Config) -> VersClient:
 
 @asynccontextmanager
 async def engine_over(
-    config: Config, store: Store, installation: str, secrets: Secrets | None = None, hook: Hook | None = None, home: Home | None = None
+    config: Config,
+    store: Store,
+    installation: str,
+    secrets: Secrets | None = None,
+    hook: Hook | None = None,
+    upstream: Upstream | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
-    `secrets`: instead of those of files and environment; `hook`: around every effect; `home`: where declarations live, if elsewhere."""
+    `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
+    declarations live; then no agent runs on this host."""
     async with AsyncExitStack() as stack:
         vers = vers_of(config)
         stack.push_async_callback(vers.aclose)
@@ -102,12 +108,13 @@ async def engine_over(
             settle_seconds=config.settle_seconds,
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
-            hosting=Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
+            hosting=Hosting.UNAVAILABLE if upstream else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(host.root),
             host=host_id(host.root),
         )
         yield Engine(
-            settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook), random.random, _token, KEEPER_VERSION, home
+            settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook),
+            random.random, _token, KEEPER_VERSION, upstream
         )  # fmt: skip
 
 

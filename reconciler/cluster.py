@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 from reconciler.app import INSTALLATION, engine_over, lock_of
 from reconciler.config import Config
 from reconciler.engine.effects import Hook
-from reconciler.engine.home import Home
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
+from reconciler.engine.upstream import Upstream
 from reconciler.errors import NotFound, Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
@@ -60,7 +60,7 @@ class MakeEngine(Protocol):
     """`app.engine_over`, or one with other ways to platform and machines."""
 
     def __call__(
-        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, home: Home, /
+        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, /
     ) -> AbstractAsyncContextManager[Engine]: ...
 
 

@@ -75,7 +75,7 @@ class SlotActs:
             case Forget():
                 await self.forget(item, action.vm_id)
             case Release():
-                await self.t.home.release(item.obj)
+                await self.t.upstream.release(item.obj)
                 await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, "Deleted", "nothing of it is left"))
                 self.t.recorder.forget(item.key)
             case _:
@@ -105,7 +105,7 @@ class SlotActs:
         slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
         try:
             await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent), *probed)
-            await t.home.intend(intent)
+            await t.upstream.intend(intent)
         except ReconcilerError:
             t.journal.not_sent(intent)
             raise

@@ -69,7 +69,7 @@ class TaskActs:
             case TryAgain(reason, message):
                 await self.try_again(task, view, reason, message)
             case Release():
-                await self.t.home.release(task.obj)
+                await self.t.upstream.release(task.obj)
                 said = self.t.recorder.event(task.key, task.uid, "Deleted", "removed")
                 await self.t.table.unearth(task.key, *said)
                 self.t.recorder.forget(task.key)
@@ -204,7 +204,7 @@ class TaskActs:
         message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
         said = self.t.recorder.event(task.key, task.uid, "Removed", message)
         await self.t.table.bury(task.key, stone, *said)
-        await self.t.home.expire(task.obj)
+        await self.t.upstream.expire(task.obj)
         self.t.recorder.forget(task.key)
 
     # --- ends -----------------------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.gather import Gatherer
-from reconciler.engine.home import Home
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable, with_record
 from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
 from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Tools:
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]
-    home: Home
+    upstream: Upstream
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

@@ -43,7 +43,6 @@ from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.gather import Gatherer, place_of
 from reconciler.engine.heed import Heed
-from reconciler.engine.home import Home, Nowhere
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
 from reconciler.engine.orphans import Orphans
@@ -51,6 +50,7 @@ from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, Stor
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcripts
+from reconciler.engine.upstream import Nowhere, Upstream
 from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
 
 log = logging.getLogger("reconciler.engine")
@@ -102,11 +102,11 @@ class Engine:
         jitter: Callable[[], float],
         token: Callable[[], str],
         keeper_version: str,
-        home: Home | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
         self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
         self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
-        self.home: Home = home if home is not None else Nowhere()
+        self.upstream: Upstream = upstream if upstream is not None else Nowhere()
         self.table = ObjectTable(store, effects)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
@@ -137,7 +137,7 @@ class Engine:
         )  # fmt: skip
         self.tools = Tools(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.effects, self.clock, self.jitter, self.token, self.home,
+            self.secrets, self.effects, self.clock, self.jitter, self.token, self.upstream,
         )  # fmt: skip
         self.gatherer.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))

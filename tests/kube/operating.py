@@ -15,10 +15,10 @@ from reconciler.cluster import Operator, Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
-from reconciler.engine.home import Home
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.upstream import Upstream
 from reconciler.sources.kube.access import load
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease
@@ -91,13 +91,15 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
     """As `app.engine_over`, with the world's machines."""
 
     @asynccontextmanager
-    async def make(config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, home: Home, /) -> AsyncIterator[Engine]:
+    async def make(
+        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, /
+    ) -> AsyncIterator[Engine]:
         settings = EngineSettings(
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
         yield Engine(
             settings, vers(world), FakeAgents(world), store, secrets, LoopClock(), Effects(hook), random.Random(1).random,
-            lambda: f"{uuid.uuid4()}", KEEPER, home,
+            lambda: f"{uuid.uuid4()}", KEEPER, upstream,
         )  # fmt: skip
 
     return make

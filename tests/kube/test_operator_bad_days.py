@@ -61,7 +61,7 @@ async def test_a_namespace_goes_with_all_that_is_in_it(cluster: Namespace, tmp_p
 async def test_a_role_that_is_taken_away_is_told_and_waited_for(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
     """The watch ends with 403 and begins again by itself once it may; nothing is lost, nothing is deleted meanwhile."""
     person = Person(cluster)
-    async with charge(cluster, tmp_path, world) as operator:
+    async with charge(cluster, tmp_path, world):
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         binding = await person.kubectl("get", "rolebinding", "operator", "-o", "json")

@@ -14,10 +14,10 @@ import pytest
 
 from reconciler.core.keys import Json, Key
 from reconciler.engine.effects import Hook
-from reconciler.engine.home import Nowhere
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
+from reconciler.engine.upstream import Nowhere
 from reconciler.sources.files import Scanner
 from reconciler.sources.kube.raw import without_nulls
 from reconciler.sources.sync import FileSync, declaration

@@ -37,7 +37,7 @@ ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class FrontDoor:
-    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its home, then `open` it."""
+    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its upstream, then `open` it."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class FrontDoor:
 
     async def open(self, engine: Engine) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
-        made with our `sink` as its home, not started. Raises what store and platform say while the engine starts."""
+        made with our `sink` as its upstream, not started. Raises what store and platform say while the engine starts."""
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
         self.sink.refused = self.source.refused

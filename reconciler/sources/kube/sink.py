@@ -1,5 +1,5 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where a create is written down before it is sent, and where a finalizer goes: `engine.home.Home`."""
+where a create is written down before it is sent, and where a finalizer goes: `engine.upstream.Upstream`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class KubeSink:
             return status
         return _redacted(status, lambda one: redact(one, self._secrets.known()))
 
-    # --- engine.home.Home -----------------------------------------------------------------------------------------------------
+    # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
 
     async def intend(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""

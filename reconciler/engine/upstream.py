@@ -7,7 +7,7 @@ from typing import Protocol
 from reconciler.engine.ports import Intent, StoredObject
 
 
-class Home(Protocol):
+class Upstream(Protocol):
     """Raises what its place says; then the act that was to follow is not carried out."""
 
     async def intend(self, intent: Intent) -> None:
