@@ -14,14 +14,14 @@ from types import ModuleType
 
 import pytest
 
-from reconciler.core import claims, deletion, lieutenant, limits, status, steer, task, taskview, vmslot
+from reconciler.core import claims, deletion, lieutenant, limits, session, status, steer, task, taskview, vmslot
 from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.fleet import Fleet
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task, test_vmslot
 from tests.core.model import State
-from tests.engine import test_ladder, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_conversation_lost, test_ladder, test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -111,6 +111,19 @@ def the_explored_model(_: Path) -> None:
 
 EXPLORED = ("no-window", "believe-one-list", "delete-uncondemned", "dropped-unproven", "busy-deleted", "suspend-while-busy")
 """Mutants that exploring the small model finds as well, with a shortest trace."""
+
+
+def a_loss_that_waits(path: Path) -> object:
+    return test_conversation_lost.test_with_fail_nothing_goes_on_until_a_person_says_so(path, "vanishes")
+
+
+def a_lost_conversation(path: Path) -> object:
+    return test_conversation_lost.test_with_new_a_task_in_the_lost_conversation_is_tried_again_as_its_retries_say(path, "dies", 0, "Failed")
+
+
+def more_than_was_saved(path: Path) -> object:
+    lost = test_conversation_lost.test_a_machine_with_more_than_could_be_saved_is_not_replaced_by_one_that_knows_less
+    return lost(path, "dies")
 
 
 def a_timeout(path: Path) -> None:
@@ -233,6 +246,18 @@ MUTANTS: tuple[Mutant, ...] = (
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
     Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", vmslot, "replace_the_dead",
            "if s.loss:", "if False:", slot_table),
+    Mutant("fail-ignored", "G-32: a vanished VM is not replaced against session.onLost", vmslot, "keep_the_conversation",
+           "or not s.loss", "or s.loss", a_loss_that_waits),
+    Mutant("lost-task-goes-on", "G-20: a task of a lost conversation is another attempt or none", task, "follow_the_session",
+           'v.record.session in ("", v.session)', "True", a_lost_conversation),
+    Mutant("ends-mixed", "G-32: two ends that differ are a person's to judge", session, "choose_between_two_ends",
+           "v.parted is None", "True", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
+    Mutant("mirror-overwritten", "G-32: the end that is not chosen keeps its name", session, "chosen",
+           "kept.but(file=name)", "kept", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
+    Mutant("begun-under-a-task", "G-30: no new conversation under a task", session, "begin_as_declared",
+           "or v.active_task", "", lieutenant_table),
+    Mutant("more-was-seen", "G-32: what was seen and not saved is known durably", session, "loss_of",
+           'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
            "and not running and not v.guest.keeper_alive", "", lieutenant_table),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", status, "merge_conditions",
