@@ -101,7 +101,8 @@ def test_two_ends_that_differ_are_both_kept_and_the_chosen_one_goes_on(real: Pla
     machine = story.machine
     pid = machine.named(AGENT)
     assert machine.kill(AGENT, pid)
-    there = mirrored.replace(b"noted", b"other") + b'{"type":"custom","customType":"x","data":1}\n'
+    there = mirrored.replace(b'"text":"noted"', b'"text":"something else"')
+    assert there != mirrored
     file.write_bytes(there)
     with reconciler.controller("specs", name="again") as controller:
         eventually(lambda: stalled_for(story.books.objects("Lieutenant")["api"].status) == "SessionDiverged", "it is stalled", 60)
