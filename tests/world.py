@@ -46,7 +46,7 @@ from reconciler.engine.ports import (
     VmShape,
     VmSource,
 )
-from reconciler.errors import Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
+from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
@@ -137,6 +137,7 @@ class World:
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
+        self.full = False  # no room for another VM
         self.commits: dict[str, Commit] = {}
         self.hidden_commits: set[str] = set()
         self.watchers: dict[str, list[Callable[[], None]]] = {}
@@ -305,6 +306,8 @@ class FakeVers:
 
     async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         await self._call()
+        if self.world.full:
+            raise Capacity("netlink error: Address in use", "POST /vm")
         born = {} if isinstance(source, CommitSource) else labels
         parent = source.commit_id if isinstance(source, CommitSource) else None
         return self.world.make(born, parent).vm_id

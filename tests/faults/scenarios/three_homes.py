@@ -1,0 +1,59 @@
+"""Three lieutenants, on a VM, on this host and on a VM that was there before: work, sleep, wake, work, the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from reconciler.core.keys import Json, Key
+from tests.faults.harness import Run
+from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.scenarios.outage import ALLOWED
+from tests.world import FOREIGN
+
+LIEUTENANTS = {name: Key("Lieutenant", "default", name) for name in ("api", "scribe", "found")}
+
+
+async def everybody(run: Run, mode: str) -> None:
+    there = next(iter(run.world.machines))
+    homes: dict[str, Json] = {"api": {}, "scribe": {"placement": {"type": "Local"}}, "found": {"adopt": {"vmId": there}}}
+    for name, more in homes.items():
+        await run.declare(declared(LIEUTENANTS[name], role="Keep it", mode=mode, profileRef={"name": "lightweight"}, **more))
+
+
+async def work(run: Run, number: int) -> None:
+    tasks = [Key("Task", "default", f"{name}-{number}") for name in LIEUTENANTS]
+    for name, key in zip(LIEUTENANTS, tasks, strict=True):
+        await run.declare(declared(key, lieutenantRef={"name": name}, prompt="a piece of work"))
+    await run.until(lambda: all(run.phase(key) == "Succeeded" for key in tasks), f"round {number} is done")
+
+
+async def story(run: Run) -> None:
+    run.world.make({"made-by": "hand"})
+    run.world.make({}, owner=FOREIGN)
+    await everybody(run, "Running")
+    await work(run, 1)
+    await everybody(run, "Suspended")
+    asleep = [(key, kind) for key in LIEUTENANTS.values() for kind in ("Suspended", "Ready")]
+    await run.until(lambda: all(run.condition(key, kind) == "True" for key, kind in asleep), "all sleep")
+    if [m.state.value for m in run.world.alive()] != ["suspended", "suspended"] or any(h.pi for h in run.world.homes.values()):
+        run.world.violations.append("declared suspended, and something runs")
+    await everybody(run, "Running")
+    await work(run, 2)
+    for key in LIEUTENANTS.values():
+        await run.delete(key)
+    await run.until(lambda: all(run.phase(key) == "(gone)" for key in LIEUTENANTS.values()), "all are gone")
+    await run.alive()
+    await asyncio.sleep(120)
+
+
+def judge(run: Run) -> None:
+    treated_well(run)
+    world, where = run.world, run.describe()
+    assert world.created == 2, f"{world.created - 1} VMs were made; {where}"
+    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    assert world.homes == {}, f"left on this host: {list(world.homes)}; {where}"
+    for task in (f"{name}-{number}" for name in LIEUTENANTS for number in (1, 2)):
+        assert delivered(run, task) == 1, f"{task} was delivered {delivered(run, task)} times; {where}"
+
+
+SCENARIO = Scenario("three-homes", story, judge, points=800, settings=ALLOWED)
