@@ -33,7 +33,8 @@ def judge(run: Run) -> None:
     assert world.deletes == [], where
     left = {name: value for name, value in there.labels.items() if value and name != "fleet.vers.sh/epoch"}  # the next owner's is higher
     assert left == BY_HAND, f"{there.labels}; {where}"
-    assert there.claim is None, f"a claim is left in the guest; {where}"
+    unreachable = run.life.fault is not None and run.life.fault.name == "guest.remove_claim"  # told, not waited for: the labels decide
+    assert there.claim is None or unreachable, f"a claim is left in the guest; {where}"
     assert beside.labels == BESIDE, where
     assert not beside.installed, where
     assert delivered(run, "work") == 1, where
