@@ -181,7 +181,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("unknown-ignored", "G-04: unknown triggers nothing", vmslot, "stop_at_unknown",
            "if isinstance(s.vm, Unknown)", "if False", slot_table),
     Mutant("delete-uncondemned", "G-05: condemned durably before the call", deletion, "farewell",
-           'Condemn(vm_id, "its object was deleted", "Deleted")', "Delete(vm_id)", slot_table),
+           'Condemn(vm_id, "its object was deleted", "Deleted")', "__import__(Condemn.__module__, fromlist=[\"Delete\"]).Delete(vm_id)", slot_table),
     Mutant("dropped-unproven", "G-05: the finalizer stays until absence is proven", vmslot, "delete_the_condemned",
            "return Delete(s.record.vm_id)", "return Forget(s.record.vm_id) if n else Delete(s.record.vm_id)",
            test_outages.test_an_accepted_deletion_that_deletes_nothing_keeps_the_object),
