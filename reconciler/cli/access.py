@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -32,9 +33,17 @@ PATIENCE = 10.0
 @asynccontextmanager
 async def reader(config: Config) -> AsyncIterator[Store]:
     """The store, for looking only; beside a running controller or without one. One that was never made is empty until it is."""
+    fresh = not config.store and not config.state.exists()
+    hint = f"{config.state} does not exist yet; nothing was ever declared there"
     store = LateStore(config.store_address)
     try:
         yield store
+        if fresh and not config.state.exists():
+            print(f"note: {hint}", file=sys.stderr)
+    except NotFound as error:
+        if fresh:
+            raise NotFound(error.what, error.where, f"{hint}; check --state") from None
+        raise
     finally:
         await store.aclose()
 

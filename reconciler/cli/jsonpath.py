@@ -36,7 +36,7 @@ def find(value: JsonValue, path: str) -> list[JsonValue]:
     at = 1 if text.startswith("$") else 0
     if text[at : at + 1] not in (".", "[", ""):
         text = f"{text[:at]}.{text[at:]}"
-    while at < len(text) and text[at:] != ".":
+    while at < len(text) and not (at <= 1 and text[at:] == "."):
         step = _STEP.match(text, at)
         if step is None:
             raise UsageError(f"can't be read from {text[at:]!r}", f"jsonpath {path}", "write it as kubectl does, e.g. {.status.phase}")
@@ -82,10 +82,36 @@ def render(value: JsonValue, template: str) -> str:
     it is one path. Raises `UsageError`."""
     if "{" not in template:
         template = "{" + template + "}"
-    parts, rest = _parts([match for match in _PIECE.finditer(template)], False)
+    return "".join(_rendered(value, _read(template)))
+
+
+def check(template: str) -> None:
+    """Whether a template can be read, whatever it is applied to. Raises `UsageError`."""
+    render(None, template)
+    for part in _read(template if "{" in template else "{" + template + "}"):
+        _check(part)
+
+
+def _check(part: _Part) -> None:
+    match part:
+        case str():
+            return
+        case _Each():
+            find(None, part.path)
+            for inner in part.inside:
+                _check(inner)
+        case (path,):
+            find(None, path)
+
+
+def _read(template: str) -> tuple[_Part, ...]:
+    pieces = list(_PIECE.finditer(template))
+    if "".join(piece[0] for piece in pieces) != template:
+        raise UsageError("its braces do not match", f"jsonpath {template}", "write it as kubectl does, e.g. {.status.phase}")
+    parts, rest = _parts(pieces, False)
     if rest:
         raise UsageError("`end` without `range`", f"jsonpath {template}", "remove it")
-    return "".join(_rendered(value, parts))
+    return parts
 
 
 def _parts(pieces: Sequence[re.Match[str]], within: bool) -> tuple[tuple[_Part, ...], list[re.Match[str]]]:
@@ -105,6 +131,8 @@ def _parts(pieces: Sequence[re.Match[str]], within: bool) -> tuple[tuple[_Part, 
             found.append(inside[1:-1].replace("\\n", "\n").replace("\\t", "\t"))
         else:
             found.append((inside,))
+    if within:
+        raise UsageError("`range` without `end`", "jsonpath", "close it with {end}")
     return tuple(found), []
 
 

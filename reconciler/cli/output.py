@@ -48,6 +48,8 @@ def parse_format(text: str, allowed: Sequence[str] = (*FORMATS, "jsonpath")) -> 
     if kind not in allowed or (template != "") != (kind == "jsonpath"):
         shown = ", ".join("jsonpath=TEMPLATE" if name == "jsonpath" else name for name in allowed)
         raise UsageError(f"unknown output format {text!r}", "-o", f"use one of {shown}")
+    if template:
+        jsonpath.check(template)
     return Format(kind, template)
 
 

@@ -25,6 +25,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.sources.documents import Finding
 from reconciler.sources.files import Scan, Scanner
 from reconciler.sources.sync import FileSync
 from reconciler.sources.watching import watch
@@ -219,7 +220,10 @@ def plan(
     if shape.kind == "json":
         summary: Json = dict(sorted(Counter(str(action["verb"]) for action in planned).items()))
         actions: list[JsonValue] = list(planned)
-        out(to_json({"actions": actions, "summary": summary, "inputsHash": inputs}))
+        refused: list[JsonValue] = [
+            {"file": one.file, "line": one.line, "column": one.column, "field": one.field, "message": one.message} for one in wrong
+        ]
+        out(to_json({"actions": actions, "summary": summary, "refused": refused, "inputsHash": inputs}))
     else:
         _print_plan(planned, wrong=bool(wrong))
     raise typer.Exit(1 if wrong else 2 if planned else 0)
@@ -234,8 +238,8 @@ def _print_plan(planned: Sequence[Json], *, wrong: bool = False) -> None:
     out(f"{len(planned)} to do")
 
 
-async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, bool]:
-    """Acts as JSON rows, the hash of what they follow from, and whether some declaration is wrong."""
+async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, tuple[Finding, ...]]:
+    """Acts as JSON rows, the hash of what they follow from, and what is wrong with declarations."""
     from reconciler.app import INSTALLATION, engine_over
     from reconciler.engine.planning import inputs_hash, plan_everything
 
@@ -262,7 +266,7 @@ async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], s
         }
         for step in planned
     ]
-    return rows, inputs, bool(sync.findings)
+    return rows, inputs, tuple(sync.findings)
 
 
 COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"run": run, "plan": plan}

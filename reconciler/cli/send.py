@@ -23,6 +23,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
+from reconciler.engine.tombstones import name_of as tombstone
 from reconciler.errors import TimedOut, UsageError
 
 NAME_LENGTH = 52
@@ -88,6 +89,10 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
     deadline = asyncio.get_running_loop().time() + timeout
     async with reader(config) as store:
         await one(store, host)
+        for name in [str(waits["name"]) for waits in _after(spec)]:
+            before = Key("Task", host.namespace, name)
+            if not await store.objects(before.kind, before.namespace, before.name) and not await store.meta(tombstone(before)):
+                say(f"note: task/{name} does not exist in namespace {host.namespace}; {key.name} waits until it is declared and done")
         await submit(config, [{**named(key), "spec": spec, "labels": {}, "annotations": {}}])
         (say if wait else out)(names.short(key) if wait else key.name)
         if not runs(config):
@@ -95,6 +100,11 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
         if not wait:
             return 0
         return await follow(config, store, host, key, deadline)
+
+
+def _after(spec: Json) -> list[Json]:
+    after = spec.get("after")
+    return [one for one in after if isinstance(one, dict)] if isinstance(after, list) else []
 
 
 def named(key: Key) -> Json:

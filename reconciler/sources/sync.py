@@ -77,13 +77,14 @@ class FileSync:
         self._told, self._broken = lines, broken
 
     def _undeclared(self, found: Scan) -> Iterable[StoredObject]:
-        """Objects declared by files that no file declares any more; only said when everything could be read."""
+        """Objects declared by files that no file declares any more (nor one that is not looked at here); only said when everything
+        could be read."""
         if not found.clean:
             return
         declared = {one.key for one in found.objects}
         for kind in _ORDER:
             for item in self._table.of_kind(kind):
-                if item.obj.source == SOURCE and item.key not in declared and not item.deleting:
+                if item.obj.source == SOURCE and item.key not in declared and not item.deleting and not still_in_file(item.obj):
                     yield item.obj
 
 

@@ -48,8 +48,8 @@ def play(scenario: Scenario, path: Path, fault: Fault | None) -> Run:
 
 
 def delivered(run: Run, task: str) -> int:
-    """How often the prompt of this task reached a conversation (continuations of it not counted)."""
-    return sum(f"/{task} attempt" in text and "continued" not in text.splitlines()[0] for _, text in run.world.prompts)
+    """How often the prompt of this task reached a conversation (what was said to it in between not counted)."""
+    return sum(f"/{task} attempt" in text and " (" not in text.splitlines()[0] for _, text in run.world.prompts)
 
 
 def treated_well(run: Run) -> None:
