@@ -423,6 +423,7 @@ class FakeAgents:
                 session_id=None if m.pi.never_spoke else "s",
                 activity=m.pi.activity,
                 inside=m.pi.inside,
+                session_file=m.pi.launch.session_file,
             )
         else:
             process = m.exited or NotStarted()

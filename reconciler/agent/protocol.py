@@ -26,7 +26,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-3760a0fbeb40"
+KEEPER_VERSION: Final = "1-65b81ea9261e"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -112,6 +112,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 pid=whole(facts, "pid") or 0,
                 started_at=now - number(facts, "ageMs") / 1000,
                 launch_hash=text(facts, "launchHash"),
+                session_file=text(facts, "sessionFile"),
                 responsive=facts.get("responsive") is True,
                 busy=facts.get("busy") is not False,
                 pending=whole(facts, "pending") or 0,

@@ -143,11 +143,6 @@ class Reason(StrEnum):
         "`managementPolicy: ObserveOnly`: it is only looked at.",
         "Set `managementPolicy: Full` to have it acted on.",
     )
-    ADOPTED_NOT_REPLACED = (
-        "AdoptedNotReplaced",
-        "The profile changed, and a machine that was taken over is not replaced for that.",
-        "Delete the lieutenant and declare it without `adopt` to get a fresh machine.",
-    )
     ORPHAN_VM = (
         "OrphanVM",
         "A machine says that it is ours, and nothing here owns it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Annotated, Concatenate
 
 import typer
 
+from reconciler.api.meta import UUID
 from reconciler.cli import names
 from reconciler.cli.access import reader, submit
 from reconciler.cli.look import One, one
@@ -36,13 +38,24 @@ def resolve(
         End | None,
         typer.Option("--session", help="What goes on: the file on its machine, or the mirror.", show_default=False),
     ] = None,
+    vm: Annotated[
+        str, typer.Option("--vm", metavar="ID", help="The VM that its create made, or that it takes from its claimant.", show_default=False)
+    ] = "",
+    none: Annotated[bool, typer.Option("--none", help="None of these VMs: make another one.")] = False,
 ) -> None:
-    """Answer what a lieutenant is stalled for: which end of its conversation goes on. The other one is kept."""
+    """Answer what a lieutenant is stalled for: which end of its conversation goes on (the other one is kept), or which VM is its own
+    (the others are left alone)."""
     key = names.key(words, config.namespace)
     if key.kind != "Lieutenant":
         raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant")
+    if sum((session is not None, bool(vm), none)) != 1:
+        raise UsageError("what is the answer?", names.short(key), "give one of --session vm|local, --vm ID and --none")
     if session is None:
-        raise UsageError("what is the answer?", names.short(key), "give --session vm or --session local")
+        if vm and not re.fullmatch(UUID, vm):
+            raise UsageError("not a full id of a VM", repr(vm), "use the 36 characters that `reconciler get vm` prints")
+        asyncio.run(answer(config, key, f"vm={vm}" if vm else "none", lambda obj: fits_vm(key, obj, vm)))
+        out(f"{names.short(key)} {f'takes VM {vm}' if vm else 'takes none of them'}")
+        return
     asyncio.run(answer(config, key, f"session={session.value}", lambda obj: fits_session(key, obj, session)))
     out(f"{names.short(key)} goes on with {'the file on its machine' if session is End.VM else 'the mirror'}")
 
@@ -54,6 +67,16 @@ def fits_session(key: Key, obj: StoredObject, end: End) -> None:
         raise Refused("its conversation is not in question", names.short(key), "see `reconciler describe`")
     if reason == "SessionLost" and end is End.VM:
         raise Refused("its machine is lost, with what only that had", names.short(key), "`--session local` goes on from the mirror")
+
+
+def fits_vm(key: Key, obj: StoredObject, vm_id: str) -> None:
+    """Raises `Refused` when nothing asks for this answer now. `vm_id`: '' for none of them."""
+    reason = stalled_for(obj.status)
+    if reason not in ("CreateAmbiguous", "ClaimConflict"):
+        raise Refused("its VM is not in question", names.short(key), "see `reconciler describe`")
+    if not vm_id and reason == "ClaimConflict":
+        remedy = "--vm ID takes it; `reconciler forget` lets go of it"
+        raise Refused("there is one VM, and another installation claims it", names.short(key), remedy)
 
 
 async def answer(config: Config, key: Key, said: str, fits: Callable[[StoredObject], None]) -> None:

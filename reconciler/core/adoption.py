@@ -43,10 +43,3 @@ def adopt_the_declared(s: Slot) -> Decision | None:
             return Refuse("ClaimConflict", f"VM {vm_id} is claimed by {other}")
         case _:
             return TakeOver(vm_id)
-
-
-def kept(s: Slot) -> str:
-    """Why the VM in this slot may not be replaced by a fresh one on purpose, as a condition reason; '' when it may."""
-    if s.record.adopted and s.record.adopted == s.record.vm_id:
-        return "AdoptedNotReplaced"
-    return "NoDelete" if s.no_delete else ""

@@ -237,6 +237,17 @@ def hear_the_keeper(v: LieutenantView) -> Decision | None:
             return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
 
 
+def leave_another_conversation(v: LieutenantView) -> Decision | None:
+    """G-20: nothing is said to a pi that serves another conversation (a machine that was taken over); it is stopped when settled."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or not v.agent.process.responsive:
+        return None
+    if v.agent.process.session_file in ("", v.agent.session_file):
+        return None
+    if v.agent.process.busy:
+        return Wait("AgentBusy", "pi ends a turn of another conversation first")
+    return StopAgent(v.vm_id, "it serves another conversation")
+
+
 def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
     """Changed instructions or environment reach pi by a restart on the same session, when settled."""
     if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or isinstance(v.rendered, Unresolved):
@@ -325,6 +336,7 @@ LADDER: tuple[Policy, ...] = (
     prepare_the_machine,
     begin_as_declared,
     choose_between_two_ends,
+    leave_another_conversation,
     restart_for_a_new_launch,
     configuring.read_the_instructions_again,
     configuring.put_files_right,

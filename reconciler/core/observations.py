@@ -144,6 +144,7 @@ class Up:
     session_id: str | None = None
     activity: int = 0
     inside: Inside | None = None  # None: it has not said yet, or can't
+    session_file: str = ""  # the one it was started on; '' when the keeper does not say
 
 
 @dataclass(frozen=True, slots=True)

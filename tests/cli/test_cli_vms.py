@@ -109,6 +109,24 @@ def test_a_machine_is_adopted_and_forgotten(scene: Scene) -> None:
 
 
 @pytest.mark.guarantee("G-07")
+def test_a_machine_of_another_installation_is_taken_only_by_an_answer(scene: Scene) -> None:
+    claim = {"fleet.vers.sh/fleet": "default", "fleet.vers.sh/installation": "another", "fleet.vers.sh/epoch": "7"}
+    vm_id = scene.make(claim)
+    with scene.controller():
+        scene("adopt", vm_id, "--as", "ours")
+        scene("wait", "lt/ours", "--for", "Stalled", "--timeout", "60")
+        assert "ClaimConflict" in scene("describe", "lt", "ours")
+        assert scene.labels(vm_id)["fleet.vers.sh/installation"] == "another"
+        scene("resolve", "lt", "ours", code=64)
+        scene("resolve", "lt", "ours", "--none", code=4)
+        scene("resolve", "lt", "ours", "--session", "vm", code=4)
+        scene("resolve", "lt", "ours", "--vm", "short", code=64)
+        scene("resolve", "lt", "ours", "--vm", vm_id)
+        assert scene.claimed("ours") == vm_id
+        assert int(scene.labels(vm_id)["fleet.vers.sh/epoch"]) > 7
+
+
+@pytest.mark.guarantee("G-07")
 def test_what_is_not_there_is_not_made(scene: Scene) -> None:
     scene("adopt", "short", "--as", "x", code=64)
     with scene.controller():

@@ -253,6 +253,15 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         lieutenant(guest=UNFINISHED, agent=IDLE, record=boot(failed="step tools: exit code 1", failed_hash="older")),
         RunStep(VM, "tools"),
     ),
+    "a pi that serves another conversation is stopped": (
+        lieutenant(agent=agent(replace(UP, session_file="/other.jsonl"))),
+        StopAgent(VM, "it serves another conversation"),
+    ),
+    "when its turn is over": (
+        lieutenant(agent=agent(replace(UP, session_file="/other.jsonl", busy=True))),
+        Wait("AgentBusy", "pi ends a turn of another conversation first"),
+    ),
+    "one that serves ours goes on": (lieutenant(agent=agent(replace(UP, session_file="/s.jsonl"))), STEADY),
     "a changed launch restarts pi when it is settled": (
         lieutenant(agent=agent(replace(UP, launch_hash="older"))),
         StopAgent(VM, "its launch changed"),

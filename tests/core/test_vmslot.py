@@ -32,7 +32,7 @@ from reconciler.core.actions import (
     Wait,
     is_action,
 )
-from reconciler.core.adoption import Target, kept
+from reconciler.core.adoption import Target
 from reconciler.core.deletion import CONFIRM, Goodbye, SnapshotSeen, goodbye_of
 from reconciler.core.observations import VmState
 from reconciler.core.records import SlotRecord, SnapshotRecord
@@ -363,13 +363,6 @@ def test_nothing_is_made_in_place_of_a_vm_that_is_to_be_adopted(slot: Slot) -> N
 )
 def test_the_policies_in_one_word(policy: str, management: str, let_go: bool, goodbye: Goodbye) -> None:
     assert goodbye_of(DeletionPolicy(policy), ManagementPolicy(management), let_go) is goodbye
-
-
-def test_what_was_taken_over_or_may_not_be_deleted_is_not_replaced_on_purpose() -> None:
-    assert kept(FILLED) == ""
-    assert kept(but(FILLED, adopted=VM)) == "AdoptedNotReplaced"
-    assert kept(but(FILLED, adopted=OTHER)) == ""
-    assert kept(replace(FILLED, no_delete=True)) == "NoDelete"
 
 
 @pytest.mark.guarantee("G-02")

@@ -149,6 +149,30 @@ def test_a_vm_has_one_owner_here_and_the_next_gets_it_when_it_is_let_go(tmp_path
     assert run.world.deletes == []
 
 
+@pytest.mark.guarantee("G-20")
+@pytest.mark.guarantee("G-07")
+def test_an_agent_that_is_taken_over_ends_its_turn_and_serves_another_conversation_from_then_on(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Orphan")
+        machine = await run.ready()
+        await run.runs(await run.task("old"))
+        await run.delete(LT)
+        await run.gone(LT)
+        file = machine.session_file
+        await run.lieutenant(adopt={"vmId": machine.vm_id})  # of the same name, with the same instructions: the very same launch
+        new = await run.task("new")
+        await run.says(LT, "Ready", "AgentBusy")
+        assert await run.ends(new) == "Succeeded"
+        assert machine.session_file != file
+        assert len(run.prompts("new")) == 1
+        assert b"/old attempt" in machine.sessions[file]
+        assert b"aborted" not in machine.sessions[file]
+        assert b"/new attempt" not in machine.sessions[file]
+        assert b"/old attempt" not in machine.session
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-07")
 def test_two_that_adopt_the_same_vm_do_not_share_it(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:

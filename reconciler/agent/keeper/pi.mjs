@@ -262,6 +262,7 @@ export class Pi {
       startedAt: fact.at,
       ageMs: Math.round(performance.now() - this.#startedMono),
       launchHash: fact.launchHash,
+      sessionFile: fact.sessionFile,
       responsive,
       busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
       pending: pendingMessageCount ?? 0,
