@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,8 +19,13 @@ NAMES = ("full", "swarm", "lightweight", "infra")
 
 
 def stock_profiles() -> dict[str, BootProfile]:
-    """The four built-in profiles by name. A declared BootProfile of the same name shadows one (the caller sees to that).
-    Raises `Terminal` when one is missing or broken: the installation is."""
+    """The four built-in profiles by name, read once. A declared BootProfile of the same name shadows one (the caller sees to
+    that). Raises `Terminal` when one is missing or broken: the installation is."""
+    return dict(_stock_profiles())
+
+
+@cache
+def _stock_profiles() -> Mapping[str, BootProfile]:
     folder = _folder()
     return {name: _load(folder / f"{name}.yaml", name) for name in NAMES}
 

@@ -35,6 +35,22 @@ FAULTS = ("crash-before", "crash-after", "error", "lost", "late")
 effect shows only afterwards."""
 
 
+READS = frozenset(
+    {
+        *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "guest.inspect", "store.load", "store.meta"),
+        *("keeper.observe", "keeper.verdict", "keeper.digests", "keeper.prefixes", "keeper.file_size", "keeper.read_file"),
+    }
+)
+"""Effects that change nothing: a crash before one is a crash after it, and an error of one is a lost answer of it."""
+
+
+def faults_of(effect: str) -> tuple[str, ...]:
+    """The faults that differ at this effect. A write to the store that shows late is one that was never made."""
+    if effect in READS:
+        return ("crash-before", "error")
+    return FAULTS[:-1] if effect.startswith("store.") else FAULTS
+
+
 class Crash(BaseException):
     """The controller's process is gone."""
 

@@ -17,12 +17,14 @@ SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, wo
 @dataclass(frozen=True)
 class Scenario:
     """`story`: what a person declares and waits for. `judge`: asserts how the world was treated, whatever happened to the
-    controller. `points`: least number of fault points, so that a story that shrinks is noticed."""
+    controller. `points`: least number of fault points, so that a story that shrinks is noticed. `every`: strike with all
+    five faults also where they come to the same."""
 
     name: str
     story: Step
     judge: Callable[[Run], None]
     points: int
+    every: bool = False
     settings: EngineSettings = SETTINGS
     world: Callable[[], World] = field(default=World)
 

@@ -54,4 +54,4 @@ def judge(run: Run) -> None:
     assert delivered(run, "steer") == (1 if landed else 0), f"steer {run.phase(STEER)}, seen {delivered(run, 'steer')} times; {where}"
 
 
-SCENARIO = Scenario("one-lieutenant", story, judge, points=500)
+SCENARIO = Scenario("one-lieutenant", story, judge, points=500, every=True)
