@@ -46,7 +46,7 @@ from reconciler.engine.ports import (
     VmShape,
     VmSource,
 )
-from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
+from reconciler.errors import Capacity, Conflict, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
@@ -162,11 +162,10 @@ class World:
             m.state = VmState.RUNNING
         return m.state
 
-    def home(self, place: str) -> Machine:
-        """A directory on the controller's host; there as soon as somebody asks."""
-        if place not in self.homes:
-            self.homes[place] = Machine(place, self.now(), state=VmState.RUNNING)
-        return self.homes[place]
+    def home(self, place: str, make: bool) -> Machine:
+        """A directory on the controller's host; one that is not there can be looked for all the same."""
+        found = self.homes.get(place) or Machine(place, self.now(), state=VmState.RUNNING)
+        return self.homes.setdefault(place, found) if make else found
 
     def own(self, vm_id: str) -> Machine:
         m = self.machines.get(vm_id)
@@ -366,9 +365,9 @@ class FakeAgents:
     def __init__(self, world: World, latency: float = 0.01) -> None:
         self.world, self.latency = world, latency
 
-    async def _reach(self, at: Place) -> Machine:
+    async def _reach(self, at: Place, make: bool = False) -> Machine:
         await asyncio.sleep(self.latency)
-        m = self.world.home(at.id) if at.local else self.world.machines.get(at.id)
+        m = self.world.home(at.id, make) if at.local else self.world.machines.get(at.id)
         if m is None or m.deleted or self.world.state(m) is not VmState.RUNNING or not m.reachable:
             raise GuestUnreachable("no answer", at.id)
         return m
@@ -395,16 +394,16 @@ class FakeAgents:
         (await self._reach(at)).clock_skew = 0.0
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
-        (await self._reach(at)).claim = dict(claim)
+        (await self._reach(at, make=True)).claim = dict(claim)
 
     async def remove_claim(self, at: Place) -> None:
         (await self._reach(at)).claim = None
 
     async def install(self, at: Place) -> None:
-        (await self._reach(at)).installed = True
+        (await self._reach(at, make=True)).installed = True
 
     async def start_keeper(self, at: Place, epoch: int) -> None:
-        m = await self._reach(at)
+        m = await self._reach(at, make=True)
         m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, epoch)
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
@@ -432,6 +431,8 @@ class FakeAgents:
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         m = await self._keeper(at, epoch)
         for f in files:
+            if m.pi is not None and f.path == m.session_file:
+                raise Conflict("pi runs on this session file", at.id)
             m.files[f.path] = f.content
             if f.path.endswith(".jsonl"):
                 m.sessions[f.path], m.session_file = f.content, f.path
@@ -481,7 +482,7 @@ class FakeAgents:
             self.world.violations.append(f"ended {at.id} in the middle of a turn")
         m.pi, m.keeper_alive, m.deleted = None, False, not keep
         if not keep:
-            del self.world.homes[at.id]
+            self.world.homes.pop(at.id, None)
 
     async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
         m = await self._keeper(at, epoch)

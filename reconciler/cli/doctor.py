@@ -95,6 +95,18 @@ async def _tools(config: Config) -> str:
     return ", ".join(f"{name} {version} ({tools.origin.get(name, '')})" for name, version in tools.versions.items())
 
 
+async def _local(config: Config) -> str:
+    """Agents on this host: whether they may run, with which Node and pi, and where."""
+    from reconciler.agent.toolchain import find_tools
+
+    if not config.allow_local:
+        return "agents may not run on this host; --allow-local lets them"
+    tools = await asyncio.to_thread(find_tools, config.environ, False)
+    told = ", ".join(f"{name} {version} ({tools.origin.get(name, '')})" for name, version in tools.versions.items())
+    count = sum(1 for path in config.agents_dir.iterdir() if path.is_dir()) if config.agents_dir.is_dir() else 0
+    return f"agents may run on this host with {told}; {count} in {config.agents_dir}"
+
+
 async def _store(config: Config) -> str:
     from reconciler.store.sqlstore import open_store
 
@@ -125,6 +137,7 @@ CHECKS: dict[str, Callable[[Config], Awaitable[str]]] = {
     "api": _api,
     "machines": _gateway,
     "tools": _tools,
+    "local": _local,
     "store": _store,
     "state": _state,
 }

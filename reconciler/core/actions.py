@@ -259,6 +259,14 @@ class OpenLocal:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceLocal:
+    """Raise the epoch before the move: a start that an earlier life of the controller sent and that is still on its way is then
+    refused here."""
+
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class MoveToVm:
     """pi does not run anywhere: copy conversation and workspace to the VM, verify them there, and live there from now on."""
 
@@ -438,7 +446,7 @@ GuestAction = (
     | CountCrash
     | RestAgent
 )
-LocalAction = OpenLocal | MoveToVm | CloseLocal | LeaveLocal
+LocalAction = OpenLocal | FenceLocal | MoveToVm | CloseLocal | LeaveLocal
 TaskAction = (
     Deliver
     | SendSteer

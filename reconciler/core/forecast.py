@@ -22,6 +22,7 @@ from reconciler.core.actions import (
     Delete,
     Deliver,
     Escalate,
+    FenceLocal,
     Finish,
     Forget,
     GiveUpIntent,
@@ -233,6 +234,12 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
             slot = replace(slot, record=record.but(epoch=record.epoch + 1))
             return replace(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
+        case FenceLocal():
+            epoch = record.epoch + 1
+            slot = replace(slot, record=record.but(epoch=epoch))
+            beyond = replace(lt.beyond, claim={**lt.beyond.claim, "epoch": str(epoch)}) if lt.beyond else None
+            local = lt.record.local.but(fenced=epoch)
+            return replace(lt, slot=slot, record=lt.record.but(local=local), beyond=beyond, claim={**lt.claim, "epoch": str(epoch)})
         case MoveToVm():
             moved = at_vm(lt)
             return replace(moved, agent=_agent(lt, NotStarted()))

@@ -17,6 +17,7 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.core.actions import (
     CloseLocal,
     Decision,
+    FenceLocal,
     LeaveLocal,
     MoveToVm,
     OpenLocal,
@@ -261,6 +262,8 @@ def move_back(v: LieutenantView, prepared: Decision | None) -> Decision | None:
         return None
     if isinstance(v.agent.process, Up):
         return RestAgent(v.vm_id, f"moving to VM {v.slot.record.vm_id}") if v.settled else None
+    if v.record.local.fenced != v.slot.record.epoch:
+        return FenceLocal(v.home.place)
     return MoveToVm(v.slot.record.vm_id)
 
 

@@ -37,7 +37,7 @@ from reconciler.core.actions import (
 )
 from reconciler.core.home import LOCAL_FALLBACK
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.lieutenant import LieutenantView, works_aside
 from reconciler.core.management import only_observe
 from reconciler.core.observations import Guest, Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
@@ -155,6 +155,8 @@ def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
         case Steady():
             return Host.READY, ""
         case Wait(reason) if reason == LOCAL_FALLBACK:
+            return Host.READY, ""
+        case _ if works_aside(lt, decision):
             return Host.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Host.NOT_READY, f"{reason}: {message}" if message else reason

@@ -16,8 +16,10 @@ from reconciler.core.actions import (
     CountCrash,
     Create,
     Decision,
+    GuestAction,
     Install,
     Refuse,
+    SlotAction,
     StartAgent,
     StartKeeper,
     Steady,
@@ -151,6 +153,13 @@ def work_here_meanwhile(v: LieutenantView) -> Decision | None:
 
 def falls_back(v: LieutenantView) -> bool:
     return v.record.local.state == "Home" and not v.home.declared and v.slot.want is Want.RUNNING
+
+
+def works_aside(v: LieutenantView, decision: Decision) -> bool:
+    """The agent works on this host, and this is about the slot or the VM in it: it takes no notice."""
+    if not falls_back(v) or not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up):
+        return False
+    return isinstance(decision, SlotAction) or (isinstance(decision, GuestAction) and getattr(decision, "vm_id", "") == v.slot.record.vm_id)
 
 
 def waiting_for(v: LieutenantView) -> Decision | None:

@@ -86,12 +86,13 @@ class LocalRecord(Record):
     """The agent's directory on this host, beside its slot. `state`: '' there is none; `Home`: the agent lives there; `Left`: it
     has moved to the slot's VM, and what is here is kept until the agent there has answered. `host`: which state directory has it
     (another controller on the same store may not). `fallback`: it is there because VMs could not be had, not as declared.
-    `blocked`: why it can't be moved to the VM that is ready for it."""
+    `blocked`: why it can't be moved to the VM that is ready for it. `fenced`: the epoch that was raised for the move."""
 
     state: Literal["", "Home", "Left"] = ""
     host: str = ""
     fallback: bool = False
     blocked: str = ""
+    fenced: int = 0
 
 
 class RestartRecord(Record):

@@ -26,6 +26,7 @@ from reconciler.core.actions import (
     Delete,
     Deliver,
     Escalate,
+    FenceLocal,
     Finish,
     Forget,
     GiveUpIntent,
@@ -73,7 +74,7 @@ from reconciler.core.configuring import mismatch, rejected, told_otherwise
 from reconciler.core.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.home import LOCAL_FALLBACK
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.lieutenant import LieutenantView, works_aside
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
 from reconciler.core.records import SessionRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved, same_launch
@@ -116,6 +117,7 @@ DOING: dict[type, str] = {
     KeepEnd: "ResolvingSession",
     RestAgent: "StoppingAgent",
     OpenLocal: "OpeningLocal",
+    FenceLocal: "MovingToVM",
     MoveToVm: "MovingToVM",
     CloseLocal: "ClosingLocal",
     LeaveLocal: "Deleting",
@@ -327,9 +329,10 @@ def _suspended(view: LieutenantView) -> Condition:
             return Condition("Suspended", "False", "VMNotSuspended")
 
 
-def works(decision: Decision) -> bool:
+def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    return isinstance(decision, Steady) or (isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK)
+    here = isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK
+    return here or isinstance(decision, Steady) or works_aside(view, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -343,7 +346,7 @@ def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
         return "Unknown"
     if slot.want is Want.SUSPENDED:
         return "Suspended" if isinstance(decision, Steady) else "Suspending"
-    if works(decision):
+    if works(view, decision):
         return "Working" if view.active_task or not view.settled else "Idle"
     if not view.vm_id:
         return "Pending" if isinstance(decision, Wait) else "Provisioning"
@@ -365,7 +368,7 @@ def lieutenant_status(
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, trouble)
     observed = view.slot.observe_only
-    usable = not observed and works(decision) and view.slot.want is Want.RUNNING and reachable.status == "True"
+    usable = not observed and works(view, decision) and view.slot.want is Want.RUNNING and reachable.status == "True"
     able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
     moving = progress_conditions(decision, ready.status, trouble)
     if isinstance(decision, Steady) and ready.status == "False":

@@ -137,6 +137,8 @@ class GuestActs:
             session_file=self.t.gatherer.path_at(place, session_of(item).file),
             launch_hash=rendered.launch_hash,
         )
+        if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
+            await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
         try:
             await self.t.effects.call("keeper.start_agent", lambda: self.t.agents.start_agent(place, slot.epoch, launch))
         except GuestFailed as failed:
@@ -166,4 +168,4 @@ class GuestActs:
         if exit_code is None and signal is None:
             ended = "was stopped"
         said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
-        await self.t.save(item, item.record.but(restart=restart), *said)
+        await self.t.save(item, self.t.current(item).but(restart=restart), *said)

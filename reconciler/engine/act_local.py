@@ -6,7 +6,7 @@ import hashlib
 from typing import assert_never
 
 from reconciler.core import session
-from reconciler.core.actions import CloseLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
+from reconciler.core.actions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
 from reconciler.core.lieutenant import LieutenantView, at_vm
 from reconciler.core.machine import GuestFile
 from reconciler.core.records import BootRecord, LocalRecord
@@ -33,6 +33,10 @@ class LocalActs:
             match action:
                 case OpenLocal():
                     await self.open(item, place, view, action)
+                case FenceLocal():
+                    epoch = item.record.slot.epoch + 1
+                    slot, local = item.record.slot.but(epoch=epoch), item.record.local.but(fenced=epoch)
+                    await self.t.save(item, item.record.but(slot=slot, local=local))
                 case MoveToVm():
                     await self.move(item, place, view)
                 case CloseLocal():
@@ -90,7 +94,7 @@ class LocalActs:
             await t.effects.call("keeper.unpack", lambda: t.agents.unpack(vm, epoch, there.work_dir, content))
         size = await self.bring_session(item, vm, there.work_dir)
         said = t.recorder.event(item.key, item.uid, "MovedToVM", f"VM {vm.vm_id}: {size} bytes of conversation, {archive.size} of files")
-        await t.save(item, item.record.but(local=item.record.local.but(state="Left", blocked="")), *said)
+        await t.save(item, item.record.but(local=item.record.local.but(state="Left", blocked="", fenced=0)), *said)
 
     async def bring_session(self, item: LieutenantItem, vm: Place, work_dir: str) -> int:
         """The mirror, which is whole, byte for byte; read back. Raises `GuestFailed` when it is not what was sent."""

@@ -214,6 +214,9 @@ def test_simulate_says_how_to_reach_it(program: Program) -> None:
             assert program("get", "vm", "-o", "name") == ""
             checked = program("doctor")
             assert "wrong" not in checked
+            assert "--allow-local lets them" in checked
+            allowed = program("doctor", "--allow-local", code=None)
+            assert "agents may run on this host with node" in allowed or "wrong  local" in allowed
             assert told["apiKey"][36:] not in checked
         finally:
             process.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from reconciler.core.actions import (
     CloseLocal,
     Create,
     Decision,
+    FenceLocal,
     LeaveLocal,
     MoveToVm,
     OpenLocal,
@@ -83,6 +84,11 @@ READY_VM = Beyond(CLAIM, guest(marks={**MARKS, "agent": ""}), RESTING)
 def moving(**changes: object) -> LieutenantView:
     """It lives here, and its VM is ready for it."""
     return here(FILLED, FALLBACK, **{"beyond": READY_VM, **changes})  # type: ignore[arg-type]
+
+
+def fenced(view: LieutenantView) -> LieutenantView:
+    """The epoch was raised for the move."""
+    return replace(view, record=view.record.but(local=view.record.local.but(fenced=view.slot.record.epoch)))
 
 
 def left(told: Agent) -> LieutenantView:
@@ -180,7 +186,8 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         Wait("MovePending", f"{WORKS}VM {VM} is ready and taken when the agent is settled", until=NOW + 1),
     ),
     "settled, pi is stopped": (moving(), RestAgent(PLACE, f"moving to VM {VM}")),
-    "then all of it moves": (moving(agent=RESTING), MoveToVm(VM)),
+    "then whoever might start it here is shut out": (moving(agent=RESTING), FenceLocal(PLACE)),
+    "then all of it moves": (fenced(moving(agent=RESTING)), MoveToVm(VM)),
     "not before its words are safe": (
         replace(moving(agent=RESTING), slot=replace(FILLED, mirrored=False)),
         StartAgent(PLACE),
@@ -219,7 +226,7 @@ def test_scenario(name: str) -> None:
 def anywhere(draw: st.DrawFn) -> LieutenantView:
     """Any lieutenant around any slot, with any place here."""
     view = draw(lieutenants())
-    local = LocalRecord().but(state=draw(st.sampled_from(["", "Home", "Left"])), fallback=True)
+    local = LocalRecord().but(state=draw(st.sampled_from(["", "Home", "Left"])), fallback=True, fenced=draw(st.sampled_from([0, 1])))
     home = Home(
         declared=draw(st.booleans()),
         fallback=draw(st.booleans()),
@@ -246,6 +253,7 @@ def test_it_is_never_at_two_places(view: LieutenantView) -> None:
             assert not view.slot.record.vm_id
             assert view.home.hosting is Hosting.ALLOWED
         case MoveToVm():
+            assert view.record.local.fenced == view.slot.record.epoch
             assert isinstance(view.slot.vm, Seen)
             assert view.slot.vm.state is VmState.RUNNING
             assert not working

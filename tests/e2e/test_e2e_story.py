@@ -220,6 +220,20 @@ def test_the_demonstration_of_survival(image: object, tmp_path: Path) -> None:
     assert [answers[f"ask-{number}"] for number in (1, 2, 3)] == ["Keep in mind: the release is called Halcyon."] * 3
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.guarantee("G-06")
+@pytest.mark.guarantee("G-31")
+def test_the_demonstration_of_an_outage(image: object, tmp_path: Path) -> None:
+    told = Program(tmp_path, {}).json("demo", "--scenario", "outage", seconds=240.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["outage", "back", "memory", "deleted"]
+    assert told["machines"] == {"created": 1, "left": 0}
+    answers = {task["name"]: task["answer"] for task in told["tasks"]}
+    assert answers["ask"] == "Keep in mind: the release is called Halcyon."
+    assert {file["path"] for file in told["files"]} == {"notes/release.md"}
+
+
 def test_a_demonstration_without_isolation_touches_nothing(tmp_path: Path) -> None:
     """An agent's paths are absolute: where machines are no more than directories, they would be the host's own."""
     (tmp_path / "bin").mkdir()

@@ -18,11 +18,13 @@ function located(name, workDir) {
   return path.join(workDir, name);
 }
 
-/** Parts of files: {path, mode, data (base64), upload, offset, done}. A file appears whole, with its last part. */
-export function writeFiles(parts, workDir) {
+/** Parts of files: {path, mode, data (base64), upload, offset, done}. A file appears whole, with its last part. `taken`: the
+ * session file of a pi that runs, which is that pi's alone: a restore that arrives late must not undo what was said since. */
+export function writeFiles(parts, workDir, taken) {
   if (workDir) fs.mkdirSync(workDir, { recursive: true });
   for (const part of parts) {
     const file = located(part.path, workDir);
+    if (taken && path.resolve(file) === path.resolve(taken)) throw new Refusal("AlreadyRunning", `pi runs on ${file}`);
     const temporary = `${file}.${part.upload}.new`;
     fs.mkdirSync(path.dirname(file), { recursive: true });
     if (part.offset === 0) fs.rmSync(temporary, { force: true });

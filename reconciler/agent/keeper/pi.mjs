@@ -61,6 +61,11 @@ export class Pi {
     return this.full || this.#events.blocked;
   }
 
+  /** Of the pi that runs; undefined when none does. */
+  get sessionFile() {
+    return this.#child && this.#started.sessionFile;
+  }
+
   get workDir() {
     return this.#state.value.workDir;
   }

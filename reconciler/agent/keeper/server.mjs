@@ -237,7 +237,7 @@ const OPS = {
     return peer.execs.signal(request);
   },
   "files.write"({ parts, workDir }) {
-    machine.writeFiles(parts, workDir ?? this.pi.workDir);
+    machine.writeFiles(parts, workDir ?? this.pi.workDir, this.pi.sessionFile);
     return {};
   },
   inside() {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = {
     "quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact",
+    "outage": "a platform without room for machines: work goes on on this host, then moves to a machine with all it knows and made",
     "survive": "one agent whose process and machines are taken away under it; it goes on, and still knows what it was told",
 }
 """Stories by name, each a module beside this one."""

@@ -86,8 +86,9 @@ class Stage:
         """What a command says that runs where this agent lives, in its work directory."""
         item = self.controller.engine.table.lieutenant(key)
         assert item is not None
-        command = GuestCommand(argv, cwd="/root/workspace", timeout=20.0)
-        return (await self.controller.engine.agents.run(place_of(item), item.record.slot.epoch, command)).stdout
+        engine, place = self.controller.engine, place_of(item)
+        command = GuestCommand(argv, cwd=engine.gatherer.path_at(place, "/root/workspace"), timeout=20.0)
+        return (await engine.agents.run(place, item.record.slot.epoch, command)).stdout
 
     async def until(self, what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition. Raises `TimedOut` naming it."""
