@@ -14,7 +14,7 @@ from reconciler.core.limits import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.records import FINISHED
-from reconciler.core.taskview import ABORT_PATIENCE, Host, Policy, TaskView
+from reconciler.core.taskview import ABORT_PATIENCE, ON_ITS_WAY, Host, Policy, TaskView
 
 
 def steer_only_the_target(v: TaskView) -> Decision | None:
@@ -59,7 +59,7 @@ def resolve_the_steer(v: TaskView) -> Decision | None:
             return Withdraw()
         return Finish("Expired", "NotLanded", "the session settled without it")
     if v.now < until:
-        return Wait("Landing", "sent; not yet seen in the conversation", until=until)
+        return Wait("Landing", ON_ITS_WAY, until=until)
     if v.talk is None or not v.talk.up:
         return Wait("Landing", "waiting until its agent can be reached")
     if v.record.abort:

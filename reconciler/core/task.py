@@ -27,7 +27,7 @@ from reconciler.core.limits import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.steer import STEER
-from reconciler.core.taskview import ABORT_PATIENCE, Host, Policy, TaskView, ended_well, fail, landed_at, run
+from reconciler.core.taskview import ABORT_PATIENCE, ON_ITS_WAY, Host, Policy, TaskView, ended_well, fail, landed_at, run
 
 MAX_CONTINUES = 3
 """How often a turn cut short by the end of pi is asked to go on before the attempt counts as lost."""
@@ -107,7 +107,7 @@ def resolve_the_delivery(v: TaskView) -> Decision | None:
     if v.record.phase != "Delivering":
         return None
     if v.talk is None or not v.talk.settled:
-        return Wait("Delivering", "sent; not yet seen in the conversation", until=next_limit(v))
+        return Wait("Delivering", ON_ITS_WAY, until=next_limit(v))
     match v.verdict:
         case None | Unanswered():
             return Wait("Delivering", "waiting for pi's answer", until=next_limit(v))

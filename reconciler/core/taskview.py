@@ -18,6 +18,9 @@ ABORT_PATIENCE = 15.0
 """Seconds after which an abort that did not settle the session is repeated, harder."""
 
 
+ON_ITS_WAY = "on its way; not yet seen in the conversation"
+
+
 class Host(StrEnum):
     """What the lieutenant is to this task right now."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
 from reconciler.api.task import Acceptance
@@ -24,6 +23,7 @@ from reconciler.core.actions import (
     TaskAction,
     TryAgain,
     Verify,
+    Wait,
     Withdraw,
 )
 from reconciler.core.backoff import delay
@@ -34,7 +34,7 @@ from reconciler.core.machine import GuestCommand
 from reconciler.core.observations import Message, Usage
 from reconciler.core.records import Attempt, TaskRecord, run_of
 from reconciler.core.rendering import Rendered, digest
-from reconciler.core.taskview import marker_of
+from reconciler.core.taskview import ON_ITS_WAY, marker_of
 from reconciler.engine.act_ladder import LadderActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.content import content_of, name_of
@@ -46,6 +46,8 @@ from reconciler.errors import GuestFailed, InvalidSpec
 
 ANSWER_TAIL = 4096
 MAX_FILES = 100
+SENT, SENT_STEER = Wait("Delivering", ON_ITS_WAY), Wait("Landing", ON_ITS_WAY)
+"""What is told of a prompt from the moment it may be on its way."""
 
 
 class TaskActs:
@@ -135,16 +137,14 @@ class TaskActs:
             if view.spec is not None and view.spec.limits.first_artifact_seconds:
                 record = record.but(artifacts=await self.ladder.digest(lieutenant, view))
             self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
-        await self.s.put(task, record)
-        task = replace(task, record=record)
+        task = await self.s.begin(task, record, SENT)
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, target: str) -> None:
         assert view.talk is not None
         content = self.content(task)
         record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
-        await self.s.put(task, record)
-        task = replace(task, record=record)
+        task = await self.s.begin(task, record, SENT_STEER)
         self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
 

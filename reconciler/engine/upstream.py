@@ -14,6 +14,10 @@ class Upstream(Protocol):
         """A create is about to be sent: write that down where it outlives the store (design §5.2)."""
         ...
 
+    async def show(self, obj: StoredObject) -> None:
+        """A prompt is about to be sent: what is known of its task has to be where it outlives the store (G-20)."""
+        ...
+
     async def release(self, obj: StoredObject) -> None:
         """Nothing outside is left of this object: let its declaration go (our finalizer)."""
         ...
@@ -27,6 +31,9 @@ class Nowhere:
     """The store is all there is."""
 
     async def intend(self, intent: Intent) -> None:
+        return None
+
+    async def show(self, obj: StoredObject) -> None:
         return None
 
     async def release(self, obj: StoredObject) -> None:

@@ -30,7 +30,7 @@ from reconciler.core.observations import Accepted, Declined, Lost, Message, Unan
 from reconciler.core.records import Attempt, TaskRecord
 from reconciler.core.steer import STEER
 from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
-from reconciler.core.taskview import Dependency, Host, TaskView
+from reconciler.core.taskview import ON_ITS_WAY, Dependency, Host, TaskView
 from tests.core.views import (
     ARRIVED,
     BUSY,
@@ -85,11 +85,11 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "a prompt seen in the conversation has landed": (replace(DELIVERING, talk=said(settled=False)), Landed(100)),
     "an older message with the same marker is not it": (
         replace(DELIVERING, talk=said(settled=False), record=SENT.but(baseline=150)),
-        Wait("Delivering", "sent; not yet seen in the conversation"),
+        Wait("Delivering", ON_ITS_WAY),
     ),
     "an answer that quotes the marker is not it": (
         replace(DELIVERING, talk=replace(BUSY, messages=(replace(PROMPT, role="assistant"),))),
-        Wait("Delivering", "sent; not yet seen in the conversation"),
+        Wait("Delivering", ON_ITS_WAY),
     ),
     "growth is noted where a limit needs it": (
         replace(RUNS, no_progress_seconds=60, talk=said(settled=False)),
@@ -175,7 +175,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "the second attempt is the second": (replace(PENDING, record=TaskRecord(attempt=1)), Deliver(2)),
     "what was sent is waited for while the session is not settled": (
         replace(DELIVERING, talk=BUSY, verdict=Unheard()),
-        Wait("Delivering", "sent; not yet seen in the conversation"),
+        Wait("Delivering", ON_ITS_WAY),
     ),
     "while the outcome is unknown nothing is sent again": (
         replace(DELIVERING, verdict=Unanswered()),
@@ -191,7 +191,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "also when pi had accepted it": (replace(DELIVERING, verdict=Accepted()), Deliver(1, resend=True)),
     "but not to a pi that is down": (
         replace(DELIVERING, talk=DOWN, verdict=Lost("died")),
-        Wait("Delivering", "sent; not yet seen in the conversation"),
+        Wait("Delivering", ON_ITS_WAY),
     ),
     "a turn whose conversation does not go on is lost": (
         replace(RUNS, record=ARRIVED.but(session="s-g1"), session="s-g2", talk=SETTLED),
@@ -290,7 +290,7 @@ STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     ),
     "sent is not landed": (
         replace(STEERED, verdict=Accepted()),
-        Wait("Landing", "sent; not yet seen in the conversation", until=LANDING),
+        Wait("Landing", ON_ITS_WAY, until=LANDING),
     ),
     "seen is landed": (replace(STEERED, talk=said(settled=False)), Landed(100)),
     "landed it has done all it can": (replace(STEERS, record=ARRIVED), Finish("Succeeded", "Landed")),

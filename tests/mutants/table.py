@@ -17,8 +17,8 @@ import pytest
 from reconciler.core import claims, deletion, lieutenant, limits, session, status, steer, task, taskview, vmslot
 from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
-from reconciler.engine.act_task import TaskActs
 from reconciler.engine.fleet import Fleet
+from reconciler.engine.sending import Sending
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task, test_vmslot
 from tests.core.model import State
 from tests.engine import test_conversation_lost, test_ladder, test_outages, test_quiet, test_sessions, test_tasks
@@ -197,8 +197,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "and s.vm.claimed_by", "and False", test_outages.test_a_vm_claimed_by_another_installation_is_left_alone),
     Mutant("suspend-while-busy", "G-08: a busy agent is never cut off", vmslot, "suspend_when_settled",
            "if s.busy:", "if False:", test_sessions.test_a_busy_lieutenant_is_suspended_when_its_turn_is_over),
-    Mutant("send-before-durable", "G-20: the delivery is written before the prompt leaves", TaskActs, "deliver",
-           "await self.s.put(task, record)", "record = record", CRASH_AFTER_PROMPT),
+    Mutant("send-before-durable", "G-20: the delivery is written before the prompt leaves", Sending, "begin",
+           "await self.t.table.update([(task.key, written)])", "written", CRASH_AFTER_PROMPT),
     Mutant("fresh-key", "G-20: what was never heard goes again under the same key", task, "resolve_the_delivery",
            "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
     Mutant("any-marker", "G-20: only a message after the baseline is the delivery", taskview, "landed_at",

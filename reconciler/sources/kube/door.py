@@ -226,7 +226,7 @@ class FrontDoor:
                 await self.sink.settle(raw.uid(obj))
             else:
                 await self.source.look(key)
-                await self.sink.show(key)
+                await self.sink.write(key)
         except ReconcilerError as error:
             self._failed(key, error)
         except Exception as bug:

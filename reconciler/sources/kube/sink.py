@@ -46,7 +46,7 @@ class KubeSink:
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
-    async def show(self, key: Key) -> None:
+    async def write(self, key: Key) -> None:
         """Bring the cluster's status of this object in line with ours. Raises what the API server says."""
         async with self._lock(key):
             for _ in range(TRIES):
@@ -109,11 +109,20 @@ class KubeSink:
             return
         self._creates[intent.uid] = intent
         try:
-            await self.show(intent.key)
-            if intent.key not in self._seen:
-                raise NotFound("its object is not in the cluster any more", str(intent.key), "nothing is created for it")
+            await self._written(item.obj)
         finally:
             del self._creates[intent.uid]  # from here on the journal says it
+
+    async def show(self, obj: StoredObject) -> None:
+        """That a prompt is on its way is in the status of its task before it is sent."""
+        if obj.source == raw.SOURCE:
+            await self._written(obj)
+
+    async def _written(self, obj: StoredObject) -> None:
+        await self.write(obj.key)
+        found = self._seen.get(obj.key)
+        if found is None or raw.uid(found) != obj.uid:
+            raise NotFound("its object is not in the cluster any more", str(obj.key), "nothing is done for it")
 
     async def release(self, obj: StoredObject) -> None:
         """Take our finalizer away; an object that is not there (any more) needs nothing."""
