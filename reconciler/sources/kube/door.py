@@ -24,7 +24,7 @@ from reconciler.sources.kube.events import KubeEvents
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.sink import KubeSink
 from reconciler.sources.kube.source import KubeSource
-from reconciler.sources.kube.watching import Watch
+from reconciler.sources.kube.watching import Watch, Watcher, Watching
 
 log = logging.getLogger("reconciler.kube")
 
@@ -48,9 +48,10 @@ class FrontDoor:
         tell: Callable[[str], None],
         gate: Callable[[], None] = lambda: None,
         sweep_seconds: float = SWEEP_SECONDS,
+        watcher: Watcher = Watch,
     ) -> None:
         self._cluster, self._secrets, self._namespaces, self._tell = cluster, secrets, namespaces, tell
-        self._sweep_seconds = sweep_seconds
+        self._sweep_seconds, self._watcher = sweep_seconds, watcher
         self.seen: dict[Key, Json] = {}
         self.sink = KubeSink(cluster, secrets, self.seen)
         self.events = KubeEvents(cluster, instance, secrets.known, gate)
@@ -60,7 +61,7 @@ class FrontDoor:
         self._trouble: dict[Key, str] = {}
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._watch: Watch | None = None
+        self._watch: Watching | None = None
         self.swept = 0
 
     async def open(self, engine: Engine) -> None:
@@ -80,7 +81,7 @@ class FrontDoor:
             self.queue.add(key)
         self._tasks = [asyncio.create_task(self._work(), name=f"door-{n}") for n in range(WORKERS)]
         self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
-        self._watch = Watch(self._cluster.access, self._namespaces, self._heard, self._due.set)
+        self._watch = self._watcher(self._cluster.access, self._namespaces, self._heard, self._due.set)
         self._watch.start()
 
     async def close(self) -> None:

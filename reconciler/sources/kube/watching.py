@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import aiohttp
 import kopf
@@ -31,6 +32,19 @@ STOP_SECONDS = 3.0
 
 Heard = Callable[[str, Json], None]
 """Event type (`ADDED`, `MODIFIED`, `DELETED`; '' for one of the first list) and the object."""
+
+
+class Watching(Protocol):
+    """Tells of every object there is, then of every change. `restarts`: how often it had to begin anew."""
+
+    restarts: int
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+Watcher = Callable[[Access, Sequence[str] | None, Heard, Callable[[], None]], Watching]
 
 
 class Watch:

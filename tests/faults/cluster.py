@@ -1,0 +1,171 @@
+"""The crash harness with a cluster as source and sink: the same stories and faults, the operator's own front door, an API server in
+memory. The person declares there and looks there; a write to it is a numbered effect like any other, Events too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from reconciler.api.meta import GROUP, VERSION
+from reconciler.core.keys import Json, Key
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.declare import Declared
+from reconciler.engine.effects import Effects
+from reconciler.engine.loop import Engine
+from reconciler.engine.settings import EngineSettings
+from reconciler.errors import NotFound, ReconcilerError
+from reconciler.sources.kube.access import Access
+from reconciler.sources.kube.client import Cluster, collection, path_of
+from reconciler.sources.kube.door import FrontDoor
+from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.watching import Heard, Watching
+from reconciler.store.sqlstore import open_store
+from tests.faults.harness import Controller, Crash, Fault, Life, Run, virtual
+from tests.faults.play import Scenario
+from tests.kube.double import ApiServer, Double, Follow
+from tests.world import KEEPER, FakeAgents, FakeVers, World
+
+T = TypeVar("T")
+Seam = Callable[[int, str, Callable[[], Awaitable[Any]]], Coroutine[Any, Any, Any]]
+NAMESPACE = "default"
+
+
+class Posting(Double):
+    """The operator's client. Events do not pass the engine's seam, so they pass the harness's here."""
+
+    def __init__(self, server: ApiServer, seam: Seam, latency: float) -> None:
+        super().__init__(server, latency)
+        self._seam = seam
+
+    async def create(self, path: str, body: Json) -> Json:
+        if not path.endswith("/events"):
+            return await super().create(path, body)
+        return cast(Json, await self._seam(0, "kube.event", lambda: Double.create(self, path, body)))
+
+    async def merge(self, path: str, body: Json) -> Json:
+        if "/events/" not in path:
+            return await super().merge(path, body)
+        return cast(Json, await self._seam(0, "kube.event", lambda: Double.merge(self, path, body)))
+
+
+class OperatorLives(Controller):
+    """Operators over one cluster and one world, one after another. `keep` False: each begins with an empty store."""
+
+    def __init__(self, world: World, path: Path, life: Life, settings: EngineSettings, keep: bool, latency: float) -> None:
+        super().__init__(world, path, life, settings)
+        self.keep, self.latency = keep, latency
+        self.server = ApiServer(world.now)
+        self.door: FrontDoor | None = None
+        self.secrets: KubeSecrets | None = None
+
+    async def up(self) -> Engine:
+        self.life.dead = False
+        self.life.crashed.clear()
+        self.lives += 1
+        mine = self.lives
+
+        async def seam(number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
+            if mine != self.lives:
+                raise Crash  # what is left of an operator that is dead
+            return await self.life.hook(number, name, act)
+
+        cluster = cast(Cluster, Posting(self.server, seam, self.latency))
+        store = open_store(self.path if self.keep else self.path.with_suffix(f".{mine}"), inline=True)
+        self.secrets = KubeSecrets(cluster)
+
+        def watcher(access: Access, namespaces: Sequence[str] | None, heard: Heard, restarted: Callable[[], None]) -> Watching:
+            return Follow(self.server, namespaces, heard)
+
+        self.door = FrontDoor(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
+        self.engine = Engine(
+            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, LoopClock(self.world.now()),
+            Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.door.sink,
+        )  # fmt: skip
+        try:
+            await self.door.open(self.engine)
+        except (Crash, ReconcilerError):
+            await self.down()
+            raise
+        return self.engine
+
+    async def down(self) -> None:
+        if self.engine is None or self.door is None or self.secrets is None:
+            return
+        engine, door, secrets = self.engine, self.door, self.secrets
+        self.engine = None
+        await door.close()
+        await engine.stop()
+        await secrets.aclose()
+        await engine.store.aclose()
+
+
+class ClusterRun(Run):
+    """One run of a scenario by a person with kubectl."""
+
+    def __init__(self, world: World, path: Path, fault: Fault | None, settings: EngineSettings, keep: bool, latency: float) -> None:
+        super().__init__(world, path, fault, settings)
+        self.controller: OperatorLives = OperatorLives(world, path, self.life, settings, keep, latency)
+        self.person = Double(self.controller.server)
+
+    @property
+    def server(self) -> ApiServer:
+        return self.controller.server
+
+    def shown(self, key: Key) -> dict[str, Any] | None:
+        """The object as the cluster has it."""
+        found = (
+            obj
+            for at, obj in self.server.objects.items()
+            if (obj.get("kind"), at.namespace, at.name) == (key.kind, key.namespace, key.name)
+        )
+        return next(found, None)
+
+    async def declare(self, *declared: Declared) -> None:
+        for one in declared:
+            assert isinstance(one.key, Key)
+            if self.shown(one.key) is not None:
+                await self.person.replace(path_of(one.key), {**(self.shown(one.key) or {}), "spec": one.spec})
+                continue
+            metadata: Json = {"name": one.key.name, "annotations": dict(one.annotations), "labels": dict(one.labels)}
+            body: Json = {"apiVersion": f"{GROUP}/{VERSION}", "kind": one.key.kind, "metadata": metadata, "spec": dict(one.spec)}
+            await self.person.create(collection(one.key.kind, one.key.namespace), body)
+
+    async def delete(self, key: Key) -> None:
+        obj = self.shown(key)
+        if obj is not None:
+            try:
+                await self.person.delete(path_of(key), obj["metadata"]["uid"])
+            except NotFound:
+                return
+
+    def phase(self, key: Key) -> str:
+        obj = self.shown(key)
+        return str(obj.get("status", {}).get("phase", "")) if obj is not None else "(gone)"
+
+    def condition(self, key: Key, kind: str) -> str:
+        conditions = ((self.shown(key) or {}).get("status") or {}).get("conditions", [])
+        return next((str(c["status"]) for c in conditions if c["type"] == kind), "")
+
+    def describe(self) -> str:
+        seen = [(o["kind"], o["metadata"], o.get("status")) for at, o in self.server.objects.items() if at.custom]
+        door = self.controller.door
+        return f"fault {self.life.fault}; in the cluster {seen}; front door {door._trouble if door else ''}; {super().describe()}"
+
+
+def play_in_cluster(scenario: Scenario, path: Path, fault: Fault | None, keep: bool = True, latency: float = 0.005) -> ClusterRun:
+    """One whole run, judged. `keep`: a crash leaves the store as it is; else it is lost with the operator. `latency`: seconds that the
+    API server takes."""
+
+    async def main() -> ClusterRun:
+        run = ClusterRun(scenario.world(), path, fault, scenario.settings, keep, latency)
+        try:
+            await run.alive()
+            await scenario.story(run)
+            scenario.judge(run)
+            return run
+        finally:
+            await run.controller.down()
+
+    return virtual(main)

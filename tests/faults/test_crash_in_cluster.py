@@ -1,0 +1,85 @@
+"""The operator's process dies, or a call fails, at each numbered effect, writes to the cluster among them (G-02, G-05, G-20, G-62): with
+its store kept, and with its store lost, it converges, nothing leaks, every task is delivered once."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.faults.cluster import play_in_cluster
+from tests.faults.harness import FAULTS, Fault
+from tests.faults.play import Scenario
+from tests.faults.scenarios import one_lieutenant, reconfigured
+
+SCENARIOS = {scenario.name: scenario for scenario in (one_lieutenant.SCENARIO, reconfigured.SCENARIO)}
+DEADLY = ("crash-before", "crash-after", "late")
+"""The faults after which another operator begins, with an empty store where that is lost."""
+KINDS = {True: FAULTS, False: DEADLY}
+LEAST = {True: 900, False: 550}
+PARTS = 16
+SLOW = 0.5
+"""Seconds."""
+
+
+@cache
+def effects_of(name: str, latency: float = 0.005) -> tuple[str, ...]:
+    """The effects of the run without a fault, in order."""
+    with TemporaryDirectory() as directory:
+        run = play_in_cluster(SCENARIOS[name], Path(directory) / "reference.db", None, latency=latency)
+        assert run.controller.lives == 1
+        return tuple(run.life.names)
+
+
+def play(scenario: Scenario, path: Path, fault: Fault, keep: bool, latency: float = 0.005) -> None:
+    run = play_in_cluster(scenario, path, fault, keep, latency)
+    assert fault.used, "the fault was never met: the run is not the reference run up to it"
+    assert not [at for at in run.server.objects if at.plural == "lieutenants"], "its finalizer went"
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_without_a_fault(name: str, keep: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    effects = effects_of(name)
+    points = len(effects) * len(KINDS[keep])
+    with capsys.disabled():
+        print(f"\n{name} in a cluster, store {'kept' if keep else 'lost'}: {points} fault points: {len(effects)} effects x {KINDS[keep]}")
+    assert points >= LEAST[keep]
+    assert {"kube.hold", "kube.status", "kube.release", "kube.event"} <= set(effects)
+
+
+@pytest.mark.guarantee("G-20")
+@pytest.mark.parametrize("kind", DEADLY)
+def test_a_prompt_on_its_way_and_a_lost_store(kind: str, tmp_path: Path) -> None:
+    """What was sent the moment before everything was lost is not sent again: its status was there before, however slow the API
+    server is."""
+    sends = [number for number, name in enumerate(effects_of("one-lieutenant", SLOW), 1) if name == "keeper.send"]
+    assert sends
+    for number in sends:
+        play(SCENARIOS["one-lieutenant"], tmp_path / f"{number}.db", Fault(number, kind), keep=False, latency=SLOW)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-05")
+@pytest.mark.parametrize("name", ["vers.create_vm", "kube.hold", "kube.release"])
+def test_crashes_at_what_counts_most_with_a_lost_store(name: str, tmp_path: Path) -> None:
+    number = effects_of("one-lieutenant").index(name) + 1
+    for kind in DEADLY:
+        play(SCENARIOS["one-lieutenant"], tmp_path / f"{kind}.db", Fault(number, kind), keep=False)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-20")
+@pytest.mark.guarantee("G-62")
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.timeout(600)
+def test_every_fault_at_every_effect(name: str, keep: bool, part: int, tmp_path: Path) -> None:
+    points = [(number, kind) for number in range(1, len(effects_of(name)) + 1) for kind in KINDS[keep]]
+    for number, kind in points[part::PARTS]:
+        play(SCENARIOS[name], tmp_path / f"{number}-{kind}.db", Fault(number, kind), keep)
