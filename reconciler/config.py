@@ -34,6 +34,8 @@ NAMES = frozenset(
         "config-maps",
         "default-model",
         "allow-local",
+        "kube",
+        "context",
     }
 )
 """Every setting by its long name, as a TOML file may have it."""
@@ -42,7 +44,8 @@ NAMES = frozenset(
 @dataclass(frozen=True, slots=True)
 class Config:
     """Settings that hold for every command. `store`: SQLAlchemy URL, '' for the SQLite file in `state`. `settle_seconds`,
-    `resync_seconds`: see `EngineSettings`. `environ`: the process's environment (it may hold secrets: never shown)."""
+    `resync_seconds`: see `EngineSettings`. `kube`: commands go to a cluster, `context` of the kubeconfig, and an empty `namespace` means
+    that context's. `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -56,6 +59,8 @@ class Config:
     allow_local: bool = False
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
+    kube: bool = False
+    context: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -113,11 +118,14 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
     if log_format not in ("text", "json"):
         raise UsageError(f"must be text or json, not {log_format!r}", "--log-format", "use one of them")
     secrets, configs = text("secrets"), text("config-maps")
+    kube, context = switch("kube"), text("context")
+    if context and not kube:
+        raise UsageError("--context goes with --kube", f"--context {context}", "add --kube, or leave it out")
     return Config(
         state=Path(text("state") or default_state(environ)).expanduser().absolute(),
         store=text("store"),
         fleet=text("fleet", "default"),
-        namespace=text("namespace", "default"),
+        namespace=text("namespace", "" if kube else "default"),
         log_format="json" if log_format == "json" else "text",
         verbose=switch("verbose"),
         secrets=Path(secrets).expanduser().absolute() if secrets else None,
@@ -126,6 +134,8 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         allow_local=switch("allow-local"),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
+        kube=kube,
+        context=context,
         environ=environ,
     )
 

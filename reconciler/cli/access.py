@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.cli import kube
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.clock import LoopClock
@@ -32,7 +33,12 @@ PATIENCE = 10.0
 
 @asynccontextmanager
 async def reader(config: Config) -> AsyncIterator[Store]:
-    """The store, for looking only; beside a running controller or without one. One that was never made is empty until it is."""
+    """The store, for looking only; beside a running controller or without one. One that was never made is empty until it is. With
+    `--kube`: the cluster."""
+    if config.kube:
+        async with kube.connected(config) as cluster:
+            yield kube.KubeStore(cluster, config.namespace)
+        return
     fresh = not config.store and not config.state.exists()
     hint = f"{config.state} does not exist yet; nothing was ever declared there"
     store = LateStore(config.store_address)
@@ -50,7 +56,9 @@ async def reader(config: Config) -> AsyncIterator[Store]:
 
 async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
     """Carry out writes, in order: by the running controller, or in the store when none runs. Raises the first that is refused;
-    those before it hold. Raises `Refused` when another command keeps the store for too long."""
+    those before it hold. Raises `Refused` when another command keeps the store for too long. With `--kube`: in the cluster."""
+    if config.kube:
+        return await kube.submit(config, requests)
     from reconciler.store.lock import acquire
 
     loop = asyncio.get_running_loop()

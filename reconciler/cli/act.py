@@ -132,7 +132,7 @@ async def change(config: Config, key: Key, changes: Callable[[StoredObject], Seq
         return f"in {edit(obj, wanted)}"
     settings: list[JsonValue] = [{"path": list(path), "value": value} for path, value in wanted]
     await submit(config, [{**naming(key, "patch"), "set": settings}])
-    return "in the store"
+    return "in the cluster" if config.kube else "in the store"
 
 
 def _mode(words: list[str], node: str, mode: str, config: Config) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Concatenate
 
 import typer
 
-from reconciler.cli import names, output
+from reconciler.cli import kube, names, output
 from reconciler.cli.access import reader
 from reconciler.cli.conversation import Conversation, Redaction, before, session_of, texts, turn_of
 from reconciler.cli.describe import description
@@ -121,7 +121,7 @@ def describe(config: Config, words: One) -> None:
             if key.kind == "Lieutenant":
                 talk = Conversation(store, session_of(obj))
                 await talk.refresh()
-                said = "\n\n".join(texts(talk.messages)[-1:])
+                said = "\n\n".join((texts(talk.messages) or kube.answers(tasks))[-1:])
             text = description(obj, tasks, said, await store.events(key, limit=20))
             output.out((await redaction(config, store))(text))
 
@@ -179,7 +179,8 @@ def output_of(
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with everything that is said.")] = False,
 ) -> None:
-    """Print what an agent said. Looking disturbs nobody: it is read from the mirror of the conversation."""
+    """Print what an agent said. Looking disturbs nobody: it is read from the mirror of the conversation. With --kube: the answers of
+    its tasks, as their status has them."""
     key = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
     wanted = names.key([task if "/" in task else f"task/{task}"], config.namespace) if task else None
 
@@ -191,6 +192,8 @@ def output_of(
             talk = Conversation(store, session_of(obj, of))
             await talk.refresh()
             said = texts(talk.messages if of is None else turn_of(talk.messages, of))
+            if config.kube:
+                said = await told(store, key, of)
             if history is not None and of is None and (history == 0 or len(said) < history):
                 said = texts(await before(store, obj)) + said
             count = history if history is not None else (0 if wanted or tail else 1)
@@ -199,12 +202,23 @@ def output_of(
                 output.out(text[-tail:] if tail else text)
             while follow:
                 await asyncio.sleep(POLL)
-                if of is None and session_of(obj := await one(store, key)) != talk.session:
+                if config.kube:
+                    for one_more in (now := await told(store, key, of))[len(said) :]:
+                        output.out("\n" + clean(one_more))
+                    said = now
+                elif of is None and session_of(obj := await one(store, key)) != talk.session:
                     talk = Conversation(store, session_of(obj))
                 for one_more in texts(await talk.refresh()):
                     output.out("\n" + clean(one_more))
 
     asyncio.run(run())
+
+
+async def told(store: Store, lieutenant: Key, task: StoredObject | None) -> list[str]:
+    """The answers that status has: of one task, or of all of this lieutenant's."""
+    if task is not None:
+        return kube.answers([await one(store, task.key)])
+    return kube.answers([found for found in await store.objects("Task", lieutenant.namespace) if _of(found, lieutenant)])
 
 
 async def one(store: Store, key: Key) -> StoredObject:
@@ -216,7 +230,9 @@ async def one(store: Store, key: Key) -> StoredObject:
 
 
 async def redaction(config: Config, store: Store) -> Redaction:
-    """What may not be printed: the platform's key and every secret that a declaration refers to."""
+    """What may not be printed: the platform's key and every secret that a declaration refers to. A cluster was told nothing else."""
+    if config.kube:
+        return Redaction(FileSecrets(None, {}), (), [config.environ.get("VERS_API_KEY", "")])
     return Redaction(FileSecrets(config.secrets, config.environ), await store.objects(), [config.environ.get("VERS_API_KEY", "")])
 
 

@@ -18,6 +18,15 @@ MACHINE = {**exec.COMMANDS, **cp.COMMANDS, **attach.COMMANDS}
 DONE, FAILED, CHANGES_PENDING, TIMED_OUT, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
 
 
+CLUSTERS = frozenset(
+    {
+        *("get", "describe", "events", "output", "wait", "plan"),
+        *("apply", "delete", "send", "suspend", "resume", "set", "cancel", "retry", "resolve", "adopt", "forget"),
+    }
+)
+"""Commands that know `--kube`."""
+
+
 def build() -> typer.Typer:
     """The whole command line."""
     app = typer.Typer(name="reconciler", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -28,7 +37,7 @@ def build() -> typer.Typer:
         ("Act", {**act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **MACHINE}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):
-        options.register(app, commands, panel)
+        options.register(app, commands, panel, CLUSTERS)
     return app
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Concatenate, ParamSpec, cast, get_type_hints
 
 import typer
 
 from reconciler import config
+from reconciler.cli.kube import namespace_of
 from reconciler.config import Config, Setting
+from reconciler.errors import UsageError
 
 P = ParamSpec("P")
 PANEL = "Everywhere"
@@ -41,6 +44,8 @@ GLOBALS: dict[str, object] = {
         str | None, _option("--default-model", metavar="PROVIDER/ID", help="Model of agents that declare none.")
     ],
     "allow_local": Annotated[bool | None, _option("--allow-local", help="Agents may run on this host.")],
+    "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
+    "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
     "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],
 }  # fmt: skip
 """Parameter → its annotation, as the command line parser reads it."""
@@ -48,8 +53,8 @@ GLOBALS: dict[str, object] = {
 _PARAMETERS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note) for name, note in GLOBALS.items()]
 
 
-def with_globals(run: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:
-    """A command that also takes the options above; they arrive merged, as its first argument."""
+def with_globals(name: str, run: Callable[Concatenate[Config, P], None], clusters: bool) -> Callable[..., None]:
+    """A command that also takes the options above; they arrive merged, as its first argument. `clusters`: it knows `--kube`."""
     signature = inspect.signature(run)
     own = list(signature.parameters.values())[1:]
     taken = {p.name for p in own}  # a command may take an option of that name in a form of its own
@@ -58,8 +63,12 @@ def with_globals(run: Callable[Concatenate[Config, P], None]) -> Callable[..., N
     @functools.wraps(run)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         context = cast(typer.Context, kwargs.pop("typer_context"))
-        given = {name: None if name in taken else kwargs.pop(name) for name in GLOBALS}
-        run(merged(context, given), *args, **kwargs)
+        given = {option: None if option in taken else kwargs.pop(option) for option in GLOBALS}
+        config = merged(context, given)
+        if config.kube and not clusters:
+            remedy = f"leave it out; beside an operator's store it is `kubectl exec -n reconciler deploy/reconciler -- reconciler {name}`"
+            raise UsageError(f"`{name}` does not go through an API server", "--kube", remedy)
+        run(config, *args, **kwargs)
 
     context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -78,7 +87,8 @@ def merged(context: typer.Context, given: dict[str, object]) -> Config:
     flags: dict[str, Setting | None] = {
         name.replace("_", "-"): value if isinstance(value, str | bool | int | float) else None for name, value in values.items()
     }
-    return config.load(flags, os.environ, file if isinstance(file, Path) else None)
+    loaded = config.load(flags, os.environ, file if isinstance(file, Path) else None)
+    return replace(loaded, namespace=namespace_of(loaded)) if loaded.kube and not loaded.namespace else loaded
 
 
 def root(app: typer.Typer, docs: str) -> None:
@@ -94,7 +104,9 @@ def root(app: typer.Typer, docs: str) -> None:
     app.callback(no_args_is_help=True)(remember)
 
 
-def register(app: typer.Typer, commands: dict[str, Callable[Concatenate[Config, ...], None]], panel: str) -> None:
-    """Add commands by name; their help is their docstring."""
+def register(
+    app: typer.Typer, commands: dict[str, Callable[Concatenate[Config, ...], None]], panel: str, clusters: Collection[str]
+) -> None:
+    """Add commands by name; their help is their docstring. `clusters`: those that know `--kube`."""
     for name, run in commands.items():
-        app.command(name, rich_help_panel=panel)(with_globals(run))
+        app.command(name, rich_help_panel=panel)(with_globals(name, run, name in clusters))

@@ -16,12 +16,13 @@ from typing import Annotated, Concatenate
 import typer
 
 from reconciler import log
-from reconciler.cli import names
+from reconciler.api.registry import KINDS
+from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
 from reconciler.cli.documents import condition
 from reconciler.cli.output import out, parse_format, say, table, to_json
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue
+from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.errors import ReconcilerError, UsageError
@@ -211,12 +212,17 @@ def verdict(objects: Sequence[StoredObject], findings: bool) -> int:
 def plan(
     config: Config,
     paths: Paths = None,
+    filename: Annotated[
+        list[Path] | None, typer.Option("-f", "--filename", metavar="FILE|DIR", help="The same as PATH.", show_default=False)
+    ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table or json.")] = "table",
 ) -> None:
-    """Print what the loop would do, by the loop's own code. Changes nothing; exit code 2 when there is something to do."""
+    """Print what the loop would do, by the loop's own code. Changes nothing; exit code 2 when there is something to do. With --kube: what
+    an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
-    where = list(paths) if paths else ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
-    planned, inputs, wrong = asyncio.run(_planned(config, where))
+    given = [*(paths or ()), *(filename or ())]
+    where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
+    planned, inputs, wrong = asyncio.run(_of_apply(config, where) if config.kube else _planned(config, where))
     if shape.kind == "json":
         summary: Json = dict(sorted(Counter(str(action["verb"]) for action in planned).items()))
         actions: list[JsonValue] = list(planned)
@@ -236,6 +242,19 @@ def _print_plan(planned: Sequence[Json], *, wrong: bool = False) -> None:
     rows = [[str(a["verb"]), f"{str(a['kind']).lower()}/{a['name']}", str(a["target"]), str(a["reason"])] for a in planned]
     table(("VERB", "OBJECT", "TARGET", "REASON"), rows)
     out(f"{len(planned)} to do")
+
+
+async def _of_apply(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, tuple[Finding, ...]]:
+    """As `_planned`, of what an apply does to a cluster."""
+    found = await asyncio.to_thread(Scanner(config.namespace).scan, paths)
+    for finding in found.findings:
+        say(str(finding))
+    wanted: list[tuple[Key, Json]] = []
+    for kind in KINDS:
+        for one in found.objects:
+            if one.key.kind == kind.name:
+                wanted.append((one.key, {"spec": one.spec, "labels": dict(one.labels), "annotations": dict(one.annotations)}))
+    return await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings)
 
 
 async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, tuple[Finding, ...]]:

@@ -95,7 +95,7 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
                 say(f"note: task/{name} does not exist in namespace {host.namespace}; {key.name} waits until it is declared and done")
         await submit(config, [{**named(key), "spec": spec, "labels": {}, "annotations": {}}])
         (say if wait else out)(names.short(key) if wait else key.name)
-        if not runs(config):
+        if not config.kube and not runs(config):
             say("no controller runs on this state directory; the next `reconciler run` delivers it")
         if not wait:
             return 0

@@ -31,7 +31,7 @@ SECONDS = 15.0
 CHUNK = 500
 """Objects in one answer of a list."""
 WATCH_SECONDS = 300
-MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
+MERGE, PATCH, APPLY = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"
 AT_ONCE = 20
 
 
@@ -69,12 +69,16 @@ class Cluster:
     async def create(self, path: str, body: Json) -> Json:
         return await self._call("POST", path, body)
 
-    async def replace(self, path: str, body: Json) -> Json:
+    async def replace(self, path: str, body: Json, **params: str) -> Json:
         """With the `resourceVersion` that stands in `body`: `Conflict` when somebody was faster."""
-        return await self._call("PUT", path, body)
+        return await self._call("PUT", path, body, params=params)
 
-    async def merge(self, path: str, body: Json) -> Json:
-        return await self._call("PATCH", path, body, MERGE)
+    async def merge(self, path: str, body: Json, **params: str) -> Json:
+        return await self._call("PATCH", path, body, MERGE, params)
+
+    async def apply(self, path: str, body: Json, **params: str) -> Json:
+        """Server-side apply: `Conflict` when another manager declares one of the fields."""
+        return await self._call("PATCH", path, body, APPLY, params)
 
     async def patch(self, path: str, operations: list[JsonValue]) -> Json:
         """A JSON patch; its `test`s that fail are `Rejected`."""

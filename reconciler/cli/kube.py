@@ -1,0 +1,339 @@
+"""`--kube`: the same commands against a cluster. The API server is the store: reads are its objects, writes are declarations in it,
+with the rights of whoever runs the command. What only the operator's store has (whole conversations, the journal) is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from reconciler.api.meta import API_VERSION, GROUP
+from reconciler.api.registry import KINDS
+from reconciler.cli import names
+from reconciler.config import Config
+from reconciler.core.claims import Owner
+from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.engine.declare import PROTECTION, VERBS
+from reconciler.engine.ports import Event, Image, StoredObject, Write
+from reconciler.errors import Conflict, NotFound, Refused, UsageError
+from reconciler.serve.commands import PREFIX, key_of, patched
+
+if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.sources.kube.client import Cluster
+
+MANAGER = "reconciler-cli"
+"""Who we are among those who declare fields."""
+PACE = 1.0
+"""Seconds between two reads of the same thing, while something is followed."""
+TRIES = 5
+
+
+@asynccontextmanager
+async def connected(config: Config) -> AsyncIterator[Cluster]:
+    """The API server of `--context`. Raises `UsageError` when there is no way to one."""
+    from reconciler.sources.kube.access import load
+    from reconciler.sources.kube.client import Cluster
+
+    cluster = Cluster(load(config.context, config.environ))
+    try:
+        yield cluster
+    finally:
+        await cluster.aclose()
+
+
+def namespace_of(config: Config) -> str:
+    """The namespace of the context."""
+    from reconciler.sources.kube.access import load
+
+    return load(config.context, config.environ).namespace
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------------------
+
+
+class KubeStore:
+    """A cluster in the shape of a store, for looking only. Followed, it is asked once in `PACE` seconds. Every method raises what the
+    API server says."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        """`namespace`: whose events are meant where no object is named."""
+        self._cluster, self._namespace = cluster, namespace
+        self._asked: dict[tuple[object, ...], float] = {}
+
+    async def _pace(self, *what: object) -> None:
+        now = asyncio.get_running_loop().time()
+        due = max(now, self._asked.get(what, 0.0) + PACE)
+        self._asked[what] = due
+        await asyncio.sleep(due - now)
+
+    async def write(self, batch: Sequence[Write]) -> None:
+        return None
+
+    async def load(self) -> Image:
+        return Image(tuple(await self.objects()), (), {}, {}, {})
+
+    async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
+        from reconciler.sources.kube.client import collection, path_of
+
+        await self._pace("objects", kind, namespace, name)
+        if kind is not None and namespace is not None and name is not None:
+            try:
+                return [stored(await self._cluster.get(path_of(Key(kind, namespace, name))))]
+            except NotFound:
+                return []
+        kinds = [kind] if kind is not None else [one.name for one in KINDS]
+        found = [
+            stored({"kind": one, "apiVersion": API_VERSION, **raw})
+            for one in kinds
+            for raw in await self._cluster.items(collection(one, namespace))
+        ]
+        return [obj for obj in found if name is None or obj.key.name == name]
+
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+        """As the operator posted them, oldest first; of one object, or of every one in the namespace. `after`: a resource version."""
+        await self._pace("events", key)
+        namespace = key.namespace if key is not None else self._namespace
+        found = [event_of(raw) for raw in await self._cluster.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")]
+        ours = [event for event in found if event is not None and (key is None or event.key == key) and event.seq > after]
+        return sorted(ours, key=lambda event: (event.at, event.seq))[-limit:]
+
+    async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
+        return b""
+
+    async def meta(self, name: str) -> str | None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+
+def stored(raw: Json) -> StoredObject:
+    """An object of the API server as commands know objects. Its record has what status tells of it."""
+    from reconciler.sources.kube import raw as read
+    from reconciler.sources.kube import rebuild
+
+    key = read.key_of(raw)
+    if key is None:
+        raise UsageError("the API server answered with something else than was asked for", str(raw.get("kind")), "check --context")
+    status, record = read.status(raw), {}
+    if key.kind == "Lieutenant":
+        known = rebuild.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
+        vm = read.as_map(status.get("vm"))
+        record = known.but(slot=known.slot.but(vm_id=str(vm.get("id") or ""))).dump()
+    elif key.kind == "Task":
+        record = rebuild.task(key, read.uid(raw), status).dump()
+    seen = read.mirrored(key, raw)
+    version = read.version(raw)
+    return StoredObject(
+        key=key,
+        uid=seen.uid,
+        generation=seen.generation,
+        version=int(version) if version.isdigit() else 0,
+        created_at=seen.created_at,
+        spec=seen.spec,
+        labels=seen.labels,
+        annotations=seen.annotations,
+        finalizers=tuple(read.finalizers(raw)),
+        deleted_at=seen.deleted_at,
+        status=status,
+        record=record,
+        source=read.SOURCE,
+        origin=", ".join(declarers(raw)),
+    )
+
+
+def declarers(raw: Json) -> list[str]:
+    """Who declared something of its spec: `kubectl-client-side-apply`, `argocd-controller`, …"""
+    from reconciler.sources.kube import raw as read
+
+    fields = read.metadata(raw).get("managedFields")
+    entries = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
+    found = [str(one.get("manager")) for one in entries if "f:spec" in read.as_map(one.get("fieldsV1"))]
+    return list(dict.fromkeys(found))
+
+
+def event_of(raw: Json) -> Event | None:
+    """None for an event about something else."""
+    from reconciler.sources.kube import raw as read
+    from reconciler.sources.kube.rebuild import seconds
+
+    about, series = read.as_map(raw.get("regarding")), read.as_map(raw.get("series"))
+    if not str(about.get("apiVersion", "")).startswith(f"{GROUP}/"):
+        return None
+    at = seconds(series.get("lastObservedTime")) or seconds(raw.get("eventTime")) or 0.0
+    key = Key(str(about.get("kind")), str(about.get("namespace")), str(about.get("name")))
+    version = read.version(raw)
+    kind, reason, note = (str(raw.get(name) or "") for name in ("type", "reason", "note"))
+    return Event(key, str(about.get("uid") or ""), kind, reason, note, at, int(version) if version.isdigit() else 0)
+
+
+def answers(tasks: Sequence[StoredObject]) -> list[str]:
+    """What these tasks' agent answered, as far as status has it (its end), oldest first."""
+    from reconciler.sources.kube import raw as read
+
+    ended = sorted((str(task.status.get("finishedAt") or ""), task.key.name, task) for task in tasks if task.status.get("finishedAt"))
+    said = [str(read.as_map(task.status.get("result")).get("answer") or "") for _, _, task in ended]
+    return [text for text in said if text]
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------------------
+
+
+async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
+    """The requests of `reconciler.serve.commands`, carried out in the cluster, in order. Raises the first that is refused."""
+    async with connected(config) as cluster:
+        return [await _act(cluster, request) for request in requests]
+
+
+async def _act(cluster: Cluster, request: Json) -> JsonValue:
+    key = key_of(request)
+    match request.get("op"):
+        case "apply":
+            before, after = await declare(cluster, key, request)
+            return outcome(before, after)
+        case "patch":
+            return await _patch(cluster, key, request.get("set"))
+        case "annotate":
+            await _annotate(cluster, key, _strings(request.get("annotations")))
+            return "annotated"
+        case "delete":
+            verbs = {f"{PREFIX}{verb}": token for verb, token in _strings(request.get("verbs")).items()}
+            await _delete(cluster, key, verbs)
+            return "deleted"
+        case op:
+            raise UsageError(f"{op!r} can't be done through the API server", "--kube", "run it where the operator's store is")
+
+
+async def declare(cluster: Cluster, key: Key, request: Mapping[str, JsonValue], dry: bool = False) -> tuple[Json | None, Json]:
+    """Server-side apply; what was there, and what is there then (or would be: `dry`). Raises `Refused` when somebody else declares
+    one of the fields, `Rejected` when the API server finds it wrong."""
+    from reconciler.sources.kube.client import path_of
+
+    before = await _found(cluster, key)
+    metadata: Json = {"name": key.name, "namespace": key.namespace}
+    for name in ("labels", "annotations"):
+        if request.get(name):
+            metadata[name] = request[name]
+    body: Json = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "spec": request.get("spec")}
+    params = {"fieldManager": MANAGER, "fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
+    try:
+        return before, await cluster.apply(path_of(key), body, **params)
+    except Conflict as error:
+        raise Refused(f"{names.short(key)} is declared elsewhere: {error.what}", f"namespace {key.namespace}", "change it there") from None
+
+
+def outcome(before: Json | None, after: Json) -> str:
+    """`created`, `configured` or `unchanged`."""
+    from reconciler.sources.kube import raw as read
+
+    if before is None:
+        return "created"
+    return "unchanged" if _declared(before) == _declared(after) and read.uid(before) == read.uid(after) else "configured"
+
+
+def _declared(raw: Json) -> tuple[Json, JsonValue, JsonValue]:
+    from reconciler.sources.kube import raw as read
+
+    return read.spec(raw), read.metadata(raw).get("labels"), read.metadata(raw).get("annotations")
+
+
+async def _found(cluster: Cluster, key: Key) -> Json | None:
+    from reconciler.sources.kube.client import path_of
+
+    try:
+        return await cluster.get(path_of(key))
+    except NotFound:
+        return None
+
+
+async def _there(cluster: Cluster, key: Key) -> Json:
+    found = await _found(cluster, key)
+    if found is None:
+        raise NotFound(f"{names.short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+    return found
+
+
+async def _patch(cluster: Cluster, key: Key, changes: JsonValue) -> str:
+    """Fields of the spec, at the version they were read at; what somebody else changed meanwhile stays changed."""
+    from reconciler.sources.kube import raw as read
+    from reconciler.sources.kube.client import path_of
+
+    for _ in range(TRIES):
+        found = await _there(cluster, key)
+        spec = patched(key, read.spec(found), changes)
+        if spec == read.spec(found):
+            return "unchanged"
+        try:
+            await cluster.replace(path_of(key), {**found, "spec": spec}, fieldManager=MANAGER, fieldValidation="Strict")
+            return "configured"
+        except Conflict:
+            continue
+    raise Conflict("somebody keeps changing this object", names.short(key), "try again")
+
+
+async def _annotate(cluster: Cluster, key: Key, annotations: Mapping[str, str]) -> None:
+    from reconciler.sources.kube.client import path_of
+
+    unknown = [name for name in annotations if name.removeprefix(PREFIX) not in VERBS or not name.startswith(PREFIX)]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
+    await _there(cluster, key)
+    body: Json = {"metadata": {"annotations": dict(annotations)}}
+    await cluster.merge(path_of(key), body, fieldManager=MANAGER)
+
+
+async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
+    """Only the very object that was looked at. A protected one is refused here: the API server could not take it back."""
+    from reconciler.sources.kube import raw as read
+    from reconciler.sources.kube.client import path_of
+
+    found = await _there(cluster, key)
+    protected = read.mirrored(key, found).annotations.get(PROTECTION) == "enabled"
+    if protected and f"{PREFIX}delete-confirmed" not in verbs and not read.deleting(found):
+        remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
+        raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
+    if verbs:
+        await _annotate(cluster, key, verbs)
+    await cluster.delete(path_of(key), read.uid(found))
+
+
+def _strings(value: JsonValue) -> dict[str, str]:
+    return {name: str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------------------
+
+
+async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[Json]:
+    """What an apply of these (key, request) would change, told by the API server itself, which does nothing (`dryRun`). Rows as `plan`
+    prints them. Raises `Refused` and `Rejected` like `declare`."""
+    rows: list[Json] = []
+    async with connected(config) as cluster:
+        for key, request in declared:
+            before, after = await declare(cluster, key, request, dry=True)
+            if outcome(before, after) == "unchanged":
+                continue
+            reason = "declared, and not there" if before is None else f"changed: {', '.join(differences(before, after))}"
+            verb = "Create" if before is None else "Change"
+            rows.append(
+                {"kind": key.kind, "name": key.name, "namespace": key.namespace, "verb": verb, "target": "declaration", "reason": reason}
+            )
+    return rows
+
+
+def differences(before: Json, after: Json) -> list[str]:
+    """Paths at which two objects are declared differently; a list is compared whole, and no value is told."""
+    parts = zip(("spec", "labels", "annotations"), _declared(before), _declared(after), strict=True)
+    return [path for name, a, b in parts for path in _paths(a or {}, b or {}, name)]
+
+
+def _paths(before: JsonValue, after: JsonValue, path: str) -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            one
+            for name in dict.fromkeys((*before, *after))
+            if before.get(name) != after.get(name)
+            for one in _paths(before.get(name), after.get(name), f"{path}.{name}")
+        ]
+    return [path] if before != after else []
