@@ -87,6 +87,8 @@ class Machine:
     running_at: float = 0.0
     labels: dict[str, str] = field(default_factory=dict)
     parent_commit: str | None = None
+    source: VmSource | None = None
+    shape: VmShape | None = None
     deleted: bool = False
     marks: dict[str, str] = field(default_factory=dict)
     claim: dict[str, str] | None = None
@@ -96,12 +98,15 @@ class Machine:
     keeper_alive: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
     sessions: dict[str, bytes] = field(default_factory=dict)  # by path
     session_file: str = ""  # the one pi was started on last, or that was written last
     pi: Pi | None = None
     exited: Exited | None = None
     last_model: str = ""  # as the session has it: pi goes on with it
     reachable: bool = True
+    delay: float = 0.0  # seconds that every answer takes
+    output_blocked: bool = False  # its keeper has no room for what pi says
 
     @property
     def session(self) -> bytes:
@@ -309,7 +314,9 @@ class FakeVers:
             raise Capacity("netlink error: Address in use", "POST /vm")
         born = {} if isinstance(source, CommitSource) else labels
         parent = source.commit_id if isinstance(source, CommitSource) else None
-        return self.world.make(born, parent).vm_id
+        made = self.world.make(born, parent)
+        made.source, made.shape = source, shape
+        return made.vm_id
 
     async def commit(self, vm_id: str, name: str) -> str:
         await self._call()
@@ -370,6 +377,8 @@ class FakeAgents:
         m = self.world.home(at.id, make) if at.local else self.world.machines.get(at.id)
         if m is None or m.deleted or self.world.state(m) is not VmState.RUNNING or not m.reachable:
             raise GuestUnreachable("no answer", at.id)
+        if m.delay:
+            await asyncio.sleep(m.delay)
         return m
 
     async def _keeper(self, at: Place, epoch: int) -> Machine:
@@ -426,14 +435,15 @@ class FakeAgents:
             )
         else:
             process = m.exited or NotStarted()
-        return Look(Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0), session[offset:])
+        agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
+        return Look(agent, session[offset:])
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         m = await self._keeper(at, epoch)
         for f in files:
             if m.pi is not None and f.path == m.session_file:
                 raise Conflict("pi runs on this session file", at.id)
-            m.files[f.path] = f.content
+            m.files[f.path], m.modes[f.path] = f.content, f.mode
             if f.path.endswith(".jsonl"):
                 m.sessions[f.path], m.session_file = f.content, f.path
 

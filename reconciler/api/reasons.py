@@ -109,6 +109,21 @@ class Reason(StrEnum):
     )
 
     # The machine: what is in the way
+    DISK_FULL = (
+        "DiskFull",
+        "The machine's disk is full, so what is to be done there fails; it is tried again, and nothing is lost.",
+        "Make room (`reconciler exec`), or declare a larger `resources.diskMiB`.",
+    )
+    NO_NAME_SERVICE = (
+        "NoNameService",
+        "The machine can't resolve names, so what has to be fetched can't be; it is tried again.",
+        "See to its name service, or start from an image that has what is fetched (`source`).",
+    )
+    GUEST_FAILED = (
+        "GuestFailed",
+        "What was to be done in the machine failed there; it is tried again.",
+        "See its own words in the message; `reconciler exec` looks at the machine.",
+    )
     VM_UNKNOWN = "VMUnknown", "The platform could not be read; nothing is concluded from that.", "Check `reconciler doctor` if it lasts."
     VM_MISSING = "VMMissing", "The machine is missing from a list; one list proves nothing.", NOTHING
     CREATE_INDETERMINATE = "CreateIndeterminate", "The outcome of a creation is unknown; only looking can tell.", NOTHING
@@ -214,7 +229,11 @@ class Reason(StrEnum):
         "Look at `agent.command` of the profile and at settings on the machine; `reconciler retry` restarts pi on its session.",
     )
     INSTRUCTIONS_EDITED = "InstructionsEdited", "Somebody changed files of the agent; they are put right when it is settled.", NOTHING
-    OUTPUT_BLOCKED = "OutputBlocked", "The journal on the machine is full; pi's output is not read until there is room.", NOTHING
+    OUTPUT_BLOCKED = (
+        "OutputBlocked",
+        "Its disk or its session file is full; pi's output is not read until there is room, and none of it is lost.",
+        "Make room on the machine (`reconciler exec`); a session at its cap: raise `session.generation` to begin another.",
+    )
     OUTPUT_TRUNCATED = "OutputTruncated", "Output was longer than what is kept.", "Nothing; the session file has all of it."
     KEEPER_OUTDATED = "KeeperOutdated", "The keeper is older than this release; it is replaced while pi is down.", NOTHING
     SESSION_LOST = (

@@ -78,6 +78,7 @@ from reconciler.core.lieutenant import LieutenantView, works_aside
 from reconciler.core.observations import Agent, Exited, Guest, Up, VmState
 from reconciler.core.records import SessionRecord, TaskRecord
 from reconciler.core.rendering import Rendered, Unresolved, same_launch
+from reconciler.core.trouble import NONE, Trouble
 from reconciler.core.vmslot import Absent, Seen, Unknown, Want
 
 Truth = Literal["True", "False", "Unknown"]
@@ -203,11 +204,18 @@ def stalled_for(status: Json) -> str:
     return str(found[0].get("reason", "")) if found else ""
 
 
-def progress_conditions(decision: Decision, ready: Truth, trouble: str = "") -> list[Condition]:
+def told(decision: Decision, trouble: Trouble) -> tuple[str, str]:
+    """Reason and message of a decision whose last try came to this."""
+    reason, message = reason_of(decision)
+    if trouble.reason and not isinstance(decision, Wait | Refuse | Steady):
+        return trouble.reason, f"{message}: {trouble.message}" if message else trouble.message
+    return reason, message or trouble.message
+
+
+def progress_conditions(decision: Decision, ready: Truth, trouble: Trouble = NONE) -> list[Condition]:
     """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help. `trouble`: what the last
     try came to."""
-    reason, message = reason_of(decision)
-    message = message or trouble
+    reason, message = told(decision, trouble)
     if isinstance(decision, Refuse):
         return [Condition("Stalled", "True", reason, message)]
     if ready != "True":
@@ -218,10 +226,9 @@ def progress_conditions(decision: Decision, ready: Truth, trouble: str = "") -> 
 # --- Lieutenant ------------------------------------------------------------------------------------------------------------------
 
 
-def _ready(view: LieutenantView, decision: Decision, configured: Condition, trouble: str) -> Condition:
+def _ready(view: LieutenantView, decision: Decision, configured: Condition, trouble: Trouble) -> Condition:
     """G-27: what is known not to be applied yet (a turn is on) is not ready, though nothing can be done about it now."""
-    reason, message = reason_of(decision)
-    message = message or trouble
+    reason, message = told(decision, trouble)
     if isinstance(decision, Steady):
         if view.slot.want is Want.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
@@ -251,6 +258,8 @@ def _vm_ready(view: LieutenantView) -> Condition:
 def _reachable(view: LieutenantView) -> Condition:
     kind = "AgentReachable"
     match view.agent, view.guest:
+        case Agent(process=Up(responsive=responsive), output_blocked=True), _:
+            return Condition(kind, "True" if responsive else "False", "OutputBlocked", "its keeper has no room for what pi says")
         case Agent(process=Up(responsive=True)), _:
             return Condition(kind, "True", "Answering")
         case Agent(process=Up() as process), _:
@@ -361,7 +370,7 @@ def lieutenant_status(
     pending: int,
     active: str,
     convenience: tuple[str, ...] = (),
-    trouble: str = "",
+    trouble: Trouble = NONE,
 ) -> Json:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""

@@ -31,6 +31,7 @@ from reconciler.core.observations import VmList
 from reconciler.core.records import ACTIVE
 from reconciler.core.rendering import Unresolved, profile_chain
 from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
+from reconciler.core.trouble import NONE, Trouble, trouble_of
 from reconciler.engine.act_guest import GuestActs
 from reconciler.engine.act_local import LocalActs
 from reconciler.engine.act_session import SessionActs
@@ -115,7 +116,7 @@ class Engine:
         self.platform_message = ""
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
-        self._trouble: dict[Key, str] = {}
+        self._trouble: dict[Key, Trouble] = {}
         self._moving: set[Key] = set()
         self._reported: dict[Key, float] = {}
         self._watched: set[str] = set()
@@ -304,16 +305,13 @@ class Engine:
             outcome = type(error).__name__
             self._failures[key] += 1
             self.swallowed[outcome] += 1
-            if self._trouble.get(key) != str(error):  # told once, counted always (G-66)
-                level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
-                log.log(level, "%s: %s", key, error)
-            self._trouble[key] = str(error)
+            self._met(key, error)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
         except Exception as bug:
             outcome = type(bug).__name__
             self._failures[key] += 1
             self.swallowed[outcome] += 1
-            self._trouble[key] = f"internal error: {type(bug).__name__}"
+            self._trouble[key] = Trouble(f"internal error: {type(bug).__name__}")
             log.error("%s: internal error", key, exc_info=bug)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=2.0, most=300.0))
         else:
@@ -322,6 +320,18 @@ class Engine:
                 self.queue.add_at(key, wait)
         finally:
             self.effects.telemetry.look(key.kind, outcome, clock() - begun)
+
+    def _met(self, key: Key, error: ReconcilerError) -> None:
+        """Trouble is told once, and counted always (G-66); what a machine says may have a secret in it (G-60)."""
+        trouble = trouble_of(error)
+        trouble = replace(trouble, message=self.tools.redact(trouble.message))
+        before, item = self._trouble.get(key, NONE), self.table.get(key)
+        if before != trouble:
+            level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
+            log.log(level, "%s: %s", key, trouble.message)
+        if trouble.reason not in ("", before.reason) and item is not None:
+            self.recorder.note(key, item.uid, trouble.reason, trouble.message, "Warning")
+        self._trouble[key] = trouble
 
     def healthy(self) -> bool:
         """Every worker runs, and so does the resync: False is a defect of ours that only a restart mends."""
@@ -355,7 +365,7 @@ class Engine:
             repeated = repeated + 1 if acts == last else 0
             last = acts
             if repeated >= MAX_REPEATS:
-                self._trouble[key] = f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect"
+                self._trouble[key] = Trouble(f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect")
                 self.swallowed["NoEffect"] += 1
                 return REPEAT_PAUSE
             for target, action in acts:
@@ -426,7 +436,7 @@ class Engine:
                 pending,
                 active,
                 convenience,
-                self._trouble.get(key, ""),
+                self._trouble.get(key, NONE),
             )
             self._note_status(item.obj, status, decided.lieutenant, changes, more)
         for task_key, decision in decided.tasks.items():
