@@ -190,7 +190,8 @@ ln -sfn "$pi" "$base/bin/pi"
 """)
 
 # One pinned package of the npm registry: fetched, checked, unpacked beside what is there, then linked. Whatever npm the machine
-# has will do, for fetching only; none of a package's own install scripts is run.
+# has will do, for fetching only; none of a package's own install scripts is run. What it has to say of a failure is told, without the
+# path of a log, which would be another one each time.
 INSTALL_PACKAGE: Final = FixedScript(r"""
 set -eu
 read -r base
@@ -208,7 +209,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-npm pack --silent --ignore-scripts "$package" > /dev/null
+npm pack --loglevel=error --logs-max=0 --ignore-scripts "$package" > /dev/null
 printf '%s  %s\n' "$sha512" "$(echo ./*.tgz)" | sha512sum -c - > /dev/null
 tar -xzf ./*.tgz
 place="$base/opt/$name"
