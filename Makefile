@@ -9,7 +9,7 @@ DEMO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets
+.PHONY: help demo test test-all strikes lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,6 +26,9 @@ test: .venv/.develops ## The tests of a few minutes; what this machine lacks is 
 
 test-all: .venv/.develops ## All tests, also the slow ones (a fault at every effect, broken-on-purpose variants)
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+strikes: .venv/.develops ## Every fault at every effect of every scenario; continuous integration strikes one in three
+	FAULT_SHARE=1 $(BIN)/pytest -n $(WORKERS) tests/faults $(ARGS)
 
 check: lint types layers generated examples ## Everything that needs no tests to run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,20 @@ from tests.world import World
 SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, workers=8)
 
 
+SHARE = int(os.environ.get("FAULT_SHARE", "3"))
+"""Of the points of a scenario one in so many is struck, always the same ones; 1 strikes them all (`make strikes`)."""
+
+
+def dealt(points: list[tuple[int, str]], part: int, parts: int, share: int = SHARE) -> list[tuple[int, str]]:
+    """What of the points falls to one of so many tests."""
+    return points[::share][part::parts]
+
+
 @dataclass(frozen=True)
 class Scenario:
     """`story`: what a person declares and waits for. `judge`: asserts how the world was treated, whatever happened to the
-    controller. `points`: least number of fault points, so that a story that shrinks is noticed. `every`: strike with all
-    five faults also where they come to the same."""
+    controller. `points`: least number of fault points, so that a story that shrinks is noticed. `every`: strike every point in
+    every run, with all five faults also where they come to the same."""
 
     name: str
     story: Step

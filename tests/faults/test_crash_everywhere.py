@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.faults.harness import FAULTS, Fault, faults_of
-from tests.faults.play import play
+from tests.faults.play import SHARE, dealt, play
 from tests.faults.scenarios import all_scenarios
 
 SCENARIOS = all_scenarios()
@@ -42,7 +42,8 @@ def test_without_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     effects = effects_of(name)
     points = len(points_of(name))
     with capsys.disabled():
-        print(f"\n{name}: {points} fault points at {len(effects)} numbered effects ({', '.join(FAULTS)}, where they differ)")
+        struck = "all struck" if SCENARIOS[name].every or SHARE == 1 else f"one in {SHARE} struck"
+        print(f"\n{name}: {points} fault points at {len(effects)} numbered effects ({', '.join(FAULTS)}, where they differ), {struck}")
     assert points >= SCENARIOS[name].points
 
 
@@ -62,7 +63,7 @@ def test_one_lieutenant_needs_one_create() -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.timeout(300)
 def test_every_fault_at_every_effect(name: str, part: int) -> None:
-    mine = points_of(name)[part::PARTS]
+    mine = dealt(points_of(name), part, PARTS, 1 if SCENARIOS[name].every else SHARE)
     met = 0
     for number, kind in mine:
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.cluster import play_in_cluster
 from tests.faults.harness import FAULTS, Fault, faults_of
-from tests.faults.play import Scenario
+from tests.faults.play import Scenario, dealt
 from tests.faults.scenarios import one_lieutenant, reconfigured
 from tests.faults.test_crash_everywhere import MEMORY
 
@@ -86,6 +86,6 @@ def test_crashes_at_what_counts_most_with_a_lost_store(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.timeout(600)
 def test_every_fault_at_every_effect(name: str, keep: bool, part: int) -> None:
-    for number, kind in points_of(name, keep)[part::PARTS]:
+    for number, kind in dealt(points_of(name, keep), part, PARTS):
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
             play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind), keep)

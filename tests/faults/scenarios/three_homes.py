@@ -7,7 +7,7 @@ import asyncio
 from reconciler.core.keys import Json, Key
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, treated_well
-from tests.faults.scenarios.outage import ALLOWED
+from tests.faults.scenarios.outage_and_return import ALLOWED
 from tests.world import FOREIGN
 
 LIEUTENANTS = {name: Key("Lieutenant", "default", name) for name in ("api", "scribe", "found")}
