@@ -17,7 +17,7 @@ MAX_CALLS = 100
 ABOUT_LIMIT = 1024
 ABOUT = ("path", "file_path", "command")
 FILE_TOOLS = frozenset({"write", "edit"})
-CUT = "\n[… cut here; the whole text is in the session file]"
+CUT = "\n[… cut here; the whole text is in the session file]\n"
 Loose = dict[str, object]
 
 
@@ -48,6 +48,7 @@ def read_line(line: bytes, offset: int, limit: int = TEXT_LIMIT) -> Message | No
         offset=offset,
         role=storable(str(said.get("role", "")))[:200],
         text=text_of(said.get("content"), limit),
+        text_bytes=len(joined(said.get("content")).encode(errors="replace")),
         stop_reason=storable(str(said.get("stopReason") or ""))[:TEXT_LIMIT],
         error=storable(str(said.get("errorMessage") or ""))[:TEXT_LIMIT],
         usage=usage_of(said.get("usage")),
@@ -87,13 +88,17 @@ def files_written(messages: Iterable[Message]) -> tuple[str, ...]:
 
 
 def text_of(content: object, limit: int = TEXT_LIMIT) -> str:
-    """The text parts, joined; bounded, with an explicit mark where it was cut."""
-    if isinstance(content, list):
-        parts = [str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        content = "".join(parts)
-    text = content if isinstance(content, str) else ""
-    text = text if len(text) <= limit else text[:limit] + CUT
+    """The text parts, joined; bounded: what is too long keeps its beginning and its end, with an explicit mark where it was cut."""
+    text = joined(content)
+    text = text if len(text) <= limit else text[: limit // 2] + CUT + text[-(limit // 2) :]
     return storable(text)
+
+
+def joined(content: object) -> str:
+    """The text parts, whole."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text")
+    return content if isinstance(content, str) else ""
 
 
 def storable(text: str) -> str:

@@ -247,7 +247,8 @@ class ToolCall:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One finished message of the session file. `offset`: byte position of its line. `stop_reason` and `usage` only for
-    the assistant; `text` is the message's text parts joined (bounded by the reader). `calls`: the tool calls of an assistant's
+    the assistant; `text` is the message's text parts joined (bounded by the reader),
+    `text_bytes` the length of all of it. `calls`: the tool calls of an assistant's
     message; `result_of`: the call that this result answers, `failed` when it says so."""
 
     entry_id: str
@@ -259,5 +260,6 @@ class Message:
     usage: Usage = Usage()
     at: float = 0.0
     calls: tuple[ToolCall, ...] = ()
+    text_bytes: int = 0
     result_of: str = ""
     failed: bool = False

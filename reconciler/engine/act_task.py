@@ -292,7 +292,7 @@ def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]
         "span_end": size,
         "stop_reason": answers[-1].stop_reason if answers else "",
         "answer": text[-ANSWER_TAIL:],
-        "answer_bytes": len(text.encode()),
+        "answer_bytes": answers[-1].text_bytes if answers else 0,
         "input_tokens": total.input + total.cache_read + total.cache_write,
         "output_tokens": total.output,
         "cost": total.cost,

@@ -63,8 +63,10 @@ def test_an_unfinished_last_line_waits_for_its_end() -> None:
 
 
 def test_long_texts_are_cut_and_say_so() -> None:
-    [message], _ = parse(line({"role": "user", "content": "é" * (TEXT_LIMIT + 1)}), 0)
-    assert message.text == "é" * TEXT_LIMIT + CUT
+    [message], _ = parse(line({"role": "user", "content": "a" + "é" * TEXT_LIMIT + "z"}), 0)
+    half = TEXT_LIMIT // 2
+    assert message.text == "a" + "é" * (half - 1) + CUT + "é" * (half - 1) + "z", "its beginning and its end"
+    assert message.text_bytes == 2 * TEXT_LIMIT + 2
     [message], _ = parse(line({"role": "user", "content": "é" * TEXT_LIMIT}), 0)
     assert message.text == "é" * TEXT_LIMIT
 

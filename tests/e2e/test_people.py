@@ -77,8 +77,10 @@ def test_commands_and_files(real: Platform, reconciler: Program, tmp_path: Path)
         reconciler("cp", str(tmp_path / "tree"), "api:tree", code=4)
         reconciler("cp", "api:tree", str(tmp_path / "fetched"))
         assert (tmp_path / "fetched" / "tree" / "deep" / "a b.txt").read_text() == "hello"
-        reconciler("cp", "api:tree", str(tmp_path / "fetched"))
-        reconciler("cp", "api:tree", str(tmp_path / "fetched"), code=4)
+        (tmp_path / "into").mkdir()
+        reconciler("cp", "api:tree", str(tmp_path / "into"))
+        assert (tmp_path / "into" / "tree" / "deep" / "a b.txt").read_text() == "hello"
+        reconciler("cp", "api:tree", str(tmp_path / "into"), code=4)
         assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
         for words, code in (
