@@ -26,7 +26,7 @@ from reconciler.core.observations import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-f10c5262ebd8"
+KEEPER_VERSION: Final = "1-77304aaf0ca1"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

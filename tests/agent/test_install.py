@@ -35,6 +35,7 @@ from reconciler.agent.toolchain import (
 )
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.machine import GuestCommand
+from reconciler.core.trouble import trouble_of
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed, Terminal
 
@@ -122,6 +123,18 @@ def bare(tmp_path: Path, registry: Path) -> tuple[KeeperAgents, GuestLayout]:
 def without_usr_local(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INSPECT", "INSTALL_PACKAGE"):
         monkeypatch.setattr(bootstrap, name, getattr(bootstrap, name).replace("/usr/local/bin:", ""))
+
+
+@pytest.mark.usefixtures("packages")
+async def test_a_machine_without_names_says_so_in_npms_own_words(
+    bare: tuple[KeeperAgents, GuestLayout], registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_usr_local(monkeypatch)
+    said = "npm error request failed, reason: getaddrinfo EAI_AGAIN registry.example"
+    (registry / "bin" / "npm").write_text(f'#!/bin/sh\ncase "$*" in *--silent*) ;; *) echo "{said}" >&2 ;; esac\nexit 1\n')
+    with pytest.raises(GuestFailed, match=r"EAI_AGAIN registry\.example") as failed:
+        await bare[0].install(VM)
+    assert trouble_of(failed.value).reason == "NoNameService"
 
 
 @pytest.mark.usefixtures("packages")

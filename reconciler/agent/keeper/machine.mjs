@@ -29,17 +29,22 @@ export function writeFiles(parts, workDir, taken) {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     if (part.offset === 0) fs.rmSync(temporary, { force: true });
     if (part.offset !== sizeOf(temporary)) throw new Refusal("Conflict", `${file} has ${sizeOf(temporary)} bytes so far, not ${part.offset}`);
-    const fd = fs.openSync(temporary, "a", 0o600);
     try {
-      writeAll(fd, Buffer.from(part.data, "base64"));
-      if (part.done) {
-        fs.fchmodSync(fd, part.mode);
-        fs.fsyncSync(fd);
+      const fd = fs.openSync(temporary, "a", 0o600);
+      try {
+        writeAll(fd, Buffer.from(part.data, "base64"));
+        if (part.done) {
+          fs.fchmodSync(fd, part.mode);
+          fs.fsyncSync(fd);
+        }
+      } finally {
+        fs.closeSync(fd);
       }
-    } finally {
-      fs.closeSync(fd);
+      if (part.done) commit(temporary, file);
+    } catch (error) {
+      fs.rmSync(temporary, { force: true }); // every try has a name of its own: on a full disk they would add up
+      throw error;
     }
-    if (part.done) commit(temporary, file);
   }
 }
 
