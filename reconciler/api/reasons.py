@@ -281,6 +281,7 @@ class Reason(StrEnum):
     # Declarations
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on.", "Remove them, or use a later release."
     INVALID_SPEC = "InvalidSpec", "It can't be carried out as declared; the last good version stays in force.", "Correct the fields named."
+    RIGHT_MISSING = "RightMissing", "The operator lacks a right in the cluster.", "Grant the right named; see docs/kubernetes.md."
     DECLARED_ELSEWHERE = (
         "DeclaredElsewhere",
         "Another source declares an object of that name; its declaration stays in force.",
@@ -298,6 +299,7 @@ class Reason(StrEnum):
         "A secret has a form that no environment variable can carry.",
         "Declare it as a file, or give it another value.",
     )
+    SECRET_FORBIDDEN = "SecretForbidden", "The operator may not read what is referred to.", "Grant the right named; it is looked for again."
     SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
     PRUNE_BLOCKED = (
         "PruneBlocked",

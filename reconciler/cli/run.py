@@ -34,7 +34,7 @@ from reconciler.sources.watching import watch
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
 STOP_SECONDS = 4.0
-UNMET = frozenset({"ProfileNotFound", "SecretNotFound", "LieutenantNotFound"})
+UNMET = frozenset({"ProfileNotFound", "SecretNotFound", "SecretForbidden", "LieutenantNotFound"})
 """Reasons that only a person can end, though they are waits: another declaration may come at any time."""
 TERMINATED = 0
 INTERRUPTED = 130

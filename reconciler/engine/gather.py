@@ -50,7 +50,7 @@ from reconciler.engine.ports import Agents, Clock, Place, Secrets
 from reconciler.engine.redaction import fingerprint, redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcript, Transcripts
-from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
+from reconciler.errors import Forbidden, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 CHUNK = 1 << 22
 
@@ -144,7 +144,10 @@ class Gatherer:
         """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
         values: dict[SecretRef, str] = {}
         for ref in sorted(made.secrets()):
-            value = value_of(ref, key.namespace, self.secrets)
+            try:
+                value = value_of(ref, key.namespace, self.secrets)
+            except Forbidden as error:
+                return Unresolved("SecretForbidden", str(error))
             if value is None:
                 what = "secret" if ref.kind == "Secret" else "ConfigMap"
                 return Unresolved("SecretNotFound", f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")

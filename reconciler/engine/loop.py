@@ -84,6 +84,7 @@ POLL = {
     "Ending": 0.5,
     "MovePending": 1.0,
     "SecretNotFound": 5.0,
+    "SecretForbidden": 5.0,
 }
 """Seconds after which a wait is looked at again when nothing wakes it sooner."""
 
@@ -515,6 +516,7 @@ RESTING = frozenset(
         "NotBefore",
         "ProfileNotFound",
         "SecretNotFound",
+        "SecretForbidden",
     }
 )
 """Waits that only a change of something else can end."""

@@ -33,6 +33,8 @@ SWEEP_SECONDS = 300.0
 """Between two comparisons of everything; a watch that broke asks for one sooner."""
 SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
+LASTING = 5
+"""So often a right must be missing in a row, over some seconds, until the object says so: a server that just started grants nothing."""
 ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
@@ -230,6 +232,8 @@ class FrontDoor:
                 await self.sink.write(key)
         except ReconcilerError as error:
             self._failed(key, error)
+            if isinstance(error, Forbidden) and self.failures[key] >= LASTING:
+                await self._lacking(key, error)
         except Exception as bug:
             self._count(key, type(bug).__name__)
             log.error("%s: internal error", key, exc_info=bug)
@@ -246,6 +250,14 @@ class FrontDoor:
         most = 10.0 if not isinstance(error, Forbidden) else 60.0
         again = error.retry_after if isinstance(error, RateLimited) and error.retry_after else None
         self.queue.add_at(key, again or delay(self.failures[key], 0.5, base=0.2, most=most))
+
+    async def _lacking(self, key: Key, error: Forbidden) -> None:
+        """The object says which right is missing, unless that is the right to say so: then the log alone does."""
+        self.source.refused[key] = ("RightMissing", str(error))
+        try:
+            await self.sink.write(key)
+        except ReconcilerError as silent:
+            self._count(key, type(silent).__name__)
 
     def _count(self, key: Key, what: str) -> None:
         self.failures[key] += 1

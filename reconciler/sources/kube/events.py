@@ -64,9 +64,9 @@ class KubeEvents:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, more: str = "") -> None:
         if not self.lost[why]:
-            log.warning("Kubernetes Events are lost: %s", why)
+            log.warning("Kubernetes Events are lost: %s", more or why)
         self.lost[why] += 1
 
     async def _post_all(self) -> None:
@@ -88,7 +88,7 @@ class KubeEvents:
             except Transient:
                 await asyncio.sleep(2.0**attempt)
             except ReconcilerError as error:
-                self._lose(type(error).__name__)
+                self._lose(type(error).__name__, str(error))
                 return
         self._lose("the API server does not answer")
 

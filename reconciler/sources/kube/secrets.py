@@ -27,9 +27,10 @@ SECRET, CONFIG = "secrets", "configmaps"
 
 
 class _Followed:
-    """One object: `data` None while it is not known to exist."""
+    """One object: `data` None while it is not known to exist. `forbidden`: why it may not be read, '' when it may."""
 
     def __init__(self) -> None:
+        self.forbidden = ""
         self.data: dict[str, bytes] | None = None
         self.looked = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -46,7 +47,8 @@ class KubeSecrets:
 
     def get(self, namespace: str, name: str, key: str) -> str | None:
         """The value of one key as last seen; None when there is none, or when it was not looked at yet: then it is, and
-        `changed` tells when it is there. Raises `Refused` (without the value) when it is no text."""
+        `changed` tells when it is there. Raises `Refused` (without the value) when it is no text, `Forbidden` when we may not
+        read it."""
         value = self._value(SECRET, namespace, name, key)
         if value:
             self._known.add(value)
@@ -57,7 +59,10 @@ class KubeSecrets:
         return self._value(CONFIG, namespace, name, key)
 
     def _value(self, plural: str, namespace: str, name: str, key: str) -> str | None:
-        data = self._follow(plural, namespace, name).data
+        followed = self._follow(plural, namespace, name)
+        if followed.forbidden:
+            raise Forbidden(followed.forbidden, f"{plural} {namespace}/{name}", "grant it: docs/kubernetes.md has the role")
+        data = followed.data
         if data is None or key not in data:
             return None
         try:
@@ -110,7 +115,7 @@ class KubeSecrets:
                     told = str(error)
                     log.warning("%s %s/%s can't be read: %s", plural, namespace, name, error)
                 if isinstance(error, Forbidden):
-                    followed.looked.set()
+                    self._forbidden(namespace, followed, error)
             await asyncio.sleep(PAUSE[min(failures, len(PAUSE) - 1)] if failures else 0.2)
 
     async def _once(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
@@ -126,9 +131,19 @@ class KubeSecrets:
             elif kind == "DELETED":
                 self._take(namespace, followed, None)
 
+    def _forbidden(self, namespace: str, followed: _Followed, error: Forbidden) -> None:
+        """Told where it was never read; a value that is known stays so, an API server that just started forbids much for a moment."""
+        why = error.what if followed.data is None else ""
+        news = followed.forbidden != why
+        followed.forbidden = why
+        followed.looked.set()
+        if news:
+            self.changed(namespace)
+
     def _take(self, namespace: str, followed: _Followed, data: dict[str, bytes] | None) -> None:
         first = not followed.looked.is_set()
-        changed = data != followed.data
+        changed = data != followed.data or bool(followed.forbidden)
+        followed.forbidden = ""
         followed.data = data
         followed.looked.set()
         if changed or first:

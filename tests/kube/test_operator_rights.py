@@ -1,0 +1,140 @@
+"""A bad day: somebody took a right from the operator's role. The log names it, the object says it where it can, and all goes on by itself
+once it is granted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kube.assets import ROOT
+from tests.kube.controlplane import OPERATOR, Namespace, documents
+from tests.kube.operating import Person, RealTime, charge, until
+from tests.kube.test_operator import LIEUTENANT
+
+pytestmark = pytest.mark.real("kube")
+
+ENV = "[{name: TOKEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}]"
+WITH_SECRET = LIEUTENANT.replace("{role: Keep it,", f"{{role: Keep it, env: {ENV},")
+
+
+class Rights:
+    """The operator's role in one namespace, with something taken out of it."""
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        role = next(one for one in documents(ROOT / "deploy" / "base" / "rbac.yaml") if one["metadata"]["name"] == "reconciler")
+        self.rules: list[dict[str, Any]] = role["rules"]
+
+    async def without(self, resource: str, verb: str) -> None:
+        left = []
+        for rule in self.rules:
+            for one in rule["resources"]:
+                verbs = [name for name in rule["verbs"] if (one, name) != (resource, verb)]
+                if verbs:
+                    left.append({**rule, "resources": [one], "verbs": verbs})
+        await self._grant(left)
+        await self.person.kubectl("delete", "rolebinding", "operator", "--ignore-not-found")
+
+    async def whole(self) -> None:
+        await self._grant(self.rules)
+
+    async def _grant(self, rules: list[dict[str, Any]]) -> None:
+        group = "rbac.authorization.k8s.io"
+        role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "partly"}, "rules": rules}
+        binding = {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "partly"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "partly"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}],
+        }
+        await self.person.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]}))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[RealTime]:
+    made = RealTime()
+    yield made
+    assert made.violations == []
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    caplog.set_level("INFO", "reconciler.kube")
+    return lambda: "\n".join(record.getMessage() for record in caplog.records if record.name == "reconciler.kube")
+
+
+@pytest.mark.guarantee("G-66")
+async def test_it_may_not_hold_an_object(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
+    """Without its finalizer nothing is made; the object says which right is missing."""
+    person = Person(cluster)
+    rights = Rights(person)
+    await rights.without("lieutenants", "patch")
+    async with charge(cluster, tmp_path, world):
+        await person.apply(LIEUTENANT)
+        told = await person.sees("lt", "ada", "Stalled", "RightMissing")
+        missing = 'cannot patch resource "lieutenants"'
+        assert missing in told["message"]
+        assert "docs/kubernetes.md" in told["message"]
+        assert missing in logged()
+        assert world.alive() == []
+        await rights.whole()
+        await person.kubectl("annotate", "lt", "ada", "note=again")  # it would be looked at again within a minute anyway
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.kubectl("delete", "lt/ada", "--timeout=60s")
+
+
+@pytest.mark.guarantee("G-66")
+async def test_it_may_not_say_what_is_true(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
+    """Only the log can tell; a create that can't be written down first is not sent."""
+    person = Person(cluster)
+    rights = Rights(person)
+    await rights.without("lieutenants/status", "update")
+    async with charge(cluster, tmp_path, world) as operator:
+        await person.apply(LIEUTENANT)
+        await until(lambda: 'cannot update resource "lieutenants/status"' in logged(), "the log names the right")
+        assert world.alive() == []
+        assert operator.door.swallowed["Forbidden"] >= 1
+        await rights.whole()
+        await person.kubectl(
+            "wait",
+            "lt/ada",
+            "--for=condition=Ready",
+            "--timeout=90s",
+        )
+        await person.kubectl("delete", "lt/ada", "--timeout=60s")
+
+
+@pytest.mark.guarantee("G-66")
+async def test_it_may_not_read_a_secret(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
+    person = Person(cluster)
+    rights = Rights(person)
+    await rights.without("secrets", "list")
+    await person.kubectl("create", "secret", "generic", "keys", "--from-literal=token=a-value-of-the-key")
+    async with charge(cluster, tmp_path, world):
+        await person.apply(WITH_SECRET)
+        told = await person.sees("lt", "ada", "Ready", "SecretForbidden")
+        missing = 'cannot list resource "secrets"'
+        assert missing in told["message"]
+        assert missing in logged()
+        assert world.alive() == []
+        await rights.whole()
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=90s")
+        await person.kubectl("delete", "lt/ada", "--timeout=60s")
+
+
+@pytest.mark.guarantee("G-66")
+async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
+    """Nothing depends on Events; that they are lost is said once, with the right that is missing."""
+    person = Person(cluster)
+    await Rights(person).without("events", "create")
+    async with charge(cluster, tmp_path, world) as operator:
+        await person.apply(LIEUTENANT)
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await person.kubectl("delete", "lt/ada", "--timeout=60s")
+        assert operator.door.events.lost["Forbidden"] > 1
+    assert logged().count('cannot create resource "events"') == 1
