@@ -24,6 +24,7 @@ BUSY_SECONDS = 10.0
 """How long a write waits for another process that is writing."""
 
 STATEMENT_SECONDS = 60
+IDLE_SECONDS = 15
 CONNECT_SECONDS = 10
 _WRITES = "reconciler_writes"
 _ADVISORY_LOCK = 0x7265636F6E63696C  # "reconcil": one writer a database
@@ -141,6 +142,8 @@ def connect(url_or_path: str | Path, *, create: bool) -> Database:
 def _postgres_session(connection: psycopg.Connection[tuple[object, ...]], _: ConnectionPoolEntry) -> None:
     autocommit, connection.autocommit = connection.autocommit, True
     connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+    # A process frozen in the middle of a write must not keep its locks from the one that takes over.
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
     # A server may be set up to lose the last commits; ours must be on disk. Stronger settings stay.
     connection.execute("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
     connection.autocommit = autocommit

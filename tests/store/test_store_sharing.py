@@ -15,11 +15,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from reconciler.engine.ports import AddEvent, DropObject, PutIntent, PutMeta
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused, Unreachable, UsageError
 from reconciler.store import SqlStore, open_store
+from reconciler.store.database import connect
 from reconciler.store.writer import WriterThread
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
@@ -241,6 +243,27 @@ async def test_postgres_goes_away_and_comes_back(postgres_server: PostgresServer
         await store.write([put("c")])
         assert [obj.key.name for obj in await store.objects()] == ["a", "c"]
     finally:
+        await store.aclose()
+
+
+@pytest.mark.guarantee("G-62")
+async def test_a_writer_frozen_in_a_transaction_keeps_the_lock_from_nobody(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a stopped process would: it holds the write lock and says nothing more. What it had begun is undone."""
+    store = open_store(postgres_url)
+    monkeypatch.setattr("reconciler.store.database.IDLE_SECONDS", 1)
+    frozen = connect(postgres_url, create=False)
+    frozen.writes.connect().close()
+    monkeypatch.undo()
+    try:
+        with pytest.raises(SQLAlchemyError), frozen.writes.begin() as connection:
+            frozen.lock(connection)
+            connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('half', 'done')")
+            await store.write([put("a")])
+            connection.exec_driver_sql("SELECT 1")
+        assert [obj.key.name for obj in await store.objects()] == ["a"]
+        assert await store.meta("half") is None
+    finally:
+        frozen.writes.dispose()
         await store.aclose()
 
 
