@@ -254,15 +254,17 @@ async def test_a_writer_frozen_in_a_transaction_keeps_the_lock_from_nobody(postg
     frozen = connect(postgres_url, create=False)
     frozen.writes.connect().close()
     monkeypatch.undo()
+    connection = frozen.writes.connect()
     try:
-        with pytest.raises(SQLAlchemyError), frozen.writes.begin() as connection:
-            frozen.lock(connection)
-            connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('half', 'done')")
-            await store.write([put("a")])
-            connection.exec_driver_sql("SELECT 1")
+        frozen.lock(connection)
+        connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('half', 'done')")
+        await store.write([put("a")])
+        with pytest.raises(SQLAlchemyError):
+            connection.commit()
         assert [obj.key.name for obj in await store.objects()] == ["a"]
         assert await store.meta("half") is None
     finally:
+        connection.close()
         frozen.writes.dispose()
         await store.aclose()
 
