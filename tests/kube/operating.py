@@ -19,7 +19,7 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.upstream import Upstream
-from reconciler.sources.kube.access import load
+from reconciler.sources.kube.access import Access, load
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease
 from tests.kube.controlplane import Namespace
@@ -105,14 +105,18 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
     return make
 
 
+def access_of(cluster: Namespace) -> Access:
+    """The operator's own."""
+    return load(environ={"KUBECONFIG": str(cluster.plane.operator.kubeconfig)})
+
+
 @asynccontextmanager
 async def standing(
-    cluster: Namespace, state: Path, who: str, *, lease_seconds: float = 15.0, crash: bool = False
+    cluster: Namespace, state: Path, who: str, *, lease_seconds: float = 15.0, crash: bool = False, access: Access | None = None
 ) -> AsyncIterator[tuple[Cluster, Lease]]:
     """A process that may become the operator: its client and its candidacy, with the operator's own few rights. `crash`: it ends
-    without a word."""
-    access = load(environ={"KUBECONFIG": str(cluster.plane.operator.kubeconfig)})
-    async with cluster_of(access) as api:
+    without a word. `access`: another way to the API server."""
+    async with cluster_of(access or access_of(cluster)) as api:
         lease = lease_of(config(state), api, Scope((cluster.name,)), who, lambda line: None)
         lease.seconds = lease_seconds
         try:
@@ -134,9 +138,10 @@ async def charge(
     lease_seconds: float = 15.0,
     prepare: Callable[[Engine], None] = lambda _: None,
     vers: Callable[[World], FakeVers] = FakeVers,
+    access: Access | None = None,
 ) -> AsyncIterator[Operator]:
     """An operator in charge of one namespace."""
-    async with standing(cluster, state, who, crash=crash, lease_seconds=lease_seconds) as (api, lease):
+    async with standing(cluster, state, who, crash=crash, lease_seconds=lease_seconds, access=access) as (api, lease):
         await asyncio.wait_for(lease.acquire(), SECONDS)
         make = engine_in(world, vers)
         async with operating(config(state), api, Scope((cluster.name,)), lease, lambda line: None, prepare, make) as operator:

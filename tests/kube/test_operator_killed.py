@@ -80,7 +80,9 @@ def test_an_operator_killed_again_and_again(team: Namespace, real: Platform, tmp
         for number in range(1, ROUNDS + 1):
             names.append(f"w-{number:02}")
             team.apply(work(names[-1], rng.choice((0.1, 0.4, 1.5))))
-            pause = rng.uniform(0.0, 2.5)
+            if number % 2:
+                eventually(lambda: phases(team)[names[-1]] not in ("", "Pending"), "it is delivered")
+            pause = rng.uniform(0.0, 2.0)
             time.sleep(pause)
             running.kill()
             lost = number % 3 == 0

@@ -153,3 +153,33 @@ def test_trouble_is_told_once_and_waited_for() -> None:
         assert one.held()
 
     virtual(main)
+
+
+@pytest.mark.guarantee("G-62")
+@pytest.mark.parametrize("wrong", ["1970-01-01T00:00:00.000000Z", "2199-01-01T00:00:00.000000Z"])
+def test_clocks_that_differ_by_years_harm_nothing(wrong: str) -> None:
+    """What a lease says of the time is written for people; another's clock also begins elsewhere and runs a little faster."""
+
+    async def main() -> None:
+        leases = Leases()
+        replace = leases.replace
+
+        async def skewed(path: str, body: Json) -> Json:
+            return await replace(path, {**body, "spec": {**cast(dict[str, Any], body["spec"]), "renewTime": wrong}})
+
+        leases.replace = skewed  # type: ignore[method-assign]
+        loop = asyncio.get_running_loop()
+        one = candidate(leases, "one")
+        two = Lease(cast(Cluster, leases), "ns", "reconciler-default", "two", lambda line: None, clock=lambda: 1e9 + loop.time() * 1.05)
+        await one.acquire()
+        waiting = asyncio.create_task(two.acquire())
+        await asyncio.sleep(200)
+        assert one.held()
+        assert not waiting.done(), "as long as it is renewed, nobody else begins"
+        assert one._renewing is not None
+        one._renewing.cancel()
+        while not waiting.done():
+            await asyncio.sleep(0.05)
+        assert not one.held()
+
+    virtual(main)
