@@ -91,6 +91,20 @@ async def test_node_is_there_or_missing(start: Start, bwrap: None, tmp_path: Pat
     assert await s.run(bare, "command -v node pi npm || echo missing") == "missing\n"
 
 
+@pytest.mark.real("bwrap")
+async def test_a_machine_without_names_and_one_without_room(isolated: Running) -> None:
+    s = isolated
+    well = await s.create()
+    s.simulator.set_knobs("guest_names=missing", "guest_disk_kib=32")
+    poor = await s.create()
+    resolve = "python3 -c \"import socket; socket.getaddrinfo('localhost', 1); socket.getaddrinfo('nowhere.example', 1)\" 2>&1 | tail -1"
+    fill = "mkdir -p /var/lib/reconciler; head -c 100000 /dev/zero 2>&1 > /var/lib/reconciler/x; stat -c %s /var/lib/reconciler/x"
+    assert "gaierror" in await s.run(poor, resolve)
+    assert (await s.run(poor, fill)).splitlines()[-1] == "32768"
+    assert (await s.run(well, fill)).splitlines()[-1] == "100000"
+    assert await s.run(well, "cat /etc/nsswitch.conf") != "hosts: files\n"
+
+
 @pytest.mark.parametrize("kind", BOTH)
 async def test_suspended_stands_still_and_goes_on(start: Start, kind: str, request: pytest.FixtureRequest) -> None:
     s = await started(start, kind, request)

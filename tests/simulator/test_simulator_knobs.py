@@ -273,7 +273,7 @@ EXPECTED: dict[tuple[str, str], Check] = {
 }
 
 # shown with a guest: test_simulator_guests and test_simulator_gateway
-WITH_GUESTS = {"ssh_while_suspended", "lose_processes_on_resume", "guest_tools"}
+WITH_GUESTS = {"ssh_while_suspended", "lose_processes_on_resume", "guest_tools", "guest_names"}
 
 
 @pytest.mark.parametrize(("name", "value"), EXPECTED, ids=lambda part: part)

@@ -12,6 +12,10 @@ from pathlib import Path
 
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
 from reconciler.vers.simulator.image import GuestImage, build_base, remove_tools
+from reconciler.vers.simulator.records import Kit
+
+ROOM = "room-kib"
+"""File beside a disk that says how much room /var/lib/reconciler has."""
 
 _ROUNDS = 50  # a fork between looking and stopping needs another round; a fork bomb needs them all
 
@@ -62,14 +66,14 @@ class DiskGuests(ABC):
     def _kept(self, commit: str) -> Path:
         return self.directory / "commits" / commit
 
-    async def start(self, vm_id: str, commit: str | None, tools: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+    async def start(self, vm_id: str, commit: str | None, kit: Kit, clock_offset: float, environment: Mapping[str, str]) -> None:
         disk = self.disk(vm_id)
         source = self._kept(commit) if commit is not None else await self._base()
         if not source.is_dir():
             raise GuestError(f"commit {commit} has no disk")
         await _copy_tree(source, disk)
         try:
-            self._personalise(vm_id, disk, commit is None and not tools, clock_offset, environment)
+            self._personalise(vm_id, disk, commit is None, kit, clock_offset, environment)
         except OSError as exc:
             raise GuestError(f"the disk of {vm_id} can't be written: {exc.strerror}") from exc
         await self.boot(vm_id)
@@ -80,7 +84,7 @@ class DiskGuests(ABC):
             raise GuestError(f"VM {vm_id} has no disk")
         await self.boot(vm_id)
 
-    def _personalise(self, vm_id: str, disk: Path, bare: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+    def _personalise(self, vm_id: str, disk: Path, fresh: bool, kit: Kit, clock_offset: float, environment: Mapping[str, str]) -> None:
         root = disk / "root"
         (root / "etc" / "hostname").write_text(f"{vm_id}\n")
         (root / "etc" / "hosts").write_text(f"127.0.0.1 localhost {vm_id}\n::1 localhost ip6-localhost\n")
@@ -92,8 +96,12 @@ class DiskGuests(ABC):
             clock.write_text(f"{int(clock_offset * 1e9)}\n")
         else:
             clock.unlink(missing_ok=True)
-        if bare:
+        if fresh and not kit.tools:
             remove_tools(disk)
+        if fresh and not kit.names:
+            (root / "etc" / "nsswitch.conf").write_text("hosts: files\n")
+        if fresh and kit.disk_kib:
+            (disk / ROOM).write_text(str(kit.disk_kib))
 
     async def _base(self) -> Path:
         base = self.directory / "base"

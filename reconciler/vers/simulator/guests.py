@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.vers.simulator.records import Kit
+
 MAX_LINKS = 40
 
 BASE_ENV = {
@@ -31,7 +33,7 @@ class Guests(Protocol):
     kind: str
     runs_processes: bool
 
-    async def start(self, vm_id: str, commit: str | None, tools: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+    async def start(self, vm_id: str, commit: str | None, kit: Kit, clock_offset: float, environment: Mapping[str, str]) -> None:
         """Disk from the base image or a commit, then running."""
         ...
 
@@ -74,7 +76,7 @@ class StubGuests:
     kind = "stub"
     runs_processes = False
 
-    async def start(self, vm_id: str, commit: str | None, tools: bool, clock_offset: float, environment: Mapping[str, str]) -> None:
+    async def start(self, vm_id: str, commit: str | None, kit: Kit, clock_offset: float, environment: Mapping[str, str]) -> None:
         return
 
     async def again(self, vm_id: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.vers.simulator.disks import DiskGuests
+from reconciler.vers.simulator.disks import ROOM, DiskGuests
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
 from reconciler.vers.simulator.image import GuestImage, has_tools
 
@@ -80,6 +80,9 @@ class IsolatedGuests(DiskGuests):
         command = [self._bwrap, "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--unshare-uts", "--unshare-ipc"]
         command += ["--die-with-parent", "--hostname", vm_id, "--info-fd", str(info_fd)]
         command += ["--bind", str(disk / "root"), "/", "--ro-bind", "/usr", "/usr", "--bind", str(disk / "local"), "/usr/local"]
+        if (disk / ROOM).exists():
+            room = int((disk / ROOM).read_text()) * 1024
+            command += ["--size", str(room), "--tmpfs", "/var/lib/reconciler"]
         if has_tools(disk):
             if self.image.node_dir is not None:
                 command += ["--ro-bind", str(self.image.node_dir), "/opt/node"]

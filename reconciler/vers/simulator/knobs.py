@@ -69,6 +69,10 @@ class Knobs:
     timestamps: Literal["micro", "nano", "offset"] = "micro"
     guest_tools: Literal["present", "missing"] = "present"
     """whether new machines carry node and pi"""
+    guest_names: Literal["present", "missing"] = "present"
+    """whether names can be resolved on new machines (isolated guests)"""
+    guest_disk_kib: int = 0
+    """room in /var/lib/reconciler of new machines (isolated guests); what is there is in no commit and lost at a reboot"""
     foreign_vms: int = 0
     """VMs of another owner in the same organisation, there from the start"""
 

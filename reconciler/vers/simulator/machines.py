@@ -107,7 +107,7 @@ class Machines:
         guests = self._guests
         match effect:
             case StartGuest():
-                await guests.start(effect.vm_id, effect.commit, effect.tools, effect.clock_offset, effect.environment)
+                await guests.start(effect.vm_id, effect.commit, effect.kit, effect.clock_offset, effect.environment)
             case SnapshotGuest():
                 await guests.snapshot(effect.vm_id, effect.commit, effect.frozen)
             case FreezeGuest(vm_id):

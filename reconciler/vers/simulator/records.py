@@ -128,12 +128,22 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Kit:
+    """What a new machine is given. `tools`: node and pi; `names`: a way to resolve names; `disk_kib`: room in /var/lib/reconciler, 0:
+    as much as the host has."""
+
+    tools: bool = True
+    names: bool = True
+    disk_kib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StartGuest:
     """A new machine: from the base image, or from a commit's disk. `clock_offset`: seconds its clock is off."""
 
     vm_id: str
     commit: str | None
-    tools: bool
+    kit: Kit
     clock_offset: float
     environment: dict[str, str]
 

@@ -27,6 +27,7 @@ from reconciler.vers.simulator.records import (
     Effect,
     FreezeGuest,
     KillGuest,
+    Kit,
     Repository,
     Shape,
     StartGuest,
@@ -189,7 +190,8 @@ class World:
         self.touch("vm", vm_id)
         if who.owner == self.account.key_id:
             offset = self.knobs.clock_offset_on_restore if commit else 0.0
-            self.effects.append(StartGuest(vm_id, commit, self.knobs.guest_tools == "present", offset, dict(self.environment)))
+            kit = Kit(self.knobs.guest_tools == "present", self.knobs.guest_names == "present", self.knobs.guest_disk_kib)
+            self.effects.append(StartGuest(vm_id, commit, kit, offset, dict(self.environment)))
         return vm
 
     def changed(self, who: Caller, op: str, subject: str, detail: str = "") -> None:
