@@ -142,6 +142,20 @@ def test_what_a_step_prints_is_kept_without_secrets(tmp_path: Path) -> None:
     tell(tmp_path, story, secrets=Vault(s_k=HIDDEN))
 
 
+def test_a_profile_that_does_not_exist_yet_is_waited_for_without_a_machine(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(profileRef={"name": "own"})
+        task = await run.task("one")
+        await run.says(LT, "Ready", "ProfileNotFound")
+        assert "BootProfile own does not exist" in run.message(LT, "Ready")
+        await pass_time(600)
+        assert run.world.created == 0
+        await profile(run)
+        assert await run.ends(task) == "Succeeded"
+
+    assert tell(tmp_path, story).world.created == 1
+
+
 # --- organs and capabilities ---------------------------------------------------------------------------------------------------------
 
 
