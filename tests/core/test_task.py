@@ -13,8 +13,10 @@ from reconciler.core.actions import (
     Continue,
     Decision,
     Deliver,
+    Escalate,
     Finish,
     Landed,
+    LookForArtifact,
     Progress,
     Refuse,
     Release,
@@ -27,7 +29,7 @@ from reconciler.core.actions import (
     is_action,
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
-from reconciler.core.records import Attempt, TaskRecord
+from reconciler.core.records import Attempt, Rung, TaskRecord
 from reconciler.core.steer import STEER
 from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
 from reconciler.core.taskview import ON_ITS_WAY, Dependency, Host, TaskView
@@ -147,6 +149,27 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     ),
     "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
     "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
+    "with a ladder it is steered before": (
+        replace(RUNS, no_progress_seconds=4, escalation=("Steer", "Abort")),
+        Escalate("Steer", "no sign of progress for 4 s"),
+    ),
+    "the steps of the ladder are taken in order": (
+        replace(
+            RUNS,
+            no_progress_seconds=4,
+            escalation=("Steer", "Abort"),
+            record=ARRIVED.but(ladder=(Rung(action="Steer", at=NOW - 60, why="no sign of progress for 4 s"),)),
+        ),
+        Escalate("Abort", "no sign of progress for 4 s"),
+    ),
+    "before a task ends for want of a first file, its work dir is looked at": (
+        replace(RUNS, first_artifact_seconds=3),
+        LookForArtifact(),
+    ),
+    "one that wrote a file goes on": (
+        replace(RUNS, first_artifact_seconds=3, record=ARRIVED.but(artifact="made")),
+        Wait("Running", ""),
+    ),
     "it waits for its dependencies": (
         replace(PENDING, dependencies=(Dependency("a", "Running"), Dependency("b", ""))),
         Wait("DependencyPending", "waiting for a, b"),
@@ -259,7 +282,19 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
 LANDING = STEERED.record.delivering_at + 60
 EXPIRED = replace(STEERED, now=LANDING)
 
+INTERRUPTED = replace(
+    STEERS, record=SENT.but(ladder=(Rung(action="Abort", at=NOW - 5, why="not landed"),)), escalation=("Abort",), verdict=Unanswered()
+)
+
 STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
+    "a steer that interrupts its target's turn waits until that settles": (
+        replace(INTERRUPTED, talk=BUSY),
+        Wait("Escalating", "interrupting the turn", until=NOW - 5 + 15),
+    ),
+    "and is not said while nobody can be asked": (
+        replace(INTERRUPTED, talk=None),
+        Wait("Escalating", "waiting until its agent can be reached"),
+    ),
     "a finished steer stays": (replace(STEERS, record=DONE), Steady()),
     "one for nobody waits": (replace(STEERS, host=Host.MISSING, talk=None), Wait("LieutenantNotFound", "its lieutenant does not exist")),
     "one with a field not acted on is refused": (
