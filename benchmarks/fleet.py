@@ -31,8 +31,9 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Json, JsonValue, Key, Launch, Look, Place
+from reconciler.engine.ports import Archive, Json, JsonValue, Key, Launch, Look, Place
 from reconciler.engine.settings import EngineSettings
+from reconciler.errors import GuestFailed
 from reconciler.store import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
@@ -121,6 +122,9 @@ class ReadyAgents:
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
         self._at(at).claim = dict(claim)
 
+    async def remove_claim(self, at: Place) -> None:
+        self._at(at).claim = None
+
     async def install(self, at: Place) -> None:
         self._at(at).installed = True
 
@@ -141,6 +145,18 @@ class ReadyAgents:
 
     async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
         return self._at(at).digests
+
+    async def digest(self, at: Place, epoch: int, path: str) -> str:
+        return ""
+
+    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+        raise GuestFailed("nothing moves here", at.id)
+
+    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+        raise GuestFailed("nothing moves here", at.id)
+
+    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+        raise GuestFailed("nothing lives on this host", at.id)
 
     async def reread(self, at: Place, epoch: int) -> None:
         return None
@@ -188,6 +204,9 @@ class NoSecrets:
     """`ports.Secrets` without any."""
 
     def get(self, namespace: str, name: str, key: str) -> str | None:
+        return None
+
+    def config(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
     def known(self) -> tuple[str, ...]:
