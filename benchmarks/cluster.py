@@ -3,9 +3,9 @@
 A real API server, so many lieutenants declared Suspended (nothing is made for them: what is measured is the way in and out, not the
 platform), and beside ours a kopf operator with one handler that does nothing. Each runs in a process of its own.
 
-P7: seconds from having the Lease until every object is taken and all rests, with a warm store; over kopf's seconds until its handler has seen every object, one
-list of the platform, and loading the store. P4: CPU per changed object, for changes about which there is nothing to say (a label) and for
-changes that make one status (a spec); over kopf's for the same.
+P7: seconds from having the Lease until every object is taken and all rests, with a warm store; over kopf's seconds until its handler has
+seen every object, one list of the platform, and loading the store. P4: CPU per changed object, for changes about which there is nothing to
+say (a label) and for changes that make one status (a spec); over kopf's for the same.
 """
 
 from __future__ import annotations
