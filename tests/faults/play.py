@@ -65,6 +65,9 @@ def delivered(run: Run, task: str) -> int:
 
 
 def treated_well(run: Run) -> None:
-    """What holds in every scenario: nothing forbidden happened, and nobody else's VM was touched."""
-    assert run.world.violations == [], run.describe()
+    """What holds in every scenario: nothing forbidden happened, and nobody else's VM was touched. A suspend that a dead controller
+    sent and that lands late freezes a turn; it is observed and undone, and the turn goes on."""
+    fault = run.life.fault
+    undone = "suspended " if fault is not None and (fault.kind, fault.name) == ("late", "vers.suspend_vm") else "never"
+    assert [v for v in run.world.violations if not v.startswith(undone)] == [], run.describe()
     assert run.world.foreign_effects == 0, run.describe()
