@@ -117,8 +117,17 @@ class Machine:
         self.sessions[self.session_file] = content
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """A machine that a dead controller's suspend reached in the middle of a turn, and what was said to its agent last."""
+
+    vm_id: str
+    said: str
+
+
 class World:
-    """The truth. `violations` collects what must never happen; `created`, `deleted` count VMs."""
+    """The truth. `violations` collects what must never happen; `created`, `deleted` count VMs. `posthumous`: calls of a dead
+    controller that still are on their way; what one of them may do, and the next controller undoes, is in `frozen_by_the_dead`."""
 
     def __init__(self, work_seconds: float = 4.0) -> None:
         self.machines: dict[str, Machine] = {}
@@ -126,6 +135,8 @@ class World:
         self.created = 0
         self.deletes: list[str] = []
         self.violations: list[str] = []
+        self.posthumous: Sequence[asyncio.Task[object]] = ()
+        self.frozen_by_the_dead: list[Frozen] = []
         self.prompts: list[tuple[str, str]] = []
         self.foreign_effects = 0
         self.work_seconds = work_seconds
@@ -349,7 +360,10 @@ class FakeVers:
         await self._call()
         m = self.world.own(vm_id)
         if m.pi is not None and m.pi.busy:
-            self.world.violations.append(f"suspended {vm_id} in the middle of a turn")
+            if asyncio.current_task() in self.world.posthumous:
+                self.world.frozen_by_the_dead.append(Frozen(vm_id, [text for at, text in self.world.prompts if at == vm_id][-1]))
+            else:
+                self.world.violations.append(f"suspended {vm_id} in the middle of a turn")
         self.world.state(m)
         m.state = VmState.SUSPENDED
 

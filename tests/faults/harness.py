@@ -79,7 +79,7 @@ class Fault:
 
 @dataclass
 class Life:
-    """The seam over all lives of the controller in one run."""
+    """The seam over all lives of the controller in one run. `stray`: the calls of its dead that show only later."""
 
     fault: Fault | None = None
     names: list[str] = field(default_factory=list)
@@ -178,6 +178,7 @@ class Run:
 
     def __init__(self, world: World, path: Path, fault: Fault | None, settings: EngineSettings) -> None:
         self.world, self.life = world, Life(fault)
+        world.posthumous = self.life.stray
         self.controller = Controller(world, path, self.life, settings)
         self.deadline = 3600.0
 

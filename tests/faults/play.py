@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.core.keys import Key
+from reconciler.core.observations import VmState
 from reconciler.engine.declare import Declared
 from reconciler.engine.settings import EngineSettings
 from tests.faults.harness import Fault, Run, Step, virtual
@@ -66,8 +69,19 @@ def delivered(run: Run, task: str) -> int:
 
 def treated_well(run: Run) -> None:
     """What holds in every scenario: nothing forbidden happened, and nobody else's VM was touched. A suspend that a dead controller
-    sent and that lands late freezes a turn; it is observed and undone, and the turn goes on."""
-    fault = run.life.fault
-    undone = "suspended " if fault is not None and (fault.kind, fault.name) == ("late", "vers.suspend_vm") else "never"
-    assert [v for v in run.world.violations if not v.startswith(undone)] == [], run.describe()
+    sent and that lands late, in the middle of a turn, was undone, and the turn went on to its end."""
+    assert run.world.violations == [], run.describe()
     assert run.world.foreign_effects == 0, run.describe()
+    for frozen in run.world.frozen_by_the_dead:
+        machine = run.world.machines[frozen.vm_id]
+        assert machine.deleted or machine.state is VmState.RUNNING, f"{frozen} was left so; {run.describe()}"
+        task = Key("Task", *task_of(frozen.said))
+        assert delivered(run, task.name) == 1, f"{frozen}: {task} was delivered {delivered(run, task.name)} times; {run.describe()}"
+        assert run.phase(task) == "Succeeded", f"{frozen}: {task} is {run.phase(task)}; {run.describe()}"
+
+
+def task_of(said: str) -> tuple[str, str]:
+    """Namespace and name of the task whose marker this message carries."""
+    found = re.match(r"\[task ([^/ ]+)/([^ ]+) attempt ", said)
+    assert found is not None, f"no task's: {said[:100]}"
+    return found[1], found[2]

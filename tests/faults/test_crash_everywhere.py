@@ -51,6 +51,13 @@ def test_one_lieutenant_needs_one_create() -> None:
     assert effects_of("one-lieutenant").count("vers.create_vm") == 1
 
 
+@pytest.mark.guarantee("G-62")
+def test_a_dead_controllers_suspend_freezes_a_turn_and_is_undone(tmp_path: Path) -> None:
+    number = effects_of("three-homes").index("vers.suspend_vm") + 1
+    run = play(SCENARIOS["three-homes"], tmp_path / "state.db", Fault(number, "late"))
+    assert len(run.world.frozen_by_the_dead) == 1  # that it was undone is the scenario's to judge
+
+
 @pytest.mark.guarantee("G-01")
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-05")
