@@ -24,9 +24,9 @@ from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
-from reconciler.engine.gather import place_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import LieutenantItem, parse
+from reconciler.engine.places import place_of
 from reconciler.engine.ports import Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.upstream import Upstream

@@ -117,7 +117,7 @@ async def _live(config: Config, store: Store, obj: StoredObject, offset: int) ->
 
 async def _news(machine: Reach, client: KeeperClient, offset: int, spoke: asyncio.Event) -> AsyncIterator[News]:
     """What the session file has beyond `offset`, as it grows, and what is being written. Raises what the connection raises."""
-    from reconciler.engine.gather import session_of as session_in_force
+    from reconciler.engine.objects import session_of as session_in_force
 
     rest = b""
     path = session_in_force(machine.item).file

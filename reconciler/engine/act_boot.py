@@ -16,8 +16,8 @@ from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
 from reconciler.core.rendering import Check, Rendered, RenderedFile
 from reconciler.engine.acts import Tools
 from reconciler.engine.content import bytes_of
-from reconciler.engine.gather import place_at
 from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.places import place_at
 from reconciler.engine.ports import where
 from reconciler.errors import InvalidSpec
 
@@ -57,7 +57,7 @@ class BootActs:
     def organ_files(self, item: LieutenantItem, rendered: Rendered) -> list[GuestFile]:
         """Program and skill of every organ and capability, and what the machine is told about its own place."""
         carried = pieces(rendered.organs, rendered.capabilities)
-        programs = self.t.gatherer.organ_programs
+        programs = self.t.gatherer.profiles.organ_programs
         files = [
             GuestFile(f"{piece.directory}/{name}", text.encode(), 0o644)
             for piece in carried

@@ -10,8 +10,8 @@ from reconciler.core.observations import Agent, Up
 from reconciler.core.records import ConfigRecord
 from reconciler.core.rendering import Rendered
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import place_of, session_of
-from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.objects import LieutenantItem, session_of
+from reconciler.engine.places import place_of
 
 
 class ConfigActs:

@@ -31,8 +31,8 @@ from reconciler.core.rendering import AGENT_DIR, Rendered
 from reconciler.engine.act_boot import BootActs, view_dir
 from reconciler.engine.act_config import ConfigActs
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import place_at, place_of, session_of
-from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.objects import LieutenantItem, session_of
+from reconciler.engine.places import path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed
@@ -91,7 +91,7 @@ class GuestActs:
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.look_again(place.id)
+            self.t.gatherer.machines.look_again(place.id)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
@@ -118,23 +118,23 @@ class GuestActs:
         """The conversation, from the mirror, to a machine that never had it."""
         transcripts, slot = self.t.gatherer.transcripts, item.record.slot
         session = session_of(item)
-        place, gatherer = place_of(item), self.t.gatherer
-        data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), gatherer.tree_at(place))
-        file = GuestFile(gatherer.path_at(place, session.file), data, 0o600)
+        place = place_of(item)
+        data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), tree_at(self.t.settings, place))
+        file = GuestFile(path_at(self.t.settings, place, session.file), data, 0o600)
         await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
         self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
 
     async def start(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.rendered, Rendered)
         rendered, slot, place = view.rendered, item.record.slot, place_of(item)
-        agent_dir = self.t.gatherer.path_at(place, AGENT_DIR)
+        agent_dir = path_at(self.t.settings, place, AGENT_DIR)
         launch = Launch(
             command=rendered.command,
             argv=rendered.argv,
             env={**self.boot.environment(item, view), "PI_OFFLINE": "1", "PI_SKIP_VERSION_CHECK": "1", "PI_CODING_AGENT_DIR": agent_dir},
             work_dir=rendered.work_dir,
             agent_dir=agent_dir,
-            session_file=self.t.gatherer.path_at(place, session_of(item).file),
+            session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
         )
         if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move

@@ -9,8 +9,8 @@ from reconciler.core.actions import Escalate, LookForArtifact, Reprompt
 from reconciler.core.lane import LaneView
 from reconciler.core.records import Rung
 from reconciler.core.rendering import Rendered
-from reconciler.engine.gather import command_key, place_of
-from reconciler.engine.objects import LieutenantItem, TaskItem
+from reconciler.engine.objects import LieutenantItem, TaskItem, command_key
+from reconciler.engine.places import place_of
 from reconciler.engine.sending import Sending
 
 STOP_GRACE = 5.0

@@ -12,8 +12,8 @@ from reconciler.core.machine import GuestFile
 from reconciler.core.records import BootRecord, LocalRecord
 from reconciler.core.rendering import Rendered
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import session_of
-from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.objects import LieutenantItem, session_of
+from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place
 from reconciler.engine.redaction import unseal
 from reconciler.errors import GuestFailed
@@ -42,13 +42,13 @@ class LocalActs:
                 case CloseLocal():
                     await self.close(item, place, action)
                 case LeaveLocal():
-                    said = self.t.recorder.event(item.key, item.uid, "LeftLocal", self.t.gatherer.tree_at(place), "Warning")
+                    said = self.t.recorder.event(item.key, item.uid, "LeftLocal", tree_at(self.t.settings, place), "Warning")
                     await self.t.save(item, item.record.but(local=LocalRecord()), *said)
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.look_again(place.id)
-            self.t.gatherer.look_again(item.record.slot.vm_id)
+            self.t.gatherer.machines.look_again(place.id)
+            self.t.gatherer.machines.look_again(item.record.slot.vm_id)
 
     async def open(self, item: LieutenantItem, place: Place, view: LieutenantView, action: OpenLocal) -> None:
         """From here on it lives in its directory; a higher epoch shuts out whoever thought otherwise."""
@@ -59,7 +59,7 @@ class LocalActs:
             session=session.housed(item.record.session, item.uid, item.spec.session.generation),
             boot=BootRecord(vm_id=place.id),
         )
-        directory = t.gatherer.tree_at(place)
+        directory = tree_at(t.settings, place)
         if action.fallback:
             why = f": {view.home.outage}" if view.home.outage else ""
             said = t.recorder.event(item.key, item.uid, "FellBack", f"VMs cannot be had{why}; working in {directory}", "Warning")
@@ -71,7 +71,7 @@ class LocalActs:
         t, epoch = self.t, item.record.slot.epoch
         await t.effects.call("local.dissolve", lambda: t.agents.dissolve(place, epoch, action.keep))
         await t.agents.release(place)
-        reason, message = ("KeptLocal", t.gatherer.tree_at(place)) if action.keep else ("ClosedLocal", "")
+        reason, message = ("KeptLocal", tree_at(t.settings, place)) if action.keep else ("ClosedLocal", "")
         said = t.recorder.event(item.key, item.uid, reason, message)
         await t.save(item, t.current(item).but(local=LocalRecord()), *said)
 

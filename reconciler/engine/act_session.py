@@ -9,8 +9,7 @@ from reconciler.core.actions import BeginSession, KeepEnd, NoteSession, SessionA
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.session import begun_anew, chosen, current
 from reconciler.engine.acts import Tools
-from reconciler.engine.gather import session_of
-from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.objects import LieutenantItem, session_of
 from reconciler.engine.ports import AddEvent
 
 

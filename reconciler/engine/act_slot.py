@@ -85,7 +85,7 @@ class SlotActs:
         """Intent, call, result. An answer that never came leaves the intent open; only looking can close it."""
         assert isinstance(view.rendered, Rendered)
         t, rendered = self.t, view.rendered
-        hold, now = t.gatherer.hold, t.clock.now()
+        hold, now = t.gatherer.slots.hold, t.clock.now()
         if hold.breaker.blocks(now, len(hold.failing_deletes)):
             return  # another slot's create came first and told us since this was planned
         probed = self.breaker(hold.breaker.probe(now))
@@ -121,12 +121,12 @@ class SlotActs:
             return
         if not isinstance(rendered.source, RootSource):
             labels = {}
-        t.fleet.created(Vm(vm_id, t.gatherer.account, t.clock.now(), VmState.BOOTING, labels))
+        t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
 
     def breaker(self, now: Breaker) -> tuple[PutMeta, ...]:
         """The breaker from now on, and what keeps it over a restart of the controller (G-06)."""
-        hold = self.t.gatherer.hold
+        hold = self.t.gatherer.slots.hold
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
 
@@ -135,7 +135,7 @@ class SlotActs:
         t, now = self.t, self.t.clock.now()
         told: tuple[PutMeta, ...] = ()
         if isinstance(error, Capacity):
-            told = self.breaker(t.gatherer.hold.breaker.failed(error.what, now))
+            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
@@ -147,7 +147,7 @@ class SlotActs:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
         record = self.filled(item, slot, vm_id, str(intent.payload.get("machine", "")))
-        closed = self.breaker(t.gatherer.hold.breaker.succeeded())
+        closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
         said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
         await t.save(item, record, closing(intent, f"vm {vm_id}"), *closed, *said)
         t.journal.closed(intent)
@@ -155,7 +155,7 @@ class SlotActs:
     def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str, machine: str = "") -> LieutenantRecord:
         """The record with this VM in the slot. `machine`: digest of what it was made from, where we made it."""
         old = self.t.current(item)
-        account = self.t.gatherer.account
+        account = self.t.gatherer.slots.account
         slot = slot.but(
             vm_id=vm_id, account=account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0, chosen=""
         )
@@ -232,7 +232,7 @@ class SlotActs:
         slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
         event = t.recorder.event(item.key, item.uid, "LetGoVM", f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
         await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
-        t.gatherer.look_again(vm_id)
+        t.gatherer.machines.look_again(vm_id)
         t.fleet.forget(vm_id)
 
     async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
@@ -240,14 +240,14 @@ class SlotActs:
         await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
         t.fleet.changed(vm_id)
         await t.agents.release(Place(vm_id))
-        t.gatherer.look_again(vm_id)
+        t.gatherer.machines.look_again(vm_id)
         t.recorder.note(item.key, item.uid, "SuspendedVM", f"VM {vm_id}")
 
     async def resume(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
         await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
         t.fleet.changed(vm_id)
-        t.gatherer.look_again(vm_id)
+        t.gatherer.machines.look_again(vm_id)
         t.recorder.note(item.key, item.uid, "ResumedVM", f"VM {vm_id}")
 
     async def condemn(self, item: LieutenantItem, action: Condemn) -> None:
@@ -270,7 +270,7 @@ class SlotActs:
         slot = item.record.slot.but(delete_attempts=attempts, not_before=now + wait)
         await t.save(item, item.record.but(slot=slot))
         await t.agents.release(Place(vm_id))
-        t.gatherer.look_again(vm_id)
+        t.gatherer.machines.look_again(vm_id)
         error = ""
         try:
             await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
@@ -283,7 +283,7 @@ class SlotActs:
         except ReconcilerError as failed:
             error = str(failed)
         t.fleet.changed(vm_id)
-        hold = t.gatherer.hold.failing_deletes
+        hold = t.gatherer.slots.hold.failing_deletes
         if error:
             hold.add(vm_id)
             said = t.recorder.event(item.key, item.uid, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
@@ -304,8 +304,8 @@ class SlotActs:
         said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
         await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
-        t.gatherer.hold.failing_deletes.discard(vm_id)
-        t.gatherer.look_again(vm_id)
+        t.gatherer.slots.hold.failing_deletes.discard(vm_id)
+        t.gatherer.machines.look_again(vm_id)
         t.fleet.forget(vm_id)
 
 

@@ -38,8 +38,8 @@ from reconciler.core.taskview import ON_ITS_WAY, marker_of
 from reconciler.engine.act_ladder import LadderActs
 from reconciler.engine.acts import Tools
 from reconciler.engine.content import content_of, name_of
-from reconciler.engine.gather import command_key, place_of, session_of
-from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
+from reconciler.engine.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
+from reconciler.engine.places import place_of
 from reconciler.engine.sending import Sending
 from reconciler.engine.tombstones import Tombstone
 from reconciler.errors import GuestFailed, InvalidSpec

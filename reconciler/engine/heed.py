@@ -8,9 +8,9 @@ from reconciler.core.heed import Asked, heed
 from reconciler.core.status import stalled_for
 from reconciler.core.vmslot import Want
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.gather import want_of
 from reconciler.engine.objects import LieutenantItem, ObjectTable
 from reconciler.engine.ports import Clock
+from reconciler.engine.slots import want_of
 
 
 class Heed:

@@ -42,11 +42,12 @@ from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
-from reconciler.engine.gather import Gatherer, place_of
+from reconciler.engine.gather import Gatherer
 from reconciler.engine.heed import Heed
 from reconciler.engine.journal import Journal
 from reconciler.engine.objects import LieutenantItem, ObjectTable
 from reconciler.engine.orphans import Orphans
+from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi, Write
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
@@ -141,8 +142,8 @@ class Engine:
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
             self.secrets, self.effects, self.clock, self.jitter, self.token, self.upstream,
         )  # fmt: skip
-        self.gatherer.fingerprint_key = image.meta.get(FINGERPRINTS, "")
-        self.gatherer.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
+        self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
+        self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
@@ -154,9 +155,9 @@ class Engine:
         """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
         loading and before anything acts, to take what was declared while nobody listened."""
         await self.load()
-        if not self.gatherer.fingerprint_key:
-            self.gatherer.fingerprint_key = token_hex(32)
-            await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.fingerprint_key))
+        if not self.gatherer.profiles.fingerprint_key:
+            self.gatherer.profiles.fingerprint_key = token_hex(32)
+            await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
         self.table.on_change.append(self._changed)
         self.fleet.on_list.append(self._listed)
         if catch_up is not None:
@@ -229,7 +230,7 @@ class Engine:
             frozenset(
                 item.record.slot.vm_id for key in set(owned.values()) if (item := self.table.lieutenant(key)) and item.record.slot.condemned
             )
-            if self.gatherer.hold.failing_deletes or self._deleting()
+            if self.gatherer.slots.hold.failing_deletes or self._deleting()
             else frozenset()
         )
         self.fleet.note_owned(owned, condemned)
@@ -237,7 +238,7 @@ class Engine:
             self._hold_checked = True
             fleet_label = f"{self.gatherer.owner.fleet}"
             if any(vm.labels.get("fleet.vers.sh/fleet") == fleet_label for vm in fresh.vms.values()):
-                self.gatherer.hold.until = self.clock.now() + self.settings.empty_store_seconds
+                self.gatherer.slots.hold.until = self.clock.now() + self.settings.empty_store_seconds
         if before is None:
             for lane in set(owned.values()):
                 self.queue.add(lane, Priority.RESYNC)
@@ -262,7 +263,7 @@ class Engine:
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
-            self.gatherer.account = self.vers.account()
+            self.gatherer.slots.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
 
     def _platform(self, message: str) -> None:
@@ -427,8 +428,8 @@ class Engine:
         if item is not None and view.lieutenant is not None and decided.lieutenant is not None:
             active = next((f.key.name for f in view.tasks if f.record.phase in ACTIVE and f.spec.delivery.value == "Queue"), "")
             pending = sum(1 for f in view.tasks if f.record.phase == "Pending")
-            convenience = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[1]
-            convenience += self.gatherer.profile_unsupported(key.namespace, item.spec.profile_ref.name)[1]
+            convenience = self.gatherer.profiles.unsupported(key, item.obj.generation, item.obj.spec)[1]
+            convenience += self.gatherer.profiles.profile_unsupported(key.namespace, item.spec.profile_ref.name)[1]
             status = lieutenant_status(
                 view.lieutenant,
                 decided.lieutenant,
@@ -443,7 +444,7 @@ class Engine:
         for task_key, decision in decided.tasks.items():
             task = self.table.task(task_key)
             if task is not None:
-                convenience = self.gatherer.unsupported(task_key, task.obj.generation, task.obj.spec)[1]
+                convenience = self.gatherer.profiles.unsupported(task_key, task.obj.generation, task.obj.spec)[1]
                 status = task_status(task.record, decision, task.obj.status, task.obj.generation, view.now, convenience)
                 self._note_status(task.obj, status, decision, changes, more)
         if changes or more:
@@ -475,9 +476,9 @@ class Engine:
             return
         problem: Unresolved | None
         if key.kind == "BootProfile":
-            found = profile_chain(key.name, lambda name: self.gatherer.profile(key.namespace, name))
+            found = profile_chain(key.name, lambda name: self.gatherer.profiles.profile(key.namespace, name))
             problem = found if isinstance(found, Unresolved) else None
-            protects = self.gatherer.unsupported(key, item.obj.generation, item.obj.spec)[0]
+            protects = self.gatherer.profiles.unsupported(key, item.obj.generation, item.obj.spec)[0]
             if protects and problem is None:
                 problem = Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}", final=True)
         else:

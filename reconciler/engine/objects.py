@@ -14,6 +14,7 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.core.session import SessionName, current
 from reconciler.engine import tombstones
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
@@ -51,6 +52,16 @@ LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
 TaskItem = Item[TaskSpec, TaskRecord]
 ProfileItem = Item[BootProfileSpec, Record]
 AnyItem = Item[BaseModel, Record]
+
+
+def session_of(item: LieutenantItem) -> SessionName:
+    """The conversation in force: the name of its mirror and the path of its file."""
+    return current(item.record.session, item.uid, item.spec.session.generation)
+
+
+def command_key(task: TaskItem) -> str:
+    """The durable key of the last prompt sent for this attempt; forwarded to pi at most once, ever."""
+    return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
 
 
 def parse(obj: StoredObject, old: AnyItem | None = None) -> AnyItem:

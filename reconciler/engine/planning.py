@@ -18,9 +18,9 @@ from reconciler.core.session import Parted, SessionName
 from reconciler.core.status import stalled_for
 from reconciler.engine.effects import Effects
 from reconciler.engine.ends import Ends
-from reconciler.engine.gather import place_of, session_of
 from reconciler.engine.loop import Engine
-from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.objects import LieutenantItem, session_of
+from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
 from reconciler.engine.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable
@@ -195,8 +195,8 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     gatherer = engine.gatherer
     recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.file_length, engine.keeper_version)
     recalled.owner = gatherer.owner
-    gatherer.agents = recalled
-    gatherer.ends = RecalledEnds(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
+    gatherer.machines.agents = recalled
+    gatherer.machines.ends = RecalledEnds(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
     await engine.fleet.list_since(engine.clock.now())
     lanes = sorted({engine.declarations.lane_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
     planned: list[Planned] = []

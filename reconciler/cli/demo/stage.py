@@ -17,8 +17,8 @@ from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.machine import GuestCommand
-from reconciler.engine.gather import place_of
 from reconciler.engine.loop import Engine
+from reconciler.engine.places import path_at, place_of
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
@@ -87,7 +87,7 @@ class Stage:
         item = self.controller.engine.table.lieutenant(key)
         assert item is not None
         engine, place = self.controller.engine, place_of(item)
-        command = GuestCommand(argv, cwd=engine.gatherer.path_at(place, "/root/workspace"), timeout=20.0)
+        command = GuestCommand(argv, cwd=path_at(engine.settings, place, "/root/workspace"), timeout=20.0)
         return (await engine.agents.run(place, item.record.slot.epoch, command)).stdout
 
     async def until(self, what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:

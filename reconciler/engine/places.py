@@ -1,0 +1,34 @@
+"""Where an agent lives: on a machine, or in a directory of its own on this host."""
+
+from __future__ import annotations
+
+from reconciler.core.home import in_tree, local_dir, tree_of
+from reconciler.core.lieutenant import LieutenantView
+from reconciler.engine.objects import LieutenantItem
+from reconciler.engine.ports import Place
+from reconciler.engine.settings import EngineSettings
+
+
+def place_of(item: LieutenantItem) -> Place:
+    """Where its agent lives now: on its slot's VM, or in a directory of its own on this host."""
+    return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
+
+
+def place_at(item: LieutenantItem, view: LieutenantView) -> Place:
+    """The machine that this view is of: where the agent lives, or the VM that it will move to."""
+    return Place(local=item.uid) if view.record.local.state == "Home" else Place(item.record.slot.vm_id)
+
+
+def here(settings: EngineSettings, item: LieutenantItem) -> bool:
+    """Its directory, if it has one, is in our state directory."""
+    return not item.record.local.state or item.record.local.host == settings.host
+
+
+def tree_at(settings: EngineSettings, place: Place) -> str:
+    """What stands in for `/` at this place; '' where `/` does."""
+    return tree_of(local_dir(settings.local_root, place.local)) if place.local else ""
+
+
+def path_at(settings: EngineSettings, place: Place, path: str) -> str:
+    """A machine's path, as it is at this place."""
+    return in_tree(tree_at(settings, place), path)
