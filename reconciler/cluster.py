@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Protocol, TypeVar
 
+from reconciler.api.meta import LABEL
 from reconciler.app import INSTALLATION, engine_over, lock_of
 from reconciler.config import Config
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.upstream import Upstream
-from reconciler.errors import NotFound, Refused
+from reconciler.errors import NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
 from reconciler.serve.metrics import Front
 from reconciler.sources.kube import raw
-from reconciler.sources.kube.access import Access
+from reconciler.sources.kube.access import Access, own_namespace
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.door import FrontDoor
-from reconciler.sources.kube.lease import Lease
+from reconciler.sources.kube.lease import EVERYWHERE, RELEASE, RUNS_IN, SERVES, Lease
+from reconciler.sources.kube.lease import INSTALLATION as NOTED
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.store.sqlstore import open_store
 
@@ -33,18 +37,27 @@ log = logging.getLogger("reconciler.kube")
 
 T = TypeVar("T")
 SYSTEM = "/api/v1/namespaces/kube-system"
+DEPLOYED = "reconciler"
+"""The namespace that deploy/ makes: where an operator of every namespace outside of the cluster meets the one inside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one operator serves. `namespaces` None: all."""
+    """What one operator serves. `namespaces` None: all. `lease`: the namespace of its Lease, '' when nobody said."""
 
     namespaces: tuple[str, ...] | None
+    lease: str = ""
 
     @property
     def home(self) -> str:
-        """The namespace whose Lease says who acts: the same for every operator of this scope, wherever it runs."""
-        return min(self.namespaces) if self.namespaces else "default"
+        """The namespace whose Lease says who acts. It is part of `installation` too: operators that take each other's VMs for their
+        own are those that ask the same Lease, whatever namespaces they serve."""
+        return self.lease or (min(self.namespaces) if self.namespaces else DEPLOYED)
+
+    @property
+    def serves(self) -> str:
+        """As the Lease tells it."""
+        return ",".join(sorted(self.namespaces)) if self.namespaces is not None else EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,14 @@ def identity() -> str:
 
 
 def lease_of(config: Config, cluster: Cluster, scope: Scope, who: str, tell: Callable[[str], None]) -> Lease:
-    """One Lease for each fleet and scope."""
-    return Lease(cluster, scope.home, f"reconciler-{config.fleet}", who, tell)
+    """One Lease for each fleet and namespace of operators."""
+    notes = {SERVES: scope.serves, RUNS_IN: own_namespace(config.context, config.environ), RELEASE: version("reconciler")}
+    return Lease(cluster, scope.home, lease_name(config.fleet), who, tell, notes=notes)
+
+
+def lease_name(fleet: str) -> str:
+    """RBAC names it too: deploy/base/rbac.yaml."""
+    return f"reconciler-{fleet}"
 
 
 @asynccontextmanager
@@ -102,6 +121,7 @@ async def operating(
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         installation = await installed(store, await cluster_uid(cluster), scope)
+        lease.notes[NOTED] = installation
         secrets = KubeSecrets(cluster)
         stack.push_async_callback(secrets.aclose)
         door = FrontDoor(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
@@ -150,16 +170,19 @@ async def installed(store: Store, uid: str, scope: Scope) -> str:
     installation = f"{uid}/{scope.home}"
     known = await store.meta(INSTALLATION)
     if known and known != installation:
-        where, remedy = f"installation {known}, not {installation}", "use another --state directory or --store"
+        where = f"installation {known}, not {installation}"
+        remedy = "use another --state directory or --store; of the same cluster: --lease-namespace has the part after the slash"
         raise Refused("this store belongs to another fleet", where, remedy)
     if not known:
         await store.write([PutMeta(INSTALLATION, installation)])
     return installation
 
 
-def scope_of(namespaces: Sequence[str] | None, everywhere: bool, default: str) -> Scope:
-    """What the command line asks for; names may be repeated or separated by commas."""
-    if everywhere:
-        return Scope(None)
+def scope_of(namespaces: Sequence[str] | None, everywhere: bool, default: str, lease: str = "") -> Scope:
+    """What the command line asks for; names may be repeated or separated by commas. `lease`: the namespace of the Lease, as somebody
+    said or as the pod's own. Raises `UsageError` for what can't be a namespace."""
     named = tuple(dict.fromkeys(part.strip() for one in namespaces or () for part in one.split(",") if part.strip()))
-    return Scope(named or (default,))
+    for name in (*named, *([lease] if lease else [])):
+        if not re.fullmatch(LABEL, name) or len(name) > 63:
+            raise UsageError(f"{name!r} can't be a namespace", "operator", "use lower-case letters, digits and -")
+    return Scope(None if everywhere else named or (default,), lease)

@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate
 
 import typer
@@ -35,22 +36,34 @@ def operator(
     ] = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Serve every namespace.")] = False,
     context: Annotated[str, typer.Option("--context", metavar="C", help="Context of the kubeconfig.", show_default=False)] = "",
+    lease_namespace: Annotated[
+        str,
+        typer.Option(
+            "--lease-namespace",
+            metavar="NS",
+            help="Where the Lease is. Default: the pod's own namespace; outside of a pod the first served, with -A `reconciler`.",
+            show_default=False,
+        ),
+    ] = "",
     listen: Listen = "",
 ) -> None:
-    """Follow declarations in a Kubernetes cluster and make them true. Of several operators one acts, by a Lease."""
+    """Follow declarations in a Kubernetes cluster and make them true. Of several operators one acts: the holder of the Lease
+    reconciler-FLEET. Operators that serve the same namespaces must be given the same one; it is also part of the claims on VMs."""
     from reconciler.cluster import scope_of
+    from reconciler.sources.kube.access import own_namespace
 
     if namespace and all_namespaces:
         raise UsageError("--namespace and --all-namespaces exclude each other", "--all-namespaces", "leave one of them out")
-    scope = scope_of(namespace, all_namespaces, config.namespace)
-    raise typer.Exit(asyncio.run(Runner(config, scope.namespaces, context, listen).run()))
+    lease = lease_namespace or own_namespace(context, config.environ)
+    scope = scope_of(namespace, all_namespaces, config.namespace, lease)
+    raise typer.Exit(asyncio.run(Runner(replace(config, context=context), scope, listen).run()))
 
 
 class Runner:
     """One life of the operator's process: standing by, in charge, and again."""
 
-    def __init__(self, config: Config, namespaces: tuple[str, ...] | None, context: str, listen: str = "") -> None:
-        self._config, self._namespaces, self._context, self._listen = config, namespaces, context, listen
+    def __init__(self, config: Config, scope: Scope, listen: str = "") -> None:
+        self._config, self._scope, self._listen = config, scope, listen
         self._end: asyncio.Future[int] | None = None
         self._operator: Operator | None = None
         self._beginning = False
@@ -66,11 +79,10 @@ class Runner:
         loop.add_signal_handler(signal.SIGINT, self._finish, INTERRUPTED)
         log.setup(self._config.log_format, self._config.verbose)
         logging.getLogger("kopf").setLevel(logging.CRITICAL)
-        scope = cluster.Scope(self._namespaces)
-        async with cluster.cluster_of(load(self._context, self._config.environ)) as api:
-            lease = cluster.lease_of(self._config, api, scope, cluster.identity(), say)
+        async with cluster.cluster_of(load(self._config.context, self._config.environ)) as api:
+            lease = cluster.lease_of(self._config, api, self._scope, cluster.identity(), say)
             async with self._served(lease):
-                await self._stand(api, scope, lease)
+                await self._stand(api, lease)
         return self._end.result()
 
     @asynccontextmanager
@@ -93,7 +105,7 @@ class Runner:
             say(listening(self._config, address, http.port))
             yield
 
-    async def _stand(self, api: Cluster, scope: Scope, lease: Lease) -> None:
+    async def _stand(self, api: Cluster, lease: Lease) -> None:
         """Stand by, be in charge, and again, until told to stop."""
         from reconciler import cluster
 
@@ -102,9 +114,10 @@ class Runner:
             while not self._end.done():
                 if not await self._acquired(lease):
                     break
-                say(f"in charge of {', '.join(self._namespaces) if self._namespaces else 'all namespaces'}")
+                served = self._scope.namespaces
+                say(f"in charge of {', '.join(served) if served else 'all namespaces'}, by the Lease {lease.where}")
                 self._beginning = True
-                await self._charge(cluster.operating(self._config, api, scope, lease, say, self._prepare), lease)
+                await self._charge(cluster.operating(self._config, api, self._scope, lease, say, self._prepare), lease)
                 self._beginning = False
         finally:
             await lease.release()

@@ -202,7 +202,8 @@ class ControlPlane:
         """A new namespace in which the operator may act. `name`: a random one if empty."""
         name = name or f"t-{secrets.token_hex(4)}"
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        self.apply(_binding("RoleBinding", "operator", "reconciler", name))
+        lease = _binding("RoleBinding", "operator-lease", "reconciler-lease", name)
+        self.apply(_binding("RoleBinding", "operator", "reconciler", name), lease)
         return Namespace(self, name)
 
     # --- inside ---------------------------------------------------------------------------------------------------------------

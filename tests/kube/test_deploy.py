@@ -191,8 +191,11 @@ NEVER = [
 def test_the_account_may_do_nothing_else(plane: ControlPlane) -> None:
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(DEPLOY))
     assert [right for right in NEVER if may(plane, right, "default")] == []
-    update = Right("update", "coordination.k8s.io/leases")
-    assert may(plane, update, "default", "reconciler-default")
+    update, create = (Right(verb, "coordination.k8s.io/leases") for verb in ("update", "create"))
+    assert may(plane, update, "reconciler", "reconciler-default")
+    assert may(plane, create, "reconciler")
+    assert not may(plane, create, "default"), "its Lease is where it is"
+    assert not may(plane, update, "default", "reconciler-default")
     assert not may(plane, update, "kube-system", "kube-controller-manager"), "it could put others out of charge"
     assert may(plane, Right("list", "secrets"), "default")
     assert may(plane, Right("patch", "fleet.vers.sh/lieutenants"), "default")

@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.keys import Json
 from reconciler.errors import Conflict, NotFound, Refused, Unreachable
 from reconciler.sources.kube.client import Cluster
-from reconciler.sources.kube.lease import SECONDS, Lease
+from reconciler.sources.kube.lease import INSTALLATION, SECONDS, SERVES, Lease, notes_of, unserved
 from tests.faults.harness import virtual
 
 
@@ -43,7 +43,7 @@ class Leases:
     async def replace(self, path: str, body: Json) -> Json:
         await asyncio.sleep(0.01)
         known = self._answer()
-        if body["metadata"] != known["metadata"]:
+        if body["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"]:
             raise Conflict("it moved on")
         self.obj, self.version = dict(body), self.version + 1
         return self._answer()
@@ -180,5 +180,41 @@ def test_clocks_that_differ_by_years_harm_nothing(wrong: str) -> None:
         one._renewing.cancel()
         await asyncio.wait_for(waiting, SECONDS + 5)
         assert not one.held()
+
+    virtual(main)
+
+
+def test_who_stands_by_says_what_nobody_serves() -> None:
+    """Two operators of different namespaces that meet on one Lease: only the holder's are served, and the other one says so."""
+    for theirs, ours in (("a,b", "a,b"), ("*", "a"), ("a,b", "b"), ("*", "*")):
+        assert unserved({SERVES: theirs}, {SERVES: ours}) == ""
+    assert unserved({}, {SERVES: "a"}) == unserved({SERVES: "a"}, {}) == "", "one that says nothing of itself"
+    assert "of a only, so b, c are not served" in unserved({SERVES: "a"}, {SERVES: "a,b,c"})
+    assert "the other namespaces are not served" in unserved({SERVES: "a"}, {SERVES: "*"})
+
+
+@pytest.mark.guarantee("G-62")
+def test_the_lease_tells_of_its_holder() -> None:
+    """Who stands by reads it there; what somebody else has written on it stays."""
+
+    async def main() -> None:
+        leases, told = Leases(), list[str]()
+        one, two = candidate(leases, "one"), candidate(leases, "two", told)
+        one.notes, two.notes = {SERVES: "a"}, {SERVES: "b"}
+        await one.acquire()
+        assert notes_of(leases.obj) == {SERVES: "a"}
+        leases.obj["metadata"]["annotations"]["somebody"] = "else"
+        leases.version += 1
+        one.notes[INSTALLATION] = "cluster/ops"
+        waiting = asyncio.create_task(two.acquire())
+        await asyncio.sleep(10)
+        assert notes_of(leases.obj) == {SERVES: "a", INSTALLATION: "cluster/ops", "somebody": "else"}
+        assert one.held()
+        assert told == ["standing by: one is in charge, of a only, so b is not served: give both the same namespaces, or this one a "
+                        "--lease-namespace of its own"]  # fmt: skip
+        await one.release()
+        await asyncio.wait_for(waiting, 5)
+        assert notes_of(leases.obj)[SERVES] == "b"
+        await two.release()
 
     virtual(main)

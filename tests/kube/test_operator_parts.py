@@ -24,8 +24,8 @@ from reconciler.errors import (
     Unreachable,
     UsageError,
 )
-from reconciler.sources.kube import raw
-from reconciler.sources.kube.access import load
+from reconciler.sources.kube import access, raw
+from reconciler.sources.kube.access import load, own_namespace
 from reconciler.sources.kube.client import Gone, failed
 from reconciler.store.sqlstore import open_store
 
@@ -125,7 +125,28 @@ def test_scopes_of_one_fleet_share_a_lease() -> None:
     assert scope_of(["b,a", "b"], False, "x") == Scope(("b", "a"))
     assert scope_of(["b", "a"], False, "x").home == scope_of(["a", "b"], False, "x").home == "a"
     assert scope_of(None, False, "x") == Scope(("x",))
-    assert scope_of(None, True, "x").home == "default"
+    assert scope_of(None, True, "x").home == "reconciler", "as the one that deploy/ makes"
+    meeting = [scope_of(["b"], False, "x", "ops"), scope_of(["a", "b"], False, "x", "ops"), scope_of(None, True, "x", "ops")]
+    assert [scope.home for scope in meeting] == ["ops"] * 3
+    assert [scope.serves for scope in meeting] == ["b", "a,b", "*"]
+    for words, lease in ((["../kube-system"], ""), (["a"], "B"), (["a" * 64], "")):
+        with pytest.raises(UsageError):
+            scope_of(words, False, "x", lease)
+
+
+def test_a_pod_knows_its_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the downward API, else by its service account, which is there only where `load` would use it."""
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert own_namespace(environ={}) == ""
+    assert own_namespace(environ=pod) == ""
+    monkeypatch.setattr(access, "ACCOUNT", tmp_path)
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "namespace").write_text("ops\n")
+    assert own_namespace(environ=pod) == "ops"
+    assert own_namespace(environ={**pod, "POD_NAMESPACE": "told"}) == "told"
+    assert own_namespace("somewhere", pod) == ""
+    assert own_namespace(environ={**pod, "KUBECONFIG": "file"}) == ""
+    assert own_namespace(environ={}) == ""
 
 
 @pytest.mark.guarantee("G-07")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.background import eventually
-from tests.kube.controlplane import Namespace
+from tests.kube.controlplane import ControlPlane, Namespace
 from tests.program import Controller, Program
 
 pytestmark = pytest.mark.real("kube")
@@ -99,3 +99,38 @@ def test_nothing_listens_unless_it_is_said_where(program: Program, cluster: Name
     wrong = program.full("operator", "--namespace", cluster.name, "--listen", "everywhere")
     assert wrong.returncode == 64
     assert "--listen" in wrong.stderr
+
+
+@pytest.mark.guarantee("G-62")
+def test_operators_whose_namespaces_overlap_meet_where_they_are_told_to(program: Program, cluster: Namespace, tmp_path: Path) -> None:
+    """On one Lease, so that one acts; what the other one serves besides is told, and its store is of the same installation."""
+    other, third = cluster.plane.namespace(), cluster.plane.namespace()
+    second = Program(tmp_path / "second", {name: program.env[name] for name in ("KUBECONFIG", "VERS_BASE_URL")})
+    where = ("--lease-namespace", third.name)
+    with program.operator("--namespace", cluster.name, *where) as one:
+        one.says(f"in charge of {cluster.name}, by the Lease {third.name}/{LEASE}")
+        with second.operator("-n", f"{cluster.name},{other.name}", *where) as two:
+            two.says(f"so {other.name} is not served: give both the same namespaces")
+            assert "in charge of" not in two.said.replace("is in charge, of", "")
+            eventually(lambda: installation_of(third).endswith(f"/{third.name}"), "it says whose machines are its own")
+            before = installation_of(third)
+            assert one.stop() == 0
+            two.says(f"in charge of {cluster.name}, {other.name}, by the Lease")
+            assert installation_of(third) == before
+            assert two.stop() == 0
+    wrong = program.full("operator", "-A", "--lease-namespace", "No/where")
+    assert (wrong.returncode, "can't be a namespace" in wrong.stderr) == (64, True)
+
+
+def installation_of(namespace: Namespace) -> str:
+    return str(namespace.get("lease", LEASE)["metadata"]["annotations"].get("fleet.vers.sh/installation", ""))
+
+
+def test_a_lease_that_has_no_place(program: Program, private_plane: ControlPlane) -> None:
+    """Served everywhere from outside of the cluster, it is where deploy/ would have it; if that is not there, the log says what to do."""
+    program.env["KUBECONFIG"] = str(private_plane.admin.kubeconfig)
+    with program.operator("--all-namespaces") as operator:
+        operator.says('namespaces "reconciler" not found: make that namespace, or name another one with --lease-namespace')
+        private_plane.kubectl("create", "namespace", "reconciler")
+        operator.says("in charge of all namespaces, by the Lease reconciler/reconciler-default")
+        assert operator.stop() == 0

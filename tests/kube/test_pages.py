@@ -84,6 +84,9 @@ def test_the_page_followed_word_by_word(private_plane: ControlPlane, stub: Platf
         if operator is not None:
             assert operator.stop() == 0
     assert operator is not None
+    lease = json.loads(plane.kubectl("-n", "reconciler", "get", "lease", "reconciler-default", "-o", "json"))
+    assert lease["metadata"]["annotations"]["fleet.vers.sh/serves"] == "*"
+    assert lease["metadata"]["annotations"]["fleet.vers.sh/installation"].endswith("/reconciler")
     assert "is forbidden" not in operator.said
     assert not (tmp_path / "none").exists()
     if page == "docs/kubernetes.md":

@@ -105,13 +105,26 @@ def load(context: str = "", environ: Mapping[str, str] | None = None) -> Access:
     """`context` of a kubeconfig ('' means the current one). Without a context and without KUBECONFIG, inside a pod: its service
     account. Raises `UsageError` saying which file or entry is missing or wrong."""
     env = os.environ if environ is None else environ
-    if not context and not env.get("KUBECONFIG") and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").exists():
+    if _is_pod(context, env):
         return _in_pod(env)
     named = env.get("KUBECONFIG") or str(Path(env.get("HOME", "~")).expanduser() / ".kube" / "config")
     for file in (Path(part) for part in named.split(os.pathsep) if part):
         if file.exists():
             return _from_file(file, context)
     raise UsageError("there is no kubeconfig", named, "set KUBECONFIG, or run inside a cluster")
+
+
+def own_namespace(context: str = "", environ: Mapping[str, str] | None = None) -> str:
+    """The namespace of the pod we run in: `POD_NAMESPACE` (downward API), else that of the service account that `load` would use; ''
+    outside of a cluster."""
+    env = os.environ if environ is None else environ
+    if env.get("POD_NAMESPACE"):
+        return env["POD_NAMESPACE"]
+    return (ACCOUNT / "namespace").read_text("ascii").strip() if _is_pod(context, env) else ""
+
+
+def _is_pod(context: str, env: Mapping[str, str]) -> bool:
+    return bool(not context and not env.get("KUBECONFIG") and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").exists())
 
 
 def _in_pod(env: Mapping[str, str]) -> Access:

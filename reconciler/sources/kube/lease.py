@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from reconciler.api.meta import GROUP
 from reconciler.core.keys import Json
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
 from reconciler.sources.kube.client import Cluster
@@ -24,6 +25,10 @@ GIVE_UP = 2 / 3
 """Of the duration: a holder that could not renew for so long stands down, well before somebody else may begin."""
 USABLE = 0.9
 """Of the duration: after so long without a renewal nothing is done any more, even by a process that slept meanwhile."""
+SERVES, INSTALLATION, RUNS_IN, RELEASE = (f"{GROUP}/{word}" for word in ("serves", "installation", "runs-in", "release"))
+"""Annotations of the Lease, by its holder: which namespaces (`*`, or names with commas), whose VMs are its own, in which namespace its
+pod is ('' outside of the cluster) and what it is a release of."""
+EVERYWHERE = "*"
 
 
 def elapsed() -> float:
@@ -40,7 +45,8 @@ class _Seen:
 
 
 class Lease:
-    """One candidate. `identity` must be its own alone. `tell` takes one line for people."""
+    """One candidate. `identity` must be its own alone. `tell` takes one line for people. `notes`: annotations that the Lease has
+    while this one holds it; what is put in later is there with the next renewal."""
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Lease:
         tell: Callable[[str], None],
         seconds: float = SECONDS,
         clock: Callable[[], float] = elapsed,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self._cluster, self._tell, self._clock = cluster, tell, clock
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
@@ -60,7 +67,13 @@ class Lease:
         self._current: Json = {}
         self._renewing: asyncio.Task[None] | None = None
         self._told = ""
+        self.notes = dict(notes or {})
         self.lost = asyncio.Event()
+
+    @property
+    def where(self) -> str:
+        """`NAMESPACE/NAME`."""
+        return f"{self._namespace}/{self._name}"
 
     def held(self) -> bool:
         """Whether we may act this very moment."""
@@ -69,7 +82,7 @@ class Lease:
     def check(self) -> None:
         """Raises `Refused` when we may not act (any more)."""
         if not self.held():
-            raise Refused("another operator may be in charge", f"Lease {self._namespace}/{self._name}", "this one stands down")
+            raise Refused("another operator may be in charge", f"Lease {self.where}", "this one stands down")
 
     async def acquire(self) -> None:
         """Wait until it is ours; it is renewed from then on until `release` or until `lost` is set."""
@@ -77,6 +90,9 @@ class Lease:
             try:
                 if await self._try():
                     break
+            except NotFound as error:
+                remedy = "make that namespace, or name another one with --lease-namespace"
+                self._say(f"the lease can't be had: {error.what}: {remedy}; trying again")
             except ReconcilerError as error:
                 self._say(f"the lease can't be had: {error}; trying again")
             await asyncio.sleep(RETRY)
@@ -114,7 +130,7 @@ class Lease:
         lasts = spec.get("leaseDurationSeconds")
         over = begun >= self._seen.at + (float(lasts) if isinstance(lasts, int) else self.seconds)
         if found and holder not in ("", self.identity) and not over:
-            self._say(f"standing by: {holder} is in charge")
+            self._say(f"standing by: {holder} is in charge{unserved(notes_of(found), self.notes)}")
             return False
         try:
             self._current = await self._write(found, self.identity, int(self.seconds), taken=holder != self.identity)
@@ -138,14 +154,14 @@ class Lease:
                     if isinstance(spec, dict) and spec.get("holderIdentity") == self.identity:
                         self._current = found  # somebody wrote a label, or our own renewal was not answered
                         continue
-                    log.warning("the lease %s/%s was taken from us", self._namespace, self._name)
+                    log.warning("the lease %s was taken from us", self.where)
                     break
                 except ReconcilerError as error:
                     log.info("the lease could not be read: %s", error)
             except ReconcilerError as error:
                 log.info("the lease could not be renewed: %s", error)
             if self._clock() > self._renewed + self.seconds * GIVE_UP:
-                log.warning("the lease %s/%s could not be renewed in time", self._namespace, self._name)
+                log.warning("the lease %s could not be renewed in time", self.where)
                 break
         self.lost.set()
 
@@ -160,13 +176,39 @@ class Lease:
         if not found:
             metadata: Json = {"name": self._name, "namespace": self._namespace}
             body: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-            return await self._cluster.create(self._path, body)
-        return await self._cluster.replace(f"{self._path}/{self._name}", {**found, "spec": spec})
+            return await self._cluster.create(self._path, self._noted(body))
+        body = {**found, "spec": spec}
+        return await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body) if holder else body)
+
+    def _noted(self, lease: Json) -> Json:
+        if not self.notes:
+            return lease
+        metadata, known = lease.get("metadata"), notes_of(lease)
+        return {**lease, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "annotations": {**known, **self.notes}}}
 
     def _say(self, line: str) -> None:
         if line != self._told:
             self._told = line
             self._tell(line)
+
+
+def notes_of(lease: Json) -> dict[str, str]:
+    """What its holder says of itself there; {} for a Lease that is not."""
+    metadata = lease.get("metadata")
+    found = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def unserved(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """What nobody would serve because two operators of different namespaces meet on one Lease, in words; '' when nothing."""
+    held, wanted = theirs.get(SERVES, ""), ours.get(SERVES, "")
+    if not wanted or held in ("", EVERYWHERE):
+        return ""
+    missing = sorted(set(wanted.split(",")) - set(held.split(",")))
+    if not missing:
+        return ""
+    of = "the other namespaces are" if wanted == EVERYWHERE else f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+    return f", of {held} only, so {of} not served: give both the same namespaces, or this one a --lease-namespace of its own"
 
 
 def _version(found: Json) -> str:
