@@ -17,8 +17,8 @@ from reconciler.cli.access import reader, submit
 from reconciler.cli.look import One, one
 from reconciler.cli.output import out
 from reconciler.config import Config
+from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
-from reconciler.core.status import stalled_for
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import PREFIX, naming

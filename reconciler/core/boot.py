@@ -5,17 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.core.actions import (
-    Condemn,
-    Decision,
-    ReadBack,
-    Refuse,
-    RunStep,
-    RunVerify,
-    StopAgent,
-    Wait,
-    WriteFiles,
-)
+from reconciler.core.actions import Condemn, Decision, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.observations import Agent, Guest, Up
 from reconciler.core.organs import pieces
 from reconciler.core.records import LieutenantRecord

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
-from reconciler.core.actions import (
-    Condemn,
-    Decision,
-    LetGo,
-    Refuse,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
-    TakeSnapshot,
-    Wait,
-)
+from reconciler.core.actions import Condemn, Decision, LetGo, Refuse, SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot, Wait
 from reconciler.core.observations import Seen, VmState
 
 if TYPE_CHECKING:

@@ -7,45 +7,34 @@ from dataclasses import dataclass, replace
 
 from reconciler.core import lane
 from reconciler.core.actions import (
-    AbortTurn,
     Action,
     Adopt,
     BeginSession,
-    Bury,
     Claim,
     CloseLocal,
     Condemn,
-    Continue,
     CorrectClock,
     CountCrash,
     Create,
     Delete,
-    Deliver,
-    Escalate,
     FenceLocal,
-    Finish,
     Forget,
     GiveUpIntent,
     GuestAction,
     Install,
     KeepEnd,
-    Landed,
     LeaveLocal,
     LetGo,
-    LookForArtifact,
     MoveToVm,
     NoteSession,
     OpenLocal,
-    Progress,
     ReadBack,
     Release,
-    Reprompt,
     RestAgent,
     RestoreSession,
     Resume,
     RunStep,
     RunVerify,
-    SendSteer,
     SetModel,
     SnapshotLost,
     SnapshotTaken,
@@ -56,9 +45,6 @@ from reconciler.core.actions import (
     Suspend,
     TakeOver,
     TakeSnapshot,
-    TryAgain,
-    Verify,
-    Withdraw,
     WriteClaim,
     WriteFiles,
 )
@@ -72,6 +58,22 @@ from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
 from reconciler.core.records import LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.rendering import Rendered, Unresolved
 from reconciler.core.session import begun_anew, chosen
+from reconciler.core.taskactions import (
+    AbortTurn,
+    Bury,
+    Continue,
+    Deliver,
+    Escalate,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Reprompt,
+    SendSteer,
+    TryAgain,
+    Verify,
+    Withdraw,
+)
 from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Absent, Seen
 

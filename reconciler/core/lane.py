@@ -12,29 +12,7 @@ from reconciler.api.lieutenant import LieutenantSpec, OnBusy
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.task import Delivery, TaskSpec
 from reconciler.core import lieutenant, task
-from reconciler.core.actions import (
-    AbortTurn,
-    Action,
-    Bury,
-    Continue,
-    Decision,
-    Deliver,
-    Escalate,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Refuse,
-    Release,
-    Reprompt,
-    SendSteer,
-    Steady,
-    TryAgain,
-    Verify,
-    Wait,
-    Withdraw,
-    is_action,
-)
+from reconciler.core.actions import Action, Decision, Refuse, Release, Steady, Wait, is_action
 from reconciler.core.home import LOCAL_FALLBACK
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import LieutenantView, works_aside
@@ -42,6 +20,22 @@ from reconciler.core.management import only_observe
 from reconciler.core.observations import Guest, Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
 from reconciler.core.task import Place
+from reconciler.core.taskactions import (
+    AbortTurn,
+    Bury,
+    Continue,
+    Deliver,
+    Escalate,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Reprompt,
+    SendSteer,
+    TryAgain,
+    Verify,
+    Withdraw,
+)
 from reconciler.core.taskview import ABORT_PATIENCE, Dependency, Host, Talk, TaskView
 from reconciler.core.vmslot import Seen, Want
 

@@ -4,21 +4,10 @@ climbed before it is given up (G-29). All of it is decided here, by the controll
 
 from __future__ import annotations
 
-from reconciler.core.actions import (
-    Bury,
-    Decision,
-    Escalate,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Refuse,
-    Release,
-    Steady,
-    Wait,
-)
+from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait
 from reconciler.core.conversation import files_written
 from reconciler.core.records import FINISHED, TaskRecord
+from reconciler.core.taskactions import Bury, Escalate, Finish, Landed, LookForArtifact, Progress
 from reconciler.core.taskview import ABORT_PATIENCE, Host, TaskView, landed_at, run, turns
 
 INTERRUPTING = frozenset({"Abort", "RestartSession"})

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from reconciler.core.actions import (
     Adopt,
-    Bury,
     CountCrash,
     Decision,
-    Finish,
     Forget,
     GiveUpIntent,
-    Landed,
     LeaveLocal,
     LetGo,
     NoteSession,
-    Progress,
     Release,
     TakeOver,
-    TryAgain,
     Wait,
     is_action,
 )
+from reconciler.core.taskactions import Bury, Finish, Landed, Progress, TryAgain
 
 FACTS = (
     Adopt,

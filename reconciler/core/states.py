@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reconciler.core import lieutenant, steer, task, vmslot
-from reconciler.core.status import DOING, UNREADABLE
+from reconciler.core.conditions import DOING, UNREADABLE
 
 INTRO = """# What is decided, and in which order
 

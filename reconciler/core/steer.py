@@ -4,7 +4,7 @@ say it as a prompt of its own, let the target go on (design §7, G-23).
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Escalate, Finish, Reprompt, SendSteer, Wait, Withdraw
+from reconciler.core.actions import Decision, Wait
 from reconciler.core.limits import (
     leave_the_finished,
     must_end,
@@ -14,6 +14,7 @@ from reconciler.core.limits import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.records import FINISHED
+from reconciler.core.taskactions import Escalate, Finish, Reprompt, SendSteer, Withdraw
 from reconciler.core.taskview import ABORT_PATIENCE, ON_ITS_WAY, Host, Policy, TaskView
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.actions import AbortTurn, Continue, Decision, Deliver, Finish, Landed, TryAgain, Verify, Wait
+from reconciler.core.actions import Decision, Wait
 from reconciler.core.limits import (
     INTERRUPTING,
     climb_the_ladder,
@@ -27,6 +27,7 @@ from reconciler.core.limits import (
 )
 from reconciler.core.observations import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.steer import STEER
+from reconciler.core.taskactions import AbortTurn, Continue, Deliver, Finish, Landed, TryAgain, Verify
 from reconciler.core.taskview import ABORT_PATIENCE, ON_ITS_WAY, Host, Policy, TaskView, ended_well, fail, landed_at, run
 
 MAX_CONTINUES = 3

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.actions import Decision, Finish, TryAgain
+from reconciler.core.actions import Decision
 from reconciler.core.observations import Message, Verdict
 from reconciler.core.records import TaskRecord, run_of
+from reconciler.core.taskactions import Finish, TryAgain
 
 ABORT_PATIENCE = 15.0
 """Seconds after which an abort that did not settle the session is repeated, harder."""

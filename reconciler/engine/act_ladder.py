@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import Escalate, LookForArtifact, Reprompt
 from reconciler.core.lane import LaneView
 from reconciler.core.records import Rung
 from reconciler.core.rendering import Rendered
+from reconciler.core.taskactions import Escalate, LookForArtifact, Reprompt
 from reconciler.engine.objects import LieutenantItem, TaskItem, command_key
 from reconciler.engine.places import place_of
 from reconciler.engine.sending import Sending

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from typing import assert_never
 
 from reconciler.api.task import Acceptance
-from reconciler.core.actions import (
+from reconciler.core.actions import Release, TaskAction, Wait
+from reconciler.core.backoff import delay
+from reconciler.core.conversation import files_written
+from reconciler.core.lane import LaneView
+from reconciler.core.limits import INTERRUPTING
+from reconciler.core.machine import GuestCommand
+from reconciler.core.observations import Message, Usage
+from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.rendering import Rendered, digest
+from reconciler.core.taskactions import (
     AbortTurn,
     Bury,
     Continue,
@@ -17,23 +26,12 @@ from reconciler.core.actions import (
     Landed,
     LookForArtifact,
     Progress,
-    Release,
     Reprompt,
     SendSteer,
-    TaskAction,
     TryAgain,
     Verify,
-    Wait,
     Withdraw,
 )
-from reconciler.core.backoff import delay
-from reconciler.core.conversation import files_written
-from reconciler.core.lane import LaneView
-from reconciler.core.limits import INTERRUPTING
-from reconciler.core.machine import GuestCommand
-from reconciler.core.observations import Message, Usage
-from reconciler.core.records import Attempt, TaskRecord, run_of
-from reconciler.core.rendering import Rendered, digest
 from reconciler.core.taskview import ON_ITS_WAY, marker_of
 from reconciler.engine.act_ladder import LadderActs
 from reconciler.engine.acts import Tools

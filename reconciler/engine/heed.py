@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.core.conditions import stalled_for
 from reconciler.core.heed import Asked, heed
-from reconciler.core.status import stalled_for
 from reconciler.core.vmslot import Want
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.objects import LieutenantItem, ObjectTable

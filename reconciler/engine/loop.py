@@ -10,7 +10,6 @@ from dataclasses import replace
 from secrets import token_hex
 
 from reconciler.core.actions import (
-    AbortTurn,
     Action,
     Decision,
     GuestAction,
@@ -25,12 +24,15 @@ from reconciler.core.actions import (
 )
 from reconciler.core.backoff import delay
 from reconciler.core.breaker import BREAKER, Breaker
+from reconciler.core.conditions import reason_of, simple_status
 from reconciler.core.keys import Json, Key
 from reconciler.core.lane import LanePlan, LaneView, plan
+from reconciler.core.lieutenantstatus import lieutenant_status
 from reconciler.core.observations import VmList
 from reconciler.core.records import ACTIVE
 from reconciler.core.rendering import Unresolved, profile_chain
-from reconciler.core.status import lieutenant_status, reason_of, simple_status, task_status
+from reconciler.core.taskactions import AbortTurn
+from reconciler.core.taskstatus import task_status
 from reconciler.core.trouble import NONE, Trouble, trouble_of
 from reconciler.engine.act_guest import GuestActs
 from reconciler.engine.act_local import LocalActs

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from reconciler.core import claims
 from reconciler.core.actions import Action
+from reconciler.core.conditions import stalled_for
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.session import Parted, SessionName
-from reconciler.core.status import stalled_for
 from reconciler.engine.effects import Effects
 from reconciler.engine.ends import Ends
 from reconciler.engine.loop import Engine

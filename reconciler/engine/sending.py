@@ -7,7 +7,7 @@ from dataclasses import replace
 from reconciler.core.actions import Wait
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
-from reconciler.core.status import task_status
+from reconciler.core.taskstatus import task_status
 from reconciler.engine.acts import Tools
 from reconciler.engine.objects import LieutenantItem, TaskItem, with_record
 from reconciler.engine.places import place_of

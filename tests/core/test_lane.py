@@ -10,26 +10,14 @@ from hypothesis import strategies as st
 
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.actions import (
-    AbortTurn,
-    Action,
-    CorrectClock,
-    Deliver,
-    Finish,
-    Landed,
-    Release,
-    SendSteer,
-    Suspend,
-    Verify,
-    Wait,
-    is_action,
-)
+from reconciler.core.actions import Action, CorrectClock, Release, Suspend, Wait, is_action
 from reconciler.core.forecast import MOST_STEPS, after, forecast
 from reconciler.core.keys import Key
 from reconciler.core.lane import LaneView, TaskFacts, plan
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import VmState
 from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.taskactions import AbortTurn, Deliver, Finish, Landed, SendSteer, Verify
 from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Seen, Want
 from tests.core.views import (

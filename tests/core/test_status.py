@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 
 from reconciler.core import lieutenant, task
+from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import LieutenantView
+from reconciler.core.lieutenantstatus import lieutenant_status
 from reconciler.core.observations import VmState
 from reconciler.core.records import LieutenantRecord, RestartRecord, Rung, TaskRecord
 from reconciler.core.rendering import Unresolved
-from reconciler.core.status import lieutenant_status, simple_status, task_status
+from reconciler.core.taskstatus import task_status
 from reconciler.core.taskview import TaskView
 from reconciler.core.vmslot import Seen, Unknown, Want
 from tests.conformance.kstatus import conditions_of, problems, summary

@@ -8,30 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.actions import (
+from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait, is_action
+from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
+from reconciler.core.records import Attempt, Rung, TaskRecord
+from reconciler.core.steer import STEER
+from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
+from reconciler.core.taskactions import (
     AbortTurn,
     Continue,
-    Decision,
     Deliver,
     Escalate,
     Finish,
     Landed,
     LookForArtifact,
     Progress,
-    Refuse,
-    Release,
     SendSteer,
-    Steady,
     TryAgain,
     Verify,
-    Wait,
     Withdraw,
-    is_action,
 )
-from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
-from reconciler.core.records import Attempt, Rung, TaskRecord
-from reconciler.core.steer import STEER
-from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
 from reconciler.core.taskview import ON_ITS_WAY, Dependency, Host, TaskView
 from tests.core.views import (
     ARRIVED,

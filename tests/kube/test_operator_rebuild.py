@@ -10,7 +10,7 @@ from reconciler.core.claims import Owner
 from reconciler.core.keys import Json, Key
 from reconciler.core.observations import Vm, VmState
 from reconciler.core.records import Attempt, Rung, TaskRecord
-from reconciler.core.status import task_status
+from reconciler.core.taskstatus import task_status
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube import rebuild
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from reconciler.core import claims, deletion, lieutenant, limits, session, status, steer, task, taskview, vmslot
+from reconciler.core import claims, conditions, deletion, lieutenant, limits, session, steer, task, taskview, vmslot
 from reconciler.core.breaker import Breaker
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.fleet import Fleet
@@ -261,7 +261,7 @@ MUTANTS: tuple[Mutant, ...] = (
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
            "and not running and not v.guest.keeper_alive", "", lieutenant_table),
-    Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", status, "merge_conditions",
+    Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'old["lastTransitionTime"] if same and old else timestamp(now)', "timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
 )  # fmt: skip

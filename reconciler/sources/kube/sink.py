@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import orjson
 
+from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.rendering import Unresolved
-from reconciler.core.status import simple_status
 from reconciler.engine.effects import Effects
 from reconciler.engine.objects import ObjectTable
 from reconciler.engine.ports import Intent, StoredObject

@@ -1,0 +1,229 @@
+"""Conditions: how what was decided is told, the same for every kind.
+
+kstatus rules (field-anchors §2.4): `Ready` from the first visit on; `Reconciling` and `Stalled` exist only while True;
+messages carry no counters or times that would make every pass a write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Literal
+
+from reconciler.core.actions import (
+    Adopt,
+    BeginSession,
+    Claim,
+    CloseLocal,
+    Condemn,
+    CorrectClock,
+    CountCrash,
+    Create,
+    Decision,
+    Delete,
+    FenceLocal,
+    Forget,
+    GiveUpIntent,
+    Install,
+    KeepEnd,
+    LeaveLocal,
+    LetGo,
+    MoveToVm,
+    NoteSession,
+    OpenLocal,
+    ReadBack,
+    Refuse,
+    Release,
+    RestAgent,
+    RestoreSession,
+    Resume,
+    RunStep,
+    RunVerify,
+    SetModel,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
+    StartAgent,
+    StartKeeper,
+    Steady,
+    StopAgent,
+    Suspend,
+    TakeOver,
+    TakeSnapshot,
+    Wait,
+    WriteClaim,
+    WriteFiles,
+)
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.rendering import Unresolved
+from reconciler.core.taskactions import (
+    AbortTurn,
+    Bury,
+    Continue,
+    Deliver,
+    Escalate,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Reprompt,
+    SendSteer,
+    TryAgain,
+    Verify,
+    Withdraw,
+)
+from reconciler.core.trouble import NONE, Trouble
+
+Truth = Literal["True", "False", "Unknown"]
+
+DOING: dict[type, str] = {
+    Create: "CreatingVM",
+    Adopt: "AdoptingVM",
+    TakeOver: "AdoptingVM",
+    GiveUpIntent: "CreateIndeterminate",
+    Claim: "ClaimingVM",
+    Suspend: "SuspendingVM",
+    Resume: "ResumingVM",
+    TakeSnapshot: "SnapshottingVM",
+    SnapshotTaken: "SnapshottingVM",
+    SnapshotVerified: "SnapshottingVM",
+    SnapshotLost: "SnapshottingVM",
+    LetGo: "LettingGo",
+    Condemn: "Deleting",
+    Delete: "Deleting",
+    Forget: "VMGone",
+    Release: "Deleting",
+    CorrectClock: "CorrectingClock",
+    WriteClaim: "ClaimingVM",
+    Install: "InstallingAgent",
+    StartKeeper: "StartingKeeper",
+    WriteFiles: "PreparingMachine",
+    RunStep: "PreparingMachine",
+    RunVerify: "PreparingMachine",
+    ReadBack: "ReadingBack",
+    RestoreSession: "RestoringSession",
+    StartAgent: "StartingAgent",
+    SetModel: "SettingModel",
+    StopAgent: "RestartingAgent",
+    CountCrash: "AgentExited",
+    NoteSession: "SavingSession",
+    BeginSession: "BeginningSession",
+    KeepEnd: "ResolvingSession",
+    RestAgent: "StoppingAgent",
+    OpenLocal: "OpeningLocal",
+    FenceLocal: "MovingToVM",
+    MoveToVm: "MovingToVM",
+    CloseLocal: "ClosingLocal",
+    LeaveLocal: "Deleting",
+    Deliver: "Delivering",
+    SendSteer: "Delivering",
+    Landed: "Running",
+    Progress: "Running",
+    Escalate: "Escalating",
+    Reprompt: "Escalating",
+    LookForArtifact: "Running",
+    Bury: "Finishing",
+    Continue: "Continuing",
+    AbortTurn: "Ending",
+    Withdraw: "Ending",
+    Verify: "Verifying",
+    TryAgain: "Retrying",
+    Finish: "Finishing",
+}
+"""The condition reason while an action is being carried out."""
+
+UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnreachable", "AgentUnresponsive", "CreateIndeterminate"})
+"""Waits in which the truth is not known rather than known to be false."""
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reason_of(decision: Decision) -> tuple[str, str]:
+    """A decision as (reason, message)."""
+    match decision:
+        case Wait(reason, message) | Refuse(reason, message):
+            return reason, message
+        case Steady():
+            return "Steady", ""
+        case RunStep(_, name):
+            return DOING[RunStep], f"step {name}"
+        case RunVerify(_, name):
+            return DOING[RunVerify], f"check {name}"
+        case _:
+            return DOING[type(decision)], ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> list[JsonValue]:
+    """Conditions as API values, sorted by type; `lastTransitionTime` moves only when the status does."""
+    before: dict[str, Json] = {}
+    if isinstance(previous, list):
+        before = {str(c["type"]): c for c in previous if isinstance(c, dict)}
+    merged: list[JsonValue] = []
+    for c in sorted(conditions, key=lambda c: c.type):
+        old = before.get(c.type)
+        same = old is not None and old.get("status") == c.status
+        merged.append(
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": c.message[:1024],
+                "observedGeneration": generation,
+                "lastTransitionTime": old["lastTransitionTime"] if same and old else timestamp(now),
+            }
+        )
+    return merged
+
+
+def stalled_for(status: Json) -> str:
+    """The reason for which an object with this status is stalled, '' when it is not."""
+    conditions = status.get("conditions")
+    found = [c for c in conditions if isinstance(c, dict) and c.get("type") == "Stalled"] if isinstance(conditions, list) else []
+    return str(found[0].get("reason", "")) if found else ""
+
+
+def told(decision: Decision, trouble: Trouble) -> tuple[str, str]:
+    """Reason and message of a decision whose last try came to this."""
+    reason, message = reason_of(decision)
+    if trouble.reason and not isinstance(decision, Wait | Refuse | Steady):
+        return trouble.reason, f"{message}: {trouble.message}" if message else trouble.message
+    return reason, message or trouble.message
+
+
+def progress_conditions(decision: Decision, ready: Truth, trouble: Trouble = NONE) -> list[Condition]:
+    """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help. `trouble`: what the last
+    try came to."""
+    reason, message = told(decision, trouble)
+    if isinstance(decision, Refuse):
+        return [Condition("Stalled", "True", reason, message)]
+    if ready != "True":
+        return [Condition("Reconciling", "True", reason, message)]
+    return []
+
+
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Json:
+    """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
+    if problem is None:
+        conditions = [Condition("Ready", "True", ready_reason)]
+    else:
+        kind = "Stalled" if problem.final else "Reconciling"
+        conditions = [
+            Condition("Ready", "False", problem.reason, problem.message),
+            Condition(kind, "True", problem.reason, problem.message),
+        ]
+    return {
+        "observedGeneration": generation,
+        "phase": "Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
+        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
+    }
