@@ -11,7 +11,6 @@ import secrets
 import shutil
 import stat
 import tarfile
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from reconciler.cli.exec import host_key
 from reconciler.cli.look import one
 from reconciler.cli.output import out
 from reconciler.config import Config
-from reconciler.errors import GuestFailed, NotFound, Refused, UsageError
+from reconciler.errors import GuestFailed, NotFound, ReconcilerError, Refused, UsageError
 
 if TYPE_CHECKING:
     from reconciler.agent.execs import Source
@@ -188,14 +187,16 @@ class Copy:
         await self._run(["mkdir", "-p", "--", temporary])
         try:
             reading, writing = os.pipe()
-            packing = threading.Thread(target=_pack, args=(source, writing), daemon=True)
-            packing.start()
-            with os.fdopen(reading, "rb", buffering=0) as pipe:
-                await self._run(["tar", "-C", temporary, "-xf", "-"], source=_reading(pipe.read))
-            packing.join()
+            packing = asyncio.create_task(asyncio.to_thread(_pack, source, writing))
+            try:
+                with os.fdopen(reading, "rb", buffering=0) as pipe:
+                    await self._run(["tar", "-C", temporary, "-xf", "-"], source=_reading(pipe.read))
+            finally:
+                await asyncio.gather(packing, return_exceptions=True)
+            packing.result()  # an archive that ends too soon looks whole to tar
             await self._run(["mv", "-T", "--", temporary, target])
         except BaseException:
-            with suppress(GuestFailed):
+            with suppress(ReconcilerError):
                 await self._run(["rm", "-rf", "--", temporary])
             raise
 
@@ -253,6 +254,7 @@ def _must_be_free(target: Path) -> None:
 
 
 def _pack(source: Path, descriptor: int) -> None:
+    """Into a pipe; when nobody reads any more, that is for the reader to tell. Raises `OSError` for what can't be read."""
     with os.fdopen(descriptor, "wb") as pipe, suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as archive:
         archive.add(source, ".")
 

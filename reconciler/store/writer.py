@@ -87,7 +87,7 @@ class WriterThread:
         try:
             return self._commit(batches)
         except Exception as exc:
-            # A defect of ours: nobody may wait for ever because of it, nor may the thread end.
+            # A defect of ours, counted by the committer: nobody may wait for ever because of it, nor may the thread end.
             log.exception("the store's writer failed on %d batches", len(batches))
             what = f"the store's writer failed ({type(exc).__name__})"
             return [ReconcilerError(what, "", "report this as a defect, with the log") for _ in batches]

@@ -228,6 +228,16 @@ async def test_a_defect_in_the_writer_leaves_nobody_waiting(caplog: pytest.LogCa
     writer.close()
 
 
+async def test_a_defect_while_committing_is_counted(sqlite_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sqlite_store._committer, "_transact", broken)
+    with pytest.raises(ReconcilerError, match="ZeroDivisionError"):
+        await sqlite_store.write([put("a")])
+    assert sqlite_store.stats.failures == 1
+
+
 async def test_postgres_goes_away_and_comes_back(postgres_server: PostgresServer, postgres_url: str) -> None:
     name = postgres_url.rsplit("/", 1)[1]
     store = open_store(postgres_url)
