@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 CONFTEST = "from tests.promises import pytest_collection_modifyitems, pytest_configure, pytest_sessionfinish, pytest_terminal_summary\n"
 INI = "[pytest]\nmarkers = guarantee(id): a promise\naddopts = --strict-markers\n"
 SKIPPED = "import pytest\n\n@pytest.mark.skip(reason='no such part here')\ndef test_a():\n    pass\n"
+INSIDE = "import pytest\n\ndef test_i():\n    pytest.skip('not on this machine')\n"
 GOOD = "import pytest\n\n@pytest.mark.guarantee('G-04')\ndef test_b():\n    assert True\n"
 BAD = "import pytest\n\n@pytest.mark.guarantee('G-05')\ndef test_c():\n    assert False\n"
 HALF = "import pytest\n\n@pytest.mark.guarantee('G-04')\ndef test_d():\n    assert False\n"
@@ -37,12 +38,13 @@ def run(directory: Path, *files: str, ci: bool, workers: bool = False) -> subpro
 
 @pytest.mark.parametrize("workers", [False, True])
 def test_in_ci_a_skip_fails_the_run_and_elsewhere_it_does_not(tmp_path: Path, workers: bool) -> None:
-    here = run(tmp_path, SKIPPED, GOOD, ci=False, workers=workers)
+    here = run(tmp_path, SKIPPED, INSIDE, GOOD, ci=False, workers=workers)
     assert here.returncode == 0, here.stdout
-    there = run(tmp_path, SKIPPED, GOOD, ci=True, workers=workers)
+    there = run(tmp_path, SKIPPED, INSIDE, GOOD, ci=True, workers=workers)
     assert there.returncode == 1, there.stdout
-    assert "in CI nothing is skipped" in there.stdout
+    assert "2 skipped, and CI is set: in CI nothing is skipped" in there.stdout
     assert "no such part here" in there.stdout
+    assert "not on this machine" in there.stdout
 
 
 def test_the_last_line_is_pytests_own(tmp_path: Path) -> None:

@@ -141,13 +141,13 @@ def test_work_survives_every_kill(real: Platform, tmp_path: Path) -> None:
                 send()
             victim, moment = rng.choice(VICTIMS), rng.choice(MOMENTS) if books.unfinished() > 1 else "any"
             aim = machine.named(victim) if victim in (KEEPER, AGENT) else None
-            match moment:
+            match moment:  # the pauses wait for nothing: the seed chooses a moment, also one in which nothing happens
                 case "delivery":
                     handed = len(machine.commands())
                     eventually(lambda handed=handed: len(machine.commands()) > handed, "a delivery", 90, pause=0.002)  # type: ignore[misc]
                 case "turn":
                     eventually(lambda: machine.events()[-1]["event"] in WORKING, "a turn", 90)
-                    time.sleep(rng.uniform(0.0, 0.8))  # any moment will do
+                    time.sleep(rng.uniform(0.0, 0.8))
                 case _:
                     time.sleep(rng.uniform(0.0, 0.8))
             doing = ruin.strike(victim, aim)
