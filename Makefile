@@ -83,7 +83,8 @@ clean: ## Remove what was made here, .venv too
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 1; }
-	$(if $(UV),uv venv --quiet --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv || { echo "venv is missing (Debian: apt-get install python3-venv)" >&2; exit 1; })
+	@echo "making .venv" >&2
+	@$(if $(UV),uv venv --quiet --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv || { echo "venv is missing (Debian: apt-get install python3-venv)" >&2; exit 1; })
 
 ifneq ($(UV),)
 INSTALL := uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
@@ -92,16 +93,19 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 endif
 
 .venv/.runs: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) --editable .
+	@echo "installing Python packages into .venv (about a minute, once)" >&2
+	@$(INSTALL) --editable .
 	@touch $@
 
 .venv/.develops: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) --editable ".[dev]"
+	@echo "installing Python packages, also those for development, into .venv (a minute or two, once)" >&2
+	@$(INSTALL) --editable ".[dev]"
 	@touch $@ .venv/.runs
 
 # Simulated machines are isolated by bubblewrap where it is; without it each is a directory and its processes, which the demo says.
 bubblewrap:
 	@command -v bwrap >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing bubblewrap, which isolates simulated machines from each other" >&2; \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends bubblewrap; } >/dev/null 2>&1 \
 	    || echo "bubblewrap can't be installed here; simulated machines will not be isolated from each other" >&2; \
 	else echo "bubblewrap is missing (Debian: sudo apt-get install bubblewrap); simulated machines will not be isolated from each other" >&2; fi

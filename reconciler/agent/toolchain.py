@@ -107,7 +107,7 @@ def find_tools(environ: Mapping[str, str], fetch: bool = True) -> Tools:
     """Find Node and pi; `fetch`: pi is fetched into the user's cache when it is nowhere. Blocks (run it in a thread). Raises
     `Terminal` with a remedy when one is missing."""
     node = find_node(environ)
-    found = _system_pi(environ) or _cached_pi(environ)
+    found = _pi_here(environ)
     if found is None:
         if not fetch:
             raise Terminal(f"pi {PI_VERSION} is not on this host", str(cache_dir(environ)), f"run `npm i -g {PI_PACKAGE.spec}`")
@@ -121,6 +121,11 @@ def find_tools(environ: Mapping[str, str], fetch: bool = True) -> Tools:
         versions={"node": node.version, "pi": PI_VERSION},
         origin={"node": node.origin, "pi": origin},
     )
+
+
+def has_pi(environ: Mapping[str, str]) -> bool:
+    """Whether `find_tools` needs to fetch nothing."""
+    return _pi_here(environ) is not None
 
 
 def find_node(environ: Mapping[str, str]) -> Node:
@@ -167,6 +172,11 @@ def _is_pi(directory: Path) -> bool:
         return False
     named = isinstance(package, dict) and package.get("name") == PI_NAME and package.get("version") == PI_VERSION
     return named and (directory / _PI_CLI).is_file()
+
+
+def _pi_here(environ: Mapping[str, str]) -> tuple[Path, str] | None:
+    """Directory and origin of a pi of the pinned version; None when there is none on this host."""
+    return _system_pi(environ) or _cached_pi(environ)
 
 
 def _system_pi(environ: Mapping[str, str]) -> tuple[Path, str] | None:

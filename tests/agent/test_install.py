@@ -30,6 +30,7 @@ from reconciler.agent.toolchain import (
     Package,
     find_node,
     find_tools,
+    has_pi,
     node_package,
     version_tuple,
 )
@@ -223,7 +224,9 @@ def test_pi_is_fetched_once_into_the_cache(tmp_path: Path, registry: Path) -> No
     with pytest.raises(Terminal, match="is not on this host") as missing:
         find_tools(environ, fetch=False)
     assert PI_PACKAGE.spec in missing.value.remedy
+    assert not has_pi(environ)
     first = find_tools(environ)
+    assert has_pi(environ)
     assert (first.origin["pi"], first.versions) == ("fetched", {"node": "v22.23.3", "pi": PI_VERSION})
     assert first.pi_dir == tmp_path / "home" / ".cache" / "reconciler" / f"pi-{PI_VERSION}"
     assert os.access(first.pi_cli, os.X_OK)
