@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-from reconciler.agent.scripted_model import MODEL
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.demo.story import Story, answer, holds, leave, must_succeed, phase, vm_of
+from reconciler.cli.demo.story import PROFILE, RECALLS, TOLD, Story, declare_told, holds, leave, remembers, succeeds, vm_of
 from reconciler.cli.documents import condition, text_at
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
 
 API = Key("Lieutenant", "default", "api")
-PROFILE = Key("BootProfile", "default", "scripted")
-TOLD, WRITE, CHECK, QUESTION = (Key("Task", "default", name) for name in ("told", "write", "check", "ask"))
+WRITE, CHECK, ASK = (Key("Task", "default", name) for name in ("write", "check", "ask"))
 PROBE_PATIENCE = 90.0
 """Seconds until a controller that was refused asks the platform again, and then some."""
 
 FLEET = """
 apiVersion: fleet.vers.sh/v1alpha1
-kind: BootProfile
-metadata: {{name: scripted}}
-spec:
-  extends: {{name: lightweight}}
-  agent:
-    model: {{provider: scripted, id: {model}}}
-    providers:
-    - {{name: scripted, baseUrl: "{url}", api: openai-completions}}
----
-apiVersion: fleet.vers.sh/v1alpha1
 kind: Lieutenant
-metadata: {{name: api}}
+metadata: {name: api}
 spec:
   role: Keep the notes of the team
-  profileRef: {{name: scripted}}
-  placement: {{outageFallback: Local}}
-  health: {{periodSeconds: 1}}
+  profileRef: {name: scripted}
+  placement: {outageFallback: Local}
+  health: {periodSeconds: 1}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
-metadata: {{name: told}}
+metadata: {name: write}
 spec:
-  lieutenantRef: {{name: api}}
-  prompt: "Keep in mind: the release is called Halcyon."
----
-apiVersion: fleet.vers.sh/v1alpha1
-kind: Task
-metadata: {{name: write}}
-spec:
-  lieutenantRef: {{name: api}}
-  after: [{{name: told}}]
+  lieutenantRef: {name: api}
+  after: [{name: told}]
   prompt: Write down what the release needs.
   acceptance:
-  - file: {{path: notes/release.md, minBytes: 10}}
+  - file: {path: notes/release.md, minBytes: 10}
 """
 
 BACK = """
@@ -78,10 +58,9 @@ def rules() -> list[tuple[str, list[Json]]]:
     """What the model does when it is told what."""
     note: Json = {"tool": "write", "args": {"path": "notes/release.md", "content": "The release needs a name, tests and a tag.\n"}}
     return [
-        ("Keep in mind", [{"say": "Noted."}]),
+        *RECALLS,
         ("Write down", [note, {"say": "It is in notes/release.md."}]),
         ("your notes", [{"tool": "bash", "args": {"command": "pwd; cat notes/release.md"}}, {"say": "They are all there."}]),
-        ("first thing", [{"recall": True, "say": "{first}"}]),
     ]
 
 
@@ -92,17 +71,15 @@ async def play(stage: Stage, keep: bool, story: Story) -> None:
     stage.simulator.clear_faults()
     await story.chapter(stage, "back", "The platform has room again: asked at the next probe, the agent moves, settled", _move(stage))
     await story.chapter(stage, "memory", "On its machine it has its notes, and still knows what it was told", _still_knows(stage))
-    await story.show(stage, API, (TOLD, WRITE, CHECK, QUESTION))
+    await story.show(stage, API, (TOLD, WRITE, CHECK, ASK))
     if not keep:
-        everything = (QUESTION, CHECK, WRITE, TOLD, API, PROFILE)
+        everything = (ASK, CHECK, WRITE, TOLD, API, PROFILE)
         await story.chapter(stage, "deleted", "Everything is deleted", leave(stage, *everything))
 
 
 async def _here(stage: Stage) -> None:
-    await stage.apply(FLEET.format(url=stage.model.url, model=MODEL))
-    for key in (TOLD, WRITE):
-        await stage.until(key.name, lambda key=key: phase(stage, key) in FINISHED, 90.0)  # type: ignore[misc]
-        must_succeed(stage, key)
+    await declare_told(stage, FLEET, API)
+    await succeeds(stage, TOLD, WRITE, patience=90.0)
     obj = stage.object(API)
     available = condition(obj.status, "Available") if obj else {}
     if (available.get("status"), available.get("reason")) != ("True", "LocalFallback") or holds(stage, API, "VMReady"):
@@ -126,8 +103,5 @@ async def _move(stage: Stage) -> None:
 
 async def _still_knows(stage: Stage) -> None:
     await stage.apply(BACK)
-    for key in (CHECK, QUESTION):
-        await stage.until(key.name, lambda key=key: phase(stage, key) in FINISHED)  # type: ignore[misc]
-        must_succeed(stage, key)
-    if "Halcyon" not in answer(stage, QUESTION):
-        raise GuestFailed(f"it no longer knows what it was told: {answer(stage, QUESTION)}", str(API))
+    await succeeds(stage, CHECK)
+    await remembers(stage, ASK)

@@ -2,65 +2,53 @@
 
 from __future__ import annotations
 
-from reconciler.agent.scripted_model import MODEL
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.demo.story import Story, answer, holds, leave, must_succeed, phase, pid
+from reconciler.cli.demo.story import PROFILE, Story, answer, declare, holds, leave, must_succeed, phase, pid, succeeds
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
 
 API = Key("Lieutenant", "default", "api")
-PROFILE = Key("BootProfile", "default", "scripted")
 FIRST, SECOND, THIRD = (Key("Task", "default", name) for name in ("api-1-skeleton", "api-2-users", "api-3-tests"))
 STEER, QUESTION = Key("Task", "default", "api-2-steer"), Key("Task", "default", "api-4-memory")
 
 FLEET = """
 apiVersion: fleet.vers.sh/v1alpha1
-kind: BootProfile
-metadata: {{name: scripted}}
-spec:
-  extends: {{name: lightweight}}
-  agent:
-    model: {{provider: scripted, id: {model}}}
-    providers:
-    - {{name: scripted, baseUrl: "{url}", api: openai-completions}}
----
-apiVersion: fleet.vers.sh/v1alpha1
 kind: Lieutenant
-metadata: {{name: api, labels: {{team: web}}}}
+metadata: {name: api, labels: {team: web}}
 spec:
   role: Build and maintain the Node.js API server
-  profileRef: {{name: scripted}}
+  profileRef: {name: scripted}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
-metadata: {{name: api-1-skeleton}}
+metadata: {name: api-1-skeleton}
 spec:
-  lieutenantRef: {{name: api}}
+  lieutenantRef: {name: api}
   prompt: Create server.js, an HTTP server with GET /health on port 8080.
   acceptance:
-  - file: {{path: server.js, minBytes: 100}}
+  - file: {path: server.js, minBytes: 100}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
-metadata: {{name: api-2-users}}
+metadata: {name: api-2-users}
 spec:
-  lieutenantRef: {{name: api}}
-  after: [{{name: api-1-skeleton}}]
+  lieutenantRef: {name: api}
+  after: [{name: api-1-skeleton}]
   prompt: Add GET /users that returns a list from users.json.
   acceptance:
-  - file: {{path: users.json, minBytes: 2}}
-  - command: {{run: [grep, -q, "8081", server.js]}}
+  - file: {path: users.json, minBytes: 2}
+  - command: {run: [grep, -q, "8081", server.js]}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
-metadata: {{name: api-3-tests}}
+metadata: {name: api-3-tests}
 spec:
-  lieutenantRef: {{name: api}}
-  after: [{{name: api-2-users}}]
+  lieutenantRef: {name: api}
+  after: [{name: api-2-users}]
   prompt: Write tests for both routes and run them.
   acceptance:
-  - command: {{run: [node, --test, server.test.js], timeoutSeconds: 60}}
+  - command: {run: [node, --test, server.test.js], timeoutSeconds: 60}
 """
 
 CHANGE_OF_MIND = """
@@ -177,7 +165,7 @@ async def play(stage: Stage, keep: bool, story: Story) -> None:
 
 
 async def _work(stage: Stage) -> None:
-    await stage.apply(FLEET.format(url=stage.model.url, model=MODEL))
+    await declare(stage, FLEET)
     await stage.until("the first task", lambda: phase(stage, FIRST) in FINISHED, 90.0)
     await stage.until("the second task", lambda: phase(stage, SECOND) == "Running" or phase(stage, SECOND) in FINISHED)
     stage.telling.line("   half-way we change our mind: use port 8081 instead")
@@ -203,8 +191,7 @@ async def _wake(stage: Stage) -> None:
     if pid(stage, API) != before:
         raise GuestFailed(f"pi was started anew: pid {before} became {pid(stage, API)}", str(API))
     await stage.apply(MEMORY)
-    await stage.until("the answer", lambda: phase(stage, QUESTION) in FINISHED)
-    must_succeed(stage, QUESTION)
+    await succeeds(stage, QUESTION)
     told = answer(stage, QUESTION)
     if not (told.startswith("4.") and "Create server.js" in told and "Write tests" in told):
         raise GuestFailed(f"its memory is not whole: {told}", str(API))

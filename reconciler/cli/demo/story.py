@@ -6,11 +6,42 @@ import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 
+from reconciler.agent.scripted_model import MODEL
 from reconciler.cli.demo.stage import Stage
 from reconciler.cli.documents import condition, is_true, text_at
 from reconciler.core.keys import Json, Key
+from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
 from reconciler.log import one_line
+
+PROFILE = Key("BootProfile", "default", "scripted")
+_PROFILE = """
+apiVersion: fleet.vers.sh/v1alpha1
+kind: BootProfile
+metadata: {{name: scripted}}
+spec:
+  extends: {{name: lightweight}}
+  agent:
+    model: {{provider: scripted, id: {model}}}
+    providers:
+    - {{name: scripted, baseUrl: "{url}", api: openai-completions}}
+---"""
+
+TOLD = Key("Task", "default", "told")
+_TOLD = """---
+apiVersion: fleet.vers.sh/v1alpha1
+kind: Task
+metadata: {{name: told}}
+spec:
+  lieutenantRef: {{name: {lieutenant}}}
+  prompt: "Keep in mind: the release is called Halcyon."
+"""
+
+RECALLS: list[tuple[str, list[Json]]] = [
+    ("Keep in mind", [{"say": "Noted."}]),
+    ("first thing", [{"recall": True, "say": "{first}"}]),
+]
+"""What the model does when it is told to keep something in mind, and when it is asked for the first thing that it was told."""
 
 
 @dataclass(slots=True)
@@ -72,6 +103,30 @@ def vm_of(stage: Stage, key: Key) -> str:
 def answer(stage: Stage, key: Key) -> str:
     obj = stage.object(key)
     return text_at(obj.status, ".result.answer") if obj else ""
+
+
+async def declare(stage: Stage, documents: str) -> None:
+    """Declare these and the profile that their agents refer to, with the scripted model in it."""
+    await stage.apply(_PROFILE.format(url=stage.model.url, model=MODEL) + documents)
+
+
+async def declare_told(stage: Stage, documents: str, lieutenant: Key) -> None:
+    """The same, and that this lieutenant is told something to keep in mind."""
+    await declare(stage, documents + _TOLD.format(lieutenant=lieutenant.name))
+
+
+async def succeeds(stage: Stage, *tasks: Key, patience: float = 60.0) -> None:
+    """Each task ends, and well. Raises `TimedOut`, or `GuestFailed` with the task's own reason."""
+    for key in tasks:
+        await stage.until(key.name, lambda key=key: phase(stage, key) in FINISHED, patience)  # type: ignore[misc]
+        must_succeed(stage, key)
+
+
+async def remembers(stage: Stage, question: Key) -> None:
+    """Asked for the first thing that it was told, it says so, from what its model was sent. Raises `TimedOut` or `GuestFailed`."""
+    await succeeds(stage, question)
+    if "Halcyon" not in answer(stage, question):
+        raise GuestFailed(f"it no longer knows what it was told: {answer(stage, question)}", str(question))
 
 
 def must_succeed(stage: Stage, key: Key) -> None:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from reconciler.agent.scripted_model import MODEL
 from reconciler.app import vers_of
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.demo.story import Story, answer, holds, leave, must_succeed, phase, pid, vm_of
+from reconciler.cli.demo.story import PROFILE, RECALLS, TOLD, Story, declare_told, holds, leave, phase, pid, remembers, succeeds, vm_of
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import FINISHED
-from reconciler.errors import GuestFailed
 
 KEEPER_OF_NOTES = Key("Lieutenant", "default", "notes")
-PROFILE = Key("BootProfile", "default", "scripted")
-TOLD, WORK = Key("Task", "default", "told"), Key("Task", "default", "work")
+WORK = Key("Task", "default", "work")
 
 FLEET = """
 apiVersion: fleet.vers.sh/v1alpha1
-kind: BootProfile
-metadata: {{name: scripted}}
-spec:
-  extends: {{name: lightweight}}
-  agent:
-    model: {{provider: scripted, id: {model}}}
-    providers:
-    - {{name: scripted, baseUrl: "{url}", api: openai-completions}}
----
-apiVersion: fleet.vers.sh/v1alpha1
 kind: Lieutenant
-metadata: {{name: notes}}
+metadata: {name: notes}
 spec:
   role: Keep in mind what you are told
-  profileRef: {{name: scripted}}
-  health: {{periodSeconds: 1}}
-  restart: {{backoff: {{baseSeconds: 1}}}}
----
-apiVersion: fleet.vers.sh/v1alpha1
-kind: Task
-metadata: {{name: told}}
-spec:
-  lieutenantRef: {{name: notes}}
-  prompt: "Keep in mind: the release is called Halcyon."
+  profileRef: {name: scripted}
+  health: {periodSeconds: 1}
+  restart: {backoff: {baseSeconds: 1}}
 """
 
 TASK = """
@@ -59,9 +38,8 @@ def rules() -> list[tuple[str, list[Json]]]:
     """What the model does when it is told what."""
     return [
         (r"continued \(", [{"say": "I was cut short; I know where I was, and went through the rest of it."}]),
-        ("Keep in mind", [{"say": "Noted."}]),
+        *RECALLS,
         ("whole inventory", [{"tool": "bash", "args": {"command": "sleep 0.3; ls /"}}]),  # until the machine dies under it
-        ("first thing", [{"recall": True, "say": "{first}"}]),
     ]
 
 
@@ -80,9 +58,8 @@ async def play(stage: Stage, keep: bool, story: Story) -> None:
 
 
 async def _told(stage: Stage) -> None:
-    await stage.apply(FLEET.format(url=stage.model.url, model=MODEL))
-    await stage.until("the first task", lambda: phase(stage, TOLD) in FINISHED, 90.0)
-    must_succeed(stage, TOLD)
+    await declare_told(stage, FLEET, KEEPER_OF_NOTES)
+    await succeeds(stage, TOLD, patience=90.0)
 
 
 async def _lose_pi(stage: Stage, question: Key) -> None:
@@ -99,8 +76,7 @@ async def _lose_vm(stage: Stage, question: Key) -> None:
     await stage.simulator.do(lambda world: world.kill(before))
     stage.telling.line(f"   VM {before} is dead, its agent was at work")
     await _replaced(stage, before)
-    await stage.until("the end of the work", lambda: phase(stage, WORK) in FINISHED)
-    must_succeed(stage, WORK)
+    await succeeds(stage, WORK)
     await _still_knows(stage, question)
 
 
@@ -124,7 +100,4 @@ async def _replaced(stage: Stage, before: str) -> None:
 async def _still_knows(stage: Stage, question: Key) -> None:
     """It is asked, and answers from what its model was sent."""
     await stage.apply(TASK.format(name=question.name, prompt=QUESTION))
-    await stage.until("the answer", lambda: phase(stage, question) in FINISHED)
-    must_succeed(stage, question)
-    if "Halcyon" not in answer(stage, question):
-        raise GuestFailed(f"it no longer knows what it was told: {answer(stage, question)}", str(KEEPER_OF_NOTES))
+    await remembers(stage, question)
