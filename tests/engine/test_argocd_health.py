@@ -15,7 +15,7 @@ from reconciler.core.keys import Key
 from tests.conformance.kstatus import summary
 from tests.engine.stage import LT, Stage, pass_time, tell
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "gitops" / "argocd-health.lua"
+SCRIPT = Path(__file__).parents[2] / "examples" / "gitops" / "argocd-health.lua"
 LIBRARIES = ("io", "os", "debug", "package", "require", "string", "coroutine", "dofile", "loadfile", "python")
 Health = Callable[[Mapping[str, Any]], tuple[str, str]]
 

@@ -91,5 +91,5 @@ def test_the_page_followed_word_by_word(private_plane: ControlPlane, stub: Platf
     assert not (tmp_path / "none").exists()
     if page == "docs/kubernetes.md":
         told = json.loads(plane.kubectl("-n", "argocd", "get", "cm", "argocd-cm", "-o", "json"))["data"]
-        script = (ROOT / "deploy" / "gitops" / "argocd-health.lua").read_text("utf-8")
+        script = (ROOT / "examples" / "gitops" / "argocd-health.lua").read_text("utf-8")
         assert told == {f"resource.customizations.health.fleet.vers.sh_{kind}": script for kind in BY_NAME}
