@@ -33,6 +33,9 @@ CHUNK = 500
 WATCH_SECONDS = 300
 MERGE, PATCH, APPLY = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"
 AT_ONCE = 20
+"""Calls at the same time. Watches do not count: each keeps its connection, and there is one for every Secret that is followed."""
+LINE = 2 << 20
+"""Bytes of one line of a watch, which is a whole object: an API server keeps none that is larger."""
 
 
 class Gone(ReconcilerError):
@@ -57,11 +60,16 @@ class Cluster:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=access.tls if access.tls is not None else True)
-        self._session = aiohttp.ClientSession(connector=connector, proxy=access.proxy, headers={"User-Agent": "reconciler"})
+        self._session, self._watches = self._connected(AT_ONCE), self._connected(0)
+
+    def _connected(self, limit: int) -> aiohttp.ClientSession:
+        """`limit`: connections at most; 0: as many as are needed."""
+        connector = aiohttp.TCPConnector(limit=limit, ssl=self.access.tls if self.access.tls is not None else True)
+        return aiohttp.ClientSession(connector=connector, proxy=self.access.proxy, headers={"User-Agent": "reconciler"}, read_bufsize=LINE)
 
     async def aclose(self) -> None:
         await self._session.close()
+        await self._watches.close()
 
     async def get(self, path: str, **params: str) -> Json:
         return await self._call("GET", path, params=params)
@@ -113,7 +121,7 @@ class Cluster:
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + SECONDS, sock_connect=SECONDS)
         try:
             headers = await self.access.headers()
-            async with self._session.get(self.access.server + path, params=asked, headers=headers, timeout=timeout) as answer:
+            async with self._watches.get(self.access.server + path, params=asked, headers=headers, timeout=timeout) as answer:
                 if answer.status >= 400:
                     raise failed(answer.status, await answer.read(), f"GET {path}", answer.headers)
                 async for line in answer.content:

@@ -141,6 +141,8 @@ class FrontDoor:
 
     def _heard(self, kind: str, obj: Json) -> None:
         key = self.source.heard(kind, obj)
+        if kind == "DELETED":
+            self.sink.left(raw.uid(obj))
         if key is not None:
             self.queue.add(key, Priority.DELETE if kind == "DELETED" or raw.deleting(obj) else Priority.CHANGE)
 
@@ -252,7 +254,10 @@ class FrontDoor:
         self.queue.add_at(key, again or delay(self.failures[key], 0.5, base=0.2, most=most))
 
     async def _lacking(self, key: Key, error: Forbidden) -> None:
-        """The object says which right is missing, unless that is the right to say so: then the log alone does."""
+        """The object says which right is missing, unless that is the right to say so, or its time is over and its status is what it
+        came to: then the log alone does."""
+        if raw.uid(self.seen.get(key, {})) in self.sink.leaving:
+            return
         self.source.refused[key] = ("RightMissing", str(error))
         try:
             await self.sink.write(key)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 import orjson
 
@@ -153,13 +152,19 @@ class KubeSink:
             await self.settle(obj.uid)
 
     async def settle(self, uid: str) -> None:
-        """Carry on with what is leaving."""
+        """Carry on with what is leaving, until it is seen to be gone. Our finalizer goes first: so nobody, not even another operator
+        after a crash, ever sees an object that is held by us and deleted, and takes that for a person's delete."""
         obj = self.leaving.get(uid)
         if obj is None:
             return
-        with suppress(NotFound, Conflict):
-            await self._effects.call("kube.delete", lambda: self._cluster.delete(path_of(obj.key), uid))
         await self.release(obj)
+        try:
+            await self._effects.call("kube.delete", lambda: self._cluster.delete(path_of(obj.key), uid))
+        except (NotFound, Conflict):
+            self.left(uid)
+
+    def left(self, uid: str) -> None:
+        """It is not in the cluster any more."""
         self.leaving.pop(uid, None)
 
     def _lock(self, key: Key) -> asyncio.Lock:

@@ -23,6 +23,8 @@ from reconciler.sources.kube.secrets import KubeSecrets
 log = logging.getLogger("reconciler.kube")
 
 GONE = "it was deleted in the cluster"
+REMEMBERED = 10_000
+"""Deleted objects about which late words are known as such."""
 
 
 class KubeSource:
@@ -31,7 +33,7 @@ class KubeSource:
     def __init__(self, cluster: Cluster, engine: Engine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
         self.refused: dict[Key, tuple[str, str]] = {}
-        self._deleted: set[str] = set()
+        self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
 
@@ -44,7 +46,10 @@ class KubeSource:
             return None
         known = self.seen.get(key)
         if kind == "DELETED":
-            self._deleted.add(raw.uid(obj))
+            self._deleted[raw.uid(obj)] = None
+            self._going.discard(raw.uid(obj))
+            if len(self._deleted) > REMEMBERED:
+                del self._deleted[next(iter(self._deleted))]
             if known is not None and raw.uid(known) == raw.uid(obj):
                 del self.seen[key]
             return key
