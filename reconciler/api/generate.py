@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from reconciler.api.crd import crd
@@ -77,11 +78,22 @@ def _json(value: Json) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
+BOOLEANS_11 = frozenset(form for word in ("y", "n", "yes", "no", "on", "off") for form in (word, word.capitalize(), word.upper()))
+"""What YAML 1.1, and so kubectl, reads as a truth value where a string was meant."""
+
+
 class _Plain(SafeRepresenter):
     """Writes equal objects out each time: the same marker appears in many places, and anchors would depend on identity."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+
+def _text(representer: SafeRepresenter, text: str) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text in BOOLEANS_11 else None)
+
+
+_Plain.add_representer(str, _text)
 
 
 def _yaml(value: Json) -> str:

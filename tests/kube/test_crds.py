@@ -14,6 +14,7 @@ from reconciler.api.parsing import load_spec, parse, validate_update
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.api.schema import structural
 from reconciler.sources.documents import read
+from reconciler.sources.kube import kinds
 from tests.api.samples import SAMPLES, TASK, TREE, document, paths, replaced
 from tests.api.test_fields import node_at, spoilt
 from tests.api.test_rules import ACCEPTED, CHANGES, LT, REFUSED
@@ -67,6 +68,20 @@ def test_the_server_takes_the_crds_without_a_word_of_warning(private_plane: Cont
         truths = {one["type"]: one["status"] for one in found["status"]["conditions"]}
         assert truths == {"NamesAccepted": "True", "Established": "True"}, truths
         assert found["status"]["acceptedNames"]["categories"] == ["fleet"]
+
+
+def test_the_server_serves_the_kinds_as_they_were_generated(control_plane: ControlPlane) -> None:
+    """To the last field: kubectl reads YAML 1.1, to which an unquoted `off` is no string. The other way round, what is changed is named."""
+    status, told = control_plane.request("GET", kinds.OPENAPI, identity=control_plane.operator)
+    assert status == 200
+    assert kinds.differences(told) == []
+    spec = told["components"]["schemas"]["sh.vers.fleet.v1alpha1.Lieutenant"]["properties"]["spec"]["properties"]
+    del spec["role"]
+    spec["more"] = {"type": "string"}
+    spec["model"]["properties"]["thinking"]["enum"][0] = False
+    spec["env"]["items"]["properties"]["name"]["maxLength"] = 7
+    assert sorted(kinds.differences(told)) == ["Lieutenant.env.name", "Lieutenant.model.thinking", "Lieutenant.more", "Lieutenant.role"]
+    assert len(kinds.differences({})) >= len(KINDS)
 
 
 def test_kubectl_explains_every_kind_in_our_words(control_plane: ControlPlane) -> None:
