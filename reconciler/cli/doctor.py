@@ -10,7 +10,9 @@ from typing import Concatenate
 
 import typer
 
+from reconciler.cli import kube, kubedoctor
 from reconciler.cli.output import out
+from reconciler.cli.remarks import Remark
 from reconciler.config import Config
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.log import one_line
@@ -19,27 +21,46 @@ CLOCK_TOLERANCE = 5.0
 """Seconds between our clock and the platform's that need no remark."""
 
 
-class Remark(ReconcilerError):
-    """Something a check found that does not keep a controller from working."""
-
-
 def doctor(config: Config) -> None:
-    """Check what a controller needs: key, API, clock, machines, Node and pi, store, state directory."""
-    raise typer.Exit(asyncio.run(_examine(config)))
+    """Check what a controller needs: key, API, clock, machines, Node and pi, store, state directory. With --kube: API server, kinds,
+    your rights, whether an operator is alive, and your own key for the platform."""
+    raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config)))
 
 
 async def _examine(config: Config) -> int:
+    return max([await _tell(name, check(config)) for name, check in CHECKS.items()])
+
+
+async def _examine_cluster(config: Config) -> int:
     code = 0
-    for name, check in CHECKS.items():
-        try:
-            found = await check(config)
-            out(f"ok     {name:<8} {one_line(found)}")
-        except Remark as remark:
-            out(f"note   {name:<8} {one_line(str(remark))}")
-        except ReconcilerError as error:
-            out(f"wrong  {name:<8} {one_line(str(error))}")
-            code = 1
+    async with kube.connected(config) as cluster:
+        for name, check in kubedoctor.CHECKS.items():
+            code = max(code, await _tell(name, check(config, cluster)))
+            if code and name == "server":
+                return code
+    await _tell("key", _own_key(config))
     return code
+
+
+async def _tell(name: str, found: Awaitable[str]) -> int:
+    """One line; returns 1 when something is wrong."""
+    try:
+        out(f"ok     {name:<8} {one_line(await found)}")
+    except Remark as remark:
+        out(f"note   {name:<8} {one_line(str(remark))}")
+    except ReconcilerError as error:
+        out(f"wrong  {name:<8} {one_line(str(error))}")
+        return 1
+    return 0
+
+
+async def _own_key(config: Config) -> str:
+    """With a cluster the operator has the platform's key; only some commands need one here."""
+    try:
+        return f"{await _key(config)}; {await _api(config)}"
+    except ReconcilerError as error:
+        what = f"no way to the platform from here: {error.what}; `get vm`, `orphans`, `exec` and `cp` need it"
+        raise Remark(what, error.where, error.remedy) from error
 
 
 async def _key(config: Config) -> str:

@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, adopt, attach, cp, doctor, exec, look, make, operator, options, orphans, resolve, run, send, simulate
+from reconciler.cli import act, adopt, attach, cp, doctor, exec, look, make, operator, options, orphans, resolve, run, send, simulate, tree
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line
@@ -20,8 +20,9 @@ DONE, FAILED, CHANGES_PENDING, TIMED_OUT, REFUSED, USAGE, INTERRUPTED = 0, 1, 2,
 
 CLUSTERS = frozenset(
     {
-        *("get", "describe", "events", "output", "wait", "plan"),
+        *("get", "describe", "tree", "events", "output", "wait", "plan", "orphans", "doctor"),
         *("apply", "delete", "send", "suspend", "resume", "set", "cancel", "retry", "resolve", "adopt", "forget"),
+        *("exec", "cp"),
     }
 )
 """Commands that know `--kube`."""
@@ -33,7 +34,7 @@ def build() -> typer.Typer:
     options.root(app, "The declarative control plane for fleets of persistent coding agents.")
     for panel, commands in (
         ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
-        ("Look", {**look.COMMANDS, **orphans.COMMANDS}),
+        ("Look", {**look.COMMANDS, **tree.COMMANDS, **orphans.COMMANDS}),
         ("Act", {**act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **MACHINE}),
         ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
     ):

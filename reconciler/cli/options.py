@@ -50,6 +50,13 @@ GLOBALS: dict[str, object] = {
 }  # fmt: skip
 """Parameter → its annotation, as the command line parser reads it."""
 
+WITHOUT_KUBE = {
+    "attach": "`kubectl exec -n reconciler -it deploy/reconciler -- reconciler attach` beside the operator's store, which has the conversation",
+    "run": "`reconciler operator` is for a cluster",
+    "demo": "leave it out: it has a fleet of its own",
+}
+"""What to do instead, for commands that do not know `--kube`."""
+
 _PARAMETERS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note) for name, note in GLOBALS.items()]
 
 
@@ -66,8 +73,7 @@ def with_globals(name: str, run: Callable[Concatenate[Config, P], None], cluster
         given = {option: None if option in taken else kwargs.pop(option) for option in GLOBALS}
         config = merged(context, given)
         if config.kube and not clusters:
-            remedy = f"leave it out; beside an operator's store it is `kubectl exec -n reconciler deploy/reconciler -- reconciler {name}`"
-            raise UsageError(f"`{name}` does not go through an API server", "--kube", remedy)
+            raise UsageError(f"`{name}` does not go through an API server", "--kube", WITHOUT_KUBE.get(name, "leave it out"))
         run(config, *args, **kwargs)
 
     context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

@@ -9,7 +9,7 @@ from typing import Annotated, Concatenate
 import typer
 
 from reconciler.app import INSTALLATION, vers_of
-from reconciler.cli import output
+from reconciler.cli import kubeorphans, output
 from reconciler.cli.access import reader, submit
 from reconciler.cli.documents import vm_document
 from reconciler.cli.output import out, say
@@ -29,9 +29,11 @@ def orphans(
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
     """Show VMs that no object here owns. Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates,
-    not claimed. Retained: left to us by `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted."""
+    not claimed. Retained: left to us by `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted. With --kube: the
+    platform as your own key sees it beside the cluster's objects; Unknown: carries our claim, and you can't see whether it has an
+    owner."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
-    found = asyncio.run(look(config))
+    found = asyncio.run(kubeorphans.look(config) if config.kube else look(config))
     if shape.kind == "table":
         rows = [[s.vm.vm_id, s.standing.value, s.vm.state.value, timestamp(s.vm.created_at), s.said] for s in found]
         output.table(("VM", "KIND", "STATE", "CREATED", "WHY"), rows)
@@ -45,6 +47,9 @@ def orphans(
         return
     if not confirm:
         raise Refused(f"{len(doomed)} VMs would be deleted", ", ".join(doomed), "say so with --confirm")
+    if config.kube:
+        asyncio.run(kubeorphans.delete(config, doomed, lambda vm_id, said: out(f"vm/{vm_id} {said}")))
+        return
     wanted: Json = {"op": "collect", "vms": list(doomed)}
     asyncio.run(submit(config, [wanted]))
     for vm_id in doomed:

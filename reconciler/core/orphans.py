@@ -18,6 +18,7 @@ class Standing(StrEnum):
     SUSPECTED = "Suspected"  # made by one of our creates, says its birth label or a copy of it; not claimed
     RETAINED = "Retained"  # its object left it to us on purpose
     UNCLAIMED = "Unclaimed"  # nobody says that it is his
+    UNKNOWN = "Unknown"  # our valid claim, and whoever asks can't see whether its object owns it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,24 @@ class Stray:
     vm: Vm
     standing: Standing
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How far somebody sees who has objects and VMs, and not the store of their controller. `namespaces`: those whose objects were read
+    (None: all); `uids`: of the objects that are there."""
+
+    namespaces: Container[str] | None = None
+    uids: Container[str] = ()
+
+    def unsure(self, vm: Vm) -> str:
+        """Why it can't be said that nothing owns this VM of ours, '' when it can."""
+        namespace, name = vm.labels.get(claims.NAMESPACE, "?"), vm.labels.get(claims.NAME, "?")
+        if self.namespaces is not None and namespace not in self.namespaces:
+            return f"carries our claim for {namespace}/{name}, and the objects of that namespace could not be read"
+        if vm.labels.get(claims.UID) in self.uids:
+            return f"carries our claim for {namespace}/{name}, which has another one; only its controller knows whether it may go"
+        return ""
 
 
 def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str] | None:
@@ -43,14 +62,23 @@ def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str] | None:
     return Standing.UNCLAIMED, "nobody claims it"
 
 
-def strays(vms: Iterable[Vm], owner: Owner, owned: Container[str], first_seen: Mapping[str, float], settled: float) -> list[Stray]:
+def strays(
+    vms: Iterable[Vm],
+    owner: Owner,
+    owned: Container[str],
+    first_seen: Mapping[str, float],
+    settled: float,
+    sight: Sight | None = None,
+) -> list[Stray]:
     """All of them, oldest first. One of ours that was first seen after `settled` (or never before) may still be on its way to an
-    owner, and is left out."""
+    owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them."""
     found: list[Stray] = []
     for vm in sorted(vms, key=lambda vm: (vm.created_at, vm.vm_id)):
         told = standing_of(vm, owner) if vm.vm_id not in owned else None
         if told is None:
             continue
+        if told[0] is Standing.ORPHAN and sight is not None and (why := sight.unsure(vm)):
+            told = Standing.UNKNOWN, why
         moving = told[0] in (Standing.ORPHAN, Standing.SUSPECTED) and first_seen.get(vm.vm_id, settled + 1) > settled
         if not moving:
             found.append(Stray(vm, *told))

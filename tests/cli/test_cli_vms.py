@@ -29,6 +29,22 @@ PROTECTED = "fleet.vers.sh/deletion-protection: enabled"
 NOWHERE = "00000000-0000-4000-8000-0000000000ee"
 
 
+def make_vm(stub: Platform, token: str, labels: Mapping[str, str] | None = None) -> str:
+    """A VM made by hand, with these labels and its own id as the one that they name."""
+
+    async def make() -> str:
+        vers = VersClient(Settings(stub.endpoints.environment()))
+        try:
+            vm_id = await vers.create_vm(RootSource(), VmShape(), {}, token)
+            if labels is not None:
+                await vers.set_labels(vm_id, {**labels, "fleet.vers.sh/vm-id": vm_id})
+            return vm_id
+        finally:
+            await vers.aclose()
+
+    return stub.run(make())
+
+
 class Scene:
     """A platform, a state directory, and a controller on it when one is wanted."""
 
@@ -63,18 +79,7 @@ class Scene:
     def make(self, labels: Mapping[str, str] | None = None) -> str:
         """A VM made by hand, with these labels and its own id as the one that they name."""
         self._made += 1
-
-        async def make() -> str:
-            vers = VersClient(Settings(self.stub.endpoints.environment()))
-            try:
-                vm_id = await vers.create_vm(RootSource(), VmShape(), {}, f"by-hand-{self._made}")
-                if labels is not None:
-                    await vers.set_labels(vm_id, {**labels, "fleet.vers.sh/vm-id": vm_id})
-                return vm_id
-            finally:
-                await vers.aclose()
-
-        return self.stub.run(make())
+        return make_vm(self.stub, f"by-hand-{self._made}", labels)
 
     def orphans(self) -> dict[str, str]:
         """VM id → what `orphans` says that it is; machines of other accounts left out."""

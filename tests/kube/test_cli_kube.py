@@ -199,6 +199,9 @@ async def test_names_without_a_namespace_are_in_that_of_the_context(bare: Desk) 
 
 async def test_a_command_that_knows_no_cluster_says_so(bare: Desk) -> None:
     """Nothing is done here in silence that was meant for a cluster."""
-    assert "kubectl exec" in await bare.refused("orphans", "--kube", code=64)
+    for words in (("attach", "ada"), ("run",), ("demo",), ("version",), ("validate", "x"), ("explain", "lt"), ("crds",), ("schema",)):
+        told = await bare.refused(words[0], "--kube", *words[1:], code=64)
+        assert told.startswith(f"error: `{words[0]}` does not go through an API server (--kube): "), told
+    assert "kubectl exec" in await bare.refused("attach", "--kube", "ada", code=64)
     registered = {command.name for command in build().registered_commands}
     assert registered > CLUSTERS

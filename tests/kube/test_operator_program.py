@@ -53,6 +53,10 @@ def test_a_fleet_in_a_cluster(private_plane: ControlPlane, real: Platform, tmp_p
             assert real.present() == [status["vm"]["id"]]
             pid = status["agent"]["pid"]
 
+            assert first("exec", "--kube", "-n", "team", "api", "--", "cat", "before.txt") == "hello\n"
+            first("cp", "--kube", "-n", "team", "api:before.txt", "here.txt")
+            assert (first.folder / "here.txt").read_text() == "hello\n"
+
             one.kill()
             two.says("in charge of team")
             team.apply(TASK.format(name="after"))

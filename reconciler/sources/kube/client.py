@@ -96,18 +96,19 @@ class Cluster:
         """Only the object with this uid: another one of its name is `Conflict`."""
         await self._call("DELETE", path, {"preconditions": {"uid": uid}})
 
-    async def items(self, path: str) -> list[Json]:
-        """All objects of a collection, in chunks. A list that lasted too long for the server is begun again once."""
+    async def items(self, path: str, **selected: str) -> list[Json]:
+        """All objects of a collection, in chunks; `selected`: by `fieldSelector` or `labelSelector`. A list that lasted too long for
+        the server is begun again once."""
         try:
-            return await self._items(path)
+            return await self._items(path, selected)
         except Gone:
-            return await self._items(path)
+            return await self._items(path, selected)
 
-    async def _items(self, path: str) -> list[Json]:
+    async def _items(self, path: str, selected: Mapping[str, str]) -> list[Json]:
         found: list[Json] = []
         token = ""
         while True:
-            params = {"limit": str(CHUNK), **({"continue": token} if token else {})}
+            params = {"limit": str(CHUNK), **selected, **({"continue": token} if token else {})}
             told = await self._call("GET", path, params=params)
             items, metadata = told.get("items"), told.get("metadata")
             found += [item for item in (items if isinstance(items, list) else []) if isinstance(item, dict)]

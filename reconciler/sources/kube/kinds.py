@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.api.crd import crd
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.api.registry import KINDS, Kind
+from reconciler.api.schema import structural
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.kube.raw import as_map
 
@@ -24,19 +24,14 @@ def missing(discovered: Json) -> list[str]:
 def differences(document: Json) -> list[str]:
     """`KIND.PATH` wherever a spec is declared otherwise than here; `document`: what `OPENAPI` says. Words of explanation do not count."""
     schemas = as_map(as_map(document.get("components")).get("schemas"))
-    prefix = ".".join(reversed(GROUP.split(".")))
-    return [
-        path
-        for kind in KINDS
-        for path in _unlike(ours(kind), as_map(as_map(schemas.get(f"{prefix}.{VERSION}.{kind.name}")).get("properties")).get("spec"), kind.name)
-    ]
+    prefix = f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}"
+    there = {kind: as_map(as_map(schemas.get(f"{prefix}.{kind.name}")).get("properties")).get("spec") for kind in KINDS}
+    return [path for kind in KINDS for path in _unlike(ours(kind), there[kind], kind.name)]
 
 
 def ours(kind: Kind) -> Json:
     """The schema of a kind's spec, as the CRD of this release has it."""
-    (version,) = crd(kind)["spec"]["versions"]
-    found: Json = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return found
+    return structural(kind.spec)
 
 
 def _unlike(here: JsonValue, there: JsonValue, path: str) -> Iterator[str]:

@@ -45,6 +45,13 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     return Rebuilt(record, intent_of(key, uid, create) if create else None)
 
 
+def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
+    """The VMs that a lieutenant owns or is about to, for somebody without the store: by claim, by status, by declaration. `vms`: a
+    list of all machines that was begun before this object was read."""
+    known = lieutenant(key, uid, status, vms, owner).record.slot.vm_id
+    return {known, str(_map(status.get("vm")).get("id") or ""), str(_map(spec.get("adopt")).get("vmId") or "")} - {""}
+
+
 def _unclaimed(vm_id: str, uid: str, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
     """The machine that status names, when its birth says that it was made for this very object."""
     vm = vms.get(vm_id)

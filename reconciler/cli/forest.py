@@ -1,0 +1,178 @@
+"""What `tree` shows: hierarchies as declared, with what status says of them, and the fleet that stands in none. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.parsing import load_spec
+from reconciler.api.stock import stock_profiles
+from reconciler.api.vmtree import Node, Origin, VMTreeSpec
+from reconciler.cli import names
+from reconciler.cli.documents import condition, text_at
+from reconciler.core.keys import Json
+from reconciler.core.records import FINISHED
+from reconciler.core.rendering import Unresolved, profile_chain
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One line, and what stands under it."""
+
+    name: str
+    told: tuple[str, ...] = ()
+    below: tuple[Branch, ...] = ()
+
+
+class Forest:
+    """All objects of one namespace, as they hang together."""
+
+    def __init__(self, objects: Sequence[StoredObject]) -> None:
+        self._by_kind: dict[str, list[StoredObject]] = {}
+        for obj in sorted(objects, key=lambda obj: obj.key):
+            self._by_kind.setdefault(obj.key.kind, []).append(obj)
+        self._lieutenants = {obj.key.name: obj for obj in self._of("Lieutenant")}
+        self._tasks: dict[str, list[StoredObject]] = {}
+        for task in sorted(self._of("Task"), key=lambda task: (task.created_at, task.key)):
+            self._tasks.setdefault(text_at(task.spec, ".lieutenantRef.name"), []).append(task)
+        self._profiles = {obj.key.name: obj for obj in self._of("BootProfile")}
+
+    def _of(self, kind: str) -> list[StoredObject]:
+        return self._by_kind.get(kind, [])
+
+    def whole(self) -> list[Branch]:
+        """Every VMTree, then the lieutenants that stand in none."""
+        trees = [self.tree(tree) for tree in self._of("VMTree")]
+        owned = {obj.key for tree in self._of("VMTree") for obj in self.members(tree)}
+        return trees + [self.lieutenant(obj) for obj in self._of("Lieutenant") if obj.key not in owned]
+
+    def members(self, tree: StoredObject) -> list[StoredObject]:
+        """The tree, its lieutenants and their tasks."""
+        spec = _tree_spec(tree)
+        nodes = [lieutenant for node in (spec.nodes if spec else ()) for lieutenant in self._on(tree, node)]
+        return [tree, *nodes, *(task for one in nodes for task in self._tasks.get(one.key.name, []))]
+
+    def tree(self, tree: StoredObject) -> Branch:
+        """One hierarchy, from its roots."""
+        spec = _tree_spec(tree)
+        if spec is None:
+            return Branch(names.short(tree.key), (*_state(tree), "its spec is not valid"))
+        roots = tuple(self._node(tree, spec, node) for node in spec.nodes if node.parent is None)
+        return Branch(names.short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
+
+    def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node) -> Branch:
+        mode = node.mode or spec.mode
+        inherited = node.from_ is Origin.PARENT
+        told = [
+            node.category.value,
+            f"×{node.replicas}" if node.replicas is not None else "",
+            mode.value,
+            "a live branch of its parent" if inherited else "",
+            "protected" if node.protected else "",
+            *(self._made_of(node.profile_ref.name) if node.profile_ref else ()),
+        ]
+        lieutenants = [self.lieutenant(one) for one in self._on(tree, node)]
+        if node.has_agent and not lieutenants:
+            told.append("no lieutenant yet")
+        children = [self._node(tree, spec, child) for child in spec.nodes if child.parent == node.name]
+        return Branch(node.name, tuple(part for part in told if part), (*lieutenants, *children))
+
+    def _on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
+        """The lieutenants of a node that are there."""
+        name = f"{tree.key.name}-{node.name}"
+        wanted = [name] if node.replicas is None else [f"{name}-{number}" for number in range(node.replicas)]
+        return [self._lieutenants[one] for one in wanted if node.has_agent and one in self._lieutenants]
+
+    def lieutenant(self, obj: StoredObject) -> Branch:
+        """An agent, its machine and its work: tasks that are not over by name, the others counted."""
+        profile = text_at(obj.spec, ".profileRef.name")
+        below = [*self._machine(obj), *_work(self._tasks.get(obj.key.name, []))]
+        mode = text_at(obj.spec, ".mode") or str(LieutenantSpec.model_fields["mode"].default)
+        return Branch(names.short(obj.key), (*_state(obj), mode, *_why(obj), f"profile {profile}"), tuple(below))
+
+    def _machine(self, obj: StoredObject) -> Iterator[Branch]:
+        if text_at(obj.status, ".local.state") == "Home":
+            yield Branch("on the controller's host", ())
+        vm = text_at(obj.status, ".vm.id")
+        if vm:
+            yield Branch(f"vm/{vm}", (text_at(obj.status, ".vm.state") or "unknown", *_verified(obj.status)))
+        elif not text_at(obj.status, ".local.state"):
+            yield Branch("no machine", tuple(self._made_of(text_at(obj.spec, ".profileRef.name")))[1:])
+
+    def _made_of(self, name: str) -> Iterator[str]:
+        """The profile, and which organs and capabilities it and what it extends declare."""
+        yield f"profile {name}"
+        chain = profile_chain(name, self._profile)
+        if isinstance(chain, Unresolved):
+            yield f"({chain.reason})"
+            return
+        for title in ("organs", "capabilities"):
+            found = dict.fromkeys(one for spec in chain for one in (spec.organs if title == "organs" else spec.capabilities))
+            if found:
+                yield f"{title} {', '.join(found)}"
+
+    def _profile(self, name: str) -> BootProfileSpec | None:
+        declared = self._profiles.get(name)
+        if declared is None:
+            stock = stock_profiles().get(name)
+            return stock.spec if stock is not None else None
+        try:
+            spec = load_spec("BootProfile", declared.spec, tolerant=True)
+        except InvalidSpec:
+            return None
+        assert isinstance(spec, BootProfileSpec)
+        return spec
+
+
+def _tree_spec(tree: StoredObject) -> VMTreeSpec | None:
+    try:
+        spec = load_spec("VMTree", tree.spec, tolerant=True)
+    except InvalidSpec:
+        return None
+    assert isinstance(spec, VMTreeSpec)
+    return spec
+
+
+def _state(obj: StoredObject) -> tuple[str, ...]:
+    """The phase and whether what is declared is reached; as `get` has it."""
+    ready = condition(obj.status, "Ready")
+    if not ready:
+        return ("not looked at yet",)
+    if obj.status.get("observedGeneration") != obj.generation:
+        return (text_at(obj.status, ".phase"), "changed since it was looked at")
+    told = "Ready" if ready.get("status") == "True" else f"not Ready: {ready.get('reason', '')}"
+    return tuple(part for part in (text_at(obj.status, ".phase"), told) if part)
+
+
+def _why(obj: StoredObject) -> tuple[str, ...]:
+    """In words, where a person has to do something."""
+    stalled = condition(obj.status, "Stalled")
+    return (str(stalled.get("message", "")),) if stalled.get("status") == "True" else ()
+
+
+def _verified(status: Json) -> Iterator[str]:
+    """Organs and capabilities as the machine itself was found to have them."""
+    boot = status.get("boot")
+    for title in ("organs", "capabilities"):
+        entries = boot.get(title) if isinstance(boot, dict) else None
+        found = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+        if found:
+            yield f"{title} " + ", ".join(f"{one.get('name')} ({one.get('state')})" for one in found)
+
+
+def _work(tasks: Sequence[StoredObject]) -> Iterator[Branch]:
+    over: Counter[str] = Counter()
+    for task in tasks:
+        phase = text_at(task.status, ".phase") or "Pending"
+        if phase in FINISHED:
+            over[phase] += 1
+        else:
+            reason = str(condition(task.status, "Ready").get("reason", ""))
+            yield Branch(names.short(task.key), (phase, *([reason] if reason and reason != phase else [])))
+    if over:
+        yield Branch("tasks that are over", tuple(f"{count} {phase}" for phase, count in sorted(over.items())))

@@ -1,0 +1,124 @@
+"""`orphans --kube`: the platform as the person's own key sees it, beside the cluster's objects and the operators' Leases. The operator's
+store is not asked, so what only that knows is Unknown here, and never deleted from here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from reconciler.api.meta import API_VERSION, LABEL
+from reconciler.app import vers_of
+from reconciler.cli import kube
+from reconciler.cli.incharge import operators
+from reconciler.cli.output import say
+from reconciler.config import Config
+from reconciler.core import claims
+from reconciler.core.claims import Owner
+from reconciler.core.observations import Vm
+from reconciler.core.orphans import Sight, Standing, Stray, strays
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import Forbidden, NotFound
+from reconciler.sources.kube.client import Cluster, collection
+from reconciler.sources.kube.rebuild import vms_of
+from reconciler.vers.client import VersClient
+
+OWNERS = ("Lieutenant", "VMTree")
+"""Kinds whose objects may be named in a claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Objects that may own VMs, and the namespaces that were read (None: all)."""
+
+    found: tuple[StoredObject, ...]
+    namespaces: frozenset[str] | None
+
+
+async def look(config: Config) -> list[Stray]:
+    """Every VM of the platform's list without an owner in the cluster. Raises what the platform, and what the API server says."""
+    async with kube.connected(config) as cluster:
+        client = vers_of(config)
+        try:
+            found = await told(config, cluster, client)
+        finally:
+            await client.aclose()
+    return found
+
+
+async def delete(config: Config, doomed: Sequence[str], tell: Callable[[str, str], None]) -> None:
+    """Delete these, each looked at anew right before, it and the cluster's objects. `tell`: (VM id, what became of it). Raises what the
+    platform, and what the API server says."""
+    async with kube.connected(config) as cluster:
+        client = vers_of(config)
+        try:
+            for vm_id in doomed:
+                now = [stray for stray in await told(config, cluster, client, vm_id) if stray.standing is Standing.ORPHAN]
+                if now:
+                    await client.delete_vm(vm_id)
+                tell(vm_id, "deletion asked for" if now else "is no orphan any more; it is not deleted")
+        finally:
+            await client.aclose()
+
+
+async def told(config: Config, cluster: Cluster, client: VersClient, only: str = "") -> list[Stray]:
+    """VMs first, objects afterwards: who has claimed a VM by the first look is there at the second, or gone for good. `only`: one VM,
+    by the platform's answer about it alone."""
+    owners = await installations(config, cluster)
+    listed = await client.list_vms()
+    vms = {**listed.vms}
+    if only:
+        try:
+            vms[only] = await client.get_vm(only)
+        except (NotFound, Forbidden):
+            return []
+    objects = await read(cluster, vms.values(), owners, config.namespace)
+    sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found))
+    first_seen = {vm.vm_id: vm.created_at for vm in vms.values()}  # when the operator saw it first is in its store
+    settled = (listed.server_time or listed.begun) - config.settle_seconds
+    lieutenants = [obj for obj in objects.found if obj.key.kind == "Lieutenant"]
+    found: dict[str, Stray] = {}
+    known: set[str] = set()
+    for owner in owners:
+        owned = set[str]().union(*(vms_of(obj.key, obj.uid, obj.spec, obj.status, vms, owner) for obj in lieutenants))
+        known |= owned
+        for stray in strays((vms[only],) if only else vms.values(), owner, owned, first_seen, settled, sight):
+            if stray.vm.vm_id not in found or stray.standing is not Standing.UNCLAIMED:  # nobody's to one of several operators
+                found[stray.vm.vm_id] = stray
+    if known and not known & vms.keys():
+        say("note: no machine of this cluster's objects is seen with your key; is it of the account that the operator uses?")
+    return sorted(found.values(), key=lambda stray: (stray.vm.created_at, stray.vm.vm_id))
+
+
+async def installations(config: Config, cluster: Cluster) -> list[Owner]:
+    """Whose VMs are this cluster's: what its operators' Leases say."""
+    leases = await operators(cluster, config.fleet, config.namespace)
+    found = list(dict.fromkeys(lease.installation for lease in leases if lease.installation))
+    if not found:
+        raise NotFound("no operator has said which VMs are its own", leases[0].where, "wait until one of this release has been in charge")
+    return [Owner(config.fleet, installation) for installation in found]
+
+
+async def read(cluster: Cluster, vms: Iterable[Vm], owners: Sequence[Owner], namespace: str) -> Objects:
+    """Everything that may own one of these VMs: of the whole cluster or, where that is not allowed, of each namespace that a claim or
+    the command line names, as far as allowed."""
+    try:
+        return Objects(tuple([obj for kind in OWNERS for obj in await every(cluster, kind, None)]), None)
+    except Forbidden:
+        pass
+    ours = [vm for vm in vms if any(claims.is_ours(vm, owner) for owner in owners)]
+    named = {vm.labels.get(claims.NAMESPACE, "") for vm in ours}
+    found: list[StoredObject] = []
+    seen: set[str] = set()
+    for one in sorted({namespace, *(name for name in named if re.fullmatch(LABEL, name))}):  # a label may hold anything
+        try:
+            found += [obj for kind in OWNERS for obj in await every(cluster, kind, one)]
+            seen.add(one)
+        except (Forbidden, NotFound):
+            continue
+    return Objects(tuple(found), frozenset(seen))
+
+
+async def every(cluster: Cluster, kind: str, namespace: str | None) -> list[StoredObject]:
+    """Objects of one kind. Raises what the API server says."""
+    return [kube.stored({"kind": kind, "apiVersion": API_VERSION, **raw}) for raw in await cluster.items(collection(kind, namespace))]

@@ -1,0 +1,88 @@
+"""`tree`: the hierarchy, and what it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Concatenate
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from reconciler.api.registry import KINDS
+from reconciler.cli import names, output
+from reconciler.cli.access import reader
+from reconciler.cli.documents import document
+from reconciler.cli.forest import Branch, Forest
+from reconciler.cli.look import one, redaction
+from reconciler.config import Config
+from reconciler.errors import UsageError
+from reconciler.log import one_line
+
+
+def tree(
+    config: Config,
+    vmtree: Annotated[
+        str, typer.Argument(metavar="[VMTREE]", help="One hierarchy; all of the namespace without it.", show_default=False)
+    ] = "",
+    output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
+) -> None:
+    """Show how things hang together: VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants
+    that stand in no VMTree, the agent, its machine and its tasks. What is declared and what status says; no machine is asked."""
+    shape = output.parse_format(output_, ("table", "json", "yaml"))
+    key = names.key([vmtree if "/" in vmtree else f"vmtree/{vmtree}"], config.namespace) if vmtree else None
+    if key is not None and key.kind != "VMTree":
+        raise UsageError(f"a {key.kind} is no hierarchy", vmtree, "name a vmtree, or none")
+
+    async def run() -> None:
+        async with reader(config) as store:
+            found = await one(store, key) if key is not None else None
+            objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]
+            clean = await redaction(config, store)
+        forest = Forest(objects)
+        if shape.kind != "table":
+            output.show([document(obj) for obj in (forest.members(found) if found else objects)], shape, False)
+            return
+        branches = [forest.tree(found)] if found else forest.whole()
+        if not branches:
+            output.say(f"nothing found in namespace {config.namespace}")
+        show(branches, clean)
+
+    asyncio.run(run())
+
+
+def show(branches: Sequence[Branch], clean: Callable[[str], str]) -> None:
+    """With lines that connect them on a terminal, indented when piped."""
+    if not sys.stdout.isatty():
+        for branch in branches:
+            for line in plain(branch, clean):
+                output.out(line)
+        return
+    console = Console(highlight=False)
+    for branch in branches:
+        console.print(_grown(branch, clean))
+
+
+def plain(branch: Branch, clean: Callable[[str], str], depth: int = 0) -> Iterator[str]:
+    """Two blanks for each level."""
+    yield "  " * depth + "   ".join((branch.name, *_said(branch, clean)))
+    for below in branch.below:
+        yield from plain(below, clean, depth + 1)
+
+
+def _said(branch: Branch, clean: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(one_line(clean(part)) for part in branch.told)
+
+
+def _grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None) -> Tree:
+    label = Text.assemble((branch.name, "bold"), "   ".join(("", *_said(branch, clean))))
+    grown = onto.add(label) if onto is not None else Tree(label)
+    for below in branch.below:
+        _grown(below, clean, grown)
+    return grown
+
+
+COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"tree": tree}

@@ -1,0 +1,66 @@
+"""VMs without an owner, told apart: by the controller, and by somebody who sees less than it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.claims import RETAINED, birth_labels, claim_labels
+from reconciler.core.observations import Vm
+from reconciler.core.orphans import Sight, Standing, strays
+from reconciler.sources.kube.rebuild import vms_of
+from tests.core.test_claims import KEY, THEM, US, labelled, vm
+from tests.core.views import NOW, OTHER, VM
+
+OLD = NOW - 1000.0
+SETTLED = NOW - 60.0
+CLAIM = claim_labels(US, KEY, "uid-1", 3, VM)
+CLAIMED = labelled(vm(created_at=OLD), CLAIM)
+NOT_READ = Sight(frozenset({"elsewhere"}), frozenset())
+LIVE = Sight(frozenset({"default"}), frozenset({"uid-1"}))
+GONE = Sight(frozenset({"default"}), frozenset({"uid-2"}))
+
+
+def told(found: Vm, owned: set[str] | None = None, seen: float = OLD, sight: Sight | None = None) -> Standing | None:
+    found_strays = strays([found], US, owned or set(), {found.vm_id: seen}, SETTLED, sight)
+    return found_strays[0].standing if found_strays else None
+
+
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize(
+    ("found", "standing"),
+    [
+        (CLAIMED, Standing.ORPHAN),
+        (labelled(vm(), {**CLAIM, RETAINED: "default/api"}), Standing.RETAINED),
+        (labelled(vm(), claim_labels(THEM, KEY, "uid-1", 3, VM)), None),
+        (labelled(vm(OTHER), {**CLAIM}), Standing.SUSPECTED),
+        (labelled(vm(), birth_labels(US, KEY, "uid-1", 1, "t")), Standing.SUSPECTED),
+        (labelled(vm(), birth_labels(THEM, KEY, "uid-1", 1, "t")), Standing.UNCLAIMED),
+        (vm(), Standing.UNCLAIMED),
+    ],
+)
+def test_each_is_what_its_labels_say(found: Vm, standing: Standing | None) -> None:
+    assert told(found) is standing
+    assert told(found, {found.vm_id}) is None, "what is owned is no stray"
+    for sight in (NOT_READ, LIVE):
+        assert told(found, sight=sight) is (Standing.UNKNOWN if standing is Standing.ORPHAN else standing)
+    assert told(found, sight=GONE) is standing
+
+
+def test_one_that_may_be_on_its_way_to_an_owner_is_left_out() -> None:
+    assert told(CLAIMED, seen=NOW) is None
+    assert told(CLAIMED, seen=NOW, sight=LIVE) is Standing.UNKNOWN, "nothing is deleted because of that"
+    assert told(vm(), seen=NOW) is Standing.UNCLAIMED
+
+
+@pytest.mark.guarantee("G-04")
+def test_without_a_store_a_lieutenant_owns_what_any_sign_says() -> None:
+    """Its newest claim, the VM in its status and the one it is to adopt; an older claim alone is none."""
+    older = labelled(vm(OTHER), {**claim_labels(US, KEY, "uid-1", 2, OTHER)})
+    vms = {one.vm_id: one for one in (CLAIMED, older)}
+    assert vms_of(KEY, "uid-1", {}, {}, vms, US) == {VM}
+    assert vms_of(KEY, "uid-1", {}, {"vm": {"id": OTHER}}, vms, US) == {VM, OTHER}
+    assert vms_of(KEY, "uid-1", {"adopt": {"vmId": OTHER}}, {}, vms, US) == {VM, OTHER}
+    assert vms_of(KEY, "uid-2", {}, {}, vms, US) == set()
+    assert vms_of(KEY, "uid-1", {}, {}, vms, replace(US, installation="other")) == set()

@@ -1,0 +1,172 @@
+"""`orphans --kube`, and what else looks at machines: an operator of its own process, a platform, a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.vers.simulator.knobs import Knobs
+from reconciler.vers.simulator.service import SimulatorConfig
+from tests.background import Platform, eventually, platform
+from tests.cli.test_cli_vms import make_vm
+from tests.kube.controlplane import Namespace
+from tests.kube.people import LOOKS, SEES_LEASES, somebody
+from tests.kube.test_cli_kube import command
+from tests.kube.test_operator import LIEUTENANT
+from tests.program import Program
+
+pytestmark = pytest.mark.real("kube")
+
+FAST = {"RECONCILER_SETTLE_SECONDS": "1", "RECONCILER_RESYNC_SECONDS": "0.2"}
+
+
+@dataclass
+class Yard:
+    """A fleet in one namespace, and a person who has its platform's key and their own kubeconfig."""
+
+    cluster: Namespace
+    stub: Platform
+    made: int = 0
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        done = command(words)
+        assert done.code == code, f"{words}: exit {done.code}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def orphans(self) -> dict[str, str]:
+        """VM id → what it is said to be; machines of other accounts left out."""
+        done = command(["orphans", "--kube", "-o", "json"])
+        assert done.code == 0, done.stderr
+        told = {row["metadata"]["name"]: row["status"]["standing"] for row in json.loads(done.stdout)["items"]}
+        return {vm_id: standing for vm_id, standing in told.items() if vm_id in self.stub.ever()}
+
+    def make(self, labels: dict[str, str] | None = None) -> str:
+        self.made += 1
+        return make_vm(self.stub, f"by-hand-{self.made}", labels)
+
+    def labels(self, vm_id: str) -> dict[str, str]:
+        return {name: value for name, value in dict(self.stub.simulator.world.present[vm_id].labels).items() if value}
+
+    def vm(self, name: str) -> str:
+        """The machine of a lieutenant, once it is claimed and told of."""
+
+        def told() -> str | None:
+            vm_id = self.cluster.get("lt", name).get("status", {}).get("vm", {}).get("id", "")
+            return vm_id if vm_id in self.stub.present() and self.labels(vm_id).get("fleet.vers.sh/vm-id") == vm_id else None
+
+        return eventually(told, f"{name} has a claimed machine")
+
+
+@pytest.fixture
+def yard(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    with platform(SimulatorConfig(guests="stub", knobs=Knobs(foreign_vms=1))) as stub:
+        endpoints = stub.endpoints.environment()
+        program = Program(tmp_path / "pod", {**FAST, **endpoints, "KUBECONFIG": str(cluster.inside(cluster.plane.operator).kubeconfig)})
+        for name, value in {**FAST, **endpoints, "HOME": tmp_path, "RECONCILER_STATE": tmp_path / "none"}.items():
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv("KUBECONFIG", str(cluster.inside().kubeconfig))
+        with program.operator("--namespace", cluster.name) as operator:
+            operator.says("in charge of")
+            yield Yard(cluster, stub)
+            assert operator.stop() == 0
+        assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(yard: Yard) -> None:
+    yard.cluster.apply(LIEUTENANT)
+    owned = yard.vm("ada")
+    claim = yard.labels(owned)
+    lost = yard.make({**claim, "fleet.vers.sh/uid": "of-one-that-is-gone"})
+    surplus = yard.make({**claim, "fleet.vers.sh/epoch": "0"})
+    theirs = yard.make({**claim, "fleet.vers.sh/installation": "another"})
+    nobodys = yard.make()
+    eventually(lambda: yard.orphans().get(lost) == "Orphan", "it is told", pause=0.3)
+    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown", nobodys: "Unclaimed"}
+    assert "only its controller knows" in yard("orphans", "--kube")
+    assert lost in yard("orphans", "--kube", "--delete", code=4)
+    assert lost in yard.stub.present()
+    assert yard("orphans", "--kube", "--delete", "--confirm").splitlines()[-1] == f"vm/{lost} deletion asked for"
+    eventually(lambda: lost not in yard.stub.present(), "the orphan is deleted")
+    assert "there is no orphan" in yard("orphans", "--kube", "--delete", "--confirm")
+    assert set(yard.stub.present()) == {owned, surplus, theirs, nobodys}
+
+
+@pytest.mark.guarantee("G-05")
+def test_what_was_adopted_forgotten_or_retained_is_told_apart(yard: Yard) -> None:
+    """The same acts by the command line, each of which wants an answer from the machine's labels."""
+    vm_id = yard.make()
+    assert yard.orphans() == {vm_id: "Unclaimed"}
+    assert f"takes over VM {vm_id}" in yard("adopt", "--kube", vm_id, "--as", "old")
+    assert yard.vm("old") == vm_id
+    assert yard.orphans() == {}
+    assert "belongs to lieutenant/old" in yard("adopt", "--kube", vm_id, "--as", "other", code=4)
+    assert "exists already" in yard("adopt", "--kube", yard.make(), "--as", "old", code=4)
+    yard("forget", "--kube", "lt", "old")
+    yard("wait", "--kube", "lt/old", "--for", "delete", "--timeout", "60")
+    assert yard.orphans()[vm_id] == "Unclaimed"
+    assert vm_id in yard.stub.present()
+
+    yard.cluster.apply(LIEUTENANT.replace("{role: Keep it,", "{role: Keep it, deletionPolicy: Retain,"))
+    kept = yard.vm("ada")
+    yard("delete", "--kube", "lt", "ada", "--wait", "--timeout", "60")
+    assert yard.orphans()[kept] == "Retained"
+    assert "nothing to delete" in yard("orphans", "--kube", "--delete", "--confirm")
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_claim_of_another_installation_is_resolved_by_an_answer(yard: Yard) -> None:
+    claim = {"fleet.vers.sh/fleet": "default", "fleet.vers.sh/installation": "another", "fleet.vers.sh/epoch": "7"}
+    vm_id = yard.make(claim)
+    yard("adopt", "--kube", vm_id, "--as", "ours")
+    yard("wait", "--kube", "lt/ours", "--for", "Stalled", "--timeout", "60")
+    assert "ClaimConflict" in yard("describe", "--kube", "lt", "ours")
+    assert yard.labels(vm_id)["fleet.vers.sh/installation"] == "another"
+    yard("resolve", "--kube", "lt", "ours", code=64)
+    yard("resolve", "--kube", "lt", "ours", "--none", code=4)
+    yard("resolve", "--kube", "lt", "ours", "--session", "vm", code=4)
+    assert "takes VM" in yard("resolve", "--kube", "lt", "ours", "--vm", vm_id)
+    eventually(lambda: yard.labels(vm_id)["fleet.vers.sh/installation"] != "another", "it is claimed")
+    assert yard.vm("ours") == vm_id
+
+
+@pytest.mark.guarantee("G-04")
+def test_what_somebody_may_not_see_is_unknown_to_them(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who may look at one namespace only: a machine of another one is no orphan, and is not deleted."""
+    yard.cluster.apply(LIEUTENANT)
+    claim = yard.labels(yard.vm("ada"))
+    lost = yard.make({**claim, "fleet.vers.sh/uid": "gone"})
+    other = yard.make({**claim, "fleet.vers.sh/uid": "gone", "fleet.vers.sh/namespace": "elsewhere"})
+    odd = yard.make({**claim, "fleet.vers.sh/uid": "gone", "fleet.vers.sh/namespace": "../../../api/v1/secrets"})
+    eventually(lambda: yard.orphans().get(odd) == "Orphan", "they are old enough", pause=0.3)
+    assert yard.orphans() == dict.fromkeys((lost, other, odd), "Orphan")
+    monkeypatch.setenv("KUBECONFIG", str(somebody(yard.cluster, LOOKS, SEES_LEASES).kubeconfig))
+    assert yard.orphans() == {lost: "Orphan", other: "Unknown", odd: "Unknown"}
+    assert "could not be read" in yard("orphans", "--kube")
+    yard("orphans", "--kube", "--delete", "--confirm")
+    eventually(lambda: lost not in yard.stub.present(), "the orphan is deleted")
+    assert {other, odd} <= set(yard.stub.present())
+    monkeypatch.setenv("KUBECONFIG", str(somebody(yard.cluster, LOOKS).kubeconfig))
+    assert 'cannot get resource "leases"' in yard("orphans", "--kube", code=1)
+
+
+def test_doctor_knows_the_operator_and_the_way_to_the_platform(yard: Yard) -> None:
+    told = {line.split()[1]: line for line in yard("doctor", "--kube").splitlines()}
+    assert set(told) == {"server", "kinds", "rights", "operator", "key"}
+    assert all(line.startswith("ok ") for line in told.values()), told
+    assert "Kubernetes v1." in told["server"]
+    assert f"is in charge of {yard.cluster.name} by the Lease {yard.cluster.name}/reconciler-default" in told["operator"]
+    assert "no operator serves namespace default" in yard("doctor", "--kube", "-n", "default", code=1)
+
+
+def test_a_vm_is_shown_with_its_owner(yard: Yard) -> None:
+    yard.cluster.apply(LIEUTENANT)
+    vm_id = yard.vm("ada")
+    shown: dict[str, Any] = json.loads(yard("get", "--kube", "vm", vm_id, "-o", "json"))
+    assert shown["status"]["owner"] == "lieutenant/ada"
