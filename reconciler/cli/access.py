@@ -19,7 +19,7 @@ from reconciler.engine.events import Recorder
 from reconciler.engine.objects import ObjectTable
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
-from reconciler.errors import NotFound, Refused
+from reconciler.errors import Forbidden, NotFound, Refused
 from reconciler.serve.commands import Commands, raise_error
 from reconciler.serve.control import NoController, ask
 from reconciler.sources.sync import still_in_file
@@ -52,6 +52,18 @@ async def reader(config: Config) -> AsyncIterator[Store]:
         raise
     finally:
         await store.aclose()
+
+
+async def visible(config: Config, store: Store, kind: str) -> list[StoredObject]:
+    """Objects of one kind in every namespace; in a cluster where somebody may look at their own alone, those, which is said."""
+    try:
+        return await store.objects(kind)
+    except Forbidden:
+        found = await store.objects(kind, config.namespace)
+        print(
+            f"note: only the {kind.lower()}s of namespace {config.namespace} are known; you may not list those of others", file=sys.stderr
+        )
+        return found
 
 
 async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:

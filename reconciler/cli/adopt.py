@@ -13,7 +13,7 @@ import typer
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader, submit, visible
 from reconciler.cli.look import One
 from reconciler.cli.output import out
 from reconciler.config import Config
@@ -42,7 +42,7 @@ def adopt(
         async with reader(config) as store:
             if await store.objects(key.kind, key.namespace, key.name):
                 raise Refused(f"{names.short(key)} exists already", f"namespace {key.namespace}", "choose another name")
-            owners = [obj for obj in await store.objects("Lieutenant") if _vm_of(obj.record) == vm_id]
+            owners = [obj for obj in await visible(config, store, "Lieutenant") if _vm_of(obj.record) == vm_id]
         if owners:
             where = f"namespace {owners[0].key.namespace}"
             raise Refused(f"VM {vm_id} belongs to {names.short(owners[0].key)}", where, "`reconciler forget` that one first")

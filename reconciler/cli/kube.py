@@ -294,6 +294,7 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
     if verbs:
+        await cluster.delete(path_of(key), read.uid(found), dry=True)  # else half of what was asked for would stay behind
         await _annotate(cluster, key, verbs)
     await cluster.delete(path_of(key), read.uid(found))
 

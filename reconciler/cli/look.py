@@ -9,7 +9,7 @@ from typing import Annotated, Concatenate
 import typer
 
 from reconciler.cli import kube, names, output
-from reconciler.cli.access import reader
+from reconciler.cli.access import reader, visible
 from reconciler.cli.conversation import Conversation, Redaction, before, session_of, texts, turn_of
 from reconciler.cli.describe import description
 from reconciler.cli.documents import condition, document, event_document, matches, vm_document
@@ -18,7 +18,7 @@ from reconciler.core.conditions import timestamp
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.ports import Event, Store, StoredObject
-from reconciler.errors import NotFound, TimedOut, UsageError
+from reconciler.errors import NotFound, TimedOut, Transient, UsageError
 from reconciler.log import one_line
 from reconciler.sources.secrets import FileSecrets
 
@@ -98,7 +98,7 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
         listed = await client.list_vms()
     finally:
         await client.aclose()
-    owners = {LieutenantRecord.load(obj.record).slot.vm_id: names.short(obj.key) for obj in await store.objects("Lieutenant")}
+    owners = {LieutenantRecord.load(obj.record).slot.vm_id: names.short(obj.key) for obj in await visible(config, store, "Lieutenant")}
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
     return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id, ""))) for vm in rows]
 
@@ -280,11 +280,22 @@ def goal(text: str) -> Goal:
 
 
 async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -> StoredObject | None:
-    """Look until the object is as wanted; `deadline` in loop time. Raises `TimedOut` with its last state."""
+    """Look until the object is as wanted; `deadline` in loop time. A store that goes away after the first look is waited for. Raises
+    `TimedOut` with its last state, and what the store says at the first look."""
     loop = asyncio.get_running_loop()
+    looked, away = False, ""
     while True:
-        found = await store.objects(key.kind, key.namespace, key.name)
-        obj = found[0] if found else None
+        try:
+            found = await store.objects(key.kind, key.namespace, key.name)
+        except Transient as error:
+            if not looked or loop.time() >= deadline:
+                raise
+            if error.what != away:
+                away = error.what
+                output.say(f"note: {away}; still waiting")
+            await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))
+            continue
+        obj, looked, away = found[0] if found else None, True, ""
         if met(obj):
             return obj
         if loop.time() >= deadline:

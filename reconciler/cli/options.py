@@ -51,7 +51,7 @@ GLOBALS: dict[str, object] = {
 """Parameter → its annotation, as the command line parser reads it."""
 
 WITHOUT_KUBE = {
-    "attach": "`kubectl exec -n reconciler -it deploy/reconciler -- reconciler attach` beside the operator's store, which has the conversation",
+    "attach": "the operator's store has the conversation: `kubectl exec -n reconciler -it deploy/reconciler -- reconciler attach`",
     "run": "`reconciler operator` is for a cluster",
     "demo": "leave it out: it has a fleet of its own",
 }

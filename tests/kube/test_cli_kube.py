@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Desk:
 
     person: Person
     folder: Path
+    world: RealTime = field(default_factory=RealTime)
 
     async def __call__(self, *words: str, code: int = 0, stdin: str = "") -> str:
         done = await asyncio.to_thread(command, words, stdin)
@@ -53,10 +54,12 @@ class Desk:
         return json.loads(await self(*words, "-o", "json", code=code))
 
     async def refused(self, *words: str, code: int) -> str:
+        """Its one line on stderr, notes before it left out."""
         done = await asyncio.to_thread(command, words)
         assert done.code == code, done.stdout + done.stderr
-        assert len(done.stderr.splitlines()) == 1, done.stderr
-        return done.stderr
+        told = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+        assert len(told) == 1, done.stderr
+        return told[0]
 
     def file(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text)
@@ -76,10 +79,9 @@ def bare(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def desk(bare: Desk, cluster: Namespace) -> AsyncIterator[Desk]:
     """With one in charge."""
     (bare.folder / "operator").mkdir()
-    world = RealTime()
-    async with charge(cluster, bare.folder / "operator", world):
+    async with charge(cluster, bare.folder / "operator", bare.world):
         yield bare
-    assert world.violations == []
+    assert bare.world.violations == []
     assert not (bare.folder / "none").exists(), "a command with --kube has no state of its own"
 
 

@@ -92,9 +92,12 @@ class Cluster:
         """A JSON patch; its `test`s that fail are `Rejected`."""
         return await self._call("PATCH", path, operations, PATCH)
 
-    async def delete(self, path: str, uid: str) -> None:
-        """Only the object with this uid: another one of its name is `Conflict`."""
-        await self._call("DELETE", path, {"preconditions": {"uid": uid}})
+    async def delete(self, path: str, uid: str, *, dry: bool = False) -> None:
+        """Only the object with this uid: another one of its name is `Conflict`. `dry`: whether it could be."""
+        body: Json = {"preconditions": {"uid": uid}}
+        if dry:
+            body["dryRun"] = ["All"]  # not as a parameter: the server reads none of those beside a body
+        await self._call("DELETE", path, body)
 
     async def items(self, path: str, **selected: str) -> list[Json]:
         """All objects of a collection, in chunks; `selected`: by `fieldSelector` or `labelSelector`. A list that lasted too long for
