@@ -98,21 +98,26 @@ async def operator(config: Config, cluster: Cluster) -> str:
     held = [lease for lease in serving if lease.holder]
     if not held:
         raise Unreachable("no operator is in charge", serving[0].where, "see whether its pod runs, and what it says")
-    if not await _renewed(cluster, config, held):
-        who = "; ".join(f"{lease.holder}, last seen {lease.renewed}" for lease in held)
-        raise Unreachable(f"the operator in charge is silent: {who}", held[0].where, "see whether its pod runs, and what it says")
-    return "; ".join(f"{lease.holder} is in charge of {_served(lease)} by the {lease.where}; {_runs(lease)}" for lease in held)
+    alive = await _renewed(cluster, config, held)
+    silent = "; ".join(f"{lease.holder} by the {lease.where}, last seen {lease.renewed}" for lease in held if lease.where not in alive)
+    if not alive:
+        raise Unreachable(f"the operator in charge is silent: {silent}", held[0].where, "see whether its pod runs, and what it says")
+    found = [f"{one.holder} is in charge of {_served(one)} by the {one.where}; {_runs(one)}" for one in alive.values()]
+    return "; ".join([*found, *([f"silent: {silent}"] if silent else [])])
 
 
-async def _renewed(cluster: Cluster, config: Config, held: list[InCharge]) -> bool:
-    """Whether one of them renews its Lease within two of its rounds, or is replaced."""
-    before = {lease.version for lease in held}
+async def _renewed(cluster: Cluster, config: Config, held: list[InCharge]) -> dict[str, InCharge]:
+    """Which of these Leases are renewed, or taken over, within two rounds of an operator; as they are then."""
+    before = {lease.where: lease.version for lease in held}
+    alive: dict[str, InCharge] = {}
     for _ in range(int(2 * RETRY / LOOKS) + 2):
         await asyncio.sleep(LOOKS)
-        now = await operators(cluster, config.fleet, config.namespace)
-        if any(lease.holder and lease.serves(config.namespace) and lease.version not in before for lease in now):
-            return True
-    return False
+        for lease in await operators(cluster, config.fleet, config.namespace):
+            if lease.holder and before.get(lease.where, lease.version) != lease.version:
+                alive[lease.where] = lease
+        if alive.keys() == before.keys():
+            break
+    return alive
 
 
 def _served(lease: InCharge) -> str:

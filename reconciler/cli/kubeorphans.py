@@ -12,6 +12,7 @@ from reconciler.app import vers_of
 from reconciler.cli import kube
 from reconciler.cli.incharge import operators
 from reconciler.cli.output import say
+from reconciler.cluster import cluster_uid
 from reconciler.config import Config
 from reconciler.core import claims
 from reconciler.core.claims import Owner
@@ -64,7 +65,7 @@ async def delete(config: Config, doomed: Sequence[str], tell: Callable[[str, str
 async def told(config: Config, cluster: Cluster, client: VersClient, only: str = "") -> list[Stray]:
     """VMs first, objects afterwards: who has claimed a VM by the first look is there at the second, or gone for good. `only`: one VM,
     by the platform's answer about it alone."""
-    owners = await installations(config, cluster)
+    named = await installations(config, cluster)
     listed = await client.list_vms()
     vms = {**listed.vms}
     if only:
@@ -72,7 +73,8 @@ async def told(config: Config, cluster: Cluster, client: VersClient, only: str =
             vms[only] = await client.get_vm(only)
         except (NotFound, Forbidden):
             return []
-    objects = await read(cluster, vms.values(), owners, config.namespace)
+    objects = await read(cluster, vms.values(), named, config.namespace)
+    owners = await proven(cluster, named, vms.values(), frozenset(obj.uid for obj in objects.found))
     sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found))
     first_seen = {vm.vm_id: vm.created_at for vm in vms.values()}  # when the operator saw it first is in its store
     settled = (listed.server_time or listed.begun) - config.settle_seconds
@@ -91,12 +93,33 @@ async def told(config: Config, cluster: Cluster, client: VersClient, only: str =
 
 
 async def installations(config: Config, cluster: Cluster) -> list[Owner]:
-    """Whose VMs are this cluster's: what its operators' Leases say."""
+    """Whose VMs are this cluster's, as Leases say."""
     leases = await operators(cluster, config.fleet, config.namespace)
     found = list(dict.fromkeys(lease.installation for lease in leases if lease.installation))
     if not found:
         raise NotFound("no operator has said which VMs are its own", leases[0].where, "wait until one of this release has been in charge")
     return [Owner(config.fleet, installation) for installation in found]
+
+
+async def proven(cluster: Cluster, named: Sequence[Owner], vms: Iterable[Vm], uids: frozenset[str]) -> list[Owner]:
+    """Those that are this cluster's beyond doubt: whoever may write Leases could name another cluster's, all of whose VMs would look like
+    orphans here. By the cluster's uid or, for somebody who may not read that, by a claim for an object that is there. Raises
+    `Forbidden` when nothing proves any."""
+    try:
+        uid = await cluster_uid(cluster)
+        found = [owner for owner in named if owner.installation.startswith(f"{uid}/")]
+        refused = None
+    except Forbidden as error:
+        every = tuple(vms)
+        found = [owner for owner in named if any(claims.is_ours(vm, owner) and vm.labels.get(claims.UID) in uids for vm in every)]
+        refused = error
+    for owner in named:
+        if owner not in found:
+            say(f"note: nothing proves that installation {owner.installation} is this cluster's; its VMs are left out")
+    if not found:
+        what = f"which VMs are this cluster's can't be proven{f': {refused.what}' if refused else ''}"
+        raise Forbidden(what, "namespace kube-system", "ask somebody who may read it")
+    return found
 
 
 async def read(cluster: Cluster, vms: Iterable[Vm], owners: Sequence[Owner], namespace: str) -> Objects:

@@ -4,6 +4,7 @@ tells the kind."""
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ async def test_what_is_not_there(scene: Desk) -> None:
     told = await with_kube(scene, ("wait", "lt/nobody", "--for", "Ready", "--timeout", "0"), code=3)
     assert "it does not exist" in told
     assert await scene("wait", "--kube", "lt/nobody", "--for", "delete") == "lieutenant/nobody is gone\n"
-    assert "no operator has ever been in charge here" in await with_kube(scene, ("orphans",))
+    assert "no operator has ever been in charge here" in await with_kube(scene, ("orphans", "--fleet", "nobodys"))
 
 
 @pytest.mark.guarantee("G-66")
@@ -190,17 +191,55 @@ async def test_a_cluster_without_our_kinds(private_plane: ControlPlane, tmp_path
 async def test_a_steer_goes_into_the_running_turn(desk: Desk) -> None:
     await desk.person.apply(LIEUTENANT)
     await desk("wait", "--kube", "lt/ada", "--for", "Ready", "--timeout", "60")
-    desk.world.work_seconds = 20.0
+    desk.world.work_seconds = 8.0
     work = (await desk("send", "--kube", "ada", "do it")).strip()
     await desk("wait", "--kube", f"task/{work}", "--for", "phase=Running", "--timeout", "60")
     steer = (await desk("send", "--kube", "ada", "rather do that", "--steer")).strip()
     assert (await desk.person.get("ltask", steer))["spec"]["delivery"] == "Steer"
-    desk.world.work_seconds = 0.4
+    desk.world.work_seconds = 60.0
     await desk("wait", "--kube", f"task/{steer}", "--for", "phase=Succeeded", "--timeout", "60")
+    assert "already" in await desk.refused("cancel", "--kube", steer, code=4)
     await desk("cancel", "--kube", work)
     await desk("wait", "--kube", f"task/{work}", "--for", "phase=Cancelled", "--timeout", "60")
-    assert "already" in await desk.refused("cancel", "--kube", work, code=4)
     told = await desk("tree", "--kube")
     assert told.startswith("lieutenant/ada   ")
     assert "  tasks that are over   1 Cancelled   1 Succeeded" in told.splitlines()
     assert "Task" in {one["kind"] for one in (await desk.json("tree", "--kube"))["items"]}
+
+
+async def test_doctor_tells_a_silent_operator_from_none(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Lease that nobody renews, one that was given back, one of other namespaces; and kinds of another release."""
+    cluster = bare.person.cluster
+    name = f"reconciler-{cluster.name}"
+    monkeypatch.setenv("RECONCILER_FLEET", cluster.name)
+
+    def lease(holder: str, serves: str) -> None:
+        metadata = {"name": name, "namespace": cluster.name, "annotations": {"fleet.vers.sh/serves": serves}}
+        spec = {"holderIdentity": holder, "renewTime": "2026-01-01T00:00:00.000000Z"}
+        cluster.plane.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+
+    lease("pod-1", "*")
+    told = await bare("doctor", "--kube", code=1)
+    assert f"wrong  operator the operator in charge is silent: pod-1 by the Lease {cluster.name}/{name}, last seen 2026-01-01" in told
+    lease("", cluster.name)
+    assert "wrong  operator no operator is in charge" in await bare("doctor", "--kube", code=1)
+    lease("pod-1", "elsewhere")
+    told = await bare("doctor", "--kube", code=1)
+    assert f"no operator serves namespace {cluster.name} (Lease {cluster.name}/{name} serves elsewhere)" in told
+    assert "no operator has said which VMs are its own" in await with_kube(bare, ("orphans",))
+
+
+async def test_doctor_names_the_fields_of_another_release(
+    private_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private_plane.install_crds()
+    at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/idle"
+    private_plane.kubectl("patch", "crd", "lieutenants.fleet.vers.sh", "--type=json", "-p", json.dumps([{"op": "remove", "path": at}]))
+    cluster = Namespace(private_plane, "default")
+    monkeypatch.setenv("KUBECONFIG", str(cluster.inside().kubeconfig))
+    desk = Desk(Person(cluster), tmp_path)
+    for _ in range(40):  # the server makes its document anew in the background
+        told = await desk("doctor", "--kube", code=1)
+        if "another release" in told:
+            break
+    assert "note   kinds    the cluster's kinds are of another release than this program (Lieutenant.idle)" in told

@@ -18,6 +18,7 @@ from tests.kube.controlplane import Namespace
 from tests.kube.people import LOOKS, SEES_LEASES, somebody
 from tests.kube.test_cli_kube import command
 from tests.kube.test_operator import LIEUTENANT
+from tests.kube.test_operator_probes import installation_of
 from tests.program import Program
 
 pytestmark = pytest.mark.real("kube")
@@ -72,6 +73,7 @@ def yard(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("KUBECONFIG", str(cluster.inside().kubeconfig))
         with program.operator("--namespace", cluster.name) as operator:
             operator.says("in charge of")
+            eventually(lambda: installation_of(cluster), "its Lease says which VMs are its own")
             yield Yard(cluster, stub)
             assert operator.stop() == 0
         assert not (tmp_path / "none").exists()
@@ -96,6 +98,33 @@ def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(yard: Yard) ->
     eventually(lambda: lost not in yard.stub.present(), "the orphan is deleted")
     assert "there is no orphan" in yard("orphans", "--kube", "--delete", "--confirm")
     assert set(yard.stub.present()) == {owned, surplus, theirs, nobodys}
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_lease_can_not_make_orphans_of_another_clusters_machines(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may edit a namespace may write Leases there; a person's key must not delete by their word."""
+    yard.cluster.apply(LIEUTENANT)
+    claim = yard.labels(yard.vm("ada"))
+    theirs = yard.make({**claim, "fleet.vers.sh/installation": "another/reconciler", "fleet.vers.sh/uid": "of-another-cluster"})
+    mine = yard.make({**claim, "fleet.vers.sh/uid": "gone"})
+    eventually(lambda: yard.orphans().get(mine) == "Orphan", "they are old enough", pause=0.3)
+    evil = yard.cluster.plane.namespace()
+    evil.plane.apply(lease(evil.name, "another/reconciler"))
+    assert yard.orphans() == {mine: "Orphan"}
+    assert "nothing proves that installation another/reconciler is this cluster's" in yard("orphans", "--kube")
+    monkeypatch.setenv("KUBECONFIG", str(somebody(evil, LOOKS, SEES_LEASES).kubeconfig))
+    assert "can't be proven" in yard("orphans", "--kube", code=1)
+    monkeypatch.setenv("KUBECONFIG", str(yard.cluster.inside().kubeconfig))
+    yard("orphans", "--kube", "--delete", "--confirm")
+    eventually(lambda: mine not in yard.stub.present(), "the orphan is deleted")
+    assert theirs in yard.stub.present()
+    evil.kubectl("delete", "lease", "reconciler-default")
+
+
+def lease(namespace: str, installation: str) -> dict[str, Any]:
+    notes = {"fleet.vers.sh/installation": installation}
+    metadata = {"name": "reconciler-default", "namespace": namespace, "annotations": notes}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {"holderIdentity": "somebody"}}
 
 
 @pytest.mark.guarantee("G-05")
