@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable
@@ -62,9 +63,25 @@ def play(scenario: Scenario, path: Path, fault: Fault | None) -> Run:
     return virtual(main)
 
 
+async def leave(run: Run, *keys: Key) -> None:
+    """All of these are deleted, and when they are gone some time passes in which nothing may happen any more."""
+    for key in keys:
+        await run.delete(key)
+    await run.until(lambda: all(run.phase(key) == "(gone)" for key in keys), "all are gone")
+    await run.alive()
+    await asyncio.sleep(120)
+
+
 def delivered(run: Run, task: str) -> int:
     """How often the prompt of this task reached a conversation (what was said to it in between not counted)."""
     return sum(f"/{task} attempt" in text and " (" not in text.splitlines()[0] for _, text in run.world.prompts)
+
+
+def left_nothing(run: Run, made: int) -> None:
+    """So many VMs were made, and none is left."""
+    world, where = run.world, run.describe()
+    assert world.created == made, f"{world.created} VMs were made; {where}"
+    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
 
 
 def treated_well(run: Run) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Key
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, treated_well
 
 LT, TASK = Key("Lieutenant", "default", "found"), Key("Task", "default", "work")
 BY_HAND, BESIDE = {"made-by": "hand"}, {"made-by": "somebody else", "fleet.vers.sh/name": "found"}
@@ -19,10 +17,7 @@ async def story(run: Run) -> None:
         declared(TASK, lieutenantRef={"name": "found"}, prompt="a piece of work"),
     )
     await run.until(lambda: run.phase(TASK) == "Succeeded", "the work is done")
-    await run.delete(LT)
-    await run.until(lambda: run.phase(LT) == "(gone)", "it is let go of")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, LT)
 
 
 def judge(run: Run) -> None:

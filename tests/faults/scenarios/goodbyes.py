@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Key
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, treated_well
 from tests.world import FOREIGN
 
 POLICIES = {"snap": "Snapshot", "kept": "Retain", "freed": "Orphan"}
@@ -21,11 +19,7 @@ async def story(run: Run) -> None:
     await run.declare(declared(TASK, lieutenantRef={"name": "snap"}, prompt="a piece of work"))
     await run.until(lambda: all(run.condition(key, "Available") == "True" for key in LIEUTENANTS.values()), "all are there")
     await run.until(lambda: run.phase(TASK) == "Succeeded", "the work is done")
-    for key in LIEUTENANTS.values():
-        await run.delete(key)
-    await run.until(lambda: all(run.phase(key) == "(gone)" for key in LIEUTENANTS.values()), "all are gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, *LIEUTENANTS.values())
 
 
 def judge(run: Run) -> None:

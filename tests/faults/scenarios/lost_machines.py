@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Key
 from reconciler.core.observations import VmState
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.declare import Declared
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, Machine
 
 LT = Key("Lieutenant", "default", "api")
@@ -80,10 +78,7 @@ async def story(run: Run) -> None:
     await run.until(lambda: run.phase(four) == "Succeeded", "the fourth is done in another one")
     await run.until(lambda: run.condition(LT, "Available") == "True", "it is ready")
     check_what_it_knows(run, await mirrors(run))
-    await run.delete(LT)
-    await run.until(lambda: run.phase(LT) == "(gone)", "it is gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, LT)
 
 
 def check_what_it_knows(run: Run, kept: bytes) -> None:
@@ -100,9 +95,8 @@ def check_what_it_knows(run: Run, kept: bytes) -> None:
 
 def judge(run: Run) -> None:
     treated_well(run)
-    world, where = run.world, run.describe()
-    assert world.created == 4, f"{world.created} VMs were made; {where}"
-    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    where = run.describe()
+    left_nothing(run, made=4)
     for key in TASKS:
         assert delivered(run, key.name) == 1, f"{key.name} was delivered {delivered(run, key.name)} times; {where}"
 

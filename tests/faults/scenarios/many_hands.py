@@ -9,7 +9,7 @@ from reconciler.core.keys import Key
 from reconciler.core.observations import VmState
 from reconciler.engine.declare import Declared
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
 from tests.world import FOREIGN
 
 FIRST, SECOND, THIRD, SAFE = (Key("Lieutenant", "default", name) for name in ("first", "second", "third", "safe"))
@@ -82,8 +82,7 @@ async def story(run: Run) -> None:
 def judge(run: Run) -> None:
     treated_well(run)
     world, where = run.world, run.describe()
-    assert world.created == 2, f"{world.created} VMs were made; {where}"
-    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    left_nothing(run, made=2)
     assert len(world.commits) <= 2, f"{len(world.commits)} commits; {where}"
     for name in ("one", "two", "three"):
         assert delivered(run, name) == 1, f"{name} was delivered {delivered(run, name)} times; {where}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Key
 from reconciler.engine.declare import Declared
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN
 
 LT = Key("Lieutenant", "default", "api")
@@ -37,17 +35,13 @@ async def story(run: Run) -> None:
     await run.until(lambda: run.condition(LT, "Available") == "True", "it is awake again")
     await run.until(lambda: run.phase(ONE) == "Succeeded" and run.phase(TWO) == "Succeeded", "both tasks are done")
     await run.until(lambda: run.phase(STEER) in ("Succeeded", "Expired"), "the steer has a result")
-    await run.delete(LT)
-    await run.until(lambda: run.phase(LT) == "(gone)", "it is gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, LT)
 
 
 def judge(run: Run) -> None:
     treated_well(run)
-    world, where = run.world, run.describe()
-    assert world.created == 1, f"{world.created} VMs were made; {where}"
-    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    where = run.describe()
+    left_nothing(run, made=1)
     for task in ("one", "two"):
         assert delivered(run, task) == 1, f"{task} was delivered {delivered(run, task)} times; {where}"
     landed = run.phase(STEER) == "Succeeded"

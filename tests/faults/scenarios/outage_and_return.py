@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from reconciler.core.home import Hosting
 from reconciler.core.keys import Key
 from reconciler.engine.declare import Declared
 from tests.faults.harness import Run
-from tests.faults.play import SETTINGS, Scenario, declared, delivered, treated_well
+from tests.faults.play import SETTINGS, Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, World
 
 LT = Key("Lieutenant", "default", "api")
@@ -46,17 +45,13 @@ async def story(run: Run) -> None:
             world.violations.append(f"the conversation on the machine has {key.name} {said.count(f'piece {key.name}')} times")
     if machine.files.get("/root/workspace/made.txt") != b"made here":
         world.violations.append("what was made on this host is not on the machine")
-    await run.delete(LT)
-    await run.until(lambda: run.phase(LT) == "(gone)", "it is gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, LT)
 
 
 def judge(run: Run) -> None:
     treated_well(run)
     world, where = run.world, run.describe()
-    assert world.created == 1, f"{world.created} VMs were made; {where}"
-    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    left_nothing(run, made=1)
     assert world.homes == {}, f"left on this host: {list(world.homes)}; {where}"
     for name in ("one", "two", "three"):
         assert delivered(run, name) == 1, f"{name} was delivered {delivered(run, name)} times; {where}"

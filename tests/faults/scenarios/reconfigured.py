@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Key
 from reconciler.core.rendering import ROLE_FILE
 from reconciler.engine.declare import Declared
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 
 LT = Key("Lieutenant", "default", "api")
 ONE, TWO, THREE = (Key("Task", "default", name) for name in ("one", "two", "three"))
@@ -54,17 +52,13 @@ async def story(run: Run) -> None:
         world.violations.append("called configured, and has another model")
     if b"never delete" not in machine.files[ROLE_FILE]:
         world.violations.append("called configured, and its file is another")
-    await run.delete(LT)
-    await run.until(lambda: run.phase(LT) == "(gone)", "it is gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, LT)
 
 
 def judge(run: Run) -> None:
     treated_well(run)
     where = run.describe()
-    assert run.world.created == 1, f"{run.world.created} VMs were made; {where}"
-    assert run.world.alive() == [], f"leaked {[m.vm_id for m in run.world.alive()]}; {where}"
+    left_nothing(run, made=1)
     assert [delivered(run, name) for name in ("one", "two", "three")] == [1, 1, 1], where
     session = next(iter(run.world.machines.values())).session.decode()
     assert session.count(f"{HEARD} a/two") == 2, f"a prompt went to another model than declared; {where}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from reconciler.core.keys import Json, Key
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, treated_well
+from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.faults.scenarios.outage_and_return import ALLOWED
 from tests.world import FOREIGN
 
@@ -39,18 +37,13 @@ async def story(run: Run) -> None:
         run.world.violations.append("declared suspended, and something runs")
     await everybody(run, "Running")
     await work(run, 2)
-    for key in LIEUTENANTS.values():
-        await run.delete(key)
-    await run.until(lambda: all(run.phase(key) == "(gone)" for key in LIEUTENANTS.values()), "all are gone")
-    await run.alive()
-    await asyncio.sleep(120)
+    await leave(run, *LIEUTENANTS.values())
 
 
 def judge(run: Run) -> None:
     treated_well(run)
     world, where = run.world, run.describe()
-    assert world.created == 2, f"{world.created - 1} VMs were made; {where}"
-    assert world.alive() == [], f"leaked {[m.vm_id for m in world.alive()]}; {where}"
+    left_nothing(run, made=2)  # and one of them by hand
     left = [place for place, home in world.homes.items() if home.installed or home.pi or home.sessions]
     assert left == [], f"left on this host: {left}; {where}"
     for task in (f"{name}-{number}" for name in LIEUTENANTS for number in (1, 2)):
