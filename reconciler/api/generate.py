@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
-
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import SafeRepresenter
 
 from reconciler.api.crd import crd
 from reconciler.api.docs import api_page
 from reconciler.api.meta import Json
 from reconciler.api.registry import KINDS
 from reconciler.api.schema import any_document, for_editors
+from reconciler.api.yamlwriter import yaml_text
 
 CRDS, SCHEMAS, DOCS, DEPLOY = "crds", "crds/schema", "docs", "deploy/base"
 
@@ -78,30 +74,5 @@ def _json(value: Json) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-BOOLEANS_11 = frozenset(form for word in ("y", "n", "yes", "no", "on", "off") for form in (word, word.capitalize(), word.upper()))
-"""What YAML 1.1, and so kubectl, reads as a truth value where a string was meant."""
-
-
-class _Plain(SafeRepresenter):
-    """Writes equal objects out each time: the same marker appears in many places, and anchors would depend on identity."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def _text(representer: SafeRepresenter, text: str) -> ScalarNode:
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text in BOOLEANS_11 else None)
-
-
-_Plain.add_representer(str, _text)
-
-
 def _yaml(value: Json) -> str:
-    writer = YAML(typ="safe", pure=True)
-    writer.Representer = _Plain
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None there
-    writer.width = 4096
-    out = io.StringIO()
-    writer.dump(value, out)
-    return "# Made by `reconciler crds`; do not edit.\n" + out.getvalue()
+    return "# Made by `reconciler crds`; do not edit.\n" + yaml_text(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
@@ -10,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from reconciler.api.registry import BY_NAME, Column
+from reconciler.api.yamlwriter import Plain, yaml_text
 from reconciler.cli import jsonpath
 from reconciler.cli.documents import list_of, text_at
 from reconciler.cli.names import VM
@@ -149,11 +148,8 @@ def to_json(value: JsonValue) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-class _Representer(SafeRepresenter):
-    """No anchors, and texts of several lines as blocks."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
+class _Representer(Plain):
+    """Texts of several lines as blocks."""
 
 
 def _text(representer: SafeRepresenter, text: str) -> ScalarNode:
@@ -172,14 +168,7 @@ _Representer.add_representer(LiteralScalarString, _block)
 
 
 def to_yaml(value: JsonValue) -> str:
-    writer = YAML(typ="safe", pure=True)
-    writer.Representer = _Representer
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None there
-    writer.width = 4096
-    text = io.StringIO()
-    writer.dump(_blocks(value), text)
-    return text.getvalue()
+    return yaml_text(_blocks(value), _Representer)
 
 
 def _blocks(value: JsonValue) -> object:

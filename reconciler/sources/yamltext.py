@@ -25,6 +25,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from reconciler.api.yamlwriter import FALSE_11, TRUE_11
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.located import MAX_DEPTH, MAX_VALUES, Flaw, Located, Mark, Path, Trap
 
@@ -35,8 +36,6 @@ _DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
-_TRUE_11 = frozenset({"y", "Y", "yes", "Yes", "YES", "on", "On", "ON"})
-_FALSE_11 = frozenset({"n", "N", "no", "No", "NO", "off", "Off", "OFF"})
 _INT = re.compile(r"[-+]?(?:0b[01]+|0x[0-9a-fA-F]+|0o[0-7]+|[0-9]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
@@ -81,8 +80,8 @@ def resolve(text: str) -> tuple[JsonValue, Trap | None]:
         return None, None
     if text in _TRUE or text in _FALSE:
         return text in _TRUE, None
-    if text in _TRUE_11 or text in _FALSE_11:
-        return text in _TRUE_11, Trap.BOOLEAN
+    if text in TRUE_11 or text in FALSE_11:
+        return text in TRUE_11, Trap.BOOLEAN
     if text[0] not in "+-.0123456789":
         return text, None
     if _NOT_JSON.match(text):
