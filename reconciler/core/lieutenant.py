@@ -314,7 +314,7 @@ def await_an_answer(v: LieutenantView) -> Decision | None:
     return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 
 
-PREPARE: tuple[Policy, ...] = (
+REACH: tuple[Policy, ...] = (
     look_inside,
     correct_the_clock,
     rewrite_the_claim,
@@ -322,8 +322,10 @@ PREPARE: tuple[Policy, ...] = (
     install_what_is_missing,
     start_the_keeper,
     hear_the_keeper,
-    prepare_the_machine,
 )
+"""From a machine that runs to a keeper that answers."""
+
+PREPARE: tuple[Policy, ...] = (*REACH, prepare_the_machine)
 """From a machine that runs to one that pi can be started on."""
 
 LADDER: tuple[Policy, ...] = (
@@ -334,13 +336,7 @@ LADDER: tuple[Policy, ...] = (
     home.live_here_as_declared,
     resolve_before_creating,
     take_the_vm_when_it_is_ready,
-    look_inside,
-    correct_the_clock,
-    rewrite_the_claim,
-    need_a_rendering,
-    install_what_is_missing,
-    start_the_keeper,
-    hear_the_keeper,
+    *REACH,
     replace_the_outdated,
     prepare_the_machine,
     begin_as_declared,
