@@ -174,17 +174,6 @@ def one_of(*aliases: str, required: bool = True) -> Rule:
     return Rule(message, cel, check)
 
 
-def needs(alias: str, other: str) -> Rule:
-    """`alias` may be set only when the optional field `other` is."""
-    message = f"`{alias}` needs `{other}`"
-
-    def check(model: Model) -> Iterator[Told]:
-        if _value(model, alias) is not None and _value(model, other) is None:
-            yield (alias,), f"{message}; add `{other}` or remove `{alias}`"
-
-    return Rule(message, f"!has(self.{alias}) || has(self.{other})", check, f".{alias}")
-
-
 _ANEW = "delete the object and create it anew, or put the old value back"
 
 

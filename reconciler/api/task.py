@@ -21,7 +21,6 @@ from reconciler.api.meta import (
     Seconds,
     Timestamp,
     Word,
-    epoch,
 )
 
 
@@ -142,8 +141,3 @@ class TaskSpec(Model):
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()
     """Answers to questions of the agent."""
-
-    @property
-    def not_before_epoch(self) -> float | None:
-        """`notBefore` in seconds since the epoch; None when unset."""
-        return None if self.not_before is None else epoch(self.not_before)

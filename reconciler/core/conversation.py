@@ -128,11 +128,6 @@ def time_of(timestamp: object) -> float:
         return 0.0
 
 
-def find_marker(messages: tuple[Message, ...], marker: str) -> int | None:
-    """Index of the user message that begins with this marker."""
-    return next((i for i, m in enumerate(messages) if m.role == "user" and m.text.startswith(marker)), None)
-
-
 def _finite(value: object) -> float:
     number = float(value) if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63) else 0.0
     return number if math.isfinite(number) else 0.0

@@ -181,11 +181,6 @@ class Fleet:
             return Unknown(str(error))
         return Absent(proven=vm.state is VmState.DEAD)
 
-    def proof_due(self, vm_id: str) -> float:
-        """When the first list that can prove its absence may begin."""
-        sighting = self._sightings.get(vm_id)
-        return (sighting.seen if sighting else self._clock.now()) + self.settle
-
     async def read_lineage(self, vm_ids: Iterable[str]) -> None:
         """Metadata of VMs nobody owns, once each; what can't be read stays unknown."""
         for vm_id in vm_ids:

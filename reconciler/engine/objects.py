@@ -50,7 +50,6 @@ class Item(Generic[S, R]):
 
 LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
 TaskItem = Item[TaskSpec, TaskRecord]
-ProfileItem = Item[BootProfileSpec, Record]
 AnyItem = Item[BaseModel, Record]
 
 

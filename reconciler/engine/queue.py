@@ -91,10 +91,6 @@ class WorkQueue:
         """Seconds since the key that has waited longest was added; 0 when nothing waits."""
         return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
 
-    def next_timer(self) -> float | None:
-        """Loop time of the nearest planned look."""
-        return min((t.when() for t in self._timers.values()), default=None)
-
     def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()

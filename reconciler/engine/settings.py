@@ -22,7 +22,6 @@ class EngineSettings:
     empty_store_seconds: float = 60.0
     resync_seconds: float = 10.0
     moving_seconds: float = 0.5
-    list_max_age: float = 0.25
     fallback_seconds: float = 5.0
     workers: int = 100
     health_probes: bool = True

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.conversation import CUT, TEXT_LIMIT, find_marker, parse
+from reconciler.core.conversation import CUT, TEXT_LIMIT, parse
 from reconciler.core.observations import Usage
 
 REAL = rb"""{"type":"session","version":3,"id":"01a1","timestamp":"2026-11-21T08:17:36.846Z","cwd":"/root/workspace"}
@@ -38,9 +38,6 @@ def test_messages_of_a_session_file() -> None:
     assert messages[2].usage == Usage(100, 10, 3, 4, 0.00012)
     assert messages[2].at == pytest.approx(1795249059.25)
     assert [REAL[m.offset - 1000 :].split(b'"id":"')[1][:2].decode() for m in messages] == ["b1", "b2", "b3", "b4"]
-    assert find_marker(messages, "[m]") == 1
-    assert find_marker(messages, "say") is None
-    assert find_marker(messages[2:], "hi") is None  # only what a user said
 
 
 @given(st.lists(st.integers(0, len(REAL)), max_size=6))

@@ -65,10 +65,6 @@ class Fault:
         """What is answered instead; None when the kind is not an answer."""
         return _ANSWERS.get(self.kind)
 
-    @property
-    def is_cut(self) -> bool:
-        return self.kind in _CUTS
-
     def __str__(self) -> str:
         nth = "*" if (self.first, self.last) == (1, None) else str(self.first)
         if self.last != self.first and nth != "*":
