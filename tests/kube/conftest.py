@@ -3,8 +3,9 @@
 - `cluster`: a namespace of the test's own on the session's server, our kinds installed. `cluster.apply(text)`, `cluster.get("lt", "ada")`,
   `cluster.kubectl("wait", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
 - `control_plane`: that server. `.operator.kubeconfig` is the file for the program under test: its user has the rights of
-  deploy/base/rbac.yaml in the namespaces that `cluster` made (`allow_everywhere()` for all); `.admin` is the person at the keyboard.
+  deploy/base/rbac.yaml in the namespaces that `cluster` made; `.admin` is the person at the keyboard.
   `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
+- `world`: the platform and its machines, a double; `operating.charge` puts an operator between it and the cluster.
 - `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`).
 
 One server a worker under xdist. Nothing is built here: `make kube-assets` does that; where the programs are missing the tests are skipped
@@ -14,12 +15,13 @@ with the reason, and in CI they fail. Mark tests with `@pytest.mark.real("kube")
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.kube.assets import Assets, Missing, find
 from tests.kube.controlplane import ControlPlane, Namespace, running
+from tests.kube.operating import RealTime
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,11 @@ def private_plane(kube_assets: Assets) -> Iterator[ControlPlane]:
 def cluster(control_plane: ControlPlane) -> Namespace:
     """A namespace for this test alone."""
     return control_plane.namespace()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[RealTime]:
+    """A platform and machines in real time, in which nothing forbidden may have happened when the test ends."""
+    made = RealTime()
+    yield made
+    assert made.violations == []

@@ -189,10 +189,6 @@ class ControlPlane:
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "base" / "rbac.yaml"))
         self.apply(_binding("ClusterRoleBinding", "operator", "reconciler-cluster", None))
 
-    def allow_everywhere(self) -> None:
-        """The operator may act in every namespace, as with `--all-namespaces`."""
-        self.apply(_binding("ClusterRoleBinding", "operator-everywhere", "reconciler", None))
-
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Server-side apply of objects given as JSON values."""
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}

@@ -7,7 +7,7 @@ import asyncio
 import copy
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +171,6 @@ def test_what_flux_would_refuse_is_refused_here(
 
 
 # --- two who write ------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 FLEET = LIEUTENANT + "---\napiVersion: fleet.vers.sh/v1alpha1\nkind: BootProfile\nmetadata: {name: mine}\nspec: {extends: {name: swarm}}\n"

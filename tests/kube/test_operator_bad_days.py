@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
 pytestmark = pytest.mark.real("kube")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 async def test_kinds_are_removed_and_come_back(private_plane: ControlPlane, tmp_path: Path, world: RealTime) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.kube.test_operator import LIEUTENANT, task
 from tests.kube.test_operator_rights import Rights
 
 pytestmark = pytest.mark.real("kube")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 async def gone(person: Person, name: str) -> None:

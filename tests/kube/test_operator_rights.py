@@ -4,7 +4,7 @@ once it is granted."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,6 @@ class Rights:
             "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}],
         }
         await self.person.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]}))
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 @pytest.fixture

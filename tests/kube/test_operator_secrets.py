@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from tests.kube.test_operator import LIEUTENANT
 pytestmark = pytest.mark.real("kube")
 
 LARGE = "A line of a text that is as long as texts are.\n" * 8_000
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 def everything(items: list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,6 @@ from tests.kube.test_operator import LIEUTENANT, task
 from tests.world import FakeVers
 
 pytestmark = pytest.mark.real("kube")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 @pytest.mark.guarantee("G-02")

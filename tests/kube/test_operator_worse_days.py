@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from tests.kube.operating import Person, RealTime, access_of, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
 pytestmark = pytest.mark.real("kube")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[RealTime]:
-    made = RealTime()
-    yield made
-    assert made.violations == []
 
 
 @pytest.mark.guarantee("G-66")
