@@ -5,6 +5,7 @@ They share one session, so they are looked at by one worker at a time; the order
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,7 @@ from reconciler.core.lieutenant import LieutenantView, works_aside
 from reconciler.core.management import only_observe
 from reconciler.core.observations import Guest, Verdict, VmState
 from reconciler.core.records import ACTIVE, TaskRecord
-from reconciler.core.task import Place
+from reconciler.core.task import Line, Place
 from reconciler.core.taskactions import (
     AbortTurn,
     Bury,
@@ -106,8 +107,8 @@ def plan(view: LaneView) -> LanePlan:
     """Decide the lieutenant, then each of its tasks in the light of it."""
     decided = plan_lieutenant(view)
     host, why = host_of(view, decided)
-    places = tuple(place(facts, view.now) for facts in view.tasks)
-    tasks = {facts.key: task.plan(task_view(view, facts, places, host, why)) for facts in view.tasks}
+    crowd = Crowd(view)
+    tasks = {facts.key: task.plan(task_view(view, facts, crowd, host, why)) for facts in view.tasks}
     if view.lieutenant is not None and view.lieutenant.slot.observe_only:
         tasks = {key: only_observe(decision) for key, decision in tasks.items()}
     return LanePlan(decided, tasks)
@@ -158,20 +159,63 @@ def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
             return Host.NOT_READY, type(decision).__name__
 
 
-def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host: Host, why: str) -> TaskView:
+class Crowd:
+    """All tasks of one lieutenant, as each of them has to know the others. Made once a look: what one task asks for costs the same
+    however many there are."""
+
+    def __init__(self, view: LaneView) -> None:
+        self.line = Line(place(facts, view.now) for facts in view.tasks)
+        self._named = {facts.key.name: facts for facts in view.tasks}
+        queued = [facts for facts in view.tasks if facts.spec.delivery is Delivery.QUEUE]
+        self._active = [facts.key.name for facts in queued if facts.record.phase in ACTIVE]
+        steers = [facts for facts in view.tasks if facts.record.phase == "Delivering"]
+        self._on_their_way = [facts.key.name for facts in steers if facts.spec.delivery is Delivery.STEER]
+        self._holders: dict[str, list[str]] = {}
+        for facts in steers:
+            if facts.record.ladder:  # it interrupted its target's turn and has not been said yet
+                self._holders.setdefault(facts.record.target, []).append(facts.key.name)
+        self._landed: dict[str, list[int]] = {}
+        for facts in queued:
+            self._landed.setdefault(facts.record.session, []).append(facts.record.landed)
+        for offsets in self._landed.values():
+            offsets.sort()
+
+    def active(self, name: str) -> str:
+        """The task other than `name` that is at work; '' for none."""
+        return next((other for other in self._active if other != name), "")
+
+    def steer_beside(self, name: str) -> str:
+        """A steer other than `name` that is on its way."""
+        return next((other for other in self._on_their_way if other != name), "")
+
+    def holder_of(self, name: str) -> str:
+        """The steer that interrupted this task's turn and has not been said yet."""
+        return next((other for other in self._holders.get(name, ()) if other != name), "")
+
+    def phase_of(self, target: str, name: str) -> str:
+        """Of the task that `name` is for."""
+        found = self._named.get(target) if target != name else None
+        return found.record.phase if found is not None else ""
+
+    def landed_after(self, record: TaskRecord) -> int | None:
+        """Where in this task's conversation the next one begins."""
+        if record.landed < 0:
+            return None
+        offsets = self._landed.get(record.session, [])
+        after = bisect_right(offsets, record.landed)
+        return offsets[after] if after < len(offsets) else None
+
+
+def task_view(view: LaneView, facts: TaskFacts, crowd: Crowd, host: Host, why: str) -> TaskView:
     """Everything one task's policies may look at."""
-    spec, record = facts.spec, facts.record
+    spec, record, name = facts.spec, facts.record, facts.key.name
     limits = view.spec.limits if view.spec else None
-    others = [f for f in view.tasks if f.key != facts.key]
-    active = next((f for f in others if f.record.phase in ACTIVE and f.spec.delivery is Delivery.QUEUE), None)
-    target = spec.target.name if spec.target else (record.target or (active.key.name if active else ""))
-    aimed = next((f for f in others if f.key.name == target), None)
-    here = [f.record for f in others if f.spec.delivery is Delivery.QUEUE and f.record.session == record.session]
-    landed_later = [other.landed for other in here if other.landed > record.landed >= 0]
+    active = crowd.active(name)
+    target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
-        name=facts.key.name,
+        name=name,
         record=record,
         now=view.now,
         created_at=facts.created_at,
@@ -195,25 +239,20 @@ def task_view(view: LaneView, facts: TaskFacts, places: tuple[Place, ...], host:
         verdict=facts.verdict,
         dependencies=facts.dependencies,
         cycle=facts.cycle,
-        ahead=task.ahead_of(facts.key.name, places),
-        active=active.key.name if active else "",
-        queue_full=view.spec is not None and rank(facts, places) > view.spec.queue.max_pending,
-        next_landed=min(landed_later, default=None),
+        ahead=crowd.line.ahead_of(facts.created_at, name),
+        active=active,
+        queue_full=view.spec is not None and crowd.line.rank(facts.created_at, name) > view.spec.queue.max_pending,
+        next_landed=crowd.landed_after(record),
         target=target,
-        target_phase=aimed.record.phase if aimed else "",
-        other_steer=next((f.key.name for f in others if f.spec.delivery is Delivery.STEER and f.record.phase == "Delivering"), ""),
-        held_by=next((f.key.name for f in others if holds(f, facts.key.name)), ""),
+        target_phase=crowd.phase_of(target, name),
+        other_steer=crowd.steer_beside(name),
+        held_by=crowd.holder_of(name),
         content_missing=facts.content_missing,
         unsupported=facts.unsupported,
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=host is Host.GOING and (overdue or not running),
         let_be=host is Host.GOING and view.lieutenant is not None and view.lieutenant.slot.goodbye.hands_off,
     )
-
-
-def holds(steer: TaskFacts, target: str) -> bool:
-    """This steer interrupted the target's turn and has not been said yet."""
-    return bool(steer.record.ladder) and steer.record.phase == "Delivering" and steer.record.target == target
 
 
 def runs(lt: LieutenantView) -> bool:
@@ -228,12 +267,6 @@ def place(facts: TaskFacts, now: float) -> Place:
     timely = not facts.spec.not_before or now >= seconds_of(facts.spec.not_before)
     runnable = ready and timely and now >= facts.record.not_before and not facts.spec.cancel and not facts.deleting
     return Place(facts.key.name, facts.created_at, facts.record.phase, facts.spec.delivery is Delivery.STEER, runnable)
-
-
-def rank(facts: TaskFacts, places: tuple[Place, ...]) -> int:
-    """Which place among the pending it has, from 1."""
-    mine = (facts.created_at, facts.key.name)
-    return 1 + sum(1 for p in places if p.phase == "Pending" and not p.steer and (p.created_at, p.name) < mine)
 
 
 def _first(own: int | None, inherited: int) -> int:

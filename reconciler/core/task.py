@@ -9,6 +9,8 @@ when pi is settled, and it went well when the last message says so. Events only 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.core.actions import Decision, Wait
@@ -195,12 +197,22 @@ class Place:
     runnable: bool  # dependencies done, its time has come, not to be ended
 
 
-def ahead_of(name: str, places: tuple[Place, ...]) -> str:
-    """The runnable pending task whose turn comes before `name`'s; '' when it is first."""
-    mine = next(p for p in places if p.name == name)
-    waiting = [p for p in places if p.phase == "Pending" and p.runnable and not p.steer and p.name != name]
-    before = [p for p in waiting if (p.created_at, p.name) < (mine.created_at, mine.name)]
-    return max(before, key=lambda p: (p.created_at, p.name)).name if before else ""
+class Line:
+    """A lieutenant's queue, put in order once for a look at all its tasks."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        pending = [p for p in places if p.phase == "Pending" and not p.steer]
+        self._pending = sorted((p.created_at, p.name) for p in pending)
+        self._runnable = sorted((p.created_at, p.name) for p in pending if p.runnable)
+
+    def ahead_of(self, created_at: float, name: str) -> str:
+        """The runnable pending task whose turn comes before this one's; '' when it is first."""
+        before = bisect_left(self._runnable, (created_at, name))
+        return self._runnable[before - 1][1] if before else ""
+
+    def rank(self, created_at: float, name: str) -> int:
+        """Which place among the pending it has, from 1."""
+        return 1 + bisect_left(self._pending, (created_at, name))
 
 
 def cycle_through(name: str, after: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ from reconciler.api.task import TaskSpec
 from reconciler.core.actions import Action, CorrectClock, Release, Suspend, Wait, is_action
 from reconciler.core.forecast import MOST_STEPS, after, forecast
 from reconciler.core.keys import Key
-from reconciler.core.lane import LaneView, TaskFacts, plan
+from reconciler.core.lane import Crowd, Host, LaneView, TaskFacts, plan, task_view
 from reconciler.core.lieutenant import LieutenantView
 from reconciler.core.observations import VmState
-from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.records import ACTIVE, LieutenantRecord, Rung, TaskRecord
 from reconciler.core.taskactions import AbortTurn, Deliver, Finish, Landed, SendSteer, Verify
 from reconciler.core.taskview import Dependency, Talk
 from reconciler.core.vmslot import Seen, Want
@@ -198,6 +198,58 @@ def test_an_act_that_succeeded_is_not_planned_again(lt: LieutenantView) -> None:
     if is_action(decided):
         then = after(view, None, decided)  # type: ignore[arg-type]
         assert plan(then).lieutenant != decided or isinstance(decided, Release)
+
+
+PHASES = ("Pending", "Delivering", "Running", "Verifying", "Succeeded")
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> tuple[TaskFacts, ...]:
+    """Tasks of all kinds, in all phases, in one conversation or two, some steers that interrupted others."""
+    names = draw(st.lists(st.sampled_from([f"t{n}" for n in range(6)]), min_size=1, max_size=6, unique=True))
+    made = []
+    for name in names:
+        record = TaskRecord(
+            phase=draw(st.sampled_from(PHASES)),
+            session=draw(st.sampled_from(["", "s"])),
+            landed=draw(st.integers(-1, 3)),
+            target=draw(st.sampled_from(["", *names])),
+            ladder=(Rung(action="AbortAndReprompt", at=NOW),) if draw(st.booleans()) else (),
+        )
+        made.append(facts(name, record, NOW - draw(st.integers(1, 3)), delivery=draw(st.sampled_from(["Queue", "Steer"]))))
+    return tuple(made)
+
+
+@given(crowds())
+@settings(max_examples=300, deadline=None)
+def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tasks: tuple[TaskFacts, ...]) -> None:
+    """Told from the definitions, one by one; the lane makes an index of it once."""
+    view = lane(*tasks, queue={"maxPending": 2})
+    crowd = Crowd(view)
+
+    def queued(one: TaskFacts) -> bool:
+        return one.spec.delivery.value == "Queue"
+
+    def turn(one: TaskFacts) -> tuple[float, str]:
+        return one.created_at, one.key.name
+
+    for mine in tasks:
+        seen = task_view(view, mine, crowd, Host.READY, "")
+        others = [one for one in tasks if one is not mine]
+        at_work = [one.key.name for one in others if queued(one) and one.record.phase in ACTIVE]
+        assert seen.active == (at_work[0] if at_work else "")
+        before = [one for one in tasks if one.record.phase == "Pending" and queued(one) and turn(one) < turn(mine)]
+        assert seen.ahead == (max(before, key=turn).key.name if before else "")
+        assert seen.queue_full is (len(before) >= 2)
+        later = [one.record.landed for one in others if queued(one) and one.record.session == mine.record.session]
+        later = [landed for landed in later if landed > mine.record.landed >= 0]
+        assert seen.next_landed == min(later, default=None)
+        steers = [one.key.name for one in others if not queued(one) and one.record.phase == "Delivering"]
+        assert seen.other_steer == (steers[0] if steers else "")
+        said = [one for one in others if one.record.ladder and one.record.phase == "Delivering" and one.record.target == mine.key.name]
+        assert seen.held_by == (said[0].key.name if said else "")
+        aimed = [one.record.phase for one in others if one.key.name == seen.target]
+        assert seen.target_phase == (aimed[0] if aimed else "")
 
 
 def test_a_record_reads_back_as_it_was_written() -> None:

@@ -12,7 +12,7 @@ from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait, is_
 from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
 from reconciler.core.records import Attempt, Rung, TaskRecord
 from reconciler.core.steer import STEER
-from reconciler.core.task import QUEUE, Place, ahead_of, cycle_through, plan
+from reconciler.core.task import QUEUE, Line, Place, cycle_through, plan
 from reconciler.core.taskactions import (
     AbortTurn,
     Continue,
@@ -436,20 +436,25 @@ places = st.lists(
 )
 
 
+def ahead_of(place: Place, found: list[Place]) -> str:
+    return Line(found).ahead_of(place.created_at, place.name)
+
+
 @given(places, st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
 def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[Place], random: st.DataObject) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for place in found:
-        assert ahead_of(place.name, tuple(found)) == ahead_of(place.name, tuple(shuffled))
+        assert ahead_of(place, found) == ahead_of(place, shuffled)
+        assert Line(found).rank(place.created_at, place.name) == Line(shuffled).rank(place.created_at, place.name)
 
 
 @given(places)
 @settings(max_examples=150, deadline=None)
 def test_exactly_one_runnable_task_is_first(found: list[Place]) -> None:
     waiting = [p for p in found if p.phase == "Pending" and p.runnable and not p.steer]
-    first = [p for p in waiting if not ahead_of(p.name, tuple(found))]
+    first = [p for p in waiting if not ahead_of(p, found)]
     assert len(first) == min(1, len(waiting))
     if first:
         assert (first[0].created_at, first[0].name) == min((p.created_at, p.name) for p in waiting)

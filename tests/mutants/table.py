@@ -203,7 +203,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
     Mutant("any-marker", "G-20: only a message after the baseline is the delivery", taskview, "landed_at",
            "m.offset >= baseline and", "", task_table),
-    Mutant("out-of-order", "G-20: the oldest task first", task, "ahead_of",
+    Mutant("out-of-order", "G-20: the oldest task first", task.Line, "ahead_of",
            "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
     Mutant("success-on-silence", "G-21: a good stop reason is needed", taskview, "ended_well",
            "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),

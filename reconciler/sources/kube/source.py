@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from reconciler.api.parsing import load_spec
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
 from reconciler.engine.objects import AnyItem
@@ -83,6 +83,11 @@ class KubeSource:
             return  # the new one is taken when the old one is gone
         if item is None and raw.deleting(obj) and not set(raw.ours(obj)) & set(raw.finalizers(obj)):
             return  # going, and never ours
+        if item is None and (problem := unreadable(key, obj)):
+            self.refused[key] = ("InvalidSpec", problem)
+            if raw.deleting(obj):
+                await self._let_go(key, obj)
+            return
         if not raw.deleting(obj) and not set(raw.ours(obj)) <= set(raw.finalizers(obj)):
             obj = await self._hold(key, obj)
         await self._secrets.want(key.namespace, raw.references(raw.spec(obj)))
@@ -99,6 +104,22 @@ class KubeSource:
             raise
         self.seen[key] = held
         return held
+
+    async def _let_go(self, key: Key, obj: Json) -> None:
+        """It goes, and what it says can't be carried out: nothing was ever made for it, unless its status names a machine that an
+        earlier release made. Such a one is held until its declaration is corrected."""
+        vm = raw.as_map(raw.status(obj).get("vm"))
+        if vm.get("id") or vm.get("create"):
+            return
+        left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
+        body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": left}}
+        try:
+            await self._engine.effects.call("kube.release", lambda: self._cluster.merge(path_of(key), body))
+        except NotFound:
+            pass
+        except (Conflict, Rejected):
+            await self.read(key)
+            raise
 
     async def read(self, key: Key) -> Json | None:
         """Ask the API server itself; None when it is not there."""
@@ -184,6 +205,15 @@ class KubeSource:
         log.warning("%s: %s", item.key, message)
         said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
         await self._engine.table.update([], *said)
+
+
+def unreadable(key: Key, obj: Json) -> str:
+    """What is wrong with its spec; '' when it can be carried out."""
+    try:
+        load_spec(key.kind, raw.spec(obj), tolerant=True)
+    except (InvalidSpec, UsageError) as error:
+        return str(error)
+    return ""
 
 
 def kept(status: Json) -> Json:
