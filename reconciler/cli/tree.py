@@ -26,7 +26,7 @@ from reconciler.log import one_line
 def tree(
     config: Config,
     vmtree: Annotated[
-        str, typer.Argument(metavar="[VMTREE]", help="One hierarchy; all of the namespace without it.", show_default=False)
+        str, typer.Argument(metavar="VMTREE", help="One hierarchy; all of the namespace without it.", show_default=False)
     ] = "",
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
