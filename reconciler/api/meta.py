@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, model_validator
@@ -31,6 +34,11 @@ class Choice(StrEnum):
         return core_schema.enum_schema(cls, list(cls), sub_type="str", strict=False)
 
 
+@cache
+def _aliases(model: type[BaseModel]) -> Mapping[str, str]:
+    return MappingProxyType({info.alias or name: name for name, info in model.model_fields.items()})
+
+
 class Model(BaseModel):
     """Base of everything declared: frozen, strict, closed; camelCase in documents, snake_case in Python.
 
@@ -53,15 +61,12 @@ class Model(BaseModel):
     @classmethod
     def attribute(cls, alias: str) -> str:
         """The Python name of the field that documents call `alias`. Raises KeyError when there is none."""
-        for name, info in cls.model_fields.items():
-            if info.alias == alias:
-                return name
-        raise KeyError(alias)
+        return cls.aliases()[alias]
 
     @classmethod
-    def aliases(cls) -> dict[str, str]:
+    def aliases(cls) -> Mapping[str, str]:
         """Field names as documents write them → Python names, in declaration order."""
-        return {info.alias or name: name for name, info in cls.model_fields.items()}
+        return _aliases(cls)
 
     @model_validator(mode="after")
     def _obey(self) -> Self:

@@ -78,6 +78,11 @@ def validate_update(kind: str, old: Json, new: Json) -> list[Problem]:
         before, after = load_spec(kind, old, tolerant=True), load_spec(kind, new, tolerant=True)
     except InvalidSpec:
         return []
+    return changes_refused(before, after)
+
+
+def changes_refused(before: Model, after: Model) -> list[Problem]:
+    """`validate_update` of two specs of one kind that are loaded already."""
     return list(_changes(before, after, ("spec",)))
 
 

@@ -71,8 +71,10 @@ class Runner:
     async def run(self) -> int:
         """Until a signal; returns the exit code."""
         from reconciler import cluster
+        from reconciler.app import long_lived
         from reconciler.sources.kube.access import load
 
+        long_lived()
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         loop.add_signal_handler(signal.SIGTERM, self._finish, TERMINATED)

@@ -88,10 +88,11 @@ class Runner:
 
     async def run(self) -> int:
         """Until a signal, or convergence with `once`; returns the exit code."""
-        from reconciler.app import answers_of, controller, listening, served
+        from reconciler.app import answers_of, controller, listening, long_lived, served
         from reconciler.serve.http import read_address
         from reconciler.serve.metrics import Sources
 
+        long_lived()
         loop = asyncio.get_running_loop()
         address = read_address(self._listen) if self._listen else None
         self._end = loop.create_future()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.api.parsing import validate_update
+from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord, Record, TaskRecord
@@ -104,9 +104,10 @@ class Declarations:
 
     async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
-        store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `UsageError`
-        when an immutable field changed; in both cases the last good version stays in force."""
+        store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
+        `UsageError` when an immutable field changed; in each case the last good version stays in force."""
         item = self._table.get(seen.key)
+        spec = item.spec if item is not None and item.obj.spec == seen.spec else load_spec(seen.key.kind, seen.spec, tolerant=True)
         if item is None:
             fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source))
             known = replace(
@@ -127,14 +128,12 @@ class Declarations:
             )
         if old.uid != seen.uid:
             raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
-        if old.spec != seen.spec:
-            problems = validate_update(seen.key.kind, old.spec, seen.spec)
-            if problems:
-                raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
+        if spec is not item.spec and (problems := changes_refused(item.spec, spec)):
+            raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
         asked = old.deleted_at is None and seen.deleted_at is not None
         changed = replace(
             old,
-            spec=old.spec if old.spec == seen.spec else seen.spec,
+            spec=old.spec if spec is item.spec else seen.spec,
             labels=dict(seen.labels),
             annotations=dict(seen.annotations),
             generation=seen.generation,
@@ -142,6 +141,9 @@ class Declarations:
         )
         if changed == old:
             return Outcome.UNCHANGED
+        if not asked and not more:
+            self._table.follow(changed, spec)
+            return Outcome.CONFIGURED
         said = self._recorder.event(seen.key, old.uid, "Deleting", "deletion was asked for") if asked else []
         await self._table.update(
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more

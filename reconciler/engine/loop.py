@@ -40,7 +40,7 @@ from reconciler.engine.act_session import SessionActs
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.acts import Tools
-from reconciler.engine.declare import Declarations
+from reconciler.engine.declare import PREFIX, Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
@@ -495,8 +495,9 @@ class Engine:
 
 
 def declaration_of(obj: StoredObject) -> tuple[object, ...]:
-    """The part of an object that others than its lane's worker write."""
-    return obj.spec, obj.labels, obj.annotations, obj.deleted_at, obj.origin
+    """What a lane is looked at for, of what others than its worker write: labels and others' annotations mean nothing to us."""
+    verbs = {name: value for name, value in obj.annotations.items() if name.startswith(PREFIX)}
+    return obj.spec, verbs, obj.deleted_at, obj.generation
 
 
 def lane_of_gone(obj: StoredObject) -> Key:

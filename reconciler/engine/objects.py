@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
-
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.meta import Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Key
@@ -23,7 +22,7 @@ from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
 RECORDS: dict[str, type[Record]] = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}
 
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S", bound=Model)
 R = TypeVar("R", bound=Record)
 
 
@@ -50,7 +49,7 @@ class Item(Generic[S, R]):
 
 LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
 TaskItem = Item[TaskSpec, TaskRecord]
-AnyItem = Item[BaseModel, Record]
+AnyItem = Item[Model, Record]
 
 
 def session_of(item: LieutenantItem) -> SessionName:
@@ -162,6 +161,16 @@ class ObjectTable:
         if not puts and not more:
             return
         await self._write([*puts, *more], before)
+
+    def follow(self, obj: StoredObject, spec: Model) -> None:
+        """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
+        written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
+        one that is known. `spec`: that of `obj`, loaded."""
+        old = self._items[obj.key]
+        item = Item(obj, spec, old.record)
+        self._index(old, item)
+        self._items[obj.key] = item
+        self._tell(obj.key, old.obj, obj)
 
     async def insert(self, obj: StoredObject, *more: Write) -> None:
         """A new object. Raises `Conflict` when the key is taken."""

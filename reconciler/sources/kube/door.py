@@ -148,6 +148,8 @@ class FrontDoor:
 
     def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         """Something of ours was written: its status may have to go out, its name may be free again."""
+        if after is None or before is None:
+            self.source.forget(key)
         if after is None:
             self.sink.forget(key)
         if after is None or before is None or before.status is not after.status:

@@ -77,6 +77,11 @@ class KubeSecrets:
         """Every value handed out so far, longest first."""
         return sorted(self._known, key=len, reverse=True)
 
+    @property
+    def handed(self) -> int:
+        """How many values were handed out so far: when it is the same, so is `known`."""
+        return len(self._known)
+
     async def want(self, namespace: str, refs: Iterable[tuple[str, str]]) -> None:
         """Wait (a little) until these (plural, name) have been looked at once, so that nothing is said to be missing that is there."""
         waiting = [self._follow(plural, namespace, name).looked.wait() for plural, name in sorted(set(refs))]

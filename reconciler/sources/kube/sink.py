@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
@@ -28,6 +29,14 @@ TRIES = 5
 """How often a write that lost against another one is made again at once; later it is looked at again."""
 
 
+class _Made(NamedTuple):
+    """What was made of a status, so that it is made once."""
+
+    status: Json
+    handed: int
+    wanted: Json
+
+
 class KubeSink:
     """`seen`: every object as the cluster last told of it. `table`, `effects`, `now` and `refused` are set once the engine is there."""
 
@@ -35,6 +44,7 @@ class KubeSink:
         self._cluster, self._secrets, self._seen = cluster, secrets, seen
         self._creates: dict[str, Intent] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
+        self._made: dict[Key, _Made] = {}
         self.refused: dict[Key, tuple[str, str]] = {}
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
@@ -59,7 +69,8 @@ class KubeSink:
 
     async def _replace(self, key: Key, obj: Json, wanted: Json) -> bool:
         """False: somebody was faster; what is there now has been read."""
-        body: Json = {**obj, "status": wanted}
+        metadata: Json = {name: value for name, value in raw.metadata(obj).items() if name != "managedFields"}  # kept as they are
+        body: Json = {**obj, "metadata": metadata, "status": wanted}
         try:
             told = await self._effects.call("kube.status", lambda: self._cluster.replace(path_of(key, "status"), body))
         except (Conflict, NotFound):
@@ -90,6 +101,14 @@ class KubeSink:
         intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
         if intent is not None:
             status["vm"] = {**raw.as_map(status.get("vm")), "create": create_status(intent)}
+        if item is None or refused is not None or intent is not None:
+            return self._cleaned(status)
+        made = self._made.get(key)
+        if made is None or made.status is not item.obj.status or made.handed != self._secrets.handed:
+            made = self._made[key] = _Made(item.obj.status, self._secrets.handed, self._cleaned(status))
+        return made.wanted
+
+    def _cleaned(self, status: Json) -> Json:
         return raw.as_map(self._clean(raw.without_nulls(status)))
 
     def _clean(self, status: JsonValue) -> JsonValue:
@@ -172,6 +191,7 @@ class KubeSink:
 
     def forget(self, key: Key) -> None:
         """The object is gone for good."""
+        self._made.pop(key, None)
         lock = self._locks.get(key)
         if lock is not None and not lock.locked():
             del self._locks[key]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 
-from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
@@ -36,6 +35,7 @@ class KubeSource:
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
+        self._taken: dict[Key, Json] = {}
 
     # --- hearing --------------------------------------------------------------------------------------------------------------
 
@@ -78,6 +78,8 @@ class KubeSource:
             if item is not None:
                 await self._gone(item)
             return
+        if item is not None and self._taken.get(key) is obj and key not in self.refused:
+            return  # nothing was said of it since
         if item is not None and item.uid != raw.uid(obj):
             await self._engine.declarations.withdraw(key, "another object took its name")
             return  # the new one is taken when the old one is gone
@@ -92,6 +94,12 @@ class KubeSource:
             obj = await self._hold(key, obj)
         await self._secrets.want(key.namespace, raw.references(raw.spec(obj)))
         await self._mirror(key, obj, item)
+        if key not in self.refused:
+            self._taken[key] = obj
+
+    def forget(self, key: Key) -> None:
+        """What is in force under this name is not what was taken: it is gone, or was read from the store again."""
+        self._taken.pop(key, None)
 
     async def _hold(self, key: Key, obj: Json) -> Json:
         """Our finalizer, before anything outside is made for it (design §5.1)."""
@@ -134,7 +142,6 @@ class KubeSource:
     async def _mirror(self, key: Key, obj: Json, item: AnyItem | None) -> None:
         seen = raw.mirrored(key, obj)
         try:
-            load_spec(key.kind, seen.spec, tolerant=True)
             if item is None:
                 await self._take(key, obj)
             else:
