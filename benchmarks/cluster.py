@@ -5,8 +5,8 @@ platform), and beside ours a kopf operator with one handler that does nothing. E
 
 P7: seconds from having the Lease until every object is taken and all rests, with a warm store; over kopf's seconds until its handler has
 seen every object, one list of the platform, and loading the store. P4: CPU per changed object, for changes about which there is nothing to
-say (a label) and for changes that make one status (a spec); over kopf's for the same; for a spec also over a kopf whose handler writes down the generation it saw, as
-ours has to.
+say (a label) and for changes that make one status (a spec); over kopf's for the same; for a spec also over a
+kopf whose handler writes down the generation it saw, as ours has to.
 """
 
 from __future__ import annotations

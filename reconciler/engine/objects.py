@@ -212,14 +212,23 @@ class ObjectTable:
         try:
             await self._effects.call("store.write", lambda: self._store.write(batch))
         except ReconcilerError:
-            for item in before.values():
-                self._take(item.obj)
+            for write in batch:
+                if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
+                    self._take_back(old.obj, write.obj)
             await self._read_again(list(before))
             raise
         for write in batch:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
                 self._tell(write.obj.key, old.obj if old else None, write.obj)
+
+    def _take_back(self, old: StoredObject, put: StoredObject) -> None:
+        """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
+        now = self._items.get(put.key)
+        if now is not None and now.obj is not put:
+            obj = now.obj
+            old = replace(old, spec=obj.spec, labels=obj.labels, annotations=obj.annotations, generation=obj.generation)
+        self._take(old)
 
     def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         for listener in self.on_change:
