@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
