@@ -85,7 +85,7 @@ class Gatherer:
             on_lost=item.spec.session.on_lost,
             parted=transcript.parted if isinstance(agent, Agent) else None,
             active_task=any(t.record.sent for t in tasks),
-            unsupported=self.profiles.unsupported(key, item.obj.generation, item.obj.spec)[0],
+            unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
             now=now,
             recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
             replace_blocked=self.slots.replace_blocked(now),
@@ -134,7 +134,7 @@ class Gatherer:
         cycle: tuple[str, ...] = ()
         if after and not task.record.finished:
             cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
-        protects = () if task.record.finished else self.profiles.unsupported(task.key, task.obj.generation, task.obj.spec)[0]
+        protects = () if task.record.finished else self.profiles.unsupported(task.key, task.obj.spec)[0]
         return TaskFacts(
             task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
         )

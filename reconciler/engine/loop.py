@@ -11,51 +11,45 @@ from secrets import token_hex
 
 from reconciler.core.actions import (
     Action,
-    Decision,
     GuestAction,
     LocalAction,
     RunStep,
     RunVerify,
     SessionAction,
     SlotAction,
-    Steady,
     TaskAction,
     Wait,
 )
 from reconciler.core.backoff import delay
 from reconciler.core.breaker import BREAKER, Breaker
-from reconciler.core.conditions import reason_of, simple_status
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Key
 from reconciler.core.lane import LanePlan, LaneView, plan
-from reconciler.core.lieutenantstatus import lieutenant_status
-from reconciler.core.observations import VmList
-from reconciler.core.records import ACTIVE
-from reconciler.core.rendering import Unresolved, profile_chain
 from reconciler.core.taskactions import AbortTurn
-from reconciler.core.taskstatus import task_status
-from reconciler.core.trouble import NONE, Trouble, trouble_of
+from reconciler.core.trouble import Trouble
 from reconciler.engine.act_guest import GuestActs
 from reconciler.engine.act_local import LocalActs
 from reconciler.engine.act_session import SessionActs
 from reconciler.engine.act_slot import SlotActs
 from reconciler.engine.act_task import TaskActs
 from reconciler.engine.acts import Tools
-from reconciler.engine.declare import PREFIX, Declarations
+from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
 from reconciler.engine.events import Recorder
 from reconciler.engine.fleet import Fleet
 from reconciler.engine.gather import Gatherer
 from reconciler.engine.heed import Heed
 from reconciler.engine.journal import Journal
-from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.engine.objects import ObjectTable
 from reconciler.engine.orphans import Orphans
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.reporting import Reporter
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.transcripts import Transcripts
+from reconciler.engine.triggers import Triggers
 from reconciler.engine.upstream import Nowhere, Upstream
-from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
+from reconciler.errors import ReconcilerError
 
 log = logging.getLogger("reconciler.engine")
 
@@ -68,9 +62,6 @@ MAX_PASSES = 200
 MAX_REPEATS = 5
 REPEAT_PAUSE = 5.0
 """The same act so often in a row without an effect that shows: pause, so that nothing loops hot."""
-
-HEARD_EVERY = 0.05
-"""Seconds in which everything a keeper says counts as one reason to look: a streaming answer is no storm."""
 
 REPORT_EVERY = 0.5
 """Seconds: status is written when an object comes to rest, and not more often than this while it moves."""
@@ -120,10 +111,7 @@ class Engine:
         self.platform_message = ""
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
-        self._trouble: dict[Key, Trouble] = {}
-        self._moving: set[Key] = set()
         self._reported: dict[Key, float] = {}
-        self._watched: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -150,8 +138,11 @@ class Engine:
         self._heeding = Heed(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._local_acts = LocalActs(self.tools)
-        self._fresh = not first_seen and not image.objects
-        self._hold_checked = not self._fresh
+        self.triggers = Triggers(
+            self.queue, self.table, self.declarations, self.fleet, self.agents, self.gatherer.slots.hold, self.settings, self.clock,
+            fresh=not first_seen and not image.objects,
+        )  # fmt: skip
+        self.reporter = Reporter(self.table, self.recorder, self.gatherer.profiles, self.clock, self.tools.redact)
 
     async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
         """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
@@ -160,14 +151,12 @@ class Engine:
         if not self.gatherer.profiles.fingerprint_key:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
-        self.table.on_change.append(self._changed)
-        self.fleet.on_list.append(self._listed)
+        self.table.on_change += [self.triggers.changed, self._forget]
+        self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:
             await catch_up()
-        for key in self.table.all_keys():
-            self._moving.add(self.declarations.lane_of(key))
-            self.queue.add(self.declarations.lane_of(key), Priority.RESYNC)
-        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.settings.workers)]
+        self.triggers.begin()
+        self._tasks = [asyncio.create_task(self.queue.serve(self._look_at), name=f"worker-{n}") for n in range(self.settings.workers)]
         self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
 
     async def stop(self) -> None:
@@ -182,80 +171,11 @@ class Engine:
 
     def converged(self) -> bool:
         """Everything declared has been looked at since its last change, and rests."""
-        return not self._moving and self.queue.idle()
+        return not self.triggers.moving and self.queue.idle()
 
     def wake(self, key: Key) -> None:
         """Look at this object soon."""
         self.queue.add(self.declarations.lane_of(key), Priority.CHANGE)
-
-    # --- what makes us look -----------------------------------------------------------------------------------------------
-
-    def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
-        """An object was written: look at its lane, at the tasks that wait for it and at what refers to it. What only a lane's
-        own worker writes (status, record) is no reason to look at that lane again: the worker goes on until it rests."""
-        if before is None or after is None or declaration_of(before) != declaration_of(after):
-            lane = self.declarations.lane_of(key) if after is not None or before is None else lane_of_gone(before)
-            if after is None and lane == key:
-                self._moving.discard(key)
-            else:
-                self._moving.add(lane)
-            self.queue.add(lane, Priority.DELETE if after is not None and after.deleted_at is not None else Priority.CHANGE)
-        elif before.record is after.record or before.record == after.record:
-            return
-        if key.kind == "Task":
-            for dependent in self.table.dependents_of(key):
-                task = self.table.task(dependent)
-                if task is not None and not task.record.finished:
-                    self.queue.add(self.declarations.lane_of(dependent))
-        elif key.kind == "Lieutenant":
-            for adopter in self._adopters_freed(before):
-                self.queue.add(adopter)
-            for waiting in self.table.tasks_of(key):
-                if not waiting.record.finished:
-                    self.queue.add(key)
-        elif key.kind == "BootProfile":
-            for kind in ("Lieutenant", "BootProfile"):
-                for other in self.table.of_kind(kind):
-                    if other.key.namespace == key.namespace and other.key != key:
-                        self.queue.add(other.key)
-
-    def _adopters_freed(self, before: StoredObject | None) -> list[Key]:
-        """Lieutenants that wait for a VM which this object had and has no more."""
-        slot = before.record.get("slot") if before is not None else None
-        vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
-        return [key for key in self.table.adopters_of(vm_id) if vm_id and self.table.owner_of(vm_id) is None]
-
-    def _listed(self, before: VmList | None, fresh: VmList) -> None:
-        """A new list: look at the owners of what changed in it; everything else rests (G-45)."""
-        owned = self.table.owned()
-        condemned = (
-            frozenset(
-                item.record.slot.vm_id for key in set(owned.values()) if (item := self.table.lieutenant(key)) and item.record.slot.condemned
-            )
-            if self.gatherer.slots.hold.failing_deletes or self._deleting()
-            else frozenset()
-        )
-        self.fleet.note_owned(owned, condemned)
-        if not self._hold_checked:
-            self._hold_checked = True
-            fleet_label = f"{self.gatherer.owner.fleet}"
-            if any(vm.labels.get("fleet.vers.sh/fleet") == fleet_label for vm in fresh.vms.values()):
-                self.gatherer.slots.hold.until = self.clock.now() + self.settings.empty_store_seconds
-        if before is None:
-            for lane in set(owned.values()):
-                self.queue.add(lane, Priority.RESYNC)
-            return
-        old, new = before.vms, fresh.vms
-        for vm_id, key in owned.items():
-            if new.get(vm_id) != old.get(vm_id):
-                self.queue.add(key, Priority.RESYNC)
-        for vm_id in self.table.adopting():
-            if new.get(vm_id) != old.get(vm_id):
-                for key in self.table.adopters_of(vm_id):
-                    self.queue.add(key, Priority.RESYNC)
-
-    def _deleting(self) -> bool:
-        return any(item.deleting for item in self.table.of_kind("Lieutenant"))
 
     async def _resync(self) -> None:
         """One list call an interval feeds everything; a failing platform is told once and waited for."""
@@ -274,30 +194,9 @@ class Engine:
         self.platform_message = message
         for listener in self.on_platform:
             listener(message)
-        for key in self.table.all_keys():
-            if key.kind == "Lieutenant":
-                self.queue.add(key, Priority.RESYNC)
-
-    def _watch(self, item: LieutenantItem) -> None:
-        place = place_of(item)
-        if place.id and place.id not in self._watched:
-            self._watched.add(place.id)
-            self.agents.watch(place, lambda: self._said(item.key if place.local else self.table.owner_of(place.vm_id)))
-
-    def _said(self, key: Key | None) -> None:
-        """A keeper said something, or its connection broke. `key`: whose it is; None: nobody's any more."""
-        if key is not None:
-            self.queue.add_at(key, HEARD_EVERY, Priority.CHANGE)
+        self.triggers.lieutenants()
 
     # --- the one procedure ------------------------------------------------------------------------------------------------
-
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                await self._look_at(key)
-            finally:
-                self.queue.done(key)
 
     async def _look_at(self, key: Key) -> None:
         """One object, until it rests; the error ladder."""
@@ -309,13 +208,13 @@ class Engine:
             outcome = type(error).__name__
             self._failures[key] += 1
             self.swallowed[outcome] += 1
-            self._met(key, error)
+            self.reporter.met(key, error)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
         except Exception as bug:
             outcome = type(bug).__name__
             self._failures[key] += 1
             self.swallowed[outcome] += 1
-            self._trouble[key] = Trouble(f"internal error: {type(bug).__name__}")
+            self.reporter.trouble[key] = Trouble(f"internal error: {type(bug).__name__}")
             log.error("%s: internal error", key, exc_info=bug)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=2.0, most=300.0))
         else:
@@ -325,17 +224,12 @@ class Engine:
         finally:
             self.effects.telemetry.look(key.kind, outcome, clock() - begun)
 
-    def _met(self, key: Key, error: ReconcilerError) -> None:
-        """Trouble is told once, and counted always (G-66); what a machine says may have a secret in it (G-60)."""
-        trouble = trouble_of(error)
-        trouble = replace(trouble, message=self.tools.redact(trouble.message))
-        before, item = self._trouble.get(key, NONE), self.table.get(key)
-        if before != trouble:
-            level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
-            log.log(level, "%s: %s", key, trouble.message)
-        if trouble.reason not in ("", before.reason) and item is not None:
-            self.recorder.note(key, item.uid, trouble.reason, trouble.message, "Warning")
-        self._trouble[key] = trouble
+    def _forget(self, key: Key, _: StoredObject | None, after: StoredObject | None) -> None:
+        """Nothing is kept about what is gone: tasks come and go for as long as we run."""
+        if after is None:
+            self.gatherer.profiles.forget(key)
+            self.reporter.trouble.pop(key, None)
+            self._reported.pop(key, None)
 
     def healthy(self) -> bool:
         """Every worker runs, and so does the resync: False is a defect of ours that only a restart mends."""
@@ -345,8 +239,8 @@ class Engine:
         """Gather, plan, execute, report, until nothing is to be done. Returns seconds until it should be looked at again
         (None: when something changes)."""
         if key.kind != "Lieutenant":
-            await self._reconcile_simple(key)
-            self._moving.discard(key)
+            await self.reporter.simple(key)
+            self.triggers.moving.discard(key)
             return None
         last: object = None
         repeated = 0
@@ -357,24 +251,24 @@ class Engine:
             acts = decided.next_acts()
             slow = bool(acts) and isinstance(acts[0][1], RunStep | RunVerify)
             if not acts or slow or self.clock.now() >= self._reported.get(key, 0.0) + REPORT_EVERY:
-                await self._report(key, view, decided)
+                await self.reporter.lane(key, view, decided)
                 self._reported[key] = self.clock.now()
             if not acts:
                 if rests(decided):
-                    self._moving.discard(key)
+                    self.triggers.moving.discard(key)
                 else:
-                    self._moving.add(key)
+                    self.triggers.moving.add(key)
                 return self._next_look(view, decided)
-            self._moving.add(key)
+            self.triggers.moving.add(key)
             repeated = repeated + 1 if acts == last else 0
             last = acts
             if repeated >= MAX_REPEATS:
-                self._trouble[key] = Trouble(f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect")
+                self.reporter.trouble[key] = Trouble(f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect")
                 self.swallowed["NoEffect"] += 1
                 return REPEAT_PAUSE
             for target, action in acts:
                 await self._execute(key, view, target, action)
-            self._trouble.pop(key, None)
+            self.reporter.trouble.pop(key, None)
         return 0.0
 
     def _next_look(self, view: LaneView, decided: LanePlan) -> float | None:
@@ -409,103 +303,16 @@ class Engine:
             await self._guest_acts.act(lieutenant, view.lieutenant, action)
             current = self.table.lieutenant(key)
             if current is not None:
-                self._watch(current)
+                self.triggers.watch(current)
 
     async def _heed(self, key: Key) -> None:
         """What people ask for, before it is decided what follows."""
         item = self.table.lieutenant(key)
         if item is None:
             return
-        self._watch(item)
+        self.triggers.watch(item)
         for vm_id in await self._heeding.look(item):
-            self._said(self.table.owner_of(vm_id))
-
-    # --- reporting --------------------------------------------------------------------------------------------------------
-
-    async def _report(self, key: Key, view: LaneView, decided: LanePlan) -> None:
-        """Status of everything in the lane, in one write, only when something changed (G-45)."""
-        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]] = []
-        more: list[Write] = []
-        item = self.table.lieutenant(key)
-        if item is not None and view.lieutenant is not None and decided.lieutenant is not None:
-            active = next((f.key.name for f in view.tasks if f.record.phase in ACTIVE and f.spec.delivery.value == "Queue"), "")
-            pending = sum(1 for f in view.tasks if f.record.phase == "Pending")
-            convenience = self.gatherer.profiles.unsupported(key, item.obj.generation, item.obj.spec)[1]
-            convenience += self.gatherer.profiles.profile_unsupported(key.namespace, item.spec.profile_ref.name)[1]
-            status = lieutenant_status(
-                view.lieutenant,
-                decided.lieutenant,
-                item.obj.status,
-                item.obj.generation,
-                pending,
-                active,
-                convenience,
-                self._trouble.get(key, NONE),
-            )
-            self._note_status(item.obj, status, decided.lieutenant, changes, more)
-        for task_key, decision in decided.tasks.items():
-            task = self.table.task(task_key)
-            if task is not None:
-                convenience = self.gatherer.profiles.unsupported(task_key, task.obj.generation, task.obj.spec)[1]
-                status = task_status(task.record, decision, task.obj.status, task.obj.generation, view.now, convenience)
-                self._note_status(task.obj, status, decision, changes, more)
-        if changes or more:
-            await self.table.update(changes, *more)
-
-    def _note_status(
-        self,
-        obj: StoredObject,
-        status: Json,
-        decision: Decision,
-        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]],
-        more: list[Write],
-    ) -> None:
-        more.extend(self.recorder.take(obj.key))
-        if status == obj.status:
-            return
-        changes.append((obj.key, lambda o: replace(o, status=status)))
-        reason, message = reason_of(decision)
-        ended = isinstance(decision, Steady) and obj.key.kind == "Task"  # told when it ended
-        if not ended and "Stalled" in str(status.get("conditions")) and reason not in str(obj.status.get("conditions")):
-            more.extend(self.recorder.event(obj.key, obj.uid, reason, message, "Warning"))
-        elif status.get("phase") != obj.status.get("phase") and obj.key.kind == "Lieutenant":
-            more.extend(self.recorder.event(obj.key, obj.uid, str(status.get("phase")), message))
-
-    async def _reconcile_simple(self, key: Key) -> None:
-        """Kinds without a machine of their own."""
-        item = self.table.get(key)
-        if item is None:
-            return
-        problem: Unresolved | None
-        if key.kind == "BootProfile":
-            found = profile_chain(key.name, lambda name: self.gatherer.profiles.profile(key.namespace, name))
-            problem = found if isinstance(found, Unresolved) else None
-            protects = self.gatherer.profiles.unsupported(key, item.obj.generation, item.obj.spec)[0]
-            if protects and problem is None:
-                problem = Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}", final=True)
-        else:
-            problem = Unresolved("Unsupported", f"kind {key.kind} is not acted on in this release", final=True)
-        status = simple_status(problem, item.obj.status, item.obj.generation, self.clock.now())
-        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]] = []
-        more: list[Write] = []
-        if status != item.obj.status:
-            changes.append((key, lambda o: replace(o, status=status)))
-        if changes:
-            await self.table.update(changes, *more)
-
-
-def declaration_of(obj: StoredObject) -> tuple[object, ...]:
-    """What a lane is looked at for, of what others than its worker write: labels and others' annotations mean nothing to us."""
-    verbs = {name: value for name, value in obj.annotations.items() if name.startswith(PREFIX)}
-    return obj.spec, verbs, obj.deleted_at, obj.generation
-
-
-def lane_of_gone(obj: StoredObject) -> Key:
-    """Where an object that is gone was looked at."""
-    ref = obj.spec.get("lieutenantRef")
-    if obj.key.kind == "Task" and isinstance(ref, dict):
-        return Key("Lieutenant", obj.key.namespace, str(ref.get("name", "")))
-    return obj.key
+            self.triggers.said(self.table.owner_of(vm_id))
 
 
 RESTING = frozenset(

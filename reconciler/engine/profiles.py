@@ -36,7 +36,7 @@ class Profiles:
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
         self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
-        self._unsupported: dict[tuple[Key, int], Fields] = {}
+        self._unsupported: dict[Key, tuple[Json, Fields]] = {}
 
     def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
         """A declared BootProfile, or the stock one of that name."""
@@ -99,17 +99,22 @@ class Profiles:
         for at, spec in zip(chain_names(name, lambda at: self.profile(namespace, at)), reversed(chain), strict=True):
             item = self.table.get(Key("BootProfile", namespace, at))
             if item is not None and not item.deleting:
-                found = self.unsupported(item.key, item.obj.generation, item.obj.spec)
+                found = self.unsupported(item.key, item.obj.spec)
                 protects += [f"{field} of BootProfile {at}" for field in found[0]]
                 others += [f"{field} of BootProfile {at}" for field in found[1]]
             others += [f"{told} of BootProfile {at}" for told in unknown(spec.organs, spec.capabilities)]
         return tuple(protects), tuple(others)
 
-    def unsupported(self, key: Key, generation: int, spec: Json) -> Fields:
+    def unsupported(self, key: Key, spec: Json) -> Fields:
         """Fields set and not acted on in this release: those that protect, and the others."""
-        known = self._unsupported.get((key, generation))
-        if known is None:
+        known = self._unsupported.get(key)
+        if known is None or known[0] is not spec:
             found = unsupported(key.kind, spec)
-            known = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
-            self._unsupported[(key, generation)] = known
-        return known
+            fields = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
+            known = self._unsupported[key] = (spec, fields)
+        return known[1]
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        for made in (self._rendered, self._localized, self._unsupported):
+            made.pop(key, None)

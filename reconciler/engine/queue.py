@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
 from reconciler.core.keys import Key
@@ -74,6 +75,15 @@ class WorkQueue:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+
+    async def serve(self, look: Callable[[Key], Awaitable[None]]) -> None:
+        """One worker: look at one key after another, for ever. `look` must not raise."""
+        while True:
+            key = await self.get()
+            try:
+                await look(key)
+            finally:
+                self.done(key)
 
     def done(self, key: Key) -> None:
         self._working.discard(key)

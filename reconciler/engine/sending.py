@@ -26,7 +26,7 @@ class Sending:
     async def begin(self, task: TaskItem, record: TaskRecord, sent: Wait) -> TaskItem:
         """Write down, in the store and where it outlives the store, that a prompt is on its way; then it may be sent. `sent`: how that
         is told. Returns the task as it is now. Raises what the upstream says; then nothing may be sent."""
-        now, convenience = self.t.clock.now(), self.t.gatherer.profiles.unsupported(task.key, task.obj.generation, task.obj.spec)[1]
+        now, convenience = self.t.clock.now(), self.t.gatherer.profiles.unsupported(task.key, task.obj.spec)[1]
 
         def written(obj: StoredObject) -> StoredObject:
             return replace(obj, record=record.dump(), status=task_status(record, sent, obj.status, obj.generation, now, convenience))

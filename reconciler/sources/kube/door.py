@@ -81,7 +81,7 @@ class FrontDoor:
         engine.table.on_change.append(self._changed)
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)
-        self._tasks = [asyncio.create_task(self._work(), name=f"door-{n}") for n in range(WORKERS)]
+        self._tasks = [asyncio.create_task(self.queue.serve(self._look_at), name=f"door-{n}") for n in range(WORKERS)]
         self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
         self._watch = self._watcher(self._cluster.access, self._namespaces, self._heard, self._due.set)
         self._watch.start()
@@ -216,14 +216,6 @@ class FrontDoor:
                 asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
 
     # --- one object -----------------------------------------------------------------------------------------------------------
-
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                await self._look_at(key)
-            finally:
-                self.queue.done(key)
 
     async def _look_at(self, key: Key) -> None:
         """In, then out; the error ladder."""
