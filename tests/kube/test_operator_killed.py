@@ -150,3 +150,37 @@ def test_a_frozen_operator_acts_no_more(team: Namespace, real: Platform, tmp_pat
             for operator in (one, two):
                 assert "Traceback" not in operator.said, operator.said
                 assert "internal error" not in operator.said, operator.said
+
+
+@pytest.mark.guarantee("G-01")
+@pytest.mark.guarantee("G-04")
+@pytest.mark.guarantee("G-62")
+def test_an_api_server_that_is_away_for_longer_than_the_lease(team: Namespace, real: Platform, tmp_path: Path) -> None:
+    """The operator stands down and says so, without a flood of words; agents work on; afterwards it goes on where it was."""
+    with program(team, real, tmp_path).operator("-n", "team") as operator:
+        operator.says("in charge of team")
+        team.apply(PROFILE.format(url=real.model.url) + "---\n" + API)
+        team.kubectl("wait", "lt/api", "--for=condition=Ready", "--timeout=120s", seconds=130)
+        (vm_id,) = real.present()
+        machine = Machine(real, vm_id)
+        pid = machine.named(AGENT)
+        team.apply(work("long", 8.0))
+        team.kubectl("wait", "ltask/long", "--for=jsonpath={.status.phase}=Running", "--timeout=60s", seconds=70)
+        team.apply(work("next"))
+        before = len(operator.said.splitlines())
+        with team.plane.api_down():
+            operator.says("out of charge")
+            time.sleep(15.0)
+            assert machine.named(AGENT) == pid
+            assert real.present() == [vm_id]
+            assert len(operator.said.splitlines()) - before <= 60, operator.said
+        eventually(lambda: operator.said.count("in charge of team") == 2, "it is in charge again")
+        for name in ("long", "next"):
+            team.kubectl("wait", f"ltask/{name}", "--for=condition=Ready", "--timeout=90s", seconds=100)
+        assert real.ever() == [vm_id]
+        assert machine.named(AGENT) == pid
+        delivered_once(machine, ["long", "next"])
+        team.kubectl("delete", "lt,ltask,bp", "--all", "--timeout=90s", seconds=100)
+        eventually(lambda: not real.present(), "no machine is left")
+        assert "Traceback" not in operator.said, operator.said
+        assert operator.stop() == 0
