@@ -3,6 +3,7 @@ once it is granted."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.kube.assets import ROOT
 from tests.kube.controlplane import OPERATOR, Namespace, documents
 from tests.kube.operating import Person, RealTime, charge, until
-from tests.kube.test_operator import LIEUTENANT
+from tests.kube.test_operator import LIEUTENANT, task
 
 pytestmark = pytest.mark.real("kube")
 
@@ -131,3 +132,31 @@ async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path,
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
         assert operator.door.events.lost["Forbidden"] > 1
     assert logged().count('cannot create resource "events"') == 1
+
+
+@pytest.mark.guarantee("G-66")
+@pytest.mark.parametrize(("kind", "verb"), [("tasks", "watch"), ("lieutenants", "list")])
+async def test_it_may_not_watch_a_kind(
+    kind: str, verb: str, cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]
+) -> None:
+    """The log names the right, again and again but not hotly; nothing is destroyed; what happened meanwhile is found once it may."""
+    person = Person(cluster)
+    rights = Rights(person)
+    async with charge(cluster, tmp_path, world) as operator:
+        await person.apply(LIEUTENANT)
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        await rights.without(kind, verb)
+        await operator.door._watch.stop()  # type: ignore[union-attr]  # every watch ends, as it does by itself after minutes
+        operator.door._watch = operator.door._watcher(
+            operator.door._cluster.access, operator.door._namespaces, operator.door._heard, operator.door._due.set
+        )
+        operator.door._watch.start()
+        await until(lambda: f'cannot {verb} resource "{kind}"' in logged(), "the log names the right")
+        await asyncio.sleep(6.0)
+        assert logged().count(f'cannot {verb} resource "{kind}"') <= 8
+        assert len(world.alive()) == 1
+        await person.apply(task("one"))
+        await rights.whole()
+        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
+        await person.kubectl("delete", "lt/ada", "ltask/one", "--timeout=90s")
+        assert world.alive() == []

@@ -27,8 +27,14 @@ log = logging.getLogger("reconciler.kube")
 
 PAUSE = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before kopf is started again after it ended by itself; the last repeats."""
+BACKOFFS = (0.1, 1.0, 2.0, 3.0)
+"""Seconds between kopf's own tries; then it ends, saying why, and is started again as above. Its default keeps silent for a minute."""
 HEALTHY = 60.0
 STOP_SECONDS = 3.0
+LOOK = 1.0
+"""Seconds between two looks whether kopf's watches still run."""
+WATCHES = "multidimensional multitasker"
+"""kopf's own name of the task under which all its watches are."""
 
 Heard = Callable[[str, Json], None]
 """Event type (`ADDED`, `MODIFIED`, `DELETED`; '' for one of the first list) and the object."""
@@ -55,7 +61,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._said: deque[tuple[str, Json]] = deque()
         self._handing = False
-        self._stop = threading.Event()
+        self._stop, self._flag = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self.restarts = 0
 
@@ -65,7 +71,7 @@ class Watch:
 
     async def stop(self) -> None:
         """Ends the thread; a kopf that does not end in time is left to the process's end."""
-        self._stop.set()
+        self._halt()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
@@ -85,7 +91,11 @@ class Watch:
         try:
             self._loop.call_soon_threadsafe(act, *args)
         except RuntimeError:  # the loop has ended before us
-            self._stop.set()
+            self._halt()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self._flag.set()
 
     def _run(self) -> None:
         failures = 0
@@ -104,6 +114,16 @@ class Watch:
             self._tell(self._restarted)
 
     async def _watch(self) -> None:
+        """One kopf, until it ends. Its stop flag is of its own: a thread of this loop waits for it, and the loop's end for that thread."""
+        self._flag = flag = threading.Event()
+        if self._stop.is_set():
+            return
+        try:
+            await self._operate(flag)
+        finally:
+            flag.set()
+
+    async def _operate(self, flag: threading.Event) -> None:
         registry = kopf.OperatorRegistry()
 
         async def event(event: Mapping[str, object], **_: object) -> None:
@@ -125,14 +145,31 @@ class Watch:
         kopf.on.login(registry=registry, id="login")(login)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            await kopf.operator(
+            operator = kopf.operator(
                 registry=registry,
                 settings=settings(),
-                stop_flag=self._stop,
+                stop_flag=flag,
                 clusterwide=self._namespaces is None,
                 namespaces=list(self._namespaces or ()),
                 standalone=True,
             )
+            await attended(asyncio.create_task(operator, name="kopf"))
+
+
+async def attended(operator: asyncio.Task[None]) -> None:
+    """Until kopf ends. When the watch of one kind has failed for good it does not end by itself: those of the others wait for
+    credentials that nobody fetches any more. Then it is ended, and what that watch met is raised."""
+    watches: asyncio.Task[object] | None = None
+    while not operator.done():
+        await asyncio.wait([operator], timeout=LOOK)
+        watches = watches or next((task for task in asyncio.all_tasks() if task.get_name() == WATCHES), None)
+        if watches is not None and watches.done() and not operator.done():
+            await asyncio.wait([operator], timeout=STOP_SECONDS)
+            operator.cancel()
+            await asyncio.wait([operator], timeout=STOP_SECONDS)
+            if not watches.cancelled() and (error := watches.exception()) is not None:
+                raise error
+    await operator
 
 
 class NothingHandled(kopf.DiffBaseStorage):
@@ -161,6 +198,7 @@ def settings() -> kopf.OperatorSettings:
     made.watching.reconnect_backoff = 0.2
     made.networking.request_timeout = 30
     made.networking.enforce_retry_after = True
+    made.networking.error_backoffs = BACKOFFS
     made.process.ultimate_exiting_timeout = None
     return made
 
