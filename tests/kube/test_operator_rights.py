@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.cluster import cluster_of
+from reconciler.sources.kube.lease import Lease
 from tests.kube.assets import ROOT
 from tests.kube.controlplane import OPERATOR, Namespace, documents
-from tests.kube.operating import Person, RealTime, charge, until
+from tests.kube.operating import Person, RealTime, access_of, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 
 pytestmark = pytest.mark.real("kube")
@@ -37,13 +39,13 @@ class Rights:
                 verbs = [name for name in rule["verbs"] if (one, name) != (resource, verb)]
                 if verbs:
                     left.append({**rule, "resources": [one], "verbs": verbs})
-        await self._grant(left)
+        await self.grant(left)
         await self.person.kubectl("delete", "rolebinding", "operator", "--ignore-not-found")
 
     async def whole(self) -> None:
-        await self._grant(self.rules)
+        await self.grant(self.rules)
 
-    async def _grant(self, rules: list[dict[str, Any]]) -> None:
+    async def grant(self, rules: list[dict[str, Any]]) -> None:
         group = "rbac.authorization.k8s.io"
         role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "partly"}, "rules": rules}
         binding = {
@@ -160,3 +162,40 @@ async def test_it_may_not_watch_a_kind(
         await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
         await person.kubectl("delete", "lt/ada", "ltask/one", "--timeout=90s")
         assert world.alive() == []
+
+
+@pytest.mark.guarantee("G-62", "G-66")
+@pytest.mark.parametrize("verb", ["get", "create", "update"])
+async def test_it_may_not_hold_its_lease(cluster: Namespace, verb: str) -> None:
+    """Nobody is in charge without it: what is missing is said, and it begins once it is granted."""
+    person = Person(cluster)
+    said: list[str] = []
+    role = next(one for one in documents(ROOT / "deploy" / "base" / "rbac.yaml") if one["metadata"]["name"] == "reconciler-lease")
+    rules = Rights(person)
+    await rules.grant([{**rule, "verbs": [name for name in rule["verbs"] if name != verb] or ["list"]} for rule in role["rules"]])
+    await person.kubectl("delete", "rolebinding", "operator-lease")
+    async with cluster_of(access_of(cluster)) as api:
+        lease = Lease(api, cluster.name, "reconciler-default", "one", said.append)
+        waiting = asyncio.create_task(lease.acquire())
+        if verb == "update":  # a new Lease is made without it, and then not renewed
+            await waiting
+            lease.seconds = 6.0
+            await until(lease.lost.is_set, "it stands down")
+            waiting = asyncio.create_task(lease.acquire())
+        await until(lambda: any(f"cannot {verb} resource" in line and "leases" in line for line in said), "it says what is missing")
+        assert not lease.held()
+        await rules.grant(role["rules"])
+        await asyncio.wait_for(waiting, 30)
+        assert lease.held()
+        await lease.release()
+
+
+@pytest.mark.guarantee("G-66")
+async def test_a_lease_that_may_not_be_renewed_says_why(cluster: Namespace, logged: Callable[[], str]) -> None:
+    person = Person(cluster)
+    async with cluster_of(access_of(cluster)) as api:
+        lease = Lease(api, cluster.name, "reconciler-default", "one", lambda line: None, seconds=6.0)
+        await lease.acquire()
+        await person.kubectl("delete", "rolebinding", "operator-lease")
+        await until(lease.lost.is_set, "it stands down")
+        assert 'could not be renewed in time: leases.coordination.k8s.io "reconciler-default" is forbidden' in logged()

@@ -140,6 +140,7 @@ class Lease:
         return True
 
     async def _renew(self) -> None:
+        why = ""
         while True:
             await asyncio.sleep(RETRY)
             begun = self._clock()
@@ -157,11 +158,13 @@ class Lease:
                     log.warning("the lease %s was taken from us", self.where)
                     break
                 except ReconcilerError as error:
+                    why = f": {error}"
                     log.info("the lease could not be read: %s", error)
             except ReconcilerError as error:
+                why = f": {error}"
                 log.info("the lease could not be renewed: %s", error)
             if self._clock() > self._renewed + self.seconds * GIVE_UP:
-                log.warning("the lease %s could not be renewed in time", self.where)
+                log.warning("the lease %s could not be renewed in time%s", self.where, why)
                 break
         self.lost.set()
 
