@@ -125,9 +125,9 @@ async def ours(count: int, state: Path) -> None:
 
     @asynccontextmanager
     async def make(
-        _: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, /
+        _: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
     ) -> AsyncIterator[Engine]:
-        clock, vers = LoopClock(), VersClient(Settings(os.environ))
+        vers = VersClient(Settings(os.environ))
         made = replace(SETTINGS, installation=installation, fleet=config.fleet)
         yield Engine(
             made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, upstream

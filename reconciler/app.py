@@ -81,10 +81,11 @@ async def engine_over(
     secrets: Secrets | None = None,
     hook: Hook | None = None,
     upstream: Upstream | None = None,
+    clock: LoopClock | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
     `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
-    declarations live; then no agent runs on this host."""
+    declarations live; then no agent runs on this host; `clock`: instead of this host's."""
     async with AsyncExitStack() as stack:
         vers = vers_of(config)
         stack.push_async_callback(vers.aclose)
@@ -105,7 +106,7 @@ async def engine_over(
         def layout(at: Place) -> GuestLayout:
             return local_layout(host.root, at.local) if at.local else GuestLayout()
 
-        clock = LoopClock()
+        clock = clock or LoopClock()
         agents = KeeperAgents(connect, release, layout, tools, clock.now)
         stack.push_async_callback(agents.aclose)
         settings = EngineSettings(

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Protocol, TypeVar
 from reconciler.api.meta import LABEL
 from reconciler.app import INSTALLATION, engine_over, lock_of
 from reconciler.config import Config
+from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
@@ -36,6 +38,8 @@ from reconciler.store.sqlstore import open_store
 log = logging.getLogger("reconciler.kube")
 
 T = TypeVar("T")
+AGREED = 2.0
+"""Seconds by which clocks may differ without a word: a date in an answer has whole seconds, and is a moment old."""
 SYSTEM = "/api/v1/namespaces/kube-system"
 DEPLOYED = "reconciler"
 """The namespace that deploy/ makes: where an operator of every namespace outside of the cluster meets the one inside."""
@@ -73,7 +77,7 @@ class MakeEngine(Protocol):
     """`app.engine_over`, or one with other ways to platform and machines."""
 
     def __call__(
-        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, /
+        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
     ) -> AbstractAsyncContextManager[Engine]: ...
 
 
@@ -121,11 +125,12 @@ async def operating(
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         installation = await installed(store, await cluster_uid(cluster), scope)
+        clock = clock_of(cluster.dated, tell)
         lease.notes[NOTED] = installation
         secrets = KubeSecrets(cluster)
         stack.push_async_callback(secrets.aclose)
         door = FrontDoor(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
-        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), door.sink))
+        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), door.sink, clock))
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(door.close)
         prepare(engine)
@@ -138,6 +143,16 @@ async def operating(
         await control.start()
         stack.push_async_callback(control.stop)
         yield Operator(engine, door, secrets)
+
+
+def clock_of(served: float | None, tell: Callable[[str], None], host: Callable[[], float] = time.time) -> LoopClock:
+    """The clock of an operator in charge. Deadlines, back-offs and what is over were written down by another one, on another host:
+    where this host's clock is not the API server's (`served`, to a second; None: unknown), the API server's is used."""
+    ahead = host() - served - 0.5 if served is not None else 0.0
+    if served is None or abs(ahead) <= AGREED:
+        return LoopClock(host())
+    tell(f"this host's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API server's, which is used; set it right")
+    return LoopClock(served + 0.5)
 
 
 class Gate:

@@ -57,6 +57,7 @@ class OperatorLives(Controller):
         super().__init__(world, path, life, settings)
         self.keep, self.latency = keep, latency
         self.server = ApiServer(world.now)
+        self.skew = 0.0  # seconds by which the clock of every operator but the first is ahead
         self.door: FrontDoor | None = None
         self.secrets: KubeSecrets | None = None
 
@@ -79,8 +80,9 @@ class OperatorLives(Controller):
             return Follow(self.server, namespaces, heard)
 
         self.door = FrontDoor(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
+        clock = LoopClock(self.world.now() + (self.skew if mine > 1 else 0.0))
         self.engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, LoopClock(self.world.now()),
+            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, clock,
             Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.door.sink,
         )  # fmt: skip
         try:
@@ -154,12 +156,15 @@ class ClusterRun(Run):
         return f"fault {self.life.fault}; in the cluster {seen}; front door {door._trouble if door else ''}; {super().describe()}"
 
 
-def play_in_cluster(scenario: Scenario, path: Path, fault: Fault | None, keep: bool = True, latency: float = 0.005) -> ClusterRun:
+def play_in_cluster(
+    scenario: Scenario, path: Path, fault: Fault | None, keep: bool = True, latency: float = 0.005, skew: float = 0.0
+) -> ClusterRun:
     """One whole run, judged. `keep`: a crash leaves the store as it is; else it is lost with the operator. `latency`: seconds that the
-    API server takes."""
+    API server takes. `skew`: by so much is the clock of who takes over ahead."""
 
     async def main() -> ClusterRun:
         run = ClusterRun(scenario.world(), path, fault, scenario.settings, keep, latency)
+        run.controller.skew = skew
         try:
             await run.alive()
             await scenario.story(run)

@@ -89,3 +89,15 @@ def test_every_fault_at_every_effect(name: str, keep: bool, part: int) -> None:
     for number, kind in dealt(points_of(name, keep), part, PARTS):
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
             play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind), keep)
+
+
+@pytest.mark.guarantee("G-62")
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
+@pytest.mark.parametrize("skew", [2.0, -2.0], ids=["ahead", "behind"])
+def test_who_takes_over_has_another_clock(skew: float, keep: bool, tmp_path: Path) -> None:
+    """By as much as two readings of the API server's clock may differ: nothing is doubled, leaked or given up for it."""
+    lives = []
+    for number in range(5, len(effects_of(one_lieutenant.SCENARIO.name)), 11):
+        run = play_in_cluster(one_lieutenant.SCENARIO, tmp_path / f"{number}.db", Fault(number, "crash-after"), keep, skew=skew)
+        lives.append(run.controller.lives)
+    assert min(lives[:-2]) > 1, "somebody took over"

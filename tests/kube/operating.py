@@ -92,13 +92,13 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
 
     @asynccontextmanager
     async def make(
-        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, /
+        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
     ) -> AsyncIterator[Engine]:
         settings = EngineSettings(
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
         yield Engine(
-            settings, vers(world), FakeAgents(world), store, secrets, LoopClock(), Effects(hook), random.Random(1).random,
+            settings, vers(world), FakeAgents(world), store, secrets, clock, Effects(hook), random.Random(1).random,
             lambda: f"{uuid.uuid4()}", KEEPER, upstream,
         )  # fmt: skip
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
 
 import pytest
 
+from reconciler.cluster import clock_of, cluster_of, cluster_uid
 from reconciler.core.keys import Json
 from reconciler.errors import Conflict, NotFound, Refused, Unreachable
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import INSTALLATION, SECONDS, SERVES, Lease, notes_of, unserved
 from tests.faults.harness import virtual
+from tests.kube.controlplane import Namespace
+from tests.kube.operating import access_of
 
 
 class Leases:
@@ -218,3 +222,20 @@ def test_the_lease_tells_of_its_holder() -> None:
         await two.release()
 
     virtual(main)
+
+
+@pytest.mark.guarantee("G-62")
+@pytest.mark.real("kube")
+@pytest.mark.parametrize(("off", "word"), [(3600.0, "ahead of"), (-3600.0, "behind"), (0.0, "")])
+async def test_operators_on_hosts_whose_clocks_differ_have_one_clock(cluster: Namespace, off: float, word: str) -> None:
+    """The API server's."""
+    told: list[str] = []
+    async with cluster_of(access_of(cluster)) as api:
+        await cluster_uid(api)
+        clock = clock_of(api.dated, told.append, lambda: time.time() + off)
+    assert abs(clock.now() - time.time()) < 3
+    assert [word in line and "3600 s" in line for line in told] == ([True] if word else [])
+
+
+async def test_an_api_server_that_tells_no_date_leaves_us_our_own() -> None:
+    assert clock_of(None, print, lambda: 7.0).now() == pytest.approx(7.0, abs=1)

@@ -6,6 +6,7 @@ weigh tens of megabytes, and the watch needs the same credentials in a form of i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import orjson
@@ -61,6 +62,15 @@ class Cluster:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._session, self._watches = self._connected(AT_ONCE), self._connected(0)
+        self._date = ""
+
+    @property
+    def dated(self) -> float | None:
+        """When the last answer was given, by the server's clock, to a second; seconds since 1970. None when it did not say."""
+        try:
+            return parsedate_to_datetime(self._date).timestamp()
+        except ValueError:
+            return None
 
     def _connected(self, limit: int) -> aiohttp.ClientSession:
         """`limit`: connections at most; 0: as many as are needed."""
@@ -164,6 +174,7 @@ class Cluster:
         url = self.access.server + path
         try:
             async with self._session.request(method, url, data=data, headers=headers, params=params, timeout=timeout) as answer:
+                self._date = answer.headers.get("Date", "")
                 return answer.status, await answer.read(), answer.headers
         except TimeoutError:
             raise TimedOut("the API server did not answer in time", path, "trying again") from None
