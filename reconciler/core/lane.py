@@ -37,7 +37,7 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
-from reconciler.core.taskview import ABORT_PATIENCE, Dependency, Host, Talk, TaskView
+from reconciler.core.taskview import ABORT_PATIENCE, Dependency, Host, Talk, TaskView, landed_at
 from reconciler.core.vmslot import Seen, Want
 
 ABANDON_AFTER = 60.0
@@ -176,7 +176,8 @@ class Crowd:
                 self._holders.setdefault(facts.record.target, []).append(facts.key.name)
         self._landed: dict[str, list[int]] = {}
         for facts in queued:
-            self._landed.setdefault(facts.record.session, []).append(facts.record.landed)
+            session, offset = whereabouts(view, facts.record)
+            self._landed.setdefault(session, []).append(offset)
         for offsets in self._landed.values():
             offsets.sort()
 
@@ -204,6 +205,16 @@ class Crowd:
         offsets = self._landed.get(record.session, [])
         after = bisect_right(offsets, record.landed)
         return offsets[after] if after < len(offsets) else None
+
+
+def whereabouts(view: LaneView, record: TaskRecord) -> tuple[str, int]:
+    """In which conversation its prompt is, and where in it, -1 when it is not known to be there: as noted, or as its marker shows in
+    this very look; else the turn before it would be taken to go on through it."""
+    if record.phase == "Delivering" and record.landed < 0 and record.marker and view.talk is not None and view.lieutenant is not None:
+        message = landed_at(view.talk, record.marker, record.baseline)
+        if message is not None:
+            return view.lieutenant.record.session.name, message.offset
+    return record.session, record.landed
 
 
 def task_view(view: LaneView, facts: TaskFacts, crowd: Crowd, host: Host, why: str) -> TaskView:

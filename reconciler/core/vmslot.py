@@ -173,6 +173,11 @@ def keep_the_conversation(s: Slot) -> Decision | None:
     return Refuse("SessionLost", f"VM {s.lost} is gone: {s.loss}")
 
 
+def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
+    """G-08: a suspended object without a machine needs none."""
+    return Steady() if not s.record.vm_id and s.want is Want.SUSPENDED else None
+
+
 def hold_back_creates(s: Slot) -> Decision | None:
     """G-06, G-25: the fleet's breaker, the hold after an empty store and the slot's own back-off."""
     if s.record.vm_id:
@@ -182,11 +187,6 @@ def hold_back_creates(s: Slot) -> Decision | None:
     if s.now < s.record.not_before:
         return Wait("BackingOff", s.record.last_error or "waiting before the next attempt", until=s.record.not_before)
     return None
-
-
-def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
-    """G-08: a suspended object without a machine needs none."""
-    return Steady() if not s.record.vm_id and s.want is Want.SUSPENDED else None
 
 
 def create(s: Slot) -> Decision | None:
@@ -251,8 +251,8 @@ SLOT: tuple[Policy, ...] = (
     finish_deletion,
     keep_the_conversation,
     adopt_the_declared,
-    hold_back_creates,
     create_nothing_for_the_suspended,
+    hold_back_creates,
     create,
     replace_the_dead,
     claim,

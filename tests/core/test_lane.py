@@ -15,10 +15,10 @@ from reconciler.core.forecast import MOST_STEPS, after, forecast
 from reconciler.core.keys import Key
 from reconciler.core.lane import Crowd, Host, LaneView, TaskFacts, plan, task_view
 from reconciler.core.lieutenant import LieutenantView
-from reconciler.core.observations import VmState
+from reconciler.core.observations import Message, VmState
 from reconciler.core.records import ACTIVE, LieutenantRecord, Rung, TaskRecord
 from reconciler.core.taskactions import AbortTurn, Deliver, Finish, Landed, SendSteer, Verify
-from reconciler.core.taskview import Dependency, Talk
+from reconciler.core.taskview import Dependency, Talk, run
 from reconciler.core.vmslot import Seen, Want
 from tests.core.views import (
     ARRIVED,
@@ -32,6 +32,7 @@ from tests.core.views import (
     UP,
     WELL,
     agent,
+    answer,
     guest,
     lieutenant,
     lieutenant_spec,
@@ -250,6 +251,18 @@ def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tas
         assert seen.held_by == (said[0].key.name if said else "")
         aimed = [one.record.phase for one in others if one.key.name == seen.target]
         assert seen.target_phase == (aimed[0] if aimed else "")
+
+
+@pytest.mark.guarantee("G-21")
+def test_a_turn_ends_where_the_next_prompt_was_just_found() -> None:
+    """Of the next task no more is known than that it was sent; its answer is not the answer of the one before."""
+    following = SENT.but(marker="[task default/b attempt 1 x]")
+    talk = said(WELL, Message("e3", 300, "user", f"{following.marker}\n\nwork"), answer("stop", "another", offset=400))
+    mine = facts("a", ARRIVED)
+    view = lane(mine, facts("b", following), talk=talk)
+    seen = task_view(view, mine, Crowd(view), Host.READY, "")
+    assert seen.next_landed == 300
+    assert [message.text for message in run(seen)] == ["done"]
 
 
 def test_a_record_reads_back_as_it_was_written() -> None:

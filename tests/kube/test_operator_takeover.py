@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.keys import Key
 from reconciler.engine.ports import VmShape, VmSource
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until
@@ -42,6 +43,43 @@ async def test_another_operator_with_an_empty_store_goes_on(cluster: Namespace, 
         await person.kubectl("delete", "lt", "--all", "--timeout=60s")
         assert world.alive() == []
         await until(lambda: not operator.engine.table.all_keys(), "the store has forgotten them")
+
+
+SLEEPER = LIEUTENANT.replace("name: ada", "name: sleeper").replace("{role: Keep it,", "{role: Keep it, mode: Suspended,")
+
+
+@pytest.mark.guarantee("G-46")
+@pytest.mark.guarantee("G-62")
+async def test_an_operator_with_an_older_store_believes_what_another_one_finished(
+    cluster: Namespace, tmp_path: Path, world: RealTime
+) -> None:
+    """What ended has ended, with the answer it had; and what rests is not touched by who takes over."""
+    person = Person(cluster)
+    world.work_seconds, world.answer = 5.0, lambda prompt: (f"answer to {prompt.splitlines()[0]}", "stop")
+    async with charge(cluster, tmp_path / "one", world, "one", crash=True, lease_seconds=4.0):
+        await person.apply(LIEUTENANT)
+        await person.apply(SLEEPER)
+        await person.kubectl("wait", "lt/sleeper", "--for=condition=Ready", "--timeout=60s")
+        await person.apply(task("one"))
+        await person.kubectl("wait", "ltask/one", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+        await person.apply(task("two"))
+        await person.kubectl("wait", "ltask/two", "--for=jsonpath={.status.phase}=Pending", "--timeout=60s")
+    rested = await person.get("lt", "sleeper")
+    async with charge(cluster, tmp_path / "two", world, "two", crash=True, lease_seconds=4.0):
+        await person.kubectl("annotate", "lt", "ada", "fleet.vers.sh/retry=once")
+        for name in ("one", "two"):
+            await person.kubectl("wait", f"ltask/{name}", "--for=condition=Ready", "--timeout=60s")
+        ended = [(await person.get("ltask", name))["status"] for name in ("one", "two")]
+        assert await person.get("lt", "sleeper") == rested
+    assert ended[0]["result"]["answer"] != ended[1]["result"]["answer"]
+    async with charge(cluster, tmp_path / "one", world, "three", lease_seconds=4.0) as operator:
+        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        assert [(await person.get("ltask", name))["status"] for name in ("one", "two")] == ended
+        assert await person.get("lt", "sleeper") == rested
+        item = operator.engine.table.lieutenant(Key("Lieutenant", cluster.name, "ada"))
+        assert item is not None
+        assert item.record.handled == {"retry": "once"}
+        assert len(world.prompts) == 2, [text.splitlines()[0] for _, text in world.prompts]
 
 
 class Mute(FakeVers):

@@ -78,6 +78,7 @@ class FrontDoor:
         await self.served()
         self.events.start()
         await engine.start(self._catch_up)
+        self.source.opening = False
         engine.table.on_change.append(self._changed)
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)

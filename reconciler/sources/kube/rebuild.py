@@ -134,6 +134,22 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
     )
 
 
+def further(record: TaskRecord, status: Json) -> bool:
+    """Whether the cluster tells of more than the store knows: an operator with another store went on from here, or the store is an old
+    copy. Ours is written before the cluster's, so a store of our own is never behind."""
+    phase = str(status.get("phase") or "Pending")
+    if record.finished or phase == "Pending":
+        return False
+    return phase in FINISHED or _int(status.get("attempt")) > record.attempt
+
+
+def heeded(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
+    """One-shot verbs that were acted on: what the cluster says since another operator said it, else as recorded. `known`: the status
+    as the store has it; `told`: as the cluster has it."""
+    theirs = {str(verb): str(token) for verb, token in _map(told.get("handled")).items()}
+    return record.handled if told.get("handled") == known.get("handled") else {**record.handled, **theirs}
+
+
 def seconds(text: JsonValue) -> float | None:
     """RFC 3339 → seconds since the epoch; None when it is no time."""
     if not isinstance(text, str) or not text:

@@ -8,6 +8,7 @@ backup was restored) is kept and reported: nothing is destroyed because somethin
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, JsonValue, Key
@@ -37,6 +38,8 @@ class KubeSource:
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
         self._taken: dict[Key, Json] = {}
+        self.opening = True
+        """Nothing was done yet in this life: what a status says that we do not know, another operator wrote."""
 
     # --- hearing --------------------------------------------------------------------------------------------------------------
 
@@ -178,8 +181,18 @@ class KubeSource:
             log.warning("%s was known to the cluster and not to the store; rebuilt from status and claims", key)
 
     async def _catch_up(self, key: Key, obj: Json) -> None:
-        """The store is older than the cluster: another operator with another store put a machine into this slot meanwhile."""
-        item = self._engine.table.lieutenant(key)
+        """The store is older than the cluster: another operator with another store put a machine into this slot meanwhile, went on with
+        this task, or did what a person asked for."""
+        task, item = self._engine.table.task(key), self._engine.table.lieutenant(key)
+        if task is not None and self.opening and rebuild.further(task.record, raw.status(obj)):
+            log.warning("%s: the store is older than the cluster; it goes on from what its status says", key)
+            theirs, status = rebuild.task(key, task.uid, raw.status(obj)).dump(), kept(raw.status(obj))
+            await self._engine.table.update([(key, lambda o: replace(o, record=theirs, status=status))])
+        if item is not None and self.opening:
+            handled = rebuild.heeded(item.record, item.obj.status, raw.status(obj))
+            if handled != item.record.handled:
+                await self._engine.tools.save(item, item.record.but(handled=handled))
+                item = self._engine.table.lieutenant(key)
         told = raw.as_map(raw.status(obj).get("vm")).get("epoch")
         if item is None or not isinstance(told, int) or told <= item.record.slot.epoch:
             return
