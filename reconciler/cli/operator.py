@@ -89,7 +89,8 @@ class Runner:
 
     @asynccontextmanager
     async def _served(self, lease: Lease) -> AsyncIterator[None]:
-        """Probes and metrics from the first moment, also while standing by. Standing by is ready: it is what it is there for."""
+        """Probes and metrics from the first moment, also while standing by. Standing by is ready, being what it is there for;
+        one that does not know whose the Lease is does not stand by."""
         if not self._listen:
             yield
             return
@@ -103,7 +104,7 @@ class Runner:
 
         address = read_address(self._listen)
         sources = Sources(engine, answers_of, lease.held, lambda: front_of(self._operator.door) if self._operator is not None else None)
-        async with served(sources, self._config, address, lambda: not self._beginning) as http:
+        async with served(sources, self._config, address, lambda: not self._beginning and lease.known()) as http:
             say(listening(self._config, address, http.port))
             yield
 

@@ -106,6 +106,35 @@ def test_a_holder_that_cannot_renew_stands_down_before_anybody_else_begins() -> 
 
 
 @pytest.mark.guarantee("G-62")
+def test_who_stands_by_knows_whose_it_is_and_for_how_long() -> None:
+    """What a readiness probe asks: never from an API server that did not answer, and not for longer than a lease lasts."""
+
+    async def main() -> None:
+        leases = Leases()
+        one, two = candidate(leases, "one"), candidate(leases, "two")
+        leases.away = True
+        waiting = asyncio.create_task(one.acquire())
+        await asyncio.sleep(10)
+        assert not one.known()
+        leases.away = False
+        await waiting
+        assert one.known()
+        standing = asyncio.create_task(two.acquire())
+        await asyncio.sleep(100)
+        assert two.known()
+        leases.away = True
+        await asyncio.sleep(SECONDS / 2)
+        assert two.known(), "a moment without an answer is no trouble yet"
+        await asyncio.sleep(SECONDS)
+        assert [one.known(), two.known()] == [False, False]
+        leases.away = False
+        await asyncio.wait_for(standing, SECONDS)
+        assert two.known()
+
+    virtual(main)
+
+
+@pytest.mark.guarantee("G-62")
 def test_a_process_that_slept_through_its_lease_does_nothing() -> None:
     """Its own tasks did not run meanwhile either: the clock alone tells."""
 

@@ -90,6 +90,28 @@ def test_one_that_can_not_begin_is_not_ready(program: Program, cluster: Namespac
         assert operator.stop() == 0
 
 
+def test_one_that_may_not_have_the_lease_is_not_ready(program: Program, cluster: Namespace) -> None:
+    other = f"{cluster.name}-other"
+    cluster.plane.kubectl("create", "namespace", other)
+    with program.operator("--namespace", cluster.name, "--lease-namespace", other, "--listen", "127.0.0.1:0") as operator:
+        front = Front(operator)
+        operator.says("the lease can't be had: ")
+        assert front.probes() == (200, 503)
+        assert operator.stop() == 0
+
+
+def test_one_that_never_reached_the_api_server_is_not_ready_until_it_does(program: Program, cluster: Namespace) -> None:
+    with cluster.plane.api_down():
+        operator = program.operator("--namespace", cluster.name, "--listen", "127.0.0.1:0")
+        operator.__enter__()
+        front = Front(operator)
+        operator.says("the lease can't be had: the API server can't be reached")
+        assert front.probes() == (200, 503)
+    with operator:
+        eventually(lambda: front.probes() == (200, 200), "it begins")
+        assert operator.stop() == 0
+
+
 @pytest.mark.guarantee("G-64")
 def test_nothing_listens_unless_it_is_said_where(program: Program, cluster: Namespace) -> None:
     with program.operator("--namespace", cluster.name) as operator:

@@ -63,7 +63,7 @@ class Lease:
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._namespace, self._name, self.identity, self.seconds = namespace, name, identity, seconds
         self._seen: _Seen | None = None
-        self._renewed = float("-inf")
+        self._renewed = self._read = float("-inf")
         self._current: Json = {}
         self._renewing: asyncio.Task[None] | None = None
         self._told = ""
@@ -78,6 +78,10 @@ class Lease:
     def held(self) -> bool:
         """Whether we may act this very moment."""
         return not self.lost.is_set() and self._clock() < self._renewed + self.seconds * USABLE
+
+    def known(self) -> bool:
+        """Whether it is ours, or we read within its last duration whose it is: one who can do neither could not take over."""
+        return self.held() or self._clock() < self._read + self.seconds
 
     def check(self) -> None:
         """Raises `Refused` when we may not act (any more)."""
@@ -130,6 +134,7 @@ class Lease:
         lasts = spec.get("leaseDurationSeconds")
         over = begun >= self._seen.at + (float(lasts) if isinstance(lasts, int) else self.seconds)
         if found and holder not in ("", self.identity) and not over:
+            self._read = begun
             self._say(f"standing by: {holder} is in charge{unserved(notes_of(found), self.notes)}")
             return False
         try:
