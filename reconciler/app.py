@@ -19,7 +19,9 @@ from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
 from reconciler.agent.toolchain import Tools
 from reconciler.agent.transport import Transport
+from reconciler.api.meta import Mode
 from reconciler.config import Config
+from reconciler.core.conditions import suspended
 from reconciler.core.home import Hosting
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
@@ -148,12 +150,18 @@ class Reach:
 
 @asynccontextmanager
 async def reach(config: Config, store: Store, lieutenant: StoredObject) -> AsyncIterator[Reach]:
-    """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it lives nowhere."""
+    """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it
+    lives nowhere, and when its machine is suspended: nobody would answer there."""
     item = parse(lieutenant)
     assert isinstance(item.record, LieutenantRecord)
     found = cast(LieutenantItem, item)
     if not place_of(found).id:
         raise Refused(f"{lieutenant.key.name} has no machine", str(lieutenant.key), "wait until it is ready: `reconciler wait`")
+    if not place_of(found).local and suspended(lieutenant.status):
+        name, where = f"lieutenant/{lieutenant.key.name}", f"namespace {lieutenant.key.namespace}"
+        if found.spec.mode is Mode.SUSPENDED:
+            raise Refused(f"{name} is suspended", where, f"`reconciler resume lt {lieutenant.key.name}` resumes it")
+        raise Refused(f"{name} is suspended still", where, f"wait until it is resumed: `reconciler wait {name} --for Ready`")
     async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
         assert isinstance(engine.agents, KeeperAgents)
         yield Reach(found, engine.agents)

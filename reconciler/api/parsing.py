@@ -67,7 +67,7 @@ def load_spec(kind: str, spec: Json, *, tolerant: bool = False) -> Spec:
     try:
         return model.model_validate(without_nulls(spec), by_alias=True, by_name=False, extra="ignore" if tolerant else None)
     except ValidationError as error:
-        found = "; ".join(str(Problem(("spec", *one.path), one.message)) for one in problems(model, error))
+        found = "; ".join(str(Problem(("spec", *one.path), one.message.removesuffix("; correct it"))) for one in problems(model, error))
         raise InvalidSpec(f"the {kind} is not valid: {found}", remedy="correct the fields named") from None
 
 

@@ -74,12 +74,14 @@ class KubeStore:
         return Image(tuple(await self.objects()), (), {}, {}, {})
 
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
-        from reconciler.sources.kube.client import collection, path_of
+        from reconciler.sources.kube.client import Unserved, collection, path_of
 
         await self._pace("objects", kind, namespace, name)
         if kind is not None and namespace is not None and name is not None:
             try:
                 return [stored(await self._cluster.get(path_of(Key(kind, namespace, name))))]
+            except Unserved:
+                raise
             except NotFound:
                 return []
         kinds = [kind] if kind is not None else [one.name for one in KINDS]
@@ -169,11 +171,15 @@ def event_of(raw: Json) -> Event | None:
 
 
 def answers(tasks: Sequence[StoredObject]) -> list[str]:
-    """What these tasks' agent answered, as far as status has it (its end), oldest first."""
+    """What these tasks' agent answered, as far as status has it (its end), oldest first. Times are of whole seconds; of two that ended
+    within one the earlier delivered comes first, then the one of which the cluster was told first."""
     from reconciler.sources.kube import raw as read
 
-    ended = sorted((str(task.status.get("finishedAt") or ""), task.key.name, task) for task in tasks if task.status.get("finishedAt"))
-    said = [str(read.as_map(task.status.get("result")).get("answer") or "") for _, _, task in ended]
+    def order(task: StoredObject) -> tuple[str | float, ...]:
+        return (*(str(task.status.get(at) or "") for at in ("finishedAt", "deliveredAt", "landedAt")), task.created_at, task.version)
+
+    ended = sorted((task for task in tasks if task.status.get("finishedAt")), key=order)
+    said = [str(read.as_map(task.status.get("result")).get("answer") or "") for task in ended]
     return [text for text in said if text]
 
 
@@ -239,10 +245,12 @@ def _declared(raw: Json) -> tuple[Json, JsonValue, JsonValue]:
 
 
 async def _found(cluster: Cluster, key: Key) -> Json | None:
-    from reconciler.sources.kube.client import path_of
+    from reconciler.sources.kube.client import Unserved, path_of
 
     try:
         return await cluster.get(path_of(key))
+    except Unserved:
+        raise
     except NotFound:
         return None
 

@@ -301,7 +301,7 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -
         if loop.time() >= deadline:
             ready = condition(obj.status, "Ready") if obj else {}
             state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"
-            raise TimedOut(f"{names.short(key)} is not {what}", state, "wait longer, or see `reconciler describe`")
+            raise TimedOut(f"{names.short(key)} is not {what}", state, f"wait longer, or see `reconciler describe {names.short(key)}`")
         await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))
 
 

@@ -21,8 +21,9 @@ class Selection:
     names: tuple[tuple[str, str], ...] = ()
 
 
-def kinds_of(word: str) -> tuple[str, ...]:
-    """The kinds a word means (`lt`, `tasks`, `lt,task`, `all`, `vm`). Raises `UsageError`."""
+def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
+    """The kinds a word means (`lt`, `tasks`, `lt,task`, `all`, `vm`). `alone`: it may as well be a name whose kind was forgotten.
+    Raises `UsageError`."""
     found: list[str] = []
     for part in word.split(","):
         kind = kind_of(part)
@@ -34,7 +35,8 @@ def kinds_of(word: str) -> tuple[str, ...]:
             found.append(kind.name)
         else:
             words = ", ".join(kind.singular for kind in KINDS)
-            raise UsageError(f"unknown kind {part!r}", word, f"use one of {words}, vm, all")
+            meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, all")
     return tuple(dict.fromkeys(found))
 
 
@@ -45,7 +47,7 @@ def select(words: Sequence[str]) -> Selection:
     if any("/" in word for word in words):
         pairs = [_pair(word) for word in words]
         return Selection(names=tuple(dict.fromkeys(pairs)))
-    kinds = kinds_of(words[0])
+    kinds = kinds_of(words[0], alone=len(words) == 1)
     if len(words) == 1:
         return Selection(kinds=kinds)
     if len(kinds) != 1:

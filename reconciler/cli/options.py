@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from reconciler import config
 from reconciler.cli.kube import namespace_of
 from reconciler.config import Config, Setting
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 
 P = ParamSpec("P")
 PANEL = "Everywhere"
@@ -51,17 +52,20 @@ GLOBALS: dict[str, object] = {
 """Parameter → its annotation, as the command line parser reads it."""
 
 WITHOUT_KUBE = {
-    "attach": "the operator's store has the conversation: `kubectl exec -n reconciler -it deploy/reconciler -- reconciler attach`",
+    "attach": (
+        "the operator's store has the conversation: `kubectl exec -n reconciler -it deploy/reconciler --"
+        " reconciler attach -n {namespace} {lieutenant}`"
+    ),
     "run": "`reconciler operator` is for a cluster",
     "demo": "leave it out: it has a fleet of its own",
 }
-"""What to do instead, for commands that do not know `--kube`."""
+"""What to do instead, for commands that do not know `--kube`; they may name the namespace and what the command was told."""
 
 _PARAMETERS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note) for name, note in GLOBALS.items()]
 
 
-def with_globals(name: str, run: Callable[Concatenate[Config, P], None], clusters: bool) -> Callable[..., None]:
-    """A command that also takes the options above; they arrive merged, as its first argument. `clusters`: it knows `--kube`."""
+def with_globals(name: str, run: Callable[Concatenate[Config, P], None], clusters: Collection[str]) -> Callable[..., None]:
+    """A command that also takes the options above; they arrive merged, as its first argument. `clusters`: who knows `--kube`."""
     signature = inspect.signature(run)
     own = list(signature.parameters.values())[1:]
     taken = {p.name for p in own}  # a command may take an option of that name in a form of its own
@@ -72,9 +76,16 @@ def with_globals(name: str, run: Callable[Concatenate[Config, P], None], cluster
         context = cast(typer.Context, kwargs.pop("typer_context"))
         given = {option: None if option in taken else kwargs.pop(option) for option in GLOBALS}
         config = merged(context, given)
-        if config.kube and not clusters:
-            raise UsageError(f"`{name}` does not go through an API server", "--kube", WITHOUT_KUBE.get(name, "leave it out"))
-        run(config, *args, **kwargs)
+        if not config.kube:
+            return run(config, *args, **kwargs)
+        if name not in clusters:
+            instead = WITHOUT_KUBE.get(name, "leave it out").format(namespace=config.namespace, **kwargs)
+            raise UsageError(f"`{name}` does not go through an API server", "--kube", instead)
+        try:
+            run(config, *args, **kwargs)
+        except ReconcilerError as error:
+            error.remedy = for_cluster(error.remedy, config, clusters)
+            raise
 
     context = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -83,6 +94,12 @@ def with_globals(name: str, run: Callable[Concatenate[Config, P], None], cluster
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     del command.__wrapped__  # else its signature would be read instead
     return command
+
+
+def for_cluster(remedy: str, config: Config, clusters: Collection[str]) -> str:
+    """A remedy whose commands are for where this one ran: without `--kube` and the namespace they would ask a store here."""
+    where = f"--kube {f'--context {config.context} ' if config.context else ''}-n {config.namespace}"
+    return re.sub(r"`reconciler ([a-z]+)(?![^`]*--kube)", lambda found: f"{found[0]} {where}" if found[1] in clusters else found[0], remedy)
 
 
 def merged(context: typer.Context, given: dict[str, object]) -> Config:
@@ -115,4 +132,4 @@ def register(
 ) -> None:
     """Add commands by name; their help is their docstring. `clusters`: those that know `--kube`."""
     for name, run in commands.items():
-        app.command(name, rich_help_panel=panel)(with_globals(name, run, name in clusters))
+        app.command(name, rich_help_panel=panel)(with_globals(name, run, clusters))

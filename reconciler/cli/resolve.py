@@ -64,7 +64,7 @@ def fits_session(key: Key, obj: StoredObject, end: End) -> None:
     """Raises `Refused` when nothing asks for this answer now."""
     reason = stalled_for(obj.status)
     if reason not in ("SessionDiverged", "SessionLost"):
-        raise Refused("its conversation is not in question", names.short(key), "see `reconciler describe`")
+        raise Refused("its conversation is not in question", names.short(key), f"see `reconciler describe {names.short(key)}`")
     if reason == "SessionLost" and end is End.VM:
         raise Refused("its machine is lost, with what only that had", names.short(key), "`--session local` goes on from the mirror")
 
@@ -73,7 +73,7 @@ def fits_vm(key: Key, obj: StoredObject, vm_id: str) -> None:
     """Raises `Refused` when nothing asks for this answer now. `vm_id`: '' for none of them."""
     reason = stalled_for(obj.status)
     if reason not in ("CreateAmbiguous", "ClaimConflict"):
-        raise Refused("its VM is not in question", names.short(key), "see `reconciler describe`")
+        raise Refused("its VM is not in question", names.short(key), f"see `reconciler describe {names.short(key)}`")
     if not vm_id and reason == "ClaimConflict":
         remedy = "--vm ID takes it; `reconciler forget` lets go of it"
         raise Refused("there is one VM, and another installation claims it", names.short(key), remedy)

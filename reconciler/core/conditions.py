@@ -188,9 +188,19 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
 
 def stalled_for(status: Json) -> str:
     """The reason for which an object with this status is stalled, '' when it is not."""
+    return str(_condition(status, "Stalled").get("reason", ""))
+
+
+def suspended(status: Json) -> bool:
+    """Whether a lieutenant with this status has a machine that is suspended."""
+    found = _condition(status, "Suspended")
+    return (found.get("status"), found.get("reason")) == ("True", "VMSuspended")
+
+
+def _condition(status: Json, kind: str) -> Json:
     conditions = status.get("conditions")
-    found = [c for c in conditions if isinstance(c, dict) and c.get("type") == "Stalled"] if isinstance(conditions, list) else []
-    return str(found[0].get("reason", "")) if found else ""
+    found = [c for c in conditions if isinstance(c, dict) and c.get("type") == kind] if isinstance(conditions, list) else []
+    return found[0] if found else {}
 
 
 def told(decision: Decision, trouble: Trouble) -> tuple[str, str]:

@@ -6,8 +6,9 @@ import pytest
 
 from reconciler.api.cron import expand
 from reconciler.api.meta import Json, JsonValue
-from reconciler.api.parsing import parse, validate_update
+from reconciler.api.parsing import load_spec, parse, validate_update
 from reconciler.api.vmtree import cycle
+from reconciler.errors import InvalidSpec
 from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, SECRET, TASK, TREE, UUID, document, replaced
 
 LT: Json = {"role": "x", "profileRef": {"name": "full"}}
@@ -233,5 +234,12 @@ BAD_SCHEDULES = (
 
 @pytest.mark.parametrize("schedule", BAD_SCHEDULES.split("|"))
 def test_bad_schedules(schedule: str) -> None:
-    with pytest.raises(ValueError, match=r"schedule|cron"):
+    with pytest.raises(ValueError, match=r"must be|backwards|cron"):
         expand(schedule)
+
+
+def test_a_bad_schedule_is_told_once_with_one_remedy() -> None:
+    with pytest.raises(InvalidSpec) as found:
+        load_spec("Lieutenant", {"role": "x", "profileRef": {"name": "p"}, "snapshots": {"schedule": "61 * * * *"}})
+    problem = "spec.snapshots.schedule: minute must be 0 to 59, not '61'"
+    assert str(found.value) == f"the Lieutenant is not valid: {problem}: correct the fields named"

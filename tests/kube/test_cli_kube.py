@@ -204,6 +204,8 @@ async def test_a_command_that_knows_no_cluster_says_so(bare: Desk) -> None:
     for words in (("attach", "ada"), ("run",), ("demo",), ("version",), ("validate", "x"), ("explain", "lt"), ("crds",), ("schema",)):
         told = await bare.refused(words[0], "--kube", *words[1:], code=64)
         assert told.startswith(f"error: `{words[0]}` does not go through an API server (--kube): "), told
-    assert "kubectl exec" in await bare.refused("attach", "--kube", "ada", code=64)
+    told = await bare.refused("attach", "--kube", "ada", code=64)
+    assert f"-- reconciler attach -n {bare.person.cluster.name} ada`" in told
+    assert "kubectl exec" in told
     registered = {command.name for command in build().registered_commands}
     assert registered > CLUSTERS

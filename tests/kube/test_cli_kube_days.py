@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.api.meta import API_VERSION
+from reconciler.cli.kube import answers, stored
 from reconciler.cli.main import CLUSTERS
+from reconciler.core.keys import Json
+from reconciler.engine.ports import StoredObject
 from tests.kube.controlplane import ControlPlane, Namespace
 from tests.kube.operating import Person
 from tests.kube.people import LOOKS, rule, somebody
@@ -117,10 +121,36 @@ async def test_what_is_not_there(scene: Desk) -> None:
         told = await with_kube(scene, (name, *words))
         assert "nobody does not exist" in told, f"{name}: {told}"
         assert f"namespace {scene.person.cluster.name}" in told, f"{name}: {told}"
+        assert f"`reconciler get --kube -n {scene.person.cluster.name} " in told, f"the remedy asks the same cluster: {told}"
     told = await with_kube(scene, ("wait", "lt/nobody", "--for", "Ready", "--timeout", "0"), code=3)
     assert "it does not exist" in told
+    assert f"`reconciler describe --kube -n {scene.person.cluster.name} lieutenant/nobody`" in told
+    assert "did you mean task/ada-8mohu" in await with_kube(scene, ("wait", "ada-8mohu", "--for", "Ready"), code=64)
     assert await scene("wait", "--kube", "lt/nobody", "--for", "delete") == "lieutenant/nobody is gone\n"
     assert "no operator has ever been in charge here" in await with_kube(scene, ("orphans", "--fleet", "nobodys"))
+
+
+async def test_a_suspended_machine_is_not_asked(scene: Desk) -> None:
+    """Known from status, so it is said at once; the platform and its key are not needed for it."""
+    cluster = scene.person.cluster
+    asleep = {"type": "Suspended", "status": "True", "reason": "VMSuspended", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    for name in ("ada", "bob"):
+        cluster.set_status("lt", name, {"observedGeneration": 1, "vm": {"id": VM}, "conditions": [asleep]})
+    for words in (("exec", "{}", "--", "true"), ("cp", "{}:x", "y")):
+        told = await with_kube(scene, tuple(word.format("bob") for word in words), code=4)
+        assert f"lieutenant/bob is suspended (namespace {cluster.name}): `reconciler resume --kube -n {cluster.name} lt bob`" in told
+        told = await with_kube(scene, tuple(word.format("ada") for word in words), code=4)
+        assert f"is suspended still (namespace {cluster.name}): wait until it is resumed: `reconciler wait --kube -n" in told
+
+
+def test_answers_are_in_the_order_of_the_work() -> None:
+    def ended(name: str, delivered: int, version: int) -> StoredObject:
+        times: Json = {"finishedAt": "2026-01-01T00:00:09Z", "deliveredAt": f"2026-01-01T00:00:0{delivered}Z"}
+        metadata: Json = {"name": name, "namespace": "team", "uid": name, "resourceVersion": str(version)}
+        status: Json = {**times, "phase": "Succeeded", "result": {"answer": name}}
+        return stored({"kind": "Task", "apiVersion": API_VERSION, "metadata": metadata, "status": status})
+
+    assert answers([ended("a", 3, 9), ended("b", 3, 10), ended("c", 3, 8), ended("d", 1, 20)]) == ["d", "c", "a", "b"]
 
 
 @pytest.mark.guarantee("G-66")
@@ -186,6 +216,17 @@ async def test_a_cluster_without_our_kinds(private_plane: ControlPlane, tmp_path
     assert "wrong  kinds    the cluster does not serve bootprofiles, vmtrees, lieutenants, tasks" in told
     assert "kubectl apply --server-side -f crds/" in told
     assert "wrong  operator no operator has ever been in charge here" in told
+    sentence = "the cluster does not serve {} ({}): `kubectl apply --server-side -f crds/` installs them"
+    path = "/apis/fleet.vers.sh/v1alpha1/namespaces/default/"
+    for words, plural, where in (
+        (("get", "lt"), "lieutenants", f"GET {path}lieutenants"),
+        (("get", "all"), "bootprofiles", f"GET {path}bootprofiles"),
+        (("describe", "lt", "ada"), "lieutenants", f"GET {path}lieutenants/ada"),
+        (("cancel", "one"), "tasks", f"GET {path}tasks/one"),
+        (("send", "ada", "do it"), "lieutenants", f"GET {path}lieutenants/ada"),
+        (("apply", "-f", private.file("ada.yaml", LIEUTENANT)), "lieutenants", f"GET {path}lieutenants/ada"),
+    ):
+        assert sentence.format(plural, where) in await with_kube(private, words), words
 
 
 async def test_a_steer_goes_into_the_running_turn(desk: Desk) -> None:

@@ -43,6 +43,10 @@ class Gone(ReconcilerError):
     """410: a list or a watch must begin anew."""
 
 
+class Unserved(NotFound):
+    """404: not one object is missing but its whole kind."""
+
+
 def path_of(key: Key, sub: str = "") -> str:
     """Where one of our objects lives."""
     return f"{collection(key.kind, key.namespace)}/{key.name}{f'/{sub}' if sub else ''}"
@@ -187,6 +191,13 @@ def unreachable(error: Exception, path: str) -> Unreachable:
     return Unreachable(f"the API server can't be reached ({type(error).__name__})", path, "check its address and that it runs")
 
 
+def _plural(where: str) -> str:
+    """Of which of our kinds `METHOD PATH` is; '' for anything else."""
+    _, _, path = where.partition(f" /apis/{GROUP}/{VERSION}/")
+    words = path.split("/")
+    return (words[2] if len(words) > 2 else "") if words[0] == "namespaces" else words[0]
+
+
 def failed(status: int, told: bytes, where: str, headers: Mapping[str, str]) -> ReconcilerError:
     """The error that an answer means. The server's message names objects and fields, never values of secrets."""
     try:
@@ -202,6 +213,8 @@ def failed(status: int, told: bytes, where: str, headers: Mapping[str, str]) -> 
             return Unauthorized("the API server does not know us", where, "check the kubeconfig or the service account")
         case 403:
             return Forbidden(message, where, "grant it: docs/kubernetes.md has the role")
+        case 404 if not isinstance(parsed, dict) and (plural := _plural(where)):
+            return Unserved(f"the cluster does not serve {plural}", where, "`kubectl apply --server-side -f crds/` installs them")
         case 404:
             return NotFound(message, where, "it is not there")
         case 409:
