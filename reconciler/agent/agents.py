@@ -15,7 +15,7 @@ from reconciler.agent import bootstrap
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
-from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, verdict_of, whole
+from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, unwritten_of, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Tools, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
 from reconciler.core.home import HOME_DIR, tree_of
@@ -100,8 +100,11 @@ class KeeperAgents:
                 raise
             if client is not machine.client:
                 machine.client, machine.subscribed, machine.seq = client, False, whole(facts, "seq") or 0
-                if survived := obj(facts.get("counters")):
-                    _log.warning("the keeper of %s survived trouble since its start: %s", at.id, survived)
+                if unwritten := unwritten_of(facts):
+                    _log.warning(
+                        "the keeper of %s could not write what it had to, %d times: see whether its disk is full", at.id, unwritten
+                    )
+                _log.debug("the keeper of %s survived since its start: %s", at.id, obj(facts.get("counters")))
             return client
 
     async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:

@@ -161,6 +161,12 @@ def obj(value: JsonValue) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def unwritten_of(facts: Json) -> int:
+    """How often a keeper could not write since its start: of all that it survived and counts what a person can do something about."""
+    counters = obj(facts.get("counters"))
+    return sum(whole(counters, name) or 0 for name in counters if name.endswith("NotWritten"))
+
+
 def text(facts: Json, name: str) -> str:
     value = facts.get(name)
     return value if isinstance(value, str) else ""

@@ -25,6 +25,12 @@ from reconciler.core.observations import Accepted, Declined, Exited, Lost, NotSt
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 
+def test_only_what_a_person_can_do_something_about_counts_as_trouble() -> None:
+    assert protocol.unwritten_of({"counters": {"clientBroke": 1, "tornTailRepaired": 3, "failedRequest": 2}}) == 0
+    assert protocol.unwritten_of({"counters": {"eventNotWritten": 2, "stateNotWritten": 1, "clientBroke": 1}}) == 3
+    assert protocol.unwritten_of({}) == 0
+
+
 def test_the_keepers_version_says_which_program_it_is() -> None:
     expected = f"{protocol.PROTOCOLS[-1]}-{bootstrap.keeper_digest()}"
     assert expected == KEEPER_VERSION, f'the keeper changed: set KEEPER_VERSION to "{expected}"'

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.real("kube")
 
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-62")
-async def test_another_operator_with_an_empty_store_goes_on(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
+async def test_another_operator_with_an_empty_store_goes_on(
+    cluster: Namespace, tmp_path: Path, world: RealTime, caplog: pytest.LogCaptureFixture
+) -> None:
     """No second VM, nothing is sent twice, and what was running ends well: status, claims and the conversation say it all."""
     person = Person(cluster)
     async with charge(cluster, tmp_path / "one", world, "one", crash=True, lease_seconds=4.0):
@@ -31,7 +33,11 @@ async def test_another_operator_with_an_empty_store_goes_on(cluster: Namespace, 
         await person.apply(task("two"))
         await person.kubectl("wait", "ltask/two", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
     result = (await person.get("ltask", "one"))["status"]
+    assert "rebuilt" not in caplog.text, "what is new is not rebuilt"
+    caplog.clear()
     async with charge(cluster, tmp_path / "two", world, "two", lease_seconds=4.0) as operator:
+        told = [record.getMessage() for record in caplog.records if "rebuilt" in record.getMessage() and record.levelname == "WARNING"]
+        assert told == ["the cluster knew more than the store: rebuilt from status and claims: 1 lieutenant and 2 tasks"]
         await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
         await person.apply(task("three"))
         world.work_seconds = 0.4

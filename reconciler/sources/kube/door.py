@@ -174,6 +174,7 @@ class FrontDoor:
         keys = sorted({*self.seen, *(k for k in self._engine.table.all_keys() if self._within(k))}, key=lambda k: (ORDER[k.kind], k))
         for start in range(0, len(keys), WORKERS):
             await asyncio.gather(*(self._look_once(key) for key in keys[start : start + WORKERS]))
+        self.source.tell_rebuilt()
 
     async def _look_once(self, key: Key) -> None:
         try:

@@ -26,6 +26,10 @@ class Rebuilt:
     record: LieutenantRecord
     intent: Intent | None = None
 
+    def known(self) -> bool:
+        """Whether it ever had a machine, or asked for one."""
+        return bool(self.record.slot.vm_id or self.record.slot.epoch or self.intent)
+
 
 def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Rebuilt:
     """`vms`: a list of all machines, read just now. Empty status and no claim: it never had a machine."""

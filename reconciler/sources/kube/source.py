@@ -8,6 +8,7 @@ backup was restored) is kept and reported: nothing is destroyed because somethin
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
@@ -34,6 +35,7 @@ class KubeSource:
     def __init__(self, cluster: Cluster, engine: Engine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
         self.refused: dict[Key, tuple[str, str]] = {}
+        self.rebuilt: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
@@ -101,6 +103,13 @@ class KubeSource:
         if key not in self.refused:
             self._taken[key] = obj
 
+    def tell_rebuilt(self) -> None:
+        """One line about all that was rebuilt while it began; nothing when nothing was."""
+        if self.rebuilt:
+            counts = " and ".join(f"{count} {kind.lower()}{'s' if count > 1 else ''}" for kind, count in sorted(self.rebuilt.items()))
+            log.warning("the cluster knew more than the store: rebuilt from status and claims: %s", counts)
+            self.rebuilt.clear()
+
     def forget(self, key: Key) -> None:
         """What is in force under this name is not what was taken: it is gone, or was read from the store again."""
         self._taken.pop(key, None)
@@ -166,19 +175,28 @@ class KubeSource:
         record: Json | None = None
         rows: list[Write] = []
         rebuilt: rebuild.Rebuilt | None = None
+        known = False
         if key.kind == "Lieutenant":
             fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
             rebuilt = rebuild.lieutenant(key, seen.uid, status, fresh.vms, engine.gatherer.owner)
             record = rebuilt.record.dump()
             if rebuilt.intent is not None:
                 rows.append(PutIntent(rebuilt.intent))
+            known = rebuilt.known()
         elif key.kind == "Task" and status:
-            record = rebuild.task(key, seen.uid, status).dump()
+            task = rebuild.task(key, seen.uid, status)
+            record, known = task.dump(), task.phase != "Pending"
         await engine.declarations.mirror(seen, record, kept(status), *rows)
         if rebuilt is not None and rebuilt.intent is not None:
             engine.tools.journal.opened(rebuilt.intent)
-        if status:
-            log.warning("%s was known to the cluster and not to the store; rebuilt from status and claims", key)
+        if known:
+            if self.opening:
+                self.rebuilt[key.kind] += 1
+            log.log(
+                logging.INFO if self.opening else logging.WARNING,
+                "%s was known to the cluster and not to the store; rebuilt from status and claims",
+                key,
+            )
 
     async def _catch_up(self, key: Key, obj: Json) -> None:
         """The store is older than the cluster: another operator with another store put a machine into this slot meanwhile, went on with
