@@ -9,7 +9,7 @@ DEMO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all strikes lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets
+.PHONY: help demo test test-all strikes lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets kube
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -65,6 +65,9 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 
 kube-assets: ## The API server that tests/kube run against, built once into the user's cache (minutes; needs Go 1.24)
 	@$(PYTHON) -m tests.kube.assets
+
+kube: kube-assets .venv/.develops ## A cluster to try things on, without pods: prints how to reach it; Ctrl-C ends it
+	@$(BIN)/python -m tests.kube
 
 wheel: .venv/.develops ## dist/reconciler-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
