@@ -200,8 +200,8 @@ async def served(sources: Sources, config: Config, address: Address, ready: Call
     collector = ControllerCollector(sources)
 
     def healthy() -> bool:
-        engine = sources.engine()
-        return engine is None or engine.healthy()
+        engine, front = sources.engine(), sources.front()
+        return (engine is None or engine.healthy()) and (front is None or front.watching)
 
     probes = Probes(healthy, lambda: healthy() and (sources.engine() is not None or ready()), lambda: exposition(collector))
     server = HttpServer(address, application(probes, token_of(config.state, config.environ)))

@@ -168,7 +168,7 @@ class Gate:
 
 def front_of(door: FrontDoor) -> Front:
     """How the way to the cluster does, for the metrics."""
-    return Front(door.sink.writes, len(door.failures), door.watch_restarts, door.swallowed, door.events.lost)
+    return Front(door.sink.writes, len(door.failures), door.watch_restarts, door.swallowed, door.events.lost, door.watching())
 
 
 async def cluster_uid(cluster: Cluster) -> str:

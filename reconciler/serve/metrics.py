@@ -26,13 +26,15 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 @dataclass(frozen=True, slots=True)
 class Front:
     """How the way to a cluster does. `writes`: of statuses; `failing`: objects that could not be taken in or told of; `swallowed`:
-    errors after which it was tried again, by name; `lost`: events that nobody will see, by cause."""
+    errors after which it was tried again, by name; `lost`: events that nobody will see, by cause; `watching`: False when only a new
+    process will hear of changes again."""
 
     writes: int
     failing: int
     watch_restarts: int
     swallowed: Mapping[str, int]
     lost: Mapping[str, int]
+    watching: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ with the reason, and in CI they fail. Mark tests with `@pytest.mark.real("kube")
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -63,3 +63,10 @@ async def world() -> AsyncIterator[RealTime]:
     made = RealTime()
     yield made
     assert made.violations == []
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What this package has told so far."""
+    caplog.set_level("INFO", "reconciler.kube")
+    return lambda: "\n".join(record.getMessage() for record in caplog.records if record.name == "reconciler.kube")

@@ -268,6 +268,16 @@ class Follow:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def again(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self.restarts += 1
+        self.start()
+
+    def alive(self) -> bool:
+        return True
+
     async def _follow(self, path: str) -> None:
         while True:
             try:

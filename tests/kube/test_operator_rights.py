@@ -58,12 +58,6 @@ class Rights:
         await self.person.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]}))
 
 
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    caplog.set_level("INFO", "reconciler.kube")
-    return lambda: "\n".join(record.getMessage() for record in caplog.records if record.name == "reconciler.kube")
-
-
 @pytest.mark.guarantee("G-66")
 async def test_it_may_not_hold_an_object(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
     """Without its finalizer nothing is made; the object says which right is missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Terminal, UsageError
 from reconciler.serve.http import TOKEN_VARIABLE, Address, is_loopback, read_address, token_of
+from reconciler.serve.metrics import Front as FrontNumbers
 from reconciler.serve.metrics import Sources
 from tests.faults.harness import Controller, Life
 from tests.faults.play import declared
@@ -84,6 +85,14 @@ async def test_a_dead_worker_is_not_healthy(front: Front) -> None:
     front.engine._tasks[0].cancel()
     await asyncio.wait([front.engine._tasks[0]])
     assert (await front.http.get("/healthz")).status_code == 503
+
+
+@pytest.mark.parametrize(("watching", "code"), [(True, 200), (False, 503)])
+async def test_an_operator_whose_watch_is_lost_is_not_healthy(tmp_path: Path, watching: bool, code: int) -> None:
+    sources = replace(sources_of(None), front=lambda: FrontNumbers(0, 0, 9, {}, {}, watching))
+    config = Config(state=tmp_path, environ={TOKEN_VARIABLE: TOKEN})
+    async with served(sources, config, Address("127.0.0.1", 0)) as server, client(server.port) as http:
+        assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz")] == [code, code]
 
 
 @pytest.mark.guarantee("G-64")

@@ -31,6 +31,8 @@ log = logging.getLogger("reconciler.kube")
 WORKERS = 16
 SWEEP_SECONDS = 300.0
 """Between two comparisons of everything; a watch that broke asks for one sooner."""
+UNTOLD_SECONDS = 60.0
+"""So long after a sweep found a change the watch must have told of it too, or it is deaf and begins anew."""
 SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
 LASTING = 5
@@ -64,6 +66,7 @@ class FrontDoor:
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: Watching | None = None
+        self._untold: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
     async def open(self, engine: Engine) -> None:
@@ -84,7 +87,7 @@ class FrontDoor:
             self.queue.add(key)
         self._tasks = [asyncio.create_task(self.queue.serve(self._look_at), name=f"door-{n}") for n in range(WORKERS)]
         self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
-        self._watch = self._watcher(self._cluster.access, self._namespaces, self._heard, self._due.set)
+        self._watch = self._watcher(self._cluster.access, self._namespaces, self._told, self._due.set)
         self._watch.start()
 
     async def close(self) -> None:
@@ -107,15 +110,19 @@ class FrontDoor:
         """How often the watch had to begin anew."""
         return self._watch.restarts if self._watch is not None else 0
 
+    def watching(self) -> bool:
+        """False when the watch is lost for this process."""
+        return self._watch is None or self._watch.alive()
+
     # --- being served ---------------------------------------------------------------------------------------------------------
 
-    async def served(self) -> None:
-        """Wait until the API server knows our kinds and lets us list them."""
+    async def served(self) -> bool:
+        """Wait until the API server knows our kinds and lets us list them. False when it did all the time."""
         told = ""
         while True:
             trouble = await self._unserved()
             if not trouble:
-                return
+                return bool(told)
             if trouble != told:
                 told = trouble
                 self._tell(trouble)
@@ -140,12 +147,18 @@ class FrontDoor:
 
     # --- hearing --------------------------------------------------------------------------------------------------------------
 
-    def _heard(self, kind: str, obj: Json) -> None:
+    def _told(self, kind: str, obj: Json) -> None:
+        """By the watch."""
+        self._untold.pop(raw.uid(obj), None)
+        self._heard(kind, obj)
+
+    def _heard(self, kind: str, obj: Json) -> Key | None:
         key = self.source.heard(kind, obj)
         if kind == "DELETED":
             self.sink.left(raw.uid(obj))
         if key is not None:
             self.queue.add(key, Priority.DELETE if kind == "DELETED" or raw.deleting(obj) else Priority.CHANGE)
+        return key
 
     def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         """Something of ours was written: its status may have to go out, its name may be free again."""
@@ -191,13 +204,26 @@ class FrontDoor:
                     key = raw.key_of(obj)
                     if key is not None:
                         found.add(key)
-                        self._heard("", obj)
+                        if self._heard("", obj) is not None and self._watch is not None:
+                            self._untold.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
         for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in ORDER]:
             item = self._engine.table.get(key)
             if key in self.seen or (item is not None and item.obj.source == raw.SOURCE):
                 await self.source.read(key)  # a list begun before it was made does not have it
                 self.queue.add(key)
         self.swept += 1
+        if self._untold:
+            asyncio.get_running_loop().call_later(UNTOLD_SECONDS, self._doubt)
+
+    def _doubt(self) -> None:
+        """Of the watch, when it kept silent about what a sweep has found."""
+        before = asyncio.get_running_loop().time() - UNTOLD_SECONDS
+        late = [key for found, key in self._untold.values() if found <= before]
+        if self._watch is None or not self._tasks or not late:
+            return
+        self._untold.clear()
+        log.warning("the watch did not tell of %d changes that a sweep found, of %s among them; it begins anew", len(late), late[0])
+        self._watch.again()
 
     async def _sweeps(self) -> None:
         while True:
@@ -210,7 +236,11 @@ class FrontDoor:
             try:
                 await self.sweep()
             except NotFound as error:
-                self._tell(f"the cluster no longer serves everything: {error}")
+                self.swallowed[type(error).__name__] += 1
+                log.info("the sweep was cut short: %s", error)
+                if await self.served() and self._watch is not None:
+                    self._tell("the cluster serves every kind again")
+                    self._watch.again()  # it may have given up for a while
                 asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
             except ReconcilerError as error:
                 self.swallowed[type(error).__name__] += 1

@@ -2,7 +2,8 @@
 
 Only `@kopf.on.event` is used: no progress is kept in annotations, no finalizer, daemon, timer or index of kopf's ever touches an
 object, and a handler copies and returns (field-anchors §3). Whatever ends kopf, it is started again; what was missed meanwhile is
-found by the sweep."""
+found by the sweep. kopf is never asked to end in an orderly way: once one of its parts has ended, the others may wait for it for
+ever. Its whole loop is ended, within a time of ours."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import aiohttp
@@ -30,22 +32,29 @@ PAUSE = (1.0, 2.0, 5.0, 10.0, 30.0)
 BACKOFFS = (0.1, 1.0, 2.0, 3.0)
 """Seconds between kopf's own tries; then it ends, saying why, and is started again as above. Its default keeps silent for a minute."""
 HEALTHY = 60.0
-STOP_SECONDS = 3.0
+STOP_SECONDS = 5.0
+ROUNDS, ROUND_SECONDS = 6, 0.5
+"""So often a task of kopf's is cancelled, and given so long to end; some take a cancellation for something else and go on."""
 LOOK = 1.0
-"""Seconds between two looks whether kopf's watches still run."""
-WATCHES = "multidimensional multitasker"
-"""kopf's own name of the task under which all its watches are."""
+"""Seconds between two signs of life."""
+SILENT = 120.0
+"""Seconds without one, after which only a new process helps; longer than any pause."""
 
 Heard = Callable[[str, Json], None]
 """Event type (`ADDED`, `MODIFIED`, `DELETED`; '' for one of the first list) and the object."""
 
 
 class Watching(Protocol):
-    """Tells of every object there is, then of every change. `restarts`: how often it had to begin anew."""
+    """Tells of every object there is, then of every change. `restarts`: how often it had to begin anew. `again` ends what runs,
+    whatever state it is in, and begins anew at once. `alive`: False when not even that helps."""
 
     restarts: int
 
     def start(self) -> None: ...
+
+    def again(self) -> None: ...
+
+    def alive(self) -> bool: ...
 
     async def stop(self) -> None: ...
 
@@ -61,8 +70,10 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._said: deque[tuple[str, Json]] = deque()
         self._handing = False
-        self._stop, self._flag = threading.Event(), threading.Event()
+        self._stop, self._flag, self._hurry = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._beat = time.monotonic()
+        self._told = ""
         self.restarts = 0
 
     def start(self) -> None:
@@ -70,10 +81,17 @@ class Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Ends the thread; a kopf that does not end in time is left to the process's end."""
+        """Ends the thread, which takes `ROUNDS` × `ROUND_SECONDS` at the most."""
         self._halt()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    def again(self) -> None:
+        self._hurry.set()
+        self._flag.set()
+
+    def alive(self) -> bool:
+        return self._thread is None or (self._thread.is_alive() and time.monotonic() - self._beat < SILENT)
 
     def _say(self, kind: str, obj: Json) -> None:
         """From kopf's thread: hand it over; what comes in quick succession costs one waking of the other loop."""
@@ -95,35 +113,44 @@ class Watch:
 
     def _halt(self) -> None:
         self._stop.set()
-        self._flag.set()
+        self.again()
 
     def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            begun = time.monotonic()
+            self._hurry.clear()
+            begun = self._beat = time.monotonic()
+            why = "it ended by itself"
             try:
-                with asyncio.Runner() as runner:
-                    runner.run(self._watch())
+                alone(self._watch())
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # kopf ends with whatever its watch met
-                log.warning("the watch ended: %s", _why(error))
+                why = _why(error)
             if self._stop.is_set():
                 return
-            failures = 0 if time.monotonic() - begun > HEALTHY else failures + 1
+            self._beat = time.monotonic()
+            failures = 0 if self._beat - begun > HEALTHY else failures + 1
             self.restarts += 1
-            self._stop.wait(PAUSE[min(failures, len(PAUSE) - 1)])
+            if not self._hurry.is_set():  # else the one who asked has told
+                log.log(logging.WARNING if why != self._told or not failures else logging.INFO, "the watch ended: %s; it begins anew", why)
+                self._told = why
+            self._hurry.wait(PAUSE[min(failures, len(PAUSE) - 1)])
             self._tell(self._restarted)
 
     async def _watch(self) -> None:
-        """One kopf, until it ends. Its stop flag is of its own: a thread of this loop waits for it, and the loop's end for that thread."""
+        """One kopf, until a part of it ends, or `again`. Its stop flag is of its own: a thread of this loop waits for it."""
         self._flag = flag = threading.Event()
         if self._stop.is_set():
             return
+        sessions: list[aiohttp.ClientSession] = []
         try:
-            await self._operate(flag)
+            await self._operate(flag, sessions)
         finally:
             flag.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await asyncio.gather(*(session.close() for session in sessions))
 
-    async def _operate(self, flag: threading.Event) -> None:
+    async def _operate(self, flag: threading.Event, sessions: list[aiohttp.ClientSession]) -> None:
         registry = kopf.OperatorRegistry()
 
         async def event(event: Mapping[str, object], **_: object) -> None:
@@ -140,12 +167,13 @@ class Watch:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers={**headers, "User-Agent": "reconciler"}, proxy=self._access.proxy
             )
+            sessions.append(session)
             return kopf.AiohttpSession(server=self._access.server, aiohttp_session=session)
 
         kopf.on.login(registry=registry, id="login")(login)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            operator = kopf.operator(
+            tasks = await kopf.spawn_tasks(
                 registry=registry,
                 settings=settings(),
                 stop_flag=flag,
@@ -153,23 +181,38 @@ class Watch:
                 namespaces=list(self._namespaces or ()),
                 standalone=True,
             )
-            await attended(asyncio.create_task(operator, name="kopf"))
+        ended: set[asyncio.Task[object]] = set()
+        while not ended:
+            ended, _ = await asyncio.wait(tasks, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            self._beat = time.monotonic()
+        for task in tasks:
+            task.cancel()
+        for task in ended:
+            await task
 
 
-async def attended(operator: asyncio.Task[None]) -> None:
-    """Until kopf ends. When the watch of one kind has failed for good it does not end by itself: those of the others wait for
-    credentials that nobody fetches any more. Then it is ended, and what that watch met is raised."""
-    watches: asyncio.Task[object] | None = None
-    while not operator.done():
-        await asyncio.wait([operator], timeout=LOOK)
-        watches = watches or next((task for task in asyncio.all_tasks() if task.get_name() == WATCHES), None)
-        if watches is not None and watches.done() and not operator.done():
-            await asyncio.wait([operator], timeout=STOP_SECONDS)
-            operator.cancel()
-            await asyncio.wait([operator], timeout=STOP_SECONDS)
-            if not watches.cancelled() and (error := watches.exception()) is not None:
-                raise error
-    await operator
+def alone(main: Coroutine[object, object, None]) -> None:
+    """Run it in a loop of its own. At the end nothing of that loop is left, also of tasks that won't end. Raises what it raises."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_aside)
+    try:
+        loop.run_until_complete(main)
+    finally:
+        for _ in range(ROUNDS):
+            left = asyncio.all_tasks(loop)
+            if not left:
+                break
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=ROUND_SECONDS))
+        if left := asyncio.all_tasks(loop):
+            log.warning("%d parts of the watch did not end and were dropped: %s", len(left), ", ".join(t.get_name() for t in left)[:300])
+        loop.close()
+
+
+def _aside(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """What broke beside the watch itself, mostly while it ends: what it came to is told with the end."""
+    log.debug("in the watch: %s: %s", context.get("message"), context.get("exception"))
 
 
 class NothingHandled(kopf.DiffBaseStorage):
