@@ -40,10 +40,12 @@ def _with_remedy(text: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression that Python, RE2 and ECMAScript read alike (no look-around), anchored by the writer.
-    `says`: what a value must be, for people."""
+    `says`: what a value must be, for people. `never`: the likely mistake in CEL and what is to be done about it; an
+    API server that refuses a value would say the regex alone. It must not be true where `regex` finds."""
 
     regex: str
     says: str
+    never: tuple[str, str] = ("", "")
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         # As RE2 reads it: `$` is the very end, classes such as \s are ASCII.
@@ -57,7 +59,9 @@ class Pattern:
         return core_schema.no_info_after_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": self.regex}
+        found = {**handler(schema), "pattern": self.regex}
+        mistake, remedy = self.never
+        return {**found, "x-kubernetes-validations": [{"rule": f"!{mistake}", "message": remedy}]} if mistake else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 # A segment is anything but `..` (and not empty); look-around is not available in RE2.
 _CHAR = r"[^/\x00-\x1f\x7f]"
 _SEGMENT = rf"([^/.\x00-\x1f\x7f]{_CHAR}*|\.[^/.\x00-\x1f\x7f]{_CHAR}*|\.\.{_CHAR}+|\.)"
+UPWARDS = ("('/' + self + '/').contains('/../')", "must not have '..' in it; name the place itself")
 PATH = rf"^/?{_SEGMENT}(/{_SEGMENT})*$"
 
 NAME_SAYS = "must be lower-case letters, digits and '-', beginning and ending with a letter or a digit; rename it"
@@ -112,12 +113,14 @@ CommitId = Annotated[str, StringConstraints(max_length=36), Pattern(UUID, "must 
 Path = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1024),
-    Pattern(PATH, "must be a path without '..', empty segments and control characters; name the place itself"),
+    Pattern(PATH, "must be a path without '..', empty segments and control characters; name the place itself", UPWARDS),
 ]
 AbsolutePath = Annotated[
     str,
     StringConstraints(min_length=2, max_length=1024),
-    Pattern(rf"^(/{_SEGMENT})+$", "must be an absolute path without '..', empty segments and control characters; name the place itself"),
+    Pattern(
+        rf"^(/{_SEGMENT})+$", "must be an absolute path without '..', empty segments and control characters; name the place itself", UPWARDS
+    ),
 ]
 Money = Annotated[
     str,

@@ -14,6 +14,9 @@ from reconciler.errors import Terminal
 
 _NOT_STRUCTURAL = frozenset({"oneOf", "allOf", "prefixItems", "patternProperties", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum"})
 
+TOO_DEEP = 2
+"""Lists within lists from which on a text is judged by its pattern alone."""
+
 
 def structural(model: type[BaseModel]) -> Json:
     """The structural schema of a model, references inlined. Raises `Terminal` for what a CRD can't express (a mistake of ours)."""
@@ -108,6 +111,8 @@ def _for_cluster(node: Json, where: str) -> Json:
             continue  # a map's keys can't be described in a CRD
         if key == "format" and node.get("type") == "string":
             continue  # an API server that knows the format takes lists for such strings; patterns say it
+        if key == "x-kubernetes-validations" and node.get("type") == "string" and where.count("[]") >= TOO_DEEP:
+            continue  # an API server multiplies its cost by the length of every list, and takes none that is too dear
         if key in _NOT_STRUCTURAL:
             raise Terminal(f"`{key}` can't stand in a CRD", where, "say it with a marker of reconciler.api.markers")
         if key == "const":

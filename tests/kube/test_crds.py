@@ -130,6 +130,16 @@ def test_invalid_ones_are_judged_as_their_second_line_says(cluster: Namespace, f
         assert (done.returncode, stated[1] in ("accepted", "later")) == (0, True), done.stderr
 
 
+def test_a_path_upwards_is_refused_in_words(cluster: Namespace) -> None:
+    """The pattern alone would be two hundred characters for a person to read."""
+    lieutenant = document("Lieutenant", {**LT, "instructions": {"files": [{"path": "../../etc/passwd", "content": "x"}]}})
+    status, message = review(cluster, "Lieutenant", lieutenant)
+    assert (status, "must not have '..' in it; name the place itself" in message) == (422, True), message
+    for path in ("a..b/..c", "/a/./b.."):
+        lieutenant = document("Lieutenant", {**LT, "instructions": {"files": [{"path": path, "content": "x"}]}})
+        assert review(cluster, "Lieutenant", lieutenant) == (201, "")
+
+
 # --- every field and rule -----------------------------------------------------------------------------------------------------------
 
 
