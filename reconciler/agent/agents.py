@@ -104,7 +104,8 @@ class KeeperAgents:
                     _log.warning(
                         "the keeper of %s could not write what it had to, %d times: see whether its disk is full", at.id, unwritten
                     )
-                _log.debug("the keeper of %s survived since its start: %s", at.id, obj(facts.get("counters")))
+                if survived := ", ".join(f"{name} {times}" for name, times in sorted(obj(facts.get("counters")).items())):
+                    _log.info("the keeper of %s survived since its start: %s", at.id, survived)
             return client
 
     async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:
