@@ -41,7 +41,7 @@ def _field(text: str, what: str, low: int, high: int, names: dict[str, int]) -> 
         begin = low if span == "*" else _number(first, what, low, high, names)
         end = high if span == "*" or (step and not dash) else _number(last, what, low, high, names) if dash else begin
         if end < begin:
-            raise ValueError(f"{what} {part!r} runs backwards; write the smaller number first")
+            raise ValueError(f"a schedule's {what} {part!r} runs backwards; write the smaller number first")
         width = _number(step, f"step of {what}", 1, high, {}) if "/" in part else 1
         found.update(range(begin, end + 1, width))
     return frozenset(found)
@@ -51,7 +51,7 @@ def _number(text: str, what: str, low: int, high: int, names: dict[str, int]) ->
     if text.lower() in names:
         return names[text.lower()]
     if not (text.isascii() and text.isdigit()) or not low <= int(text[:9]) <= high:
-        raise ValueError(f"{what} must be {low} to {high}, not {text!r}")
+        raise ValueError(f"a schedule's {what} must be {low} to {high}, not {text!r}")
     return int(text)
 
 

@@ -241,5 +241,5 @@ def test_bad_schedules(schedule: str) -> None:
 def test_a_bad_schedule_is_told_once_with_one_remedy() -> None:
     with pytest.raises(InvalidSpec) as found:
         load_spec("Lieutenant", {"role": "x", "profileRef": {"name": "p"}, "snapshots": {"schedule": "61 * * * *"}})
-    problem = "spec.snapshots.schedule: minute must be 0 to 59, not '61'"
+    problem = "spec.snapshots.schedule: a schedule's minute must be 0 to 59, not '61'"
     assert str(found.value) == f"the Lieutenant is not valid: {problem}: correct the fields named"

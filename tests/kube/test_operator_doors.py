@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json, Key
+from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
@@ -146,7 +147,7 @@ class Open:
 async def without_cluster(state: Path, world: RealTime) -> AsyncIterator[Engine]:
     store = await asyncio.to_thread(open_store, state / "state.db")
     hook: Hook = Open()  # type: ignore[assignment]
-    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, Nowhere()) as engine:
+    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, Nowhere(), LoopClock()) as engine:
         try:
             yield engine
         finally:
