@@ -229,7 +229,8 @@ def _unpacked(environ: Mapping[str, str], node: Node, package: Package, work: Pa
     """One package in a new directory `work`; where it lies there. Raises `Terminal`, `OSError`, `TarError`."""
     work.mkdir()
     remedy = f"check the network, or run `npm i -g {PI_PACKAGE.spec}`"
-    command = [*node.npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(work), package.spec]
+    # Its errors are wanted (`--silent` has none), its other words and its log files are not.
+    command = [*node.npm, "pack", "--loglevel=error", "--logs-max=0", "--ignore-scripts", "--pack-destination", str(work), package.spec]
     env = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
     # npm's own first line finds `node` by PATH.
     env["PATH"] = os.pathsep.join([str(node.program.parent), env.get("PATH", os.defpath)])

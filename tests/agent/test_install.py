@@ -253,6 +253,10 @@ def test_a_pi_that_can_not_be_had_says_what_to_do(tmp_path: Path, registry: Path
         find_tools(environ)
     assert "npm i -g" in failed.value.remedy
     assert not list((tmp_path / "cache" / "reconciler").iterdir())
+    said = "npm error request failed, reason: getaddrinfo EAI_AGAIN registry.example"
+    (registry / "bin" / "npm").write_text(f'#!/bin/sh\ncase "$*" in *--silent*) ;; *) echo "{said}" >&2 ;; esac\nexit 1\n')
+    with pytest.raises(Terminal, match=r"could not be fetched: .*EAI_AGAIN registry\.example"):
+        find_tools(environ)
     (registry / "bin" / "npm").unlink()
     with pytest.raises(Terminal, match="no npm to fetch it"):
         find_tools({**environ, "PATH": str(registry / "bin")})
