@@ -73,7 +73,7 @@ class FileSync:
         for line in sorted(lines - self._told):
             self._tell(line)
         for file in sorted(self._broken - broken):
-            self._tell(f"{file}: good again")
+            self._tell(f"{file}: {'good again' if Path(file).exists() else 'gone, and with it what was wrong in it'}")
         self._told, self._broken = lines, broken
 
     def _undeclared(self, found: Scan) -> Iterable[StoredObject]:

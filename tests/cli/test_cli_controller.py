@@ -57,6 +57,10 @@ def test_a_broken_document_leaves_the_last_good_version_in_force(program: Progra
         controller.says("specs/a.yaml: good again")
         eventually(lambda: program.json("get", "bp", "a")["spec"]["env"][0]["value"] == "3", "the corrected version")
         assert controller.said.count("spec.envs") == 1, "said once"
+        (specs / "c.yaml").write_text((PROFILE % ("c", "1")).replace("env:", "envs:"))
+        controller.says("specs/c.yaml:6:3: spec.envs: unknown field")
+        (specs / "c.yaml").unlink()
+        controller.says("specs/c.yaml: gone, and with it what was wrong in it")
         assert controller.stop() == 0
 
 
