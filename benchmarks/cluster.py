@@ -35,11 +35,11 @@ from reconciler.app import long_lived
 from reconciler.cluster import Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
 from reconciler.core.keys import Json
+from reconciler.engine.backend import Upstream
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
-from reconciler.engine.upstream import Upstream
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import load
 from reconciler.sources.kube.client import Cluster, collection

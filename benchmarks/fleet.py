@@ -23,16 +23,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reconciler.core.inside import sha256
-from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
-from reconciler.core.rendering import ROLE_FILE
+from reconciler.core.profile.instructions import sha256
+from reconciler.core.profile.rendering import ROLE_FILE
+from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Archive, Json, JsonValue, Key, Launch, Look, Place
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declared
 from reconciler.errors import GuestFailed
 from reconciler.store import open_store
 from reconciler.vers.client import VersClient

@@ -22,24 +22,24 @@ from reconciler.agent.transport import Transport
 from reconciler.api.meta import Mode
 from reconciler.config import Config
 from reconciler.core.conditions import suspended
-from reconciler.core.home import Hosting
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
+from reconciler.core.snapshot.local import Hosting
+from reconciler.engine.backend import Upstream
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
-from reconciler.engine.objects import LieutenantItem, parse
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.upstream import Upstream
+from reconciler.engine.state.objects import LieutenantItem, parse
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
 from reconciler.serve.http import TOKEN_FILE, TOKEN_VARIABLE, Address, HttpServer, Probes, application, is_loopback, token_of
 from reconciler.serve.metrics import ControllerCollector, Sources, exposition
+from reconciler.sources.files.sync import still_in_file
 from reconciler.sources.secrets import FileSecrets
-from reconciler.sources.sync import still_in_file
 from reconciler.store.lock import ControllerLock, acquire
 from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient

@@ -17,11 +17,11 @@ from typing import Protocol, TypeVar
 from reconciler.api.meta import LABEL
 from reconciler.app import INSTALLATION, engine_over, lock_of
 from reconciler.config import Config
+from reconciler.engine.backend import Upstream
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
-from reconciler.engine.upstream import Upstream
 from reconciler.errors import NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
@@ -29,7 +29,7 @@ from reconciler.serve.metrics import Front
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import Access, own_namespace
 from reconciler.sources.kube.client import Cluster
-from reconciler.sources.kube.door import FrontDoor
+from reconciler.sources.kube.controller import FrontDoor
 from reconciler.sources.kube.lease import EVERYWHERE, RELEASE, RUNS_IN, SERVES, Lease
 from reconciler.sources.kube.lease import INSTALLATION as NOTED
 from reconciler.sources.kube.secrets import KubeSecrets

@@ -13,25 +13,9 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.observations import (
-    Accepted,
-    Agent,
-    Commit,
-    Declined,
-    Exited,
-    Guest,
-    Inside,
-    Lost,
-    NotStarted,
-    Unheard,
-    Up,
-    Verdict,
-    Vm,
-    VmList,
-    VmMetadata,
-    VmState,
-)
-from reconciler.engine.ends import blanked, digests_of
+from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import (
     Archive,
     CommandResult,

@@ -18,10 +18,10 @@ from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, unwritten_of, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Tools, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
-from reconciler.core.home import HOME_DIR, tree_of
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.core.observations import Guest, Verdict
+from reconciler.core.profile.localize import HOME_DIR, tree_of
+from reconciler.core.snapshot.agent import Guest, Verdict
+from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.ports import Archive, Launch, Look, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 

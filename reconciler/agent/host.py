@@ -14,7 +14,7 @@ from typing import Final
 
 from reconciler.agent.toolchain import Tools, find_tools
 from reconciler.agent.transport import LocalTransport, Transport
-from reconciler.core.home import HOME_DIR, local_dir, tree_of
+from reconciler.core.profile.localize import HOME_DIR, local_dir, tree_of
 from reconciler.errors import GuestFailed, Unreachable
 
 # What an agent may see of our environment: what every program needs, and nothing that could be a secret (G-60).

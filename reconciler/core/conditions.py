@@ -55,7 +55,8 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.rendering import Unresolved
+from reconciler.core.lasterror import NONE, Trouble
+from reconciler.core.profile.rendering import Unresolved
 from reconciler.core.taskactions import (
     AbortTurn,
     Bury,
@@ -72,7 +73,6 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
-from reconciler.core.trouble import NONE, Trouble
 
 Truth = Literal["True", "False", "Unknown"]
 

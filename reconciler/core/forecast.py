@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.core import lane
 from reconciler.core.actions import (
     Action,
     Adopt,
@@ -48,16 +47,21 @@ from reconciler.core.actions import (
     WriteClaim,
     WriteFiles,
 )
-from reconciler.core.boot import PREPARED, SECRETS, check_mark, process_of, step_mark
-from reconciler.core.deletion import SnapshotSeen
-from reconciler.core.home import Beyond, localized
 from reconciler.core.keys import Key
-from reconciler.core.lane import LaneView, TaskFacts
-from reconciler.core.lieutenant import LieutenantView, at_vm
-from reconciler.core.observations import Agent, Guest, NotStarted, Up, VmState
+from reconciler.core.lieutenant import workset as lane
+from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.session import begun_anew, chosen
+from reconciler.core.profile.localize import localized
+from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
-from reconciler.core.rendering import Rendered, Unresolved
-from reconciler.core.session import begun_anew, chosen
+from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.local import Beyond
+from reconciler.core.snapshot.slot import SnapshotSeen
+from reconciler.core.snapshot.task import Dependency, Talk
+from reconciler.core.snapshot.vm import Absent, Seen, VmState
+from reconciler.core.snapshot.workset import LaneView, TaskFacts
 from reconciler.core.taskactions import (
     AbortTurn,
     Bury,
@@ -74,8 +78,6 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
-from reconciler.core.taskview import Dependency, Talk
-from reconciler.core.vmslot import Absent, Seen
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.keys import Json
-from reconciler.core.observations import Message
+from reconciler.core.snapshot.conversation import Message
 
 
 class Record(BaseModel):

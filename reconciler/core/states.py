@@ -6,8 +6,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reconciler.core import lieutenant, steer, task, vmslot
 from reconciler.core.conditions import DOING, UNREADABLE
+from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.slot import policies as vmslot
+from reconciler.core.task import policies as task
+from reconciler.core.task import steer
 
 INTRO = """# What is decided, and in which order
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.conditions import stalled_for
-from reconciler.core.heed import Asked, heed
-from reconciler.core.vmslot import Want
-from reconciler.engine.fleet import Fleet
-from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.core.lieutenant.requests import Asked, heed
+from reconciler.core.snapshot.slot import Want
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.slots import want_of
 from reconciler.engine.ports import Clock
-from reconciler.engine.slots import want_of
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 
 
 class Heed:

@@ -21,34 +21,35 @@ from reconciler.core.actions import (
     Wait,
 )
 from reconciler.core.backoff import delay
-from reconciler.core.breaker import BREAKER, Breaker
+from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
-from reconciler.core.lane import LanePlan, LaneView, plan
+from reconciler.core.lasterror import Trouble
+from reconciler.core.lieutenant.workset import LanePlan, plan
+from reconciler.core.snapshot.workset import LaneView
 from reconciler.core.taskactions import AbortTurn
-from reconciler.core.trouble import Trouble
-from reconciler.engine.act_guest import GuestActs
-from reconciler.engine.act_local import LocalActs
-from reconciler.engine.act_session import SessionActs
-from reconciler.engine.act_slot import SlotActs
-from reconciler.engine.act_task import TaskActs
-from reconciler.engine.acts import Tools
-from reconciler.engine.declare import Declarations
+from reconciler.engine.act.context import Tools
+from reconciler.engine.act.guest import GuestActs
+from reconciler.engine.act.local import LocalActs
+from reconciler.engine.act.session import SessionActs
+from reconciler.engine.act.slot import SlotActs
+from reconciler.engine.act.task import TaskActs
+from reconciler.engine.backend import Nowhere, Upstream
 from reconciler.engine.effects import Effects
-from reconciler.engine.events import Recorder
-from reconciler.engine.fleet import Fleet
-from reconciler.engine.gather import Gatherer
 from reconciler.engine.heed import Heed
-from reconciler.engine.journal import Journal
-from reconciler.engine.objects import ObjectTable
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
-from reconciler.engine.reporting import Reporter
+from reconciler.engine.recorder import Recorder
+from reconciler.engine.reporter import Reporter
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.transcripts import Transcripts
+from reconciler.engine.state.declarations import Declarations
+from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.triggers import Triggers
-from reconciler.engine.upstream import Nowhere, Upstream
 from reconciler.errors import ReconcilerError
 
 log = logging.getLogger("reconciler.engine")

@@ -9,20 +9,20 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core import claims
 from reconciler.core.actions import Action
 from reconciler.core.conditions import stalled_for
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.core.observations import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
-from reconciler.core.session import Parted, SessionName
+from reconciler.core.slot import claims
+from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.session import Parted, SessionName
 from reconciler.engine.effects import Effects
-from reconciler.engine.ends import Ends
 from reconciler.engine.loop import Engine
-from reconciler.engine.objects import LieutenantItem, session_of
+from reconciler.engine.observe.comparison import Ends
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
-from reconciler.engine.transcripts import Transcript, Transcripts
+from reconciler.engine.state.objects import LieutenantItem, session_of
+from reconciler.engine.state.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable
 
 

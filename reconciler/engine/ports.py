@@ -16,15 +16,16 @@ from typing import Protocol
 from reconciler.core.keys import Json as Json
 from reconciler.core.keys import JsonValue as JsonValue
 from reconciler.core.keys import Key as Key
-from reconciler.core.machine import CommandResult as CommandResult
-from reconciler.core.machine import CommitSource as CommitSource
-from reconciler.core.machine import GuestCommand as GuestCommand
-from reconciler.core.machine import GuestFile as GuestFile
-from reconciler.core.machine import RefSource as RefSource
-from reconciler.core.machine import RootSource as RootSource
-from reconciler.core.machine import VmShape as VmShape
-from reconciler.core.machine import VmSource as VmSource
-from reconciler.core.observations import Agent, Commit, Guest, Verdict, Vm, VmList, VmMetadata
+from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+from reconciler.core.snapshot.machine import CommandResult as CommandResult
+from reconciler.core.snapshot.machine import CommitSource as CommitSource
+from reconciler.core.snapshot.machine import GuestCommand as GuestCommand
+from reconciler.core.snapshot.machine import GuestFile as GuestFile
+from reconciler.core.snapshot.machine import RefSource as RefSource
+from reconciler.core.snapshot.machine import RootSource as RootSource
+from reconciler.core.snapshot.machine import VmShape as VmShape
+from reconciler.core.snapshot.machine import VmSource as VmSource
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
 
 
 class Clock(Protocol):

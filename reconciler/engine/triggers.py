@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmList
-from reconciler.engine.declare import PREFIX, Declarations
-from reconciler.engine.fleet import Fleet
-from reconciler.engine.objects import LieutenantItem, ObjectTable
+from reconciler.core.snapshot.vm import VmList
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.slots import Hold
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Clock, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.slots import Hold
+from reconciler.engine.state.declarations import PREFIX, Declarations
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 
 HEARD_EVERY = 0.05
 """Seconds in which everything a keeper says counts as one reason to look: a streaming answer is no storm."""

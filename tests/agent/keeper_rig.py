@@ -22,7 +22,8 @@ from reconciler.agent.toolchain import Tools, find_tools
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
-from reconciler.core.observations import Message, Up
+from reconciler.core.snapshot.agent import Up
+from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Launch, Look, Place
 from reconciler.errors import Terminal
 

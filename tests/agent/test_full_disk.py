@@ -13,7 +13,7 @@ from keeper_rig import real_tools
 
 import reconciler.agent
 from reconciler.agent.protocol import error_of
-from reconciler.core.trouble import trouble_of
+from reconciler.core.lasterror import trouble_of
 
 pytestmark = pytest.mark.real("bwrap")
 

@@ -35,8 +35,8 @@ from reconciler.agent.toolchain import (
     version_tuple,
 )
 from reconciler.agent.transport import LocalTransport, Transport
-from reconciler.core.machine import GuestCommand
-from reconciler.core.trouble import trouble_of
+from reconciler.core.lasterror import trouble_of
+from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed, Terminal
 

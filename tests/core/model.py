@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from reconciler.core import claims
 from reconciler.core.actions import (
     Adopt,
     Claim,
@@ -27,11 +26,13 @@ from reconciler.core.actions import (
     Suspend,
     Wait,
 )
-from reconciler.core.claims import Owner, Pending
 from reconciler.core.keys import Key
-from reconciler.core.observations import Vm, VmState
 from reconciler.core.records import SlotRecord
-from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, Want, plan
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner, Pending
+from reconciler.core.slot.policies import plan
+from reconciler.core.snapshot.slot import OpenIntent, Slot, Want
+from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmState
 
 US = Owner("fleet", "us")
 KEY = Key("Lieutenant", "default", "api")

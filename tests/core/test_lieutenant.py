@@ -37,15 +37,17 @@ from reconciler.core.actions import (
     WriteFiles,
     is_action,
 )
-from reconciler.core.boot import check_mark, process_of, step_mark
-from reconciler.core.configuring import asked
-from reconciler.core.lieutenant import LADDER, LieutenantView, plan
-from reconciler.core.observations import Exited, Inside, NotStarted, Up, VmState
+from reconciler.core.lieutenant.configuration import asked
+from reconciler.core.lieutenant.policies import LADDER, plan
+from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
+from reconciler.core.profile.rendering import SecretRef, Unresolved, with_secrets
 from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
-from reconciler.core.rendering import SecretRef, Unresolved, with_secrets
-from reconciler.core.session import Parted
-from reconciler.core.vmslot import Seen, Slot, Unknown, Want
-from tests.core.test_home import HOME_SCENARIOS
+from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.session import Parted
+from reconciler.core.snapshot.slot import Slot, Want
+from reconciler.core.snapshot.vm import Seen, Unknown, VmState
+from tests.core.test_local import HOME_SCENARIOS
 from tests.core.views import (
     DIED,
     EMPTY,

@@ -7,19 +7,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from reconciler.core import lieutenant, task
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json
-from reconciler.core.lieutenant import LieutenantView
-from reconciler.core.lieutenantstatus import lieutenant_status
-from reconciler.core.observations import VmState
+from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.lieutenant.status import lieutenant_status
+from reconciler.core.profile.rendering import Unresolved
 from reconciler.core.records import LieutenantRecord, RestartRecord, Rung, TaskRecord
-from reconciler.core.rendering import Unresolved
-from reconciler.core.taskstatus import task_status
-from reconciler.core.taskview import TaskView
-from reconciler.core.vmslot import Seen, Unknown, Want
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.task import TaskView
+from reconciler.core.snapshot.vm import Seen, Unknown, VmState
+from reconciler.core.task import policies as task
+from reconciler.core.task.status import task_status
 from tests.conformance.kstatus import conditions_of, problems, summary
-from tests.core import test_lieutenant, test_task, test_vmslot
+from tests.core import test_lieutenant, test_task
+from tests.core import test_slot as test_vmslot
 from tests.core.views import DIED, EMPTY, FILLED, NOW, RUNNING, UP, VM, agent, lieutenants, tasks
 from tests.core.views import lieutenant as a_lieutenant
 

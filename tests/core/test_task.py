@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait, is_action
-from reconciler.core.observations import Accepted, Declined, Lost, Message, Unanswered, Unheard
 from reconciler.core.records import Attempt, Rung, TaskRecord
-from reconciler.core.steer import STEER
-from reconciler.core.task import QUEUE, Line, Place, cycle_through, plan
+from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
+from reconciler.core.snapshot.conversation import Message
+from reconciler.core.snapshot.task import Dependency, Host, TaskView
+from reconciler.core.task.policies import QUEUE, plan
+from reconciler.core.task.queue import Line, Place, cycle_through
+from reconciler.core.task.steer import STEER
+from reconciler.core.task.view import ON_ITS_WAY
 from reconciler.core.taskactions import (
     AbortTurn,
     Continue,
@@ -27,7 +31,6 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
-from reconciler.core.taskview import ON_ITS_WAY, Dependency, Host, TaskView
 from tests.core.views import (
     ARRIVED,
     BUSY,

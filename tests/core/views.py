@@ -12,28 +12,14 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
 from reconciler.core.actions import Decision
-from reconciler.core.adoption import Target
-from reconciler.core.deletion import Goodbye, SnapshotSeen
-from reconciler.core.lieutenant import LieutenantView
-from reconciler.core.observations import (
-    Accepted,
-    Agent,
-    Declined,
-    Exited,
-    Guest,
-    Lost,
-    Message,
-    NotStarted,
-    Unanswered,
-    Unheard,
-    Up,
-    Verdict,
-    VmState,
-)
+from reconciler.core.profile.rendering import Rendered, Unresolved, render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
-from reconciler.core.rendering import Rendered, Unresolved, render
-from reconciler.core.taskview import Dependency, Host, Talk, TaskView
-from reconciler.core.vmslot import Absent, OpenIntent, Seen, Slot, Unknown, VmObservation, Want
+from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
+from reconciler.core.snapshot.conversation import Message
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import Goodbye, OpenIntent, Slot, SnapshotSeen, Target, Want
+from reconciler.core.snapshot.task import Dependency, Host, Talk, TaskView
+from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState
 
 V = TypeVar("V")
 Made = Rendered | Unresolved

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import NOTHING, Reason
-from reconciler.core.observations import VmState
-from reconciler.core.trouble import trouble_of
+from reconciler.core.lasterror import trouble_of
+from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import CommandResult
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
 from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World

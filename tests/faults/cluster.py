@@ -11,14 +11,14 @@ from typing import Any, TypeVar, cast
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declared
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection, path_of
-from reconciler.sources.kube.door import FrontDoor
+from reconciler.sources.kube.controller import FrontDoor
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.watching import Heard, Watching
 from reconciler.store.sqlstore import open_store

@@ -13,12 +13,12 @@ from typing import Any
 
 from reconciler.cluster import Operator, Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
+from reconciler.engine.backend import Upstream
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.upstream import Upstream
 from reconciler.sources.kube.access import Access, load
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.state.declarations import Declared
 from tests.conformance.kstatus import problems
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until

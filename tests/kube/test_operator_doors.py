@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json, Key
+from reconciler.engine.backend import Nowhere
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
-from reconciler.engine.upstream import Nowhere
-from reconciler.sources.files import Scanner
+from reconciler.sources.files.scan import Scanner
+from reconciler.sources.files.sync import FileSync, declaration
 from reconciler.sources.kube.raw import without_nulls
-from reconciler.sources.sync import FileSync, declaration
 from reconciler.store.sqlstore import open_store
 from tests.faults.harness import NoSecrets
 from tests.kube.controlplane import Namespace

@@ -10,8 +10,8 @@ import pytest
 from reconciler.app import engine_over
 from reconciler.cluster import Scope, installed, scope_of
 from reconciler.config import Config
-from reconciler.core.home import Hosting
-from reconciler.engine.upstream import Nowhere
+from reconciler.core.snapshot.local import Hosting
+from reconciler.engine.backend import Nowhere
 from reconciler.errors import (
     Conflict,
     Forbidden,

@@ -14,14 +14,23 @@ from types import ModuleType
 
 import pytest
 
-from reconciler.core import claims, conditions, deletion, lieutenant, limits, session, steer, task, taskview, vmslot
-from reconciler.core.breaker import Breaker
-from reconciler.engine.act_slot import SlotActs
-from reconciler.engine.fleet import Fleet
-from reconciler.engine.sending import Sending
-from tests.core import test_breaker, test_explore, test_lieutenant, test_task, test_vmslot
+from reconciler.core import conditions
+from reconciler.core.fleet.breaker import Breaker
+from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.lieutenant import session
+from reconciler.core.slot import claims, deletion
+from reconciler.core.slot import policies as vmslot
+from reconciler.core.task import limits, steer
+from reconciler.core.task import policies as task
+from reconciler.core.task import view as taskview
+from reconciler.engine.act.sending import Sending
+from reconciler.engine.act.slot import SlotActs
+from reconciler.engine.observe.fleet import Fleet
+from tests.core import test_breaker, test_explore, test_lieutenant, test_task
+from tests.core import test_slot as test_vmslot
 from tests.core.model import State
-from tests.engine import test_conversation_lost, test_ladder, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_conversation_lost, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_escalation as test_ladder
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO

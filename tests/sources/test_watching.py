@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sources.watching import watch
+from reconciler.sources.files.watch import watch
 
 
 class Bell:

@@ -16,7 +16,7 @@ from reconciler.app import Controller, controller
 from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.core.machine import GuestCommand
+from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.engine.loop import Engine
 from reconciler.engine.places import path_at, place_of
 from reconciler.engine.ports import StoredObject
@@ -24,7 +24,7 @@ from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
 from reconciler.serve.control import ask
-from reconciler.sources.files import Scanner
+from reconciler.sources.files.scan import Scanner
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.isolated import missing_for_isolation
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
