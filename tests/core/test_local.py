@@ -243,7 +243,7 @@ def anywhere(draw: st.DrawFn) -> LieutenantView:
         machine=draw(st.sampled_from([None, RENDERED])),
     )
     standby = draw(st.sampled_from([None, READY_VM]))
-    if local.declared:  # it never has a VM
+    if placement.declared:  # it never has a VM
         view = replace(view, slot=replace(view.slot, record=SlotRecord(), vm=Absent(proven=True)))
     return replace(view, record=view.record.but(local=local), local=placement, standby=standby)
 
