@@ -139,12 +139,13 @@ def commits(body: JsonValue) -> tuple[list[Commit], int | None]:
 
 
 def http_date(value: str | None) -> float | None:
-    """A Date header → seconds since the epoch, None when it is missing or unreadable."""
+    """A Date header → seconds since the epoch, None when it is missing, unreadable or out of range."""
     if not value:
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
-    except ValueError:
+        moment = parsedate_to_datetime(value)
+        return moment.timestamp() if moment.tzinfo is not None else None  # without a zone it may be anybody's time
+    except (ValueError, OverflowError):  # a number too large for a date, or for C
         return None
 
 
