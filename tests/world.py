@@ -13,26 +13,11 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.observations import (
-    Accepted,
-    Agent,
-    Commit,
-    Declined,
-    Exited,
-    Guest,
-    Inside,
-    Lost,
-    NotStarted,
-    Unheard,
-    Up,
-    Verdict,
-    Vm,
-    VmList,
-    VmMetadata,
-    VmState,
-)
-from reconciler.engine.ends import blanked, digests_of
+from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import (
+    AgentObservation,
     Archive,
     CommandResult,
     CommitSource,
@@ -41,7 +26,6 @@ from reconciler.engine.ports import (
     Json,
     JsonValue,
     Launch,
-    Look,
     Place,
     VmShape,
     VmSource,
@@ -429,7 +413,7 @@ class FakeAgents:
         m = await self._reach(at, make=True)
         m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, epoch)
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         m = await self._keeper(at, epoch)
         session = m.sessions.get(session_file, b"")
         if m.pi is not None:
@@ -450,7 +434,7 @@ class FakeAgents:
         else:
             process = m.exited or NotStarted()
         agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
-        return Look(agent, session[offset:])
+        return AgentObservation(agent, session[offset:])
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         m = await self._keeper(at, epoch)

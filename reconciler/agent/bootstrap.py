@@ -20,8 +20,8 @@ from typing import Final
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.toolchain import NODE_MIN, PI_VERSION, Package, version_tuple
 from reconciler.agent.transport import FixedScript
-from reconciler.core.home import local_dir
-from reconciler.core.observations import Guest
+from reconciler.core.profile.localize import local_dir
+from reconciler.core.snapshot.agent import Guest
 from reconciler.errors import GuestFailed
 
 BASE: Final = "/var/lib/reconciler"

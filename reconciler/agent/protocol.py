@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.observations import (
+from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
     Declined,

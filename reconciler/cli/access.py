@@ -13,16 +13,16 @@ from reconciler.cli import kube
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.declare import Declarations
 from reconciler.engine.effects import Effects
-from reconciler.engine.events import Recorder
-from reconciler.engine.objects import ObjectTable
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
+from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.declarations import Declarations
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, Refused
 from reconciler.serve.commands import Commands, raise_error
 from reconciler.serve.control import NoController, ask
-from reconciler.sources.sync import still_in_file
+from reconciler.sources.files.sync import still_in_file
 
 if TYPE_CHECKING:
     from reconciler.store.sqlstore import SqlStore  # a second of imports that commands without a store do not need

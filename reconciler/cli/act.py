@@ -19,16 +19,16 @@ from reconciler.api.support import unsupported
 from reconciler.cli import names
 from reconciler.cli.access import reader, submit
 from reconciler.cli.edit import Change, edit
-from reconciler.cli.look import One, one, until
 from reconciler.cli.output import out, say
+from reconciler.cli.read import One, one, until
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import PREFIX, naming
-from reconciler.sources.files import Declared, Scan, Scanner
-from reconciler.sources.sync import SOURCE as FILE_SOURCE
+from reconciler.sources.files.scan import Declared, Scan, Scanner
+from reconciler.sources.files.sync import SOURCE as FILE_SOURCE
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)

@@ -14,8 +14,8 @@ from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
 from reconciler.cli.access import reader, submit, visible
-from reconciler.cli.look import One
 from reconciler.cli.output import out
+from reconciler.cli.read import One
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.errors import Refused, UsageError

@@ -17,14 +17,14 @@ from reconciler.cli import names
 from reconciler.cli.access import reader, submit
 from reconciler.cli.conversation import Conversation, session_of
 from reconciler.cli.exec import host_key
-from reconciler.cli.look import POLL, one, redaction
 from reconciler.cli.output import say
+from reconciler.cli.read import POLL, one, redaction
 from reconciler.cli.send import named, task_name, task_spec
 from reconciler.config import Config
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Key
-from reconciler.core.observations import Message
 from reconciler.core.records import FINISHED
+from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
 
@@ -117,7 +117,7 @@ async def _live(config: Config, store: Store, obj: StoredObject, offset: int) ->
 
 async def _news(machine: Reach, client: KeeperClient, offset: int, spoke: asyncio.Event) -> AsyncIterator[News]:
     """What the session file has beyond `offset`, as it grows, and what is being written. Raises what the connection raises."""
-    from reconciler.engine.objects import session_of as session_in_force
+    from reconciler.engine.state.objects import session_of as session_in_force
 
     rest = b""
     path = session_in_force(machine.item).file

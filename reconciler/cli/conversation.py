@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.observations import Message
 from reconciler.core.records import LieutenantRecord, TaskRecord, run_of
+from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Secrets, Store, StoredObject
 from reconciler.engine.redaction import stand_ins
 from reconciler.log import redact

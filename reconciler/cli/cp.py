@@ -21,8 +21,8 @@ import typer
 
 from reconciler.cli.access import reader
 from reconciler.cli.exec import host_key
-from reconciler.cli.look import one
 from reconciler.cli.output import out
+from reconciler.cli.read import one
 from reconciler.config import Config
 from reconciler.errors import GuestFailed, NotFound, ReconcilerError, Refused, UsageError
 

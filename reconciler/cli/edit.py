@@ -18,8 +18,8 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, NotFound, Unreachable
 from reconciler.serve.commands import patched
-from reconciler.sources.files import Scan, Scanner
-from reconciler.sources.yamltext import split
+from reconciler.sources.documents.yamltext import split
+from reconciler.sources.files.scan import Scan, Scanner
 
 Change = tuple[Sequence[str], JsonValue]
 """(path from `spec`, value); None takes the field away."""

@@ -14,7 +14,7 @@ import typer
 
 from reconciler.cli import names
 from reconciler.cli.access import reader
-from reconciler.cli.look import one
+from reconciler.cli.read import one
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.errors import ReconcilerError

@@ -12,10 +12,10 @@ from reconciler.api.meta import API_VERSION, GROUP
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.config import Config
-from reconciler.core.claims import Owner
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.declare import PROTECTION, VERBS
+from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
+from reconciler.engine.state.declarations import PROTECTION, VERBS
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
 from reconciler.serve.commands import PREFIX, key_of, patched
 
@@ -113,7 +113,7 @@ class KubeStore:
 def stored(raw: Json) -> StoredObject:
     """An object of the API server as commands know objects. Its record has what status tells of it."""
     from reconciler.sources.kube import raw as read
-    from reconciler.sources.kube import rebuild
+    from reconciler.sources.kube import restore as rebuild
 
     key = read.key_of(raw)
     if key is None:
@@ -158,7 +158,7 @@ def declarers(raw: Json) -> list[str]:
 def event_of(raw: Json) -> Event | None:
     """None for an event about something else."""
     from reconciler.sources.kube import raw as read
-    from reconciler.sources.kube.rebuild import seconds
+    from reconciler.sources.kube.restore import seconds
 
     about, series = read.as_map(raw.get("regarding")), read.as_map(raw.get("series"))
     if not str(about.get("apiVersion", "")).startswith(f"{GROUP}/"):

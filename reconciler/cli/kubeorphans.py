@@ -14,14 +14,14 @@ from reconciler.cli.incharge import operators
 from reconciler.cli.output import say
 from reconciler.cluster import cluster_uid
 from reconciler.config import Config
-from reconciler.core import claims
-from reconciler.core.claims import Owner
-from reconciler.core.observations import Vm
-from reconciler.core.orphans import Sight, Standing, Stray, strays
+from reconciler.core.fleet.orphans import Sight, Standing, Stray, strays
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Forbidden, NotFound
 from reconciler.sources.kube.client import Cluster, collection
-from reconciler.sources.kube.rebuild import vms_of
+from reconciler.sources.kube.restore import vms_of
 from reconciler.vers.client import VersClient
 
 OWNERS = ("Lieutenant", "VMTree")

@@ -9,7 +9,8 @@ import traceback
 
 import typer
 
-from reconciler.cli import act, adopt, attach, cp, doctor, exec, look, make, operator, options, orphans, resolve, run, send, simulate, tree
+from reconciler.cli import act, adopt, attach, cp, doctor, exec, make, operator, options, orphans, resolve, run, send, simulate, tree
+from reconciler.cli import read as look
 from reconciler.cli.demo import command as demo
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
 from reconciler.log import one_line

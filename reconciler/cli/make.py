@@ -20,7 +20,7 @@ from reconciler.cli.output import out, parse_format, say, to_json
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
-from reconciler.sources.files import Scanner
+from reconciler.sources.files.scan import Scanner
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Write below this directory.")]
 

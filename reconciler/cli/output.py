@@ -21,7 +21,7 @@ from reconciler.cli.names import VM
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
 from reconciler.log import one_line
-from reconciler.sources.yamltext import resolve
+from reconciler.sources.documents.yamltext import resolve
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")

@@ -14,8 +14,8 @@ import typer
 from reconciler.api.meta import UUID
 from reconciler.cli import names
 from reconciler.cli.access import reader, submit
-from reconciler.cli.look import One, one
 from reconciler.cli.output import out
+from reconciler.cli.read import One, one
 from reconciler.config import Config
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key

@@ -26,10 +26,10 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.sources.documents import Finding
-from reconciler.sources.files import Scan, Scanner
-from reconciler.sources.sync import FileSync
-from reconciler.sources.watching import watch
+from reconciler.sources.documents.reader import Finding
+from reconciler.sources.files.scan import Scan, Scanner
+from reconciler.sources.files.sync import FileSync
+from reconciler.sources.files.watch import watch
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1

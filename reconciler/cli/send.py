@@ -17,13 +17,13 @@ from reconciler.cli import names
 from reconciler.cli.access import reader, runs, submit
 from reconciler.cli.conversation import Conversation, session_of, texts, turn_of
 from reconciler.cli.documents import text_at
-from reconciler.cli.look import one, redaction, until
 from reconciler.cli.output import out, say
+from reconciler.cli.read import one, redaction, until
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
-from reconciler.engine.tombstones import name_of as tombstone
+from reconciler.engine.state.tombstones import name_of as tombstone
 from reconciler.errors import TimedOut, UsageError
 
 NAME_LENGTH = 52

@@ -17,7 +17,7 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.documents import document
 from reconciler.cli.forest import Branch, Forest
-from reconciler.cli.look import one, redaction
+from reconciler.cli.read import one, redaction
 from reconciler.config import Config
 from reconciler.errors import UsageError
 from reconciler.log import one_line

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 
-from reconciler.core.observations import Message, ToolCall, Usage
+from reconciler.core.snapshot.conversation import Message, ToolCall, Usage
 
 TEXT_LIMIT = 65536
 MAX_CALLS = 100

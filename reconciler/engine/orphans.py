@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.core.claims import Owner
+from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmList
-from reconciler.core.orphans import Standing, Stray, standing_of, strays
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.effects import Effects
-from reconciler.engine.events import Recorder
-from reconciler.engine.fleet import Fleet
-from reconciler.engine.objects import ObjectTable
+from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
+from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
 ASKED = "collect/"

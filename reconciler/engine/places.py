@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.core.home import in_tree, local_dir, tree_of
-from reconciler.core.lieutenant import LieutenantView
-from reconciler.engine.objects import LieutenantItem
+from reconciler.core.profile.localize import in_tree, local_dir, tree_of
+from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.ports import Place
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.objects import LieutenantItem
 
 
 def place_of(item: LieutenantItem) -> Place:

@@ -16,15 +16,16 @@ from typing import Protocol
 from reconciler.core.keys import Json as Json
 from reconciler.core.keys import JsonValue as JsonValue
 from reconciler.core.keys import Key as Key
-from reconciler.core.machine import CommandResult as CommandResult
-from reconciler.core.machine import CommitSource as CommitSource
-from reconciler.core.machine import GuestCommand as GuestCommand
-from reconciler.core.machine import GuestFile as GuestFile
-from reconciler.core.machine import RefSource as RefSource
-from reconciler.core.machine import RootSource as RootSource
-from reconciler.core.machine import VmShape as VmShape
-from reconciler.core.machine import VmSource as VmSource
-from reconciler.core.observations import Agent, Commit, Guest, Verdict, Vm, VmList, VmMetadata
+from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+from reconciler.core.snapshot.machine import CommandResult as CommandResult
+from reconciler.core.snapshot.machine import CommitSource as CommitSource
+from reconciler.core.snapshot.machine import GuestCommand as GuestCommand
+from reconciler.core.snapshot.machine import GuestFile as GuestFile
+from reconciler.core.snapshot.machine import RefSource as RefSource
+from reconciler.core.snapshot.machine import RootSource as RootSource
+from reconciler.core.snapshot.machine import VmShape as VmShape
+from reconciler.core.snapshot.machine import VmSource as VmSource
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
 
 
 class Clock(Protocol):
@@ -125,7 +126,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AgentObservation:
     """One consistent look at keeper, pi and conversation: pi's state was read before the session file, so a settled state
     comes with everything that had settled. `chunk`: session bytes from the offset asked for (at most 4 MiB; more may
     remain when offset + len(chunk) < agent.session_size). `live`: text of the message being written, '' when none."""
@@ -170,7 +171,7 @@ class Agents(Protocol):
         """Start the keeper detached from us (it survives every disconnect), or adopt the one that runs."""
         ...
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look: ...
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation: ...
 
     async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         """SHA-256 (hex) of the first `ends` bytes of a regular file, for each of at most 256 rising lengths that it has. The ranges

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reconciler.core.observations import Agent, Exited
+from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.engine.ports import Secrets
 
 SHORTEST = 4

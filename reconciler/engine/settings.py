@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.home import Hosting
+from reconciler.core.snapshot.local import Hosting
 
 
 @dataclass(frozen=True, slots=True)

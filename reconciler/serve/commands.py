@@ -19,8 +19,8 @@ from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.declare import VERBS, Declarations, Declared
 from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.declarations import VERBS, Declarations, Declared
 from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
 
 SOURCE = "api"

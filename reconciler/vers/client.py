@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from reconciler.core.observations import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine.ports import CommitSource, Json, JsonValue, RefSource, RootSource, VmShape, VmSource
 from reconciler.errors import NotFound, Rejected, Unreachable
 from reconciler.vers import errors, models

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
-from reconciler.core.observations import Commit, Vm, VmMetadata, VmState
+from reconciler.core.snapshot.vm import Commit, Vm, VmMetadata, VmState
 from reconciler.engine.ports import JsonValue
 
 # vers-api §3.1: read in lower case; `paused` and `sleeping` are one class to decisions.

@@ -12,7 +12,7 @@ import pytest
 from keeper_rig import VM, Rig, proc, prompt, rigged, script
 
 from reconciler.core.keys import Json
-from reconciler.core.observations import Accepted, Exited, Lost, Up
+from reconciler.core.snapshot.agent import Accepted, Exited, Lost, Up
 
 pytestmark = pytest.mark.real("pi")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from keeper_rig import VM, Rig, prompt, rigged, script
 
-from reconciler.core.observations import Accepted, Declined, Inside, Up
+from reconciler.core.snapshot.agent import Accepted, Declined, Inside, Up
 from reconciler.errors import GuestFailed
 
 pytestmark = pytest.mark.real("pi")

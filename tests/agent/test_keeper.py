@@ -20,9 +20,9 @@ from reconciler.agent.execs import PIECE, Exec
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, Lines
 from reconciler.core.keys import Json
-from reconciler.core.machine import GuestCommand, GuestFile
-from reconciler.core.observations import Declined, Lost, NotStarted, Unanswered, Up
-from reconciler.engine.ends import blanked, digests_of
+from reconciler.core.snapshot.agent import Declined, Lost, NotStarted, Unanswered, Up
+from reconciler.core.snapshot.machine import GuestCommand, GuestFile
+from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 

@@ -16,7 +16,7 @@ from keeper_rig import SECRET, VM, Rig, alive, proc, prompt, rigged, script, unt
 
 from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.core.keys import Json
-from reconciler.core.observations import Accepted, Declined, Exited, Lost, NotStarted, Unheard, Up
+from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Lost, NotStarted, Unheard, Up
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, StaleEpoch
 
 pytestmark = pytest.mark.real("pi")

@@ -21,7 +21,7 @@ from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, Lines, decode, encode, error_of, process_of, verdict_of
 from reconciler.agent.toolchain import PI_VERSION
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.observations import Accepted, Declined, Exited, Lost, NotStarted, Unanswered, Unheard, Up
+from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Lost, NotStarted, Unanswered, Unheard, Up
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 

@@ -12,7 +12,7 @@ from reconciler.cli.edit import Change, edit
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, NotFound
-from reconciler.sources.files import scan
+from reconciler.sources.files.scan import scan
 
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: Lieutenant\n"
 KEY = Key("Lieutenant", "default", "api")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.backoff import delay
-from reconciler.core.breaker import FAILED_DELETES, Breaker
+from reconciler.core.fleet.breaker import FAILED_DELETES, Breaker
 
 CLOSED = Breaker()
 OPEN = CLOSED.failed("netlink", 1000.0)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.claims import (
+from reconciler.core.keys import Key
+from reconciler.core.slot.claims import (
     INTENT,
     Owner,
     Pending,
@@ -23,8 +24,7 @@ from reconciler.core.claims import (
     strangers,
     valid_claim,
 )
-from reconciler.core.keys import Key
-from reconciler.core.observations import Vm, VmMetadata, VmState
+from reconciler.core.snapshot.vm import Vm, VmMetadata, VmState
 from tests.core.views import NOW, OTHER, VM
 
 US, THEM = Owner("prod", "installation-1"), Owner("prod", "installation-2")

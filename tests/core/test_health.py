@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 import reconciler
 from reconciler.api.lieutenant import Restart
 from reconciler.core.actions import CorrectClock, CountCrash
-from reconciler.core.health import CLOCK_PAUSE, CLOCK_TRIES, after_an_end, clock_given_up, clock_tried
-from reconciler.core.lieutenant import LieutenantView, plan
-from reconciler.core.observations import Agent, Exited, Guest
+from reconciler.core.lieutenant.health import CLOCK_PAUSE, CLOCK_TRIES, after_an_end, clock_given_up, clock_tried
+from reconciler.core.lieutenant.policies import plan
 from reconciler.core.records import ClockRecord, RestartRecord
+from reconciler.core.snapshot.agent import Agent, Exited, Guest
+from reconciler.core.snapshot.lieutenant import LieutenantView
 from tests.core.views import VM, lieutenants
 
 POLICY = Restart()
@@ -111,7 +112,7 @@ def test_the_guests_clock_is_read_where_it_is_corrected_and_nowhere_else() -> No
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr == "clock_skew":
                 used.setdefault(node.attr, set()).add(str(file.relative_to(root)))
-    assert used == {"clock_skew": {"reconciler/core/health.py", "reconciler/agent/agents.py"}}
+    assert used == {"clock_skew": {"reconciler/core/lieutenant/health.py", "reconciler/agent/agents.py"}}
 
 
 @pytest.mark.guarantee("G-12")

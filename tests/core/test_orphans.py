@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.claims import RETAINED, birth_labels, claim_labels
-from reconciler.core.observations import Vm
-from reconciler.core.orphans import Sight, Standing, strays
-from reconciler.sources.kube.rebuild import vms_of
+from reconciler.core.fleet.orphans import Sight, Standing, strays
+from reconciler.core.slot.claims import RETAINED, birth_labels, claim_labels
+from reconciler.core.snapshot.vm import Vm
+from reconciler.sources.kube.restore import vms_of
 from tests.core.test_claims import KEY, THEM, US, labelled, vm
 from tests.core.views import NOW, OTHER, VM
 

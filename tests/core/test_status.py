@@ -7,19 +7,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from reconciler.core import lieutenant, task
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json
-from reconciler.core.lieutenant import LieutenantView
-from reconciler.core.lieutenantstatus import lieutenant_status
-from reconciler.core.observations import VmState
-from reconciler.core.records import LieutenantRecord, RestartRecord, Rung, TaskRecord
-from reconciler.core.rendering import Unresolved
-from reconciler.core.taskstatus import task_status
-from reconciler.core.taskview import TaskView
-from reconciler.core.vmslot import Seen, Unknown, Want
+from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.lieutenant.status import lieutenant_status
+from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.records import EscalationStep, LieutenantRecord, RestartRecord, TaskRecord
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.task import TaskView
+from reconciler.core.snapshot.vm import Seen, Unknown, VmState
+from reconciler.core.task import policies as task
+from reconciler.core.task.status import task_status
 from tests.conformance.kstatus import conditions_of, problems, summary
-from tests.core import test_lieutenant, test_task, test_vmslot
+from tests.core import test_lieutenant, test_task
+from tests.core import test_slot as test_vmslot
 from tests.core.views import DIED, EMPTY, FILLED, NOW, RUNNING, UP, VM, agent, lieutenants, tasks
 from tests.core.views import lieutenant as a_lieutenant
 
@@ -93,7 +95,7 @@ def test_looking_again_writes_nothing_new(name: str) -> None:
 
 @pytest.mark.guarantee("G-08")
 def test_deliberately_suspended_is_ready_and_not_available() -> None:
-    view = a_lieutenant(replace(FILLED, want=Want.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
+    view = a_lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
     status = of_lieutenant(view)
     assert (truth(status, "Ready"), truth(status, "Available"), truth(status, "Suspended")) == ("True", "False", "True")
     assert summary(status, 3) == "Current"
@@ -175,7 +177,7 @@ def test_a_finished_task_is_ready_when_it_ended_as_declared(phase: str, reason: 
 def test_a_result_says_how_it_ended_and_what_it_cost() -> None:
     record = TaskRecord(
         phase="Succeeded", reason="Completed", attempt=1, landed=0, stop_reason="stop", answer="done", answer_bytes=4, cost=0.5, turns=3,
-        files=("a.txt",), files_more=7, ladder=(Rung(action="Steer", at=NOW, why="no sign of progress for 5 s"),),
+        files=("a.txt",), files_more=7, escalation_steps=(EscalationStep(action="Steer", at=NOW, why="no sign of progress for 5 s"),),
     )  # fmt: skip
     status = of_task(replace(test_task.PENDING, record=record))
     usage = {"inputTokens": 0, "outputTokens": 0, "cost": "0.500000"}

@@ -15,8 +15,8 @@ from reconciler import config
 from reconciler.cli.access import reader, submit
 from reconciler.cli.documents import is_true
 from reconciler.core.keys import Json
+from reconciler.core.lieutenant.session import SESSION_DIR
 from reconciler.core.records import LieutenantRecord, TaskRecord
-from reconciler.core.session import SESSION_DIR
 from reconciler.engine.ports import StoredObject
 from reconciler.vers.simulator.isolated import IsolatedGuests
 from reconciler.vers.simulator.records import DropConnections

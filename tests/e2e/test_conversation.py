@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.conditions import stalled_for
+from reconciler.core.lieutenant.session import path_of
 from reconciler.core.records import SessionRecord
-from reconciler.core.session import path_of
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from tests.background import Platform, eventually

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.machine import RootSource, VmShape
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.machine import RootSource, VmShape
+from reconciler.core.snapshot.vm import VmState
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from reconciler.vers.simulator.image import GuestImage

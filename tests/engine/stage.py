@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmList
 from reconciler.core.records import LieutenantRecord, TaskRecord
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, Secrets
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declared
 from reconciler.errors import ReconcilerError
 from tests.conformance.kstatus import conditions_of, problems
 from tests.faults.harness import Controller, Life, Run, virtual

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Unreachable
 from tests.engine.stage import LT, MUTATIONS, Stage, declared, failing, pass_time, tell
 from tests.world import Machine, World

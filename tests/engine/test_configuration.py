@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.rendering import ROLE_FILE
+from reconciler.core.profile.rendering import ROLE_FILE
 from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.world import Machine, World
 

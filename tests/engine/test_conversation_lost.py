@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Rule, Stage, failing, pass_time, tell
 from tests.world import Machine

@@ -13,8 +13,8 @@ from reconciler.api.meta import Json, Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.api.support import SUPPORT, Support
-from reconciler.engine import objects
-from tests.engine.field_stories import STORIES, Play, name_of
+from reconciler.engine.state import objects
+from tests.engine.field_scenarios import STORIES, Play, name_of
 from tests.faults.harness import Run
 
 VACUOUS = {
@@ -66,7 +66,7 @@ def blind(patch: pytest.MonkeyPatch, path: str) -> None:
 
 def test_every_field_that_is_acted_on_has_its_story() -> None:
     wanted = set(acted_on())
-    assert wanted - set(STORIES) - set(VACUOUS) == set(), "give each a story in tests/engine/field_stories.py"
+    assert wanted - set(STORIES) - set(VACUOUS) == set(), "give each a story in tests/engine/field_scenarios.py"
     assert set(STORIES) - wanted == set(), "stories of fields that do not exist, or are not acted on"
     assert len(wanted) > 100
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.home import Hosting
+from reconciler.core.snapshot.local import Hosting
 from reconciler.errors import Capacity
 from tests.engine.stage import LT, SETTINGS, Stage, declared, failing, pass_time, tell
 from tests.world import Machine, World

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.claims import Owner, claim_labels
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
+from reconciler.core.slot.claims import Owner, claim_labels
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Unreachable
 from tests.engine.stage import LT, SETTINGS, Stage, failing, pass_time, tell
 from tests.world import FOREIGN, Machine

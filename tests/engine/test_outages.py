@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
 from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World
@@ -272,7 +272,7 @@ def test_a_deletion_that_fails_goes_on_until_absence_is_proven(tmp_path: Path) -
         await run.delete(LT)
         await run.until(lambda: "could not delete" in run.message(LT, "Ready"), "the cause is told")
         assert machine.vm_id in run.message(LT, "Ready")
-        assert run.record().slot.condemned
+        assert run.record().slot.marked_for_deletion
         await run.gone(LT)
         assert machine.deleted
         assert run.weather.count("vers.delete_vm") == 7

@@ -10,9 +10,9 @@ import pytest
 
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Key
-from reconciler.core.machine import GuestCommand
-from reconciler.engine.declare import Outcome
-from reconciler.engine.transcripts import Transcript
+from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.state.transcripts import Transcript
 from tests.engine.stage import LT, SETTINGS, Stage, declared, pass_time, tell
 from tests.faults import harness
 from tests.world import World

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.world import World
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fleet import NoSecrets, ReadyAgents
-from reconciler.core.observations import VmList
+from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine

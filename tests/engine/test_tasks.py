@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.machine import GuestCommand
+from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Stage, failing, losing, pass_time, tell
 from tests.world import World

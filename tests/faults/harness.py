@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import looptime
 
 from reconciler.core.keys import Key
-from reconciler.core.rendering import AGENT_DIR
+from reconciler.core.profile.rendering import AGENT_DIR
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.declare import Declared
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
 from tests.world import KEEPER, FakeAgents, FakeVers, World
@@ -239,7 +239,7 @@ class Run:
     def describe(self) -> str:
         known = [item for key in self.engine.table.all_keys() if (item := self.engine.table.get(key))]
         items = [(str(i.key), i.obj.status.get("phase"), i.obj.status.get("conditions")) for i in known]
-        return f"fault {self.life.fault}; objects {items}; trouble {self.engine.reporter.trouble}; violations {self.world.violations}"
+        return f"fault {self.life.fault}; objects {items}; trouble {self.engine.reporter.last_error}; violations {self.world.violations}"
 
     def phase(self, key: Key) -> str:
         item = self.engine.table.get(key)

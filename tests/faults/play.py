@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declared
 from tests.faults.harness import Fault, Run, Step, virtual
 from tests.world import World
 

@@ -13,7 +13,7 @@ from reconciler.api.meta import GROUP, VERSION, Json, JsonValue
 from reconciler.api.parsing import load_spec, parse, validate_update
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.api.schema import structural
-from reconciler.sources.documents import read
+from reconciler.sources.documents.reader import read
 from reconciler.sources.kube import kinds
 from tests.api.samples import SAMPLES, TASK, TREE, document, paths, replaced
 from tests.api.test_fields import node_at, spoilt

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.keys import JsonValue
-from reconciler.sources import jsontext, yamltext
-from reconciler.sources.documents import MAX_DOCUMENTS, Reader, decode, read
-from reconciler.sources.located import MAX_DEPTH, Flaw, Mark, Trap
+from reconciler.sources.documents import jsontext, yamltext
+from reconciler.sources.documents.located import MAX_DEPTH, Flaw, Mark, Trap
+from reconciler.sources.documents.reader import MAX_DOCUMENTS, Reader, decode, read
 
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: Lieutenant\nmetadata: {name: a}\nspec:\n  profileRef: {name: full}\n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.sources.files import Scanner, scan
+from reconciler.sources.files.scan import Scanner, scan
 
 UUID = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 

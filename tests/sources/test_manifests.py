@@ -12,8 +12,8 @@ from reconciler.api.meta import Json, JsonValue
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.api.schema import for_editors, structural
-from reconciler.sources.documents import read
-from reconciler.sources.files import scan
+from reconciler.sources.documents.reader import read
+from reconciler.sources.files.scan import scan
 
 MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
 ROOT = MANIFESTS.parents[1]

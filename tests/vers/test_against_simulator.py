@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import CommitSource, RefSource, RootSource, VmShape
 from reconciler.errors import Capacity, Forbidden, Indeterminate, NotFound, Rejected, TimedOut, Unauthorized, Unreachable
 from reconciler.vers.client import Timeouts, VersClient

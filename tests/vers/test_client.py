@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from vers_stub import Action, Garbage, Half, Hang, Platform, Reply, Request, Reset, json_reply, platform, text_reply
 
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import CommitSource, RefSource, RootSource, VersApi, VmShape
 from reconciler.errors import (
     Capacity,

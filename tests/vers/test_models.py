@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.observations import VmState
+from reconciler.core.snapshot.vm import VmState
 from reconciler.vers import models
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.agent.scripted_model import ScriptedModel
-from reconciler.agent.toolchain import PI_VERSION, Tools, cache_dir, find_tools, has_pi
+from reconciler.agent.toolchain import PI_VERSION, Toolchain, cache_dir, find_toolchain, has_pi
 from reconciler.app import Controller, controller
 from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.core.machine import GuestCommand
+from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.engine.loop import Engine
 from reconciler.engine.places import path_at, place_of
 from reconciler.engine.ports import StoredObject
@@ -24,7 +24,7 @@ from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
 from reconciler.serve.control import ask
-from reconciler.sources.files import Scanner
+from reconciler.sources.files.scan import Scanner
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.isolated import missing_for_isolation
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
@@ -142,7 +142,7 @@ async def stage(environ: Mapping[str, str], rules: Callable[[], list[tuple[str, 
         await require_isolation()
         if not has_pi(environ):
             telling.line(f"fetching pi {PI_VERSION} into {cache_dir(environ)} (once)")
-        tools: Tools = await asyncio.to_thread(find_tools, environ)
+        tools: Toolchain = await asyncio.to_thread(find_toolchain, environ)
         telling.line(f"pi {tools.versions.get('pi', '')} ({tools.origin.get('pi', '')}), Node {tools.versions.get('node', '')}")
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))
         os.chmod(directory, 0o700)

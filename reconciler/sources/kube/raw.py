@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from reconciler.api.meta import GROUP
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.declare import FINALIZERS, Mirrored
-from reconciler.sources.kube.rebuild import seconds
+from reconciler.engine.state.declarations import FINALIZERS, Mirrored
+from reconciler.sources.kube.restore import seconds
 
 SOURCE = "kube"
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

@@ -12,15 +12,15 @@ import orjson
 
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.core.rendering import Unresolved
+from reconciler.core.profile.rendering import Unresolved
 from reconciler.engine.effects import Effects
-from reconciler.engine.objects import ObjectTable
 from reconciler.engine.ports import Intent, StoredObject
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, path_of
-from reconciler.sources.kube.rebuild import create_status
+from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
 
 log = logging.getLogger("reconciler.kube")
@@ -120,7 +120,7 @@ class KubeSink:
 
     # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
 
-    async def intend(self, intent: Intent) -> None:
+    async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
         item = self._table.get(intent.key)
         if item is None or item.obj.source != raw.SOURCE:

@@ -15,10 +15,11 @@ from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
-from reconciler.engine.objects import AnyItem
 from reconciler.engine.ports import PutIntent, Write
+from reconciler.engine.state.objects import AnyItem
 from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
-from reconciler.sources.kube import raw, rebuild
+from reconciler.sources.kube import raw
+from reconciler.sources.kube import restore as rebuild
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.secrets import KubeSecrets
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from reconciler.core.home import Hosting
 from reconciler.core.keys import Key
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.local import Hosting
+from reconciler.engine.state.declarations import Declared
 from tests.faults.harness import Run
 from tests.faults.play import SETTINGS, Scenario, declared, delivered, treated_well
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
 from reconciler.core.records import LieutenantRecord
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.state.declarations import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, Machine

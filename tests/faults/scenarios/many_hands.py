@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 
 from reconciler.core.keys import Key
-from reconciler.core.observations import VmState
-from reconciler.engine.declare import Declared
+from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.state.declarations import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
 from tests.world import FOREIGN

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reconciler.core.keys import Key
-from reconciler.core.rendering import ROLE_FILE
-from reconciler.engine.declare import Declared
+from reconciler.core.profile.rendering import ROLE_FILE
+from reconciler.engine.state.declarations import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 

@@ -1,0 +1,85 @@
+"""VMs that no object here owns, told apart: whose are they, and may they be deleted? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.vm import Vm
+
+
+class Standing(StrEnum):
+    """How a VM without an owner here stands to us. Only an orphan can be deleted."""
+
+    ORPHAN = "Orphan"  # our valid claim, and the object is gone
+    SUSPECTED = "Suspected"  # made by one of our creates, says its birth label or a copy of it; not claimed
+    RETAINED = "Retained"  # its object left it to us on purpose
+    UNCLAIMED = "Unclaimed"  # nobody says that it is his
+    UNKNOWN = "Unknown"  # our valid claim, and whoever asks can't see whether its object owns it
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """One VM without an owner, and why it is thought to be what it is."""
+
+    vm: Vm
+    standing: Standing
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How far somebody sees who has objects and VMs, and not the store of their controller. `namespaces`: those whose objects were read
+    (None: all); `uids`: of the objects that are there."""
+
+    namespaces: Container[str] | None = None
+    uids: Container[str] = ()
+
+    def unsure(self, vm: Vm) -> str:
+        """Why it can't be said that nothing owns this VM of ours, '' when it can."""
+        namespace, name = vm.labels.get(claims.NAMESPACE, "?"), vm.labels.get(claims.NAME, "?")
+        if self.namespaces is not None and namespace not in self.namespaces:
+            return f"carries our claim for {namespace}/{name}, and the objects of that namespace could not be read"
+        if vm.labels.get(claims.UID) in self.uids:
+            return f"carries our claim for {namespace}/{name}, which has another one; only its controller knows whether it may go"
+        return ""
+
+
+def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str] | None:
+    """What a VM that no object here owns is to us; None: another installation or another fleet claims it."""
+    if claims.is_ours(vm, owner):
+        whose = f"{vm.labels.get(claims.NAMESPACE, '?')}/{vm.labels.get(claims.NAME, '?')}"
+        if kept_for := vm.labels.get(claims.RETAINED):
+            return Standing.RETAINED, f"left by {kept_for}, which was deleted with deletionPolicy Retain"
+        return Standing.ORPHAN, f"carries our claim for {whose}, which does not own it"
+    if claims.valid_claim(vm):
+        return None
+    if vm.labels.get(claims.INSTALLATION) == owner.installation:
+        return Standing.SUSPECTED, "was made by one of our creates, or copied from one of our VMs"
+    return Standing.UNCLAIMED, "nobody claims it"
+
+
+def strays(
+    vms: Iterable[Vm],
+    owner: Owner,
+    owned: Container[str],
+    first_seen: Mapping[str, float],
+    settled: float,
+    sight: Sight | None = None,
+) -> list[Stray]:
+    """All of them, oldest first. One of ours that was first seen after `settled` (or never before) may still be on its way to an
+    owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them."""
+    found: list[Stray] = []
+    for vm in sorted(vms, key=lambda vm: (vm.created_at, vm.vm_id)):
+        told = standing_of(vm, owner) if vm.vm_id not in owned else None
+        if told is None:
+            continue
+        if told[0] is Standing.ORPHAN and sight is not None and (why := sight.unsure(vm)):
+            told = Standing.UNKNOWN, why
+        moving = told[0] in (Standing.ORPHAN, Standing.SUSPECTED) and first_seen.get(vm.vm_id, settled + 1) > settled
+        if not moving:
+            found.append(Stray(vm, *told))
+    return found

@@ -1,0 +1,113 @@
+"""Whether an agent has what was declared: instructions as pi itself says it read them, the files behind them as they are on the
+disk, model and thinking as pi says they are (G-27, G-30). Pure.
+
+Instructions and environment are read by pi when it starts; model and thinking are set while it runs and never cost a restart.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.actions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.core.profile.instructions import differing
+from reconciler.core.profile.rendering import Rendered, same_launch
+from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+
+
+def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
+    """What pi was told otherwise than declared; empty when nothing is."""
+    return differing(rendered.told, inside)
+
+
+def _up(v: LieutenantView) -> tuple[Agent, Up, Rendered] | None:
+    """The agent that runs and answers, when it is known what it should be."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and v.agent.process.responsive and isinstance(v.rendered, Rendered):
+        return v.agent, v.agent.process, v.rendered
+    return None
+
+
+def mismatch(v: LieutenantView) -> tuple[str, str]:
+    """How pi's model or thinking, as it says itself, differs from what is declared, as (reason, words); empty when it does not.
+    What is not declared is pi's own choice."""
+    up = _up(v)
+    if up is None:
+        return "", ""
+    _, process, rendered = up
+    if rendered.model and process.model != rendered.model:
+        return "ModelMismatch", f"declared {rendered.model}, pi says {process.model or 'none'}"
+    if rendered.thinking and process.thinking != rendered.thinking:
+        return "ThinkingMismatch", f"declared {rendered.thinking}, pi says {process.thinking or 'none'} for model {process.model}"
+    return "", ""
+
+
+def rejected(v: LieutenantView) -> bool:
+    """This very pi refused this very model and thinking before."""
+    up = _up(v)
+    if up is None:
+        return False
+    _, process, rendered = up
+    told = v.record.config
+    return told.pid == process.pid and told.asked == asked(rendered)
+
+
+def asked(rendered: Rendered) -> str:
+    """What a refusal is about: the model, its thinking, and the providers it was looked for in."""
+    return f"{rendered.model} {rendered.thinking} {rendered.agent_hash}"
+
+
+# --- policies, in the order in which the lieutenant's escalation has them -------------------------------------------------------------
+
+
+def read_the_instructions_again(v: LieutenantView) -> Decision | None:
+    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled."""
+    up = _up(v)
+    if up is None or not v.record.config.again or not v.settled or v.active_task:
+        return None
+    _, process, rendered = up
+    if process.inside is not None and told_otherwise(rendered, process.inside):
+        return StopAgent(v.vm_id, "it was told otherwise than declared")
+    return None
+
+
+def put_files_right(v: LieutenantView) -> Decision | None:
+    """G-27: files that somebody changed are as declared again, and models that pi must know are in its file; when settled."""
+    up = _up(v)
+    if up is None or not isinstance(v.guest, Guest) or not v.settled or v.active_task:
+        return None
+    _, process, rendered = up
+    if same_launch(process.launch_hash, rendered) and (v.edited or v.guest.marks.get("agent") != rendered.agent_hash):
+        return WriteFiles(v.vm_id, "agent")
+    return None
+
+
+def set_the_model(v: LieutenantView) -> Decision | None:
+    """G-30: model and thinking reach pi while it runs, before its next prompt; it is asked once and not again until something
+    changes."""
+    up = _up(v)
+    if up is None or not v.settled or rejected(v) or not mismatch(v)[0]:
+        return None
+    return SetModel(v.vm_id, up[2].model, up[2].thinking)
+
+
+def report_instructions_not_applied(v: LieutenantView) -> Decision | None:
+    """G-27: what pi says it was told must be what is declared; a keeper from before that question can't be asked."""
+    up = _up(v)
+    if up is None:
+        return None
+    agent, process, rendered = up
+    if agent.keeper_version != v.keeper_version or not same_launch(process.launch_hash, rendered):
+        return None
+    if process.inside is None:
+        return Wait("InstructionsUnread", "pi has not said yet what it was told", until=v.now + (v.health_period or 1.0))
+    differs = told_otherwise(rendered, process.inside)
+    if differs:
+        return Refuse("InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
+    return None
+
+
+def report_a_refused_model(v: LieutenantView) -> Decision | None:
+    """G-27: a model that pi refuses is not called applied; pi goes on with the one it has."""
+    reason, words = mismatch(v)
+    if not reason or not rejected(v):
+        return None
+    verdict = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
+    return Refuse(verdict, f"{words}: {v.record.config.why}")

@@ -1,0 +1,322 @@
+"""One persistent agent: first its VM slot, then a escalation of what must be true inside the machine. Ordered policies; the
+first that has an opinion decides.
+
+In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reconciler.core.actions import (
+    CorrectClock,
+    CountCrash,
+    Create,
+    Decision,
+    GuestAction,
+    GuestClaim,
+    Install,
+    Refuse,
+    SlotAction,
+    StartAgent,
+    StartKeeper,
+    Steady,
+    StopAgent,
+    Wait,
+    WriteFiles,
+    is_action,
+)
+from reconciler.core.lieutenant import configuration as configuring
+from reconciler.core.lieutenant import local as local
+from reconciler.core.lieutenant.health import clock_given_up, clock_is_wrong
+from reconciler.core.lieutenant.preparation import (
+    prepare_the_machine,
+    read_back_what_is_loaded,
+    refresh_the_secret_files,
+    replace_the_outdated,
+)
+from reconciler.core.lieutenant.session import (
+    begin_anew_after_a_loss,
+    begin_as_declared,
+    choose_between_two_ends,
+    note_what_was_seen,
+    restore_the_conversation,
+)
+from reconciler.core.profile.rendering import Unresolved, same_launch
+from reconciler.core.slot import policies as vmslot
+from reconciler.core.slot.management import only_observe
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.vm import Unknown
+
+Policy = Callable[[LieutenantView], Decision | None]
+
+
+def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
+    """A field that protects and is not acted on in this release: nothing starts."""
+    if v.unsupported and v.slot.desired is not DesiredState.GONE and not v.vm_id:
+        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+    return None
+
+
+def resolve_before_creating(v: LieutenantView) -> Decision | None:
+    """No machine is created for a profile or a secret that can't be found. An agent that lives on this host goes on working
+    whatever the slot waits for."""
+    if v.local.declared and v.slot.desired is not DesiredState.GONE:
+        return None
+    decision = plan_slot(v)
+    here = v.record.local.state == "Home"
+    if here and v.slot.desired is DesiredState.SUSPENDED and (resting := local.rest_as_declared(v)) is not None:
+        return resting
+    if here and v.slot.desired is DesiredState.RUNNING:
+        return decision if is_action(decision) else None
+    fallen = local.fall_back(v, decision)
+    if fallen is not None:
+        return fallen
+    return decision if not isinstance(decision, Steady) or v.slot.desired is not DesiredState.RUNNING else None
+
+
+def plan_slot(v: LieutenantView) -> Decision:
+    """What the slot is about to do, or waits for."""
+    decision = vmslot.plan(v.slot)
+    made = v.local.machine or v.rendered
+    if isinstance(decision, Create) and isinstance(made, Unresolved):
+        return Refuse(made.reason, made.message) if made.final else Wait(made.reason, made.message)
+    return decision
+
+
+def take_the_vm_when_it_is_ready(v: LieutenantView) -> Decision | None:
+    """G-31: the VM that could be had at last is prepared while work goes on here; then the agent moves, when settled."""
+    if not falls_back(v):
+        return None
+    refused = local.may_not_work_here(v)
+    if refused is not None:
+        return refused
+    return local.move_back(v, waiting_for(v)) if isinstance(plan_slot(v), Steady) else None
+
+
+def work_here_meanwhile(v: LieutenantView) -> Decision | None:
+    """G-31: it works on this host, and says so."""
+    return local.stay_meanwhile(v, waiting_for(v)) if falls_back(v) else None
+
+
+def falls_back(v: LieutenantView) -> bool:
+    return v.record.local.state == "Home" and not v.local.declared and v.slot.desired is DesiredState.RUNNING
+
+
+def works_aside(v: LieutenantView, decision: Decision) -> bool:
+    """The agent works on this host, and this is about the slot or the VM in it: it takes no notice."""
+    if not falls_back(v) or not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up):
+        return False
+    return isinstance(decision, SlotAction) or (isinstance(decision, GuestAction) and getattr(decision, "vm_id", "") == v.slot.record.vm_id)
+
+
+def waiting_for(v: LieutenantView) -> Decision | None:
+    """What keeps an agent on this host from moving to its VM; None: nothing."""
+    slot = plan_slot(v)
+    if not isinstance(slot, Steady):
+        return slot
+    there = at_vm(v)
+    return next((decision for policy in PREPARE if (decision := policy(there)) is not None), None)
+
+
+def at_vm(v: LieutenantView) -> LieutenantView:
+    """The same lieutenant as if its agent had moved to its VM already."""
+    standby = v.standby or StandbyVM({})
+    return replace(
+        v,
+        record=v.record.but(local=v.record.local.but(state="Left")),
+        rendered=v.local.machine or v.rendered,
+        claim=standby.claim,
+        guest=standby.guest,
+        agent=standby.agent,
+        standby=None,
+    )
+
+
+def observe_agent(v: LieutenantView) -> Decision | None:
+    """G-04: a machine that can't be reached is left alone until it can."""
+    match v.guest:
+        case None:
+            return Wait("GuestUnreachable", "not looked at yet", until=v.now)
+        case Unknown(why):
+            return Wait("GuestUnreachable", why)
+        case _:
+            return None
+
+
+def correct_the_clock(v: LieutenantView) -> Decision | None:
+    """G-12: skew after a resume is corrected before anything else runs there. A clock that can't be set is told and not waited
+    for: no decision reads it."""
+    if v.record.local.state == "Home":  # on this host there is one clock: ours
+        return None
+    if not isinstance(v.guest, Guest) or not clock_is_wrong(v.guest) or clock_given_up(v.record.clock, v.vm_id, v.now):
+        return None
+    return CorrectClock(v.vm_id)
+
+
+def rewrite_the_claim(v: LieutenantView) -> Decision | None:
+    """G-07: the claim in the guest names this VM; a parent's copy is none."""
+    return GuestClaim(v.vm_id) if isinstance(v.guest, Guest) and dict(v.guest.claim or {}) != v.claim else None
+
+
+def need_a_rendering(v: LieutenantView) -> Decision | None:
+    """What can't be rendered can't be prepared; an agent that runs goes on."""
+    if not isinstance(v.rendered, Unresolved):
+        return None
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+        return None
+    return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
+
+
+def install_what_is_missing(v: LieutenantView) -> Decision | None:
+    """node, the pinned pi and our keeper are on the machine; a keeper is replaced only while pi is down."""
+    if not isinstance(v.guest, Guest):
+        return None
+    running = isinstance(v.agent, Agent) and isinstance(v.agent.process, Up)
+    missing = not (v.guest.node and v.guest.pi and v.guest.keeper)
+    outdated = v.guest.keeper != v.keeper_version and not running and not v.guest.keeper_alive
+    return Install(v.vm_id) if missing or outdated else None
+
+
+def start_the_keeper(v: LieutenantView) -> Decision | None:
+    """The keeper runs, detached from us."""
+    return StartKeeper(v.vm_id) if isinstance(v.guest, Guest) and not v.guest.keeper_alive else None
+
+
+def await_the_keeper(v: LieutenantView) -> Decision | None:
+    """G-04 for the agent: no answer is not an answer."""
+    match v.agent:
+        case Agent():
+            return None
+        case Unknown(why):
+            return Wait("AgentUnreachable", why)
+        case None:
+            return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
+
+
+def leave_another_conversation(v: LieutenantView) -> Decision | None:
+    """G-20: nothing is said to a pi that serves another conversation (a machine that was taken over); it is stopped when settled."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or not v.agent.process.responsive:
+        return None
+    if v.agent.process.session_file in ("", v.agent.session_file):
+        return None
+    if v.agent.process.busy:
+        return Wait("AgentBusy", "pi ends a turn of another conversation first")
+    return StopAgent(v.vm_id, "it serves another conversation")
+
+
+def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
+    """Changed instructions or environment reach pi by a restart on the same session, when settled."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or isinstance(v.rendered, Unresolved):
+        return None
+    if same_launch(v.agent.process.launch_hash, v.rendered) or not v.settled or v.active_task:
+        return None
+    return StopAgent(v.vm_id, "its launch changed")
+
+
+def count_the_crash(v: LieutenantView) -> Decision | None:
+    """G-24: an unasked-for end of pi is written down once, with its exit code and stderr tail."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at != v.record.restart.crash_at:
+        return CountCrash(v.agent.process.at)
+    return None
+
+
+def bound_the_crash_loop(v: LieutenantView) -> Decision | None:
+    """G-25: delays grow, and too many crashes in the window stop it until something changes."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+        return None
+    restart = v.record.restart
+    if restart.degraded:
+        return Refuse("CrashLoop", f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}")
+    if v.now < restart.not_before:
+        return Wait("AgentBackingOff", restart.stderr_tail[-500:], until=restart.not_before)
+    return None
+
+
+def configure_the_agent(v: LieutenantView) -> Decision | None:
+    """What pi reads at its start is in place before it starts."""
+    if not isinstance(v.guest, Guest) or not isinstance(v.agent, Agent) or isinstance(v.rendered, Unresolved):
+        return None
+    if isinstance(v.agent.process, Up) or (v.guest.marks.get("agent") == v.rendered.agent_hash and not v.edited):
+        return None
+    return WriteFiles(v.vm_id, "agent")
+
+
+def start_the_agent(v: LieutenantView) -> Decision | None:
+    """pi runs on its session file."""
+    if isinstance(v.agent, Agent) and isinstance(v.agent.process, NotStarted | Exited):
+        return StartAgent(v.vm_id)
+    return None
+
+
+def await_an_answer(v: LieutenantView) -> Decision | None:
+    """G-24: a pi that does not answer is not usable, whatever its process says; after failureThreshold periods it is restarted
+    on the same session. One that has not answered at all yet has startupTimeoutSeconds."""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or v.agent.process.responsive:
+        return None
+    if v.agent.process.session_id is None:
+        if v.now >= v.agent.process.started_at + v.startup_limit:
+            return StopAgent(v.vm_id, "it has not answered since its start", hung=True)
+    elif v.mute_since and v.now >= v.mute_since + v.mute_limit:
+        return StopAgent(v.vm_id, "it does not answer any more", hung=True)
+    return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
+
+
+REACH: tuple[Policy, ...] = (
+    observe_agent,
+    correct_the_clock,
+    rewrite_the_claim,
+    need_a_rendering,
+    install_what_is_missing,
+    start_the_keeper,
+    await_the_keeper,
+)
+"""From a machine that runs to a keeper that answers."""
+
+PREPARE: tuple[Policy, ...] = (*REACH, prepare_the_machine)
+"""From a machine that runs to one that pi can be started on."""
+
+POLICIES: tuple[Policy, ...] = (
+    refuse_the_unsupported,
+    note_what_was_seen,
+    begin_anew_after_a_loss,
+    local.close_before_the_end,
+    local.live_here_as_declared,
+    resolve_before_creating,
+    take_the_vm_when_it_is_ready,
+    *REACH,
+    replace_the_outdated,
+    prepare_the_machine,
+    begin_as_declared,
+    choose_between_two_ends,
+    leave_another_conversation,
+    restart_for_a_new_launch,
+    configuring.read_the_instructions_again,
+    configuring.put_files_right,
+    restore_the_conversation,
+    count_the_crash,
+    bound_the_crash_loop,
+    configure_the_agent,
+    refresh_the_secret_files,
+    start_the_agent,
+    await_an_answer,
+    read_back_what_is_loaded,
+    configuring.set_the_model,
+    configuring.report_instructions_not_applied,
+    configuring.report_a_refused_model,
+    work_here_meanwhile,
+    local.leave_no_copy,
+)
+
+
+def plan(view: LieutenantView) -> Decision:
+    """The first policy that has an opinion decides; none: reality matches."""
+    for policy in POLICIES:
+        decision = policy(view)
+        if decision is not None:
+            return only_observe(decision) if view.slot.observe_only else decision
+    return Steady(until=view.now + view.health_period)

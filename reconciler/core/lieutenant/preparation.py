@@ -1,0 +1,145 @@
+"""Preparing a machine by its profile, and replacing it when the profile has changed: what is done, in which order, and when it
+counts as done. Policies of the lieutenant's escalation; pure."""
+
+from __future__ import annotations
+
+from reconciler.core.actions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.core.profile.organs import pieces
+from reconciler.core.profile.rendering import Check, Rendered, Step, Unresolved, digest, same_launch
+from reconciler.core.records import LieutenantRecord
+from reconciler.core.snapshot.agent import Agent, Guest, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+
+PREPARED = "prepared"
+"""Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""
+
+SECRETS = "secrets"
+"""Done-mark of the files whose content is secret; its value is the digest of the secrets that were written."""
+
+
+def step_mark(step: Step) -> tuple[str, str]:
+    """Name and value of a step's done-mark: another script of the same name is another step."""
+    return f"step:{step.name}", digest([step.run])
+
+
+def check_mark(check: Check) -> tuple[str, str]:
+    """Name and value of a check's done-mark."""
+    return f"verify:{check.name}", digest([list(check.argv), check.exit_code, check.stdout] if check.kind == "Verify" else list(check.argv))
+
+
+def prepare_the_machine(v: LieutenantView) -> Decision | None:
+    """Files, organs, steps and checks of the profile, one by one, each with a done-mark; never again on a prepared machine."""
+    if not isinstance(v.guest, Guest) or isinstance(v.rendered, Unresolved):
+        return None
+    marks, boot, rendered = v.guest.marks, v.record.boot, v.rendered
+    if PREPARED in marks:
+        return None
+    if boot.failed and boot.vm_id == v.vm_id and boot.failed_hash == rendered.profile_hash:
+        return Refuse("BootFailed", boot.failed)
+    if boot.vm_id == v.vm_id and v.now < boot.not_before:
+        return Wait("BootRetrying", f"{boot.step} failed; trying again", until=boot.not_before)
+    if rendered.files and marks.get("files") != rendered.files_hash:
+        return WriteFiles(v.vm_id, "files")
+    if rendered.organs_hash and marks.get("organs") != rendered.organs_hash:
+        return WriteFiles(v.vm_id, "organs")
+    for step in rendered.steps:
+        name, value = step_mark(step)
+        if marks.get(name) != value:
+            return RunStep(v.vm_id, step.name)
+    for check in (*rendered.checks, *rendered.organ_checks):
+        name, value = check_mark(check)
+        if marks.get(name) != value:
+            return RunVerify(v.vm_id, check.name)
+    return WriteFiles(v.vm_id, PREPARED)
+
+
+# --- a changed profile ------------------------------------------------------------------------------------------------------------
+
+
+def outdated(v: LieutenantView) -> str:
+    """How the machine differs from the profile as it is now; '' when it does not, or when that can't be said (G-04)."""
+    if not isinstance(v.rendered, Rendered) or not isinstance(v.guest, Guest) or not v.vm_id or v.record.local.state == "Home":
+        return ""
+    boot = v.record.boot
+    if boot.vm_id == v.vm_id and boot.machine and boot.machine != v.rendered.machine_hash:
+        return "its source or size is not the declared one any more"
+    prepared = v.guest.marks.get(PREPARED)
+    return "its profile changed after it was prepared" if prepared and prepared != v.rendered.profile_hash else ""
+
+
+def held_back(v: LieutenantView) -> str:
+    """Why an outdated machine may not be replaced now; '' when nothing is in the way."""
+    if v.slot.no_delete:
+        return f"managementPolicy NoDelete keeps VM {v.vm_id}"
+    if v.slot.record.adopted == v.vm_id:
+        return f"VM {v.vm_id} was adopted; only what was made from a profile is replaced by it"
+    if v.slot.protected and v.slot.record.confirmed != v.vm_id:
+        return f"VM {v.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
+    return v.replace_blocked
+
+
+def replace_the_outdated(v: LieutenantView) -> Decision | None:
+    """`update.onProfileChange: Recreate`: an outdated machine goes when its agent is settled, no task is sent and its conversation is
+    safe; while anything about it is unknown it stays (G-04, G-32)."""
+    why = outdated(v)
+    if not why or not v.recreate or held_back(v) or v.active_task or not isinstance(v.agent, Agent):
+        return None
+    if isinstance(v.agent.process, Up):
+        return StopAgent(v.vm_id, f"VM {v.vm_id} is replaced: {why}") if v.settled else None
+    if not v.slot.mirrored:
+        return Wait("SavingSession", "the conversation is saved before the machine is replaced", until=v.now + 1.0)
+    return MarkForDeletion(v.vm_id, why, "Outdated")
+
+
+# --- secrets in files -------------------------------------------------------------------------------------------------------------
+
+
+def refresh_the_secret_files(v: LieutenantView) -> Decision | None:
+    """Files with secret content follow a changed secret, while pi does not run; an outdated machine keeps what it was made with."""
+    if not isinstance(v.guest, Guest) or not isinstance(v.agent, Agent) or not isinstance(v.rendered, Rendered):
+        return None
+    if isinstance(v.agent.process, Up) or not any(f.secret for f in v.rendered.files):
+        return None
+    marks = v.guest.marks
+    if marks.get(PREPARED) != v.rendered.profile_hash or marks.get(SECRETS) == v.rendered.secrets_hash:
+        return None
+    return WriteFiles(v.vm_id, SECRETS)
+
+
+# --- what pi has loaded -------------------------------------------------------------------------------------------------------------
+
+
+def expected_skills(v: LieutenantView) -> tuple[str, ...]:
+    """Where pi must have found skills: those of the declared `agent.skills`, and of the organs that are on the machine."""
+    if not isinstance(v.rendered, Rendered) or not isinstance(v.guest, Guest):
+        return ()
+    on_machine = v.rendered.organs_hash and v.guest.marks.get("organs") == v.rendered.organs_hash
+    ours = tuple(piece.skill for piece in pieces(v.rendered.organs, v.rendered.capabilities)) if on_machine else ()
+    return (*v.rendered.skills, *ours)
+
+
+def process_of(v: LieutenantView, up: Up) -> str:
+    """Which process, and what it is expected to have, in one word."""
+    return f"{v.vm_id}:{up.pid}:{up.launch_hash}:{digest(expected_skills(v))}"
+
+
+def read_back_what_is_loaded(v: LieutenantView) -> Decision | None:
+    """G-27: pi itself says which skills it has; a missing one blocks Ready. (An extension that can't be loaded ends pi at its start.)"""
+    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or not v.agent.process.responsive:
+        return None
+    up, loaded = v.agent.process, v.record.loaded
+    if not isinstance(v.rendered, Rendered) or not expected_skills(v) or not same_launch(up.launch_hash, v.rendered):
+        return None
+    if loaded.process != process_of(v, up):
+        return ReadBack(v.vm_id)
+    if not loaded.missing:
+        return None
+    if loaded.again and v.settled and not v.active_task:
+        return StopAgent(v.vm_id, "its skills are looked for again")
+    return Refuse("SkillNotLoaded", f"pi has no skill at {', '.join(loaded.missing)}")
+
+
+def forget_failures(record: LieutenantRecord) -> LieutenantRecord:
+    """What a retry clears: the failed step and its back-off, and what a process had loaded. How steps went stays to be seen."""
+    boot = record.boot.but(step="", tries=0, not_before=0.0, failed="", failed_hash="")
+    return record.but(boot=boot, loaded=record.loaded.but(again=bool(record.loaded.missing)))

@@ -1,0 +1,93 @@
+"""One-shot verbs: annotations `fleet.vers.sh/VERB: TOKEN`, each token acted on once (design §8), and the clocks of what is declared.
+
+In: the record, the annotations and what else decides. Out: the record as it must be before anything follows from it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler.core.lieutenant.preparation import forget_failures
+from reconciler.core.lieutenant.session import answered
+from reconciler.core.records import ConfigRecord, LieutenantRecord
+from reconciler.core.slot.claims import PREFIX
+from reconciler.core.slot.deletion import DELETION
+from reconciler.core.slot.policies import NONE
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRequests:
+    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
+    it is stalled, as people were told, '' when it is not."""
+
+    annotations: Mapping[str, str]
+    generation: int = 1
+    suspended: bool = False
+    deleting: bool = False
+    question: str = ""
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The record to be written (the very same when nothing was asked) and the verbs whose token was new."""
+
+    record: LieutenantRecord
+    verbs: tuple[str, ...] = ()
+
+
+Verb = Callable[[LieutenantRecord, AnnotationRequests, str], LieutenantRecord]
+
+
+def retry(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
+    fresh = LieutenantRecord()
+    local = record.local.but(blocked="")
+    config = ConfigRecord(again=True)
+    slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
+    return forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
+
+
+def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `vm=ID:TOKEN` or `none:TOKEN`. One that does not
+    fit the question about a conversation is dropped; which VM it is holds until it is acted on."""
+    what, _, rest = token.partition("=")
+    answer = rest.partition(":")[0]
+    if what == "session":
+        return record.but(session=answered(record.session, asked.question, answer))
+    if what == "vm":
+        return record.but(slot=record.slot.but(chosen=answer))
+    return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record
+
+
+def delete_confirmed(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """It may go although it is protected: this deletion, or, where none was asked for, this VM once it is dead."""
+    return record.but(slot=record.slot.but(confirmed=DELETION if asked.deleting else record.slot.vm_id))
+
+
+def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """When the object goes, its VM is let go of without being touched."""
+    return record.but(detached=True)
+
+
+VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
+"""Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
+
+
+def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
+    """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
+    first, verbs = record, []
+    for verb, act in VERBS.items():
+        token = asked.annotations.get(PREFIX + verb, "")
+        if token and record.handled.get(verb) != token:
+            record = act(record, asked, token)
+            record = record.but(handled={**record.handled, verb: token})
+            verbs.append(verb)
+    if asked.suspended and not record.suspend_asked_at:
+        record = record.but(suspend_asked_at=asked.now)
+    elif not asked.suspended and record.suspend_asked_at:
+        record = record.but(suspend_asked_at=0.0, abort_at=0.0)
+    if record.restart.degraded and record.restart.generation != asked.generation:
+        record = record.but(restart=LieutenantRecord().restart)
+    return Acknowledged(first if record == first else record, tuple(verbs))

@@ -1,0 +1,150 @@
+"""The conversation that outlives its machine: how it is named, when another one begins, what its loss means, and what is done
+when its two ends differ. Pure.
+
+A conversation has a *mirror* (its copy in the store) and a *file* (on whatever machine pi runs). Both names are kept in its
+record, so that choosing between two ends is a change of names: what is not chosen stays where it is, under its own (G-32)."""
+
+from __future__ import annotations
+
+from reconciler.api.lieutenant import OnLost
+from reconciler.core.actions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.core.records import SessionRecord
+from reconciler.core.snapshot.agent import Agent, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.session import SessionName
+from reconciler.core.snapshot.slot import DesiredState
+
+SESSION_DIR = "/root/.pi/agent/sessions"
+
+MOST_EARLIER = 100
+"""Names of earlier mirrors kept for showing; the mirrors themselves all stay in the store."""
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------
+
+
+def session_name(uid: str, generation: int, incarnation: int = 0) -> str:
+    """Name of a session's mirror; also of its file on the machine. `incarnation`: how often another name was needed."""
+    return f"{uid}-g{generation}" if incarnation == 0 else f"{uid}-g{generation}-{incarnation}"
+
+
+def path_of(name: str) -> str:
+    return f"{SESSION_DIR}/{name}.jsonl"
+
+
+def current(record: SessionRecord, uid: str, generation: int) -> SessionName:
+    """The conversation in force; `generation` names the one that will be begun when there is none yet."""
+    name = record.name or session_name(uid, generation, record.incarnation)
+    return SessionName(name, path_of(record.file or name))
+
+
+# --- the record, changed ----------------------------------------------------------------------------------------------------
+
+
+def housed(record: SessionRecord, uid: str, generation: int) -> SessionRecord:
+    """A place for the conversation is there: it goes on with what the mirror has, or the first one begins as declared."""
+    if not record.name:
+        record = record.but(name=session_name(uid, generation, record.incarnation), generation=generation)
+    return record.but(lost="", answer="", seen=0)
+
+
+def begun_anew(record: SessionRecord, uid: str, generation: int) -> SessionRecord:
+    """Another conversation, empty; the mirror of the one before keeps its name and is remembered. A higher `generation` is a
+    declared one, the same is another incarnation of it."""
+    if generation > record.generation:
+        fresh = SessionRecord(name=session_name(uid, generation), generation=generation)
+    else:
+        number = record.incarnation + 1
+        fresh = SessionRecord(name=session_name(uid, record.generation, number), generation=record.generation, incarnation=number)
+    return fresh.but(earlier=(*record.earlier, record.name)[-MOST_EARLIER:] if record.name else record.earlier)
+
+
+def chosen(record: SessionRecord, uid: str, end: str) -> SessionRecord:
+    """One of two ends that differ goes on. `vm`: what is in the file, under a new mirror; `local`: what is in the mirror, in a new
+    file. The other end stays as it is, under the name it had."""
+    number = record.incarnation + 1
+    name = session_name(uid, record.generation, number)
+    kept = record.but(incarnation=number, answer="", seen=0)
+    if end == "local":
+        return kept.but(file=name)
+    return kept.but(name=name, file=record.file or record.name, earlier=(*record.earlier, record.name)[-MOST_EARLIER:])
+
+
+def answered(record: SessionRecord, question: str, answer: str) -> SessionRecord:
+    """A person's answer, to be acted on; one that answers nothing is dropped. `question`: the reason it is stalled for."""
+    fits = (question == "SessionDiverged" and answer in ("vm", "local")) or (question == "SessionLost" and answer == "local")
+    return record.but(answer=answer) if fits else record
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------------
+
+
+def loss_of(on_lost: OnLost, record: SessionRecord, mirrored: int, seen: int) -> str:
+    """Why the conversation of a lost machine does not go on as declared without a person's word; '' when it does. `mirrored`: bytes in
+    the store; `seen`: the most that was ever seen of it (what nobody saw, nobody can miss)."""
+    if record.answer == "local" or max(mirrored, seen) == 0:
+        return ""
+    match on_lost:
+        case OnLost.NEW:
+            return ""
+        case OnLost.FAIL:
+            return f"session.onLost is Fail; {mirrored} bytes of its conversation are mirrored, {max(seen, mirrored)} were seen"
+        case OnLost.RESUME:
+            return "" if seen <= mirrored else f"{seen} bytes of its conversation were seen there, {mirrored} are mirrored"
+
+
+# --- policies -----------------------------------------------------------------------------------------------------------------
+
+
+def note_what_was_seen(v: LieutenantView) -> Decision | None:
+    """G-32: that a machine has more of the conversation than could be saved is known durably, should the machine be lost now."""
+    if v.slot.desired is DesiredState.GONE or v.session_seen <= max(v.mirror_size, v.record.session.seen):
+        return None
+    return NoteSession(v.session_seen)
+
+
+def begin_anew_after_a_loss(v: LieutenantView) -> Decision | None:
+    """session.onLost New: with its machine the conversation ends, and another one begins; the mirror is kept."""
+    record = v.record.session
+    lost = record.lost and not v.vm_id and max(v.mirror_size, record.seen) > 0
+    if not lost or v.slot.desired is not DesiredState.RUNNING or v.on_lost is not OnLost.NEW or record.answer == "local":
+        return None
+    return BeginSession(record.generation, f"VM {record.lost} was lost with its conversation, and session.onLost is New")
+
+
+def begin_as_declared(v: LieutenantView) -> Decision | None:
+    """G-30: a raised session.generation begins another conversation, when settled and with no task in this one."""
+    record = v.record.session
+    if not record.name or v.session_generation <= record.generation or v.active_task or not isinstance(v.agent, Agent):
+        return None
+    if isinstance(v.agent.process, Up):
+        return StopAgent(v.vm_id, "a new conversation is declared") if v.settled else None
+    if not v.slot.mirrored and v.divergence is None:
+        return Wait("BeginningSession", "saving the conversation first", until=v.now + 1.0)
+    return BeginSession(v.session_generation, f"session.generation {v.session_generation} is declared")
+
+
+def choose_between_two_ends(v: LieutenantView) -> Decision | None:
+    """G-32: a file and a mirror that contradict each other are both left as they are until a person says which goes on."""
+    if v.divergence is None or not isinstance(v.agent, Agent):
+        return None
+    answer, divergence = v.record.session.answer, v.divergence
+    if answer == "vm":
+        return KeepEnd("vm")
+    if answer == "local" and not isinstance(v.agent.process, Up):
+        return KeepEnd("local")
+    if answer == "local":
+        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait("ResolvingSession", "waiting for the turn to end")
+    where = (
+        f"{divergence.machine} bytes on {v.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
+    )
+    return Refuse("SessionDiverged", f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
+
+
+def restore_the_conversation(v: LieutenantView) -> Decision | None:
+    """G-32: a machine that has nothing of the conversation, or only its beginning, gets it from the mirror before pi goes on."""
+    if not isinstance(v.agent, Agent) or v.agent.session_size >= v.mirror_size:
+        return None
+    if isinstance(v.agent.process, Up):
+        return StopAgent(v.vm_id, "its session file was cut short") if v.settled else None
+    return RestoreSession(v.vm_id, v.mirror_size)

@@ -1,0 +1,267 @@
+"""The status of a Lieutenant, made once, after deciding, from what was observed and decided."""
+
+from __future__ import annotations
+
+from reconciler.core.actions import Decision, Refuse, Steady, Wait
+from reconciler.core.conditions import UNREADABLE, Condition, merge_conditions, progress_conditions, timestamp, told
+from reconciler.core.keys import Json
+from reconciler.core.lasterror import NONE, LastError
+from reconciler.core.lieutenant.bootstatus import boot_status
+from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
+from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
+from reconciler.core.lieutenant.local import LOCAL_FALLBACK
+from reconciler.core.lieutenant.policies import works_aside
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
+from reconciler.core.records import SessionRecord
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
+
+RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
+"""Done-marks that a plan needs to know of (it does not ask the machine)."""
+
+
+def _ready(view: LieutenantView, decision: Decision, configured: Condition, last_error: LastError) -> Condition:
+    """G-27: what is known not to be applied yet (a turn is on) is not ready, though nothing can be done about it now."""
+    reason, message = told(decision, last_error)
+    if isinstance(decision, Steady):
+        if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
+            return Condition("Ready", "False", configured.reason, configured.message)
+        return Condition("Ready", "True", "Suspended" if view.slot.desired is DesiredState.SUSPENDED else "Running")
+    return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
+
+
+def _vm_ready(view: LieutenantView) -> Condition:
+    clock = view.record.clock
+    stuck = clock.vm_id == view.vm_id and clock.tries >= CLOCK_TRIES and isinstance(view.guest, Guest) and clock_is_wrong(view.guest)
+    match view.slot.vm:
+        case _ if not view.slot.record.vm_id:
+            return Condition("VMReady", "False", "NoVM")
+        case Unknown(why):
+            return Condition("VMReady", "Unknown", "VMUnknown", why)
+        case Absent():
+            return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.slot.record.vm_id} is not in the platform's list")
+        case Seen(VmState.RUNNING) if stuck:
+            why = clock.error or "setting it has no effect"
+            return Condition("VMReady", "True", "ClockNotCorrected", f"its clock is wrong and can't be set: {why}")
+        case Seen(VmState.RUNNING):
+            return Condition("VMReady", "True", "Running")
+        case Seen(state):
+            return Condition("VMReady", "False", state.value.capitalize(), f"VM {view.slot.record.vm_id} is {state.value}")
+
+
+def _reachable(view: LieutenantView) -> Condition:
+    kind = "AgentReachable"
+    match view.agent, view.guest:
+        case Agent(process=Up(responsive=responsive), output_blocked=True), _:
+            return Condition(kind, "True" if responsive else "False", "OutputBlocked", "its keeper has no room for what pi says")
+        case Agent(process=Up(responsive=True)), _:
+            return Condition(kind, "True", "Answering")
+        case Agent(process=Up() as process), _:
+            return Condition(kind, "False", "AgentUnresponsive", f"pi (pid {process.pid}) does not answer")
+        case Agent(process=Exited() as process), _:
+            how = f"exit code {process.exit_code}" if process.signal is None else f"signal {process.signal}"
+            return Condition(kind, "False", "AgentExited", f"pi ended with {how}: {process.stderr_tail[-500:]}".rstrip(": "))
+        case Agent(), _:
+            return Condition(kind, "False", "AgentNotStarted")
+        case Unknown() | None, Unknown(why):
+            return Condition(kind, "Unknown", "GuestUnreachable", why)
+        case Unknown(why), _:
+            return Condition(kind, "Unknown", "AgentUnreachable", why)
+        case _:
+            return Condition(kind, "False", "AgentNotStarted")
+
+
+def _configured(view: LieutenantView) -> Condition:
+    kind = "AgentConfigured"
+    if isinstance(view.rendered, Unresolved):
+        return Condition(kind, "False", view.rendered.reason, view.rendered.message)
+    if not isinstance(view.agent, Agent) or not isinstance(view.agent.process, Up):
+        unknown = isinstance(view.agent, Unknown)
+        return Condition(kind, "Unknown" if unknown else "False", "AgentUnreachable" if unknown else "AgentNotStarted")
+    process = view.agent.process
+    if not process.responsive:
+        return Condition(kind, "Unknown", "AgentUnresponsive")
+    if not same_launch(process.launch_hash, view.rendered):
+        return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
+    if view.agent.keeper_version != view.keeper_version:
+        return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
+    if process.inside is None:
+        return Condition(kind, "Unknown", "InstructionsUnread", "pi has not said yet what it was told")
+    if differs := told_otherwise(view.rendered, process.inside):
+        return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
+    if view.edited:
+        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.edited)}")
+    reason, words = mismatch(view)
+    if reason and rejected(view):
+        refused = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
+        return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
+    if reason:
+        return Condition(kind, "False", reason, words)
+    if expected_skills(view):
+        if view.record.loaded.process != process_of(view, process):
+            return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
+        if view.record.loaded.missing:
+            return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
+    return Condition(kind, "True", "Applied")
+
+
+def _up_to_date(view: LieutenantView) -> Condition:
+    why = outdated(view)
+    if why:
+        when = "it is replaced when its agent is settled" if view.recreate else "it stays as it is (update.onProfileChange)"
+        held = held_back(view) if view.recreate else ""
+        return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
+    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
+        return Condition("UpToDate", "True", "ProfileApplied")
+    return Condition("UpToDate", "Unknown", "NotLookedAt")
+
+
+def _suspended(view: LieutenantView) -> Condition:
+    if view.record.local.state == "Home":
+        up = isinstance(view.agent, Agent) and isinstance(view.agent.process, Up)
+        stopped = (
+            view.slot.desired is DesiredState.SUSPENDED and isinstance(view.guest, Guest) and not up and not isinstance(view.agent, Unknown)
+        )
+        return Condition("Suspended", "True", "AgentStopped") if stopped else Condition("Suspended", "False", "Running")
+    match view.slot.vm:
+        case Seen(VmState.SUSPENDED) if view.vm_id:
+            return Condition("Suspended", "True", "VMSuspended")
+        case Unknown(why) if view.vm_id:
+            return Condition("Suspended", "Unknown", "VMUnknown", why)
+        case _ if not view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
+            return Condition("Suspended", "True", "NoVM")
+        case _:
+            return Condition("Suspended", "False", "VMNotSuspended")
+
+
+def works(view: LieutenantView, decision: Decision) -> bool:
+    """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
+    here = isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK
+    return here or isinstance(decision, Steady) or works_aside(view, decision)
+
+
+def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
+    """One word for the column; derived, may gain values."""
+    slot = view.slot
+    if slot.desired is DesiredState.GONE:
+        return "Terminating"
+    if isinstance(decision, Refuse):
+        return "Stalled"
+    if isinstance(slot.vm, Unknown) and view.record.local.state != "Home":
+        return "Unknown"
+    if slot.desired is DesiredState.SUSPENDED:
+        return "Suspended" if isinstance(decision, Steady) else "Suspending"
+    if works(view, decision):
+        return "Working" if view.active_task or not view.settled else "Idle"
+    if not view.vm_id:
+        return "Pending" if isinstance(decision, Wait) else "Provisioning"
+    return "Starting"
+
+
+def lieutenant_status(
+    view: LieutenantView,
+    decision: Decision,
+    previous: Json,
+    generation: int,
+    pending: int,
+    active: str,
+    convenience: tuple[str, ...] = (),
+    last_error: LastError = NONE,
+) -> Json:
+    """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
+    fields that were set and are not acted on."""
+    reachable, configured = _reachable(view), _configured(view)
+    ready = _ready(view, decision, configured, last_error)
+    observed = view.slot.observe_only
+    usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
+    able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
+    moving = progress_conditions(decision, ready.status, last_error)
+    if isinstance(decision, Steady) and ready.status == "False":
+        moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
+    conditions = [
+        ready,
+        *moving,
+        Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
+        *([] if view.local.declared else [_vm_ready(view)]),
+        reachable,
+        configured,
+        _up_to_date(view),
+        _suspended(view),
+    ]
+    if view.record.local.state == "Home" and view.local.not_applied:
+        parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
+        conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
+    unsupported = (*view.unsupported, *convenience)
+    if unsupported:
+        conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
+    status: Json = {
+        "observedGeneration": generation,
+        "phase": lieutenant_phase(view, decision),
+        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, view.now),
+        "queue": {"pending": pending, "active": active},
+    }
+    if view.slot.record.vm_id:
+        state = view.slot.vm.state.value if isinstance(view.slot.vm, Seen) else "unknown"
+        vm: Json = {"id": view.slot.record.vm_id, "epoch": view.slot.record.epoch, "state": state}
+        if view.slot.record.adopted == view.slot.record.vm_id:
+            vm["adopted"] = True
+        if view.slot.record.snapshot.vm_id == view.slot.record.vm_id and view.slot.record.snapshot.commit_id:
+            vm["snapshot"] = view.slot.record.snapshot.commit_id
+        status["vm"] = vm
+    if view.record.local.state:
+        status["local"] = {"id": view.local.place, "state": view.record.local.state, "epoch": view.slot.record.epoch}
+    if isinstance(view.agent, Agent):
+        status["agent"] = _agent_status(view.agent)
+    if view.record.session.name:
+        status["session"] = _session_status(view.record.session)
+    if view.record.handled:
+        status["handled"] = dict(sorted(view.record.handled.items()))
+    restart = view.record.restart
+    if restart.times:
+        status["restarts"] = {
+            "recent": len(restart.times),
+            "lastAt": timestamp(restart.times[-1]),
+            "exitCode": restart.exit_code,
+            "signal": restart.signal,
+            "stderrTail": restart.stderr_tail[-1024:],
+        }
+    if isinstance(view.guest, Guest):
+        status["machine"] = {"marks": {name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED}}
+    elif "machine" in previous and view.vm_id:
+        status["machine"] = previous["machine"]
+    boot = boot_status(view, previous.get("boot"))
+    if boot:
+        status["boot"] = boot
+    if "agent" not in status and "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
+        status["agent"] = previous["agent"]
+    return status
+
+
+def _session_status(record: SessionRecord) -> Json:
+    said: Json = {"name": record.name, "generation": record.generation}
+    if record.earlier:
+        said["earlier"] = list(record.earlier[-10:])
+    return said
+
+
+def _agent_status(agent: Agent) -> Json:
+    match agent.process:
+        case Up() as up:
+            said: Json = {
+                "process": "Up",
+                "pid": up.pid,
+                "model": up.model or "",
+                "thinking": up.thinking or "",
+                "sessionId": up.session_id or "",
+                "launchHash": up.launch_hash,
+            }
+            if up.inside is not None:
+                said["told"] = {"prompt": up.inside.prompt, "files": dict(sorted(up.inside.context.items())[:50])}
+        case Exited() as exited:
+            said = {"process": "Exited", "exitCode": exited.exit_code, "signal": exited.signal}
+        case _:
+            said = {"process": "NotStarted"}
+    return {"keeperVersion": agent.keeper_version, **said}

@@ -1,0 +1,361 @@
+"""A BootProfile and a Lieutenant, rendered into what a machine and its agent are made of. Pure: same specs, same bytes,
+same hash (G-47). Secrets stay references here; their values are looked up at the moment of use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.meta import File, ModelChoice, Thinking
+from reconciler.core.profile.instructions import inside_of
+from reconciler.core.profile.organs import pieces
+from reconciler.core.snapshot.agent import Inside
+from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+
+WORK_DIR = "/root/workspace"
+AGENT_DIR = "/root/.pi/agent"
+ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+MODELS_FILE = f"{AGENT_DIR}/models.json"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretRef:
+    """A key of a Secret or ConfigMap in the object's own namespace."""
+
+    name: str
+    key: str
+    kind: Literal["Secret", "ConfigMap"] = "Secret"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """`content` or, when it comes from a Secret or ConfigMap, `secret`."""
+
+    path: str
+    content: str = ""
+    secret: SecretRef | None = None
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    run: str
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`kind`: a check that the profile declares, or that of an organ or capability of ours."""
+
+    name: str
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str | None
+    timeout: float
+    retries: int = 0
+    kind: Literal["Verify", "Organ", "Capability"] = "Verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
+    `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
+    `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
+    ones."""
+
+    source: VmSource
+    shape: VmShape
+    work_dir: str
+    files: tuple[RenderedFile, ...]
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...]
+    agent_files: tuple[RenderedFile, ...]
+    command: tuple[str, ...]
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, SecretRef] = field(default_factory=dict)
+    profile_hash: str = ""
+    files_hash: str = ""
+    agent_hash: str = ""
+    launch_hash: str = ""
+    model: str = ""
+    thinking: str = ""
+    told: Inside = field(default_factory=lambda: Inside(""))
+    machine_hash: str = ""
+    secrets_hash: str = ""
+    organs: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    organ_checks: tuple[Check, ...] = ()
+    organs_hash: str = ""
+    skills: tuple[str, ...] = ()
+
+    def check(self, name: str) -> Check | None:
+        """A check of the profile, of an organ or of a capability, by name."""
+        return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)
+
+    def secrets(self) -> frozenset[SecretRef]:
+        """Every secret this machine needs."""
+        files = (f.secret for f in (*self.files, *self.agent_files) if f.secret)
+        return frozenset((*files, *self.secret_env.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Why nothing can be rendered (yet). `reason`: a condition reason."""
+
+    reason: str
+    message: str
+    final: bool = False  # stays so until somebody changes something
+
+
+def digest(value: object) -> str:
+    """A short, stable hash of JSON-able data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case SecretRef(name, key, kind):
+            return {"secret": name, "key": key} if kind == "Secret" else {"configMap": name, "key": key}
+        case RenderedFile(path, content, secret, mode):
+            return [path, content, secret, mode]
+        case Step(name, run, timeout, retries):
+            return [name, run, timeout, retries]
+        case Check(name, argv, exit_code, stdout, timeout, _, _):
+            return [name, argv, exit_code, stdout, timeout]
+        case _:
+            raise TypeError(f"{type(value).__name__} can't be hashed")
+
+
+def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
+    """The same, knowing which values its secrets have (`prints`: a fingerprint of each, not the value): a changed value is a changed
+    launch, and reaches files and environment by a restart of pi on the same session; it needs no new machine."""
+    if not prints:
+        return made
+    secrets_hash = digest([[ref, prints[ref]] for ref in sorted(prints)])
+    return replace(made, secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
+
+
+def same_launch(running: str, declared: Rendered) -> bool:
+    """Whether pi runs as declared. A launch without a digest of its secrets was made by a release that had none; it is left alone
+    until something else changes."""
+    base, dash, _ = declared.launch_hash.partition("-")
+    return running == declared.launch_hash or (bool(dash) and running == base)
+
+
+T = TypeVar("T")
+
+Lookup = Callable[[str], BootProfileSpec | None]
+
+
+def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Unresolved:
+    """The profile and what it extends, base first."""
+    chain: list[BootProfileSpec] = []
+    seen: list[str] = []
+    at: str | None = name
+    while at is not None:
+        if at in seen:
+            return Unresolved("InvalidProfile", f"BootProfile {name} extends itself: {' → '.join([*seen, at])}", final=True)
+        seen.append(at)
+        spec = lookup(at)
+        if spec is None:
+            return Unresolved("ProfileNotFound", f"BootProfile {at} does not exist; declare it or name another one")
+        chain.append(spec)
+        at = spec.extends.name if spec.extends else None
+    if not any(spec.source for spec in chain):
+        return Unresolved("InvalidProfile", f"BootProfile {name} has no source and extends none that has one", final=True)
+    return tuple(reversed(chain))
+
+
+def chain_names(name: str, lookup: Lookup) -> tuple[str, ...]:
+    """Names of the profile and what it extends, the profile first; as far as they resolve."""
+    names: list[str] = []
+    at: str | None = name
+    while at is not None and at not in names and (spec := lookup(at)) is not None:
+        names.append(at)
+        at = spec.extends.name if spec.extends else None
+    return tuple(names)
+
+
+def _source(chain: tuple[BootProfileSpec, ...]) -> VmSource:
+    declared = next(spec.source for spec in reversed(chain) if spec.source)
+    if declared.commit_id:
+        return CommitSource(declared.commit_id)
+    if declared.ref:
+        return RefSource(declared.ref)
+    return RootSource(declared.image or "default")
+
+
+def _last(values: list[T | None]) -> T | None:
+    return next((value for value in reversed(values) if value is not None), None)
+
+
+def _by(items: list[T], key: Callable[[T], str]) -> tuple[T, ...]:
+    """Later ones replace earlier ones of the same key, in place."""
+    merged: dict[str, T] = {}
+    for item in items:
+        merged[key(item)] = item
+    return tuple(merged.values())
+
+
+def system_prompt(name: str, spec: LieutenantSpec) -> str:
+    """What pi is told about itself, appended to its own prompt."""
+    parts = [
+        f"You are {name}, a persistent agent. Your role: {spec.role}",
+        "Your conversation and your files live on between pieces of work. Each piece of work begins with a line in square"
+        " brackets that identifies it; you need not repeat that line. When a piece of work is done, end with a clear summary"
+        " of what was done and of any open question.",
+    ]
+    if spec.instructions.context:
+        parts.append(f"Context:\n{spec.instructions.context.strip()}")
+    if spec.instructions.directive:
+        parts.append(f"Directive (always holds):\n{spec.instructions.directive.strip()}")
+    return "\n\n".join(parts) + "\n"
+
+
+def rendered_file(file: File) -> RenderedFile:
+    """Content stays a reference where it is one."""
+    ref: SecretRef | None = None
+    if file.value_from:
+        ref = SecretRef(file.value_from.secret_key_ref.name, file.value_from.secret_key_ref.key)
+    elif file.content_from and file.content_from.secret_key_ref:
+        ref = SecretRef(file.content_from.secret_key_ref.name, file.content_from.secret_key_ref.key)
+    elif file.content_from and file.content_from.config_map_key_ref:
+        ref = SecretRef(file.content_from.config_map_key_ref.name, file.content_from.config_map_key_ref.key, "ConfigMap")
+    return RenderedFile(file.path, file.content or "", ref, int(file.mode, 8))
+
+
+def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "") -> Rendered | Unresolved:
+    """Everything a machine for this lieutenant is made of, or why that can't be said."""
+    chain = profile_chain(spec.profile_ref.name, lookup)
+    if isinstance(chain, Unresolved):
+        return chain
+    sizes = [spec_.resources for spec_ in chain if spec_.resources] + ([spec.resources] if spec.resources else [])
+    shape = VmShape(
+        vcpus=_last([r.vcpus for r in sizes]),
+        memory_mib=_last([r.memory_mib for r in sizes]),
+        disk_mib=_last([r.disk_mib for r in sizes]),
+    )
+    agents = [p.agent for p in chain if p.agent]
+    work_dir = _last([a.work_dir if "work_dir" in a.model_fields_set else None for a in agents]) or WORK_DIR
+    command = _last([tuple(a.command) if "command" in a.model_fields_set else None for a in agents]) or ("pi",)
+    providers = _by([p for a in agents for p in a.providers], lambda p: p.name)
+    choices = tuple(choice for choice in (*(a.model for a in agents), spec.model) if choice)
+    model = choices[-1] if choices else None
+    model_id = f"{model.provider}/{model.id}" if model else default_model
+
+    files = _by([rendered_file(f) for p in chain for f in p.files], lambda f: f.path)
+    steps = _by([Step(s.name, s.run, float(s.timeout_seconds), s.retries) for p in chain for s in p.steps], lambda s: s.name)
+    checks = _by(
+        [Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds)) for p in chain for v in p.verify],
+        lambda c: c.name,
+    )
+    env: dict[str, str] = {}
+    secret_env: dict[str, SecretRef] = {}
+    for variable in [e for p in chain for e in p.env] + list(spec.env):
+        env.pop(variable.name, None)
+        secret_env.pop(variable.name, None)
+        if variable.value_from:
+            ref = variable.value_from.secret_key_ref
+            secret_env[variable.name] = SecretRef(ref.name, ref.key)
+        else:
+            env[variable.name] = variable.value or ""
+
+    agent_files = [RenderedFile(ROLE_FILE, system_prompt(name, spec))]
+    agent_files += [rendered_file(f) for f in spec.instructions.files]
+    declared: dict[str, dict[str, object]] = {}
+    for provider in providers:
+        variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
+        if provider.api_key_from:
+            ref = provider.api_key_from.secret_key_ref
+            secret_env[variable_name] = SecretRef(ref.name, ref.key)
+        else:
+            env[variable_name] = "none"
+        declared[provider.name] = {
+            "baseUrl": provider.base_url,
+            "api": provider.api,
+            "apiKey": f"${variable_name}",  # a bare name would be taken for the key itself
+        }
+    # Which models a provider has, and which one answers, pi learns while it runs: neither is part of its launch (G-30).
+    read_at_start = digest([agent_files, declared])
+    if declared:
+        offered = {name: {**told, "models": _models(name, choices, model_id)} for name, told in declared.items()}
+        agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
+
+    argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
+    for extension in _by([e for a in agents for e in a.extensions], str):
+        argv += ["--extension", extension]
+    skills = _by([e for a in agents for e in a.skills], str)
+    for skill in skills:
+        argv += ["--skill", skill]
+
+    organs = _by([word for p in chain for word in p.organs], str)
+    capabilities = _by([word for p in chain for word in p.capabilities], str)
+    brought = pieces(organs, capabilities)
+    machine = [[shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))]
+    # The names only: what is in a program of ours may change with a release, and a release is no change of the profile (G-01).
+    carried = [[piece.kind, piece.name] for piece in brought]
+    profile_hash = digest([files, steps, checks, work_dir, *machine, carried])
+    agent_hash = digest(agent_files)
+    return Rendered(
+        source=_source(chain),
+        shape=shape,
+        work_dir=work_dir,
+        files=files,
+        steps=steps,
+        checks=checks,
+        agent_files=tuple(agent_files),
+        command=command,
+        argv=tuple(argv),
+        env=env,
+        secret_env=secret_env,
+        profile_hash=profile_hash,
+        files_hash=digest(files),
+        agent_hash=agent_hash,
+        launch_hash=digest(
+            [command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), read_at_start]
+        ),
+        model=model_id,
+        thinking=str(model.thinking) if model and model.thinking else "",
+        told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
+        machine_hash=digest(machine),
+        organs=organs,
+        capabilities=capabilities,
+        organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
+        organs_hash=digest(carried) if carried else "",
+        skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
+    )
+
+
+def _shout(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name).upper()
+
+
+def _models(provider: str, choices: tuple[ModelChoice, ...], model_id: str) -> list[dict[str, object]]:
+    """The models of one declared provider, as pi's models.json wants them (pi-rpc §1): all that are named for it. Sizes are what
+    pi assumes for models that it does not know."""
+    thinking = {c.id: c.thinking not in (None, Thinking.OFF) for c in choices if c.provider == provider}
+    default, _, name = model_id.partition("/")
+    if default == provider:
+        thinking.setdefault(name, False)
+    return [
+        {
+            "id": model,
+            "name": model,
+            "reasoning": thinks,
+            "input": ["text"],
+            "contextWindow": 128000,
+            "maxTokens": 8192,
+            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
+        }
+        for model, thinks in (sorted(thinking.items()) or [("default", False)])
+    ]

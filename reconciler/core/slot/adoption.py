@@ -1,0 +1,31 @@
+"""Taking over a VM that exists already: `adopt` in a declaration. Pure.
+
+A lieutenant with `adopt` never gets a new machine in place of the one it names. Once it has been taken over it is a machine like
+any other of ours (deletionPolicy, and replaced when it is dead), with one exception: a changed profile does not replace it.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.actions import Adopt, Decision, Refuse, Wait
+from reconciler.core.snapshot.slot import Slot
+from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
+
+
+def adopt_the_declared(s: Slot) -> Decision | None:
+    """G-07: a VM is taken over because its id was declared, never from another owner, and nothing is made in its place."""
+    if s.adopt is None or s.record.vm_id:
+        return None
+    vm_id = s.adopt.vm_id
+    match s.adopt.vm:
+        case Unknown(why):
+            return Wait("VMUnknown", why)
+        case Absent():
+            return Refuse("AdoptNotFound", f"VM {vm_id} does not exist, or this key may not see it")
+        case Seen(VmState.DEAD):
+            return Refuse("AdoptNotFound", f"VM {vm_id} is dead; there is nothing to take over")
+        case Seen() if s.adopt.owner:
+            return Refuse("AlreadyOwned", f"VM {vm_id} belongs to {s.adopt.owner}")
+        case Seen(claimed_by=other) if other and s.record.chosen != vm_id:
+            return Refuse("ClaimConflict", f"VM {vm_id} is claimed by {other}")
+        case _:
+            return Adopt(vm_id)

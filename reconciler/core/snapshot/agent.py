@@ -1,0 +1,119 @@
+"""What may be observed inside a machine: the guest, the keeper and pi, and what became of a command to pi."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What one look into a reachable machine told, before and beside its keeper.
+
+    `clock_skew`: guest minus controller, seconds. `claim`: the claim file, as written (may be a parent's copy).
+    `node`, `pi`: versions found, None when missing. `keeper`: version of the keeper installed, None when missing.
+    `keeper_alive`: its socket answered. `marks`: done-marks of boot steps, name → hash."""
+
+    clock_skew: float = 0.0
+    claim: Mapping[str, str] | None = None
+    node: str | None = None
+    pi: str | None = None
+    keeper: str | None = None
+    keeper_alive: bool = False
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The keeper runs, pi was never started by it (or was stopped on purpose)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What pi was told when it started, as it says itself (SHA-256, hex). `prompt`: what was appended to its system prompt;
+    `context`: of each project file (AGENTS.md and the like) in that prompt, by path."""
+
+    prompt: str
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """pi runs. `responsive`: it answered `get_state` just now. `busy`: a turn is on, or something is queued, compacting
+    or unanswered; its contrary is *settled*, the only state in which a prompt may be sent. `activity`: a count of signs of work
+    since its start (text being written, output of tools, messages)."""
+
+    pid: int
+    started_at: float
+    launch_hash: str
+    responsive: bool = True
+    busy: bool = False
+    pending: int = 0
+    model: str | None = None
+    thinking: str | None = None
+    session_id: str | None = None
+    activity: int = 0
+    inside: Inside | None = None  # None: it has not said yet, or can't
+    session_file: str = ""  # the one it was started on; '' when the keeper does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """pi ended without being asked to. `exit_code` or `signal`, and the tail of its stderr."""
+
+    at: float
+    exit_code: int | None
+    signal: str | None
+    stderr_tail: str = ""
+    launch_hash: str = ""
+
+
+Process = NotStarted | Up | Exited
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What the keeper reports. `epoch`: the highest it has seen. `session_size`: bytes of the session file.
+    `seq`: last number of its event journal. `output_blocked`: it reached its cap and stopped reading pi (G-26)."""
+
+    keeper_version: str
+    epoch: int
+    process: Process
+    session_file: str = ""
+    session_size: int = 0
+    seq: int = 0
+    output_blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """pi answered success. Not yet proof that the prompt is in the conversation (pi-rpc §0.4)."""
+
+    disposition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """pi answered failure; nothing was done."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """pi died, or was not up, before it answered; only the conversation can tell whether it was received."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The keeper never saw this command key, so pi never did either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Forwarded to pi, no answer yet."""
+
+
+Verdict = Accepted | Declined | Lost | Unheard | Unanswered

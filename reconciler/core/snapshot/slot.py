@@ -1,0 +1,90 @@
+"""Everything a decision about one VM slot may depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.records import SlotRecord
+from reconciler.core.snapshot.vm import Absent, VmObservation
+
+
+class DesiredState(StrEnum):
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    GONE = "Gone"
+
+
+class EffectiveDeletion(StrEnum):
+    """What is done with the VM when the object goes."""
+
+    DELETE = "Delete"
+    SNAPSHOT = "Snapshot"
+    RETAIN = "Retain"
+    ORPHAN = "Orphan"
+    LEAVE = "Leave"  # nothing at all: ObserveOnly
+
+    @property
+    def hands_off(self) -> bool:
+        """The agent on it is not disturbed: no turn is ended, nothing is stopped."""
+        return self in (EffectiveDeletion.ORPHAN, EffectiveDeletion.LEAVE)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A create that was written down before it was sent and whose answer never came. `settled`: the window in which a late
+    effect may still appear is over. `candidates`: unowned VMs that pairing leaves to it; None: could not be read."""
+
+    token: str
+    settled: bool
+    candidates: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The VM that `adopt` names, as it is now. `owner`: the object here that has it already, '' for none."""
+
+    vm_id: str
+    vm: VmObservation
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """What the platform's list of commits says. `pending`: a commit was sent and not answered; `found`: the commit of that name,
+    '' for none; `listed`: the commit we were told of is in it; `settled`: the window for late effects is over. None: unreadable."""
+
+    pending: bool = False
+    found: str | None = ""
+    listed: bool | None = False
+    settled: bool = False
+
+
+EMPTY = SlotRecord()
+GONE = Absent(proven=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Everything a decision about one declared VM may depend on."""
+
+    desired: DesiredState
+    record: SlotRecord = EMPTY
+    vm: VmObservation = GONE
+    intent: OpenIntent | None = None
+    account: str = ""
+    protected: bool = False
+    deletion: EffectiveDeletion = EffectiveDeletion.DELETE  # what becomes of the VM when the object is deleted
+    no_delete: bool = False  # managementPolicy NoDelete: no VM is ever deleted
+    observe_only: bool = False  # managementPolicy ObserveOnly: nothing outside is changed
+    adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
+    snapshot: SnapshotSeen | None = None  # read only when one is to be taken before the deletion
+    busy: bool | None = False  # the agent on it is in a turn; None: not known
+    mirrored: bool = True  # everything settled in its conversation is in the store
+    blocked: str = ""  # the fleet's breaker, or the hold after an empty store: why no VM may be created now
+    blocked_until: float = 0.0
+    loss: str = ""  # why its conversation does not go on elsewhere as declared, should the machine be lost
+    lost: str = ""  # the VM that was in the slot and was lost with the conversation
+    vanished: bool = False  # too many VMs vanished at once: nothing is forgotten until a person says so
+    suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
+    now: float = 0.0

@@ -1,0 +1,90 @@
+"""Everything a decision about one task may depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.records import TaskRecord
+from reconciler.core.snapshot.agent import Verdict
+from reconciler.core.snapshot.conversation import Message
+
+
+class Availability(StrEnum):
+    """What the lieutenant is to this task right now."""
+
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    SUSPENDED = "Suspended"
+    SUSPENDING = "Suspending"
+    GOING = "Going"  # being deleted
+    OBSERVED = "Observed"  # only looked at: managementPolicy ObserveOnly
+    MISSING = "Missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """The whole conversation, read now: `messages` in file order, `size` bytes. `settled`: pi has nothing to do; `up`: it
+    runs. `started_at`: when this pi process was started. `activity`: grows with every sign of work that is no finished message
+    (text being written, output of a tool); begins anew with the process."""
+
+    messages: tuple[Message, ...]
+    size: int
+    settled: bool
+    up: bool
+    started_at: float = 0.0
+    activity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A task named in `after`. `phase`: '' when it does not exist."""
+
+    name: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """Everything a decision about one task may depend on. Limits are seconds, 0 means none. `talk` None: not known.
+    `verdict`: of the key last sent, asked for only while Delivering. `ahead`: the task whose turn comes before, '' for
+    none. `active`: another task that holds the session. `next_landed`: where the following task's prompt landed.
+    `escalation`: the declared escalation. `content_missing`: what its prompt is to be read from and is not there."""
+
+    name: str
+    record: TaskRecord
+    now: float
+    created_at: float
+    steer: bool = False
+    cancel: bool = False
+    deleting: bool = False
+    not_before: float = 0.0
+    deadline_seconds: int = 0
+    timeout_seconds: int = 0
+    no_progress_seconds: int = 0
+    land_seconds: int = 60
+    first_artifact_seconds: int = 0
+    max_turns: int = 0
+    ttl_seconds: int | None = None
+    escalation: tuple[str, ...] = ()
+    retries: int = 0
+    has_acceptance: bool = False
+    availability: Availability = Availability.READY
+    unavailable_because: str = ""
+    talk: Talk | None = None
+    verdict: Verdict | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    cycle: tuple[str, ...] = ()
+    ahead: str = ""
+    active: str = ""
+    queue_full: bool = False
+    next_landed: int | None = None
+    target: str = ""  # a steer's declared target, or the task that holds the session now
+    target_phase: str = ""  # '' when it does not exist (any more)
+    other_steer: str = ""  # another steer on its way: pi's queue holds one at a time
+    held_by: str = ""  # a steer that interrupted this task's turn and is about to tell the agent why
+    content_missing: str = ""
+    unsupported: tuple[str, ...] = ()
+    abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
+    session: str = ""  # the conversation in force
+    left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -1,0 +1,41 @@
+"""A lieutenant and its tasks in one snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.task import TaskSpec
+from reconciler.core.keys import Key
+from reconciler.core.records import TaskRecord
+from reconciler.core.snapshot.agent import Verdict
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.task import Dependency, Talk
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What was gathered about one task by itself."""
+
+    key: Key
+    spec: TaskSpec
+    record: TaskRecord
+    created_at: float
+    deleting: bool = False
+    dependencies: tuple[Dependency, ...] = ()
+    cycle: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    content_missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSet:
+    """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
+
+    now: float
+    tasks: tuple[TaskFacts, ...]
+    lieutenant: LieutenantView | None = None
+    spec: LieutenantSpec | None = None
+    talk: Talk | None = None
+    deleted_at: float | None = None

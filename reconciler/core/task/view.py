@@ -1,0 +1,55 @@
+"""What a decision about one task may depend on, and what is read from the conversation. No I/O, no clock.
+
+The conversation is the only witness (G-21): a prompt has arrived when its marker is in the session file, a turn is over
+when pi is settled, and it went well when the last message says so. Events only make us look sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reconciler.core.actions import Decision
+from reconciler.core.records import run_of
+from reconciler.core.snapshot.conversation import Message
+from reconciler.core.snapshot.task import Talk, TaskView
+from reconciler.core.taskactions import Finish, TryAgain
+
+ABORT_PATIENCE = 15.0
+"""Seconds after which an abort that did not settle the session is repeated, harder."""
+
+
+ON_ITS_WAY = "on its way; not yet seen in the conversation"
+
+
+Policy = Callable[[TaskView], Decision | None]
+
+
+def marker_of(namespace: str, name: str, attempt: int, token: str) -> str:
+    """The first line of a prompt: makes it findable, and keeps it from beginning with `/`, which pi would expand."""
+    return f"[task {namespace}/{name} attempt {attempt} {token}]"
+
+
+def landed_at(talk: Talk, marker: str, baseline: int) -> Message | None:
+    """The user message that carries this marker, not before `baseline`."""
+    return next((m for m in talk.messages if m.offset >= baseline and m.role == "user" and m.text.startswith(marker)), None)
+
+
+def run(v: TaskView) -> tuple[Message, ...]:
+    """The messages of this task's turn so far."""
+    return run_of(v.talk.messages, v.record.landed, v.next_landed) if v.talk and v.record.landed >= 0 else ()
+
+
+def turns(v: TaskView) -> tuple[Message, ...]:
+    """The rounds of the model in this attempt: each is one answer, with or without tool calls."""
+    return tuple(message for message in run(v) if message.role == "assistant")
+
+
+def ended_well(v: TaskView) -> bool:
+    """The last thing said in this turn is a complete answer."""
+    answers = [m for m in run(v) if m.role == "assistant"]
+    return bool(answers) and run(v)[-1].role == "assistant" and answers[-1].stop_reason == "stop"
+
+
+def fail(v: TaskView, reason: str, message: str) -> Decision:
+    """Another attempt where one is allowed, else the end."""
+    return TryAgain(reason, message) if len(v.record.attempts) < v.retries else Finish("Failed", reason, message)

@@ -1,0 +1,51 @@
+"""What every act has at hand, and the helpers they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.core.records import LieutenantRecord, Record
+from reconciler.engine.backend import DeclarationBackend
+from reconciler.engine.effects import Effects
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.workset import Gatherer
+from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
+from reconciler.engine.recorder import Recorder
+from reconciler.engine.redaction import redact
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_record
+
+
+@dataclass(frozen=True, slots=True)
+class ActContext:
+    """`jitter`: numbers from 0 to 1. `token`: fresh intent tokens."""
+
+    settings: EngineSettings
+    table: ObjectTable
+    fleet: Fleet
+    journal: Journal
+    gatherer: Gatherer
+    recorder: Recorder
+    vers: VersApi
+    agents: Agents
+    secrets: Secrets
+    effects: Effects
+    clock: Clock
+    jitter: Callable[[], float]
+    token: Callable[[], str]
+    backend: DeclarationBackend
+
+    async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
+        """Write a record, durably, with other rows."""
+        await self.table.update([(item.key, with_record(record))], *more)
+
+    def current(self, item: LieutenantItem) -> LieutenantRecord:
+        """The record as it is now (an act may have written meanwhile)."""
+        now = self.table.lieutenant(item.key)
+        return now.record if now is not None else item.record
+
+    def redact(self, text: str) -> str:
+        """Known secret values never leave the agent by way of answers, events or status (G-60)."""
+        return redact(text, self.secrets)

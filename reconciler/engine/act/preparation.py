@@ -1,0 +1,256 @@
+"""Acts that prepare a machine: files, organs, steps and checks of its profile, each with a done-mark and a record of how it went."""
+
+from __future__ import annotations
+
+import json
+
+from reconciler.core.actions import ReadBack
+from reconciler.core.backoff import delay
+from reconciler.core.keys import Json
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
+from reconciler.core.profile.organs import ORGANS, pieces
+from reconciler.core.profile.rendering import Check, Rendered, RenderedFile
+from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
+from reconciler.core.snapshot.agent import Agent, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.observe.content import bytes_of
+from reconciler.engine.places import place_at
+from reconciler.engine.ports import where
+from reconciler.engine.state.objects import LieutenantItem
+from reconciler.errors import InvalidSpec
+
+STEP_SCRIPT = "/var/lib/reconciler/steps/{name}.sh"
+TAIL = 2048
+"""Characters of a step's output that are kept."""
+
+
+class BootActs:
+    def __init__(self, tools: ActContext) -> None:
+        self.t = tools
+
+    # --- files ------------------------------------------------------------------------------------------------------------------
+
+    def content(self, item: LieutenantItem, file: RenderedFile) -> GuestFile:
+        """A rendered file with its secret looked up now."""
+        content = bytes_of(item.key, file, self.t.secrets)
+        if content is None:
+            assert file.secret is not None
+            raise InvalidSpec(f"{file.secret.kind} {file.secret.name} has no key {file.secret.key}", str(item.key), "provide it")
+        return GuestFile(file.path, content, file.mode)
+
+    def files_of(self, item: LieutenantItem, rendered: Rendered, mark: str) -> list[GuestFile]:
+        """What is written under one done-mark."""
+        match mark:
+            case "files":
+                return [self.content(item, f) for f in rendered.files]
+            case "secrets":
+                return [self.content(item, f) for f in rendered.files if f.secret]
+            case "agent":
+                return [self.content(item, f) for f in rendered.agent_files]
+            case "organs":
+                return self.organ_files(item, rendered)
+            case _:
+                return []
+
+    def organ_files(self, item: LieutenantItem, rendered: Rendered) -> list[GuestFile]:
+        """Program and skill of every organ and capability, and what the machine is told about its own place."""
+        carried = pieces(rendered.organs, rendered.capabilities)
+        programs = self.t.gatherer.profiles.organ_programs
+        files = [
+            GuestFile(f"{piece.directory}/{name}", text.encode(), 0o644)
+            for piece in carried
+            for name, text in sorted({**programs[piece.name], **{n: programs["shared"][n] for n in piece.shared}}.items())
+        ]
+        if "vm-tree" in rendered.organs:
+            told = {
+                "kind": item.key.kind,
+                "namespace": item.key.namespace,
+                "name": item.key.name,
+                "profile": item.spec.profile_ref.name,
+                "organs": list(rendered.organs),
+                "capabilities": list(rendered.capabilities),
+            }
+            path = f"{ORGANS['vm-tree'].directory}/place.json"
+            files.append(GuestFile(path, json.dumps(told, indent=1).encode() + b"\n", 0o644))
+        return files
+
+    async def write_files(self, item: LieutenantItem, view: LieutenantView, mark: str) -> None:
+        """Files, then the done-mark that says which files."""
+        assert isinstance(view.rendered, Rendered)
+        rendered = view.rendered
+        values = {
+            "files": rendered.files_hash,
+            "organs": rendered.organs_hash,
+            "agent": rendered.agent_hash,
+            SECRETS: rendered.secrets_hash,
+            PREPARED: rendered.profile_hash,
+        }
+        files = self.files_of(item, rendered, mark)
+        if files:
+            await self.write(item, view, rendered, files)
+        await self.mark(item, view, mark, values[mark])
+        if mark == "files" and any(f.secret for f in rendered.files):
+            await self.mark(item, view, SECRETS, rendered.secrets_hash)
+        if mark == PREPARED:
+            self.t.recorder.note(item.key, item.uid, "PreparedMachine", where(place_at(item, view)))
+
+    async def write(self, item: LieutenantItem, view: LieutenantView, rendered: Rendered, files: list[GuestFile]) -> None:
+        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
+        await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, epoch, files, rendered.work_dir))
+
+    async def mark(self, item: LieutenantItem, view: LieutenantView, name: str, value: str) -> None:
+        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
+        await self.t.effects.call("keeper.mark", lambda: agents.mark(place, epoch, name, value))
+
+    # --- steps and checks -----------------------------------------------------------------------------------------------------------
+
+    async def run_step(self, item: LieutenantItem, view: LieutenantView, name: str) -> None:
+        """A step is a script of the user's own: it goes there as a file and is run by its path."""
+        assert isinstance(view.rendered, Rendered)
+        step = next(s for s in view.rendered.steps if s.name == name)
+        path = STEP_SCRIPT.format(name=step.name)
+        await self.write(item, view, view.rendered, [GuestFile(path, step.run.encode(), 0o700)])
+        record = await self.begin(item, view, "Step", name)
+        result = await self.run(item, view, ("sh", path), step.timeout)
+        problem = "" if result.exit_code == 0 else how(result)
+        await self.ended(item, view, record, result, step_mark(step), problem, step.retries)
+
+    async def run_verify(self, item: LieutenantItem, view: LieutenantView, name: str) -> None:
+        """A check of the profile, or that of an organ or capability."""
+        assert isinstance(view.rendered, Rendered)
+        check = view.rendered.check(name)
+        assert check is not None
+        record = await self.begin(item, view, check.kind, name)
+        result = await self.run(item, view, check.argv, check.timeout)
+        await self.ended(item, view, record, result, check_mark(check), problem_of(check, result), check.retries)
+
+    async def run(self, item: LieutenantItem, view: LieutenantView, argv: tuple[str, ...], timeout: float) -> CommandResult:
+        command = GuestCommand(argv, cwd=view_dir(view), env=self.environment(item, view), timeout=timeout)
+        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
+        return await self.t.effects.call("keeper.run", lambda: agents.run(place, epoch, command))
+
+    async def begin(self, item: LieutenantItem, view: LieutenantView, kind: str, name: str) -> StepRecord:
+        """Written down before it runs, so that a long one can be seen while it does."""
+        boot = boot_of(view, self.t.current(item).boot)
+        known = next((s for s in boot.steps if (s.kind, s.name) == (kind, name)), None)
+        running = known is not None and known.state == "Running"  # of a controller that ended meanwhile: the same run, or none
+        tries = (known.tries if known else 0) + (0 if running else 1)
+        record = StepRecord(kind=kind, name=name, tries=tries)
+        if not running:
+            await self.t.save(item, self.t.current(item).but(boot=with_step(boot, record)))
+        return record
+
+    async def ended(
+        self,
+        item: LieutenantItem,
+        view: LieutenantView,
+        record: StepRecord,
+        result: CommandResult,
+        mark: tuple[str, str],
+        problem: str,
+        retries: int,
+    ) -> None:
+        """Done-mark and record of a good end; of a bad one the record, and another try while some are left."""
+        assert isinstance(view.rendered, Rendered)
+        tail = self.t.redact("\n".join(part for part in (result.stdout.strip(), result.stderr.strip()) if part))[-TAIL:]
+        record = record.but(
+            state="Failed" if problem else "Succeeded", exit_code=result.exit_code, seconds=round(result.duration, 3), tail=tail
+        )
+        boot = with_step(boot_of(view, self.t.current(item).boot), record)
+        what = f"{record.kind.lower()} {record.name}" if record.kind in ("Step", "Verify") else record.name
+        if not problem:
+            await self.mark(item, view, *mark)
+            said = self.t.recorder.event(item.key, item.uid, "StepDone", f"{what} in {result.duration:.1f} s")
+            cleared = boot.but(step="", tries=0, not_before=0.0) if boot.step == what else boot
+            await self.t.save(item, self.t.current(item).but(boot=cleared), *said)
+            return
+        tries = boot.tries + 1 if boot.step == what else 1
+        message = self.t.redact(f"{what}: {problem}")
+        final = tries > retries
+        boot = boot.but(
+            step=what,
+            tries=tries,
+            not_before=self.t.clock.now() + delay(tries, self.t.jitter()),
+            failed=message if final else "",
+            failed_hash=view.rendered.profile_hash if final else "",
+        )
+        said = self.t.recorder.event(item.key, item.uid, "BootFailed" if final else "BootRetrying", message, "Warning")
+        await self.t.save(item, self.t.current(item).but(boot=boot), *said)
+
+    def environment(self, item: LieutenantItem, view: LieutenantView) -> dict[str, str]:
+        """The declared environment, secrets looked up now."""
+        assert isinstance(view.rendered, Rendered)
+        env = dict(view.rendered.env)
+        for name, ref in view.rendered.secret_env.items():
+            value = self.t.secrets.get(item.key.namespace, ref.name, ref.key)
+            if value is None:
+                raise InvalidSpec(f"secret {ref.name} has no key {ref.key}", str(item.key), "provide it")
+            env[name] = value
+        return env
+
+    # --- what pi has loaded -----------------------------------------------------------------------------------------------------------
+
+    async def read_back(self, item: LieutenantItem, view: LieutenantView, action: ReadBack) -> None:
+        """pi's own list of commands names the file of every skill it has (pi-rpc §2.1)."""
+        assert isinstance(view.agent, Agent)
+        assert isinstance(view.agent.process, Up)
+        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
+        answer = await self.t.effects.call("keeper.call", lambda: agents.call(place, epoch, {"type": "get_commands"}))
+        found = skill_files(answer)
+        missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
+        loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)
+        message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
+        said = self.t.recorder.event(item.key, item.uid, "SkillNotLoaded", message, "Warning") if missing else []
+        await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)
+
+
+def skill_files(answer: Json) -> list[str]:
+    """Files of the skills in pi's answer to `get_commands`; what is not of that shape says nothing."""
+    data = answer.get("data")
+    commands = data.get("commands") if isinstance(data, dict) else None
+    found: list[str] = []
+    for command in commands if isinstance(commands, list) else []:
+        info = command.get("sourceInfo") if isinstance(command, dict) and command.get("source") == "skill" else None
+        if isinstance(info, dict) and isinstance(info.get("path"), str):
+            found.append(str(info["path"]))
+    return found
+
+
+def has(file: str, path: str) -> bool:
+    """Whether this skill's file is the declared path, or lies in the declared directory."""
+    return file == path or file.startswith(path.rstrip("/") + "/")
+
+
+def boot_of(view: LieutenantView, boot: BootRecord) -> BootRecord:
+    """What was recorded about this machine; nothing of another one."""
+    return boot if boot.vm_id == view.vm_id else BootRecord(vm_id=view.vm_id)
+
+
+def with_step(boot: BootRecord, step: StepRecord) -> BootRecord:
+    """In the place of its first run."""
+    if any((s.kind, s.name) == (step.kind, step.name) for s in boot.steps):
+        return boot.but(steps=tuple(step if (s.kind, s.name) == (step.kind, step.name) else s for s in boot.steps))
+    return boot.but(steps=(*boot.steps, step))
+
+
+def view_dir(view: LieutenantView) -> str:
+    assert isinstance(view.rendered, Rendered)
+    return view.rendered.work_dir
+
+
+def problem_of(check: Check, result: CommandResult) -> str:
+    """What is wrong with how a check ended; '' when nothing is."""
+    if result.exit_code != check.exit_code:
+        return f"{how(result)}, expected exit code {check.exit_code}"
+    if check.stdout is not None and check.stdout.strip() != result.stdout.strip():
+        return f"its output is {result.stdout.strip()[-200:]!r}, expected {check.stdout.strip()!r}"
+    return ""
+
+
+def how(result: CommandResult) -> str:
+    """How a command ended, in words, with the tail of what it said."""
+    ended = "timed out" if result.exit_code is None else f"exit code {result.exit_code}"
+    said = (result.stderr or result.stdout).strip()[-500:]
+    return f"{ended}: {said}" if said else ended

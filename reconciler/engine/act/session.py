@@ -1,0 +1,45 @@
+"""Acts on the conversation: note what can't be saved yet, begin another one, let one of two ends go on. All of them only write the
+record; what is on a machine or in the store stays where it is (G-32)."""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from reconciler.core.actions import BeginSession, KeepEnd, NoteSession, SessionAction
+from reconciler.core.lieutenant.session import begun_anew, chosen, current
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.ports import AddEvent
+from reconciler.engine.state.objects import LieutenantItem, session_of
+
+
+class SessionActs:
+    def __init__(self, tools: ActContext) -> None:
+        self.t = tools
+
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:
+        """Carry out one decision about the conversation, durably."""
+        old = item.record.session
+        said: list[AddEvent] = []
+        match action:
+            case NoteSession(seen):
+                session = old.but(seen=seen)
+            case BeginSession(generation, why):
+                session = begun_anew(old, item.uid, generation)
+                kept = f"; the one before, {view.mirror_size} bytes, is kept as {old.name}" if old.name else ""
+                declared = generation > old.generation
+                said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
+            case KeepEnd(end):
+                session = chosen(old, item.uid, end)
+                where, new = session_of(item), current(session, item.uid, old.generation)
+                if end == "vm":
+                    told = f"{where.file} goes on, mirrored as {new.name}; the mirror {where.name} is kept"
+                else:
+                    told = f"the mirror {where.name} goes on in {new.file}; {where.file} is kept on the machine"
+                said = self.event(item, "ResolvedSession", told, "Warning")
+            case _:
+                assert_never(action)
+        await self.t.save(item, item.record.but(session=session), *said)
+
+    def event(self, item: LieutenantItem, reason: str, message: str, kind: Literal["Normal", "Warning"]) -> list[AddEvent]:
+        return self.t.recorder.event(item.key, item.uid, reason, message, kind)

@@ -1,0 +1,324 @@
+"""Acts on the VM slot: create, adopt, claim, suspend, resume, delete. Durable first, then the call, then what it told."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from reconciler.core.actions import (
+    Adopt,
+    BindCreated,
+    ClearSlot,
+    Create,
+    Delete,
+    Detach,
+    GiveUpIntent,
+    LabelClaim,
+    MarkForDeletion,
+    Release,
+    Resume,
+    SlotAction,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
+    Suspend,
+    TakeSnapshot,
+)
+from reconciler.core.backoff import delay
+from reconciler.core.fleet.breaker import BREAKER, Breaker
+from reconciler.core.keys import Json
+from reconciler.core.lieutenant.session import housed
+from reconciler.core.profile.rendering import Rendered
+from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, SlotRecord
+from reconciler.core.slot import claims
+from reconciler.core.slot.policies import DELETE_BACKOFF
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.vm import Seen, Vm, VmState
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.snapshot import CommitActs
+from reconciler.engine.ports import Intent, Place, PutMeta
+from reconciler.engine.state.journal import closing
+from reconciler.engine.state.objects import LieutenantItem
+from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
+
+
+class SlotActs:
+    def __init__(self, tools: ActContext) -> None:
+        self.t = tools
+        self.commits = CommitActs(tools)
+
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: SlotAction) -> None:
+        """Carry out one decision about the slot. Raises what the platform or the store says."""
+        match action:
+            case Create():
+                await self.create(item, view, action)
+            case BindCreated():
+                await self.adopt(item, action)
+            case Adopt():
+                await self.take_over(item, action.vm_id)
+            case GiveUpIntent():
+                await self.give_up(item)
+            case LabelClaim():
+                await self.claim(item, action.vm_id)
+            case Suspend():
+                await self.suspend(item, action.vm_id)
+            case Resume():
+                await self.resume(item, action.vm_id)
+            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
+                await self.commits.act(item, action)
+            case Detach():
+                await self.detached(item, view, action)
+            case MarkForDeletion():
+                await self.mark_for_deletion(item, action)
+            case Delete():
+                await self.delete(item, view, action.vm_id)
+            case ClearSlot():
+                await self.forget(item, action.vm_id)
+            case Release():
+                await self.t.backend.release(item.obj)
+                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, "Deleted", "nothing of it is left"))
+                self.t.recorder.forget(item.key)
+            case _:
+                assert_never(action)
+
+    async def create(self, item: LieutenantItem, view: LieutenantView, action: Create) -> None:
+        """Intent, call, result. An answer that never came leaves the intent open; only looking can close it."""
+        assert isinstance(view.rendered, Rendered)
+        t, rendered = self.t, view.rendered
+        hold, now = t.gatherer.slots.hold, t.clock.now()
+        if hold.breaker.blocks(now, len(hold.failing_deletes)):
+            return  # another slot's create came first and told us since this was planned
+        probed = self.breaker(hold.breaker.probe(now))
+        epoch = item.record.slot.epoch + 1
+        token = t.token()
+        latest = t.fleet.latest
+        intent = Intent(
+            token=token,
+            key=item.key,
+            uid=item.uid,
+            verb="create",
+            attempt=action.attempt,
+            payload={**intent_payload(rendered.source, epoch), "machine": rendered.machine_hash},
+            sent_at=t.clock.now(),
+            server_time=latest.server_time if latest else None,
+        )
+        slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
+        try:
+            await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent), *probed)
+            await t.backend.persist_intent(intent)
+        except ReconcilerError:
+            t.journal.not_sent(intent)
+            raise
+        t.journal.opened(intent)
+        labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
+        try:
+            vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
+        except Indeterminate as error:
+            t.recorder.note(item.key, item.uid, "CreateIndeterminate", str(error), "Warning")
+            return
+        except ReconcilerError as error:
+            await self.create_failed(item, slot, intent, error)
+            return
+        if not isinstance(rendered.source, RootSource):
+            labels = {}
+        t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
+        await self.occupy(item, slot, intent, vm_id, "CreatedVM")
+
+    def breaker(self, now: Breaker) -> tuple[PutMeta, ...]:
+        """The breaker from now on, and what keeps it over a restart of the controller (G-06)."""
+        hold = self.t.gatherer.slots.hold
+        before, hold.breaker = hold.breaker, now
+        return (PutMeta(BREAKER, now.dump()),) if now != before else ()
+
+    async def create_failed(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
+        """The platform said no, and said so: nothing was made."""
+        t, now = self.t, self.t.clock.now()
+        told: tuple[PutMeta, ...] = ()
+        if isinstance(error, Capacity):
+            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
+            slot = slot.but(attempts=slot.attempts - 1)
+        else:
+            slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
+        said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
+        await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *told, *said)
+        t.journal.closed(intent)
+
+    async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
+        """Write down which VM fills the slot, and close the intent, in one transaction."""
+        t = self.t
+        record = self.filled(item, slot, vm_id, str(intent.payload.get("machine", "")))
+        closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
+        said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
+        await t.save(item, record, closing(intent, f"vm {vm_id}"), *closed, *said)
+        t.journal.closed(intent)
+
+    def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str, machine: str = "") -> LieutenantRecord:
+        """The record with this VM in the slot. `machine`: digest of what it was made from, where we made it."""
+        old = self.t.current(item)
+        account = self.t.gatherer.slots.account
+        slot = slot.but(
+            vm_id=vm_id, account=account, not_before=0.0, last_error="", marked_for_deletion=False, cause="", delete_attempts=0, chosen=""
+        )
+        session = housed(old.session, item.uid, item.spec.session.generation)
+        return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id, machine=machine), loaded=LoadedRecord())
+
+    async def take_over(self, item: LieutenantItem, vm_id: str) -> None:
+        """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
+        permission to take it from another installation lasts until the claim is written."""
+        t = self.t
+        vm = t.fleet.current(vm_id)
+        if t.table.owner_of(vm_id) is not None:
+            return  # another one was first; the next look says who
+        slot = item.record.slot
+        epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
+        record = self.filled(item, slot.but(epoch=epoch, adopted=vm_id), vm_id)
+        record = record.but(slot=record.slot.but(chosen=slot.chosen if slot.chosen == vm_id else ""))
+        await t.save(item, record, *t.recorder.event(item.key, item.uid, "AdoptedVM", f"VM {vm_id}, as declared"))
+
+    async def adopt(self, item: LieutenantItem, action: BindCreated) -> None:
+        """The VM that our own unanswered create made."""
+        intent = self.t.journal.of(item.uid)
+        if intent is None or intent.token != action.token:
+            return
+        await self.occupy(item, item.record.slot, intent, action.vm_id, "AdoptedVM")
+
+    async def give_up(self, item: LieutenantItem) -> None:
+        intent = self.t.journal.of(item.uid)
+        if intent is None:
+            return
+        said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
+        record = item.record.but(slot=item.record.slot.but(chosen=""))
+        await self.t.save(item, record, closing(intent, "no effect"), *said)
+        self.t.journal.closed(intent)
+
+    async def claim(self, item: LieutenantItem, vm_id: str) -> None:
+        """Our claim on the VM; where a person said so, over that of another installation, whose epoch it then exceeds."""
+        t, slot = self.t, item.record.slot
+        vm = t.fleet.current(vm_id)
+        on_it = vm.labels if vm is not None else {}
+        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and on_it.get(claims.UID) != item.uid:
+            slot = slot.but(epoch=claims.epoch_on(on_it) + 1)
+            await t.save(item, item.record.but(slot=slot))
+        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, slot.epoch, vm_id)
+        if on_it.get(claims.RETAINED):
+            labels[claims.RETAINED] = ""
+        await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+        t.fleet.labelled(vm_id, labels)
+        if slot.chosen:
+            await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
+
+    async def detached(self, item: LieutenantItem, view: LieutenantView, action: Detach) -> None:
+        """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
+        t, vm_id = self.t, action.vm_id
+        vm = t.fleet.current(vm_id)
+        labels: dict[str, str] = {}
+        said = action.why
+        if action.how == "Retain":
+            labels = {claims.RETAINED: f"{item.key.namespace}/{item.key.name}"}
+        elif action.how == "Orphan":
+            labels = claims.released_labels(vm.labels if vm is not None else {})
+            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
+                try:
+                    await t.effects.call("guest.remove_claim", lambda: t.agents.remove_claim(Place(vm_id)))
+                except (GuestUnreachable, GuestFailed) as error:
+                    said = f"{said}; the claim file inside it stays: {error}"
+            else:
+                said = f"{said}; the claim file inside it stays, it does not run"
+        if labels:
+            await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+            t.fleet.labelled(vm_id, labels)
+        await t.agents.release(Place(vm_id))
+        old = t.current(item)
+        slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
+        event = t.recorder.event(item.key, item.uid, "DetachedVM", f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
+        await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
+        t.gatherer.machines.observe_again(vm_id)
+        t.fleet.forget(vm_id)
+
+    async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
+        t = self.t
+        await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
+        t.fleet.changed(vm_id)
+        await t.agents.release(Place(vm_id))
+        t.gatherer.machines.observe_again(vm_id)
+        t.recorder.note(item.key, item.uid, "SuspendedVM", f"VM {vm_id}")
+
+    async def resume(self, item: LieutenantItem, vm_id: str) -> None:
+        t = self.t
+        await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        t.fleet.changed(vm_id)
+        t.gatherer.machines.observe_again(vm_id)
+        t.recorder.note(item.key, item.uid, "ResumedVM", f"VM {vm_id}")
+
+    async def mark_for_deletion(self, item: LieutenantItem, action: MarkForDeletion) -> None:
+        """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
+        t = self.t
+        if action.cause == "Dead":
+            vm = await t.effects.call("vers.get_vm", lambda: t.vers.get_vm(action.vm_id))
+            if vm.state is not VmState.DEAD:
+                t.fleet.changed(action.vm_id)
+                return
+        slot = item.record.slot.but(
+            marked_for_deletion=True, cause=action.cause, marked_at=t.clock.now(), delete_attempts=0, not_before=0.0
+        )
+        said = t.recorder.event(item.key, item.uid, "DeletingVM", f"VM {action.vm_id}: {action.why}")
+        await t.save(item, item.record.but(slot=slot), *said)
+
+    async def delete(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
+        """One attempt, counted before it is made. Some backends want a suspended VM resumed first (vers-api §3.3)."""
+        t, now = self.t, self.t.clock.now()
+        attempts = item.record.slot.delete_attempts + 1
+        wait = DELETE_BACKOFF[min(attempts, len(DELETE_BACKOFF)) - 1]
+        slot = item.record.slot.but(delete_attempts=attempts, not_before=now + wait)
+        await t.save(item, item.record.but(slot=slot))
+        await t.agents.release(Place(vm_id))
+        t.gatherer.machines.observe_again(vm_id)
+        error = ""
+        try:
+            await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
+        except Rejected as rejected:
+            error = str(rejected)
+            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.SUSPENDED:
+                await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        except Forbidden:
+            error = ""  # also the answer for a VM that is gone; the list will tell (vers-api §2.0)
+        except ReconcilerError as failed:
+            error = str(failed)
+        t.fleet.changed(vm_id)
+        hold = t.gatherer.slots.hold.failing_deletes
+        if error:
+            hold.add(vm_id)
+            said = t.recorder.event(item.key, item.uid, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            await t.save(item, t.current(item).but(slot=slot.but(delete_error=error)), *said)
+        else:
+            hold.discard(vm_id)
+            if slot.delete_error:
+                await t.save(item, t.current(item).but(slot=slot.but(delete_error="")))
+
+    async def forget(self, item: LieutenantItem, vm_id: str) -> None:
+        """Absence is proven: the slot is empty."""
+        t = self.t
+        old = item.record.slot
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed)
+        session = item.record.session
+        if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
+            session = session.but(lost=vm_id)
+        said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
+        await t.agents.release(Place(vm_id))
+        await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
+        t.gatherer.slots.hold.failing_deletes.discard(vm_id)
+        t.gatherer.machines.observe_again(vm_id)
+        t.fleet.forget(vm_id)
+
+
+def intent_payload(source: VmSource, epoch: int) -> Json:
+    """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
+    match source:
+        case RootSource():
+            return {"commit": "", "epoch": epoch}
+        case CommitSource(commit_id):
+            return {"commit": commit_id, "epoch": epoch}
+        case RefSource(ref):
+            return {"commit": f"ref:{ref}", "epoch": epoch}
+        case _:
+            assert_never(source)

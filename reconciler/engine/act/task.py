@@ -1,0 +1,308 @@
+"""Acts on tasks: deliver, steer, abort, check, finish. The record is durable before anything is sent (design §7)."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from typing import assert_never
+
+from reconciler.api.task import Acceptance
+from reconciler.core.actions import Release, TaskAction, Wait
+from reconciler.core.backoff import delay
+from reconciler.core.conversation import files_written
+from reconciler.core.profile.rendering import Rendered, digest
+from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.snapshot.conversation import Message, Usage
+from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.task.limits import INTERRUPTING
+from reconciler.core.task.view import ON_ITS_WAY, marker_of
+from reconciler.core.taskactions import (
+    AbortTurn,
+    Continue,
+    Deliver,
+    Escalate,
+    ExpireTask,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Reprompt,
+    SendSteer,
+    TryAgain,
+    Verify,
+    Withdraw,
+)
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.escalation import EscalationActs
+from reconciler.engine.act.sending import Sending
+from reconciler.engine.observe.content import content_of, name_of
+from reconciler.engine.places import place_of
+from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
+from reconciler.engine.state.tombstones import Tombstone
+from reconciler.errors import GuestFailed, InvalidSpec
+
+ANSWER_TAIL = 4096
+MAX_FILES = 100
+SENT, SENT_STEER = Wait("Delivering", ON_ITS_WAY), Wait("Landing", ON_ITS_WAY)
+"""What is told of a prompt from the moment it may be on its way."""
+
+
+class TaskActs:
+    def __init__(self, tools: ActContext) -> None:
+        self.t, self.s = tools, Sending(tools)
+        self.escalation_steps = EscalationActs(self.s)
+
+    async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
+        """Carry out one decision about a task."""
+        match action:
+            case Landed(offset):
+                now = self.t.clock.now()
+                size = view.talk.size if view.talk else 0
+                where = session_of(lieutenant).name if lieutenant is not None else task.record.session
+                landed = task.record.but(phase="Running", session=where, landed=offset, landed_at=now, progress_at=now, progress_size=size)
+                await self.s.put(task, landed)
+            case Progress(size, activity):
+                await self.s.put(task, task.record.but(progress_at=self.t.clock.now(), progress_size=size, activity=activity))
+            case Finish():
+                await self.finish(task, view, action)
+            case TryAgain(reason, message):
+                await self.try_again(task, view, reason, message)
+            case Release():
+                await self.t.backend.release(task.obj)
+                said = self.t.recorder.event(task.key, task.uid, "Deleted", "removed")
+                await self.t.table.purge_task(task.key, *said)
+                self.t.recorder.forget(task.key)
+            case ExpireTask():
+                await self.expire_task(task)
+            case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify() | Escalate() | Reprompt() | LookForArtifact():
+                assert lieutenant is not None
+                await self.in_session(lieutenant, task, view, action)
+            case _:
+                assert_never(action)
+
+    async def in_session(
+        self,
+        lieutenant: LieutenantItem,
+        task: TaskItem,
+        view: WorkSet,
+        action: Deliver | SendSteer | Continue | AbortTurn | Withdraw | Verify | Escalate | Reprompt | LookForArtifact,
+    ) -> None:
+        """Acts that need the lieutenant's session."""
+        match action:
+            case Deliver():
+                await self.deliver(lieutenant, task, view, action)
+            case SendSteer(target):
+                await self.steer(lieutenant, task, view, target)
+            case Continue(number):
+                await self.go_on(lieutenant, task, number)
+            case AbortTurn(why):
+                await self.abort(lieutenant, task, why)
+            case Withdraw():
+                await self.s.call(lieutenant, {"type": "clear_queue"})
+                await self.s.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
+            case Verify():
+                await self.verify(lieutenant, task, view)
+            case Escalate():
+                await self.escalation_steps.escalate(lieutenant, task, view, action)
+            case Reprompt():
+                await self.escalation_steps.reprompt(lieutenant, task, action, prompt_text(task, self.content(task)))
+            case LookForArtifact():
+                await self.escalation_steps.look_for_artifact(lieutenant, task, view, action)
+            case _:
+                assert_never(action)
+
+    def content(self, task: TaskItem) -> str:
+        """The prompt as the user wrote it, here or elsewhere. Raises `InvalidSpec` when it is no longer there."""
+        source = task.spec.content_from
+        if source is None:
+            return task.spec.prompt or ""
+        found = content_of(source, task.key.namespace, self.t.secrets)
+        if found is None:
+            raise InvalidSpec(f"{name_of(source)} is not there", str(task.key), "provide it")
+        return found
+
+    # --- sending ----------------------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, action: Deliver) -> None:
+        """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
+        assert view.talk is not None
+        content = self.content(task)
+        if action.resend:
+            record = task.record.but(sends=task.record.sends + 1) if action.fresh_key else task.record
+        else:
+            record = self.sending(task, lieutenant, view.talk.size, action.attempt)
+            if view.spec is not None and view.spec.limits.first_artifact_seconds:
+                record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
+            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
+        task = await self.s.begin(task, record, SENT)
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
+
+    async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
+        assert view.talk is not None
+        content = self.content(task)
+        record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
+        task = await self.s.begin(task, record, SENT_STEER)
+        self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
+
+    def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
+        """The record that is durable before the prompt leaves."""
+        return task.record.but(
+            phase="Delivering",
+            reason="",
+            message="",
+            attempt=attempt,
+            sends=1,
+            marker=marker_of(task.key.namespace, task.key.name, attempt, digest([task.uid, attempt])[:8]),
+            session=session_of(lieutenant).name,
+            baseline=size,
+            delivering_at=self.t.clock.now(),
+            landed=-1,
+            landed_at=0.0,
+            continues=0,
+            escalation_steps=(),
+            reprompted=False,
+            artifacts="",
+            artifact="",
+            abort="",
+            aborted_at=0.0,
+            checks=(),
+        )
+
+    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int) -> None:
+        """The turn was cut short by the end of pi; the conversation is whole, so ask for the rest of it."""
+        record = task.record.but(continues=number, progress_at=self.t.clock.now())
+        await self.s.put(task, record)
+        last = record.escalation_steps[-1] if record.escalation_steps else None
+        interrupted = last is not None and last.action in INTERRUPTING
+        why = f"after {last.action} for {last.why}" if last is not None and interrupted else "pi was restarted in the middle of it"
+        self.t.recorder.note(task.key, task.uid, "Continuing", f"{why} ({number})", "Warning")
+        asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
+        if last is not None and interrupted:
+            asked = (
+                f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
+                "do not try again what did not come to an end, and finish it another way."
+            )
+        text = f"{task.record.marker} continued ({number})\n\n{asked}"
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
+
+    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
+        """End the turn; when an earlier abort did not settle the session, stop pi."""
+        again = bool(task.record.abort)
+        await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
+        if again:
+            slot = lieutenant.record.slot
+            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place_of(lieutenant), slot.epoch, 5.0))
+            return
+        await self.s.interrupt(lieutenant)
+
+    async def expire_task(self, task: TaskItem) -> None:
+        """Remove it; what is remembered is durable in the same moment."""
+        stone = Tombstone.of(task.obj.spec, task.record)
+        message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
+        said = self.t.recorder.event(task.key, task.uid, "Removed", message)
+        await self.t.table.expire_task(task.key, stone, *said)
+        await self.t.backend.expire(task.obj)
+        self.t.recorder.forget(task.key)
+
+    # --- ends -----------------------------------------------------------------------------------------------------------------------------
+
+    async def verify(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet) -> None:
+        """Every check, in order; the record says `ok` or what was wrong with each."""
+        assert view.lieutenant is not None
+        assert isinstance(view.lieutenant.rendered, Rendered)
+        work_dir = view.lieutenant.rendered.work_dir
+        if task.record.phase != "Verifying":
+            await self.s.put(task, task.record.but(phase="Verifying", checks=()))
+        results = tuple([await self.check(lieutenant, acceptance, work_dir) for acceptance in task.spec.acceptance])
+        current = self.t.table.task(task.key)
+        if current is not None:
+            await self.s.put(current, current.record.but(checks=results))
+
+    async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
+        slot, agents = lieutenant.record.slot, self.t.agents
+        place = place_of(lieutenant)
+        if acceptance.file is not None:
+            path = posixpath.join(work_dir, acceptance.file.path)
+            size = await self.t.effects.call("keeper.file_size", lambda: agents.file_size(place, slot.epoch, path))
+            if size is None:
+                return f"file {acceptance.file.path} does not exist"
+            wanted = acceptance.file.min_bytes
+            return "ok" if size >= wanted else f"file {acceptance.file.path} has {size} bytes, {wanted} were asked for"
+        assert acceptance.command is not None
+        argv = tuple(acceptance.command.run)
+        command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds))
+        try:
+            result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
+        except GuestFailed as failed:
+            return f"command {argv[0]} could not be run: {failed.what}"
+        if result.exit_code == 0:
+            return "ok"
+        ended = "timed out" if result.exit_code is None else f"ended with exit code {result.exit_code}"
+        return self.t.redact(f"command {' '.join(argv)} {ended}: {(result.stderr or result.stdout).strip()[-300:]}".rstrip(": "))
+
+    async def try_again(self, task: TaskItem, view: WorkSet, reason: str, message: str) -> None:
+        """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
+        old, now, message = task.record, self.t.clock.now(), self.t.redact(message)
+        ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
+        wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
+        turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
+        record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
+        self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
+        await self.s.put(task, record)
+
+    async def finish(self, task: TaskItem, view: WorkSet, action: Finish) -> None:
+        """Exactly one result, with what the turn came to."""
+        old = task.record
+        record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
+        if view.talk is not None and in_force(view, old) and old.landed >= 0 and task.spec.delivery.value == "Queue":
+            record = record.but(**result_of(turn_of(view, old), view.talk.size, self.t.redact, old.turns))
+        kind = "Normal" if action.phase == "Succeeded" or action.reason == "CancelledByUser" else "Warning"
+        message = f"{action.reason}: {record.message}" if record.message else action.reason
+        said = self.t.recorder.event(task.key, task.uid, action.phase, message, "Normal" if kind == "Normal" else "Warning")
+        await self.t.table.update([(task.key, with_record(record))], *said)
+
+
+def in_force(view: WorkSet, record: TaskRecord) -> bool:
+    """Whether the conversation it was sent to is the one that was read."""
+    return view.lieutenant is None or record.session in ("", view.lieutenant.record.session.name)
+
+
+def turn_of(view: WorkSet, record: TaskRecord) -> tuple[Message, ...]:
+    """The messages of the attempt that this record tells of; () where they are not known."""
+    if view.talk is None or record.landed < 0 or not in_force(view, record):
+        return ()
+    others = [f.record for f in view.tasks if f.record.session == record.session and f.spec.delivery.value == "Queue"]
+    later = [other.landed for other in others if other.landed > record.landed]
+    return run_of(view.talk.messages, record.landed, min(later, default=None))
+
+
+def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str], turns: int) -> dict[str, object]:
+    """The answer (its tail), how it ended, what the whole turn cost, and which files it wrote. `turns`: of earlier attempts."""
+    answers = [m for m in turn if m.role == "assistant"]
+    total = sum((m.usage for m in answers), Usage())
+    text = redact(answers[-1].text) if answers else ""
+    files = files_written(turn)
+    return {
+        "turns": turns + len(answers),
+        "files": tuple(redact(path) for path in files[:MAX_FILES]),
+        "files_more": max(0, len(files) - MAX_FILES),
+        "span_end": size,
+        "stop_reason": answers[-1].stop_reason if answers else "",
+        "answer": text[-ANSWER_TAIL:],
+        "answer_bytes": answers[-1].text_bytes if answers else 0,
+        "input_tokens": total.input + total.cache_read + total.cache_write,
+        "output_tokens": total.output,
+        "cost": total.cost,
+    }
+
+
+def prompt_text(task: TaskItem, content: str) -> str:
+    """Marker, what the last attempt came to, and the prompt. It never begins with `/`."""
+    parts = [task.record.marker]
+    if task.record.attempts:
+        last = task.record.attempts[-1]
+        parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")
+    parts.append(content)
+    return "\n\n".join(parts)

@@ -1,0 +1,37 @@
+"""Content that stands outside of a declaration: in a key of a Secret or of a ConfigMap (design §3)."""
+
+from __future__ import annotations
+
+from reconciler.api.meta import ContentSource
+from reconciler.core.keys import Key
+from reconciler.core.profile.rendering import RenderedFile, SecretRef
+from reconciler.engine.ports import Secrets
+
+
+def content_of(source: ContentSource, namespace: str, secrets: Secrets) -> str | None:
+    """The content, None when it is not there. Raises what the secrets raise when it is there and can't be read."""
+    if source.secret_key_ref is not None:
+        return secrets.get(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
+    assert source.config_map_key_ref is not None
+    return secrets.config(namespace, source.config_map_key_ref.name, source.config_map_key_ref.key)
+
+
+def name_of(source: ContentSource) -> str:
+    """What it refers to, in words."""
+    ref, kind = (source.secret_key_ref, "secret") if source.secret_key_ref is not None else (source.config_map_key_ref, "config map")
+    assert ref is not None
+    return f"key {ref.key} of {kind} {ref.name}"
+
+
+def bytes_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
+    """The content of a rendered file of this object, its secret looked up now; None when that is missing."""
+    if file.secret is None:
+        return file.content.encode()
+    value = value_of(file.secret, key.namespace, secrets)
+    return None if value is None else value.encode()
+
+
+def value_of(ref: SecretRef, namespace: str, secrets: Secrets) -> str | None:
+    """What a rendered reference refers to, looked up now; None when it is not there."""
+    look = secrets.get if ref.kind == "Secret" else secrets.config
+    return look(namespace, ref.name, ref.key)

@@ -1,0 +1,196 @@
+"""What the platform shows: one list call feeds every decision of every object (G-45), and absence is proven, never
+assumed (G-03)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
+from reconciler.engine.effects import Effects
+from reconciler.engine.ports import Clock, SawVms, Store, VersApi
+from reconciler.errors import Forbidden, NotFound, ReconcilerError
+
+
+@dataclass(slots=True)
+class Sighting:
+    """When a VM was last in a list (that list's begin), and since which list (begin) it is not."""
+
+    seen: float
+    missing: float | None = None
+
+
+class Fleet:
+    """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
+
+    def __init__(self, vers: VersApi, store: Store, clock: Clock, effects: Effects, settle: float, first_seen: dict[str, float]) -> None:
+        self.vers, self._store, self._clock, self._effects = vers, store, clock, effects
+        self.settle = settle
+        self.first_seen = first_seen
+        self.latest: VmList | None = None
+        self.failure: ReconcilerError | None = None
+        self.lineage: dict[str, VmMetadata] = {}
+        self.vanished: frozenset[str] = frozenset()
+        self._confirmed: set[str] = set()
+        self._started = clock.now()
+        self._told: dict[str, tuple[float, Vm]] = {}
+        self._changed: dict[str, float] = {}
+        self._sightings: dict[str, Sighting] = {}
+        self._flight: asyncio.Task[VmList] | None = None
+        self._flight_begun = 0.0
+        self.on_list: list[Callable[[VmList | None, VmList], None]] = []
+
+    # --- lists -----------------------------------------------------------------------------------------------------------------
+
+    async def list_since(self, since: float) -> VmList:
+        """A list begun at `since` or later; everybody who asks meanwhile shares one call. Raises what the platform says."""
+        if self.latest is not None and self.latest.begun >= since:
+            return self.latest
+        while self._flight is not None:
+            flight, begun = self._flight, self._flight_begun
+            if begun >= since:
+                return await asyncio.shield(flight)
+            await asyncio.wait([flight])
+            if self.latest is not None and self.latest.begun >= since:
+                return self.latest
+        self._flight_begun = self._clock.now()
+        self._flight = asyncio.ensure_future(self._list())
+        return await asyncio.shield(self._flight)
+
+    async def stop(self) -> None:
+        """End the list that is on its way: whoever waited for it is gone, and so will be store and client."""
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+
+    async def _list(self) -> VmList:
+        begun = self._clock.now()
+        try:
+            told = await self._effects.call("vers.list_vms", self.vers.list_vms)
+            fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
+        except ReconcilerError as error:
+            self.failure = error
+            raise
+        finally:
+            self._flight = None
+        self.failure = None
+        before, self.latest = self.latest, fresh
+        await self._note(fresh)
+        for listener in self.on_list:
+            listener(before, fresh)
+        return fresh
+
+    async def _note(self, fresh: VmList) -> None:
+        new = tuple(vm_id for vm_id in fresh.vms if vm_id not in self.first_seen)
+        for vm_id in new:
+            self.first_seen[vm_id] = fresh.begun
+        for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
+            del self._told[vm_id]
+        if new:
+            await self._effects.call("store.write", lambda: self._store.write([SawVms(new, fresh.begun)]))
+
+    def note_owned(self, owned: Iterable[str], marked_for_deletion: frozenset[str]) -> None:
+        """Update sightings of the VMs that have an owner, and see whether too many are gone at once (G-03)."""
+        if self.latest is None:
+            return
+        begun, vms = self.latest.begun, self.latest.vms
+        missing: list[str] = []
+        known = 0
+        for vm_id in owned:
+            sighting = self._sightings.get(vm_id)
+            if sighting is None:
+                sighting = self._sightings[vm_id] = Sighting(self._started)
+            if vm_id in vms:
+                sighting.seen, sighting.missing = max(sighting.seen, begun), None
+                self._confirmed.discard(vm_id)
+            elif begun >= sighting.seen + self.settle and sighting.missing is None:
+                sighting.missing = begun
+            if vm_id not in marked_for_deletion and vm_id not in self._confirmed:
+                known += 1
+                if vm_id not in vms and begun > sighting.seen:
+                    missing.append(vm_id)
+        many = len(missing) > max(2, known * 0.2)
+        self.vanished = frozenset(missing) if many else self.vanished & frozenset(missing)
+
+    def confirm_vanished(self) -> frozenset[str]:
+        """A person confirmed that these (returned) are really gone; they stay so until they are seen again."""
+        confirmed, self.vanished = self.vanished, frozenset()
+        self._confirmed |= confirmed
+        return confirmed
+
+    # --- one VM --------------------------------------------------------------------------------------------------------------------
+
+    def created(self, vm: Vm) -> None:
+        """The platform told us of a new VM; a list may lag behind."""
+        now = self._clock.now()
+        self._told[vm.vm_id] = (now, vm)
+        self._changed[vm.vm_id] = now
+        self._sightings[vm.vm_id] = Sighting(now)
+        self.first_seen.setdefault(vm.vm_id, now)
+
+    def labelled(self, vm_id: str, labels: dict[str, str]) -> None:
+        """The platform took these labels."""
+        vm = self.current(vm_id)
+        if vm is not None:
+            self._told[vm_id] = (self._clock.now(), replace(vm, labels={**vm.labels, **labels}))
+
+    def changed(self, vm_id: str) -> None:
+        """We changed it just now: only a list begun later counts."""
+        self._changed[vm_id] = self._clock.now()
+
+    def current(self, vm_id: str) -> Vm | None:
+        """What is known of it now, from the newest list or from our own calls since."""
+        told = self._told.get(vm_id)
+        if told is not None:
+            return told[1]
+        return self.latest.vms.get(vm_id) if self.latest else None
+
+    async def look(self, vm_id: str, claimed: Callable[[Vm], bool], max_age: float) -> Vm | Absent | Unknown:
+        """What is known of this VM. A VM that we just made and that still lacks our claim needs no list."""
+        told = self._told.get(vm_id)
+        if told is not None and not claimed(told[1]):
+            return told[1]
+        since = max(self._changed.get(vm_id, 0.0), self._clock.now() - max_age)
+        try:
+            fresh = await self.list_since(since)
+        except ReconcilerError as error:
+            return Unknown(str(error))
+        vm = fresh.vms.get(vm_id)
+        if vm is not None:
+            told = self._told.get(vm_id)
+            return replace(vm, labels=told[1].labels) if told is not None and told[0] > fresh.begun else vm
+        told = self._told.get(vm_id)
+        if told is not None and self._clock.now() < told[0] + self.settle:
+            return replace(told[1], state=VmState.BOOTING)  # the list may lag behind its creation
+        return await self._absence(vm_id, fresh)
+
+    async def _absence(self, vm_id: str, fresh: VmList) -> Absent | Unknown:
+        """Proof: two lists without it, the first begun a settle window after it was last seen, and its own status."""
+        sighting = self._sightings.get(vm_id)
+        if sighting is None or sighting.missing is None or fresh.begun <= sighting.missing:
+            return Absent(proven=False)
+        try:
+            vm = await self._effects.call("vers.get_vm", lambda: self.vers.get_vm(vm_id))
+        except NotFound:
+            return Absent(proven=True)
+        except Forbidden:
+            return Absent(proven=True)  # the list worked with this key, so this 403 says: no such VM (vers-api §2.0)
+        except ReconcilerError as error:
+            return Unknown(str(error))
+        return Absent(proven=vm.state is VmState.DEAD)
+
+    async def read_lineage(self, vm_ids: Iterable[str]) -> None:
+        """Metadata of VMs nobody owns, once each; what can't be read stays unknown."""
+        for vm_id in vm_ids:
+            if vm_id in self.lineage:
+                continue
+            try:
+                self.lineage[vm_id] = await self._effects.call("vers.get_metadata", lambda vm_id=vm_id: self.vers.get_metadata(vm_id))  # type: ignore[misc]
+            except ReconcilerError as error:
+                self.failure = self.failure or error
+
+    def forget(self, vm_id: str) -> None:
+        self._confirmed.discard(vm_id)
+        for known in (self._told, self._changed, self._sightings):
+            known.pop(vm_id, None)

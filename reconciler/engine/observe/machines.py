@@ -1,0 +1,199 @@
+"""What is inside a machine, or in a directory on this host: guest, keeper, agent and conversation. Looks into one are kept until
+something suggests another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from reconciler.core.keys import Key
+from reconciler.core.profile.instructions import sha256
+from reconciler.core.profile.localize import first_line, header_from, in_tree, shift_of
+from reconciler.core.profile.rendering import Rendered, Unresolved
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
+from reconciler.core.snapshot.local import Hosting, StandbyVM
+from reconciler.core.snapshot.session import SessionName
+from reconciler.core.snapshot.task import Talk
+from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
+from reconciler.core.task.view import landed_at
+from reconciler.engine.effects import Effects
+from reconciler.engine.observe.comparison import SessionComparison
+from reconciler.engine.observe.content import bytes_of
+from reconciler.engine.places import here, place_of, tree_at
+from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.redaction import redact_agent, seal
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of
+from reconciler.engine.state.transcripts import Transcript, Transcripts
+from reconciler.errors import GuestFailed, GuestUnreachable, StaleEpoch
+
+NOTHING_OF_IT = 1 << 52
+"""Offset beyond the end of every session."""
+
+LOOK_EVERY = 60.0
+"""Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
+between two lists, and its clock be wrong (G-12)."""
+
+
+class Machines:
+    """`agents`, `ends`: the way in. `owner`: whose claim a machine must carry to be looked into."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        transcripts: Transcripts,
+        agents: Agents,
+        secrets: Secrets,
+        effects: Effects,
+        clock: Clock,
+        owner: Owner,
+        keeper_version: str,
+    ) -> None:
+        self.settings, self.transcripts, self.agents, self.secrets = settings, transcripts, agents, secrets
+        self.effects, self.clock, self.owner, self.keeper_version = effects, clock, owner, keeper_version
+        self.ends = SessionComparison(agents, transcripts, effects)
+        self._guests: dict[str, Guest] = {}
+        self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._looked: dict[str, float] = {}
+        self._mute: dict[str, float] = {}
+
+    def observe_again(self, place: str) -> None:
+        """The next pass looks into this machine afresh. `place`: a place's id."""
+        self._guests.pop(place, None)
+        self._edited.pop(place, None)
+
+    def usable(self, item: LieutenantItem, observed: Vm | Absent | Unknown, place: Place) -> bool:
+        """There is something to look into, and we may."""
+        if place.local:
+            return here(self.settings, item) and (self.settings.hosting is Hosting.ALLOWED or item.deleting)
+        if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING or item.record.slot.marked_for_deletion:
+            return False
+        return claims.claimed_for(observed, self.owner, item.uid, item.record.slot.epoch)
+
+    async def observe_agent(
+        self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
+    ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
+        """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
+        nothing is mirrored from there."""
+        slot = item.record.slot
+        if not self.usable(item, observed, place):
+            self.observe_again(place.id)
+            self.ends.forget(place)
+            return None, None
+        cached = self._guests.get(place.id)
+        fresh = self.clock.now() < self._looked.get(place.id, 0.0) + LOOK_EVERY
+        if cached is not None and cached.keeper_alive and fresh:
+            agent = await self.ask_keeper(item, place, transcript)
+            if not isinstance(agent, Unknown):
+                return cached, agent
+        try:
+            guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
+        except (GuestUnreachable, GuestFailed) as error:
+            self.observe_again(place.id)
+            return Unknown(str(error)), Unknown(str(error))
+        self._guests[place.id] = guest
+        self._edited.pop(place.id, None)
+        self._looked[place.id] = self.clock.now()
+        expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, place.id)
+        if not guest.keeper_alive or dict(guest.claim or {}) != expected:
+            return guest, None
+        return guest, await self.ask_keeper(item, place, transcript)
+
+    async def observe_standby(self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript) -> StandbyVM | None:
+        """The inside of the slot's VM, while the agent lives on this host."""
+        slot = item.record.slot
+        if item.record.local.state != "Home" or not slot.vm_id:
+            return None
+        guest, agent = await self.observe_agent(item, observed, None, Place(slot.vm_id))
+        return StandbyVM(claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id), guest, agent)
+
+    async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
+        """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
+        epoch, session, tree = item.record.slot.epoch, session_of(item), tree_at(self.settings, place)
+        session = SessionName(session.name, in_tree(tree, session.file))
+        try:
+            if transcript is None:
+                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, NOTHING_OF_IT))
+                return redact_agent(look.agent, self.secrets)
+            tail = b""  # of a line that is not finished: only whole lines are mirrored
+            while True:
+                at = transcript.size + shift_of(transcript.header, tree) + len(tail)
+                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, at))
+                header = transcript.header or header_from(first_line(look.chunk), tree)
+                size = max(0, look.agent.session_size - shift_of(header, tree))
+                agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
+                transcript.report(place.id, size)
+                transcript.divergence = await self.ends.compare(place, epoch, session, size, transcript, tree)
+                if transcript.divergence is not None:
+                    return agent
+                whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
+                if newline:
+                    begin = whole + newline if transcript.size else header_from(whole + newline, tree)
+                    await self.transcripts.append(transcript, seal(begin, self.secrets))
+                transcript.seen = transcript.size + len(tail)
+                if size <= transcript.seen:
+                    transcript.reported = transcript.size
+                if size <= transcript.seen or not look.chunk:
+                    return agent
+        except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
+            return Unknown(str(error))
+
+    async def edited(
+        self, item: LieutenantItem, rendered: Rendered | Unresolved, guest: Guest | Unknown | None, agent: Agent | Unknown | None
+    ) -> tuple[str, ...]:
+        """Files for pi that were written and are not on the disk as they were written; asked as seldom as a machine is looked into.
+        A keeper of another version can't be asked."""
+        if not isinstance(rendered, Rendered) or not isinstance(guest, Guest) or not isinstance(agent, Agent):
+            return ()
+        if agent.keeper_version != self.keeper_version or guest.marks.get("agent") != rendered.agent_hash:
+            return ()
+        place, epoch = place_of(item), item.record.slot.epoch
+        known = self._edited.get(place.id)
+        if known is not None and known[0] == rendered.agent_hash:
+            return known[1]
+        ask = partial(self.agents.digests, place, epoch, [file.path for file in rendered.agent_files], rendered.work_dir)
+        try:
+            found = await self.effects.call("keeper.digests", ask)
+        except (GuestUnreachable, GuestFailed, StaleEpoch):
+            return ()
+        contents = {file.path: bytes_of(item.key, file, self.secrets) for file in rendered.agent_files}
+        edited = tuple(path for path, content in contents.items() if content is not None and found.get(path) != sha256(content))
+        self._edited[place.id] = rendered.agent_hash, edited
+        return edited
+
+    def mute_since(self, place: str, agent: Agent | Unknown | None, now: float) -> float:
+        """Since when pi on this machine has not answered; 0 when it does, or when nobody could ask."""
+        if isinstance(agent, Agent) and isinstance(agent.process, Up) and not agent.process.responsive:
+            return self._mute.setdefault(place, now)
+        self._mute.pop(place, None)
+        return 0.0
+
+    async def verdicts(
+        self, item: LieutenantItem, tasks: list[TaskItem], agent: Agent | Unknown | None, talk: Talk | None
+    ) -> dict[Key, Verdict]:
+        """What became of the command sent last, for tasks that are being delivered and not seen yet."""
+        found: dict[Key, Verdict] = {}
+        if talk is None or not isinstance(agent, Agent):
+            return found
+        place, epoch = place_of(item), item.record.slot.epoch
+        for task in tasks:
+            if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
+                continue
+            ask = partial(self.agents.verdict, place, epoch, command_key(task))
+            try:
+                found[task.key] = await self.effects.call("keeper.verdict", ask)
+            except (GuestUnreachable, GuestFailed, StaleEpoch):
+                return found
+        return found
+
+
+def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:
+    """The conversation, when it was read to its end just now."""
+    if not isinstance(agent, Agent) or agent.session_size != transcript.seen or transcript.divergence is not None:
+        return None
+    if isinstance(agent.process, Up):
+        settled = agent.process.responsive and not agent.process.busy
+        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
+    return Talk(transcript.messages, transcript.size, False, False)

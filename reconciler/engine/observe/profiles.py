@@ -1,0 +1,120 @@
+"""What a profile comes to for one lieutenant, and what of a declaration this release does not act on; made once from each."""
+
+from __future__ import annotations
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.stock import organ_programs, stock_profiles
+from reconciler.api.support import unsupported
+from reconciler.core.keys import Json, Key
+from reconciler.core.profile.localize import localized
+from reconciler.core.profile.organs import unknown
+from reconciler.core.profile.rendering import Rendered, SecretRef, Unresolved, chain_names, profile_chain, render, with_secrets
+from reconciler.engine.observe.content import value_of
+from reconciler.engine.places import tree_at
+from reconciler.engine.ports import Place, Secrets
+from reconciler.engine.redaction import fingerprint
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable
+from reconciler.errors import Forbidden
+
+ENV_BYTES = 1 << 16
+"""Longest secret in a variable: the kernel takes less than 128 KiB for one string."""
+
+Fields = tuple[tuple[str, ...], tuple[str, ...]]
+"""Fields set and not acted on: those that protect, and the others."""
+
+
+class Profiles:
+    """Declared and stock profiles, rendered. `fingerprint_key`: of this installation, for digests of secrets."""
+
+    def __init__(self, settings: EngineSettings, table: ObjectTable, secrets: Secrets) -> None:
+        self.settings, self.table, self.secrets = settings, table, secrets
+        self.fingerprint_key = ""
+        self.organ_programs = organ_programs()
+        self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
+        self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
+        self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
+        self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
+        self._unsupported: dict[Key, tuple[Json, Fields]] = {}
+
+    def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
+        """A declared BootProfile, or the stock one of that name."""
+        return self.table.profile(namespace, name) or self._stock.get(name)
+
+    def rendered(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
+        cached = self._rendered.get(key)
+        if cached is not None and cached[0] is spec and cached[1] == self.table.profile_changes:
+            made = cached[2]
+        else:
+            made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
+            self._rendered[key] = (spec, self.table.profile_changes, made)
+        if isinstance(made, Unresolved):
+            return made
+        protects = self.profile_unsupported(key.namespace, spec.profile_ref.name)[0]
+        if protects:
+            return Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}; remove it or use a later release", True)
+        return self.with_secrets(key, made)
+
+    def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
+        """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
+        values: dict[SecretRef, str] = {}
+        for ref in sorted(made.secrets()):
+            try:
+                value = value_of(ref, key.namespace, self.secrets)
+            except Forbidden as error:
+                return Unresolved("SecretForbidden", str(error))
+            if value is None:
+                what = "secret" if ref.kind == "Secret" else "ConfigMap"
+                return Unresolved("SecretNotFound", f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
+            values[ref] = value
+        for name, ref in made.secret_env.items():
+            if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
+                why = f"no environment can carry secret {ref.name} key {ref.key} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
+                return Unresolved("SecretUnfit", f"{why}; declare it as a file")
+        return with_secrets(made, {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()})
+
+    def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
+        """The part of a rendering that applies on this host; made once from each."""
+        known = self._localized.get(item.key)
+        if known is None or known[0] is not machine:
+            known = self._localized[item.key] = (machine, localized(machine, tree_at(self.settings, Place(local=item.uid))))
+        return known[1]
+
+    def profile_unsupported(self, namespace: str, name: str) -> Fields:
+        """As `unsupported`, for a profile and what it extends; organs and capabilities that this release does not bring count as
+        fields that are not acted on."""
+        cached = self._by_profile.get((namespace, name))
+        if cached is None or cached[0] != self.table.profile_changes:
+            cached = self.table.profile_changes, self._profile_unsupported(namespace, name)
+            self._by_profile[(namespace, name)] = cached
+        return cached[1]
+
+    def _profile_unsupported(self, namespace: str, name: str) -> Fields:
+        chain = profile_chain(name, lambda at: self.profile(namespace, at))
+        if isinstance(chain, Unresolved):
+            return (), ()
+        protects: list[str] = []
+        others: list[str] = []
+        for at, spec in zip(chain_names(name, lambda at: self.profile(namespace, at)), reversed(chain), strict=True):
+            item = self.table.get(Key("BootProfile", namespace, at))
+            if item is not None and not item.deleting:
+                found = self.unsupported(item.key, item.obj.spec)
+                protects += [f"{field} of BootProfile {at}" for field in found[0]]
+                others += [f"{field} of BootProfile {at}" for field in found[1]]
+            others += [f"{told} of BootProfile {at}" for told in unknown(spec.organs, spec.capabilities)]
+        return tuple(protects), tuple(others)
+
+    def unsupported(self, key: Key, spec: Json) -> Fields:
+        """Fields set and not acted on in this release: those that protect, and the others."""
+        known = self._unsupported.get(key)
+        if known is None or known[0] is not spec:
+            found = unsupported(key.kind, spec)
+            fields = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
+            known = self._unsupported[key] = (spec, fields)
+        return known[1]
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        for made in (self._rendered, self._localized, self._unsupported):
+            made.pop(key, None)

@@ -1,0 +1,170 @@
+"""Turns a key into one snapshot: all reading happens here, all deciding in the core."""
+
+from __future__ import annotations
+
+from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
+from reconciler.core.keys import Key
+from reconciler.core.profile.localize import not_applied, shift_of
+from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.agent import Agent, Verdict
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.task import Dependency
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.task.queue import cycle_through
+from reconciler.engine.effects import Effects
+from reconciler.engine.observe.content import content_of, name_of
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.machines import Machines, talk_of
+from reconciler.engine.observe.profiles import Profiles
+from reconciler.engine.observe.slots import Slots
+from reconciler.engine.places import here, place_of, tree_at
+from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
+from reconciler.engine.state.transcripts import Transcripts
+from reconciler.errors import ReconcilerError
+
+
+class Gatherer:
+    """Reads the world for one object at a time: its `profiles`, its VM (`slots`), and what is inside (`machines`)."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        table: ObjectTable,
+        fleet: Fleet,
+        journal: Journal,
+        transcripts: Transcripts,
+        agents: Agents,
+        secrets: Secrets,
+        effects: Effects,
+        clock: Clock,
+        account: str,
+        keeper_version: str,
+    ) -> None:
+        self.settings, self.table, self.transcripts, self.secrets, self.clock = settings, table, transcripts, secrets, clock
+        self.keeper_version = keeper_version
+        self.owner = Owner(settings.fleet, settings.installation)
+        self.profiles = Profiles(settings, table, secrets)
+        self.slots = Slots(settings, table, fleet, journal, effects, clock, self.owner, account)
+        self.machines = Machines(settings, transcripts, agents, secrets, effects, clock, self.owner, keeper_version)
+
+    async def work_set(self, key: Key) -> WorkSet:
+        """The lieutenant and all its tasks, as they are now."""
+        item = self.table.lieutenant(key)
+        tasks = self.table.tasks_of(key)
+        if item is None:
+            return WorkSet(self.clock.now(), tuple(self.facts(t, None) for t in tasks))
+        rendered = self.profiles.rendered(key, item.spec)
+        observed = await self.slots.observe_vm(item)
+        transcript = await self.transcripts.get(session_of(item).name)
+        place = place_of(item)
+        guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
+        standby = await self.machines.observe_standby(item, observed, transcript)
+        local = self.local(item, rendered)
+        if (local.declared or place.local) and isinstance(rendered, Rendered):
+            rendered = self.profiles.localized(item, rendered)
+        talk = talk_of(agent, transcript)
+        verdicts = await self.machines.verdicts(item, tasks, agent, talk)
+        now = self.clock.now()
+        view = LieutenantView(
+            name=key.name,
+            slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
+            record=item.record,
+            rendered=rendered,
+            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
+            keeper_version=self.keeper_version,
+            guest=guest,
+            agent=agent,
+            mirror_size=transcript.size,
+            session_seen=transcript.told(place_of(item).id),
+            session_generation=item.spec.session.generation,
+            on_lost=item.spec.session.on_lost,
+            divergence=transcript.divergence if isinstance(agent, Agent) else None,
+            active_task=any(t.record.sent for t in tasks),
+            unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+            now=now,
+            recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+            replace_blocked=self.slots.replace_blocked(now),
+            health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
+            mute_since=self.machines.mute_since(place.id, agent, now),
+            mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
+            startup_limit=float(item.spec.health.startup_timeout_seconds),
+            edited=await self.machines.edited(item, rendered, guest, agent),
+            local=local,
+            standby=standby,
+        )
+        facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
+        return WorkSet(now, facts, view, item.spec, talk, item.obj.deleted_at)
+
+    def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
+        """What concerns an agent on this host."""
+        declared = item.spec.placement.type is PlacementType.LOCAL
+        fallback = item.spec.placement.outage_fallback is OutageFallback.LOCAL
+        parts: tuple[str, ...] = ()
+        if item.record.local.state == "Home" and isinstance(machine, Rendered):
+            chain = profile_chain(item.spec.profile_ref.name, lambda name: self.profiles.profile(item.key.namespace, name))
+            parts = () if isinstance(chain, Unresolved) else not_applied(machine, chain)
+        return LocalPlacement(
+            declared=declared,
+            fallback=fallback,
+            hosting=self.settings.hosting,
+            here=here(self.settings, item),
+            place=Place(local=item.uid).id,
+            outage=self.slots.hold.breaker.reason,
+            not_applied=parts,
+            machine=None if declared else machine,
+        )
+
+    async def file_length(self, name: str, place: Place) -> int:
+        """Bytes of a session file at a place that has all that is mirrored."""
+        transcript = await self.transcripts.get(name)
+        return transcript.size + shift_of(transcript.header, tree_at(self.settings, place))
+
+    def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
+        after = tuple(ref.name for ref in task.spec.after)
+        known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
+        phases = tuple(
+            Dependency(name, found.record.phase if found else self.remembered(Key("Task", task.key.namespace, name)))
+            for name, found in known.items()
+        )
+        cycle: tuple[str, ...] = ()
+        if after and not task.record.finished:
+            cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
+        protects = () if task.record.finished else self.profiles.unsupported(task.key, task.obj.spec)[0]
+        return TaskFacts(
+            task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
+        )
+
+    def remembered(self, key: Key) -> str:
+        """How a task that was removed had ended; '' when there was none."""
+        stone = self.table.tombstones.get(key)
+        return stone.phase if stone is not None else ""
+
+    def missing(self, task: TaskItem) -> str:
+        """What a task that waits is to be told and is not there, in words; '' when all is there."""
+        source = task.spec.content_from
+        if source is None or task.record.phase != "Pending":
+            return ""
+        try:
+            found = content_of(source, task.key.namespace, self.secrets)
+        except ReconcilerError as error:
+            return str(error)
+        return "" if found is not None else f"{name_of(source)} is not there in namespace {task.key.namespace}; provide it"
+
+    def _after(self, namespace: str, name: str) -> dict[str, tuple[str, ...]]:
+        """What `name` waits for, and what those wait for, and so on."""
+        graph: dict[str, tuple[str, ...]] = {}
+        todo = [name]
+        while todo:
+            at = todo.pop()
+            found = self.table.task(Key("Task", namespace, at))
+            if at in graph or found is None:
+                continue
+            graph[at] = tuple(ref.name for ref in found.spec.after)
+            todo += graph[at]
+        return graph

@@ -1,0 +1,243 @@
+"""Declaring and undeclaring: the one way in for every source (files, command line, cluster). Nothing outside is touched
+here; the loop does that."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reconciler.api.parsing import changes_refused, load_spec, validate_update
+from reconciler.api.task import TaskSpec
+from reconciler.core.keys import Json, Key
+from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.engine.ports import Clock, StoredObject, Write
+from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.objects import ObjectTable, lieutenant_of
+from reconciler.engine.state.tombstones import work_of
+from reconciler.errors import NotFound, Refused, UsageError
+
+FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
+PREFIX = "fleet.vers.sh/"
+PROTECTION = PREFIX + "deletion-protection"
+VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
+
+
+class Outcome(StrEnum):
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
+
+    key: Key
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
+
+    key: Key
+    uid: str
+    generation: int
+    created_at: float
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    deleted_at: float | None = None
+
+
+class Declarations:
+    """Apply, delete and annotate. `new_uid` makes uids (random in production, counted in tests)."""
+
+    def __init__(
+        self, table: ObjectTable, recorder: Recorder, clock: Clock, new_uid: Callable[[], str] = lambda: str(uuid.uuid4())
+    ) -> None:
+        self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
+
+    async def apply(self, declared: Declared) -> Outcome:
+        """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
+        Raises `Refused` when another source owns the object or it is being deleted, `UsageError` when an immutable field
+        changed; in both cases the last good version stays in force."""
+        item = self._table.get(declared.key)
+        if item is not None and isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared):
+            await self._table.drop(declared.key)  # what is left of another task of that name
+            item = None
+        if item is None:
+            await self._table.insert(self._fresh(declared))
+            return Outcome.CREATED
+        old = item.obj
+        if old.source != declared.source:
+            where = old.origin or f"source {old.source}"
+            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
+        if old.deleted_at is not None:
+            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
+        if old.spec != declared.spec:
+            problems = validate_update(declared.key.kind, old.spec, declared.spec)
+            if problems:
+                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
+        verbs = {name: value for name, value in old.annotations.items() if name.removeprefix("fleet.vers.sh/") in VERBS}
+        changed = replace(
+            old,
+            spec=declared.spec,
+            labels=dict(declared.labels),
+            annotations={**verbs, **declared.annotations},
+            origin=declared.origin,
+            generation=old.generation + (old.spec != declared.spec),
+        )
+        if replace(changed, origin=old.origin) == old:
+            if changed != old:
+                await self._table.update([(old.key, lambda obj: replace(obj, origin=declared.origin))])
+            return Outcome.UNCHANGED
+        await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
+        return Outcome.CONFIGURED
+
+    async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
+        """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
+        store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
+        `UsageError` when an immutable field changed; in each case the last good version stays in force."""
+        item = self._table.get(seen.key)
+        spec = item.spec if item is not None and item.obj.spec == seen.spec else load_spec(seen.key.kind, seen.spec, tolerant=True)
+        if item is None:
+            fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source))
+            known = replace(
+                fresh,
+                uid=seen.uid,
+                generation=seen.generation,
+                created_at=seen.created_at,
+                deleted_at=seen.deleted_at,
+                record=fresh.record if record is None else record,
+                status=status or {},
+            )
+            await self._table.insert(known, *more)
+            return Outcome.CREATED
+        old = item.obj
+        if old.source != seen.source:
+            raise Refused(
+                f"{seen.key} is declared elsewhere", old.origin or f"source {old.source}", "change it there, or delete it there first"
+            )
+        if old.uid != seen.uid:
+            raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
+        if spec is not item.spec and (problems := changes_refused(item.spec, spec)):
+            raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
+        asked = old.deleted_at is None and seen.deleted_at is not None
+        changed = replace(
+            old,
+            spec=old.spec if spec is item.spec else seen.spec,
+            labels=dict(seen.labels),
+            annotations=dict(seen.annotations),
+            generation=seen.generation,
+            deleted_at=old.deleted_at if seen.deleted_at is None else seen.deleted_at,
+        )
+        if changed == old:
+            return Outcome.UNCHANGED
+        if not asked and not more:
+            self._table.follow(changed, spec)
+            return Outcome.CONFIGURED
+        said = self._recorder.event(seen.key, old.uid, "Deleting", "deletion was asked for") if asked else []
+        await self._table.update(
+            [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
+        )
+        return Outcome.CONFIGURED
+
+    async def withdraw(self, key: Key, why: str) -> None:
+        """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order."""
+        item = self._table.get(key)
+        if item is None or item.obj.deleted_at is not None:
+            return
+        now = self._clock.now()
+        if not item.obj.finalizers:
+            await self._table.drop(key, *self._recorder.event(key, item.uid, "Deleted", why))
+            return
+        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, "Deleting", why))
+
+    async def delete(
+        self,
+        key: Key,
+        source: str | None = None,
+        still_declared: Callable[[StoredObject], bool] = lambda _: False,
+        verbs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Ask for its deletion. `source` None: by command. `verbs`: written with it, such as `delete-confirmed` (then protection does
+        not refuse) and `detached`. Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
+        come back)."""
+        asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
+        item = self._table.get(key)
+        if item is None and key in self._table.tombstones:
+            await self._table.purge_task(key)
+            return
+        if item is None:
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+        obj = item.obj
+        if obj.deleted_at is not None:
+            if asked:
+                await self.annotate(key, asked)
+            return
+        if source is None and still_declared(obj):
+            raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
+        if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
+            remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
+            raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
+        now = self._clock.now()
+        if not obj.finalizers:
+            await self._table.drop(key, *self._recorder.event(key, obj.uid, "Deleted", "deleted"))
+            return
+        await self._table.update(
+            [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
+            *self._recorder.event(key, obj.uid, "Deleting", "deletion was asked for"),
+        )
+
+    async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
+        """Set annotations: the verbs that are not spec."""
+        if self._table.get(key) is None:
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))])
+
+    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
+        """Change the spec of an object of this source."""
+        item = self._table.get(key)
+        if item is None:
+            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+        obj = item.obj
+        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, obj.origin))
+
+    def _is_other_work(self, record: TaskRecord, obj: StoredObject, declared: Declared) -> bool:
+        """Whether a task is declared under the name of one of which only its result is left."""
+        return record.recalled and obj.deleted_at is None and work_of(obj.spec) != work_of(declared.spec)
+
+    def _fresh(self, declared: Declared) -> StoredObject:
+        record = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}.get(declared.key.kind, Record)()
+        stone = self._table.tombstones.get(declared.key)
+        if stone is not None and stone.work == work_of(declared.spec):
+            record = stone.record()  # the same task again: it has its result, and is not done twice
+        return StoredObject(
+            key=declared.key,
+            uid=self._new_uid(),
+            generation=1,
+            version=1,
+            created_at=self._clock.now(),
+            spec=declared.spec,
+            labels=dict(declared.labels),
+            annotations=dict(declared.annotations),
+            finalizers=FINALIZERS.get(declared.key.kind, ()),
+            record=record.dump(),
+            source=declared.source,
+            origin=declared.origin,
+        )
+
+    def work_set_of(self, key: Key) -> Key:
+        """The work queue's key for an object: a task is looked at together with its lieutenant."""
+        item = self._table.get(key)
+        if item is not None and isinstance(item.spec, TaskSpec):
+            return lieutenant_of(key, item.spec)
+        return key

@@ -1,0 +1,65 @@
+"""The write-ahead journal: calls that are not idempotent, written down before they are sent (design §5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reconciler.core.slot.claims import Pending
+from reconciler.engine.ports import Intent, PutIntent
+
+CREATE = "create"
+COMMIT = "commit"
+"""What intents are for."""
+
+
+class Journal:
+    """Open intents by object uid, oldest first. An object sends no second create while one is open, so at most one of its
+    open intents was ever sent. Memory follows the store: an intent is closed here only after its row is."""
+
+    def __init__(self, opened: Iterable[Intent]) -> None:
+        self._open: dict[str, list[Intent]] = {}
+        self._unsent: list[Intent] = []
+        for intent in sorted(opened, key=lambda i: i.sent_at):
+            self._open.setdefault(intent.uid, []).append(intent)
+
+    def of(self, uid: str, verb: str = CREATE) -> Intent | None:
+        """The oldest open one of this kind."""
+        return next((intent for intent in self._open.get(uid, ()) if intent.verb == verb), None)
+
+    def writes_to_open(self, intent: Intent) -> list[PutIntent]:
+        """The rows that open it (must be durable before the call is sent), and close those that were never sent."""
+        return [*(PutIntent(replace(old, outcome="never sent")) for old in self._unsent), PutIntent(intent)]
+
+    def opened(self, intent: Intent) -> None:
+        """Its row is durable."""
+        self._open.setdefault(intent.uid, []).append(intent)
+        self._unsent.clear()
+
+    def not_sent(self, intent: Intent) -> None:
+        """Its row may or may not be there; the call was not made. The next one closes it."""
+        self._unsent.append(intent)
+
+    def closed(self, intent: Intent) -> None:
+        """The row that closes it is durable."""
+        self._keep(intent.uid, [other for other in self._open.get(intent.uid, ()) if other.token != intent.token])
+
+    def _keep(self, uid: str, left: list[Intent]) -> None:
+        if left:
+            self._open[uid] = left
+        else:
+            self._open.pop(uid, None)
+
+    def settled(self, uid: str) -> None:
+        """The object's slot is filled: none of its creates is open any more."""
+        self._keep(uid, [intent for intent in self._open.get(uid, ()) if intent.verb != CREATE])
+
+    def pending(self) -> list[Pending]:
+        """Open creates, as pairing needs them."""
+        every = (intent for intents in self._open.values() for intent in intents if intent.verb == CREATE)
+        return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
+
+
+def closing(intent: Intent, outcome: str) -> PutIntent:
+    """The row that closes an intent, with what became of the call."""
+    return PutIntent(replace(intent, outcome=outcome))

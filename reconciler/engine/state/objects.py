@@ -1,0 +1,318 @@
+"""All declared objects in memory, written through to the store. The store is written before anything acts on a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.meta import Model
+from reconciler.api.parsing import load_spec
+from reconciler.api.task import TaskSpec
+from reconciler.core.keys import Key
+from reconciler.core.lieutenant.session import current
+from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.core.snapshot.session import SessionName
+from reconciler.engine.effects import Effects
+from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.engine.state import tombstones
+from reconciler.engine.state.tombstones import Tombstone
+from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
+
+RECORDS: dict[str, type[Record]] = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}
+
+S = TypeVar("S", bound=Model)
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[S, R]):
+    """A stored object with its spec and record parsed."""
+
+    obj: StoredObject
+    spec: S
+    record: R
+
+    @property
+    def key(self) -> Key:
+        return self.obj.key
+
+    @property
+    def uid(self) -> str:
+        return self.obj.uid
+
+    @property
+    def deleting(self) -> bool:
+        return self.obj.deleted_at is not None
+
+
+LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
+TaskItem = Item[TaskSpec, TaskRecord]
+AnyItem = Item[Model, Record]
+
+
+def session_of(item: LieutenantItem) -> SessionName:
+    """The conversation in force: the name of its mirror and the path of its file."""
+    return current(item.record.session, item.uid, item.spec.session.generation)
+
+
+def command_key(task: TaskItem) -> str:
+    """The durable key of the last prompt sent for this attempt; forwarded to pi at most once, ever."""
+    return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
+
+
+def parse(obj: StoredObject, old: AnyItem | None = None) -> AnyItem:
+    """What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
+    Raises `InvalidSpec` when the stored spec is not valid in this release."""
+    spec = old.spec if old is not None and old.obj.spec is obj.spec else load_spec(obj.key.kind, obj.spec, tolerant=True)
+    record = old.record if old is not None and old.obj.record is obj.record else RECORDS.get(obj.key.kind, Record).load(obj.record)
+    return Item(obj, spec, record)
+
+
+Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
+"""Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
+
+
+class ObjectTable:
+    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
+
+    def __init__(self, store: Store, effects: Effects) -> None:
+        self._store, self._effects = store, effects
+        self._items: dict[Key, AnyItem] = {}
+        self._tasks: dict[Key, dict[Key, TaskItem]] = {}
+        self._dependents: dict[Key, dict[Key, None]] = {}
+        self._owners: dict[str, Key] = {}
+        self._adopters: dict[str, dict[Key, None]] = {}
+        self.broken: dict[Key, str] = {}
+        self.profile_changes = 0
+        self.tombstones: dict[Key, Tombstone] = {}
+        self.on_change: list[Listener] = []
+
+    def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
+        """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
+        what is remembered of removed tasks."""
+        self.tombstones = tombstones.read(meta)
+        for obj in objects:
+            self._take(obj)
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> AnyItem | None:
+        return self._items.get(key)
+
+    def lieutenant(self, key: Key) -> LieutenantItem | None:
+        return self._items.get(key) if key.kind == "Lieutenant" else None  # type: ignore[return-value]
+
+    def task(self, key: Key) -> TaskItem | None:
+        return self._items.get(key) if key.kind == "Task" else None  # type: ignore[return-value]
+
+    def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
+        item = self._items.get(Key("BootProfile", namespace, name))
+        return item.spec if item is not None and isinstance(item.spec, BootProfileSpec) and not item.deleting else None
+
+    def tasks_of(self, lieutenant: Key) -> list[TaskItem]:
+        return list(self._tasks.get(lieutenant, {}).values())
+
+    def dependents_of(self, task: Key) -> tuple[Key, ...]:
+        """The tasks that are declared to come after this one."""
+        return tuple(self._dependents.get(task, ()))
+
+    def of_kind(self, kind: str) -> list[AnyItem]:
+        return [item for key, item in self._items.items() if key.kind == kind]
+
+    def all_keys(self) -> list[Key]:
+        return list(self._items)
+
+    def owner_of(self, vm_id: str) -> Key | None:
+        return self._owners.get(vm_id)
+
+    def adopters_of(self, vm_id: str) -> tuple[Key, ...]:
+        """The lieutenants that are declared to adopt this VM."""
+        return tuple(self._adopters.get(vm_id, ()))
+
+    def adopting(self) -> tuple[str, ...]:
+        """Every VM that some lieutenant is declared to adopt."""
+        return tuple(self._adopters)
+
+    def owned(self) -> dict[str, Key]:
+        """VM id → its owner, for every VM in a record."""
+        return self._owners
+
+    # --- writing ------------------------------------------------------------------------------------------------------------------
+
+    async def update(self, changes: Sequence[tuple[Key, Callable[[StoredObject], StoredObject]]], *more: Write) -> None:
+        """Change some objects and write other rows, in one transaction; durable when it returns. Raises `Conflict` when the
+        store moved on (the rows are read again), or what the store says when it can't be written."""
+        puts: list[Write] = []
+        before: dict[Key, AnyItem] = {}
+        for key, change in changes:
+            item = self._items.get(key)
+            if item is None:
+                continue
+            changed = change(item.obj)
+            if changed is item.obj or changed == item.obj:
+                continue
+            expect = item.obj.version
+            before.setdefault(key, item)
+            obj = replace(changed, version=expect + 1)
+            self._take(obj)
+            puts.append(PutObject(obj, expect))
+        if not puts and not more:
+            return
+        await self._write([*puts, *more], before)
+
+    def follow(self, obj: StoredObject, spec: Model) -> None:
+        """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
+        written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
+        one that is known. `spec`: that of `obj`, loaded."""
+        old = self._items[obj.key]
+        item = Item(obj, spec, old.record)
+        self._index(old, item)
+        self._items[obj.key] = item
+        self._tell(obj.key, old.obj, obj)
+
+    async def insert(self, obj: StoredObject, *more: Write) -> None:
+        """A new object. Raises `Conflict` when the key is taken."""
+        if obj.key in self._items:
+            raise Conflict("the object exists already", str(obj.key))
+        self._take(obj)
+        try:
+            await self._write([PutObject(obj, 0), *more], {})
+        except ReconcilerError:
+            self._drop(obj.key)
+            await self._read_again([obj.key])
+            raise
+
+    async def drop(self, key: Key, *more: Write) -> None:
+        """Remove an object for good."""
+        item = self._items.get(key)
+        if item is None:
+            return
+        try:
+            await self._write([DropObject(key, item.uid), *more], {})
+        except ReconcilerError:
+            await self._read_again([key])
+            raise
+        self._drop(key)
+        self._tell(key, item.obj, None)
+
+    async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
+        """Remove a task for good and remember what it came to, in one transaction."""
+        await self.drop(key, stone.write(key), *more)
+        self.tombstones[key] = stone
+
+    async def purge_task(self, key: Key, *more: Write) -> None:
+        """Remove a task for good, with all that is remembered of it: a user deleted it."""
+        writes = (tombstones.cleared(key),) if key in self.tombstones else ()
+        await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
+        self.tombstones.pop(key, None)
+
+    async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
+        try:
+            await self._effects.call("store.write", lambda: self._store.write(batch))
+        except ReconcilerError:
+            for write in batch:
+                if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
+                    self._take_back(old.obj, write.obj)
+            await self._read_again(list(before))
+            raise
+        for write in batch:
+            if isinstance(write, PutObject):
+                old = before.get(write.obj.key)
+                self._tell(write.obj.key, old.obj if old else None, write.obj)
+
+    def _take_back(self, old: StoredObject, put: StoredObject) -> None:
+        """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
+        now = self._items.get(put.key)
+        if now is not None and now.obj is not put:
+            obj = now.obj
+            old = replace(old, spec=obj.spec, labels=obj.labels, annotations=obj.annotations, generation=obj.generation)
+        self._take(old)
+
+    def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        for listener in self.on_change:
+            listener(key, before, after)
+
+    async def _read_again(self, keys: list[Key]) -> None:
+        """After a write of unknown outcome, or one that lost against another: the store is right. When it can't be read
+        either, the next write conflicts and brings us here again."""
+        for key in keys:
+            known = self._items.get(key)
+            try:
+                found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
+            except ReconcilerError:
+                continue
+            if not found and known is not None:
+                self._drop(key)
+                self._tell(key, known.obj, None)
+            for obj in found:
+                if known is None or obj.version != known.obj.version:
+                    self._take(obj)
+                    self._tell(key, None, obj)
+
+    def _take(self, obj: StoredObject) -> None:
+        old = self._items.get(obj.key)
+        try:
+            item = parse(obj, old)
+        except (InvalidSpec, ValueError) as error:
+            self.broken[obj.key] = str(error)
+            return
+        self.broken.pop(obj.key, None)
+        self._index(old, item)
+        self._items[obj.key] = item
+
+    def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
+        for item, add in ((old, False), (new, True)):
+            if item is None:
+                continue
+            if item.key.kind == "BootProfile":
+                self.profile_changes += 1
+            if isinstance(item.spec, LieutenantSpec) and item.spec.adopt is not None:
+                self._adopt(item.key, item.spec.adopt.vm_id, add)
+            if isinstance(item.spec, TaskSpec):
+                for ref in item.spec.after:
+                    self._depend(item.key, Key("Task", item.key.namespace, ref.name), add)
+                work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
+                if add:
+                    work_set[item.key] = item  # type: ignore[assignment]
+                else:
+                    work_set.pop(item.key, None)
+            elif isinstance(item.record, LieutenantRecord) and item.record.slot.vm_id:
+                if add:
+                    self._owners[item.record.slot.vm_id] = item.key
+                elif self._owners.get(item.record.slot.vm_id) == item.key:
+                    del self._owners[item.record.slot.vm_id]
+
+    def _adopt(self, key: Key, vm_id: str, add: bool) -> None:
+        adopters = self._adopters.setdefault(vm_id, {})
+        if add:
+            adopters[key] = None
+        else:
+            adopters.pop(key, None)
+        if not adopters:
+            del self._adopters[vm_id]
+
+    def _depend(self, task: Key, after: Key, add: bool) -> None:
+        """Ordered, so that a run can be repeated; nothing is kept about what nobody waits for."""
+        if add:
+            self._dependents.setdefault(after, {})[task] = None
+            return
+        dependents = self._dependents.get(after, {})
+        dependents.pop(task, None)
+        if not dependents:
+            self._dependents.pop(after, None)
+
+    def _drop(self, key: Key) -> None:
+        item = self._items.pop(key, None)
+        self._index(item, None)
+
+
+def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
+    return Key("Lieutenant", task.namespace, spec.lieutenant_ref.name)
+
+
+def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
+    """Replace the record of an object."""
+    return lambda obj: replace(obj, record=record.dump())

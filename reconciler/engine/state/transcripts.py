@@ -1,0 +1,94 @@
+"""Conversations in memory: the mirrored session files, parsed as they grow. The mirror in the store is byte-exact."""
+
+from __future__ import annotations
+
+from reconciler.core.conversation import parse
+from reconciler.core.snapshot.conversation import Message
+from reconciler.core.snapshot.session import Divergence
+from reconciler.engine.effects import Effects
+from reconciler.engine.ports import AppendSession, Store
+from reconciler.errors import ReconcilerError
+
+
+class Transcript:
+    """One session's messages and its length in bytes. An unfinished last line waits for the rest of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.size = 0
+        self.seen = 0  # how far the file was read last; beyond `size` by an unfinished last line
+        self.reported = 0  # bytes of whole lines there are, as far as its keeper told,
+        self.reported_by = ""  # at the place with this id
+        self.divergence: Divergence | None = None  # the file and this mirror contradict each other: nothing is appended
+        self.header = b""  # the first line, which names the directory that pi works in
+        self.messages: tuple[Message, ...] = ()
+        self._rest = b""
+
+    def report(self, place: str, size: int) -> None:
+        """What the keeper at this place says of the file, before anything of it is read."""
+        self.reported = max(self.reported, size) if self.reported_by == place else size
+        self.reported_by = place
+
+    def told(self, place: str) -> int:
+        """The most that is known of the file at this place, 0 for nothing."""
+        return self.reported if place and self.reported_by == place else 0
+
+    def grow(self, data: bytes) -> None:
+        """Take the bytes that follow."""
+        pending = self._rest + data
+        if not self.header and b"\n" in pending:
+            self.header = pending[: pending.index(b"\n") + 1]
+        base = self.size - len(self._rest)
+        found, consumed = parse(pending, base)
+        self._rest = pending[consumed:]
+        self.size += len(data)
+        if found:
+            self.messages = (*self.messages, *found)
+
+
+class Transcripts:
+    """Transcripts by session name; read from the store once, then kept up with what the keepers report."""
+
+    def __init__(self, store: Store, effects: Effects, lengths: dict[str, int]) -> None:
+        self._store, self._effects, self._lengths = store, effects, lengths
+        self._open: dict[str, Transcript] = {}
+
+    async def get(self, name: str) -> Transcript:
+        transcript = self._open.get(name)
+        if transcript is None:
+            transcript = Transcript(name)
+            if name in self._lengths:
+                await self._follow(transcript)
+            self._open[name] = transcript
+        return transcript
+
+    async def _follow(self, transcript: Transcript) -> None:
+        """Take what the store has beyond it."""
+        while data := await self._store.session(transcript.name, transcript.size):
+            transcript.grow(data)
+        self._lengths[transcript.name] = transcript.size
+
+    async def append(self, transcript: Transcript, data: bytes) -> None:
+        """Mirror the bytes durably, then take them."""
+        try:
+            await self._effects.call("store.write", lambda: self._store.write([AppendSession(transcript.name, transcript.size, data)]))
+        except ReconcilerError:
+            self._open.pop(transcript.name, None)  # the store is right: read it again next time
+            self._lengths.setdefault(transcript.name, 0)
+            raise
+        transcript.grow(data)
+        self._lengths[transcript.name] = transcript.size
+
+    def length(self, name: str) -> int:
+        """Bytes mirrored so far."""
+        return self._lengths.get(name, 0)
+
+    def drop(self, name: str) -> None:
+        self._open.pop(name, None)
+
+    async def read(self, name: str) -> bytes:
+        """The whole mirror of a session, as it is stored (`redaction.unseal` gives what stood in the file)."""
+        whole = bytearray()
+        while data := await self._store.session(name, len(whole)):
+            whole += data
+        return bytes(whole)

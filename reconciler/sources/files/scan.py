@@ -1,0 +1,302 @@
+"""Files and directories as a source: an event means *dirty*, a scan reads everything there is (design §8, field-anchors §5.2).
+
+A scan never says that something is gone. It says what is declared, what is broken, and whether everything could be read; what may
+be deleted for being absent is decided elsewhere, from two clean scans.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from reconciler.core.keys import Json, Key
+from reconciler.sources.documents.located import Flaw, Mark
+from reconciler.sources.documents.located import Path as FieldPath
+from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
+from reconciler.sources.files.stack import MARKER, Stack, read_marker
+
+SUFFIXES = (".yaml", ".yml", ".json")
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One valid object. `spec`: as written, nulls left out, nothing defaulted. `file`, `line`: where its document begins.
+    `stack`: uuid of the marked directory it stands in, '' when there is none."""
+
+    key: Key
+    spec: Json
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    file: str
+    line: int
+    stack: str
+    doc: Doc = field(repr=False)
+
+    @property
+    def origin(self) -> str:
+        """`FILE:LINE`."""
+        return f"{self.file}:{self.line}"
+
+    def at(self, path: FieldPath) -> Mark:
+        """Where in the file a field stands (paths as documents have them, from the top: `('spec', 'mode')`)."""
+        return self.doc.at(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look at all paths told.
+
+    `objects`: valid ones, by key. `findings`: everything wrong, by file and line. `broken`: files with findings; the last good
+    version of what they declared stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the
+    marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
+    `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
+
+    objects: tuple[Declared, ...]
+    findings: tuple[Finding, ...]
+    broken: frozenset[Path]
+    broken_keys: frozenset[Key]
+    stacks: tuple[Stack, ...]
+    clean: bool
+    inputs_hash: str
+
+
+def scan(paths: Sequence[Path], namespace: str = "default") -> Scan:
+    """One look, nothing remembered (see `Scanner.scan`)."""
+    return Scanner(namespace).scan(paths)
+
+
+class Scanner:
+    """Scans again and again, parsing only documents whose text changed. Blocking: call it in a thread.
+
+    `namespace`: for documents that name none."""
+
+    def __init__(self, namespace: str = "default") -> None:
+        self._namespace = namespace
+        self._reader = Reader()
+
+    def scan(self, paths: Sequence[Path]) -> Scan:
+        """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`."""
+        for _ in range(_ROUNDS):
+            before = [_Tree(path) for path in paths]
+            look = _Look(self._reader, self._namespace)
+            for tree in before:
+                look.tree(tree)
+            still = [_Tree(path).signature for path in paths] == [tree.signature for tree in before]
+            if still:
+                break
+        self._reader.sweep()
+        return look.result(still)
+
+    def text(self, text: str, name: str) -> Scan:
+        """The documents of one text (standard input), as if `name` were its file."""
+        look = _Look(self._reader, self._namespace)
+        look.text(text, Path(name), name, "")
+        return look.result(True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file to be read: `real` once links are resolved, `shown` as the user knows it."""
+
+    real: Path
+    shown: Path
+    stack_root: Path | None
+
+
+class _Tree:
+    """What stands below one path at one moment, by name and identity, unread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files: list[_Entry] = []
+        self.markers: list[_Entry] = []
+        self.flaws: list[tuple[Path, str]] = []
+        self.signature: list[tuple[str, int, int, int]] = []
+        self._seen: set[Path] = set()
+        try:
+            self._root = path.resolve(strict=True)
+            if self._root.is_dir():
+                self._walk(self._root, path, None)
+            else:
+                self._file(self._root, path, None)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            self.flaws.append((path, f"can't be read ({_why(error)}); create it or correct the path"))
+
+    def _walk(self, folder: Path, shown: Path, stack: Path | None) -> None:
+        if folder in self._seen:
+            return
+        self._seen.add(folder)
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder))
+        except OSError as error:
+            self.flaws.append((shown, f"can't be listed ({_why(error)}); correct its permissions"))
+            return
+        self._sign(folder)
+        if MARKER in names:
+            stack = shown
+            self.markers.append(_Entry(folder / MARKER, shown / MARKER, stack))
+            self._sign(folder / MARKER)
+        for name in names:
+            if name.startswith((".", "#")) or name.endswith("~"):
+                continue
+            self._entry(folder / name, shown / name, stack)
+
+    def _entry(self, path: Path, shown: Path, stack: Path | None) -> None:
+        try:
+            real = path.resolve(strict=True) if path.is_symlink() else path
+            if not real.is_relative_to(self._root):
+                if shown.suffix in SUFFIXES:
+                    self.flaws.append((shown, "is a link that leads out of the directory; copy the file here"))
+            elif real.is_dir():
+                self._walk(real, shown, stack)
+            elif shown.suffix in SUFFIXES:
+                self._file(real, shown, stack)
+        except (OSError, RuntimeError) as error:
+            if shown.suffix in SUFFIXES:
+                self.flaws.append((shown, f"can't be read ({_why(error)}); correct the link or its permissions"))
+
+    def _file(self, real: Path, shown: Path, stack: Path | None) -> None:
+        if real in self._seen:
+            return
+        self._seen.add(real)
+        self._sign(real)
+        self.files.append(_Entry(real, shown, stack))
+
+    def _sign(self, path: Path) -> None:
+        try:
+            found = path.stat()
+        except OSError:
+            self.signature.append((str(path), -1, -1, -1))  # read() will say why
+            return
+        self.signature.append((str(path), found.st_ino, found.st_mtime_ns, found.st_size))
+
+
+class _Look:
+    """Collects one scan."""
+
+    def __init__(self, reader: Reader, namespace: str) -> None:
+        self._reader = reader
+        self._namespace = namespace
+        self._objects: dict[Key, list[Declared]] = {}
+        self._findings: list[Finding] = []
+        self._broken: set[Path] = set()
+        self._broken_keys: set[Key] = set()
+        self._stacks: dict[Path, Stack] = {}
+        self._hash = blake2b(digest_size=16)
+        self._read: set[Path] = set()
+
+    def tree(self, tree: _Tree) -> None:
+        for shown, message in tree.flaws:
+            self._wrong(shown, Flaw(Mark(1, 1), (), message))
+        for marker in tree.markers:
+            text = self._text_of(marker)
+            if text is None or marker.stack_root is None:
+                continue
+            stack = read_marker(text, str(marker.shown), str(marker.stack_root))
+            if isinstance(stack, Stack):
+                self._stacks[marker.stack_root] = stack
+            else:
+                self._findings += stack
+                self._broken.add(marker.shown)
+        for entry in tree.files:
+            if entry.real in self._read:  # named twice on the command line
+                continue
+            self._read.add(entry.real)
+            text = self._text_of(entry)
+            if text is not None:
+                stack_here = self._stacks.get(entry.stack_root) if entry.stack_root else None
+                self.text(text, entry.shown, str(entry.shown), stack_here.policy.uuid if stack_here else "")
+
+    def text(self, text: str, path: Path, file: str, stack: str) -> None:
+        for doc in self._reader.read(text, file):
+            key = self._key(doc)
+            if doc.flaws or key is None:
+                self._findings += doc.findings
+                self._broken.add(path)
+                if key is not None:
+                    self._broken_keys.add(key)
+                continue
+            self._objects.setdefault(key, []).append(_declared(key, doc, stack))
+
+    def result(self, still: bool) -> Scan:
+        good: list[Declared] = []
+        for key, declared in sorted(self._objects.items()):
+            if len(declared) == 1:
+                good += declared
+                continue
+            self._broken_keys.add(key)
+            for one in declared:
+                others = ", ".join(other.origin for other in declared if other is not one)
+                mark = one.at(("metadata", "name"))
+                self._findings.append(
+                    Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
+                )
+                self._broken.add(Path(one.file))
+        return Scan(
+            objects=tuple(good),
+            findings=tuple(sorted(set(self._findings))),
+            broken=frozenset(self._broken),
+            broken_keys=frozenset(self._broken_keys),
+            stacks=tuple(self._stacks[root] for root in sorted(self._stacks)),
+            clean=still and not self._findings,
+            inputs_hash=self._hash.hexdigest(),
+        )
+
+    def _key(self, doc: Doc) -> Key | None:
+        if doc.identity is None:
+            return None
+        kind, namespace, name = doc.identity
+        return Key(kind, namespace or self._namespace, name)
+
+    def _text_of(self, entry: _Entry) -> str | None:
+        try:
+            data = _read(entry.real)
+        except OSError as error:
+            self._wrong(entry.shown, Flaw(Mark(1, 1), (), f"can't be read ({_why(error)}); correct its permissions"))
+            return None
+        name = os.fsencode(entry.shown)
+        self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
+        self._hash.update(data)
+        text = decode(data)
+        if isinstance(text, Flaw):
+            self._wrong(entry.shown, text)
+            return None
+        return text
+
+    def _wrong(self, shown: Path, flaw: Flaw) -> None:
+        self._findings.append(Finding(str(shown), flaw.mark.line, flaw.mark.column, "", flaw.message))
+        self._broken.add(shown)
+
+
+def _read(path: Path) -> bytes:
+    """At most one byte more than a file may have. Anything but a regular file (a pipe would block) raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "not a regular file")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _declared(key: Key, doc: Doc, stack: str) -> Declared:
+    metadata, spec = doc.raw["metadata"], doc.raw["spec"]
+    assert isinstance(metadata, dict)  # parsed and found good, both
+    assert isinstance(spec, dict)
+    labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
+    return Declared(key, spec, labels, annotations, doc.file, doc.line, stack, doc)
+
+
+def _pairs(value: object) -> Iterator[tuple[str, str]]:
+    items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else ()
+    return ((str(key), str(inner)) for key, inner in items)
+
+
+def _why(error: OSError | RuntimeError) -> str:
+    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else "a loop of links"

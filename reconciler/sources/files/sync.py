@@ -1,0 +1,99 @@
+"""From what files declare to what is in force: every scan is applied whole; a broken document leaves its last good version
+alone, and nothing is deleted for being absent (G-42, G-43)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from reconciler.api.registry import KINDS
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.declarations import Declarations, Outcome
+from reconciler.engine.state.declarations import Declared as Declaration
+from reconciler.engine.state.objects import ObjectTable
+from reconciler.errors import InvalidSpec, Refused, UsageError
+from reconciler.sources.documents.reader import Finding
+from reconciler.sources.files.scan import Declared, Scan, scan
+
+SOURCE = "file"
+AT_ONCE = 100
+_ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
+
+
+def declaration(one: Declared) -> Declaration:
+    """What a file declares, with the place it stands at by its whole path."""
+    return Declaration(one.key, one.spec, one.labels, one.annotations, SOURCE, f"{os.path.abspath(one.file)}:{one.line}")
+
+
+class FileSync:
+    """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes.
+
+    `findings`: everything wrong in the last round, unreadable documents and refused objects alike."""
+
+    def __init__(self, table: ObjectTable, declarations: Declarations, tell: Callable[[str], None]) -> None:
+        self._table, self._declarations, self._tell = table, declarations, tell
+        self._told: set[str] = set()
+        self._broken: frozenset[str] = frozenset()
+        self.findings: tuple[Finding, ...] = ()
+
+    async def round(self, found: Scan) -> int:
+        """Apply one scan; returns how many objects changed. Raises what the store says when it can't be written."""
+        refused: list[Finding] = []
+        changed = 0
+        for kind in KINDS:
+            objects = [declared for declared in found.objects if declared.key.kind == kind.name]
+            for start in range(0, len(objects), AT_ONCE):
+                results = await asyncio.gather(*(self._apply(one) for one in objects[start : start + AT_ONCE]))
+                refused += [result for result in results if isinstance(result, Finding)]
+                changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
+        self.findings = tuple(sorted({*found.findings, *refused}))
+        self._report(found)
+        return changed
+
+    async def _apply(self, one: Declared) -> Outcome | Finding:
+        declared = declaration(one)
+        try:
+            return await self._declarations.apply(declared)
+        except (Refused, UsageError, InvalidSpec) as error:
+            field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
+            mark = one.at(tuple(field.split("."))) if isinstance(error, UsageError) else one.at(("metadata", "name"))
+            what = error.what.removeprefix(f"{field}: ")
+            where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
+            remedy = f"; {error.remedy}" if error.remedy else ""
+            return Finding(one.file, mark.line, mark.column, field, f"{what}{where}{remedy}")
+
+    def _report(self, found: Scan) -> None:
+        """Say what is new since the last round."""
+        lines = {str(finding) for finding in self.findings}
+        broken = frozenset(finding.file for finding in self.findings)
+        lines |= {f"{key.kind.lower()}/{key.name} is no longer declared; kept: `reconciler delete {key.kind.lower()} {key.name}"
+                  f" -n {key.namespace}` removes it" for key in (obj.key for obj in self._undeclared(found))}  # fmt: skip
+        for line in sorted(lines - self._told):
+            self._tell(line)
+        for file in sorted(self._broken - broken):
+            self._tell(f"{file}: {'good again' if Path(file).exists() else 'gone, and with it what was wrong in it'}")
+        self._told, self._broken = lines, broken
+
+    def _undeclared(self, found: Scan) -> Iterable[StoredObject]:
+        """Objects declared by files that no file declares any more (nor one that is not looked at here); only said when everything
+        could be read."""
+        if not found.clean:
+            return
+        declared = {one.key for one in found.objects}
+        for kind in _ORDER:
+            for item in self._table.of_kind(kind):
+                if item.obj.source == SOURCE and item.key not in declared and not item.deleting and not still_in_file(item.obj):
+                    yield item.obj
+
+
+def still_in_file(obj: StoredObject) -> bool:
+    """Whether the file that declared this object still does (blocks for one small read)."""
+    if obj.source != SOURCE or not obj.origin:
+        return False
+    file = Path(obj.origin.rpartition(":")[0])
+    if not file.is_file():
+        return False
+    found = scan([file], obj.key.namespace)
+    return obj.key in found.broken_keys or any(one.key == obj.key for one in found.objects)

@@ -1,0 +1,295 @@
+"""The cluster's front door: what is declared there comes in, what is true goes out. One object at a time, in one queue; it is
+neither planned nor acted here.
+
+Order of a life: the kinds are served → everything there is was listed and taken → the engine starts → the watch starts. A sweep
+compares everything again now and then, and after every gap in the watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from reconciler.api.registry import KINDS
+from reconciler.core.backoff import delay
+from reconciler.core.keys import Json, Key
+from reconciler.engine.loop import Engine
+from reconciler.engine.ports import Event, StoredObject
+from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
+from reconciler.sources.kube import raw
+from reconciler.sources.kube.client import Cluster, collection
+from reconciler.sources.kube.events import KubeEvents
+from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.sink import KubeSink
+from reconciler.sources.kube.source import KubeSource
+from reconciler.sources.kube.watching import Watch, Watcher, Watching
+
+log = logging.getLogger("reconciler.kube")
+
+WORKERS = 16
+SWEEP_SECONDS = 300.0
+"""Between two comparisons of everything; a watch that broke asks for one sooner."""
+UNTOLD_SECONDS = 60.0
+"""So long after a sweep found a change the watch must have told of it too, or it is deaf and begins anew."""
+SERVED_SECONDS = 2.0
+"""Between two looks whether the kinds are served yet."""
+LASTING = 5
+"""So often a right must be missing in a row, over some seconds, until the object says so: a server that just started grants nothing."""
+ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
+
+
+class KubeController:
+    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its upstream, then `open` it."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        secrets: KubeSecrets,
+        namespaces: Sequence[str] | None,
+        instance: str,
+        tell: Callable[[str], None],
+        gate: Callable[[], None] = lambda: None,
+        sweep_seconds: float = SWEEP_SECONDS,
+        watcher: Watcher = Watch,
+    ) -> None:
+        self._cluster, self._secrets, self._namespaces, self._tell = cluster, secrets, namespaces, tell
+        self._sweep_seconds, self._watcher = sweep_seconds, watcher
+        self.seen: dict[Key, Json] = {}
+        self.sink = KubeSink(cluster, secrets, self.seen)
+        self.events = KubeEvents(cluster, instance, secrets.known, gate)
+        self.queue = WorkQueue()
+        self.failures: Counter[Key] = Counter()
+        self.reconcile_errors: Counter[str] = Counter()
+        self._trouble: dict[Key, str] = {}
+        self._due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watch: Watching | None = None
+        self._untold: dict[str, tuple[float, Key]] = {}
+        self.swept = 0
+
+    async def open(self, engine: Engine) -> None:
+        """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
+        made with our `sink` as its upstream, not started. Raises what store and platform say while the engine starts."""
+        self._engine = engine
+        self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
+        self.sink.refused = self.source.refused
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.tools.journal.of(uid))
+        self._secrets.changed = self._secret_changed
+        engine.recorder.listen(self._event)
+        await self.served()
+        self.events.start()
+        await engine.start(self._catch_up)
+        self.source.opening = False
+        engine.table.on_change.append(self._changed)
+        for key in {*self.seen, *engine.table.all_keys()}:
+            self.queue.add(key)
+        self._tasks = [asyncio.create_task(self.queue.serve(self._look_at), name=f"door-{n}") for n in range(WORKERS)]
+        self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
+        self._watch = self._watcher(self._cluster.access, self._namespaces, self._told, self._due.set)
+        self._watch.start()
+
+    async def close(self) -> None:
+        """Stop listening. Changes nothing in the cluster. Call it before the engine is stopped."""
+        if self._watch is not None:
+            await self._watch.stop()
+        self.queue.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self.events.stop()
+
+    def rests(self) -> bool:
+        """Everything heard was taken, and every status is out."""
+        return self.queue.idle() and not self.failures
+
+    @property
+    def watch_restarts(self) -> int:
+        """How often the watch had to begin anew."""
+        return self._watch.restarts if self._watch is not None else 0
+
+    def watching(self) -> bool:
+        """False when the watch is lost for this process."""
+        return self._watch is None or self._watch.alive()
+
+    # --- being served ---------------------------------------------------------------------------------------------------------
+
+    async def served(self) -> bool:
+        """Wait until the API server knows our kinds and lets us list them. False when it did all the time."""
+        told = ""
+        while True:
+            trouble = await self._unserved()
+            if not trouble:
+                return bool(told)
+            if trouble != told:
+                told = trouble
+                self._tell(trouble)
+            await asyncio.sleep(SERVED_SECONDS)
+
+    async def _unserved(self) -> str:
+        for kind in KINDS:
+            for namespace in self._scopes():
+                try:
+                    await self._cluster.get(collection(kind.name, namespace), limit="1")
+                except NotFound:
+                    return f"waiting: the cluster does not serve {kind.plural}; `kubectl apply -f crds/` installs them"
+                except ReconcilerError as error:
+                    return f"waiting: {error}"
+        return ""
+
+    def _scopes(self) -> list[str | None]:
+        return [None] if self._namespaces is None else list(self._namespaces)
+
+    def _within(self, key: Key) -> bool:
+        return self._namespaces is None or key.namespace in self._namespaces
+
+    # --- hearing --------------------------------------------------------------------------------------------------------------
+
+    def _told(self, kind: str, obj: Json) -> None:
+        """By the watch."""
+        self._untold.pop(raw.uid(obj), None)
+        self._heard(kind, obj)
+
+    def _heard(self, kind: str, obj: Json) -> Key | None:
+        key = self.source.heard(kind, obj)
+        if kind == "DELETED":
+            self.sink.left(raw.uid(obj))
+        if key is not None:
+            self.queue.add(key, Priority.DELETE if kind == "DELETED" or raw.deleting(obj) else Priority.CHANGE)
+        return key
+
+    def _changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        """Something of ours was written: its status may have to go out, its name may be free again."""
+        if after is None or before is None:
+            self.source.forget(key)
+        if after is None:
+            self.sink.forget(key)
+        if after is None or before is None or before.status is not after.status:
+            self.queue.add(key)
+
+    def _event(self, event: Event) -> None:
+        item = self._engine.table.get(event.key)
+        if item is None or item.obj.source == raw.SOURCE:
+            self.events.take(event)
+
+    def _secret_changed(self, namespace: str) -> None:
+        for item in self._engine.table.of_kind("Lieutenant"):
+            if item.key.namespace == namespace:
+                self._engine.wake(item.key)
+
+    # --- sweeping -------------------------------------------------------------------------------------------------------------
+
+    async def _catch_up(self) -> None:
+        """Before the engine acts: everything that is declared, profiles first; what can't be taken now is taken later."""
+        await self.sweep()
+        keys = sorted({*self.seen, *(k for k in self._engine.table.all_keys() if self._within(k))}, key=lambda k: (ORDER[k.kind], k))
+        for start in range(0, len(keys), WORKERS):
+            await asyncio.gather(*(self._look_once(key) for key in keys[start : start + WORKERS]))
+        self.source.tell_rebuilt()
+
+    async def _look_once(self, key: Key) -> None:
+        try:
+            await self.source.look(key)
+        except ReconcilerError as error:
+            self._failed(key, error)
+
+    async def sweep(self) -> None:
+        """List everything and compare: finds what a gap in the watch has hidden. Raises what the API server says."""
+        found: set[Key] = set()
+        for kind in KINDS:
+            for namespace in self._scopes():
+                for obj in await self._cluster.items(collection(kind.name, namespace)):
+                    key = raw.key_of(obj)
+                    if key is not None:
+                        found.add(key)
+                        if self._heard("", obj) is not None and self._watch is not None:
+                            self._untold.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
+        for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in ORDER]:
+            item = self._engine.table.get(key)
+            if key in self.seen or (item is not None and item.obj.source == raw.SOURCE):
+                await self.source.read(key)  # a list begun before it was made does not have it
+                self.queue.add(key)
+        self.swept += 1
+        if self._untold:
+            asyncio.get_running_loop().call_later(UNTOLD_SECONDS, self._doubt)
+
+    def _doubt(self) -> None:
+        """Of the watch, when it kept silent about what a sweep has found."""
+        before = asyncio.get_running_loop().time() - UNTOLD_SECONDS
+        late = [key for found, key in self._untold.values() if found <= before]
+        if self._watch is None or not self._tasks or not late:
+            return
+        self._untold.clear()
+        log.warning("the watch did not tell of %d changes that a sweep found, of %s among them; it begins anew", len(late), late[0])
+        self._watch.again()
+
+    async def _sweeps(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            try:
+                await self.sweep()
+            except NotFound as error:
+                self.reconcile_errors[type(error).__name__] += 1
+                log.info("the sweep was cut short: %s", error)
+                if await self.served() and self._watch is not None:
+                    self._tell("the cluster serves every kind again")
+                    self._watch.again()  # it may have given up for a while
+                asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
+            except ReconcilerError as error:
+                self.reconcile_errors[type(error).__name__] += 1
+                log.info("the sweep was cut short: %s", error)
+                asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
+
+    # --- one object -----------------------------------------------------------------------------------------------------------
+
+    async def _look_at(self, key: Key) -> None:
+        """In, then out; the error escalation."""
+        try:
+            obj = self.seen.get(key)
+            if obj is not None and raw.uid(obj) in self.sink.leaving:
+                await self.sink.settle(raw.uid(obj))
+            else:
+                await self.source.look(key)
+                await self.sink.write(key)
+        except ReconcilerError as error:
+            self._failed(key, error)
+            if isinstance(error, Forbidden) and self.failures[key] >= LASTING:
+                await self._lacking(key, error)
+        except Exception as bug:
+            self._count(key, type(bug).__name__)
+            log.error("%s: internal error", key, exc_info=bug)
+            self.queue.add_at(key, delay(self.failures[key], 0.5, base=2.0, most=300.0))
+        else:
+            self.failures.pop(key, None)
+            self._trouble.pop(key, None)
+
+    def _failed(self, key: Key, error: ReconcilerError) -> None:
+        self._count(key, type(error).__name__)
+        if self._trouble.get(key) != str(error):  # told once, counted always (G-66)
+            log.log(logging.INFO if isinstance(error, Conflict) else logging.WARNING, "%s: %s", key, error)
+        self._trouble[key] = str(error)
+        most = 10.0 if not isinstance(error, Forbidden) else 60.0
+        again = error.retry_after if isinstance(error, RateLimited) and error.retry_after else None
+        self.queue.add_at(key, again or delay(self.failures[key], 0.5, base=0.2, most=most))
+
+    async def _lacking(self, key: Key, error: Forbidden) -> None:
+        """The object says which right is missing, unless that is the right to say so, or its time is over and its status is what it
+        came to: then the log alone does."""
+        if raw.uid(self.seen.get(key, {})) in self.sink.leaving:
+            return
+        self.source.refused[key] = ("RightMissing", str(error))
+        try:
+            await self.sink.write(key)
+        except ReconcilerError as silent:
+            self._count(key, type(silent).__name__)
+
+    def _count(self, key: Key, what: str) -> None:
+        self.failures[key] += 1
+        self.reconcile_errors[what] += 1

@@ -1,0 +1,359 @@
+"""What becomes of the VM when its object is deleted: deleted, snapshotted first, retained, let go of; protected and confirmed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.keys import Key
+from reconciler.core.snapshot.vm import VmState
+from reconciler.errors import GuestFailed, Indeterminate, Refused, Rejected, Unreachable
+from tests.engine.stage import LT, SETTLE, Stage, declared, failing, losing, pass_time, tell
+
+PROTECTED = {"fleet.vers.sh/deletion-protection": "enabled"}
+
+
+async def protect(run: Stage) -> None:
+    await run.engine.declarations.annotate(LT, PROTECTED)
+
+
+def ours(labels: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name.startswith("fleet.vers.sh/") and value}
+
+
+# --- snapshot ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_snapshot_is_taken_proven_and_told_before_the_vm_goes(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+        await run.runs(await run.task("one"))
+        uid = run.engine.table.get(LT).uid  # type: ignore[union-attr]
+        await run.delete(LT)
+        await run.gone(LT)
+        (commit,) = run.world.commits.values()
+        assert commit.parent_vm_id == machine.vm_id
+        assert commit.name.startswith("default.default.api.")
+        told = [e.message for e in run.controller.told if e.reason == "TookSnapshot"]
+        assert len(told) == 1
+        assert commit.commit_id in told[0]
+        left = json.loads(await run.engine.store.meta(f"tombstone/{uid}") or "{}")
+        assert left["commitId"] == commit.commit_id
+        assert left["name"] == "api"
+
+    run = tell(tmp_path, story)
+    assert run.world.alive() == []
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_snapshot_that_fails_keeps_the_vm_until_a_person_helps(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+        run.weather.rules["vers.commit"] = failing(lambda: Rejected("no room for commits", machine.vm_id))
+        await run.delete(LT)
+        await run.says(LT, "Stalled", "SnapshotFailed")
+        assert "no room" in run.message(LT, "Stalled")
+        await pass_time(3600)
+        assert not machine.deleted
+        tries = run.weather.count("vers.commit")
+        assert tries == 3
+        del run.weather.rules["vers.commit"]
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/retry": "again"})
+        await run.gone(LT)
+        assert len(run.world.commits) == 1
+        assert machine.deleted
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_an_outage_at_the_snapshot_is_waited_for_and_counts_as_no_failure(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+        run.weather.rules["vers.commit"] = failing(lambda: Unreachable("connection refused"))
+        await run.delete(LT)
+        await pass_time(1800)
+        assert not machine.deleted
+        assert run.condition(LT, "Stalled") == ""
+        del run.weather.rules["vers.commit"]
+        await run.gone(LT)
+        assert len(run.world.commits) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_snapshot_whose_answer_is_lost_is_found_by_its_name_and_not_taken_again(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        await run.ready()
+        run.weather.rules["vers.commit"] = losing(lambda: Indeterminate("connection reset"))
+        await run.delete(LT)
+        await run.gone(LT)
+        assert len(run.world.commits) == 1
+
+    assert tell(tmp_path, story).happened("TookSnapshot") == 1
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_snapshot_that_was_never_made_is_taken_again_after_the_window(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        await run.ready()
+        run.weather.rules["vers.commit"] = failing(lambda: Indeterminate("connection reset"), times=1)
+        at = run.world.now()
+        await run.delete(LT)
+        await run.gone(LT)
+        assert run.world.now() - at >= SETTLE
+        assert len(run.world.commits) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_commit_that_the_platform_does_not_list_is_no_snapshot(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+        run.world.hidden_commits.add("00000000-0000-4000-9000-000000000001")
+        await run.delete(LT)
+        await run.until(lambda: bool(run.world.commits), "one was taken")
+        await pass_time(SETTLE / 2)
+        assert not machine.deleted
+        await run.gone(LT)
+        assert len(run.world.commits) == 2, "the second one is listed"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_dead_vm_with_a_snapshot_policy_waits_for_a_person(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+        await run.engine.declarations.delete(LT)
+        machine.state, machine.pi = VmState.DEAD, None
+        run.weather.rules["vers.commit"] = failing(lambda: Unreachable("connection refused"))
+        await run.says(LT, "Stalled", "SnapshotFailed")
+        assert not machine.deleted
+
+    tell(tmp_path, story)
+
+
+# --- retain, orphan, forget, NoDelete ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.parametrize("spec", [{"deletionPolicy": "Retain"}, {"managementPolicy": "NoDelete"}], ids=["Retain", "NoDelete"])
+def test_a_retained_vm_stays_as_ours_and_can_be_adopted_again(spec: dict[str, object], tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(**spec)
+        machine = await run.ready()
+        one = await run.task("one")
+        await run.runs(one)
+        await run.delete(LT)
+        await run.gone(LT)
+        assert run.task_record(one).phase == "Cancelled"
+        assert machine.state is VmState.RUNNING
+        assert not machine.deleted
+        assert machine.labels["fleet.vers.sh/retained"] == "default/api"
+        assert machine.labels["fleet.vers.sh/vm-id"] == machine.vm_id
+        await pass_time(300)
+        assert run.happened("OrphanVM") == 0
+        heir = await run.lieutenant("heir", adopt={"vmId": machine.vm_id})
+        assert await run.ready(heir) is machine
+        assert machine.labels["fleet.vers.sh/retained"] == ""
+        assert await run.ends(await run.task("two", to="heir")) == "Succeeded"
+
+    assert tell(tmp_path, story).world.deletes == []
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.parametrize("how", ["Orphan", "forget"])
+def test_an_orphaned_vm_is_nobodys_and_its_agent_goes_on_with_its_turn(how: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Orphan" if how == "Orphan" else "Snapshot")
+        machine = await run.ready()
+        one = await run.task("one")
+        await run.runs(one)
+        pid = machine.pi.pid if machine.pi else 0
+        await run.engine.declarations.delete(LT, verbs={"detached": "x"} if how == "forget" else None)
+        await run.gone(LT)
+        assert run.task_record(one).phase == "Cancelled"
+        assert machine.pi is not None
+        assert machine.pi.busy
+        assert machine.pi.pid == pid
+        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch"}
+        assert machine.claim is None
+        await pass_time(300)
+        assert not machine.deleted
+        assert run.world.commits == {}
+        assert run.happened("OrphanVM") == 0
+
+    tell(tmp_path, story)
+
+
+def test_a_sleeping_vm_is_orphaned_without_being_woken(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Orphan")
+        machine = await run.ready()
+        await run.lieutenant(deletionPolicy="Orphan", mode="Suspended")
+        await run.says(LT, "Ready", "Suspended")
+        await run.delete(LT)
+        await run.gone(LT)
+        assert machine.state is VmState.SUSPENDED
+        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch"}
+        assert any("claim file inside it stays" in e.message for e in run.controller.told)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_vm_that_another_installation_claims_can_be_forgotten_untouched(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        machine.labels["fleet.vers.sh/installation"] = "installation-2"
+        labels = dict(machine.labels)
+        await run.says(LT, "Stalled", "ClaimConflict")
+        await run.engine.declarations.delete(LT, verbs={"detached": "x"})
+        await run.gone(LT)
+        assert machine.labels == labels
+        assert not machine.deleted
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_where_no_vm_may_be_deleted_a_dead_one_is_not_replaced(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(managementPolicy="NoDelete")
+        machine = await run.ready()
+        machine.state, machine.pi = VmState.DEAD, None
+        await run.says(LT, "Stalled", "NoDelete")
+        await pass_time(300)
+        assert not machine.deleted
+        await run.lieutenant()
+        await run.ready()
+        assert machine.deleted
+
+    assert tell(tmp_path, story).world.created == 2
+
+
+# --- protection ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_protected_object_is_deleted_only_when_that_is_confirmed(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        await run.ready()
+        await protect(run)
+        with pytest.raises(Refused, match="protected"):
+            await run.engine.declarations.delete(LT)
+        await run.engine.declarations.delete(LT, verbs={"delete-confirmed": "yes"})
+        await run.gone(LT)
+
+    assert tell(tmp_path, story).world.alive() == []
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_protected_object_that_is_being_deleted_waits_and_its_agent_works_on(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        one = await run.task("one")
+        await run.runs(one)
+        await run.engine.declarations.delete(LT)
+        await protect(run)  # as a cluster's API server takes a deletion that the controller then holds back
+        await run.says(LT, "Stalled", "Protected")
+        assert "delete-confirmed" in run.message(LT, "Stalled")
+        assert not machine.deleted
+        await run.engine.declarations.delete(LT, verbs={"delete-confirmed": "yes"})
+        await run.gone(LT)
+        assert machine.deleted
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_protected_dead_vm_is_replaced_once_for_each_confirmation(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        await protect(run)
+        machine.state, machine.pi = VmState.DEAD, None
+        await run.says(LT, "Stalled", "Protected")
+        await pass_time(120)
+        assert not machine.deleted
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/delete-confirmed": "a"})
+        await run.until(lambda: run.record().slot.vm_id not in ("", machine.vm_id), "it has another machine")
+        fresh = await run.ready()
+        assert machine.deleted
+        assert run.status()["handled"] == {"delete-confirmed": "a"}
+        fresh.state, fresh.pi = VmState.DEAD, None
+        await run.says(LT, "Stalled", "Protected")
+        await pass_time(120)
+        assert not fresh.deleted
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("answer", ["vm", "none"])
+def test_a_person_settles_an_ambiguous_create(answer: str, tmp_path: Path) -> None:
+    commit = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
+
+    async def story(run: Stage) -> None:
+        await run.declare(declared(Key("BootProfile", "default", "golden"), source={"commitId": commit}))
+        lost = losing(lambda: Indeterminate("connection reset"))
+
+        async def crowded(act: Callable[[], Awaitable[Any]]) -> Any:
+            if run.world.created == 0:
+                run.world.make({}, commit)
+            return await lost(act)
+
+        run.weather.rules["vers.create_vm"] = crowded
+        await run.lieutenant(profileRef={"name": "golden"})
+        await run.until(lambda: run.world.created == 2, "the create was sent")
+        other = min(run.world.alive(), key=lambda m: m.vm_id)
+        await run.says(LT, "Stalled", "CreateAmbiguous")
+        assert other.vm_id in run.message(LT, "Stalled")
+        await pass_time(120)
+        token = f"vm={other.vm_id}:x" if answer == "vm" else "none:x"
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/resolve": token})
+        machine = await run.ready()
+        assert (machine is other) is (answer == "vm")
+        assert run.record().slot.chosen == ""
+        assert run.world.deletes == []
+
+    run = tell(tmp_path, story)
+    assert run.world.created == (2 if answer == "vm" else 3)
+
+
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-65")
+@pytest.mark.parametrize("effect", ["guest.inspect", "keeper.observe"])
+def test_a_machine_that_answers_nonsense_does_not_keep_itself_from_being_deleted(effect: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        await run.controller.down()
+        run.weather.rules[effect] = failing(lambda: GuestFailed("looking at the machine failed with exit code 255", machine.vm_id))
+        await run.alive()
+        await run.until(lambda: run.condition(LT, "Ready") == "Unknown", "nothing is known of it")
+        at = run.world.now()
+        await run.delete(LT)
+        await run.gone(LT)
+        assert run.world.now() - at < 2 * SETTLE + 60
+        assert machine.deleted
+
+    tell(tmp_path, story)
