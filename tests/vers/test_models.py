@@ -95,3 +95,13 @@ def test_a_date_header_is_a_time_or_nothing(header: str | None, seconds: float |
 @given(st.lists(st.sampled_from(["Fri,", "17", "Apr", "2026", "20:05:00", "GMT", "-0000", "+9999999999", "9" * 30, "0", ":", "-", "²"])))
 def test_any_date_header_is_a_time_or_nothing(words: list[str]) -> None:
     assert isinstance(models.http_date(" ".join(words)), float | None)
+
+
+@given(st.lists(st.fixed_dictionaries({"vm_id": JSON, "created_at": st.just("2026-04-17T20:01:02Z") | JSON, "labels": JSON}) | JSON))
+def test_any_rows_are_read_or_refused_as_malformed(rows: list[models.JsonValue]) -> None:
+    last = models.Listing()
+    with suppress(models.Malformed):
+        last.add(rows, models.Listing())
+    again = models.Listing()
+    again.add(list(last.rows.values()), last)
+    assert again.vms == last.vms
