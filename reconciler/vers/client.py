@@ -80,16 +80,20 @@ class VersClient:
         outcome = await self._list()
         answer = outcome.required()
         last, fresh = self._listing, models.Listing()
+        at_work = self._clock()
         try:
             rows = models.list_rows(answer.json())
+            work = self._clock() - at_work
             for start in range(0, len(rows), _SLICE):
                 if start:
                     await asyncio.sleep(0)
+                at_work = self._clock()
                 fresh.add(rows[start : start + _SLICE], last)
+                work += self._clock() - at_work
         except models.Malformed as malformed:
             raise errors.senseless(Effect.READ, outcome.where, str(malformed)) from None
         self._listing = fresh
-        return VmList(fresh.vms, begun, self._clock(), models.http_date(answer.headers.get("date")))
+        return VmList(fresh.vms, begun, self._clock(), models.http_date(answer.headers.get("date")), work)
 
     async def get_vm(self, vm_id: str) -> Vm:
         vm = await self._read(f"/vm/{_checked(vm_id)}/status", models.vm)
