@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from reconciler.api.meta import API_VERSION, GROUP
 from reconciler.api.registry import KINDS
+from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
@@ -168,19 +168,6 @@ def event_of(raw: Json) -> Event | None:
     version = read.version(raw)
     kind, reason, note = (str(raw.get(name) or "") for name in ("type", "reason", "note"))
     return Event(key, str(about.get("uid") or ""), kind, reason, note, at, int(version) if version.isdigit() else 0)
-
-
-def answers(tasks: Sequence[StoredObject]) -> list[str]:
-    """What these tasks' agent answered, as far as status has it (its end), oldest first. Times are of whole seconds; of two that ended
-    within one the earlier delivered comes first, then the one of which the cluster was told first."""
-    from reconciler.sources.kube import raw as read
-
-    def order(task: StoredObject) -> tuple[str | float, ...]:
-        return (*(str(task.status.get(at) or "") for at in ("finishedAt", "deliveredAt", "landedAt")), task.created_at, task.version)
-
-    ended = sorted((task for task in tasks if task.status.get("finishedAt")), key=order)
-    said = [str(read.as_map(task.status.get("result")).get("answer") or "") for task in ended]
-    return [text for text in said if text]
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from reconciler.api.meta import GROUP
 from reconciler.api.registry import KINDS
+from reconciler.api.version import GROUP
 from reconciler.cli.incharge import InCharge, operators
 from reconciler.cli.remarks import Remark
 from reconciler.config import Config

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,8 +47,10 @@ def operator(
     ] = "",
     listen: Listen = "",
 ) -> None:
-    """Follow declarations in a Kubernetes cluster and make them true. Of several operators one acts: the holder of the Lease
-    reconciler-FLEET. Operators that serve the same namespaces must be given the same one; it is also part of the claims on VMs."""
+    """Follow declarations in a Kubernetes cluster and make them true.
+
+    Of several operators one acts: the holder of the Lease reconciler-FLEET. Operators that serve the same namespaces must be given
+    the same --fleet; it is also part of the claims on VMs."""
     from reconciler.cluster import scope_of
     from reconciler.sources.kube.access import own_namespace
 
@@ -182,6 +184,3 @@ class Runner:
 
     def _event(self, engine: Engine, event: Event) -> None:
         out(transition(event, log.redact(event.message, engine.secrets.known()), self._config))
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"operator": operator}

@@ -7,11 +7,11 @@ import hashlib
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
@@ -58,7 +58,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     listen: Listen = "",
 ) -> None:
-    """Follow declarations in files and make them true. Stopping changes nothing on any machine."""
+    """Follow declarations in files and make them true.
+
+    Stopping changes nothing on any machine."""
     if timeout is not None and not once:
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
     where = existing(paths)
@@ -218,8 +220,10 @@ def plan(
     ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table or json.")] = "table",
 ) -> None:
-    """Print what the loop would do, by the loop's own code. Changes nothing; exit code 2 when there is something to do. With --kube: what
-    an apply of these files would change in the cluster, by the API server's own word."""
+    """Print what the loop would do; change nothing.
+
+    The answer comes from the loop's own code. Exit code 2 when there is something to do. With --kube: what an apply of these files
+    would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
@@ -287,6 +291,3 @@ async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], s
         for step in planned
     ]
     return rows, inputs, tuple(sync.findings)
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"run": run, "plan": plan}

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.cli.main import build
+from reconciler.cli.program import program
 from reconciler.config import NAMES, VARIABLES
 from tests.conformance import operations
 from tests.promises import KNOWN, RELEASE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
-COMMANDS = {str(command.name) for command in build().registered_commands}
+COMMANDS = set(program().commands)
 
 LARGEST = 1 << 20
 """Bytes a tracked file may have: nothing here is that large, and a binary that slipped in is."""
