@@ -147,8 +147,8 @@ class Reason(StrEnum):
         "The machine could not be committed, so it is not deleted.",
         "`reconciler retry` tries again; or set `deletionPolicy: Delete` to let it go without.",
     )
-    LETTING_GO = "LettingGo", "The object goes and the machine stays.", NOTHING
-    LET_GO_VM = "LetGoVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
+    DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING
+    DETACHED_VM = "DetachedVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
@@ -319,7 +319,7 @@ class Reason(StrEnum):
     TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING
     DELIVERING = "Delivering", "The prompt is on its way; it counts once it is seen in the conversation.", NOTHING
     LANDING = "Landing", "The steer was accepted and is not seen in the conversation yet.", NOTHING
-    ESCALATING = "Escalating", "The next step of the declared ladder is being taken: steer, abort, restart.", NOTHING
+    ESCALATING = "Escalating", "The next step of the declared escalation is being taken: steer, abort, restart.", NOTHING
     CONTENT_NOT_FOUND = "ContentNotFound", "What the prompt is to be read from is not there.", "Provide it; it is looked for again."
     CONTINUING = "Continuing", "A turn that was interrupted is continued.", NOTHING
     INTERRUPTED = "Interrupted", "The turn was cut off by the loss of pi.", NOTHING

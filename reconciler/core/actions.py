@@ -10,10 +10,10 @@ from typing import Literal
 
 from reconciler.core.taskactions import (
     AbortTurn,
-    Bury,
     Continue,
     Deliver,
     Escalate,
+    ExpireTask,
     Finish,
     Landed,
     LookForArtifact,
@@ -34,7 +34,7 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopt:
+class BindCreated:
     """Take the VM that one of our own creates of unknown outcome made."""
 
     vm_id: str
@@ -49,7 +49,7 @@ class GiveUpIntent:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LabelClaim:
     vm_id: str
 
 
@@ -69,7 +69,7 @@ agent moved away."""
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOver:
+class Adopt:
     """Put the existing VM that `adopt` names into the slot; the claim follows."""
 
     vm_id: str
@@ -107,7 +107,7 @@ class SnapshotLost:
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class Detach:
     """The object goes and the VM stays. `Retain`: with our claim, rewritten to say so; `Orphan`: without it; `Leave`: nothing on
     the VM is changed."""
 
@@ -117,7 +117,7 @@ class LetGo:
 
 
 @dataclass(frozen=True, slots=True)
-class Condemn:
+class MarkForDeletion:
     """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
     more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
 
@@ -132,7 +132,7 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class ClearSlot:
     """Drop the record: absence is proven."""
 
     vm_id: str
@@ -152,7 +152,7 @@ class CorrectClock:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteClaim:
+class GuestClaim:
     vm_id: str
 
 
@@ -334,25 +334,25 @@ class Steady:
 
 SlotAction = (
     Create
+    | BindCreated
     | Adopt
-    | TakeOver
     | GiveUpIntent
-    | Claim
+    | LabelClaim
     | Suspend
     | Resume
     | TakeSnapshot
     | SnapshotTaken
     | SnapshotVerified
     | SnapshotLost
-    | LetGo
-    | Condemn
+    | Detach
+    | MarkForDeletion
     | Delete
-    | Forget
+    | ClearSlot
     | Release
 )
 GuestAction = (
     CorrectClock
-    | WriteClaim
+    | GuestClaim
     | Install
     | StartKeeper
     | WriteFiles
@@ -381,7 +381,7 @@ TaskAction = (
     | Verify
     | TryAgain
     | Finish
-    | Bury
+    | ExpireTask
     | Release
 )
 SessionAction = NoteSession | BeginSession | KeepEnd

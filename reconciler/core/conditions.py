@@ -13,21 +13,23 @@ from typing import Literal
 from reconciler.core.actions import (
     Adopt,
     BeginSession,
-    Claim,
+    BindCreated,
+    ClearSlot,
     CloseLocal,
-    Condemn,
     CorrectClock,
     CountCrash,
     Create,
     Decision,
     Delete,
+    Detach,
     FenceLocal,
-    Forget,
     GiveUpIntent,
+    GuestClaim,
     Install,
     KeepEnd,
+    LabelClaim,
     LeaveLocal,
-    LetGo,
+    MarkForDeletion,
     MoveToVm,
     NoteSession,
     OpenLocal,
@@ -48,21 +50,19 @@ from reconciler.core.actions import (
     Steady,
     StopAgent,
     Suspend,
-    TakeOver,
     TakeSnapshot,
     Wait,
-    WriteClaim,
     WriteFiles,
 )
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.lasterror import NONE, Trouble
+from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.profile.rendering import Unresolved
 from reconciler.core.taskactions import (
     AbortTurn,
-    Bury,
     Continue,
     Deliver,
     Escalate,
+    ExpireTask,
     Finish,
     Landed,
     LookForArtifact,
@@ -78,23 +78,23 @@ Truth = Literal["True", "False", "Unknown"]
 
 DOING: dict[type, str] = {
     Create: "CreatingVM",
+    BindCreated: "AdoptingVM",
     Adopt: "AdoptingVM",
-    TakeOver: "AdoptingVM",
     GiveUpIntent: "CreateIndeterminate",
-    Claim: "ClaimingVM",
+    LabelClaim: "ClaimingVM",
     Suspend: "SuspendingVM",
     Resume: "ResumingVM",
     TakeSnapshot: "SnapshottingVM",
     SnapshotTaken: "SnapshottingVM",
     SnapshotVerified: "SnapshottingVM",
     SnapshotLost: "SnapshottingVM",
-    LetGo: "LettingGo",
-    Condemn: "Deleting",
+    Detach: "Detaching",
+    MarkForDeletion: "Deleting",
     Delete: "Deleting",
-    Forget: "VMGone",
+    ClearSlot: "VMGone",
     Release: "Deleting",
     CorrectClock: "CorrectingClock",
-    WriteClaim: "ClaimingVM",
+    GuestClaim: "ClaimingVM",
     Install: "InstallingAgent",
     StartKeeper: "StartingKeeper",
     WriteFiles: "PreparingMachine",
@@ -122,7 +122,7 @@ DOING: dict[type, str] = {
     Escalate: "Escalating",
     Reprompt: "Escalating",
     LookForArtifact: "Running",
-    Bury: "Finishing",
+    ExpireTask: "Finishing",
     Continue: "Continuing",
     AbortTurn: "Ending",
     Withdraw: "Ending",
@@ -203,18 +203,18 @@ def _condition(status: Json, kind: str) -> Json:
     return found[0] if found else {}
 
 
-def told(decision: Decision, trouble: Trouble) -> tuple[str, str]:
+def told(decision: Decision, last_error: LastError) -> tuple[str, str]:
     """Reason and message of a decision whose last try came to this."""
     reason, message = reason_of(decision)
-    if trouble.reason and not isinstance(decision, Wait | Refuse | Steady):
-        return trouble.reason, f"{message}: {trouble.message}" if message else trouble.message
-    return reason, message or trouble.message
+    if last_error.reason and not isinstance(decision, Wait | Refuse | Steady):
+        return last_error.reason, f"{message}: {last_error.message}" if message else last_error.message
+    return reason, message or last_error.message
 
 
-def progress_conditions(decision: Decision, ready: Truth, trouble: Trouble = NONE) -> list[Condition]:
+def progress_conditions(decision: Decision, ready: Truth, last_error: LastError = NONE) -> list[Condition]:
     """`Reconciling` while something moves or is waited for, `Stalled` while only a person can help. `trouble`: what the last
     try came to."""
-    reason, message = told(decision, trouble)
+    reason, message = told(decision, last_error)
     if isinstance(decision, Refuse):
         return [Condition("Stalled", "True", reason, message)]
     if ready != "True":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.core.conditions import DOING, UNREADABLE
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.slot import policies as vmslot
+from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import policies as task
 from reconciler.core.task import steer
 
@@ -32,9 +32,11 @@ class Chain:
 
 
 CHAINS = (
-    Chain("The VM slot", "One declared place for one VM.", vmslot.SLOT),
+    Chain("The VM slot", "One declared place for one VM.", slot_policies.SLOT),
     Chain(
-        "A lieutenant", "Its VM slot first, then what must be true inside the machine. None has an opinion: it is ready.", lieutenant.LADDER
+        "A lieutenant",
+        "Its VM slot first, then what must be true inside the machine. None has an opinion: it is ready.",
+        lieutenant.POLICIES,
     ),
     Chain("A task", "One piece of work, waiting for its turn in the queue.", task.QUEUE),
     Chain("A steer", "A task with `delivery: Steer`, on its way into a running turn.", steer.STEER),

@@ -39,9 +39,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Escalate:
-    """Take the next step of the ladder: Steer, Abort or RestartSession. `hard`: the last one showed no effect; stop pi."""
+    """Take the next step of the escalation: Steer, Abort or RestartSession. `hard`: the last one showed no effect; stop pi."""
 
-    rung: str
+    step: str
     why: str
     hard: bool = False
 
@@ -76,7 +76,7 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class ExpireTask:
     """The result has been kept as long as was asked for: remove the task, remember that it was done."""
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.conditions import stalled_for
-from reconciler.core.lieutenant.requests import Asked, heed
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.lieutenant.requests import AnnotationRequests, acknowledge
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.observe.slots import want_of
+from reconciler.engine.observe.slots import desired_state_of
 from reconciler.engine.ports import Clock
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 
 
-class Heed:
+class AnnotationVerbs:
     """Reads verbs and declared clocks of one object at a time, and writes its record when they change it."""
 
     def __init__(self, table: ObjectTable, fleet: Fleet, clock: Clock) -> None:
@@ -22,18 +22,18 @@ class Heed:
     async def look(self, item: LieutenantItem) -> frozenset[str]:
         """Act on the verbs whose token is new. Returns the VMs that a person has just confirmed to be gone: their owners must be
         looked at."""
-        asked = Asked(
+        asked = AnnotationRequests(
             annotations=item.obj.annotations,
             generation=item.obj.generation,
-            suspended=want_of(item) is Want.SUSPENDED,
+            suspended=desired_state_of(item) is DesiredState.SUSPENDED,
             deleting=item.deleting,
             question=stalled_for(item.obj.status),
             now=self._clock.now(),
         )
-        heeded = heed(item.record, asked)
+        acknowledged = acknowledge(item.record, asked)
         confirmed: frozenset[str] = frozenset()
-        if "retry" in heeded.verbs and item.record.slot.vm_id in self._fleet.vanished:
+        if "retry" in acknowledged.verbs and item.record.slot.vm_id in self._fleet.vanished:
             confirmed = self._fleet.confirm_vanished()
-        if heeded.record is not item.record:
-            await self._table.update([(item.key, lambda o: replace(o, record=heeded.record.dump()))])
+        if acknowledged.record is not item.record:
+            await self._table.update([(item.key, lambda o: replace(o, record=acknowledged.record.dump()))])
         return confirmed

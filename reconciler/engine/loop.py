@@ -23,19 +23,19 @@ from reconciler.core.actions import (
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
-from reconciler.core.lasterror import Trouble
-from reconciler.core.lieutenant.workset import LanePlan, plan
-from reconciler.core.snapshot.workset import LaneView
+from reconciler.core.lasterror import LastError
+from reconciler.core.lieutenant.workset import WorkSetPlan, plan
+from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.taskactions import AbortTurn
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.task import TaskActs
-from reconciler.engine.backend import Nowhere, Upstream
+from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.effects import Effects
-from reconciler.engine.heed import Heed
+from reconciler.engine.heed import AnnotationVerbs
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
@@ -99,16 +99,16 @@ class Engine:
         jitter: Callable[[], float],
         token: Callable[[], str],
         keeper_version: str,
-        upstream: Upstream | None = None,
+        backend: DeclarationBackend | None = None,
     ) -> None:
         self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
         self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
-        self.upstream: Upstream = upstream if upstream is not None else Nowhere()
+        self.backend: DeclarationBackend = backend if backend is not None else NullBackend()
         self.table = ObjectTable(store, effects)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
         self.queue = WorkQueue()
-        self.swallowed: Counter[str] = Counter()
+        self.reconcile_errors: Counter[str] = Counter()
         self.platform_message = ""
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
@@ -129,14 +129,14 @@ class Engine:
             self.settings, self.table, self.fleet, journal, transcripts, self.agents, self.secrets, self.effects, self.clock,
             self.vers.account(), self.keeper_version,
         )  # fmt: skip
-        self.tools = Tools(
+        self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.effects, self.clock, self.jitter, self.token, self.upstream,
+            self.secrets, self.effects, self.clock, self.jitter, self.token, self.backend,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
-        self._heeding = Heed(self.table, self.fleet, self.clock)
+        self._heeding = AnnotationVerbs(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._local_acts = LocalActs(self.tools)
         self.triggers = Triggers(
@@ -172,11 +172,11 @@ class Engine:
 
     def converged(self) -> bool:
         """Everything declared has been looked at since its last change, and rests."""
-        return not self.triggers.moving and self.queue.idle()
+        return not self.triggers.reconciling and self.queue.idle()
 
     def wake(self, key: Key) -> None:
         """Look at this object soon."""
-        self.queue.add(self.declarations.lane_of(key), Priority.CHANGE)
+        self.queue.add(self.declarations.work_set_of(key), Priority.CHANGE)
 
     async def _resync(self) -> None:
         """One list call an interval feeds everything; a failing platform is told once and waited for."""
@@ -200,7 +200,7 @@ class Engine:
     # --- the one procedure ------------------------------------------------------------------------------------------------
 
     async def _look_at(self, key: Key) -> None:
-        """One object, until it rests; the error ladder."""
+        """One object, until it rests; the error escalation."""
         clock = asyncio.get_running_loop().time
         begun, outcome = clock(), "ok"
         try:
@@ -208,14 +208,14 @@ class Engine:
         except ReconcilerError as error:
             outcome = type(error).__name__
             self._failures[key] += 1
-            self.swallowed[outcome] += 1
+            self.reconcile_errors[outcome] += 1
             self.reporter.met(key, error)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=1.0, most=60.0))
         except Exception as bug:
             outcome = type(bug).__name__
             self._failures[key] += 1
-            self.swallowed[outcome] += 1
-            self.reporter.trouble[key] = Trouble(f"internal error: {type(bug).__name__}")
+            self.reconcile_errors[outcome] += 1
+            self.reporter.last_error[key] = LastError(f"internal error: {type(bug).__name__}")
             log.error("%s: internal error", key, exc_info=bug)
             self.queue.add_at(key, delay(self._failures[key], self.jitter(), base=2.0, most=300.0))
         else:
@@ -229,7 +229,7 @@ class Engine:
         """Nothing is kept about what is gone: tasks come and go for as long as we run."""
         if after is None:
             self.gatherer.profiles.forget(key)
-            self.reporter.trouble.pop(key, None)
+            self.reporter.last_error.pop(key, None)
             self._reported.pop(key, None)
 
     def healthy(self) -> bool:
@@ -241,45 +241,47 @@ class Engine:
         (None: when something changes)."""
         if key.kind != "Lieutenant":
             await self.reporter.simple(key)
-            self.triggers.moving.discard(key)
+            self.triggers.reconciling.discard(key)
             return None
         last: object = None
         repeated = 0
         for _ in range(MAX_PASSES):
             await self._heed(key)
-            view = await self.gatherer.lane(key)
+            view = await self.gatherer.work_set(key)
             decided = plan(view)
             acts = decided.next_acts()
             slow = bool(acts) and isinstance(acts[0][1], RunStep | RunVerify)
             if not acts or slow or self.clock.now() >= self._reported.get(key, 0.0) + REPORT_EVERY:
-                await self.reporter.lane(key, view, decided)
+                await self.reporter.work_set(key, view, decided)
                 self._reported[key] = self.clock.now()
             if not acts:
                 if rests(decided):
-                    self.triggers.moving.discard(key)
+                    self.triggers.reconciling.discard(key)
                 else:
-                    self.triggers.moving.add(key)
+                    self.triggers.reconciling.add(key)
                 return self._next_look(view, decided)
-            self.triggers.moving.add(key)
+            self.triggers.reconciling.add(key)
             repeated = repeated + 1 if acts == last else 0
             last = acts
             if repeated >= MAX_REPEATS:
-                self.reporter.trouble[key] = Trouble(f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect")
-                self.swallowed["NoEffect"] += 1
+                self.reporter.last_error[key] = LastError(
+                    f"{type(acts[0][1]).__name__} was carried out {repeated} times and shows no effect"
+                )
+                self.reconcile_errors["NoEffect"] += 1
                 return REPEAT_PAUSE
             for target, action in acts:
                 await self._execute(key, view, target, action)
-            self.reporter.trouble.pop(key, None)
+            self.reporter.last_error.pop(key, None)
         return 0.0
 
-    def _next_look(self, view: LaneView, decided: LanePlan) -> float | None:
+    def _next_look(self, view: WorkSet, decided: WorkSetPlan) -> float | None:
         waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
         polls = [POLL.get(w.reason, self.settings.fallback_seconds) for w in waits if w.reason in POLL or w.reason not in RESTING]
         until = decided.wake_at(probing=self.settings.health_probes or bool(waits))
         times = [*polls, *([max(0.05, until - self.clock.now())] if until is not None else [])]
         return min(times, default=None)
 
-    async def _execute(self, key: Key, view: LaneView, target: Key | None, action: Action) -> None:
+    async def _execute(self, key: Key, view: WorkSet, target: Key | None, action: Action) -> None:
         """One act, on the object as it is now."""
         lieutenant = self.table.lieutenant(key)
         if target is not None:
@@ -334,7 +336,7 @@ RESTING = frozenset(
 """Waits that only a change of something else can end."""
 
 
-def rests(decided: LanePlan) -> bool:
+def rests(decided: WorkSetPlan) -> bool:
     """Nothing is on its way: every decision is steady, refused, or waits for a person or for another object."""
     waits = [d for d in (*decided.tasks.values(), decided.lieutenant) if isinstance(d, Wait)]
     return all(w.reason in RESTING for w in waits)

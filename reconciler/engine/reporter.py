@@ -9,12 +9,12 @@ from dataclasses import replace
 from reconciler.core.actions import Decision, Steady
 from reconciler.core.conditions import reason_of, simple_status
 from reconciler.core.keys import Json, Key
-from reconciler.core.lasterror import NONE, Trouble, trouble_of
+from reconciler.core.lasterror import NONE, LastError, last_error_of
 from reconciler.core.lieutenant.status import lieutenant_status
-from reconciler.core.lieutenant.workset import LanePlan
+from reconciler.core.lieutenant.workset import WorkSetPlan
 from reconciler.core.profile.rendering import Unresolved, profile_chain
 from reconciler.core.records import ACTIVE
-from reconciler.core.snapshot.workset import LaneView
+from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.ports import Clock, StoredObject, Write
@@ -32,21 +32,21 @@ class Reporter:
 
     def __init__(self, table: ObjectTable, recorder: Recorder, profiles: Profiles, clock: Clock, redact: Callable[[str], str]) -> None:
         self._table, self._recorder, self._profiles, self._clock, self._redact = table, recorder, profiles, clock, redact
-        self.trouble: dict[Key, Trouble] = {}
+        self.last_error: dict[Key, LastError] = {}
 
     def met(self, key: Key, error: ReconcilerError) -> None:
         """Trouble is told once, and counted always (G-66); what a machine says may have a secret in it (G-60)."""
-        trouble = trouble_of(error)
-        trouble = replace(trouble, message=self._redact(trouble.message))
-        before, item = self.trouble.get(key, NONE), self._table.get(key)
-        if before != trouble:
+        last_error = last_error_of(error)
+        last_error = replace(last_error, message=self._redact(last_error.message))
+        before, item = self.last_error.get(key, NONE), self._table.get(key)
+        if before != last_error:
             level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
-            log.log(level, "%s: %s", key, trouble.message)
-        if trouble.reason not in ("", before.reason) and item is not None:
-            self._recorder.note(key, item.uid, trouble.reason, trouble.message, "Warning")
-        self.trouble[key] = trouble
+            log.log(level, "%s: %s", key, last_error.message)
+        if last_error.reason not in ("", before.reason) and item is not None:
+            self._recorder.note(key, item.uid, last_error.reason, last_error.message, "Warning")
+        self.last_error[key] = last_error
 
-    async def lane(self, key: Key, view: LaneView, decided: LanePlan) -> None:
+    async def work_set(self, key: Key, view: WorkSet, decided: WorkSetPlan) -> None:
         """Status of everything in the lane, in one write, only when something changed (G-45)."""
         changes: list[Change] = []
         more: list[Write] = []
@@ -64,7 +64,7 @@ class Reporter:
                 pending,
                 active,
                 convenience,
-                self.trouble.get(key, NONE),
+                self.last_error.get(key, NONE),
             )
             self._note_status(item.obj, status, decided.lieutenant, changes, more)
         for task_key, decision in decided.tasks.items():

@@ -37,14 +37,14 @@ class Triggers:
         self._hold, self._settings, self._clock = hold, settings, clock
         self._hold_checked = not fresh
         self._watched: set[str] = set()
-        self.moving: set[Key] = set()
+        self.reconciling: set[Key] = set()
 
     def begin(self) -> None:
         """Everything is looked at once."""
         for key in self._table.all_keys():
-            lane = self._declarations.lane_of(key)
-            self.moving.add(lane)
-            self._queue.add(lane, Priority.RESYNC)
+            work_set = self._declarations.work_set_of(key)
+            self.reconciling.add(work_set)
+            self._queue.add(work_set, Priority.RESYNC)
 
     # --- what is declared and written -----------------------------------------------------------------------------------------
 
@@ -68,18 +68,18 @@ class Triggers:
                         self._queue.add(other.key)
 
     def _declared(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
-        lane = self._declarations.lane_of(key) if after is not None or before is None else lane_of_gone(before)
-        if after is None and lane == key:
-            self.moving.discard(key)
+        work_set = self._declarations.work_set_of(key) if after is not None or before is None else work_set_of_gone(before)
+        if after is None and work_set == key:
+            self.reconciling.discard(key)
         else:
-            self.moving.add(lane)
-        self._queue.add(lane, Priority.DELETE if after is not None and after.deleted_at is not None else Priority.CHANGE)
+            self.reconciling.add(work_set)
+        self._queue.add(work_set, Priority.DELETE if after is not None and after.deleted_at is not None else Priority.CHANGE)
 
     def _dependents(self, key: Key) -> None:
         for dependent in self._table.dependents_of(key):
             task = self._table.task(dependent)
             if task is not None and not task.record.finished:
-                self._queue.add(self._declarations.lane_of(dependent))
+                self._queue.add(self._declarations.work_set_of(dependent))
 
     def _adopters_freed(self, before: StoredObject | None) -> None:
         """Lieutenants that wait for a VM which this object had and has no more."""
@@ -100,8 +100,8 @@ class Triggers:
             if any(vm.labels.get(f"{PREFIX}fleet") == self._settings.fleet for vm in fresh.vms.values()):
                 self._hold.until = self._clock.now() + self._settings.empty_store_seconds
         if before is None:
-            for lane in set(owned.values()):
-                self._queue.add(lane, Priority.RESYNC)
+            for work_set in set(owned.values()):
+                self._queue.add(work_set, Priority.RESYNC)
             return
         old, new = before.vms, fresh.vms
         for vm_id, key in owned.items():
@@ -118,7 +118,7 @@ class Triggers:
             return frozenset()
         owners = {key for key in self._table.owned().values()}
         items = [item for key in owners if (item := self._table.lieutenant(key)) is not None]
-        return frozenset(item.record.slot.vm_id for item in items if item.record.slot.condemned)
+        return frozenset(item.record.slot.vm_id for item in items if item.record.slot.marked_for_deletion)
 
     def lieutenants(self) -> None:
         """Something that concerns every machine: the platform went away, or came back."""
@@ -146,7 +146,7 @@ def declaration_of(obj: StoredObject) -> tuple[object, ...]:
     return obj.spec, verbs, obj.deleted_at, obj.generation
 
 
-def lane_of_gone(obj: StoredObject) -> Key:
+def work_set_of_gone(obj: StoredObject) -> Key:
     """Where an object that is gone was looked at."""
     ref = obj.spec.get("lieutenantRef")
     if obj.key.kind == "Task" and isinstance(ref, dict):

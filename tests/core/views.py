@@ -17,8 +17,8 @@ from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord,
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Goodbye, OpenIntent, Slot, SnapshotSeen, Target, Want
-from reconciler.core.snapshot.task import Dependency, Host, Talk, TaskView
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.task import Availability, Dependency, Talk, TaskView
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState
 
 V = TypeVar("V")
@@ -38,9 +38,9 @@ def decider(chain: Sequence[Callable[[V], Decision | None]], view: V) -> str:
 
 # --- the VM slot ------------------------------------------------------------------------------------------------------------
 
-EMPTY = Slot(Want.RUNNING, now=NOW)
-FILLED = Slot(Want.RUNNING, SlotRecord(vm_id=VM, account="mine", epoch=1), Seen(VmState.RUNNING), account="mine", now=NOW)
-CONDEMNED = replace(FILLED, want=Want.GONE, record=FILLED.record.but(condemned=True))
+EMPTY = Slot(DesiredState.RUNNING, now=NOW)
+FILLED = Slot(DesiredState.RUNNING, SlotRecord(vm_id=VM, account="mine", epoch=1), Seen(VmState.RUNNING), account="mine", now=NOW)
+CONDEMNED = replace(FILLED, desired=DesiredState.GONE, record=FILLED.record.but(marked_for_deletion=True))
 
 
 def slots() -> st.SearchStrategy[Slot]:
@@ -54,7 +54,7 @@ def slots() -> st.SearchStrategy[Slot]:
         SlotRecord,
         vm_id=st.sampled_from(["", VM]),
         account=st.sampled_from(["", "mine", "theirs"]),
-        condemned=st.booleans(),
+        marked_for_deletion=st.booleans(),
         attempts=st.integers(0, 3),
         delete_attempts=st.integers(0, 3),
         not_before=st.sampled_from([0.0, NOW + 10]),
@@ -68,13 +68,13 @@ def slots() -> st.SearchStrategy[Slot]:
     intent = st.none() | st.builds(OpenIntent, st.just("t"), st.booleans(), st.sampled_from([None, (), (OTHER,), (OTHER, "z")]))
     return st.builds(
         Slot,
-        want=st.sampled_from(Want),
+        desired=st.sampled_from(DesiredState),
         record=record,
         vm=observed,
         intent=intent,
         account=st.sampled_from(["", "mine"]),
         protected=st.booleans(),
-        goodbye=st.sampled_from(Goodbye),
+        deletion=st.sampled_from(EffectiveDeletion),
         no_delete=st.booleans(),
         observe_only=st.booleans(),
         adopt=targets,
@@ -256,7 +256,7 @@ def tasks() -> st.SearchStrategy[TaskView]:
         no_progress_seconds=limit,
         retries=st.integers(0, 1),
         has_acceptance=st.booleans(),
-        host=st.sampled_from(Host),
+        availability=st.sampled_from(Availability),
         talk=talks,
         verdict=verdicts,
         dependencies=dependencies,

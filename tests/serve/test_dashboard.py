@@ -37,7 +37,7 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
     controller = Controller(World(), tmp_path / "state.db", Life(), EngineSettings())
     engine = await controller.up()
     try:
-        engine.swallowed["Unreachable"] += 1
+        engine.reconcile_errors["Unreachable"] += 1
         for histograms, labels in ((engine.effects.telemetry.looks, ("Lieutenant", "ok")), (engine.effects.telemetry.effects, ("a", "ok"))):
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})

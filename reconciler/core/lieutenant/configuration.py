@@ -54,7 +54,7 @@ def asked(rendered: Rendered) -> str:
     return f"{rendered.model} {rendered.thinking} {rendered.agent_hash}"
 
 
-# --- policies, in the order in which the lieutenant's ladder has them -------------------------------------------------------------
+# --- policies, in the order in which the lieutenant's escalation has them -------------------------------------------------------------
 
 
 def read_the_instructions_again(v: LieutenantView) -> Decision | None:
@@ -88,7 +88,7 @@ def set_the_model(v: LieutenantView) -> Decision | None:
     return SetModel(v.vm_id, up[2].model, up[2].thinking)
 
 
-def own_up_to_instructions(v: LieutenantView) -> Decision | None:
+def report_instructions_not_applied(v: LieutenantView) -> Decision | None:
     """G-27: what pi says it was told must be what is declared; a keeper from before that question can't be asked."""
     up = _up(v)
     if up is None:
@@ -104,7 +104,7 @@ def own_up_to_instructions(v: LieutenantView) -> Decision | None:
     return None
 
 
-def own_up_to_the_model(v: LieutenantView) -> Decision | None:
+def report_a_refused_model(v: LieutenantView) -> Decision | None:
     """G-27: a model that pi refuses is not called applied; pi goes on with the one it has."""
     reason, words = mismatch(v)
     if not reason or not rejected(v):

@@ -1,9 +1,9 @@
 """Preparing a machine by its profile, and replacing it when the profile has changed: what is done, in which order, and when it
-counts as done. Policies of the lieutenant's ladder; pure."""
+counts as done. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
-from reconciler.core.actions import Condemn, Decision, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.core.actions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
 from reconciler.core.profile.rendering import Check, Rendered, Step, Unresolved, digest, same_launch
 from reconciler.core.records import LieutenantRecord
@@ -88,7 +88,7 @@ def replace_the_outdated(v: LieutenantView) -> Decision | None:
         return StopAgent(v.vm_id, f"VM {v.vm_id} is replaced: {why}") if v.settled else None
     if not v.slot.mirrored:
         return Wait("SavingSession", "the conversation is saved before the machine is replaced", until=v.now + 1.0)
-    return Condemn(v.vm_id, why, "Outdated")
+    return MarkForDeletion(v.vm_id, why, "Outdated")
 
 
 # --- secrets in files -------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ any other of ours (deletionPolicy, and replaced when it is dead), with one excep
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, TakeOver, Wait
+from reconciler.core.actions import Adopt, Decision, Refuse, Wait
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
@@ -28,4 +28,4 @@ def adopt_the_declared(s: Slot) -> Decision | None:
         case Seen(claimed_by=other) if other and s.record.chosen != vm_id:
             return Refuse("ClaimConflict", f"VM {vm_id} is claimed by {other}")
         case _:
-            return TakeOver(vm_id)
+            return Adopt(vm_id)

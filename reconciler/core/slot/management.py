@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from reconciler.core.actions import (
     Adopt,
+    BindCreated,
+    ClearSlot,
     CountCrash,
     Decision,
-    Forget,
+    Detach,
     GiveUpIntent,
     LeaveLocal,
-    LetGo,
     NoteSession,
     Release,
-    TakeOver,
     Wait,
     is_action,
 )
-from reconciler.core.taskactions import Bury, Finish, Landed, Progress, TryAgain
+from reconciler.core.taskactions import ExpireTask, Finish, Landed, Progress, TryAgain
 
 FACTS = (
+    BindCreated,
     Adopt,
-    TakeOver,
     GiveUpIntent,
-    Forget,
-    LetGo,
+    ClearSlot,
+    Detach,
     LeaveLocal,
     Release,
     CountCrash,
@@ -32,9 +32,9 @@ FACTS = (
     Progress,
     Finish,
     TryAgain,
-    Bury,
+    ExpireTask,
 )
-"""Acts that only write into our own books (a `LetGo` under ObserveOnly is always `Leave`)."""
+"""Acts that only write into our own books (a `Detach` under ObserveOnly is always `Leave`)."""
 
 
 def only_observe(decision: Decision) -> Decision:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.core.actions import (
-    Adopt,
-    Claim,
-    Condemn,
+    BindCreated,
+    ClearSlot,
     Create,
     Decision,
     Delete,
-    Forget,
+    Detach,
     GiveUpIntent,
-    LetGo,
+    LabelClaim,
+    MarkForDeletion,
     Refuse,
     Release,
     Resume,
@@ -28,7 +28,7 @@ from reconciler.core.actions import (
 from reconciler.core.slot import deletion
 from reconciler.core.slot.adoption import adopt_the_declared
 from reconciler.core.slot.deletion import CONFIRM
-from reconciler.core.snapshot.slot import Goodbye, Slot, Want
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
 Policy = Callable[[Slot], Decision | None]
@@ -60,13 +60,13 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
         case None:
             return Wait("CreateIndeterminate", "the platform's list could not be read")
         case (only,):
-            return Adopt(only, s.intent.token)
+            return BindCreated(only, s.intent.token)
         case ():
             if s.intent.settled:
                 return GiveUpIntent(s.intent.token)
             return Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
         case several if s.record.chosen in several:
-            return Adopt(s.record.chosen, s.intent.token)
+            return BindCreated(s.record.chosen, s.intent.token)
         case _ if s.record.chosen == NONE and s.intent.settled:
             return GiveUpIntent(s.intent.token)
         case several:
@@ -80,31 +80,32 @@ def believe_only_proven_absence(s: Slot) -> Decision | None:
     if s.vanished:
         return Refuse("FleetVanished", f"VM {s.record.vm_id} and too many others are missing at once; nothing is forgotten")
     if s.vm.proven:
-        return Forget(s.record.vm_id)
+        return ClearSlot(s.record.vm_id)
     return Wait("VMMissing", f"VM {s.record.vm_id} is not in the last list; looking again")
 
 
 def respect_other_claims(s: Slot) -> Decision | None:
-    """G-07: a VM with another installation's valid claim is not ours to change, nor to delete, even when condemned before."""
+    """G-07: a VM with another installation's valid claim is not ours to change, nor to delete, even when marked for deletion before."""
     if not (s.record.vm_id and isinstance(s.vm, Seen) and s.vm.claimed_by) or s.record.chosen == s.record.vm_id:
         return None
-    if s.want is Want.GONE and s.goodbye.hands_off:
-        return LetGo(s.record.vm_id, "Leave", f"it is claimed by {s.vm.claimed_by}")
+    if s.desired is DesiredState.GONE and s.deletion.hands_off:
+        return Detach(s.record.vm_id, "Leave", f"it is claimed by {s.vm.claimed_by}")
     return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
 
 
 def finish_deletion(s: Slot) -> Decision | None:
-    """G-05: the VM is kept, let go of or snapshotted as declared; else condemned durably, then deleted until absence is proven."""
-    if s.want is Want.GONE and not s.record.vm_id:
+    """G-05: the VM is kept, detached or snapshotted as declared; else it is durably marked for deletion, then deleted until absence
+    is proven."""
+    if s.desired is DesiredState.GONE and not s.record.vm_id:
         return Release()
-    if s.want is Want.GONE and (not s.record.condemned or s.goodbye is Goodbye.LEAVE):
-        return deletion.farewell(s)
-    if s.record.vm_id and s.record.condemned:
-        return delete_the_condemned(s)
+    if s.desired is DesiredState.GONE and (not s.record.marked_for_deletion or s.deletion is EffectiveDeletion.LEAVE):
+        return deletion.deletion_chain(s)
+    if s.record.vm_id and s.record.marked_for_deletion:
+        return delete_what_is_marked(s)
     return None
 
 
-def delete_the_condemned(s: Slot) -> Decision:
+def delete_what_is_marked(s: Slot) -> Decision:
     """Deletes go on until absence is proven; failed ones are counted and slow down."""
     n = s.record.delete_attempts
     if n and s.now < s.record.not_before:
@@ -115,14 +116,14 @@ def delete_the_condemned(s: Slot) -> Decision:
 
 def keep_the_conversation(s: Slot) -> Decision | None:
     """G-32: a machine that is gone is not replaced by one that knows less, unless a person or the declaration says so."""
-    if s.record.vm_id or not s.lost or not s.loss or s.want is not Want.RUNNING:
+    if s.record.vm_id or not s.lost or not s.loss or s.desired is not DesiredState.RUNNING:
         return None
     return Refuse("SessionLost", f"VM {s.lost} is gone: {s.loss}")
 
 
 def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
     """G-08: a suspended object without a machine needs none."""
-    return Steady() if not s.record.vm_id and s.want is Want.SUSPENDED else None
+    return Steady() if not s.record.vm_id and s.desired is DesiredState.SUSPENDED else None
 
 
 def hold_back_creates(s: Slot) -> Decision | None:
@@ -151,26 +152,26 @@ def replace_the_dead(s: Slot) -> Decision | None:
         return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; {CONFIRM} replaces it")
     if s.loss:
         return Refuse("SessionLost", f"VM {s.record.vm_id} is dead: {s.loss}")
-    return Condemn(s.record.vm_id, "the machine is dead", "Dead")
+    return MarkForDeletion(s.record.vm_id, "the machine is dead", "Dead")
 
 
 def claim(s: Slot) -> Decision | None:
     """G-07: ours is what carries our claim."""
-    return Claim(s.record.vm_id) if isinstance(s.vm, Seen) and (not s.vm.claimed or s.record.chosen == s.record.vm_id) else None
+    return LabelClaim(s.record.vm_id) if isinstance(s.vm, Seen) and (not s.vm.claimed or s.record.chosen == s.record.vm_id) else None
 
 
 def follow_the_mode(s: Slot) -> Decision | None:
     """G-08: suspended when settled, or when the declared grace is over; resumed when wanted."""
     if not isinstance(s.vm, Seen):
         return None
-    match s.vm.state, s.want:
+    match s.vm.state, s.desired:
         case VmState.BOOTING, _:
             return Wait("Booting", f"VM {s.record.vm_id} is booting")
         case VmState.UNKNOWN, _:
             return Wait("VMUnknown", f"VM {s.record.vm_id} is in a state this release does not know")
-        case VmState.RUNNING, Want.SUSPENDED:
+        case VmState.RUNNING, DesiredState.SUSPENDED:
             return suspend_when_settled(s)
-        case VmState.SUSPENDED, Want.RUNNING:
+        case VmState.SUSPENDED, DesiredState.RUNNING:
             return Resume(s.record.vm_id)
         case _:
             return Steady()

@@ -30,7 +30,7 @@ class TaskFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneView:
+class WorkSet:
     """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
 
     now: float

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from reconciler.core.actions import Decision, Wait
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.task import Host, TaskView
+from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import (
     INTERRUPTING,
-    climb_the_ladder,
+    escalate,
     leave_the_finished,
     look_for_the_first_file,
     must_end,
@@ -49,7 +49,7 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     ending = must_end(v)
     if ending is None:
         return None
-    if not v.record.sent or v.let_be:
+    if not v.record.sent or v.left_running:
         return ending
     if v.talk is None or not v.talk.up:
         if v.abandoned or (v.talk is not None and v.record.abort):
@@ -78,12 +78,12 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
         return Wait("DependencyPending", f"waiting for {', '.join(waiting)}", until=next_limit(v))
     if v.queue_full:
         return Wait("QueueFull", "more tasks are pending than queue.maxPending", until=next_limit(v))
-    if v.host in (Host.SUSPENDED, Host.SUSPENDING):
+    if v.availability in (Availability.SUSPENDED, Availability.SUSPENDING):
         return Wait("LieutenantSuspended", "its lieutenant is declared Suspended", until=next_limit(v))
-    if v.host is Host.OBSERVED:
+    if v.availability is Availability.OBSERVED:
         return Wait("ObserveOnly", "managementPolicy ObserveOnly: its lieutenant is only looked at", until=next_limit(v))
-    if v.host is not Host.READY:
-        return Wait("LieutenantNotReady", v.host_reason, until=next_limit(v))
+    if v.availability is not Availability.READY:
+        return Wait("LieutenantNotReady", v.unavailable_because, until=next_limit(v))
     if v.content_missing:
         return Wait("ContentNotFound", v.content_missing, until=next_limit(v))
     if v.now < v.record.not_before:
@@ -134,9 +134,9 @@ def judge_the_turn(v: TaskView) -> Decision | None:
         return fail(v, reason, last.error or f"the last answer ended with {last.stop_reason}")
     if v.held_by:
         return Wait("Interrupted", f"{v.held_by} interrupted it, to be said before it goes on", until=next_limit(v))
-    if v.host is not Host.READY:
+    if v.availability is not Availability.READY:
         return Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready", until=next_limit(v))
-    interrupted = sum(1 for rung in v.record.ladder if rung.action in INTERRUPTING)
+    interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
         return Continue(v.record.continues + 1)
     return fail(v, "SessionLost", f"its turn was cut short {v.record.continues + 1} times")
@@ -162,7 +162,7 @@ QUEUE: tuple[Policy, ...] = (
     note_progress,
     look_for_the_first_file,
     end_what_must_end,
-    climb_the_ladder,
+    escalate,
     wait_for_its_turn,
     deliver,
     resolve_the_delivery,

@@ -34,8 +34,8 @@ def task_status(
             status[name] = timestamp(at)
     if record.attempts:
         status["attempts"] = [{"number": a.number, "reason": a.reason, "message": a.message} for a in record.attempts]
-    if record.ladder:
-        status["escalation"] = [{"action": rung.action, "at": timestamp(rung.at), "reason": rung.why} for rung in record.ladder]
+    if record.escalation_steps:
+        status["escalation"] = [{"action": step.action, "at": timestamp(step.at), "reason": step.why} for step in record.escalation_steps]
     if record.finished and record.landed >= 0:
         usage: Json = {"inputTokens": record.input_tokens, "outputTokens": record.output_tokens, "cost": f"{record.cost:.6f}"}
         result: Json = {

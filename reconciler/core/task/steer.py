@@ -1,4 +1,4 @@
-"""A task with `delivery: Steer`: into its target's turn and nowhere else, or not at all; and its ladder: interrupt the turn,
+"""A task with `delivery: Steer`: into its target's turn and nowhere else, or not at all; and its escalation: interrupt the turn,
 say it as a prompt of its own, let the target go on (design §7, G-23).
 """
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 from reconciler.core.actions import Decision, Wait
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.task import Host, TaskView
+from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import leave_the_finished, must_end, note_the_landing, refuse_the_unsupported, wait_for_a_lieutenant
 from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, Policy
 from reconciler.core.taskactions import Escalate, Finish, Reprompt, SendSteer, Withdraw
@@ -31,21 +31,21 @@ def steer_only_the_target(v: TaskView) -> Decision | None:
     return SendSteer(v.target)
 
 
-def ladder_step(v: TaskView) -> Escalate | None:
+def next_step(v: TaskView) -> Escalate | None:
     """The next step for a steer that did not land. Its first delivery is its step `Steer`, named or not; an interruption without
     effect is repeated once, harder."""
-    ladder = v.record.ladder
-    if ladder and not ladder[-1].hard and not v.record.reprompted:
-        return Escalate(ladder[-1].action, "the turn did not settle", hard=True)
-    tried = {"Steer", *(rung.action for rung in ladder)}
-    rung = next((rung for rung in v.escalation if rung not in tried), None)
-    return Escalate(rung, f"not seen within {v.land_seconds} s") if rung else None
+    escalation_steps = v.record.escalation_steps
+    if escalation_steps and not escalation_steps[-1].hard and not v.record.reprompted:
+        return Escalate(escalation_steps[-1].action, "the turn did not settle", hard=True)
+    tried = {"Steer", *(step.action for step in escalation_steps)}
+    step = next((step for step in v.escalation if step not in tried), None)
+    return Escalate(step, f"not seen within {v.land_seconds} s") if step else None
 
 
 def resolve_the_steer(v: TaskView) -> Decision | None:
-    """G-23: landed is decided by the conversation alone; after landSeconds it is taken back, then the ladder goes on or it has
+    """G-23: landed is decided by the conversation alone; after landSeconds it is taken back, then the escalation goes on or it has
     expired."""
-    if v.record.phase != "Delivering" or v.record.ladder:
+    if v.record.phase != "Delivering" or v.record.escalation_steps:
         return None
     until = v.record.delivering_at + v.land_seconds
     if isinstance(v.verdict, Declined) and v.talk is not None:
@@ -60,15 +60,15 @@ def resolve_the_steer(v: TaskView) -> Decision | None:
         return Wait("Landing", "waiting until its agent can be reached")
     if v.record.abort:
         return Finish("Expired", "NotLanded", f"not seen within {v.land_seconds} s")
-    return ladder_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
+    return next_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
 
 
 def say_it_after_the_interruption(v: TaskView) -> Decision | None:
     """G-23: the turn was interrupted for it; it is said as a prompt of its own, once the session is settled, and counts when
     it is seen."""
-    if v.record.phase != "Delivering" or not v.record.ladder:
+    if v.record.phase != "Delivering" or not v.record.escalation_steps:
         return None
-    begun = v.record.ladder[-1].at
+    begun = v.record.escalation_steps[-1].at
     until = begun + (v.land_seconds if v.record.reprompted else min(float(v.land_seconds), ABORT_PATIENCE))
     known = not v.record.reprompted or not isinstance(v.verdict, Unanswered | None)
     if v.talk is None or not v.talk.up:
@@ -78,11 +78,11 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
     if not v.talk.settled:
         if v.now < until:
             return Wait("Escalating", "interrupting the turn", until=until)
-        step = ladder_step(v)
+        step = next_step(v)
         if step is not None or v.record.reprompted:
             return step or Wait("Landing", "said after the interruption; not yet seen in the conversation")
         return Finish("Expired", "NotLanded", "the turn could not be interrupted") if v.record.abort else Withdraw()
-    if v.host is not Host.READY:
+    if v.availability is not Availability.READY:
         return Wait("Escalating", "waiting until its lieutenant is ready")
     match v.verdict:
         case None | Unanswered():
@@ -107,7 +107,7 @@ def end_a_steer(v: TaskView) -> Decision | None:
     ending = must_end(v)
     if ending is None:
         return None
-    if not v.record.sent or v.record.abort or v.let_be:
+    if not v.record.sent or v.record.abort or v.left_running:
         return ending
     if v.record.reprompted:
         return None  # it is no longer in pi's queue: it is seen in a moment, or never arrives

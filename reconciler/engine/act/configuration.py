@@ -9,13 +9,13 @@ from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import place_of
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
 class ConfigActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def set_model(self, item: LieutenantItem, view: LieutenantView, action: SetModel) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.core.records import LieutenantRecord, Record
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
@@ -19,7 +19,7 @@ from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_re
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ActContext:
     """`jitter`: numbers from 0 to 1. `token`: fresh intent tokens."""
 
     settings: EngineSettings
@@ -35,7 +35,7 @@ class Tools:
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]
-    upstream: Upstream
+    backend: DeclarationBackend
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

@@ -8,6 +8,7 @@ from reconciler.core.actions import (
     CorrectClock,
     CountCrash,
     GuestAction,
+    GuestClaim,
     Install,
     ReadBack,
     RestAgent,
@@ -18,7 +19,6 @@ from reconciler.core.actions import (
     StartAgent,
     StartKeeper,
     StopAgent,
-    WriteClaim,
     WriteFiles,
 )
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
@@ -30,7 +30,7 @@ from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.configuration import ConfigActs
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Place, where
@@ -42,7 +42,7 @@ STOP_GRACE = 10.0
 
 
 class GuestActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
         self.boot = BootActs(tools)
 
@@ -58,7 +58,7 @@ class GuestActs:
             match action:
                 case CorrectClock():
                     await self.correct_clock(item, place)
-                case WriteClaim():
+                case GuestClaim():
                     await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
                 case Install():
                     await call("guest.install", lambda: agents.install(place))
@@ -92,7 +92,7 @@ class GuestActs:
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.machines.look_again(place.id)
+            self.t.gatherer.machines.observe_again(place.id)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)

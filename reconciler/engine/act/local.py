@@ -12,7 +12,7 @@ from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import BootRecord, LocalRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place
 from reconciler.engine.redaction import unseal
@@ -24,7 +24,7 @@ WORKSPACE_LIMIT = 256 << 20
 
 
 class LocalActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: LocalAction) -> None:
@@ -48,8 +48,8 @@ class LocalActs:
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.machines.look_again(place.id)
-            self.t.gatherer.machines.look_again(item.record.slot.vm_id)
+            self.t.gatherer.machines.observe_again(place.id)
+            self.t.gatherer.machines.observe_again(item.record.slot.vm_id)
 
     async def open(self, item: LieutenantItem, place: Place, view: LieutenantView, action: OpenLocal) -> None:
         """From here on it lives in its directory; a higher epoch shuts out whoever thought otherwise."""
@@ -62,7 +62,7 @@ class LocalActs:
         )
         directory = tree_at(t.settings, place)
         if action.fallback:
-            why = f": {view.home.outage}" if view.home.outage else ""
+            why = f": {view.local.outage}" if view.local.outage else ""
             said = t.recorder.event(item.key, item.uid, "FellBack", f"VMs cannot be had{why}; working in {directory}", "Warning")
         else:
             said = t.recorder.event(item.key, item.uid, "OpenedLocal", directory)

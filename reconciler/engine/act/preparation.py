@@ -14,7 +14,7 @@ from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.observe.content import bytes_of
 from reconciler.engine.places import place_at
 from reconciler.engine.ports import where
@@ -27,7 +27,7 @@ TAIL = 2048
 
 
 class BootActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     # --- files ------------------------------------------------------------------------------------------------------------------

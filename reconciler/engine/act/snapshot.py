@@ -8,7 +8,7 @@ from typing import assert_never
 from reconciler.core.actions import SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
 from reconciler.core.backoff import delay
 from reconciler.core.records import SnapshotRecord
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import Intent, PutMeta, Write
 from reconciler.engine.state.journal import COMMIT, closing
 from reconciler.engine.state.objects import LieutenantItem
@@ -18,7 +18,7 @@ SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost
 
 
 class CommitActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def act(self, item: LieutenantItem, action: SnapshotAction) -> None:

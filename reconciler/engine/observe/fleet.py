@@ -90,7 +90,7 @@ class Fleet:
         if new:
             await self._effects.call("store.write", lambda: self._store.write([SawVms(new, fresh.begun)]))
 
-    def note_owned(self, owned: Iterable[str], condemned: frozenset[str]) -> None:
+    def note_owned(self, owned: Iterable[str], marked_for_deletion: frozenset[str]) -> None:
         """Update sightings of the VMs that have an owner, and see whether too many are gone at once (G-03)."""
         if self.latest is None:
             return
@@ -106,7 +106,7 @@ class Fleet:
                 self._confirmed.discard(vm_id)
             elif begun >= sighting.seen + self.settle and sighting.missing is None:
                 sighting.missing = begun
-            if vm_id not in condemned and vm_id not in self._confirmed:
+            if vm_id not in marked_for_deletion and vm_id not in self._confirmed:
                 known += 1
                 if vm_id not in vms and begun > sighting.seen:
                     missing.append(vm_id)

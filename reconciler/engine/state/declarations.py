@@ -174,7 +174,7 @@ class Declarations:
         asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
         item = self._table.get(key)
         if item is None and key in self._table.tombstones:
-            await self._table.unearth(key)
+            await self._table.purge_task(key)
             return
         if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
@@ -235,7 +235,7 @@ class Declarations:
             origin=declared.origin,
         )
 
-    def lane_of(self, key: Key) -> Key:
+    def work_set_of(self, key: Key) -> Key:
         """The work queue's key for an object: a task is looked at together with its lieutenant."""
         item = self._table.get(key)
         if item is not None and isinstance(item.spec, TaskSpec):

@@ -198,12 +198,12 @@ class ObjectTable:
         self._drop(key)
         self._tell(key, item.obj, None)
 
-    async def bury(self, key: Key, stone: Tombstone, *more: Write) -> None:
+    async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
         """Remove a task for good and remember what it came to, in one transaction."""
         await self.drop(key, stone.write(key), *more)
         self.tombstones[key] = stone
 
-    async def unearth(self, key: Key, *more: Write) -> None:
+    async def purge_task(self, key: Key, *more: Write) -> None:
         """Remove a task for good, with all that is remembered of it: a user deleted it."""
         writes = (tombstones.cleared(key),) if key in self.tombstones else ()
         await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
@@ -274,11 +274,11 @@ class ObjectTable:
             if isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
                     self._depend(item.key, Key("Task", item.key.namespace, ref.name), add)
-                lane = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
+                work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:
-                    lane[item.key] = item  # type: ignore[assignment]
+                    work_set[item.key] = item  # type: ignore[assignment]
                 else:
-                    lane.pop(item.key, None)
+                    work_set.pop(item.key, None)
             elif isinstance(item.record, LieutenantRecord) and item.record.slot.vm_id:
                 if add:
                     self._owners[item.record.slot.vm_id] = item.key

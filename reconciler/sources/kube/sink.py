@@ -120,7 +120,7 @@ class KubeSink:
 
     # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
 
-    async def intend(self, intent: Intent) -> None:
+    async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
         item = self._table.get(intent.key)
         if item is None or item.obj.source != raw.SOURCE:
