@@ -113,19 +113,19 @@ class KubeStore:
 def stored(raw: Json) -> StoredObject:
     """An object of the API server as commands know objects. Its record has what status tells of it."""
     from reconciler.sources.kube import raw as read
-    from reconciler.sources.kube import restore as rebuild
+    from reconciler.sources.kube import restore
 
     key = read.key_of(raw)
     if key is None:
         raise UsageError("the API server answered with something else than was asked for", str(raw.get("kind")), "check --context")
     status, record = read.status(raw), {}
     if key.kind == "Lieutenant":
-        known = rebuild.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
+        known = restore.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
         vm = read.as_map(status.get("vm"))
         record = known.but(slot=known.slot.but(vm_id=str(vm.get("id") or ""))).dump()
     elif key.kind == "Task":
-        record = rebuild.task(key, read.uid(raw), status).dump()
-    seen = read.mirrored(key, raw)
+        record = restore.task(key, read.uid(raw), status).dump()
+    seen = read.intake(key, raw)
     version = read.version(raw)
     return StoredObject(
         key=key,
@@ -297,7 +297,7 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
     from reconciler.sources.kube.client import path_of
 
     found = await _there(cluster, key)
-    protected = read.mirrored(key, found).annotations.get(PROTECTION) == "enabled"
+    protected = read.intake(key, found).annotations.get(PROTECTION) == "enabled"
     if protected and f"{PREFIX}delete-confirmed" not in verbs and not read.deleting(found):
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)

@@ -153,7 +153,7 @@ class ClusterRun(Run):
     def describe(self) -> str:
         seen = [(o["kind"], o["metadata"], o.get("status")) for at, o in self.server.objects.items() if at.custom]
         kube_controller = self.controller.kube_controller
-        errors = kube_controller._trouble if kube_controller else ""
+        errors = kube_controller._last_error if kube_controller else ""
         return f"fault {self.life.fault}; in the cluster {seen}; last errors {errors}; {super().describe()}"
 
 

@@ -43,7 +43,7 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
+class Intake:
     """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
 
     key: Key
@@ -102,7 +102,7 @@ class Declarations:
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
 
-    async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
+    async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
         store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
         `UsageError` when an immutable field changed; in each case the last good version stays in force."""

@@ -36,7 +36,7 @@ class _Series:
 
 
 class KubeEvents:
-    """Listen with `take`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
+    """Listen with `post`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
 
     def __init__(self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None]) -> None:
         self._cluster, self._instance, self._known, self._gate = cluster, instance[:128], known, gate
@@ -46,7 +46,7 @@ class KubeEvents:
         self._task: asyncio.Task[None] | None = None
         self.lost: Counter[str] = Counter()
 
-    def take(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         """Post it soon. What has no namespace (a VM nobody owns) is for logs only."""
         if not event.key.namespace:
             return
@@ -73,10 +73,10 @@ class KubeEvents:
         while True:
             await self._some.wait()
             while self._waiting:
-                await self._post(self._waiting.popleft())
+                await self._post_one(self._waiting.popleft())
             self._some.clear()
 
-    async def _post(self, event: Event) -> None:
+    async def _post_one(self, event: Event) -> None:
         """Again while the server is away or busy; what it refuses (a namespace that is going) is lost, and counted."""
         for attempt in range(TRIES):
             try:

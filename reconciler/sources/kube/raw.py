@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.api.meta import GROUP
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.state.declarations import FINALIZERS, Mirrored
+from reconciler.engine.state.declarations import FINALIZERS, Intake
 from reconciler.sources.kube.restore import seconds
 
 SOURCE = "kube"
@@ -70,10 +70,10 @@ def older(one: Json, other: Json) -> bool:
     return uid(one) == uid(other) and a.isdigit() and b.isdigit() and int(a) < int(b)
 
 
-def mirrored(key: Key, raw: Json) -> Mirrored:
+def intake(key: Key, raw: Json) -> Intake:
     """What the engine is told of it."""
     meta = metadata(raw)
-    return Mirrored(
+    return Intake(
         key=key,
         uid=uid(raw),
         generation=generation(raw),

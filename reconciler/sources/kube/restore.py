@@ -20,7 +20,7 @@ from reconciler.engine.ports import Intent
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
+class Restored:
     """A lieutenant's record, and the create that may still be on its way."""
 
     record: LieutenantRecord
@@ -31,7 +31,7 @@ class Rebuilt:
         return bool(self.record.slot.vm_id or self.record.slot.epoch or self.intent)
 
 
-def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Rebuilt:
+def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Restored:
     """`vms`: a list of all machines, read just now. Empty status and no claim: it never had a machine."""
     told, session = _map(status.get("vm")), _map(status.get("session"))
     handled = {str(verb): str(token) for verb, token in _map(status.get("handled")).items()}
@@ -44,9 +44,9 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
-        return Rebuilt(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
+        return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=_int(create.get("attempt"))), session=named, handled=handled)
-    return Rebuilt(record, intent_of(key, uid, create) if create else None)
+    return Restored(record, intent_of(key, uid, create) if create else None)
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
@@ -147,7 +147,7 @@ def further(record: TaskRecord, status: Json) -> bool:
     return phase in FINISHED or _int(status.get("attempt")) > record.attempt
 
 
-def heeded(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
+def acknowledged(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
     """One-shot verbs that were acted on: what the cluster says since another operator said it, else as recorded. `known`: the status
     as the store has it; `told`: as the cluster has it."""
     theirs = {str(verb): str(token) for verb, token in _map(told.get("handled")).items()}

@@ -1,5 +1,5 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where a create is written down before it is sent, and where a finalizer goes: `engine.upstream.Upstream`."""
+where a create is written down before it is sent, and where a finalizer goes: `engine.backend.DeclarationBackend`."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class KubeSink:
             return status
         return _redacted(status, lambda one: redact(one, self._secrets.known()))
 
-    # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
+    # --- engine.backend.DeclarationBackend -----------------------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
@@ -131,7 +131,7 @@ class KubeSink:
         finally:
             del self._creates[intent.uid]  # from here on the journal says it
 
-    async def show(self, obj: StoredObject) -> None:
+    async def flush_status(self, obj: StoredObject) -> None:
         """That a prompt is on its way is in the status of its task before it is sent."""
         if obj.source == raw.SOURCE:
             await self._written(obj)
@@ -155,7 +155,7 @@ class KubeSink:
                 left: list[JsonValue] = [one for one in raw.finalizers(found) if one not in obj.finalizers]
                 body: Json = {"metadata": {"uid": obj.uid, "resourceVersion": raw.version(found), "finalizers": left}}
                 try:
-                    await self._effects.call("kube.release", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
+                    await self._effects.call("kube.remove_finalizer", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
                 except (Conflict, Rejected):
                     continue
                 except NotFound:
