@@ -16,10 +16,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from reconciler.api.markers import Checked, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
-
-GROUP = "fleet.vers.sh"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from reconciler.api.version import API_VERSION as API_VERSION
+from reconciler.api.version import GROUP as GROUP
+from reconciler.api.version import VERSION as VERSION
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 """What a document may hold. (Inside models it is pydantic's type of the same name.)"""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.cli.documents import text_at
 from reconciler.cli.output import age, table_lines, to_yaml
-from reconciler.core.conditions import timestamp
 from reconciler.core.keys import Json
+from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.log import one_line
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from reconciler.api.meta import API_VERSION
 from reconciler.cli import jsonpath
 from reconciler.cli.names import VM
-from reconciler.core.conditions import timestamp
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.snapshot.vm import Vm
+from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.errors import UsageError
 

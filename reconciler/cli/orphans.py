@@ -14,11 +14,11 @@ from reconciler.cli.access import reader, submit
 from reconciler.cli.documents import vm_document
 from reconciler.cli.output import out, say
 from reconciler.config import Config
-from reconciler.core.conditions import timestamp
 from reconciler.core.fleet.orphans import Standing, Stray, strays
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import Owner
+from reconciler.core.times import timestamp
 from reconciler.errors import Refused
 
 

@@ -14,9 +14,9 @@ from reconciler.cli.conversation import Conversation, Redaction, before, session
 from reconciler.cli.describe import description
 from reconciler.cli.documents import condition, document, event_document, matches, vm_document
 from reconciler.config import Config
-from reconciler.core.conditions import timestamp
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord
+from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.errors import NotFound, TimedOut, Transient, UsageError
 from reconciler.log import one_line

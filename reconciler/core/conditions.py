@@ -7,7 +7,6 @@ messages carry no counters or times that would make every pass a write.
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import Literal
 
 from reconciler.core.actions import (
@@ -73,6 +72,7 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
+from reconciler.core.times import timestamp
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -134,11 +134,6 @@ DOING: dict[type, str] = {
 
 UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnreachable", "AgentUnresponsive", "CreateIndeterminate"})
 """Waits in which the truth is not known rather than known to be false."""
-
-
-def timestamp(at: float) -> str:
-    """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def reason_of(decision: Decision) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.observe.fleet import Fleet
@@ -10,7 +11,7 @@ from reconciler.engine.places import place_of
 from reconciler.engine.ports import Agents, Clock, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import PREFIX, Declarations
+from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 
 HEARD_EVERY = 0.05

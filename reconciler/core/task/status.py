@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from reconciler.core.actions import Decision
-from reconciler.core.conditions import UNREADABLE, Condition, Truth, merge_conditions, progress_conditions, reason_of, timestamp
+from reconciler.core.conditions import UNREADABLE, Condition, Truth, merge_conditions, progress_conditions, reason_of
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
+from reconciler.core.times import timestamp
 
 
 def task_status(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Json, Key
@@ -19,9 +20,6 @@ from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
 
 FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
-PREFIX = "fleet.vers.sh/"
-PROTECTION = PREFIX + "deletion-protection"
-VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
 
 
 class Outcome(StrEnum):
@@ -86,7 +84,7 @@ class Declarations:
             problems = validate_update(declared.key.kind, old.spec, declared.spec)
             if problems:
                 raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
-        verbs = {name: value for name, value in old.annotations.items() if name.removeprefix("fleet.vers.sh/") in VERBS}
+        verbs = {name: value for name, value in old.annotations.items() if is_verb(name)}
         changed = replace(
             old,
             spec=declared.spec,

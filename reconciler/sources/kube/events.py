@@ -8,10 +8,10 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json
+from reconciler.core.times import timestamp_us
 from reconciler.engine.ports import Event
 from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
 from reconciler.log import redact
@@ -98,7 +98,7 @@ class KubeEvents:
         same = (event.uid, event.reason, note)
         series = self._series.get(same)
         if series is not None and event.at - series.first <= SERIES_SECONDS:
-            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": _micro(event.at)}}
+            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": timestamp_us(event.at)}}
             try:
                 await self._cluster.merge(f"{path}/{series.name}", counted)
                 series.count += 1
@@ -115,7 +115,7 @@ class KubeEvents:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": event.key.namespace},
-            "eventTime": _micro(event.at),
+            "eventTime": timestamp_us(event.at),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
             "action": event.reason,
@@ -134,7 +134,3 @@ class KubeEvents:
     def _forget_old(self, now: float) -> None:
         if len(self._series) > WAITING:
             self._series = {same: series for same, series in self._series.items() if now - series.first <= SERIES_SECONDS}
-
-
-def _micro(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -8,10 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from reconciler.api.meta import GROUP
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map, as_strings
+from reconciler.core.times import timestamp_us
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
 from reconciler.sources.kube.client import Cluster
 
@@ -125,8 +125,7 @@ class Lease:
             found = await self._cluster.get(f"{self._path}/{self._name}")
         except NotFound:
             found = {}
-        spec = found.get("spec") if found else None
-        spec = spec if isinstance(spec, dict) else {}
+        spec = as_map(found.get("spec"))
         holder = str(spec.get("holderIdentity") or "")
         version = _version(found)
         if self._seen is None or self._seen.version != version:
@@ -156,8 +155,7 @@ class Lease:
             except Conflict:
                 try:
                     found = await self._cluster.get(f"{self._path}/{self._name}")
-                    spec = found.get("spec")
-                    if isinstance(spec, dict) and spec.get("holderIdentity") == self.identity:
+                    if as_map(found.get("spec")).get("holderIdentity") == self.identity:
                         self._current = found  # somebody wrote a label, or our own renewal was not answered
                         continue
                     log.warning("the lease %s was taken from us", self.where)
@@ -174,9 +172,8 @@ class Lease:
         self.lost.set()
 
     async def _write(self, found: Json, holder: str, seconds: int, *, taken: bool = False) -> Json:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        old = found.get("spec")
-        spec: Json = dict(old) if isinstance(old, dict) else {}
+        now = timestamp_us(time.time())
+        spec: Json = dict(as_map(found.get("spec")))
         changes = spec.get("leaseTransitions")
         spec.update(holderIdentity=holder, leaseDurationSeconds=seconds, renewTime=now)
         if taken:
@@ -191,8 +188,7 @@ class Lease:
     def _noted(self, lease: Json) -> Json:
         if not self.notes:
             return lease
-        metadata, known = lease.get("metadata"), notes_of(lease)
-        return {**lease, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "annotations": {**known, **self.notes}}}
+        return {**lease, "metadata": {**as_map(lease.get("metadata")), "annotations": {**notes_of(lease), **self.notes}}}
 
     def _say(self, line: str) -> None:
         if line != self._told:
@@ -202,9 +198,7 @@ class Lease:
 
 def notes_of(lease: Json) -> dict[str, str]:
     """What its holder says of itself there; {} for a Lease that is not."""
-    metadata = lease.get("metadata")
-    found = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return as_strings(as_map(lease.get("metadata")).get("annotations"))
 
 
 def unserved(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
@@ -220,5 +214,4 @@ def unserved(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
 
 
 def _version(found: Json) -> str:
-    metadata = found.get("metadata")
-    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
+    return str(as_map(found.get("metadata")).get("resourceVersion", ""))

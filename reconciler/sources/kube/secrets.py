@@ -11,7 +11,7 @@ import binascii
 import logging
 from collections.abc import Callable, Iterable
 
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map
 from reconciler.errors import Forbidden, ReconcilerError, Refused
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, Gone
@@ -157,9 +157,9 @@ class KubeSecrets:
 
 def _values(plural: str, obj: Json) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    encoded = raw.as_map(obj.get("data" if plural == SECRET else "binaryData"))
+    encoded = as_map(obj.get("data" if plural == SECRET else "binaryData"))
     if plural == CONFIG:
-        found = {name: str(value).encode() for name, value in raw.as_map(obj.get("data")).items()}
+        found = {name: str(value).encode() for name, value in as_map(obj.get("data")).items()}
     for name, value in encoded.items():
         try:
             found[name] = base64.b64decode(str(value), validate=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.profile.rendering import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
@@ -100,7 +100,7 @@ class KubeSink:
             return None
         intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
         if intent is not None:
-            status["vm"] = {**raw.as_map(status.get("vm")), "create": create_status(intent)}
+            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent)}
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
@@ -109,7 +109,7 @@ class KubeSink:
         return made.wanted
 
     def _cleaned(self, status: Json) -> Json:
-        return raw.as_map(self._clean(raw.without_nulls(status)))
+        return as_map(self._clean(raw.without_nulls(status)))
 
     def _clean(self, status: JsonValue) -> JsonValue:
         """Without known secret values, wherever they may have come from (G-60)."""
@@ -118,7 +118,7 @@ class KubeSink:
             return status
         return _redacted(status, lambda one: redact(one, self._secrets.known()))
 
-    # --- engine.backend.DeclarationBackend -----------------------------------------------------------------------------------------------------
+    # --- engine.backend.DeclarationBackend --------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""

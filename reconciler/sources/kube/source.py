@@ -12,14 +12,13 @@ from collections import Counter
 from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutIntent, Write
 from reconciler.engine.state.objects import AnyItem
 from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
-from reconciler.sources.kube import raw
-from reconciler.sources.kube import restore
+from reconciler.sources.kube import raw, restore
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.secrets import KubeSecrets
 
@@ -130,7 +129,7 @@ class KubeSource:
     async def _remove_finalizer(self, key: Key, obj: Json) -> None:
         """It goes, and what it says can't be carried out: nothing was ever made for it, unless its status names a machine that an
         earlier release made. Such a one is held until its declaration is corrected."""
-        vm = raw.as_map(raw.status(obj).get("vm"))
+        vm = as_map(raw.status(obj).get("vm"))
         if vm.get("id") or vm.get("create"):
             return
         left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
@@ -212,7 +211,7 @@ class KubeSource:
             if handled != item.record.handled:
                 await self._engine.tools.save(item, item.record.but(handled=handled))
                 item = self._engine.table.lieutenant(key)
-        told = raw.as_map(raw.status(obj).get("vm")).get("epoch")
+        told = as_map(raw.status(obj).get("vm")).get("epoch")
         if item is None or not isinstance(told, int) or told <= item.record.slot.epoch:
             return
         engine = self._engine

@@ -131,7 +131,8 @@ class Watch:
             failures = 0 if self._beat - begun > HEALTHY else failures + 1
             self.restarts += 1
             if not self._hurry.is_set():  # else the one who asked has told
-                log.log(logging.WARNING if why != self._reported or not failures else logging.INFO, "the watch ended: %s; it begins anew", why)
+                level = logging.WARNING if why != self._reported or not failures else logging.INFO
+                log.log(level, "the watch ended: %s; it begins anew", why)
                 self._reported = why
             self._hurry.wait(PAUSE[min(failures, len(PAUSE) - 1)])
             self._tell(self._restarted)
