@@ -21,7 +21,8 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.declarations import Declarations, Declared
+from reconciler.engine.state.declarations import Declared
+from reconciler.engine.view import DeclarationPort
 from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
 
 SOURCE = "api"
@@ -33,7 +34,7 @@ class Commands:
 
     def __init__(
         self,
-        declarations: Declarations,
+        declarations: DeclarationPort,
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:

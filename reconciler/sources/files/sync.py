@@ -9,8 +9,8 @@ from pathlib import Path
 
 from reconciler.api.registry import KINDS
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.declarations import Declarations, Outcome
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.view import DeclarationPort, ObjectReader
 from reconciler.errors import InvalidSpec, Refused, UsageError
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
@@ -24,7 +24,7 @@ class FileSync:
 
     `findings`: everything wrong in the last round, unreadable documents and refused objects alike."""
 
-    def __init__(self, table: ObjectTable, declarations: Declarations, tell: Callable[[str], None]) -> None:
+    def __init__(self, table: ObjectReader, declarations: DeclarationPort, tell: Callable[[str], None]) -> None:
         self._table, self._declarations, self._tell = table, declarations, tell
         self._told: set[str] = set()
         self._broken: frozenset[str] = frozenset()

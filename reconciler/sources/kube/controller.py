@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from reconciler.api.registry import KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
-from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, collection
@@ -69,20 +69,20 @@ class KubeController:
         self._unreported: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
-    async def open(self, engine: Engine) -> None:
+    async def open(self, engine: SourceEngine) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
         made with our `sink` as its upstream, not started. Raises what store and platform say while the engine starts."""
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.tools.journal.of(uid))
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.restore.open_create(uid))
         self._secrets.changed = self._secret_changed
-        engine.recorder.listen(self._event)
+        engine.subscribe(events=self._event)
         await self.served()
         self.events.start()
         await engine.start(self._catch_up)
         self.source.opening = False
-        engine.table.on_change.append(self._changed)
+        engine.subscribe(changes=self._changed)
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)
         self._tasks = [asyncio.create_task(self.queue.serve(self._reconcile), name=f"kube-worker-{n}") for n in range(WORKERS)]

@@ -15,7 +15,7 @@ from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.profile.rendering import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
 from reconciler.sources.kube import raw
@@ -49,7 +49,7 @@ class KubeSink:
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
-    def attach(self, table: ObjectTable, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
+    def attach(self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
         """`pending`: the open create of an object, by uid."""
         self._table, self._effects, self._now, self._pending = table, effects, now, pending
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
 from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.records import LieutenantRecord
-from reconciler.engine.loop import Engine
-from reconciler.engine.ports import PutIntent, Write
 from reconciler.engine.state.objects import AnyItem
+from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
 from reconciler.sources.kube import raw, restore
 from reconciler.sources.kube.client import Cluster, path_of
@@ -32,7 +30,7 @@ REMEMBERED = 10_000
 class KubeSource:
     """`seen`: every object as the cluster last told of it, shared with the sink. `refused`: what can't be put in force, by key."""
 
-    def __init__(self, cluster: Cluster, engine: Engine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
+    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
         self.refused: dict[Key, tuple[str, str]] = {}
         self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
@@ -173,22 +171,15 @@ class KubeSource:
         """An object that the store does not know: new, or the store was lost."""
         engine, seen, status = self._engine, raw.intake(key, obj), raw.status(obj)
         record: Json | None = None
-        rows: list[Write] = []
         restored: restore.Restored | None = None
         known = False
         if key.kind == "Lieutenant":
-            fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
-            restored = restore.lieutenant(key, seen.uid, status, fresh.vms, engine.gatherer.owner)
-            record = restored.record.dump()
-            if restored.intent is not None:
-                rows.append(PutIntent(restored.intent))
-            known = restored.known()
+            restored = restore.lieutenant(key, seen.uid, status, await engine.restore.vms(), engine.restore.owner)
+            record, known = restored.record.dump(), restored.known()
         elif key.kind == "Task" and status:
             task = restore.task(key, seen.uid, status)
             record, known = task.dump(), task.phase != "Pending"
-        await engine.declarations.intake(seen, record, kept(status), *rows)
-        if restored is not None and restored.intent is not None:
-            engine.tools.journal.opened(restored.intent)
+        await engine.restore.object(seen, record, kept(status), restored.intent if restored is not None else None)
         if known:
             if self.opening:
                 self.restored[key.kind] += 1
@@ -205,22 +196,21 @@ class KubeSource:
         if task is not None and self.opening and restore.further(task.record, raw.status(obj)):
             log.warning("%s: the store is older than the cluster; it goes on from what its status says", key)
             theirs, status = restore.task(key, task.uid, raw.status(obj)).dump(), kept(raw.status(obj))
-            await self._engine.table.update([(key, lambda o: replace(o, record=theirs, status=status))])
+            await self._engine.restore.record(key, theirs, status)
         if item is not None and self.opening:
             handled = restore.acknowledged(item.record, item.obj.status, raw.status(obj))
             if handled != item.record.handled:
-                await self._engine.tools.save(item, item.record.but(handled=handled))
+                await self._engine.restore.record(key, item.record.but(handled=handled).dump())
                 item = self._engine.table.lieutenant(key)
         told = as_map(raw.status(obj).get("vm")).get("epoch")
         if item is None or not isinstance(told, int) or told <= item.record.slot.epoch:
             return
-        engine = self._engine
-        fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
-        restored = restore.lieutenant(key, item.uid, raw.status(obj), fresh.vms, engine.gatherer.owner).record
+        known = self._engine.restore
+        restored = restore.lieutenant(key, item.uid, raw.status(obj), await known.vms(), known.owner).record
         if restored.slot.vm_id and restored.slot.epoch > item.record.slot.epoch:
             record: LieutenantRecord = item.record.but(slot=restored.slot, boot=restored.boot)
             log.warning("%s: the store is older than the cluster; VM %s is taken over", key, restored.slot.vm_id)
-            await engine.tools.save(item, record)
+            await known.record(key, record.dump())
 
     # --- going ----------------------------------------------------------------------------------------------------------------
 
@@ -242,8 +232,7 @@ class KubeSource:
             f" `reconciler delete lt {item.key.name} -n {item.key.namespace}` deletes it"
         )
         log.warning("%s: %s", item.key, message)
-        said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
-        await self._engine.table.update([], *said)
+        await self._engine.record_event(item.key, item.uid, "DeclarationGone", message, warning=True)
 
 
 def unreadable(key: Key, obj: Json) -> str:
