@@ -40,12 +40,14 @@ class Front:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
-    `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster."""
+    `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
+    `source_errors`: failures to follow declarations, by class."""
 
     engine: Callable[[], EngineView | None]
     answered: Callable[[], Mapping[tuple[str, str], int]]
     leading: Callable[[], bool]
     front: Callable[[], Front | None] = lambda: None
+    source_errors: Callable[[], Mapping[str, int]] = dict
 
 
 class ControllerCollector(Collector):
@@ -60,6 +62,9 @@ class ControllerCollector(Collector):
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
         if engine is not None:
             yield from _of_engine(engine, self._sources.answered())
+        yield _counters(
+            "reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], _single(self._sources.source_errors())
+        )
         if front is not None:
             yield from _of_front(front)
 
