@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,7 +112,7 @@ class RestorePort(Protocol):
 class OrphanPort(Protocol):
     """Deletion of orphans, by the engine's own procedure: journal, lease, one more look at the VM before the call."""
 
-    async def ask(self, vm_ids: tuple[str, ...]) -> None:
+    async def ask(self, vm_ids: Iterable[str]) -> None:
         """A person wants these deleted. Durable when it returns; each is deleted only if it is an orphan."""
         ...
 
@@ -180,6 +180,9 @@ class SourceEngine(EngineView, Protocol):
 
     @property
     def restore(self) -> RestorePort: ...
+
+    @property
+    def orphans(self) -> OrphanPort: ...
 
     async def record_event(self, key: Key, uid: str, reason: str, message: str, *, warning: bool = False) -> None:
         """Store an event and tell the subscribers."""

@@ -62,9 +62,8 @@ class ControllerCollector(Collector):
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
         if engine is not None:
             yield from _of_engine(engine, self._sources.answered())
-        yield _counters(
-            "reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], _single(self._sources.source_errors())
-        )
+        failures = _single(self._sources.source_errors())
+        yield _counters("reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], failures)
         if front is not None:
             yield from _of_front(front)
 

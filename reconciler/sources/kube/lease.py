@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from reconciler.api.meta import GROUP
 from reconciler.core.keys import Json, as_map, as_strings
 from reconciler.core.times import timestamp_us
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
 from reconciler.sources.kube.client import Cluster
 
@@ -46,7 +47,8 @@ class _Seen:
 
 class Lease:
     """One candidate. `identity` must be its own alone. `tell` takes one line for people. `notes`: annotations that the Lease has
-    while this one holds it; what is put in later is there with the next renewal."""
+    while this one holds it; what is put in later is there with the next renewal. `edits`: annotations to set, or to remove (None), once:
+    with the next renewal."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Lease:
         notes: Mapping[str, str] | None = None,
     ) -> None:
         self._cluster, self._tell, self._clock = cluster, tell, clock
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = collection(namespace)
         self._namespace, self._name, self.identity, self.seconds = namespace, name, identity, seconds
         self._seen: _Seen | None = None
         self._renewed = self._read = float("-inf")
@@ -68,12 +70,19 @@ class Lease:
         self._renewing: asyncio.Task[None] | None = None
         self._told = ""
         self.notes = dict(notes or {})
+        self.edits: dict[str, str | None] = {}
+        self._listeners: list[Callable[[Mapping[str, str]], None]] = []
         self.lost = asyncio.Event()
 
     @property
     def where(self) -> str:
         """`NAMESPACE/NAME`."""
         return f"{self._namespace}/{self._name}"
+
+    def subscribe(self, listener: Callable[[Mapping[str, str]], None]) -> Unsubscribe:
+        """Called with the annotations of the Lease now, and whenever it was renewed or read while it is ours."""
+        listener(notes_of(self._current))
+        return subscribed(self._listeners, listener)
 
     def held(self) -> bool:
         """Whether we may act this very moment."""
@@ -143,7 +152,17 @@ class Lease:
         self._renewed = begun
         return True
 
+    def _observed(self) -> None:
+        for listener in tuple(self._listeners):
+            listener(notes_of(self._current))
+
     async def _renew(self) -> None:
+        try:
+            await self._keep_renewing()
+        finally:
+            self.lost.set()  # whatever ended it: nobody renews it any more
+
+    async def _keep_renewing(self) -> None:
         why = ""
         while True:
             await asyncio.sleep(RETRY)
@@ -151,12 +170,14 @@ class Lease:
             try:
                 self._current = await self._write(self._current, self.identity, int(self.seconds))
                 self._renewed = begun
+                self._observed()
                 continue
             except Conflict:
                 try:
                     found = await self._cluster.get(f"{self._path}/{self._name}")
                     if as_map(found.get("spec")).get("holderIdentity") == self.identity:
-                        self._current = found  # somebody wrote a label, or our own renewal was not answered
+                        self._current = found  # somebody wrote a label or a request, or our own renewal was not answered
+                        self._observed()
                         continue
                     log.warning("the lease %s was taken from us", self.where)
                     break
@@ -169,7 +190,6 @@ class Lease:
             if self._clock() > self._renewed + self.seconds * GIVE_UP:
                 log.warning("the lease %s could not be renewed in time%s", self.where, why)
                 break
-        self.lost.set()
 
     async def _write(self, found: Json, holder: str, seconds: int, *, taken: bool = False) -> Json:
         now = timestamp_us(time.time())
@@ -181,19 +201,34 @@ class Lease:
         if not found:
             metadata: Json = {"name": self._name, "namespace": self._namespace}
             body: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-            return await self._cluster.create(self._path, self._noted(body))
+            return await self._cluster.create(self._path, self._noted(body, {}))
         body = {**found, "spec": spec}
-        return await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body) if holder else body)
+        edits = dict(self.edits) if holder else {}
+        written = await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body, edits) if holder else body)
+        for name, value in edits.items():
+            if self.edits.get(name) == value:
+                self.edits.pop(name, None)
+        return written
 
-    def _noted(self, lease: Json) -> Json:
-        if not self.notes:
-            return lease
-        return {**lease, "metadata": {**as_map(lease.get("metadata")), "annotations": {**notes_of(lease), **self.notes}}}
+    def _noted(self, lease: Json, edits: Mapping[str, str | None]) -> Json:
+        wanted = {**notes_of(lease), **self.notes, **edits}
+        annotations: Json = {name: value for name, value in wanted.items() if value is not None}
+        return {**lease, "metadata": {**as_map(lease.get("metadata")), "annotations": annotations}} if wanted else lease
 
     def _say(self, line: str) -> None:
         if line != self._told:
             self._told = line
             self._tell(line)
+
+
+def collection(namespace: str) -> str:
+    """Where the Leases of a namespace live."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def path_of(namespace: str, name: str) -> str:
+    """Where one Lease lives."""
+    return f"{collection(namespace)}/{name}"
 
 
 def notes_of(lease: Json) -> dict[str, str]:
