@@ -1,5 +1,5 @@
-"""The cluster's front door: what is declared there comes in, what is true goes out. One object at a time, in one queue; it is
-neither planned nor acted here.
+"""The controller of a cluster's objects: takes in what is declared there, writes out status. One object at a time, in one queue; it
+neither plans nor acts.
 
 Order of a life: the kinds are served → everything there is was listed and taken → the engine starts → the watch starts. A sweep
 compares everything again now and then, and after every gap in the watch."""
@@ -16,8 +16,10 @@ from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.subscriptions import Unsubscribe
 from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.events import KubeEvents
@@ -32,7 +34,7 @@ WORKERS = 16
 SWEEP_SECONDS = 300.0
 """Between two comparisons of everything; a watch that broke asks for one sooner."""
 STALE_SECONDS = 60.0
-"""So long after a sweep found a change the watch must have told of it too, or it is deaf and begins anew."""
+"""So long after a sweep found a change the watch must have reported it too, or it is stale and begins anew."""
 SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
 LASTING = 5
@@ -41,7 +43,7 @@ ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class KubeController:
-    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its upstream, then `open` it."""
+    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its backend, then `open` it."""
 
     def __init__(
         self,
@@ -66,27 +68,28 @@ class KubeController:
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: Watching | None = None
+        self._unsubscribe: list[Unsubscribe] = []
         self._unreported: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
     async def open(self, engine: SourceEngine) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
-        made with our `sink` as its upstream, not started. Raises what store and platform say while the engine starts."""
+        made with our `sink` as its backend, not started. Raises what store and platform say while the engine starts."""
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
         self.sink.refused = self.source.refused
         self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.restore.open_create(uid))
         self._secrets.changed = self._secret_changed
-        engine.subscribe(events=self._event)
+        self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()
         self.events.start()
         await engine.start(self._catch_up)
         self.source.opening = False
-        engine.subscribe(changes=self._changed)
+        self._unsubscribe.append(engine.subscribe(changes=self._changed))
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)
         self._tasks = [asyncio.create_task(self.queue.serve(self._reconcile), name=f"kube-worker-{n}") for n in range(WORKERS)]
-        self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
+        self._tasks.append(asyncio.create_task(supervise(self._sweeps, self._sweep_failed), name="sweep"))
         self._watch = self._watcher(self._cluster.access, self._namespaces, self._on_watch_event, self._due.set)
         self._watch.start()
 
@@ -99,10 +102,13 @@ class KubeController:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        for end in self._unsubscribe:
+            end()
+        self._unsubscribe = []
         await self.events.stop()
 
     def rests(self) -> bool:
-        """Everything heard was taken, and every status is out."""
+        """Every event was taken in, and every status is written."""
         return self.queue.idle() and not self.failures
 
     @property
@@ -145,10 +151,10 @@ class KubeController:
     def _within(self, key: Key) -> bool:
         return self._namespaces is None or key.namespace in self._namespaces
 
-    # --- hearing --------------------------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------------------------
 
     def _on_watch_event(self, kind: str, obj: Json) -> None:
-        """By the watch."""
+        """The watch reports an object."""
         self._unreported.pop(raw.uid(obj), None)
         self._on_event(kind, obj)
 
@@ -224,6 +230,12 @@ class KubeController:
         self._unreported.clear()
         log.warning("the watch did not tell of %d changes that a sweep found, of %s among them; it begins anew", len(late), late[0])
         self._watch.again()
+
+    def _sweep_failed(self, error: Exception) -> None:
+        """A defect of ours: sweeping begins anew."""
+        self.reconcile_errors[type(error).__name__] += 1
+        log.error("the sweep ended: internal error", exc_info=error)
+        self._due.set()
 
     async def _sweeps(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from reconciler.core.times import timestamp_us
 from reconciler.engine.ports import Event
 from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
 from reconciler.log import redact
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube.client import Cluster
 
 log = logging.getLogger("reconciler.kube")
@@ -57,12 +58,18 @@ class KubeEvents:
         self._some.set()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._post_all(), name="kube events")
+        self._task = asyncio.create_task(supervise(self._post_all, self._failed), name="kube events")
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _failed(self, error: Exception) -> None:
+        """A defect of ours: the event at hand is lost, the next ones are posted."""
+        log.error("an event could not be posted: internal error", exc_info=error)
+        self._lose(type(error).__name__)
+        self._some.set()
 
     def _lose(self, why: str, more: str = "") -> None:
         if not self.lost[why]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from reconciler.core.keys import Json, as_map
 from reconciler.errors import Forbidden, ReconcilerError, Refused
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, Gone
 
@@ -102,7 +103,9 @@ class KubeSecrets:
         followed = self._followed.get((plural, namespace, name))
         if followed is None:
             followed = self._followed[(plural, namespace, name)] = _Followed()
-            followed.task = asyncio.create_task(self._keep(plural, namespace, name, followed), name=f"{plural} {namespace}/{name}")
+            followed.task = asyncio.create_task(
+                supervise(lambda: self._keep(plural, namespace, name, followed), _ended), name=f"{plural} {namespace}/{name}"
+            )
         return followed
 
     async def _keep(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
@@ -153,6 +156,11 @@ class KubeSecrets:
         followed.looked.set()
         if changed or first:
             self.changed(namespace)
+
+
+def _ended(error: Exception) -> None:
+    """A defect of ours; following begins anew. Not the error's text: it may hold a value."""
+    log.error("following a secret or a config map ended: internal error: %s", type(error).__name__)
 
 
 def _values(plural: str, obj: Json) -> dict[str, bytes]:
