@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 
 from reconciler.api.parsing import load_spec
+from reconciler.api.reasons import Reason
 from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.state.objects import AnyItem
@@ -232,7 +233,7 @@ class KubeSource:
             f" `reconciler delete lt {item.key.name} -n {item.key.namespace}` deletes it"
         )
         log.warning("%s: %s", item.key, message)
-        await self._engine.record_event(item.key, item.uid, "DeclarationGone", message, warning=True)
+        await self._engine.record_event(item.key, item.uid, Reason.DECLARATION_GONE, message, warning=True)
 
 
 def unreadable(key: Key, obj: Json) -> str:
