@@ -14,6 +14,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
@@ -28,9 +29,9 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
-from reconciler.serve.commands import PREFIX, naming
-from reconciler.sources.files.scan import Declared, Scan, Scanner
-from reconciler.sources.files.sync import SOURCE as FILE_SOURCE
+from reconciler.serve.commands import naming
+from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
+from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
@@ -49,7 +50,7 @@ def read(config: Config, files: Sequence[str]) -> Scan:
     return scanner.scan([Path(file) for file in files])
 
 
-def ordered(found: Scan) -> list[Declared]:
+def ordered(found: Scan) -> list[FileDeclared]:
     """Profiles first, tasks last."""
     return [one for kind in KINDS for one in found.objects if one.key.kind == kind.name]
 

@@ -42,7 +42,8 @@ def orphans(
         output.table(("VM", "KIND", "STATE", "CREATED", "WHY"), rows)
     else:
         output.show([_document(stray) for stray in found], shape, False)
-    doomed = [stray.vm.vm_id for stray in found if stray.standing is Standing.ORPHAN]
+    ours = [stray for stray in found if stray.standing is Standing.ORPHAN]
+    doomed = [stray.vm.vm_id for stray in ours]
     if not delete:
         return
     if not doomed:
@@ -51,7 +52,7 @@ def orphans(
     if not confirm:
         raise Refused(f"{len(doomed)} VMs would be deleted", ", ".join(doomed), "say so with --confirm")
     if config.kube:
-        asyncio.run(kubeorphans.delete(config, doomed, lambda vm_id, said: out(f"vm/{vm_id} {said}")))
+        asyncio.run(kubeorphans.delete(config, ours, lambda vm_id, said: out(f"vm/{vm_id} {said}")))
         return
     wanted: Json = {"op": "collect", "vms": list(doomed)}
     asyncio.run(submit(config, [wanted]))

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from reconciler.api.registry import BY_NAME, Column
 from reconciler.cli import jsonpath
 from reconciler.cli.documents import list_of, text_at
 from reconciler.cli.names import VM
+from reconciler.core import times
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
 from reconciler.log import one_line
@@ -99,9 +99,10 @@ def cell(doc: Json, column: Column) -> str:
 
 def age(stamp: str, now: Callable[[], float] = time.time) -> str:
     """Time since an RFC 3339 stamp, as kubectl writes it: 45s, 12m, 3h5m, 2d4h."""
-    if not stamp:
+    at = times.seconds(stamp)
+    if at is None:
         return "<unknown>"
-    seconds = max(0, int(now() - datetime.fromisoformat(stamp).timestamp()))
+    seconds = max(0, int(now() - at))
     for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if seconds >= (2 if unit != "d" else 1) * size or (unit != "m" and seconds >= size):
             whole, rest = divmod(seconds, size)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.meta import UUID
 from reconciler.cli import names
 from reconciler.cli.access import reader
@@ -22,7 +23,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
-from reconciler.serve.commands import PREFIX, naming
+from reconciler.serve.commands import naming
 
 
 class End(StrEnum):

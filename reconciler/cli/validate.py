@@ -11,7 +11,7 @@ import typer
 from reconciler.api.support import unsupported
 from reconciler.cli.output import out, parse_format, say
 from reconciler.config import Config
-from reconciler.sources.files.scan import Declared, Scanner
+from reconciler.sources.files.scan import Scanner
 
 
 def validate(
@@ -37,7 +37,7 @@ def validate(
     raise typer.Exit(1 if found.findings else 0)
 
 
-def warn_unsupported(declared: Declared) -> None:
+def warn_unsupported(declared: FileDeclared) -> None:
     """Say which fields are accepted and not acted on in this release."""
     for gap in unsupported(declared.key.kind, declared.spec):
         effect = "nothing starts while it is set" if gap.protects else "ignored"

@@ -251,7 +251,7 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
             await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
             item = next(iter(operator.engine.table.of_kind("Lieutenant")))
             for _ in range(2):  # the same news twice is one Event, counted
-                operator.kube_controller.events.take(
+                operator.kube_controller.events.post(
                     Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now())
                 )
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")
