@@ -13,7 +13,6 @@ from reconciler.cli import kube
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.engine.recorder import Recorder
@@ -99,7 +98,7 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
 
     store = open_store(config.store_address, inline=True)
     try:
-        table = ObjectTable(store, Effects())
+        table = ObjectTable(store)
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()

@@ -22,7 +22,7 @@ from reconciler.core.actions import (
 )
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant.workset import WorkSetPlan, plan
 from reconciler.core.snapshot.workset import WorkSet
@@ -34,13 +34,13 @@ from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.backend import DeclarationBackend, NullBackend
-from reconciler.engine.effects import Effects
+from reconciler.engine.effects import Effects, NumberedAgents, NumberedReader, NumberedStore, NumberedVers
 from reconciler.engine.heed import AnnotationVerbs
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
-from reconciler.engine.places import place_of
-from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
+from reconciler.engine.places import machine_of
+from reconciler.engine.ports import AgentReader, Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.reporter import Reporter
@@ -101,10 +101,14 @@ class Engine:
         keeper_version: str,
         backend: DeclarationBackend | None = None,
     ) -> None:
-        self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
+        self.settings, self.secrets = settings, secrets
+        self.vers: VersApi = NumberedVers(vers, effects)
+        self.agents: Agents = NumberedAgents(agents, effects)
+        self.reader: AgentReader = NumberedReader(agents, effects)
+        self.store: Store = NumberedStore(store, effects)
         self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
         self.backend: DeclarationBackend = backend if backend is not None else NullBackend()
-        self.table = ObjectTable(store, effects)
+        self.table = ObjectTable(self.store)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
         self.queue = WorkQueue()
@@ -119,28 +123,28 @@ class Engine:
 
     async def load(self) -> None:
         """Read the store and set up; nothing outside is touched."""
-        image = await self.effects.call("store.load", self.store.load)
+        image = await self.store.load()
         first_seen = dict(image.first_seen)
-        self.fleet = Fleet(self.vers, self.store, self.clock, self.effects, self.settings.settle_seconds, first_seen)
+        self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
         self.table.fill(image.objects, image.meta)
         journal = Journal(image.intents)
-        transcripts = Transcripts(self.store, self.effects, dict(image.sessions))
-        self.gatherer = Gatherer(
-            self.settings, self.table, self.fleet, journal, transcripts, self.agents, self.secrets, self.effects, self.clock,
+        transcripts = Transcripts(self.store, dict(image.sessions))
+        self.gatherer = Gatherer.over(
+            self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
             self.vers.account(), self.keeper_version,
         )  # fmt: skip
         self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.effects, self.clock, self.jitter, self.token, self.backend,
+            self.secrets, self.clock, self.jitter, self.token, self.backend,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
-        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
+        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
         self._heeding = AnnotationVerbs(self.table, self.fleet, self.clock)
         self._slot_acts, self._guest_acts, self._task_acts = SlotActs(self.tools), GuestActs(self.tools), TaskActs(self.tools)
         self._local_acts = LocalActs(self.tools)
         self.triggers = Triggers(
-            self.queue, self.table, self.declarations, self.fleet, self.agents, self.gatherer.slots.hold, self.settings, self.clock,
+            self.queue, self.table, self.declarations, self.fleet, self.reader, self.gatherer.slots.hold, self.settings, self.clock,
             fresh=not first_seen and not image.objects,
         )  # fmt: skip
         self.reporter = Reporter(self.table, self.recorder, self.gatherer.profiles, self.clock, self.tools.redact)
@@ -293,9 +297,9 @@ class Engine:
             return
         if isinstance(action, AbortTurn):
             await self.table.update([(key, lambda o: replace(o, record=lieutenant.record.but(abort_at=self.clock.now()).dump()))])
-            slot = lieutenant.record.slot
-            for command in ({"type": "clear_queue"}, {"type": "abort"}):
-                await self.effects.call("keeper.call", lambda c=command: self.agents.call(place_of(lieutenant), slot.epoch, c))  # type: ignore[misc]
+            commands: tuple[Json, ...] = ({"type": "clear_queue"}, {"type": "abort"})
+            for command in commands:
+                await self.agents.call(machine_of(lieutenant), command)
         elif isinstance(action, SessionAction):
             await SessionActs(self.tools).act(lieutenant, view.lieutenant, action)
         elif isinstance(action, LocalAction):

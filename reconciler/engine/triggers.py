@@ -7,7 +7,7 @@ from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Hold
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import Agents, Clock, StoredObject
+from reconciler.engine.ports import AgentReader, Clock, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declarations import PREFIX, Declarations
@@ -27,7 +27,7 @@ class Triggers:
         table: ObjectTable,
         declarations: Declarations,
         fleet: Fleet,
-        agents: Agents,
+        agents: AgentReader,
         hold: Hold,
         settings: EngineSettings,
         clock: Clock,

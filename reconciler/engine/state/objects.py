@@ -15,7 +15,6 @@ from reconciler.core.keys import Key
 from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, TaskRecord
 from reconciler.core.snapshot.session import SessionName
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.tombstones import Tombstone
@@ -78,8 +77,8 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
 
-    def __init__(self, store: Store, effects: Effects) -> None:
-        self._store, self._effects = store, effects
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._items: dict[Key, AnyItem] = {}
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._dependents: dict[Key, dict[Key, None]] = {}
@@ -211,7 +210,7 @@ class ObjectTable:
 
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:
-            await self._effects.call("store.write", lambda: self._store.write(batch))
+            await self._store.write(batch)
         except ReconcilerError:
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
@@ -241,7 +240,7 @@ class ObjectTable:
         for key in keys:
             known = self._items.get(key)
             try:
-                found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
+                found = await self._store.objects(key.kind, key.namespace, key.name)
             except ReconcilerError:
                 continue
             if not found and known is not None:
