@@ -20,7 +20,7 @@ from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
 from reconciler.core.slot import claims, deletion
 from reconciler.core.slot import policies as vmslot
-from reconciler.core.task import limits, steer
+from reconciler.core.task import limits, queue, steer
 from reconciler.core.task import policies as task
 from reconciler.core.task import view as taskview
 from reconciler.engine.act.sending import Sending
@@ -212,7 +212,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
     Mutant("any-marker", "G-20: only a message after the baseline is the delivery", taskview, "landed_at",
            "m.offset >= baseline and", "", task_table),
-    Mutant("out-of-order", "G-20: the oldest task first", task.Line, "ahead_of",
+    Mutant("out-of-order", "G-20: the oldest task first", queue.Line, "ahead_of",
            "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
     Mutant("success-on-silence", "G-21: a good stop reason is needed", taskview, "ended_well",
            "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
