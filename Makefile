@@ -59,6 +59,7 @@ examples: .venv/.runs ## Every declaration in the repository that is meant to be
 	$(BIN)/reconciler validate tests/manifests/valid
 
 bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (ARGS=--quick: a smoke test)
+	$(BIN)/python -m benchmarks.httpcalls $(ARGS)
 	$(BIN)/python -m benchmarks.store $(ARGS)
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)

@@ -35,7 +35,7 @@ from reconciler.app import long_lived
 from reconciler.cluster import Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
 from reconciler.core.keys import Json
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
@@ -125,12 +125,12 @@ async def ours(count: int, state: Path) -> None:
 
     @asynccontextmanager
     async def make(
-        _: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
+        _: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, backend: DeclarationBackend, clock: LoopClock, /
     ) -> AsyncIterator[Engine]:
         vers = VersClient(Settings(os.environ))
         made = replace(SETTINGS, installation=installation, fleet=config.fleet)
         yield Engine(
-            made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, upstream
+            made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, backend
         )  # fmt: skip
         await vers.aclose()
 
@@ -140,27 +140,27 @@ async def ours(count: int, state: Path) -> None:
         await lease.acquire()
         waited = time.perf_counter() - begun  # until the Lease of the one that was killed is over
         async with operating(config, cluster, scope, lease, complain, make=make) as operator:
-            door, engine = operator.door, operator.engine
+            kube_controller, engine = operator.kube_controller, operator.engine
 
             def rests() -> bool:
-                return len(door.seen) >= count and engine.converged() and door.rests()
+                return len(kube_controller.seen) >= count and engine.converged() and kube_controller.rests()
 
             def followed(number: int) -> bool:
-                objs = door.seen.values()
+                objs = kube_controller.seen.values()
                 heard = all(raw.metadata(obj).get("labels") == {"change": str(number)} for obj in objs)
                 return heard and all(raw.status(obj).get("observedGeneration") == raw.generation(obj) for obj in objs) and rests()
 
             await until(rests, 0.02)
-            tell(seconds=time.perf_counter() - begun, lease=waited, writes=door.sink.writes)
+            tell(seconds=time.perf_counter() - begun, lease=waited, writes=kube_controller.sink.writes)
             for number in range(len(CHANGES)):
                 await settled()
-                cpu, writes = time.process_time(), door.sink.writes
+                cpu, writes = time.process_time(), kube_controller.sink.writes
                 tell(ready=1)
                 await until(lambda number=number: followed(number))  # type: ignore[misc]
-                tell(cpu=time.process_time() - cpu, writes=door.sink.writes - writes)
-            cpu, writes = time.process_time(), door.sink.writes
+                tell(cpu=time.process_time() - cpu, writes=kube_controller.sink.writes - writes)
+            cpu, writes = time.process_time(), kube_controller.sink.writes
             await asyncio.sleep(10)
-            tell(cpu=time.process_time() - cpu, writes=door.sink.writes - writes)
+            tell(cpu=time.process_time() - cpu, writes=kube_controller.sink.writes - writes)
         await lease.release()
 
 

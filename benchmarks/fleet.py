@@ -30,7 +30,7 @@ from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestF
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Archive, Json, JsonValue, Key, Launch, Look, Place
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declarations import Declared
 from reconciler.errors import GuestFailed
@@ -131,10 +131,10 @@ class ReadyAgents:
     async def start_keeper(self, at: Place, epoch: int) -> None:
         self._at(at).keeper = True
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         m = self._at(at)
         process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash, inside=m.told)
-        return Look(Agent(KEEPER, epoch, process, session_file), b"")
+        return AgentObservation(Agent(KEEPER, epoch, process, session_file), b"")
 
     async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         return ()

@@ -17,7 +17,7 @@ from reconciler.agent.host import Host, host_id, make_host
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
-from reconciler.agent.toolchain import Tools
+from reconciler.agent.toolchain import Toolchain
 from reconciler.agent.transport import Transport
 from reconciler.api.meta import Mode
 from reconciler.config import Config
@@ -25,7 +25,7 @@ from reconciler.core.conditions import suspended
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.local import Hosting
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
@@ -82,7 +82,7 @@ async def engine_over(
     installation: str,
     secrets: Secrets | None = None,
     hook: Hook | None = None,
-    upstream: Upstream | None = None,
+    backend: DeclarationBackend | None = None,
     clock: LoopClock | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
@@ -102,7 +102,7 @@ async def engine_over(
         async def release(at: Place) -> None:
             await (host.release(at.local) if at.local else pool.release(at.vm_id))
 
-        async def tools(at: Place) -> Tools | None:
+        async def tools(at: Place) -> Toolchain | None:
             return await host.tools() if at.local else None
 
         def layout(at: Place) -> GuestLayout:
@@ -118,13 +118,13 @@ async def engine_over(
             settle_seconds=config.settle_seconds,
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
-            hosting=Hosting.UNAVAILABLE if upstream else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
+            hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(host.root),
             host=host_id(host.root),
         )
         yield Engine(
             settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook),
-            random.random, _token, KEEPER_VERSION, upstream
+            random.random, _token, KEEPER_VERSION, backend
         )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ class Reach:
 async def reach(config: Config, store: Store, lieutenant: StoredObject) -> AsyncIterator[Reach]:
     """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it
     lives nowhere, and when its machine is suspended: nobody would answer there."""
-    item = parse(lieutenant)
+    item = parse(lieutenant, LieutenantRecord)
     assert isinstance(item.record, LieutenantRecord)
     found = cast(LieutenantItem, item)
     if not place_of(found).id:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from reconciler.api.meta import LABEL
 from reconciler.app import INSTALLATION, engine_over, lock_of
 from reconciler.config import Config
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
@@ -29,7 +29,7 @@ from reconciler.serve.metrics import Front
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import Access, own_namespace
 from reconciler.sources.kube.client import Cluster
-from reconciler.sources.kube.controller import FrontDoor
+from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.lease import EVERYWHERE, RELEASE, RUNS_IN, SERVES, Lease
 from reconciler.sources.kube.lease import INSTALLATION as NOTED
 from reconciler.sources.kube.secrets import KubeSecrets
@@ -69,7 +69,7 @@ class Operator:
     """An operator in charge."""
 
     engine: Engine
-    door: FrontDoor
+    kube_controller: KubeController
     secrets: KubeSecrets
 
 
@@ -77,7 +77,15 @@ class MakeEngine(Protocol):
     """`app.engine_over`, or one with other ways to platform and machines."""
 
     def __call__(
-        self, config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
+        self,
+        config: Config,
+        store: Store,
+        installation: str,
+        secrets: Secrets,
+        hook: Hook,
+        backend: DeclarationBackend,
+        clock: LoopClock,
+        /,
     ) -> AbstractAsyncContextManager[Engine]: ...
 
 
@@ -129,20 +137,20 @@ async def operating(
         lease.notes[NOTED] = installation
         secrets = KubeSecrets(cluster)
         stack.push_async_callback(secrets.aclose)
-        door = FrontDoor(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
-        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), door.sink, clock))
+        kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
+        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock))
         stack.push_async_callback(engine.stop)
-        stack.push_async_callback(door.close)
+        stack.push_async_callback(kube_controller.close)
         prepare(engine)
-        await door.open(engine)
+        await kube_controller.open(engine)
 
         def still_declared(obj: StoredObject) -> bool:
-            return obj.source == raw.SOURCE and obj.key in door.seen
+            return obj.source == raw.SOURCE and obj.key in kube_controller.seen
 
         control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle)
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Operator(engine, door, secrets)
+        yield Operator(engine, kube_controller, secrets)
 
 
 def clock_of(served: float | None, tell: Callable[[str], None], host: Callable[[], float] = time.time) -> LoopClock:
@@ -166,9 +174,16 @@ class Gate:
         return await act()
 
 
-def front_of(door: FrontDoor) -> Front:
+def front_of(kube_controller: KubeController) -> Front:
     """How the way to the cluster does, for the metrics."""
-    return Front(door.sink.writes, len(door.failures), door.watch_restarts, door.swallowed, door.events.lost, door.watching())
+    return Front(
+        kube_controller.sink.writes,
+        len(kube_controller.failures),
+        kube_controller.watch_restarts,
+        kube_controller.reconcile_errors,
+        kube_controller.events.lost,
+        kube_controller.watching(),
+    )
 
 
 async def cluster_uid(cluster: Cluster) -> str:

@@ -17,6 +17,7 @@ from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Gu
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import (
+    AgentObservation,
     Archive,
     CommandResult,
     CommitSource,
@@ -25,7 +26,6 @@ from reconciler.engine.ports import (
     Json,
     JsonValue,
     Launch,
-    Look,
     Place,
     VmShape,
     VmSource,
@@ -413,7 +413,7 @@ class FakeAgents:
         m = await self._reach(at, make=True)
         m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, epoch)
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         m = await self._keeper(at, epoch)
         session = m.sessions.get(session_file, b"")
         if m.pi is not None:
@@ -434,7 +434,7 @@ class FakeAgents:
         else:
             process = m.exited or NotStarted()
         agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
-        return Look(agent, session[offset:])
+        return AgentObservation(agent, session[offset:])
 
     async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
         m = await self._keeper(at, epoch)

@@ -16,13 +16,13 @@ from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, unwritten_of, verdict_of, whole
-from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Tools, node_package
+from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Toolchain, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.engine.ports import Archive, Launch, Look, Place
+from reconciler.engine.ports import AgentObservation, Archive, Launch, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class KeeperAgents:
         connect: Connect,
         release: Release,
         layout: Callable[[Place], GuestLayout] = lambda _: GuestLayout(),
-        tools: Callable[[Place], Awaitable[Tools | None]] | None = None,
+        tools: Callable[[Place], Awaitable[Toolchain | None]] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
@@ -253,9 +253,9 @@ class KeeperAgents:
 
     # --- looking --------------------------------------------------------------------------------------------------------------
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         facts = await self._ask(at, epoch, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
-        return Look(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
+        return AgentObservation(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
 
     async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
         return whole(await self._ask(at, epoch, "file.size", path=path), "size")

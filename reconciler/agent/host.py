@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from reconciler.agent.toolchain import Tools, find_tools
+from reconciler.agent.toolchain import Toolchain, find_toolchain
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.profile.localize import HOME_DIR, local_dir, tree_of
 from reconciler.errors import GuestFailed, Unreachable
@@ -28,7 +28,7 @@ class Host:
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self.root, self._environ = root, environ
         self._transports: dict[str, LocalTransport] = {}
-        self._tools: asyncio.Task[Tools] | None = None
+        self._tools: asyncio.Task[Toolchain] | None = None
 
     def environment(self, uid: str) -> dict[str, str]:
         """The whole environment that a keeper here starts with; pi gets what is declared on top of it."""
@@ -47,14 +47,14 @@ class Host:
         if known is not None:
             await known.close()
 
-    async def tools(self) -> Tools:
+    async def tools(self) -> Toolchain:
         """Node and pi, found (or pi fetched) once. Raises `Terminal` with a remedy when they can't be had."""
         if self._tools is None or (self._tools.done() and not _went_well(self._tools)):
-            self._tools = asyncio.ensure_future(asyncio.to_thread(find_tools, self._environ))
+            self._tools = asyncio.ensure_future(asyncio.to_thread(find_toolchain, self._environ))
         return await asyncio.shield(self._tools)
 
 
-def _went_well(task: asyncio.Task[Tools]) -> bool:
+def _went_well(task: asyncio.Task[Toolchain]) -> bool:
     return not task.cancelled() and task.exception() is None
 
 

@@ -80,7 +80,7 @@ def version_tuple(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class Toolchain:
     """Node and pi on this host. `node_dir` holds bin/node, `pi_dir` is the unpacked package; `pi_cli` is pi's program, run by
     `node`. `versions` and `origin` (system | bundled | cache | fetched): by `node` and `pi`, for people."""
 
@@ -103,7 +103,7 @@ class Node:
     npm: tuple[str, ...]
 
 
-def find_tools(environ: Mapping[str, str], fetch: bool = True) -> Tools:
+def find_toolchain(environ: Mapping[str, str], fetch: bool = True) -> Toolchain:
     """Find Node and pi; `fetch`: pi is fetched into the user's cache when it is nowhere. Blocks (run it in a thread). Raises
     `Terminal` with a remedy when one is missing."""
     node = find_node(environ)
@@ -113,7 +113,7 @@ def find_tools(environ: Mapping[str, str], fetch: bool = True) -> Tools:
             raise Terminal(f"pi {PI_VERSION} is not on this host", str(cache_dir(environ)), f"run `npm i -g {PI_PACKAGE.spec}`")
         found = _fetched_pi(environ, node)
     directory, origin = found
-    return Tools(
+    return Toolchain(
         node_dir=node.directory,
         node=node.program,
         pi_dir=directory,

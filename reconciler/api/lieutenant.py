@@ -134,7 +134,7 @@ class Budget(Model):
     warn_at_percent: Annotated[int, Field(ge=1, le=100)] = 80
     """When to warn."""
     on_exceeded: OnExceeded = OnExceeded.SUSPEND
-    """What happens when it is spent: the ladder warn, steer, abort, suspend ends here."""
+    """What happens when it is spent: the escalation warn, steer, abort, suspend ends here."""
 
 
 class Verdict(Choice):
@@ -289,7 +289,7 @@ class ManagementPolicy(Choice):
     NO_DELETE = "NoDelete"
 
 
-class Adopt(Model):
+class BindCreated(Model):
     """A VM that exists already."""
 
     vm_id: VmId
@@ -377,7 +377,7 @@ class LieutenantSpec(AgentSettings):
     """Where it lives."""
     resources: Resources = Resources()
     """Size of its machine, over the profile's."""
-    adopt: Adopt | None = None
+    adopt: BindCreated | None = None
     """Take over this VM instead of making one. Immutable."""
     fork: Fork | None = None
     """Start as a live branch of another lieutenant. Immutable."""

@@ -61,7 +61,7 @@ class Acceptance(Model):
 
 
 class Escalation(Choice):
-    """One rung of the ladder for an agent that makes no progress or a steer that does not land."""
+    """One step of the escalation for an agent that makes no progress or a steer that does not land."""
 
     STEER = "Steer"
     ABORT = "Abort"

@@ -107,10 +107,10 @@ async def _gateway(config: Config) -> str:
 
 
 async def _tools(config: Config) -> str:
-    from reconciler.agent.toolchain import find_tools
+    from reconciler.agent.toolchain import find_toolchain
 
     try:
-        tools = await asyncio.to_thread(find_tools, config.environ, False)
+        tools = await asyncio.to_thread(find_toolchain, config.environ, False)
     except ReconcilerError as error:
         raise Remark(f"{error.what}; only agents on this host and the simulator need it", error.where, error.remedy) from error
     return ", ".join(f"{name} {version} ({tools.origin.get(name, '')})" for name, version in tools.versions.items())
@@ -118,11 +118,11 @@ async def _tools(config: Config) -> str:
 
 async def _local(config: Config) -> str:
     """Agents on this host: whether they may run, with which Node and pi, and where."""
-    from reconciler.agent.toolchain import find_tools
+    from reconciler.agent.toolchain import find_toolchain
 
     if not config.allow_local:
         return "agents may not run on this host; --allow-local lets them"
-    tools = await asyncio.to_thread(find_tools, config.environ, False)
+    tools = await asyncio.to_thread(find_toolchain, config.environ, False)
     told = ", ".join(f"{name} {version} ({tools.origin.get(name, '')})" for name, version in tools.versions.items())
     count = sum(1 for path in config.agents_dir.iterdir() if path.is_dir()) if config.agents_dir.is_dir() else 0
     return f"agents may run on this host with {told}; {count} in {config.agents_dir}"

@@ -103,7 +103,9 @@ class Runner:
             return self._operator.engine if self._operator is not None else None
 
         address = read_address(self._listen)
-        sources = Sources(engine, answers_of, lease.held, lambda: front_of(self._operator.door) if self._operator is not None else None)
+        sources = Sources(
+            engine, answers_of, lease.held, lambda: front_of(self._operator.kube_controller) if self._operator is not None else None
+        )
         async with served(sources, self._config, address, lambda: not self._beginning and lease.known()) as http:
             say(listening(self._config, address, http.port))
             yield

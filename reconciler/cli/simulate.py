@@ -29,7 +29,7 @@ def simulate(
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same ids each time.")] = None,
 ) -> None:
     """Serve the Vers API on loopback, with real machines inside. Prints one JSON line when ready."""
-    from reconciler.agent.toolchain import find_tools
+    from reconciler.agent.toolchain import find_toolchain
     from reconciler.vers.simulator.image import GuestImage, default_node_dir
     from reconciler.vers.simulator.service import configure, run
 
@@ -38,7 +38,7 @@ def simulate(
     image = GuestImage()
     if guests != "stub":
         try:
-            tools = find_tools(config.environ)
+            tools = find_toolchain(config.environ)
             image = GuestImage(tools.node_dir, tools.pi_dir)
         except ReconcilerError as error:
             image = GuestImage(default_node_dir())

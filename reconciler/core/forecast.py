@@ -3,37 +3,51 @@ again and again. Pure; `plan` prints it (G-41)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
+    AbortTurn,
+    Acknowledge,
     Action,
     Adopt,
     BeginSession,
-    Claim,
+    BindCreated,
+    ClearSlot,
     CloseLocal,
-    Condemn,
+    Continue,
     CorrectClock,
     CountCrash,
     Create,
     Delete,
+    Deliver,
+    Detach,
+    Escalate,
+    ExpireTask,
     FenceLocal,
-    Forget,
+    Finish,
     GiveUpIntent,
     GuestAction,
+    GuestClaim,
     Install,
     KeepEnd,
+    LabelClaim,
+    Landed,
     LeaveLocal,
-    LetGo,
+    LookForArtifact,
+    MarkForDeletion,
     MoveToVm,
     NoteSession,
     OpenLocal,
+    Progress,
     ReadBack,
     Release,
+    Reprompt,
     RestAgent,
     RestoreSession,
     Resume,
     RunStep,
     RunVerify,
+    SendSteer,
     SetModel,
     SnapshotLost,
     SnapshotTaken,
@@ -42,42 +56,29 @@ from reconciler.core.actions import (
     StartKeeper,
     StopAgent,
     Suspend,
-    TakeOver,
     TakeSnapshot,
-    WriteClaim,
-    WriteFiles,
-)
-from reconciler.core.keys import Key
-from reconciler.core.lieutenant import workset as lane
-from reconciler.core.lieutenant.policies import at_vm
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
-from reconciler.core.lieutenant.session import begun_anew, chosen
-from reconciler.core.profile.localize import localized
-from reconciler.core.profile.rendering import Rendered, Unresolved
-from reconciler.core.records import LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
-from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
-from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.local import Beyond
-from reconciler.core.snapshot.slot import SnapshotSeen
-from reconciler.core.snapshot.task import Dependency, Talk
-from reconciler.core.snapshot.vm import Absent, Seen, VmState
-from reconciler.core.snapshot.workset import LaneView, TaskFacts
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Bury,
-    Continue,
-    Deliver,
-    Escalate,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
     TryAgain,
     Verify,
     Withdraw,
+    WriteFiles,
 )
+from reconciler.core.keys import Key
+from reconciler.core.lieutenant import workset
+from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.requests import acknowledge
+from reconciler.core.lieutenant.session import begun_anew, chosen
+from reconciler.core.plan import Step
+from reconciler.core.profile.localize import localized
+from reconciler.core.profile.rendering import Rendered, Unresolved
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.slot import SnapshotSeen
+from reconciler.core.snapshot.task import Dependency, Talk
+from reconciler.core.snapshot.vm import Absent, Seen, VmState
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
@@ -85,41 +86,33 @@ NEW_COMMIT = "(new commit)"
 MOST_STEPS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One act. `key` None: on the lieutenant itself."""
-
-    key: Key | None
-    action: Action
-
-
-def forecast(view: LaneView) -> list[Step]:
+def forecast(view: WorkSet) -> list[Step]:
     """Every act from this snapshot to rest, in order."""
     steps: list[Step] = []
     while len(steps) < MOST_STEPS:
-        acts = lane.plan(view).next_acts()
-        if not acts:
+        following = workset.plan(view).next_steps()
+        if not following:
             break
-        for key, action in acts:
-            steps.append(Step(key, action))
-            view = after(view, key, action)
-            if isinstance(action, Release) and key is None:
+        for step in following:
+            steps.append(step)
+            view = after(view, step)
+            if isinstance(step.action, Release) and step.key == view.key:
                 return steps
     return steps
 
 
-def after(view: LaneView, key: Key | None, action: Action) -> LaneView:
+def after(view: WorkSet, step: Step) -> WorkSet:
     """The snapshot once this act has succeeded."""
-    if key is not None:
-        return after_task(view, key, action)
+    if step.key != view.key:
+        return after_task(view, step.key, step.action)
     assert view.lieutenant is not None
-    lt, talk = after_lieutenant(view.lieutenant, action), view.talk
+    lt, talk = after_lieutenant(view.lieutenant, step.action), view.talk
     if isinstance(lt.agent, Agent):
         up = isinstance(lt.agent.process, Up)
         talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
     else:
         talk = None
-    if isinstance(action, AbortTurn) and view.talk is not None:
+    if isinstance(step.action, AbortTurn) and view.talk is not None:
         talk = replace(view.talk, settled=True)
     return replace(view, lieutenant=lt, talk=talk)
 
@@ -129,24 +122,27 @@ def _busy(lt: LieutenantView) -> bool:
 
 
 def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
-    if lt.beyond is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+    if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
-        return replace(lt, beyond=Beyond(lt.beyond.claim, there.guest, there.agent))
+        return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
+        case Acknowledge():
+            assert lt.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.requests).record)
         case Create(attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
-            return replace(lt, slot=slot, beyond=Beyond(claim, Guest(), None))
+            return replace(lt, slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             return replace(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
-        case Adopt(vm_id, _):
+        case BindCreated(vm_id, _):
             slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
             return replace(lt, slot=slot, guest=Guest(), agent=None)
-        case TakeOver(vm_id):
+        case Adopt(vm_id):
             slot = replace(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
             slot = replace(slot, vm=_seen(seen, claimed=False, claimed_by=""))
@@ -163,9 +159,9 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, slot=replace(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
         case SnapshotLost():
             return replace(lt, slot=replace(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
-        case LetGo():
+        case Detach():
             return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
-        case Claim():
+        case LabelClaim():
             return replace(lt, slot=replace(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
         case Suspend():
             return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
@@ -178,17 +174,17 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
             return replace(lt, slot=slot, guest=guest, agent=_agent(lt, process))
-        case Condemn(cause=cause):
-            return replace(lt, slot=replace(slot, record=record.but(condemned=True, cause=cause)), guest=None, agent=None)
+        case MarkForDeletion(cause=cause):
+            return replace(lt, slot=replace(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
             return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
-        case Forget(vm_id):
+        case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = replace(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
             return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
         case CorrectClock():
             return replace(lt, guest=_guest(guest, clock_skew=0.0))
-        case WriteClaim():
+        case GuestClaim():
             return replace(lt, guest=_guest(guest, claim=lt.claim))
         case Install():
             return replace(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
@@ -234,16 +230,16 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
         case OpenLocal(place, fallback):
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
-            made = lt.rendered if lt.home.declared else localized(lt.rendered, place)
+            made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
             claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
             slot = replace(slot, record=record.but(epoch=record.epoch + 1))
             return replace(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
             slot = replace(slot, record=record.but(epoch=epoch))
-            beyond = replace(lt.beyond, claim={**lt.beyond.claim, "epoch": str(epoch)}) if lt.beyond else None
+            standby = replace(lt.standby, claim={**lt.standby.claim, "epoch": str(epoch)}) if lt.standby else None
             local = lt.record.local.but(fenced=epoch)
-            return replace(lt, slot=slot, record=lt.record.but(local=local), beyond=beyond, claim={**lt.claim, "epoch": str(epoch)})
+            return replace(lt, slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
         case MoveToVm():
             moved = at_vm(lt)
             return replace(moved, agent=_agent(lt, NotStarted()))
@@ -260,7 +256,7 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             session = begun_anew(lt.record.session, NEW_SESSION, generation)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             fresh = replace(agent, session_size=0) if agent else lt.agent
-            return replace(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, parted=None)
+            return replace(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
         case KeepEnd(end):
             session = chosen(lt.record.session, NEW_SESSION, end)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
@@ -268,7 +264,7 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
                 lt = replace(lt, agent=replace(agent, session_size=0))
             elif agent is not None:
                 lt = replace(lt, mirror_size=agent.session_size)
-            return replace(lt, record=lt.record.but(session=session), session_seen=0, parted=None)
+            return replace(lt, record=lt.record.but(session=session), session_seen=0, divergence=None)
         case AbortTurn():
             slot = replace(slot, busy=False)
             return replace(lt, slot=slot)
@@ -276,13 +272,18 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return lt
 
 
-def after_task(view: LaneView, key: Key, action: Action) -> LaneView:
+def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
+    """The snapshot with this record, also in its slot."""
+    return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
+
+
+def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:
     """A delivered task is taken to succeed; dependants follow."""
     phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
     facts: list[TaskFacts] = []
     for f in view.tasks:
         if f.key == key:
-            if isinstance(action, Release | Bury):
+            if isinstance(action, Release | ExpireTask):
                 continue
             record = f.record
             match action:

@@ -18,3 +18,18 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def lieutenant(namespace: str, name: str) -> Key:
+    """The key of a Lieutenant."""
+    return Key("Lieutenant", namespace, name)
+
+
+def task(namespace: str, name: str) -> Key:
+    """The key of a Task."""
+    return Key("Task", namespace, name)
+
+
+def boot_profile(namespace: str, name: str) -> Key:
+    """The key of a BootProfile."""
+    return Key("BootProfile", namespace, name)

@@ -17,20 +17,20 @@ _SIGNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LastError:
     """`reason`: of the catalogue; '' where the reason of what is being done says enough."""
 
     message: str = ""
     reason: str = ""
 
 
-NONE = Trouble()
+NONE = LastError()
 
 
-def trouble_of(error: ReconcilerError) -> Trouble:
+def last_error_of(error: ReconcilerError) -> LastError:
     """What to tell of an error that is met with another try. Its words are the machine's own: redact them before they are shown."""
     message = str(error)
     if not isinstance(error, GuestFailed):
-        return Trouble(message)
+        return LastError(message)
     said = f"{message} {error.tail}".lower()
-    return Trouble(message, next((reason for reason, signs in _SIGNS if any(sign in said for sign in signs)), "GuestFailed"))
+    return LastError(message, next((reason for reason, signs in _SIGNS if any(sign in said for sign in signs)), "GuestFailed"))

@@ -45,9 +45,9 @@ class SnapshotRecord(Record):
 
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
-    `condemned`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt` brought here
-    once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a person allowed
-    although it is protected: `deletion`, or the id of a dead VM to be replaced."""
+    `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
+    brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
+    person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced."""
 
     vm_id: str = ""
     account: str = ""
@@ -55,9 +55,9 @@ class SlotRecord(Record):
     attempts: int = 0
     not_before: float = 0.0
     last_error: str = ""
-    condemned: bool = False
+    marked_for_deletion: bool = False
     cause: str = ""
-    condemned_at: float = 0.0
+    marked_at: float = 0.0
     delete_attempts: int = 0
     delete_error: str = ""
     adopted: str = ""
@@ -175,7 +175,7 @@ class LieutenantRecord(Record):
     clock: ClockRecord = ClockRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
-    let_go: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
+    detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
 
@@ -187,8 +187,8 @@ class Attempt(Record):
     message: str = ""
 
 
-class Rung(Record):
-    """One step of the ladder that was taken. `continues`: how often the turn had been asked to go on by then. `hard`: it showed
+class EscalationStep(Record):
+    """One step of the escalation that was taken. `continues`: how often the turn had been asked to go on by then. `hard`: it showed
     no effect, so pi was stopped."""
 
     action: str
@@ -201,7 +201,7 @@ class Rung(Record):
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended. `ladder`: what was tried in this attempt
+    `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation`: what was tried in this attempt
     before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
     `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
     looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
@@ -222,7 +222,7 @@ class TaskRecord(Record):
     progress_size: int = 0
     activity: int = 0
     continues: int = 0
-    ladder: tuple[Rung, ...] = ()
+    escalation_steps: tuple[EscalationStep, ...] = ()
     reprompted: bool = False
     artifacts: str = ""
     artifact: str = ""

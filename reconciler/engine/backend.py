@@ -7,10 +7,10 @@ from typing import Protocol
 from reconciler.engine.ports import Intent, StoredObject
 
 
-class Upstream(Protocol):
+class DeclarationBackend(Protocol):
     """Raises what its place says; then the act that was to follow is not carried out."""
 
-    async def intend(self, intent: Intent) -> None:
+    async def persist_intent(self, intent: Intent) -> None:
         """A create is about to be sent: write that down where it outlives the store (design §5.2)."""
         ...
 
@@ -27,10 +27,10 @@ class Upstream(Protocol):
         ...
 
 
-class Nowhere:
+class NullBackend:
     """The store is all there is."""
 
-    async def intend(self, intent: Intent) -> None:
+    async def persist_intent(self, intent: Intent) -> None:
         return None
 
     async def show(self, obj: StoredObject) -> None:

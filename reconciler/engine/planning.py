@@ -9,18 +9,19 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.actions import Action
 from reconciler.core.conditions import stalled_for
+from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
-from reconciler.core.snapshot.session import Parted, SessionName
+from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.effects import Effects
+from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.loop import Engine
-from reconciler.engine.observe.comparison import Ends
+from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Look, Place
+from reconciler.engine.ports import AgentObservation, Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Place
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.engine.state.transcripts import Transcript, Transcripts
 from reconciler.errors import GuestUnreachable
@@ -61,11 +62,11 @@ class RecalledAgents:
         known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
         return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look:
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         item, agent, _ = self._status(at)
         size = await self._mirror(session_of(item).name, at)
         if agent.get("process") != "Up":
-            return Look(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
+            return AgentObservation(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
         told = agent.get("told")
         inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
@@ -79,7 +80,7 @@ class RecalledAgents:
             thinking=text_of(agent, "thinking"),
             inside=inside,
         )
-        return Look(Agent(self._keeper, epoch, process, session_file, size), b"")
+        return AgentObservation(Agent(self._keeper, epoch, process, session_file, size), b"")
 
     async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         raise GuestUnreachable("a plan asks no machine", at.id)
@@ -168,7 +169,7 @@ def texts(value: JsonValue) -> dict[str, str]:
     return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
 
 
-class RecalledEnds(Ends):
+class RecalledComparison(SessionComparison):
     """Files and mirrors as status last told of them: the same, or parted."""
 
     def __init__(
@@ -179,10 +180,10 @@ class RecalledEnds(Ends):
 
     async def compare(
         self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
-    ) -> Parted | None:
+    ) -> Divergence | None:
         item = self._item_of(place)
-        parted = item is not None and stalled_for(item.obj.status) == "SessionDiverged"
-        return Parted(0, size, transcript.size) if parted else None
+        divergence = item is not None and stalled_for(item.obj.status) == "SessionDiverged"
+        return Divergence(0, size, transcript.size) if divergence else None
 
 
 def _changes_nothing(at: Place) -> GuestUnreachable:
@@ -196,13 +197,13 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.file_length, engine.keeper_version)
     recalled.owner = gatherer.owner
     gatherer.machines.agents = recalled
-    gatherer.machines.ends = RecalledEnds(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
+    gatherer.machines.ends = RecalledComparison(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
     await engine.fleet.list_since(engine.clock.now())
-    lanes = sorted({engine.declarations.lane_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
+    keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     planned: list[Planned] = []
-    for key in lanes:
-        for step in forecast(await gatherer.lane(key)):
-            planned.append(line_of(step.key or key, step.action))
+    for key in keys:
+        if isinstance(kind := engine.kinds.get(key.kind), LieutenantKind):
+            planned += [line_of(step.key, step.action) for step in forecast(await kind.observe(key))]
     return planned
 
 
@@ -216,10 +217,8 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
 
 
 def line_of(key: Key, action: Action) -> Planned:
-    """An act in words: its own name, what it is done to, and why where it says so."""
-    target = next((str(getattr(action, name)) for name in ("vm_id", "target", "step", "check", "mark") if hasattr(action, name)), "")
-    reason = next((str(getattr(action, name)) for name in ("reason", "why") if getattr(action, name, "")), "")
-    return Planned(key, type(action).__name__, target, reason)
+    """An act in words: its own name, what it is done to, and why."""
+    return Planned(key, action.verb, action.target, action.because)
 
 
 def inputs_hash(engine: Engine) -> str:

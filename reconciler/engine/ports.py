@@ -126,7 +126,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AgentObservation:
     """One consistent look at keeper, pi and conversation: pi's state was read before the session file, so a settled state
     comes with everything that had settled. `chunk`: session bytes from the offset asked for (at most 4 MiB; more may
     remain when offset + len(chunk) < agent.session_size). `live`: text of the message being written, '' when none."""
@@ -171,7 +171,7 @@ class Agents(Protocol):
         """Start the keeper detached from us (it survives every disconnect), or adopt the one that runs."""
         ...
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> Look: ...
+    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation: ...
 
     async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         """SHA-256 (hex) of the first `ends` bytes of a regular file, for each of at most 256 rising lengths that it has. The ranges

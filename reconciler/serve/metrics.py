@@ -32,7 +32,7 @@ class Front:
     writes: int
     failing: int
     watch_restarts: int
-    swallowed: Mapping[str, int]
+    reconcile_errors: Mapping[str, int]
     lost: Mapping[str, int]
     watching: bool = True
 
@@ -66,12 +66,14 @@ class ControllerCollector(Collector):
 
 def _of_engine(engine: Engine, answered: Mapping[tuple[str, str], int]) -> Iterator[Family]:
     telemetry, hold = engine.effects.telemetry, engine.gatherer.slots.hold
-    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.looks)
+    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.reconciles)
     yield _histograms("reconciler_effect_seconds", "Calls to platform, machines and store.", ["effect", "outcome"], telemetry.effects)
     yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): engine.queue.depth()})
     yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): engine.queue.oldest()})
     yield _counters("reconciler_platform_answers", "Attempts of calls to the platform, by HTTP status.", ["method", "code"], answered)
-    yield _counters("reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], _single(engine.swallowed))
+    yield _counters(
+        "reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], _single(engine.reconcile_errors)
+    )
     yield _gauge("reconciler_objects", "Declared objects by kind and phase.", ["kind", "phase"], _objects(engine))
     yield _gauge("reconciler_vms", "VMs of this fleet in the last list, by state.", ["state"], _vms(engine))
     yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans.found)})
@@ -84,7 +86,9 @@ def _of_front(front: Front) -> Iterator[Family]:
     yield _counters("reconciler_cluster_status_writes", "Statuses written to the cluster.", [], {(): front.writes})
     yield _gauge("reconciler_cluster_failing_objects", "Objects that can't be taken in or told of now.", [], {(): front.failing})
     yield _counters("reconciler_cluster_watch_restarts", "Times the watch had to begin anew.", [], {(): front.watch_restarts})
-    yield _counters("reconciler_cluster_swallowed_errors", "Errors at the cluster, tried again.", ["error"], _single(front.swallowed))
+    yield _counters(
+        "reconciler_cluster_swallowed_errors", "Errors at the cluster, tried again.", ["error"], _single(front.reconcile_errors)
+    )
     yield _counters("reconciler_cluster_lost_events", "Kubernetes Events that were not posted.", ["cause"], _single(front.lost))
 
 

@@ -18,23 +18,23 @@ import pytest
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, KeeperLimits, local_layout
 from reconciler.agent.scripted_model import ScriptedModel, provider
-from reconciler.agent.toolchain import Tools, find_tools
+from reconciler.agent.toolchain import Toolchain, find_toolchain
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Up
 from reconciler.core.snapshot.conversation import Message
-from reconciler.engine.ports import Launch, Look, Place
+from reconciler.engine.ports import AgentObservation, Launch, Place
 from reconciler.errors import Terminal
 
 VM = Place("11111111-2222-4333-8444-555555555555")
 SECRET = "sk-do-not-tell-5f1c"
 
 
-def real_tools() -> Tools:
+def real_tools() -> Toolchain:
     """Node and pi, or a skip that says how to get them; never a skip in CI."""
     try:
-        return find_tools(os.environ)
+        return find_toolchain(os.environ)
     except Terminal as error:
         if os.environ.get("CI"):
             raise
@@ -75,7 +75,7 @@ class Rig:
     agents: KeeperAgents
     layout: GuestLayout
     model: ScriptedModel
-    tools: Tools
+    tools: Toolchain
     root: Path
     transports: list[LocalTransport]
     epoch: int = 1
@@ -111,7 +111,7 @@ class Rig:
         await self.agents.start_keeper(VM, self.epoch)
         await self.agents.start_agent(VM, self.epoch, self.launch(**launch))  # type: ignore[arg-type]
 
-    async def look(self) -> Look:
+    async def look(self) -> AgentObservation:
         return await self.agents.observe(VM, self.epoch, str(self.session), 0)
 
     async def process(self) -> Up:
@@ -131,7 +131,7 @@ class Rig:
                     return parse(look.chunk, 0)[0]
                 await asyncio.sleep(0.02)
 
-    async def seen(self, condition: Callable[[Look], bool]) -> Look:
+    async def seen(self, condition: Callable[[AgentObservation], bool]) -> AgentObservation:
         async with asyncio.timeout(60):
             while not condition(look := await self.look()):  # noqa: ASYNC110 - asking is the only way to know
                 await asyncio.sleep(0.02)
@@ -190,7 +190,7 @@ async def rigged(root: Path, limits: KeeperLimits | None = None) -> AsyncIterato
         if transports:
             await transports[-1].close()
 
-    async def here(_: Place) -> Tools:
+    async def here(_: Place) -> Toolchain:
         return tools
 
     async with ScriptedModel() as model:

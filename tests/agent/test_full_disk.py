@@ -13,7 +13,7 @@ from keeper_rig import real_tools
 
 import reconciler.agent
 from reconciler.agent.protocol import error_of
-from reconciler.core.lasterror import trouble_of
+from reconciler.core.lasterror import last_error_of
 
 pytestmark = pytest.mark.real("bwrap")
 
@@ -55,4 +55,4 @@ def test_what_finds_no_room_is_told_and_takes_none(tmp_path: Path) -> None:
     assert found["left"] == ["kept", "small"], "half-written files would add up"
     assert (found["kept"], found["small"]) == ("old", "there is room for this")
     told = error_of({"code": "System", "message": found["said"][0]}, "vm")
-    assert trouble_of(told).reason == "DiskFull"
+    assert last_error_of(told).reason == "DiskFull"

@@ -29,13 +29,13 @@ from reconciler.agent.toolchain import (
     PI_VERSION,
     Package,
     find_node,
-    find_tools,
+    find_toolchain,
     has_pi,
     node_package,
     version_tuple,
 )
 from reconciler.agent.transport import LocalTransport, Transport
-from reconciler.core.lasterror import trouble_of
+from reconciler.core.lasterror import last_error_of
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.engine.ports import Place
 from reconciler.errors import GuestFailed, Terminal
@@ -135,7 +135,7 @@ async def test_a_machine_without_names_says_so_in_npms_own_words(
     (registry / "bin" / "npm").write_text(f'#!/bin/sh\ncase "$*" in *--silent*) ;; *) echo "{said}" >&2 ;; esac\nexit 1\n')
     with pytest.raises(GuestFailed, match=r"EAI_AGAIN registry\.example") as failed:
         await bare[0].install(VM)
-    assert trouble_of(failed.value).reason == "NoNameService"
+    assert last_error_of(failed.value).reason == "NoNameService"
 
 
 @pytest.mark.usefixtures("packages")
@@ -222,20 +222,20 @@ def test_pi_is_fetched_once_into_the_cache(tmp_path: Path, registry: Path) -> No
     secrets = {"VERS_API_KEY": "hidden", "RECONCILER_SECRET_A_B": "hidden", "npm_config__authToken": "hidden"}
     environ = {"PATH": f"{registry}/bin:/usr/bin:/bin", "HOME": str(tmp_path / "home"), "npm_config_registry": "kept", **secrets}
     with pytest.raises(Terminal, match="is not on this host") as missing:
-        find_tools(environ, fetch=False)
+        find_toolchain(environ, fetch=False)
     assert PI_PACKAGE.spec in missing.value.remedy
     assert not has_pi(environ)
-    first = find_tools(environ)
+    first = find_toolchain(environ)
     assert has_pi(environ)
     assert (first.origin["pi"], first.versions) == ("fetched", {"node": "v22.23.3", "pi": PI_VERSION})
     assert first.pi_dir == tmp_path / "home" / ".cache" / "reconciler" / f"pi-{PI_VERSION}"
     assert os.access(first.pi_cli, os.X_OK)
-    assert find_tools(environ, fetch=False).origin["pi"] == "cache"
+    assert find_toolchain(environ, fetch=False).origin["pi"] == "cache"
     passed_on = (registry / "env").read_text()
     assert "hidden" not in passed_on
     assert "npm_config_registry=kept" in passed_on
     (first.pi_dir / JITI_PACKAGE.name / "package.json").unlink()  # half of it is not it
-    assert find_tools(environ).origin["pi"] == "fetched"
+    assert find_toolchain(environ).origin["pi"] == "fetched"
     assert [p.name for p in first.pi_dir.parent.iterdir()] == [first.pi_dir.name]
 
 
@@ -247,19 +247,19 @@ def test_a_pi_that_can_not_be_had_says_what_to_do(tmp_path: Path, registry: Path
     content = (registry / name).read_bytes()
     (registry / name).write_bytes(content[:-1] + b"x")
     with pytest.raises(Terminal, match="not the one that is pinned"):
-        find_tools(environ)
+        find_toolchain(environ)
     (registry / name).unlink()
     with pytest.raises(Terminal, match="could not be fetched") as failed:
-        find_tools(environ)
+        find_toolchain(environ)
     assert "npm i -g" in failed.value.remedy
     assert not list((tmp_path / "cache" / "reconciler").iterdir())
     said = "npm error request failed, reason: getaddrinfo EAI_AGAIN registry.example"
     (registry / "bin" / "npm").write_text(f'#!/bin/sh\ncase "$*" in *--silent*) ;; *) echo "{said}" >&2 ;; esac\nexit 1\n')
     with pytest.raises(Terminal, match=r"could not be fetched: .*EAI_AGAIN registry\.example"):
-        find_tools(environ)
+        find_toolchain(environ)
     (registry / "bin" / "npm").unlink()
     with pytest.raises(Terminal, match="no npm to fetch it"):
-        find_tools({**environ, "PATH": str(registry / "bin")})
+        find_toolchain({**environ, "PATH": str(registry / "bin")})
 
 
 @pytest.mark.real("pi")
@@ -288,7 +288,7 @@ async def test_a_keeper_behind_ssh_outlives_every_connection(tmp_path: Path) -> 
         async def release(at: Place) -> None:
             await pool.release(at.vm_id)
 
-        async def here(_: Place) -> toolchain.Tools:
+        async def here(_: Place) -> toolchain.Toolchain:
             return rig.tools
 
         agents = KeeperAgents(connect, release, lambda _: rig.layout, here)

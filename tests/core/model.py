@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from reconciler.core.actions import (
-    Adopt,
-    Claim,
-    Condemn,
+from reconciler.core.decisions import (
+    BindCreated,
+    ClearSlot,
     Create,
     Decision,
     Delete,
-    Forget,
     GiveUpIntent,
+    LabelClaim,
+    MarkForDeletion,
     Refuse,
     Release,
     Resume,
@@ -31,7 +31,7 @@ from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner, Pending
 from reconciler.core.slot.policies import plan
-from reconciler.core.snapshot.slot import OpenIntent, Slot, Want
+from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmState
 
 US = Owner("fleet", "us")
@@ -59,9 +59,9 @@ class Budget(NamedTuple):
 
 class State(NamedTuple):
     left: Budget
-    want: Want = Want.RUNNING
+    desired: DesiredState = DesiredState.RUNNING
     vm: int = -1  # recorded
-    condemned: bool = False
+    marked_for_deletion: bool = False
     tried: bool = False  # to delete it
     intent: int = 0  # 0 none, 1 open, 2 open and settled
     token: int = 0
@@ -114,9 +114,9 @@ def candidates(token: int, shown: tuple[Machine, ...], owned: int) -> tuple[str,
 
 @cache
 def decide(
-    want: Want,
+    desired: DesiredState,
     vm: int,
-    condemned: bool,
+    marked_for_deletion: bool,
     tried: bool,
     seen: str,
     proven: bool,
@@ -130,7 +130,11 @@ def decide(
     opened = OpenIntent("t", intent == 2, None if seen == "?" else fits) if intent else None
     return plan(
         Slot(
-            want, SlotRecord(vm_id=str(vm) if vm >= 0 else "", condemned=condemned, delete_attempts=int(tried)), observed, opened, busy=busy
+            desired,
+            SlotRecord(vm_id=str(vm) if vm >= 0 else "", marked_for_deletion=marked_for_deletion, delete_attempts=int(tried)),
+            observed,
+            opened,
+            busy=busy,
         )
     )
 
@@ -139,9 +143,9 @@ def look(s: State, shown: tuple[Machine, ...] | None) -> tuple[State, Decision]:
     """Gather from this list (None: it can't be read) and plan; what was sighted is remembered."""
     fits = candidates(s.token, shown, s.vm) if s.intent and shown is not None else ()
     if s.vm < 0:
-        return s, decide(s.want, -1, False, False, "?" if shown is None else "X", True, False, s.intent, fits, False)
+        return s, decide(s.desired, -1, False, False, "?" if shown is None else "X", True, False, s.intent, fits, False)
     if shown is None:
-        return s, decide(s.want, s.vm, s.condemned, s.tried, "?", False, False, 0, (), None)
+        return s, decide(s.desired, s.vm, s.marked_for_deletion, s.tried, "?", False, False, 0, (), None)
     there = shown[s.vm] if s.vm < len(shown) else Machine("X", False, 0)
     proven = False
     if there.state != "X":
@@ -152,9 +156,9 @@ def look(s: State, shown: tuple[Machine, ...] | None) -> tuple[State, Decision]:
         s = s._replace(sight=2)
     alive = s.vms[s.vm].state == "R"
     busy: bool | None = (s.busy if alive else None) if there.state == "R" else False
-    if s.want is Want.GONE:
+    if s.desired is DesiredState.GONE:
         busy = s.busy
-    return s, decide(s.want, s.vm, s.condemned, s.tried, there.state, proven, there.claimed, 0, (), busy)
+    return s, decide(s.desired, s.vm, s.marked_for_deletion, s.tried, there.state, proven, there.claimed, 0, (), busy)
 
 
 def act(s: State, decision: Decision) -> Iterator[tuple[str, State]]:
@@ -164,7 +168,7 @@ def act(s: State, decision: Decision) -> Iterator[tuple[str, State]]:
         case Create():
             token = s.token + 1
             opened = s._replace(token=token, intent=1)
-            yield "create", s.made(token)._replace(token=token, vm=len(s.vms), condemned=False, tried=False, sight=0)
+            yield "create", s.made(token)._replace(token=token, vm=len(s.vms), marked_for_deletion=False, tried=False, sight=0)
             if s.left.fault:
                 yield "create fails", s.spend("fault")._replace(token=token)
                 yield "create lost", opened.spend("fault").made(token)
@@ -174,11 +178,11 @@ def act(s: State, decision: Decision) -> Iterator[tuple[str, State]]:
             if s.left.crash:
                 yield "crash before create", gone._replace(token=token, intent=1)
                 yield "crash after create", gone._replace(token=token, intent=1).made(token)
-        case Adopt(vm_id, _):
-            yield "adopt", s._replace(vm=int(vm_id), intent=0, condemned=False, tried=False, sight=0)
+        case BindCreated(vm_id, _):
+            yield "adopt", s._replace(vm=int(vm_id), intent=0, marked_for_deletion=False, tried=False, sight=0)
         case GiveUpIntent():
             yield "give up", s._replace(intent=0)
-        case Claim():
+        case LabelClaim():
             yield "claim", s.machine(s.vm, claimed=True) if s.vms[s.vm].state != "X" else s
         case Suspend():
             if s.busy:
@@ -186,19 +190,19 @@ def act(s: State, decision: Decision) -> Iterator[tuple[str, State]]:
             yield "suspend", s.machine(s.vm, state="S") if s.vms[s.vm].state == "R" else s
         case Resume():
             yield "resume", s.machine(s.vm, state="R") if s.vms[s.vm].state == "S" else s
-        case Condemn():
-            sure = s.want is Want.GONE or s.vms[s.vm].state in "DX"  # a dead one is looked at once more by itself
-            yield "condemn", s._replace(condemned=True) if sure else s
+        case MarkForDeletion():
+            sure = s.desired is DesiredState.GONE or s.vms[s.vm].state in "DX"  # a dead one is looked at once more by itself
+            yield "condemn", s._replace(marked_for_deletion=True) if sure else s
         case Delete():
             judge_delete(s, s.vm)
             s = s._replace(tried=True)
             yield "delete", s.machine(s.vm, state="X")
             if s.left.fault:
                 yield "delete late", s.spend("fault")._replace(late=tuple(sorted({*s.late, f"delete {s.vm}"})))
-        case Forget():
+        case ClearSlot():
             if s.vms[s.vm].state != "X":
                 raise Bad("a VM that exists was forgotten")
-            yield "forget", s._replace(vm=-1, condemned=False, tried=False, sight=0, busy=False)
+            yield "forget", s._replace(vm=-1, marked_for_deletion=False, tried=False, sight=0, busy=False)
         case Release():
             if s.ours() or s.intent or any(effect.startswith("create") for effect in s.late):
                 raise Bad("released with something left outside")
@@ -210,8 +214,8 @@ def act(s: State, decision: Decision) -> Iterator[tuple[str, State]]:
 def judge_delete(s: State, index: int) -> None:
     if not s.vms[index].token:
         raise Bad("somebody else's VM was deleted")
-    if not (s.condemned and s.vm == index):
-        raise Bad("a VM was deleted that was not condemned")
+    if not (s.marked_for_deletion and s.vm == index):
+        raise Bad("a VM was deleted that was not marked for deletion")
     if s.busy:
         raise Bad("a VM was deleted in the middle of a turn")
 
@@ -235,10 +239,10 @@ def successors(s: State) -> Iterator[tuple[str, State]]:
 
 
 def edits(s: State) -> Iterator[tuple[str, State]]:
-    if s.left.edit and s.want is not Want.GONE:
-        for want in Want:
-            if want is not s.want:
-                yield f"declare {want}", s.spend("edit")._replace(want=want)
+    if s.left.edit and s.desired is not DesiredState.GONE:
+        for desired in DesiredState:
+            if desired is not s.desired:
+                yield f"declare {desired}", s.spend("edit")._replace(desired=desired)
 
 
 def world(s: State) -> Iterator[tuple[str, State]]:
@@ -260,7 +264,7 @@ def world(s: State) -> Iterator[tuple[str, State]]:
     if s.vm < 0:
         return
     state = s.vms[s.vm].state
-    if state == "R" and s.want is Want.RUNNING and s.vms[s.vm].claimed and not s.busy:
+    if state == "R" and s.desired is DesiredState.RUNNING and s.vms[s.vm].claimed and not s.busy:
         yield "turn begins", paid._replace(busy=True)
     if state in "RS":
         yield "dies", paid.machine(s.vm, state="D")._replace(busy=False)
@@ -300,9 +304,9 @@ def quiet(s: State) -> State:
 
 def reached(s: State) -> bool:
     """The declared state is there, and nothing of ours beside it."""
-    if s.want is Want.GONE:
+    if s.desired is DesiredState.GONE:
         return s.released and not s.ours()
     if s.vm >= 0:
-        wanted = "R" if s.want is Want.RUNNING else "S"
+        wanted = "R" if s.desired is DesiredState.RUNNING else "S"
         return s.ours() == [s.vm] and s.vms[s.vm].state == wanted and s.vms[s.vm].claimed
-    return s.want is Want.SUSPENDED and not s.ours()
+    return s.desired is DesiredState.SUSPENDED and not s.ours()

@@ -54,7 +54,7 @@ class Explored:
             after = quiet(path[-1])
             if after == path[-1]:
                 if not reached(after):
-                    raise AssertionError(f"it rests short of {after.want}, in {after}: {self.trace(state)}")
+                    raise AssertionError(f"it rests short of {after.desired}, in {after}: {self.trace(state)}")
                 break
             path.append(after)
             if len(path) > LONGEST:

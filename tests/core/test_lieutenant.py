@@ -1,4 +1,4 @@
-"""One lieutenant: the ladder of what must be true inside its machine, as a table of promises."""
+"""One lieutenant: the escalation of what must be true inside its machine, as a table of promises."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
+    Acknowledge,
     BeginSession,
-    Condemn,
+    ClearSlot,
     CorrectClock,
     CountCrash,
     Create,
     Decision,
     Delete,
-    Forget,
+    GuestClaim,
     Install,
     KeepEnd,
+    MarkForDeletion,
     NoteSession,
     ReadBack,
     Refuse,
@@ -33,19 +35,19 @@ from reconciler.core.actions import (
     StopAgent,
     Suspend,
     Wait,
-    WriteClaim,
     WriteFiles,
-    is_action,
 )
 from reconciler.core.lieutenant.configuration import asked
-from reconciler.core.lieutenant.policies import LADDER, plan
+from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import SecretRef, Unresolved, with_secrets
 from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.session import Parted
-from reconciler.core.snapshot.slot import Slot, Want
+from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.session import Divergence
+from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from tests.core.test_local import HOME_SCENARIOS
 from tests.core.views import (
@@ -71,7 +73,7 @@ STEADY = Steady(until=NOW + 10)
 WAITS = Unresolved("ProfileNotFound", "BootProfile p does not exist")
 FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
-PARTED = Parted(at=3, machine=5, mirror=9)
+PARTED = Divergence(at=3, machine=5, mirror=9)
 DIVERGED = (
     f"5 bytes on {VM}, 9 in the mirror, the same up to byte 3; `reconciler resolve lieutenant api --session vm|local` says which goes on"
 )
@@ -152,12 +154,19 @@ def secretive(written: str) -> LieutenantView:
     return lieutenant(guest=guest(marks=marks), agent=IDLE, rendered=SECRETIVE)
 
 
+RETRIED = RUNNING.record.but(handled={"retry": "1"})
+
 SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a healthy one is left alone": (RUNNING, STEADY),
+    "what is asked for by annotation is written down before anything follows from it": (
+        replace(lieutenant(EMPTY, guest=None, agent=None), requests=AnnotationRequests({"fleet.vers.sh/retry": "1"})),
+        Acknowledge(("retry",)),
+    ),
+    "once": (replace(RUNNING, requests=AnnotationRequests({"fleet.vers.sh/retry": "1"}), record=RETRIED), STEADY),
     "one without a machine gets one": (lieutenant(EMPTY, guest=None, agent=None), Create(1)),
     "nothing starts with a field that protects and is not acted on": (unsupported(lieutenant(EMPTY, guest=None, agent=None)), REFUSED),
     "what runs already goes on": (unsupported(RUNNING), STEADY),
-    "and can be deleted": (unsupported(lieutenant(replace(EMPTY, want=Want.GONE), guest=None, agent=None)), Release()),
+    "and can be deleted": (unsupported(lieutenant(replace(EMPTY, desired=DesiredState.GONE), guest=None, agent=None)), Release()),
     "no machine is made for a profile that does not exist": (
         lieutenant(EMPTY, rendered=WAITS, guest=None, agent=None),
         Wait(WAITS.reason, WAITS.message),
@@ -168,7 +177,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "an unreadable VM is left alone": (lieutenant(replace(FILLED, vm=Unknown("503"))), Wait("VMUnknown", "503")),
     "a suspended one is left asleep": (
-        lieutenant(replace(FILLED, want=Want.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None),
+        lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None),
         Steady(),
     ),
     "one that was not looked at is looked at": (
@@ -178,8 +187,8 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "an unreachable machine is left alone": (lieutenant(guest=SILENT, agent=SILENT), Wait("GuestUnreachable", "no answer")),
     "a clock that went wrong is corrected": (lieutenant(guest=guest(clock_skew=-3600.0)), CorrectClock(VM)),
     "a small difference is not": (lieutenant(guest=guest(clock_skew=1.5)), STEADY),
-    "a machine without our claim in it gets one": (lieutenant(guest=guest(claim=None)), WriteClaim(VM)),
-    "a parent's copy of a claim is none": (lieutenant(guest=guest(claim={"uid": "u", "vm-id": "parent"})), WriteClaim(VM)),
+    "a machine without our claim in it gets one": (lieutenant(guest=guest(claim=None)), GuestClaim(VM)),
+    "a parent's copy of a claim is none": (lieutenant(guest=guest(claim={"uid": "u", "vm-id": "parent"})), GuestClaim(VM)),
     "what can't be rendered can't be prepared": (lieutenant(rendered=FINAL, agent=IDLE), Refuse(FINAL.reason, FINAL.message)),
     "it waits for what may still appear": (lieutenant(rendered=WAITS, agent=IDLE), Wait(WAITS.reason, WAITS.message)),
     "an agent that runs goes on without its profile": (lieutenant(rendered=WAITS), STEADY),
@@ -217,7 +226,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "asked for, it is started again for it": (carrying(missing=(STORE,), again=True), StopAgent(VM, "its skills are looked for again")),
     "an outdated machine stays": (lieutenant(guest=OLDER), STEADY),
     "unless it is to be replaced: first pi stops": (outdated(), StopAgent(VM, f"VM {VM} is replaced: {WHY}")),
-    "then it goes": (outdated(agent=IDLE), Condemn(VM, WHY, "Outdated")),
+    "then it goes": (outdated(agent=IDLE), MarkForDeletion(VM, WHY, "Outdated")),
     "not before its conversation is safe": (
         outdated(agent=IDLE, slot=slot(mirrored=False)),
         Wait("SavingSession", "the conversation is saved before the machine is replaced", until=NOW + 1),
@@ -227,7 +236,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "nor when it is protected": (outdated(slot=slot(protected=True)), STEADY),
     "unless somebody has confirmed it": (
         outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed=VM)), agent=IDLE),
-        Condemn(VM, WHY, "Outdated"),
+        MarkForDeletion(VM, WHY, "Outdated"),
     ),
     "a confirmation for another machine is none": (
         outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed="other"))),
@@ -238,7 +247,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "nor when it can't be reached": (outdated(guest=SILENT, agent=SILENT), Wait("GuestUnreachable", "no answer")),
     "a machine of another source is outdated before it is prepared": (
         lieutenant(guest=marked(), agent=IDLE, record=boot(machine="older"), recreate=True),
-        Condemn(VM, "its source or size is not the declared one any more", "Outdated"),
+        MarkForDeletion(VM, "its source or size is not the declared one any more", "Outdated"),
     ),
     "files with secrets follow the secrets before pi starts": (secretive("older"), WriteFiles(VM, "secrets")),
     "and are left alone when they are as they should be": (secretive(SECRETIVE.secrets_hash), StartAgent(VM)),
@@ -280,18 +289,18 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         StopAgent(VM, "its session file was cut short"),
     ),
     "two ends that differ are a person's to judge": (
-        lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9, parted=PARTED),
+        lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9, divergence=PARTED),
         Refuse("SessionDiverged", DIVERGED),
     ),
-    "also under a pi that runs": (lieutenant(agent=agent(UP, session_size=5), parted=PARTED), Refuse("SessionDiverged", DIVERGED)),
-    "the file goes on when a person says so": (lieutenant(agent=agent(UP), parted=PARTED, record=answers("vm")), KeepEnd("vm")),
-    "or the mirror": (lieutenant(agent=IDLE, parted=PARTED, record=answers("local")), KeepEnd("local")),
+    "also under a pi that runs": (lieutenant(agent=agent(UP, session_size=5), divergence=PARTED), Refuse("SessionDiverged", DIVERGED)),
+    "the file goes on when a person says so": (lieutenant(agent=agent(UP), divergence=PARTED, record=answers("vm")), KeepEnd("vm")),
+    "or the mirror": (lieutenant(agent=IDLE, divergence=PARTED, record=answers("local")), KeepEnd("local")),
     "after pi was stopped": (
-        lieutenant(agent=agent(UP), parted=PARTED, record=answers("local")),
+        lieutenant(agent=agent(UP), divergence=PARTED, record=answers("local")),
         StopAgent(VM, "the mirror goes on"),
     ),
     "when it had nothing to do": (
-        lieutenant(agent=agent(replace(UP, busy=True)), parted=PARTED, record=answers("local")),
+        lieutenant(agent=agent(replace(UP, busy=True)), divergence=PARTED, record=answers("local")),
         Wait("ResolvingSession", "waiting for the turn to end"),
     ),
     "another conversation is begun when declared": (
@@ -323,7 +332,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         Create(1),
     ),
     "an unasked-for end is written down": (lieutenant(agent=agent(DIED)), CountCrash(5.0)),
-    "once": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),
+    "once written down it is started again": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),
     "the next one again": (lieutenant(agent=agent(replace(DIED, at=6.0)), record=restart(crash_at=5.0)), CountCrash(6.0)),
     "a restart waits": (
         lieutenant(agent=agent(DIED), record=restart(crash_at=5.0, not_before=NOW + 2, stderr_tail="boom")),
@@ -399,8 +408,8 @@ def test_scenario(name: str) -> None:
 
 def test_every_policy_decides_in_some_scenario() -> None:
     views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values())]
-    deciding = {next((policy.__name__ for policy in LADDER if policy(view) is not None), "") for view in views}
-    assert {policy.__name__ for policy in LADDER} - deciding == set()
+    deciding = {next((policy.__name__ for policy in STAGES.leaves() if policy(view) is not None), "") for view in views}
+    assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 
 
 @pytest.mark.guarantee("G-04")
@@ -410,9 +419,9 @@ def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView)
     assert not is_action(plan(blind))
     silent = replace(view, guest=SILENT, agent=SILENT)
     decision = plan(silent)
-    if silent.slot.want is Want.RUNNING and isinstance(silent.slot.vm, Seen) and silent.slot.vm.state is VmState.RUNNING:
-        assert not isinstance(decision, StopAgent | StartAgent | RestoreSession | Forget | Suspend)
-        assert not isinstance(decision, Condemn | Delete) or view.slot.record.condemned
+    if silent.slot.desired is DesiredState.RUNNING and isinstance(silent.slot.vm, Seen) and silent.slot.vm.state is VmState.RUNNING:
+        assert not isinstance(decision, StopAgent | StartAgent | RestoreSession | ClearSlot | Suspend)
+        assert not isinstance(decision, MarkForDeletion | Delete) or view.slot.record.marked_for_deletion
 
 
 @pytest.mark.guarantee("G-22")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
     CloseLocal,
     Create,
     Decision,
@@ -31,8 +31,8 @@ from reconciler.core.records import LieutenantRecord, LocalRecord, SlotRecord
 from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.snapshot.agent import Agent, NotStarted
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.local import Beyond, Home, Hosting
-from reconciler.core.snapshot.slot import Goodbye, Slot, Want
+from reconciler.core.snapshot.local import Hosting, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from tests.core.views import (
     AGENT,
@@ -58,18 +58,18 @@ HERE = localized(RENDERED, TREE)
 CLAIM_HERE = {**CLAIM, "vm-id": PLACE}
 MARKS_HERE = {"files": HERE.files_hash, "prepared": HERE.profile_hash, "agent": HERE.agent_hash}
 UP_HERE = replace(UP, launch_hash=HERE.launch_hash, inside=HERE.told)
-DECLARED = Home(declared=True, hosting=Hosting.ALLOWED, place=PLACE)
-FALLBACK = Home(fallback=True, hosting=Hosting.ALLOWED, place=PLACE, outage="full", machine=RENDERED)
+DECLARED = LocalPlacement(declared=True, hosting=Hosting.ALLOWED, place=PLACE)
+FALLBACK = LocalPlacement(fallback=True, hosting=Hosting.ALLOWED, place=PLACE, outage="full", machine=RENDERED)
 BLOCKED = replace(EMPTY, blocked="the platform refuses new VMs: full", blocked_until=NOW + 30)
 RESTING = replace(AGENT, process=NotStarted())
 
 
-def nowhere(slot: Slot = EMPTY, home: Home = DECLARED, **changes: object) -> LieutenantView:
+def nowhere(slot: Slot = EMPTY, local: LocalPlacement = DECLARED, **changes: object) -> LieutenantView:
     """It has neither a machine nor a directory."""
-    return lieutenant(slot, home=home, guest=None, agent=None, **changes)
+    return lieutenant(slot, local=local, guest=None, agent=None, **changes)
 
 
-def here(slot: Slot = EMPTY, home: Home = DECLARED, state: str = "Home", **changes: object) -> LieutenantView:
+def here(slot: Slot = EMPTY, local: LocalPlacement = DECLARED, state: str = "Home", **changes: object) -> LieutenantView:
     """It lives here and is well."""
     told: dict[str, object] = {
         "rendered": HERE,
@@ -77,16 +77,16 @@ def here(slot: Slot = EMPTY, home: Home = DECLARED, state: str = "Home", **chang
         "guest": guest(claim=CLAIM_HERE, marks=MARKS_HERE),
         "agent": agent(UP_HERE),
     }
-    record = LieutenantRecord(local=LocalRecord().but(state=state, fallback=not home.declared))
-    return lieutenant(slot, home=home, record=record, **{**told, **changes})
+    record = LieutenantRecord(local=LocalRecord().but(state=state, fallback=not local.declared))
+    return lieutenant(slot, local=local, record=record, **{**told, **changes})
 
 
-READY_VM = Beyond(CLAIM, guest(marks={**MARKS, "agent": ""}), RESTING)
+READY_VM = StandbyVM(CLAIM, guest(marks={**MARKS, "agent": ""}), RESTING)
 
 
 def moving(**changes: object) -> LieutenantView:
     """It lives here, and its VM is ready for it."""
-    return here(FILLED, FALLBACK, **{"beyond": READY_VM, **changes})  # type: ignore[arg-type]
+    return here(FILLED, FALLBACK, **{"standby": READY_VM, **changes})  # type: ignore[arg-type]
 
 
 def fenced(view: LieutenantView) -> LieutenantView:
@@ -105,22 +105,22 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     # as declared
     "one that is declared Local gets a directory": (nowhere(), OpenLocal(PLACE, fallback=False)),
     "not without leave": (
-        nowhere(home=replace(DECLARED, hosting=Hosting.NOT_ALLOWED)),
+        nowhere(local=replace(DECLARED, hosting=Hosting.NOT_ALLOWED)),
         Refuse("LocalNotAllowed", "its agent runs on the controller's host, which needs a controller started with --allow-local"),
     ),
     "nor in a cluster": (
-        nowhere(home=replace(DECLARED, hosting=Hosting.UNAVAILABLE)),
+        nowhere(local=replace(DECLARED, hosting=Hosting.UNAVAILABLE)),
         Refuse("LocalUnavailable", "agents can't run where this controller runs; declare `placement.type: VM`"),
     ),
     "a directory elsewhere is not ours to use": (
-        here(home=replace(DECLARED, here=False)),
+        here(local=replace(DECLARED, here=False)),
         Refuse("LocalElsewhere", "its directory is in another state directory; start the controller where it is"),
     ),
     "nor to end": (
-        here(replace(EMPTY, want=Want.GONE), replace(DECLARED, here=False)),
+        here(replace(EMPTY, desired=DesiredState.GONE), replace(DECLARED, here=False)),
         Refuse("LocalElsewhere", "its directory is in another state directory; start the controller where it is"),
     ),
-    "one that never began needs nothing to be suspended": (nowhere(replace(EMPTY, want=Want.SUSPENDED)), Steady()),
+    "one that never began needs nothing to be suspended": (nowhere(replace(EMPTY, desired=DesiredState.SUSPENDED)), Steady()),
     "a healthy one here is left alone": (here(), Steady(until=NOW + 10)),
     "its clock is ours, however long the look took": (
         here(guest=guest(claim=CLAIM_HERE, marks=MARKS_HERE, clock_skew=60.0)),
@@ -132,32 +132,35 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "its pi too": (here(agent=RESTING), StartAgent(PLACE)),
     "suspending waits for its turn": (
-        here(replace(EMPTY, want=Want.SUSPENDED, busy=True)),
+        here(replace(EMPTY, desired=DesiredState.SUSPENDED, busy=True)),
         Wait("SuspendPending", "waiting for the agent's turn to end"),
     ),
     "and for its words": (
-        here(replace(EMPTY, want=Want.SUSPENDED, mirrored=False)),
+        here(replace(EMPTY, desired=DesiredState.SUSPENDED, mirrored=False)),
         Wait("SuspendPending", "saving the conversation first"),
     ),
-    "then its pi rests": (here(replace(EMPTY, want=Want.SUSPENDED)), RestAgent(PLACE, "suspended as declared")),
-    "and is left so": (here(replace(EMPTY, want=Want.SUSPENDED), agent=RESTING), Steady()),
+    "then its pi rests": (here(replace(EMPTY, desired=DesiredState.SUSPENDED)), RestAgent(PLACE, "suspended as declared")),
+    "and is left so": (here(replace(EMPTY, desired=DesiredState.SUSPENDED), agent=RESTING), Steady()),
     "deleting ends the turn first": (
-        here(replace(EMPTY, want=Want.GONE, busy=True)),
+        here(replace(EMPTY, desired=DesiredState.GONE, busy=True)),
         Wait("DeletePending", "ending the running turn first"),
     ),
-    "then everything here": (here(replace(EMPTY, want=Want.GONE)), CloseLocal(PLACE, keep=False)),
-    "the directory may be kept": (here(replace(EMPTY, want=Want.GONE, goodbye=Goodbye.RETAIN)), CloseLocal(PLACE, keep=True)),
+    "then everything here": (here(replace(EMPTY, desired=DesiredState.GONE)), CloseLocal(PLACE, keep=False)),
+    "the directory may be kept": (
+        here(replace(EMPTY, desired=DesiredState.GONE, deletion=EffectiveDeletion.RETAIN)),
+        CloseLocal(PLACE, keep=True),
+    ),
     "or all of it be left alone": (
-        here(replace(EMPTY, want=Want.GONE, goodbye=Goodbye.ORPHAN, busy=True), replace(DECLARED, here=False)),
+        here(replace(EMPTY, desired=DesiredState.GONE, deletion=EffectiveDeletion.ORPHAN, busy=True), replace(DECLARED, here=False)),
         LeaveLocal(PLACE),
     ),
     "the protected is not ended": (
-        here(replace(EMPTY, want=Want.GONE, protected=True)),
+        here(replace(EMPTY, desired=DesiredState.GONE, protected=True)),
         Refuse("Protected", f"its agent on this host is protected from deletion; {CONFIRM} lets it go"),
     ),
     # while VMs cannot be had
     "without a VM, in an outage, it works here": (nowhere(BLOCKED, FALLBACK), OpenLocal(PLACE, fallback=True)),
-    "not when it has a VM": (lieutenant(FILLED, home=FALLBACK), Steady(until=NOW + 10)),
+    "not when it has a VM": (lieutenant(FILLED, local=FALLBACK), Steady(until=NOW + 10)),
     "not when one may be had": (nowhere(EMPTY, FALLBACK), Create(1)),
     "not for the hold after an empty store": (
         nowhere(BLOCKED, replace(FALLBACK, outage="")),
@@ -173,11 +176,11 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "a probe that is due is made all the same": (here(EMPTY, FALLBACK), Create(1)),
     "its VM is prepared meanwhile": (
-        moving(beyond=Beyond(CLAIM, guest(keeper_alive=False), None), agent=agent(replace(UP_HERE, busy=True))),
+        moving(standby=StandbyVM(CLAIM, guest(keeper_alive=False), None), agent=agent(replace(UP_HERE, busy=True))),
         StartKeeper(VM),
     ),
     "a VM that can't be reached is waited for": (
-        moving(beyond=Beyond(CLAIM, None, None)),
+        moving(standby=StandbyVM(CLAIM, None, None)),
         Wait("LocalFallback", f"{WORKS}GuestUnreachable: not looked at yet", until=NOW),
     ),
     "a running turn is finished here": (
@@ -208,7 +211,7 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         StartAgent(VM),
     ),
     "a VM that is gone right after the move: it comes back to what was left": (
-        nowhere(home=replace(FALLBACK, outage=""), record=LieutenantRecord(local=LocalRecord(state="Left", fallback=True))),
+        nowhere(local=replace(FALLBACK, outage=""), record=LieutenantRecord(local=LocalRecord(state="Left", fallback=True))),
         OpenLocal(PLACE, fallback=True),
     ),
     "one that lives here since an outage and may no more is not touched": (
@@ -230,7 +233,7 @@ def anywhere(draw: st.DrawFn) -> LieutenantView:
     """Any lieutenant around any slot, with any place here."""
     view = draw(lieutenants())
     local = LocalRecord().but(state=draw(st.sampled_from(["", "Home", "Left"])), fallback=True, fenced=draw(st.sampled_from([0, 1])))
-    home = Home(
+    placement = LocalPlacement(
         declared=draw(st.booleans()),
         fallback=draw(st.booleans()),
         hosting=draw(st.sampled_from(Hosting)),
@@ -239,10 +242,10 @@ def anywhere(draw: st.DrawFn) -> LieutenantView:
         outage=draw(st.sampled_from(["", "full"])),
         machine=draw(st.sampled_from([None, RENDERED])),
     )
-    beyond = draw(st.sampled_from([None, READY_VM]))
-    if home.declared:  # it never has a VM
+    standby = draw(st.sampled_from([None, READY_VM]))
+    if placement.declared:  # it never has a VM
         view = replace(view, slot=replace(view.slot, record=SlotRecord(), vm=Absent(proven=True)))
-    return replace(view, record=view.record.but(local=local), home=home, beyond=beyond)
+    return replace(view, record=view.record.but(local=local), local=placement, standby=standby)
 
 
 @pytest.mark.guarantee("G-31")
@@ -253,7 +256,7 @@ def test_it_is_never_at_two_places(view: LieutenantView) -> None:
     match decision:
         case OpenLocal():
             assert not view.slot.record.vm_id
-            assert view.home.hosting is Hosting.ALLOWED
+            assert view.local.hosting is Hosting.ALLOWED
         case MoveToVm():
             assert view.record.local.fenced == view.slot.record.epoch
             assert isinstance(view.slot.vm, Seen)
@@ -262,12 +265,12 @@ def test_it_is_never_at_two_places(view: LieutenantView) -> None:
             assert not view.active_task
             assert view.slot.mirrored
         case RestAgent():
-            assert view.settled or (view.slot.want is Want.SUSPENDED and not view.slot.busy)
+            assert view.settled or (view.slot.desired is DesiredState.SUSPENDED and not view.slot.busy)
         case StartAgent(at):
             assert at == (PLACE if view.record.local.state == "Home" else view.slot.record.vm_id)
-            assert view.record.local.state != "Home" or view.home.hosting is Hosting.ALLOWED
+            assert view.record.local.state != "Home" or view.local.hosting is Hosting.ALLOWED
         case CloseLocal():
-            assert view.home.here
+            assert view.local.here
             assert view.record.local.state
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.lieutenant.requests import Asked, heed
+from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, SlotRecord
+from reconciler.core.snapshot.requests import AnnotationRequests
 
-NOTHING = Asked({}, now=100.0)
+NOTHING = AnnotationRequests({}, now=100.0)
 RETRY = replace(NOTHING, annotations={"fleet.vers.sh/retry": "a"})
 STUCK = LieutenantRecord(
     slot=SlotRecord(vm_id="v", not_before=200.0),
@@ -17,44 +18,44 @@ STUCK = LieutenantRecord(
 
 
 def test_where_nothing_is_asked_the_record_stays_the_very_same() -> None:
-    assert heed(STUCK, NOTHING).record is STUCK
-    assert heed(STUCK, NOTHING).verbs == ()
+    assert acknowledge(STUCK, NOTHING).record is STUCK
+    assert acknowledge(STUCK, NOTHING).verbs == ()
 
 
 def test_a_retry_forgets_what_holds_it_back_once() -> None:
-    told = heed(STUCK, RETRY)
+    told = acknowledge(STUCK, RETRY)
     assert told.verbs == ("retry",)
     assert told.record.handled == {"retry": "a"}
     assert told.record.slot == SlotRecord(vm_id="v")
     assert not told.record.restart.degraded
     assert told.record.boot == BootRecord(vm_id="v", machine="m"), "which machine it is, and what was made from what, stays known"
     stuck_again = told.record.but(slot=STUCK.slot)
-    assert heed(stuck_again, RETRY).record is stuck_again
-    assert heed(stuck_again, replace(NOTHING, annotations={"fleet.vers.sh/retry": "b"})).verbs == ("retry",)
+    assert acknowledge(stuck_again, RETRY).record is stuck_again
+    assert acknowledge(stuck_again, replace(NOTHING, annotations={"fleet.vers.sh/retry": "b"})).verbs == ("retry",)
 
 
 def test_a_retry_looks_again_for_what_pi_did_not_have() -> None:
     lacking = LieutenantRecord(loaded=LoadedRecord(process="p", missing=("/x",)))
-    assert heed(lacking, RETRY).record.loaded.again
-    assert not heed(STUCK, RETRY).record.loaded.again
+    assert acknowledge(lacking, RETRY).record.loaded.again
+    assert not acknowledge(STUCK, RETRY).record.loaded.again
 
 
 def test_a_confirmation_holds_for_the_machine_of_now() -> None:
-    told = heed(STUCK, replace(NOTHING, annotations={"fleet.vers.sh/delete-confirmed": "a"}))
+    told = acknowledge(STUCK, replace(NOTHING, annotations={"fleet.vers.sh/delete-confirmed": "a"}))
     assert told.record.slot.confirmed == "v"
 
 
 def test_a_verb_of_somebody_else_is_none_of_ours() -> None:
-    assert heed(STUCK, replace(NOTHING, annotations={"other.example/retry": "a", "fleet.vers.sh/strange": "a"})).record is STUCK
+    assert acknowledge(STUCK, replace(NOTHING, annotations={"other.example/retry": "a", "fleet.vers.sh/strange": "a"})).record is STUCK
 
 
 def test_a_declared_suspension_has_a_clock() -> None:
-    asleep = heed(LieutenantRecord(), replace(NOTHING, suspended=True)).record
+    asleep = acknowledge(LieutenantRecord(), replace(NOTHING, suspended=True)).record
     assert asleep.suspend_asked_at == 100.0
-    assert heed(asleep, replace(NOTHING, suspended=True, now=105.0)).record is asleep
-    assert heed(asleep.but(abort_at=103.0), replace(NOTHING, now=105.0)).record == LieutenantRecord()
+    assert acknowledge(asleep, replace(NOTHING, suspended=True, now=105.0)).record is asleep
+    assert acknowledge(asleep.but(abort_at=103.0), replace(NOTHING, now=105.0)).record == LieutenantRecord()
 
 
 def test_a_changed_declaration_ends_a_crash_loop() -> None:
-    assert heed(STUCK, replace(NOTHING, generation=1)).record.restart.degraded
-    assert not heed(STUCK, replace(NOTHING, generation=2)).record.restart.degraded
+    assert acknowledge(STUCK, replace(NOTHING, generation=1)).record.restart.degraded
+    assert not acknowledge(STUCK, replace(NOTHING, generation=2)).record.restart.degraded

@@ -9,16 +9,17 @@ from hypothesis import given
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
     Adopt,
-    Claim,
-    Condemn,
+    BindCreated,
+    ClearSlot,
     Create,
     Decision,
     Delete,
-    Forget,
+    Detach,
     GiveUpIntent,
-    LetGo,
+    LabelClaim,
+    MarkForDeletion,
     Refuse,
     Release,
     Resume,
@@ -27,23 +28,22 @@ from reconciler.core.actions import (
     SnapshotVerified,
     Steady,
     Suspend,
-    TakeOver,
     TakeSnapshot,
     Wait,
-    is_action,
 )
+from reconciler.core.plan import is_action
 from reconciler.core.records import SlotRecord, SnapshotRecord
-from reconciler.core.slot.deletion import CONFIRM, goodbye_of
+from reconciler.core.slot.deletion import CONFIRM, effective_deletion
 from reconciler.core.slot.policies import SLOT, plan
-from reconciler.core.snapshot.slot import Goodbye, OpenIntent, Slot, SnapshotSeen, Target, Want
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
 
 LOST = OpenIntent("t", settled=False, candidates=())
 DEAD = replace(FILLED, vm=Seen(VmState.DEAD))
 ASLEEP = replace(FILLED, vm=Seen(VmState.SUSPENDED))
-SLEEPY = replace(FILLED, want=Want.SUSPENDED)
-GONE = replace(FILLED, want=Want.GONE)
+SLEEPY = replace(FILLED, desired=DesiredState.SUSPENDED)
+GONE = replace(FILLED, desired=DesiredState.GONE)
 THEIRS = Seen(VmState.RUNNING, claimed=False, claimed_by="fleet x, installation y")
 
 
@@ -51,7 +51,7 @@ def but(slot: Slot, **record: object) -> Slot:
     return replace(slot, record=slot.record.but(**record))
 
 
-SNAPSHOT = replace(GONE, goodbye=Goodbye.SNAPSHOT, snapshot=SnapshotSeen())
+SNAPSHOT = replace(GONE, deletion=EffectiveDeletion.SNAPSHOT, snapshot=SnapshotSeen())
 WANTED = replace(EMPTY, adopt=Target(VM, Seen(VmState.RUNNING, claimed=False)))
 
 
@@ -71,13 +71,16 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     ),
     "an unreadable VM is left alone": (replace(FILLED, vm=Unknown("503")), Wait("VMUnknown", "503")),
     "even when it should go": (replace(GONE, vm=Unknown("503")), Wait("VMUnknown", "503")),
-    "even when it is condemned": (replace(CONDEMNED, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "even when it is marked for deletion": (replace(CONDEMNED, vm=Unknown("503")), Wait("VMUnknown", "503")),
     "nothing is created while nothing can be read": (replace(EMPTY, vm=Unknown("503")), Wait("VMUnknown", "503")),
     "a lost answer is waited for": (replace(EMPTY, intent=LOST), WAITING),
-    "and adopted when it shows": (replace(EMPTY, intent=replace(LOST, candidates=(OTHER,))), Adopt(OTHER, "t")),
-    "even when it should go by now": (replace(EMPTY, want=Want.GONE, intent=replace(LOST, candidates=(OTHER,))), Adopt(OTHER, "t")),
-    "an object with an open create is not released": (replace(EMPTY, want=Want.GONE, intent=LOST), WAITING),
-    "a suspended one waits for its lost create too": (replace(EMPTY, want=Want.SUSPENDED, intent=LOST), WAITING),
+    "and adopted when it shows": (replace(EMPTY, intent=replace(LOST, candidates=(OTHER,))), BindCreated(OTHER, "t")),
+    "even when it should go by now": (
+        replace(EMPTY, desired=DesiredState.GONE, intent=replace(LOST, candidates=(OTHER,))),
+        BindCreated(OTHER, "t"),
+    ),
+    "an object with an open create is not released": (replace(EMPTY, desired=DesiredState.GONE, intent=LOST), WAITING),
+    "a suspended one waits for its lost create too": (replace(EMPTY, desired=DesiredState.SUSPENDED, intent=LOST), WAITING),
     "a create that never happened is closed": (replace(EMPTY, intent=replace(LOST, settled=True)), GiveUpIntent("t")),
     "an unreadable list settles no create": (
         replace(EMPTY, intent=replace(LOST, candidates=None)),
@@ -92,44 +95,50 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         replace(FILLED, vm=Absent(proven=False)),
         Wait("VMMissing", f"VM {VM} is not in the last list; looking again"),
     ),
-    "proof does": (replace(FILLED, vm=Absent(proven=True)), Forget(VM)),
-    "a condemned VM proven gone is forgotten": (replace(CONDEMNED, vm=Absent(proven=True)), Forget(VM)),
+    "proof does": (replace(FILLED, vm=Absent(proven=True)), ClearSlot(VM)),
+    "a marked for deletion VM proven gone is forgotten": (replace(CONDEMNED, vm=Absent(proven=True)), ClearSlot(VM)),
     "not when too many vanish at once": (
         replace(FILLED, vm=Absent(proven=True), vanished=True),
         Refuse("FleetVanished", f"VM {VM} and too many others are missing at once; nothing is forgotten"),
     ),
-    "an object without a VM is released": (replace(EMPTY, want=Want.GONE), Release()),
-    "a VM is condemned before it is deleted": (GONE, Condemn(VM, "its object was deleted", "Deleted")),
-    "a sleeping one too": (replace(ASLEEP, want=Want.GONE), Condemn(VM, "its object was deleted", "Deleted")),
+    "an object without a VM is released": (replace(EMPTY, desired=DesiredState.GONE), Release()),
+    "a VM is marked for deletion before it is deleted": (GONE, MarkForDeletion(VM, "its object was deleted", "Deleted")),
+    "a sleeping one too": (replace(ASLEEP, desired=DesiredState.GONE), MarkForDeletion(VM, "its object was deleted", "Deleted")),
     "a protected one is not": (
         replace(GONE, protected=True),
         Refuse("Protected", f"VM {VM} is protected from deletion; {CONFIRM} lets it go"),
     ),
-    "until that is confirmed": (but(replace(GONE, protected=True), confirmed="deletion"), Condemn(VM, "its object was deleted", "Deleted")),
+    "until that is confirmed": (
+        but(replace(GONE, protected=True), confirmed="deletion"),
+        MarkForDeletion(VM, "its object was deleted", "Deleted"),
+    ),
     "a confirmed replacement is no confirmed deletion": (
         but(replace(GONE, protected=True), confirmed=VM),
         Refuse("Protected", f"VM {VM} is protected from deletion; {CONFIRM} lets it go"),
     ),
-    "one that is retained stays, claimed": (replace(GONE, goodbye=Goodbye.RETAIN), LetGo(VM, "Retain", "it is kept as declared")),
+    "one that is retained stays, claimed": (
+        replace(GONE, deletion=EffectiveDeletion.RETAIN),
+        Detach(VM, "Retain", "it is kept as declared"),
+    ),
     "but its turn is ended": (
-        replace(GONE, goodbye=Goodbye.RETAIN, busy=True),
+        replace(GONE, deletion=EffectiveDeletion.RETAIN, busy=True),
         Wait("DeletePending", "ending the running turn first"),
     ),
     "one that is orphaned stays as it is, also in a turn": (
-        replace(GONE, goodbye=Goodbye.ORPHAN, busy=True),
-        LetGo(VM, "Orphan", "it is let go of as declared"),
+        replace(GONE, deletion=EffectiveDeletion.ORPHAN, busy=True),
+        Detach(VM, "Orphan", "it is let go of as declared"),
     ),
-    "one that is only observed is not touched, condemned or not": (
-        replace(CONDEMNED, goodbye=Goodbye.LEAVE),
-        LetGo(VM, "Leave", "managementPolicy ObserveOnly changes nothing on it"),
+    "one that is only observed is not touched, marked for deletion or not": (
+        replace(CONDEMNED, deletion=EffectiveDeletion.LEAVE),
+        Detach(VM, "Leave", "managementPolicy ObserveOnly changes nothing on it"),
     ),
     "one that another installation claims can be forgotten": (
-        replace(GONE, vm=THEIRS, goodbye=Goodbye.ORPHAN),
-        LetGo(VM, "Leave", f"it is claimed by {THEIRS.claimed_by}"),
+        replace(GONE, vm=THEIRS, deletion=EffectiveDeletion.ORPHAN),
+        Detach(VM, "Leave", f"it is claimed by {THEIRS.claimed_by}"),
     ),
     "one that we adopted and never claimed is not deleted": (
         but(replace(GONE, vm=Seen(VmState.RUNNING, claimed=False)), adopted=VM),
-        LetGo(VM, "Leave", "it does not carry our claim"),
+        Detach(VM, "Leave", "it does not carry our claim"),
     ),
     "a snapshot comes before the deletion": (SNAPSHOT, TakeSnapshot(VM)),
     "not of what can't be read": (
@@ -157,7 +166,7 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(listed=True)), commit_id="c"),
         SnapshotVerified(VM, "c"),
     ),
-    "then it may go": (snapshotted(SNAPSHOT, commit_id="c", verified=True), Condemn(VM, "its object was deleted", "Deleted")),
+    "then it may go": (snapshotted(SNAPSHOT, commit_id="c", verified=True), MarkForDeletion(VM, "its object was deleted", "Deleted")),
     "the snapshot of another VM is none": (snapshotted(SNAPSHOT, vm_id=OTHER, commit_id="", verified=True), TakeSnapshot(VM)),
     "a refused one is not repeated at once": (
         snapshotted(SNAPSHOT, attempts=1, not_before=NOW + 5, error="no"),
@@ -172,13 +181,13 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         Refuse("SnapshotFailed", f"VM {VM} is dead and can't be snapshotted"),
     ),
     "another installation's is not": (replace(GONE, vm=THEIRS), Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}")),
-    "nor when it was condemned before they claimed it": (
+    "nor when it was marked for deletion before they claimed it": (
         replace(CONDEMNED, vm=THEIRS),
         Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
     ),
     "a running turn is ended before": (replace(GONE, busy=True), Wait("DeletePending", "ending the running turn first")),
-    "the condemned is deleted": (CONDEMNED, Delete(VM)),
-    "also when nobody wants it gone any more": (replace(CONDEMNED, want=Want.RUNNING), Delete(VM)),
+    "the marked for deletion is deleted": (CONDEMNED, Delete(VM)),
+    "also when nobody wants it gone any more": (replace(CONDEMNED, desired=DesiredState.RUNNING), Delete(VM)),
     "again when it is still there": (but(CONDEMNED, delete_attempts=3, not_before=NOW - 1), Delete(VM)),
     "but not at once": (
         but(CONDEMNED, delete_attempts=3, not_before=NOW + 9, delete_error="500"),
@@ -202,8 +211,8 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         but(EMPTY, not_before=NOW + 5, last_error="400 bad"),
         Wait("BackingOff", "400 bad", until=NOW + 5),
     ),
-    "a suspended object without a VM needs none": (replace(EMPTY, want=Want.SUSPENDED), Steady()),
-    "a dead machine is replaced": (DEAD, Condemn(VM, "the machine is dead", "Dead")),
+    "a suspended object without a VM needs none": (replace(EMPTY, desired=DesiredState.SUSPENDED), Steady()),
+    "a dead machine is replaced": (DEAD, MarkForDeletion(VM, "the machine is dead", "Dead")),
     "but not when its conversation would be lost": (
         replace(DEAD, loss="9 bytes were seen"),
         Refuse("SessionLost", f"VM {VM} is dead: 9 bytes were seen"),
@@ -216,29 +225,32 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         replace(EMPTY, lost=VM, loss="9 bytes were seen", blocked="full"),
         Refuse("SessionLost", f"VM {VM} is gone: 9 bytes were seen"),
     ),
-    "a suspended object does not miss it yet": (replace(EMPTY, lost=VM, loss="9 bytes", want=Want.SUSPENDED), Steady()),
+    "a suspended object does not miss it yet": (replace(EMPTY, lost=VM, loss="9 bytes", desired=DesiredState.SUSPENDED), Steady()),
     "a loss that is dealt with hinders nothing": (replace(EMPTY, lost=VM), Create(1)),
     "nor without being asked when it is protected": (
         replace(DEAD, protected=True),
         Refuse("Protected", f"VM {VM} is dead and protected; {CONFIRM} replaces it"),
     ),
-    "but when a person confirmed it": (but(replace(DEAD, protected=True), confirmed=VM), Condemn(VM, "the machine is dead", "Dead")),
+    "but when a person confirmed it": (
+        but(replace(DEAD, protected=True), confirmed=VM),
+        MarkForDeletion(VM, "the machine is dead", "Dead"),
+    ),
     "nor where no VM may be deleted": (
         replace(DEAD, no_delete=True),
         Refuse("NoDelete", f"VM {VM} is dead, and managementPolicy NoDelete keeps it"),
     ),
-    "a person may take it from another installation": (but(replace(FILLED, vm=THEIRS), chosen=VM), Claim(VM)),
+    "a person may take it from another installation": (but(replace(FILLED, vm=THEIRS), chosen=VM), LabelClaim(VM)),
     "a person says which VM a create made": (
         but(replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER))), chosen=OTHER),
-        Adopt(OTHER, "t"),
+        BindCreated(OTHER, "t"),
     ),
     "or that none is": (
         but(replace(EMPTY, intent=replace(LOST, candidates=(VM, OTHER), settled=True)), chosen="none"),
         GiveUpIntent("t"),
     ),
-    "the VM that is to be adopted is": (WANTED, TakeOver(VM)),
-    "even when creates are blocked": (replace(WANTED, blocked="full"), TakeOver(VM)),
-    "also one that sleeps": (replace(WANTED, adopt=Target(VM, Seen(VmState.SUSPENDED, claimed=False))), TakeOver(VM)),
+    "the VM that is to be adopted is": (WANTED, Adopt(VM)),
+    "even when creates are blocked": (replace(WANTED, blocked="full"), Adopt(VM)),
+    "also one that sleeps": (replace(WANTED, adopt=Target(VM, Seen(VmState.SUSPENDED, claimed=False))), Adopt(VM)),
     "one that is not there is not made": (
         replace(WANTED, adopt=Target(VM, Absent(proven=True))),
         Refuse("AdoptNotFound", f"VM {VM} does not exist, or this key may not see it"),
@@ -256,10 +268,10 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         replace(WANTED, adopt=Target(VM, THEIRS)),
         Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
     ),
-    "unless a person says so": (but(replace(WANTED, adopt=Target(VM, THEIRS)), chosen=VM), TakeOver(VM)),
-    "what was never adopted is left when the object goes": (replace(WANTED, want=Want.GONE), Release()),
-    "an unclaimed VM of ours is claimed": (replace(FILLED, vm=Seen(VmState.RUNNING, claimed=False)), Claim(VM)),
-    "also while it boots": (replace(FILLED, vm=Seen(VmState.BOOTING, claimed=False)), Claim(VM)),
+    "unless a person says so": (but(replace(WANTED, adopt=Target(VM, THEIRS)), chosen=VM), Adopt(VM)),
+    "what was never adopted is left when the object goes": (replace(WANTED, desired=DesiredState.GONE), Release()),
+    "an unclaimed VM of ours is claimed": (replace(FILLED, vm=Seen(VmState.RUNNING, claimed=False)), LabelClaim(VM)),
+    "also while it boots": (replace(FILLED, vm=Seen(VmState.BOOTING, claimed=False)), LabelClaim(VM)),
     "a booting VM is waited for": (replace(FILLED, vm=Seen(VmState.BOOTING)), Wait("Booting", f"VM {VM} is booting")),
     "a state of a later release is unknown": (
         replace(FILLED, vm=Seen(VmState.UNKNOWN)),
@@ -273,11 +285,11 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     ),
     "its conversation is saved first": (replace(SLEEPY, mirrored=False), Wait("SuspendPending", "saving the conversation first")),
     "after its grace even an unreachable one is suspended": (replace(SLEEPY, busy=None, suspend_overdue=True), Suspend(VM)),
-    "a sleeping one that should sleep is left alone": (replace(ASLEEP, want=Want.SUSPENDED), Steady()),
+    "a sleeping one that should sleep is left alone": (replace(ASLEEP, desired=DesiredState.SUSPENDED), Steady()),
     "one suspended behind our back is resumed": (ASLEEP, Resume(VM)),
 }
 
-DESTRUCTIVE = (Condemn, Delete, Forget, Release, Suspend)
+DESTRUCTIVE = (MarkForDeletion, Delete, ClearSlot, Release, Suspend)
 
 
 @pytest.mark.guarantee("G-02")
@@ -294,7 +306,7 @@ def test_scenario(name: str) -> None:
 
 def test_every_policy_decides_in_some_scenario() -> None:
     deciding = {decider(SLOT, slot) for slot, _ in SCENARIOS.values()}
-    assert {policy.__name__ for policy in SLOT} - deciding == set()
+    assert {policy.__name__ for policy in SLOT.leaves()} - deciding == set()
 
 
 @pytest.mark.guarantee("G-04")
@@ -312,26 +324,26 @@ def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
         assert not (slot.record.vm_id and slot.record.account and slot.account and slot.record.account != slot.account)
     match decision:
         case Delete(vm_id):
-            assert slot.record.condemned
+            assert slot.record.marked_for_deletion
             assert vm_id == slot.record.vm_id
             assert not (isinstance(slot.vm, Seen) and slot.vm.claimed_by) or slot.record.chosen == VM
-        case Condemn():
+        case MarkForDeletion():
             assert isinstance(slot.vm, Seen)
-            assert not slot.protected or slot.record.confirmed == ("deletion" if slot.want is Want.GONE else VM)
+            assert not slot.protected or slot.record.confirmed == ("deletion" if slot.desired is DesiredState.GONE else VM)
             assert not slot.vm.claimed_by or slot.record.chosen == VM
-            assert slot.want is not Want.GONE or slot.goodbye is Goodbye.DELETE or slot.record.snapshot.verified
-            assert slot.want is Want.GONE or not slot.no_delete
-            assert slot.want is Want.GONE or slot.vm.state is VmState.DEAD
-        case Forget():
+            assert slot.desired is not DesiredState.GONE or slot.deletion is EffectiveDeletion.DELETE or slot.record.snapshot.verified
+            assert slot.desired is DesiredState.GONE or not slot.no_delete
+            assert slot.desired is DesiredState.GONE or slot.vm.state is VmState.DEAD
+        case ClearSlot():
             assert isinstance(slot.vm, Absent)
             assert slot.vm.proven
             assert not slot.vanished
         case Release():
-            assert slot.want is Want.GONE
+            assert slot.desired is DesiredState.GONE
             assert not slot.record.vm_id
             assert slot.intent is None
         case Suspend():
-            assert slot.want is Want.SUSPENDED
+            assert slot.desired is DesiredState.SUSPENDED
             assert slot.suspend_overdue or (slot.busy is False and slot.mirrored)
 
 
@@ -343,23 +355,23 @@ def test_nothing_is_made_in_place_of_a_vm_that_is_to_be_adopted(slot: Slot) -> N
 
 @pytest.mark.guarantee("G-05")
 @pytest.mark.parametrize(
-    ("policy", "management", "let_go", "goodbye"),
+    ("policy", "management", "detached", "deletion"),
     [
-        ("Delete", "Full", False, Goodbye.DELETE),
-        ("Snapshot", "Full", False, Goodbye.SNAPSHOT),
-        ("Retain", "Full", False, Goodbye.RETAIN),
-        ("Orphan", "Full", False, Goodbye.ORPHAN),
-        ("Delete", "NoDelete", False, Goodbye.RETAIN),
-        ("Snapshot", "NoDelete", False, Goodbye.RETAIN),
-        ("Orphan", "NoDelete", False, Goodbye.ORPHAN),
-        ("Delete", "ObserveOnly", False, Goodbye.LEAVE),
-        ("Delete", "ObserveOnly", True, Goodbye.LEAVE),
-        ("Snapshot", "Full", True, Goodbye.ORPHAN),
-        ("Retain", "NoDelete", True, Goodbye.ORPHAN),
+        ("Delete", "Full", False, EffectiveDeletion.DELETE),
+        ("Snapshot", "Full", False, EffectiveDeletion.SNAPSHOT),
+        ("Retain", "Full", False, EffectiveDeletion.RETAIN),
+        ("Orphan", "Full", False, EffectiveDeletion.ORPHAN),
+        ("Delete", "NoDelete", False, EffectiveDeletion.RETAIN),
+        ("Snapshot", "NoDelete", False, EffectiveDeletion.RETAIN),
+        ("Orphan", "NoDelete", False, EffectiveDeletion.ORPHAN),
+        ("Delete", "ObserveOnly", False, EffectiveDeletion.LEAVE),
+        ("Delete", "ObserveOnly", True, EffectiveDeletion.LEAVE),
+        ("Snapshot", "Full", True, EffectiveDeletion.ORPHAN),
+        ("Retain", "NoDelete", True, EffectiveDeletion.ORPHAN),
     ],
 )
-def test_the_policies_in_one_word(policy: str, management: str, let_go: bool, goodbye: Goodbye) -> None:
-    assert goodbye_of(DeletionPolicy(policy), ManagementPolicy(management), let_go) is goodbye
+def test_the_policies_in_one_word(policy: str, management: str, detached: bool, deletion: EffectiveDeletion) -> None:
+    assert effective_deletion(DeletionPolicy(policy), ManagementPolicy(management), detached) is deletion
 
 
 @pytest.mark.guarantee("G-02")
@@ -368,7 +380,7 @@ def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -
     if isinstance(plan(slot), Create):
         assert not slot.record.vm_id
         assert slot.intent is None
-        assert slot.want is Want.RUNNING
+        assert slot.desired is DesiredState.RUNNING
         assert not slot.blocked
         assert slot.record.not_before <= slot.now
 

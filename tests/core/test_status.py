@@ -12,9 +12,9 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.profile.rendering import Unresolved
-from reconciler.core.records import LieutenantRecord, RestartRecord, Rung, TaskRecord
+from reconciler.core.records import EscalationStep, LieutenantRecord, RestartRecord, TaskRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from reconciler.core.task import policies as task
@@ -93,7 +93,7 @@ def test_looking_again_writes_nothing_new(name: str) -> None:
 
 @pytest.mark.guarantee("G-08")
 def test_deliberately_suspended_is_ready_and_not_available() -> None:
-    view = a_lieutenant(replace(FILLED, want=Want.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
+    view = a_lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
     status = of_lieutenant(view)
     assert (truth(status, "Ready"), truth(status, "Available"), truth(status, "Suspended")) == ("True", "False", "True")
     assert summary(status, 3) == "Current"
@@ -175,7 +175,7 @@ def test_a_finished_task_is_ready_when_it_ended_as_declared(phase: str, reason: 
 def test_a_result_says_how_it_ended_and_what_it_cost() -> None:
     record = TaskRecord(
         phase="Succeeded", reason="Completed", attempt=1, landed=0, stop_reason="stop", answer="done", answer_bytes=4, cost=0.5, turns=3,
-        files=("a.txt",), files_more=7, ladder=(Rung(action="Steer", at=NOW, why="no sign of progress for 5 s"),),
+        files=("a.txt",), files_more=7, escalation_steps=(EscalationStep(action="Steer", at=NOW, why="no sign of progress for 5 s"),),
     )  # fmt: skip
     status = of_task(replace(test_task.PENDING, record=record))
     usage = {"inputTokens": 0, "outputTokens": 0, "cost": "0.500000"}

@@ -8,29 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait, is_action
-from reconciler.core.records import Attempt, Rung, TaskRecord
-from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.conversation import Message
-from reconciler.core.snapshot.task import Dependency, Host, TaskView
-from reconciler.core.task.policies import QUEUE, plan
-from reconciler.core.task.queue import Line, Place, cycle_through
-from reconciler.core.task.steer import STEER
-from reconciler.core.task.view import ON_ITS_WAY
-from reconciler.core.taskactions import (
+from reconciler.core.decisions import (
     AbortTurn,
     Continue,
+    Decision,
     Deliver,
     Escalate,
     Finish,
     Landed,
     LookForArtifact,
     Progress,
+    Refuse,
+    Release,
     SendSteer,
+    Steady,
     TryAgain,
     Verify,
+    Wait,
     Withdraw,
 )
+from reconciler.core.plan import is_action
+from reconciler.core.records import Attempt, EscalationStep, TaskRecord
+from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
+from reconciler.core.snapshot.conversation import Message
+from reconciler.core.snapshot.task import Availability, Dependency, TaskView
+from reconciler.core.task.policies import QUEUE, plan
+from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
+from reconciler.core.task.steer import STEER
+from reconciler.core.task.view import ON_ITS_WAY
 from tests.core.views import (
     ARRIVED,
     BUSY,
@@ -70,12 +75,12 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Refuse("Unsupported", "not acted on in this release: spec.contentFrom; remove it or use a later release"),
     ),
     "a task for nobody waits": (
-        replace(PENDING, host=Host.MISSING, talk=None),
+        replace(PENDING, availability=Availability.MISSING, talk=None),
         Wait("LieutenantNotFound", "its lieutenant does not exist"),
     ),
-    "it can be cancelled without one": (replace(PENDING, host=Host.MISSING, talk=None, cancel=True), CANCELLED),
+    "it can be cancelled without one": (replace(PENDING, availability=Availability.MISSING, talk=None, cancel=True), CANCELLED),
     "what a lieutenant took with it ends": (
-        replace(RUNS, host=Host.MISSING, talk=None),
+        replace(RUNS, availability=Availability.MISSING, talk=None),
         Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted"),
     ),
     "tasks that wait for each other are a person's to sort out": (
@@ -117,7 +122,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "unless that will never be": (replace(RUNS, cancel=True, talk=None, abandoned=True), CANCELLED),
     "a deleted task is cancelled": (replace(PENDING, deleting=True), Finish("Cancelled", "Deleted", "the task was deleted")),
     "with its lieutenant it ends": (
-        replace(PENDING, host=Host.GOING),
+        replace(PENDING, availability=Availability.GOING),
         Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted"),
     ),
     "a failed dependency ends it": (
@@ -147,16 +152,16 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     ),
     "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
     "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
-    "with a ladder it is steered before": (
+    "with a escalation it is steered before": (
         replace(RUNS, no_progress_seconds=4, escalation=("Steer", "Abort")),
         Escalate("Steer", "no sign of progress for 4 s"),
     ),
-    "the steps of the ladder are taken in order": (
+    "the steps of the escalation are taken in order": (
         replace(
             RUNS,
             no_progress_seconds=4,
             escalation=("Steer", "Abort"),
-            record=ARRIVED.but(ladder=(Rung(action="Steer", at=NOW - 60, why="no sign of progress for 4 s"),)),
+            record=ARRIVED.but(escalation_steps=(EscalationStep(action="Steer", at=NOW - 60, why="no sign of progress for 4 s"),)),
         ),
         Escalate("Abort", "no sign of progress for 4 s"),
     ),
@@ -177,11 +182,11 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Wait("QueueFull", "more tasks are pending than queue.maxPending"),
     ),
     "it never wakes a declared Suspended": (
-        replace(PENDING, host=Host.SUSPENDED, talk=None),
+        replace(PENDING, availability=Availability.SUSPENDED, talk=None),
         Wait("LieutenantSuspended", "its lieutenant is declared Suspended"),
     ),
     "it waits for a lieutenant that is not ready, and says why": (
-        replace(PENDING, host=Host.NOT_READY, host_reason="Booting: VM x is booting"),
+        replace(PENDING, availability=Availability.NOT_READY, unavailable_because="Booting: VM x is booting"),
         Wait("LieutenantNotReady", "Booting: VM x is booting"),
     ),
     "the next attempt waits a little": (
@@ -254,7 +259,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "silence is no success: an interrupted turn goes on": (INTERRUPTED, Continue(1)),
     "also one that ended in a tool's result": (replace(RUNS, talk=said(WELL, Message("e3", 300, "toolResult", "ok"))), Continue(1)),
     "when its lieutenant is ready": (
-        replace(INTERRUPTED, host=Host.NOT_READY),
+        replace(INTERRUPTED, availability=Availability.NOT_READY),
         Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready"),
     ),
     "not for ever": (
@@ -281,7 +286,10 @@ LANDING = STEERED.record.delivering_at + 60
 EXPIRED = replace(STEERED, now=LANDING)
 
 INTERRUPTED = replace(
-    STEERS, record=SENT.but(ladder=(Rung(action="Abort", at=NOW - 5, why="not landed"),)), escalation=("Abort",), verdict=Unanswered()
+    STEERS,
+    record=SENT.but(escalation_steps=(EscalationStep(action="Abort", at=NOW - 5, why="not landed"),)),
+    escalation=("Abort",),
+    verdict=Unanswered(),
 )
 
 STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
@@ -294,7 +302,10 @@ STEER_SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Wait("Escalating", "waiting until its agent can be reached"),
     ),
     "a finished steer stays": (replace(STEERS, record=DONE), Steady()),
-    "one for nobody waits": (replace(STEERS, host=Host.MISSING, talk=None), Wait("LieutenantNotFound", "its lieutenant does not exist")),
+    "one for nobody waits": (
+        replace(STEERS, availability=Availability.MISSING, talk=None),
+        Wait("LieutenantNotFound", "its lieutenant does not exist"),
+    ),
     "one with a field not acted on is refused": (
         replace(STEERS, unsupported=("spec.contentFrom",)),
         Refuse("Unsupported", "not acted on in this release: spec.contentFrom; remove it or use a later release"),
@@ -367,8 +378,8 @@ def test_steer(name: str) -> None:
 def test_every_policy_decides_in_some_scenario() -> None:
     queue = {decider(QUEUE, view) for view, _ in SCENARIOS.values()}
     steer = {decider(STEER, view) for view, _ in STEER_SCENARIOS.values()}
-    assert {policy.__name__ for policy in QUEUE} - queue == set()
-    assert {policy.__name__ for policy in STEER} - steer == set()
+    assert {policy.__name__ for policy in QUEUE.leaves()} - queue == set()
+    assert {policy.__name__ for policy in STEER.leaves()} - steer == set()
 
 
 @pytest.mark.guarantee("G-04")
@@ -422,7 +433,7 @@ def test_a_result_is_never_changed(view: TaskView) -> None:
 
 places = st.lists(
     st.builds(
-        Place,
+        QueueEntry,
         st.sampled_from([f"t{n}" for n in range(6)]),
         st.sampled_from([1.0, 2.0, 3.0]),
         st.sampled_from(["Pending", "Running", "Succeeded"]),
@@ -435,21 +446,21 @@ places = st.lists(
 )
 
 
-def ahead_of(place: Place, found: list[Place]) -> str:
-    return Line(found).ahead_of(place.created_at, place.name)
+def ahead_of(place: QueueEntry, found: list[QueueEntry]) -> str:
+    return TaskQueue(found).ahead_of(place.created_at, place.name)
 
 
 @given(places, st.randoms(use_true_random=False))
-def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[Place], random: st.DataObject) -> None:
+def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[QueueEntry], random: st.DataObject) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for place in found:
         assert ahead_of(place, found) == ahead_of(place, shuffled)
-        assert Line(found).rank(place.created_at, place.name) == Line(shuffled).rank(place.created_at, place.name)
+        assert TaskQueue(found).rank(place.created_at, place.name) == TaskQueue(shuffled).rank(place.created_at, place.name)
 
 
 @given(places)
-def test_exactly_one_runnable_task_is_first(found: list[Place]) -> None:
+def test_exactly_one_runnable_task_is_first(found: list[QueueEntry]) -> None:
     waiting = [p for p in found if p.phase == "Pending" and p.runnable and not p.steer]
     first = [p for p in waiting if not ahead_of(p, found)]
     assert len(first) == min(1, len(waiting))

@@ -10,20 +10,32 @@ from hypothesis import strategies as st
 
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.actions import Action, CorrectClock, Release, Suspend, Wait, is_action
+from reconciler.core.decisions import (
+    AbortTurn,
+    Action,
+    CorrectClock,
+    Deliver,
+    Finish,
+    Landed,
+    Release,
+    SendSteer,
+    Suspend,
+    Verify,
+    Wait,
+)
 from reconciler.core.forecast import MOST_STEPS, after, forecast
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant.workset import Host, plan, task_view
-from reconciler.core.records import ACTIVE, LieutenantRecord, Rung, TaskRecord
+from reconciler.core.lieutenant.workset import Availability, plan, task_view
+from reconciler.core.plan import Step, is_action
+from reconciler.core.records import ACTIVE, EscalationStep, LieutenantRecord, TaskRecord
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Seen, VmState
-from reconciler.core.snapshot.workset import LaneView, TaskFacts
-from reconciler.core.task.queue import Crowd
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.task.queue import QueueIndex
 from reconciler.core.task.view import run
-from reconciler.core.taskactions import AbortTurn, Deliver, Finish, Landed, SendSteer, Verify
 from tests.core.views import (
     ARRIVED,
     EMPTY,
@@ -53,40 +65,46 @@ def facts(
     return TaskFacts(Key("Task", "default", name), made, record or TaskRecord(), created_at, dependencies=after)
 
 
-def lane(*tasks: TaskFacts, lt: LieutenantView = RUNNING, talk: Talk | None = SETTLED, **spec: object) -> LaneView:
-    return LaneView(NOW, tasks, lt, lieutenant_spec(**spec), talk)
+LIEUTENANT = Key("Lieutenant", "default", "api")
 
 
-def acts(view: LaneView) -> list[tuple[str, type[Action]]]:
-    return [(key.name if key else "api", type(action)) for key, action in plan(view).next_acts()]
+def work_set(*tasks: TaskFacts, lt: LieutenantView = RUNNING, talk: Talk | None = SETTLED, **spec: object) -> WorkSet:
+    return WorkSet(LIEUTENANT, NOW, tasks, lt, lieutenant_spec(**spec), talk)
+
+
+def acts(view: WorkSet) -> list[tuple[str, type[Action]]]:
+    return [(step.key.name, type(step.action)) for step in plan(view).next_steps()]
 
 
 BUSY_LT = lieutenant(replace(FILLED, busy=True), agent=agent(replace(UP, busy=True)), active_task=True)
-SLEEPY = lieutenant(replace(FILLED, want=Want.SUSPENDED, busy=True), agent=agent(replace(UP, busy=True)), active_task=True)
-ASLEEP = lieutenant(replace(FILLED, want=Want.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
+SLEEPY = lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, busy=True), agent=agent(replace(UP, busy=True)), active_task=True)
+ASLEEP = lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None)
 
-ORDER: dict[str, tuple[LaneView, list[tuple[str, type[Action]]]]] = {
-    "nothing to do": (lane(), []),
-    "the oldest task is delivered": (lane(facts("b", created_at=NOW - 5), facts("a", created_at=NOW - 1)), [("b", Deliver)]),
-    "of equal age the first by name": (lane(facts("b"), facts("a")), [("a", Deliver)]),
-    "one that may not run yet lets others pass": (lane(facts("a", notBefore="2099-01-01T00:00:00Z"), facts("b")), [("b", Deliver)]),
-    "one at a time": (lane(facts("a", ARRIVED), facts("b"), lt=BUSY_LT, talk=said(settled=False)), []),
-    "the machine comes before the work": (lane(facts("a"), lt=lieutenant(guest=guest(clock_skew=60.0))), [("api", CorrectClock)]),
-    "facts come before acts": (lane(facts("a", SENT), facts("b", cancel=True), talk=said(settled=False)), [("a", Landed), ("b", Finish)]),
+ORDER: dict[str, tuple[WorkSet, list[tuple[str, type[Action]]]]] = {
+    "nothing to do": (work_set(), []),
+    "the oldest task is delivered": (work_set(facts("b", created_at=NOW - 5), facts("a", created_at=NOW - 1)), [("b", Deliver)]),
+    "of equal age the first by name": (work_set(facts("b"), facts("a")), [("a", Deliver)]),
+    "one that may not run yet lets others pass": (work_set(facts("a", notBefore="2099-01-01T00:00:00Z"), facts("b")), [("b", Deliver)]),
+    "one at a time": (work_set(facts("a", ARRIVED), facts("b"), lt=BUSY_LT, talk=said(settled=False)), []),
+    "the machine comes before the work": (work_set(facts("a"), lt=lieutenant(guest=guest(clock_skew=60.0))), [("api", CorrectClock)]),
+    "facts come before acts": (
+        work_set(facts("a", SENT), facts("b", cancel=True), talk=said(settled=False)),
+        [("a", Landed), ("b", Finish)],
+    ),
     "a check comes before the next prompt": (
-        lane(facts("a", ARRIVED, noProgressSeconds=0, acceptance=[{"command": {"run": ["true"]}}]), facts("b"), talk=said(WELL)),
+        work_set(facts("a", ARRIVED, noProgressSeconds=0, acceptance=[{"command": {"run": ["true"]}}]), facts("b"), talk=said(WELL)),
         [("a", Verify)],
     ),
     "an abort comes before a steer": (
-        lane(facts("a", ARRIVED, cancel=True), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False)),
+        work_set(facts("a", ARRIVED, cancel=True), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False)),
         [("a", AbortTurn)],
     ),
     "a steer jumps the queue": (
-        lane(facts("a", ARRIVED), facts("b"), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False)),
+        work_set(facts("a", ARRIVED), facts("b"), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False)),
         [("s", SendSteer)],
     ),
     "one steer at a time": (
-        lane(
+        work_set(
             facts("a", ARRIVED),
             facts("r", SENT, delivery="Steer"),
             facts("s", delivery="Steer"),
@@ -95,8 +113,8 @@ ORDER: dict[str, tuple[LaneView, list[tuple[str, type[Action]]]]] = {
         ),
         [("r", Landed)],
     ),
-    "a task never wakes a declared Suspended": (lane(facts("a"), lt=ASLEEP, talk=None), []),
-    "a busy one that should sleep is waited for": (lane(facts("a", ARRIVED), lt=SLEEPY, talk=said(settled=False)), []),
+    "a task never wakes a declared Suspended": (work_set(facts("a"), lt=ASLEEP, talk=None), []),
+    "a busy one that should sleep is waited for": (work_set(facts("a", ARRIVED), lt=SLEEPY, talk=said(settled=False)), []),
 }
 
 
@@ -112,35 +130,35 @@ def test_order(name: str) -> None:
 def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_the_machine_suspended() -> None:
     policy = {"suspend": {"onBusy": "Abort", "graceSeconds": 60}}
     asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
-    view = lane(facts("a", ARRIVED), lt=asked, talk=said(settled=False), **policy)
-    decided = plan(view).lieutenant
+    view = work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False), **policy)
+    decided = plan(view).own
     assert isinstance(decided, Wait)
     assert decided.until == NOW + 30
     late = replace(view, lieutenant=replace(asked, record=asked.record.but(suspend_asked_at=NOW - 61)))
     assert acts(late) == [("api", AbortTurn)]
-    settled = lieutenant(replace(FILLED, want=Want.SUSPENDED, busy=False))
-    assert acts(lane(lt=settled, **policy)) == [("api", Suspend)]
+    settled = lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, busy=False))
+    assert acts(work_set(lt=settled, **policy)) == [("api", Suspend)]
 
 
 @pytest.mark.guarantee("G-08")
 def test_without_that_policy_a_turn_is_never_cut_off_however_long_it_takes() -> None:
     asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 1_000_000))
-    assert acts(lane(facts("a", ARRIVED), lt=asked, talk=said(settled=False))) == []
+    assert acts(work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False))) == []
 
 
 def test_the_queue_has_its_length() -> None:
-    view = lane(facts("a", ARRIVED), facts("b"), facts("c"), talk=said(settled=False), lt=BUSY_LT, queue={"maxPending": 1})
-    decided = {key.name: d for key, d in plan(view).tasks.items()}
+    view = work_set(facts("a", ARRIVED), facts("b"), facts("c"), talk=said(settled=False), lt=BUSY_LT, queue={"maxPending": 1})
+    decided = {key.name: d for key, d in plan(view).decisions.items()}
     assert [d.reason for d in (decided["b"], decided["c"]) if isinstance(d, Wait)] == ["Queued", "QueueFull"]
 
 
 def test_a_steer_without_a_target_goes_to_the_task_that_runs() -> None:
-    decided = plan(lane(facts("a", ARRIVED), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False))).tasks
+    decided = plan(work_set(facts("a", ARRIVED), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False))).decisions
     assert decided[Key("Task", "default", "s")] == SendSteer("a")
 
 
 def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
-    view = lane(facts("a", ARRIVED, taskTimeoutSeconds=20), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
+    view = work_set(facts("a", ARRIVED, taskTimeoutSeconds=20), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
     assert plan(view).wake_at() == NOW + 10  # the probe comes first
     slow = replace(BUSY_LT, health_period=1000.0)
     assert plan(replace(view, lieutenant=slow)).wake_at() == NOW - 4 + 20
@@ -149,34 +167,34 @@ def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
 # --- coming to rest ------------------------------------------------------------------------------------------------------------
 
 
-def names(view: LaneView) -> list[str]:
+def names(view: WorkSet) -> list[str]:
     return [type(step.action).__name__ for step in forecast(view)]
 
 
 @pytest.mark.guarantee("G-41")
 def test_from_nothing_to_work_done() -> None:
-    view = lane(
+    view = work_set(
         facts("a"),
         facts("b", after=(Dependency("a", "Pending"),), created_at=NOW - 20),
         lt=lieutenant(EMPTY, guest=None, agent=None),
         talk=None,
     )
     assert names(view) == [
-        "Create", "Claim", "WriteClaim", "Install", "StartKeeper", "WriteFiles", "RunStep", "RunVerify", "WriteFiles", "WriteFiles",
+        "Create", "LabelClaim", "GuestClaim", "Install", "StartKeeper", "WriteFiles", "RunStep", "RunVerify", "WriteFiles", "WriteFiles",
         "StartAgent", "Deliver", "Deliver",
     ]  # fmt: skip
 
 
 @pytest.mark.guarantee("G-05")
 def test_to_the_end() -> None:
-    gone = lieutenant(replace(FILLED, want=Want.GONE), guest=None, agent=None)
-    assert names(lane(facts("a"), lt=gone, talk=None)) == ["Finish", "Condemn", "Delete", "Forget", "Release"]
+    gone = lieutenant(replace(FILLED, desired=DesiredState.GONE), guest=None, agent=None)
+    assert names(work_set(facts("a"), lt=gone, talk=None)) == ["Finish", "MarkForDeletion", "Delete", "ClearSlot", "Release"]
 
 
 def test_a_dead_machine_is_replaced_with_its_conversation() -> None:
     dead = lieutenant(replace(FILLED, vm=Seen(VmState.DEAD)), guest=None, agent=None, mirror_size=9)
-    told = names(lane(lt=dead, talk=None))
-    assert told[:4] == ["Condemn", "Delete", "Forget", "Create"]
+    told = names(work_set(lt=dead, talk=None))
+    assert told[:4] == ["MarkForDeletion", "Delete", "ClearSlot", "Create"]
     assert told.index("RestoreSession") < told.index("StartAgent")
 
 
@@ -190,17 +208,17 @@ def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView
         "cancelled": lambda n: facts(n, cancel=True),
     }
     tasks = tuple(made[kind](f"t{n}") for n, kind in enumerate(kinds))
-    assert len(forecast(lane(*tasks, lt=lt))) < MOST_STEPS
+    assert len(forecast(work_set(*tasks, lt=lt))) < MOST_STEPS
 
 
 @given(lieutenants())
 def test_an_act_that_succeeded_is_not_planned_again(lt: LieutenantView) -> None:
-    view = lane(lt=lt)
-    decided = plan(view).lieutenant
+    view = work_set(lt=lt)
+    decided = plan(view).own
     assert decided is not None
     if is_action(decided):
-        then = after(view, None, decided)  # type: ignore[arg-type]
-        assert plan(then).lieutenant != decided or isinstance(decided, Release)
+        then = after(view, Step(LIEUTENANT, decided))  # type: ignore[arg-type]
+        assert plan(then).own != decided or isinstance(decided, Release)
 
 
 PHASES = ("Pending", "Delivering", "Running", "Verifying", "Succeeded")
@@ -217,7 +235,7 @@ def crowds(draw: st.DrawFn) -> tuple[TaskFacts, ...]:
             session=draw(st.sampled_from(["", "s"])),
             landed=draw(st.integers(-1, 3)),
             target=draw(st.sampled_from(["", *names])),
-            ladder=(Rung(action="AbortAndReprompt", at=NOW),) if draw(st.booleans()) else (),
+            escalation_steps=(EscalationStep(action="AbortAndReprompt", at=NOW),) if draw(st.booleans()) else (),
         )
         made.append(facts(name, record, NOW - draw(st.integers(1, 3)), delivery=draw(st.sampled_from(["Queue", "Steer"]))))
     return tuple(made)
@@ -226,8 +244,8 @@ def crowds(draw: st.DrawFn) -> tuple[TaskFacts, ...]:
 @given(crowds())
 def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tasks: tuple[TaskFacts, ...]) -> None:
     """Told from the definitions, one by one; the lane makes an index of it once."""
-    view = lane(*tasks, queue={"maxPending": 2})
-    crowd = Crowd(view)
+    view = work_set(*tasks, queue={"maxPending": 2})
+    index = QueueIndex(view)
 
     def queued(one: TaskFacts) -> bool:
         return one.spec.delivery.value == "Queue"
@@ -236,7 +254,7 @@ def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tas
         return one.created_at, one.key.name
 
     for mine in tasks:
-        seen = task_view(view, mine, crowd, Host.READY, "")
+        seen = task_view(view, mine, index, Availability.READY, "")
         others = [one for one in tasks if one is not mine]
         at_work = [one.key.name for one in others if queued(one) and one.record.phase in ACTIVE]
         assert seen.active == (at_work[0] if at_work else "")
@@ -248,7 +266,9 @@ def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tas
         assert seen.next_landed == min(later, default=None)
         steers = [one.key.name for one in others if not queued(one) and one.record.phase == "Delivering"]
         assert seen.other_steer == (steers[0] if steers else "")
-        said = [one for one in others if one.record.ladder and one.record.phase == "Delivering" and one.record.target == mine.key.name]
+        said = [
+            one for one in others if one.record.escalation_steps and one.record.phase == "Delivering" and one.record.target == mine.key.name
+        ]
         assert seen.held_by == (said[0].key.name if said else "")
         aimed = [one.record.phase for one in others if one.key.name == seen.target]
         assert seen.target_phase == (aimed[0] if aimed else "")
@@ -260,8 +280,8 @@ def test_a_turn_ends_where_the_next_prompt_was_just_found() -> None:
     following = SENT.but(marker="[task default/b attempt 1 x]")
     talk = said(WELL, Message("e3", 300, "user", f"{following.marker}\n\nwork"), answer("stop", "another", offset=400))
     mine = facts("a", ARRIVED)
-    view = lane(mine, facts("b", following), talk=talk)
-    seen = task_view(view, mine, Crowd(view), Host.READY, "")
+    view = work_set(mine, facts("b", following), talk=talk)
+    seen = task_view(view, mine, QueueIndex(view), Availability.READY, "")
     assert seen.next_landed == 300
     assert [message.text for message in run(seen)] == ["done"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,14 +10,14 @@ from hypothesis import strategies as st
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.core.actions import Decision
+from reconciler.core.chain import Chain
 from reconciler.core.profile.rendering import Rendered, Unresolved, render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Goodbye, OpenIntent, Slot, SnapshotSeen, Target, Want
-from reconciler.core.snapshot.task import Dependency, Host, Talk, TaskView
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.task import Availability, Dependency, Talk, TaskView
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState
 
 V = TypeVar("V")
@@ -31,16 +30,16 @@ OTHER = "00000000-0000-4000-8000-000000000002"
 KEEPER = "1.0.0"
 
 
-def decider(chain: Sequence[Callable[[V], Decision | None]], view: V) -> str:
+def decider(chain: Chain[V], view: V) -> str:
     """Which policy of a chain decides about this view; '' when none has an opinion."""
-    return next((policy.__name__ for policy in chain if policy(view) is not None), "")
+    return next((policy.__name__ for policy in chain.leaves() if policy(view) is not None), "")
 
 
 # --- the VM slot ------------------------------------------------------------------------------------------------------------
 
-EMPTY = Slot(Want.RUNNING, now=NOW)
-FILLED = Slot(Want.RUNNING, SlotRecord(vm_id=VM, account="mine", epoch=1), Seen(VmState.RUNNING), account="mine", now=NOW)
-CONDEMNED = replace(FILLED, want=Want.GONE, record=FILLED.record.but(condemned=True))
+EMPTY = Slot(DesiredState.RUNNING, now=NOW)
+FILLED = Slot(DesiredState.RUNNING, SlotRecord(vm_id=VM, account="mine", epoch=1), Seen(VmState.RUNNING), account="mine", now=NOW)
+CONDEMNED = replace(FILLED, desired=DesiredState.GONE, record=FILLED.record.but(marked_for_deletion=True))
 
 
 def slots() -> st.SearchStrategy[Slot]:
@@ -54,7 +53,7 @@ def slots() -> st.SearchStrategy[Slot]:
         SlotRecord,
         vm_id=st.sampled_from(["", VM]),
         account=st.sampled_from(["", "mine", "theirs"]),
-        condemned=st.booleans(),
+        marked_for_deletion=st.booleans(),
         attempts=st.integers(0, 3),
         delete_attempts=st.integers(0, 3),
         not_before=st.sampled_from([0.0, NOW + 10]),
@@ -68,13 +67,13 @@ def slots() -> st.SearchStrategy[Slot]:
     intent = st.none() | st.builds(OpenIntent, st.just("t"), st.booleans(), st.sampled_from([None, (), (OTHER,), (OTHER, "z")]))
     return st.builds(
         Slot,
-        want=st.sampled_from(Want),
+        desired=st.sampled_from(DesiredState),
         record=record,
         vm=observed,
         intent=intent,
         account=st.sampled_from(["", "mine"]),
         protected=st.booleans(),
-        goodbye=st.sampled_from(Goodbye),
+        deletion=st.sampled_from(EffectiveDeletion),
         no_delete=st.booleans(),
         observe_only=st.booleans(),
         adopt=targets,
@@ -256,7 +255,7 @@ def tasks() -> st.SearchStrategy[TaskView]:
         no_progress_seconds=limit,
         retries=st.integers(0, 1),
         has_acceptance=st.booleans(),
-        host=st.sampled_from(Host),
+        availability=st.sampled_from(Availability),
         talk=talks,
         verdict=verdicts,
         dependencies=dependencies,

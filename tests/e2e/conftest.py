@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.agent.toolchain import find_tools
+from reconciler.agent.toolchain import find_toolchain
 from reconciler.core.keys import Json
 from reconciler.errors import Terminal
 from reconciler.vers.simulator.image import GuestImage
@@ -50,7 +50,7 @@ RULES: list[tuple[str, list[Json]]] = [
 def image() -> GuestImage:
     """Node and pi for machines; skipped with the remedy where they can't be had, but never in CI."""
     try:
-        tools = find_tools(os.environ)
+        tools = find_toolchain(os.environ)
     except Terminal as error:
         if os.environ.get("CI"):
             raise

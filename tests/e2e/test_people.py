@@ -1,4 +1,4 @@
-"""People at the machine of an agent: commands, files, a conversation; and the ladder that an agent is brought back with. From
+"""People at the machine of an agent: commands, files, a conversation; and the escalation that an agent is brought back with. From
 outside: the program, real machines, real pi."""
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def test_a_steer_interrupts_a_tool_that_does_not_end(real: Platform, reconciler:
 
 
 @pytest.mark.guarantee("G-29")
-def test_the_whole_ladder_on_the_same_session(real: Platform, reconciler: Program) -> None:
+def test_the_whole_escalation_on_the_same_session(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
         reconciler("wait", "lieutenant/api", "--for", "Ready")
         reconciler("send", "api", 'First <<<[{"tool":"write","args":{"path":"a.txt","content":"a"}},{"say":"remember me"}]>>>', "--wait")

@@ -20,13 +20,13 @@ from tests.engine import (
     test_clock,
     test_configuration,
     test_conversation_lost,
+    test_escalation,
     test_local,
     test_profiles,
     test_sessions,
     test_tasks,
 )
 from tests.engine import test_deletion as test_goodbyes
-from tests.engine import test_escalation as test_ladder
 from tests.engine.stage import LT, SETTINGS, Stage, Story, pass_time, tell
 from tests.engine.test_profiles import Vault, made
 from tests.world import Machine, Pi, World
@@ -412,8 +412,8 @@ STORIES |= {
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,
     "Lieutenant.queue.maxPending": test_tasks.test_a_full_queue_says_so_and_drains,
-    "Lieutenant.limits.firstArtifactSeconds": test_ladder.test_a_task_that_writes_nothing_in_time_is_ended,
-    "Lieutenant.limits.maxTurns": test_ladder.test_more_rounds_than_allowed_end_the_turn,
+    "Lieutenant.limits.firstArtifactSeconds": test_escalation.test_a_task_that_writes_nothing_in_time_is_ended,
+    "Lieutenant.limits.maxTurns": test_escalation.test_more_rounds_than_allowed_end_the_turn,
     "Lieutenant.suspend.onBusy": test_sessions.test_with_abort_its_turn_is_ended_after_the_grace_and_goes_on_after_the_sleep,
     "Lieutenant.suspend.graceSeconds": test_sessions.test_with_abort_its_turn_is_ended_after_the_grace_and_goes_on_after_the_sleep,
     "Lieutenant.health.startupTimeoutSeconds": test_clock.test_one_that_never_answers_is_started_again_after_its_startup_timeout,
@@ -435,9 +435,9 @@ STORIES |= {
     "Task.taskTimeoutSeconds": limited("taskTimeoutSeconds", 20, "TaskTimeout"),
     "Task.acceptance[].file.path": test_tasks.test_without_the_file_asked_for_it_has_failed_whatever_it_says,
     "Task.acceptance[].command.run[]": test_tasks.test_acceptance_decides_and_the_next_attempt_is_told_what_failed,
-    "Task.escalation[]": test_ladder.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up,
+    "Task.escalation[]": test_escalation.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up,
     "Task.retries": test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt,
-    "Task.ttlSecondsAfterFinished": test_ladder.test_what_was_done_stays_done_after_its_time_to_live,
+    "Task.ttlSecondsAfterFinished": test_escalation.test_what_was_done_stays_done_after_its_time_to_live,
     "Task.cancel": test_tasks.test_a_cancelled_task_is_aborted_and_a_pending_one_never_sent,
 }
 

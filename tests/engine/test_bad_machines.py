@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import NOTHING, Reason
-from reconciler.core.lasterror import trouble_of
+from reconciler.core.lasterror import last_error_of
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import CommandResult
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
@@ -171,7 +171,7 @@ def test_a_new_machine_that_nobody_can_reach_is_told_and_kept_and_used_once_it_a
 
 
 def test_a_cause_is_named_where_it_is_known() -> None:
-    assert [trouble_of(error()).reason for error in (full, nameless, other)] == ["DiskFull", "NoNameService", "GuestFailed"]
+    assert [last_error_of(error()).reason for error in (full, nameless, other)] == ["DiskFull", "NoNameService", "GuestFailed"]
     apt = "W: Failed to fetch http://deb.example/InRelease  Temporary failure resolving 'deb.example'"
-    assert trouble_of(GuestFailed("installing", "vm", apt, 100, apt)).reason == "NoNameService"
-    assert trouble_of(GuestUnreachable("ENOSPC", "vm")).reason == "", "who can't be reached has said nothing"
+    assert last_error_of(GuestFailed("installing", "vm", apt, 100, apt)).reason == "NoNameService"
+    assert last_error_of(GuestUnreachable("ENOSPC", "vm")).reason == "", "who can't be reached has said nothing"

@@ -272,7 +272,7 @@ def test_a_deletion_that_fails_goes_on_until_absence_is_proven(tmp_path: Path) -
         await run.delete(LT)
         await run.until(lambda: "could not delete" in run.message(LT, "Ready"), "the cause is told")
         assert machine.vm_id in run.message(LT, "Ready")
-        assert run.record().slot.condemned
+        assert run.record().slot.marked_for_deletion
         await run.gone(LT)
         assert machine.deleted
         assert run.weather.count("vers.delete_vm") == 7

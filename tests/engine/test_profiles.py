@@ -383,7 +383,7 @@ def test_a_changed_profile_touches_nothing_while_the_machine_can_not_be_read(tmp
         await profile(run, **AFTER)
         await pass_time(300)
         assert not old.deleted
-        assert not run.record().slot.condemned
+        assert not run.record().slot.marked_for_deletion
         run.weather.rules.clear()
         await run.until(lambda: old.deleted, "once it can be read it is replaced")
         await run.ready()
@@ -403,7 +403,7 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         planned = await plan_everything(run.engine)
         run.engine.gatherer.machines.agents = agents
         verbs = [line.verb for line in planned]
-        assert verbs[:5] == ["StopAgent", "Condemn", "Delete", "Forget", "Create"]
+        assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
         assert planned[1].reason == "its profile changed after it was prepared"
         assert verbs[-1] == "StartAgent"
 

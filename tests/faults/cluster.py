@@ -18,7 +18,7 @@ from reconciler.engine.state.declarations import Declared
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection, path_of
-from reconciler.sources.kube.controller import FrontDoor
+from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.watching import Heard, Watching
 from reconciler.store.sqlstore import open_store
@@ -58,7 +58,7 @@ class OperatorLives(Controller):
         self.keep, self.latency = keep, latency
         self.server = ApiServer(world.now)
         self.skew = 0.0  # seconds by which the clock of every operator but the first is ahead
-        self.door: FrontDoor | None = None
+        self.kube_controller: KubeController | None = None
         self.secrets: KubeSecrets | None = None
 
     async def up(self) -> Engine:
@@ -79,25 +79,25 @@ class OperatorLives(Controller):
         def watcher(access: Access, namespaces: Sequence[str] | None, heard: Heard, restarted: Callable[[], None]) -> Watching:
             return Follow(self.server, namespaces, heard)
 
-        self.door = FrontDoor(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
+        self.kube_controller = KubeController(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
         clock = LoopClock(self.world.now() + (self.skew if mine > 1 else 0.0))
         self.engine = Engine(
             self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, clock,
-            Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.door.sink,
+            Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.kube_controller.sink,
         )  # fmt: skip
         try:
-            await self.door.open(self.engine)
+            await self.kube_controller.open(self.engine)
         except (Crash, ReconcilerError):
             await self.down()
             raise
         return self.engine
 
     async def down(self) -> None:
-        if self.engine is None or self.door is None or self.secrets is None:
+        if self.engine is None or self.kube_controller is None or self.secrets is None:
             return
-        engine, door, secrets = self.engine, self.door, self.secrets
+        engine, kube_controller, secrets = self.engine, self.kube_controller, self.secrets
         self.engine = None
-        await door.close()
+        await kube_controller.close()
         await engine.stop()
         await secrets.aclose()
         await engine.store.aclose()
@@ -152,8 +152,9 @@ class ClusterRun(Run):
 
     def describe(self) -> str:
         seen = [(o["kind"], o["metadata"], o.get("status")) for at, o in self.server.objects.items() if at.custom]
-        door = self.controller.door
-        return f"fault {self.life.fault}; in the cluster {seen}; front door {door._trouble if door else ''}; {super().describe()}"
+        kube_controller = self.controller.kube_controller
+        errors = kube_controller._trouble if kube_controller else ""
+        return f"fault {self.life.fault}; in the cluster {seen}; last errors {errors}; {super().describe()}"
 
 
 def play_in_cluster(

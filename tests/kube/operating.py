@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.cluster import Operator, Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
@@ -92,14 +92,14 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
 
     @asynccontextmanager
     async def make(
-        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, upstream: Upstream, clock: LoopClock, /
+        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, backend: DeclarationBackend, clock: LoopClock, /
     ) -> AsyncIterator[Engine]:
         settings = EngineSettings(
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
         yield Engine(
             settings, vers(world), FakeAgents(world), store, secrets, clock, Effects(hook), random.Random(1).random,
-            lambda: f"{uuid.uuid4()}", KEEPER, upstream,
+            lambda: f"{uuid.uuid4()}", KEEPER, backend,
         )  # fmt: skip
 
     return make

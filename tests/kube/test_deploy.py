@@ -252,9 +252,11 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
             await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
             item = next(iter(operator.engine.table.of_kind("Lieutenant")))
             for _ in range(2):  # the same news twice is one Event, counted
-                operator.door.events.take(Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now()))
+                operator.kube_controller.events.take(
+                    Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now())
+                )
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")
-            await until(lambda: operator.door.rests() and not operator.door.events._waiting, "everything is told")
+            await until(lambda: operator.kube_controller.rests() and not operator.kube_controller.events._waiting, "everything is told")
             await person.kubectl("delete", "lt,ltask,bp,vmt", "--all", "--timeout=60s")
         done: set[Right] = set()
         refused: list[str] = []

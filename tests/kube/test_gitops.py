@@ -233,14 +233,14 @@ async def test_what_flux_declares_and_what_we_say_do_not_meet(cluster: Namespace
         await flux.apply()
         for what in ("lt/ada", "bp/mine", "ltask/one"):
             await person.kubectl("wait", what, "--for=condition=Ready", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert await flux.drift() == []
-        writes = operator.door.sink.writes
+        writes = operator.kube_controller.sink.writes
         before = {kind: [one["metadata"]["resourceVersion"] for one in await person.list(kind)] for kind in ("lt", "bp", "ltask")}
         for _ in range(3):
             await flux.apply()
         await asyncio.sleep(2.0)
-        assert operator.door.sink.writes == writes
+        assert operator.kube_controller.sink.writes == writes
         assert {kind: [one["metadata"]["resourceVersion"] for one in await person.list(kind)] for kind in before} == before
 
         for kind, name, finalizers in (

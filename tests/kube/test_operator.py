@@ -44,7 +44,7 @@ async def test_a_fleet_is_applied_works_and_is_deleted(cluster: Namespace, tmp_p
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         statuses: list[tuple[int, dict[str, object]]] = []
-        replace = operator.door.sink._cluster.replace
+        replace = operator.kube_controller.sink._cluster.replace
 
         async def judged(path: str, body: dict[str, object]) -> dict[str, object]:
             told = await replace(path, body)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ async def test_a_fleet_is_applied_works_and_is_deleted(cluster: Namespace, tmp_p
                 statuses.append((told["metadata"]["generation"], dict(told["status"])))  # type: ignore[index, call-overload, arg-type]
             return told  # type: ignore[return-value]
 
-        operator.door.sink._cluster.replace = judged  # type: ignore[assignment, method-assign]
+        operator.kube_controller.sink._cluster.replace = judged  # type: ignore[assignment, method-assign]
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
@@ -103,23 +103,23 @@ async def test_at_rest_nothing_is_written_and_an_edited_status_is_put_right(clus
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
         await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         await asyncio.sleep(1.0)
         before = {name: (await person.get(kind, name))["metadata"]["resourceVersion"] for kind, name in (("lt", "ada"), ("ltask", "one"))}
-        writes = operator.door.sink.writes
-        await operator.door.sweep()  # everything is compared again
+        writes = operator.kube_controller.sink.writes
+        await operator.kube_controller.sweep()  # everything is compared again
         await person.apply(LIEUTENANT)  # the same once more
         await asyncio.sleep(3.0)  # three lists of the platform
-        assert operator.door.sink.writes == writes
+        assert operator.kube_controller.sink.writes == writes
         after = {name: (await person.get(kind, name))["metadata"]["resourceVersion"] for kind, name in (("lt", "ada"), ("ltask", "one"))}
         assert after == before
 
         told = (await person.get("lt", "ada"))["status"]
         await asyncio.to_thread(cluster.set_status, "lt", "ada", {"phase": "Lies", "vm": {"id": "00000000-0000-4000-8000-00000000beef"}})
-        await until(lambda: operator.door.sink.writes > writes, "the status is written again")
+        await until(lambda: operator.kube_controller.sink.writes > writes, "the status is written again")
         assert (await person.get("lt", "ada"))["status"] == told
         await asyncio.sleep(1.0)
-        assert operator.door.sink.writes == writes + 1, "one write for one change"
+        assert operator.kube_controller.sink.writes == writes + 1, "one write for one change"
         assert len(world.alive()) == 1
 
 

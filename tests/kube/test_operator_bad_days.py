@@ -46,7 +46,7 @@ async def test_a_namespace_goes_with_all_that_is_in_it(cluster: Namespace, tmp_p
         await person.kubectl("delete", "lt,ltask", "--all", "--timeout=60s")
         assert world.alive() == []
         await until(lambda: not operator.engine.table.all_keys(), "the store has forgotten them")
-        await until(lambda: operator.door.events.lost["Forbidden"] > 0, "Events that can't be made are counted")
+        await until(lambda: operator.kube_controller.events.lost["Forbidden"] > 0, "Events that can't be made are counted")
 
 
 @pytest.mark.guarantee("G-66")

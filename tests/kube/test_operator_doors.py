@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json, Key
-from reconciler.engine.backend import Nowhere
+from reconciler.engine.backend import NullBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
@@ -147,7 +147,7 @@ class Open:
 async def without_cluster(state: Path, world: RealTime) -> AsyncIterator[Engine]:
     store = await asyncio.to_thread(open_store, state / "state.db")
     hook: Hook = Open()  # type: ignore[assignment]
-    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, Nowhere(), LoopClock()) as engine:
+    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, NullBackend(), LoopClock()) as engine:
         try:
             yield engine
         finally:
@@ -190,7 +190,7 @@ async def through_the_cluster(cluster: Namespace, text: str, state: Path) -> Sto
         engine.start = planned  # type: ignore[method-assign]
 
     async with charge(cluster, state, world, prepare=prepare) as operator:
-        await until(lambda: settled(operator.engine, cluster.name) and operator.door.rests(), "the fleet is as declared")
+        await until(lambda: settled(operator.engine, cluster.name) and operator.kube_controller.rests(), "the fleet is as declared")
         await asyncio.sleep(0.5)
         found = [one for kind in ("bp", "lt", "ltask") for one in await person.list(kind)]
         story.status = statuses({f"{one['kind']}/{one['metadata']['name']}": one["status"] for one in found})

@@ -43,8 +43,8 @@ async def test_a_task_whose_time_is_over_goes_and_what_it_came_to_stays(cluster:
         assert (await person.get("ltask", "one"))["metadata"]["finalizers"] == ["fleet.vers.sh/task"]
         await gone(person, "one")
         assert operator.engine.clock.now() >= finished + 2, "not before its time"
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
-        assert not operator.door.sink.leaving
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        assert not operator.kube_controller.sink.leaving
 
         await person.apply(task("next", after=[{"name": "one"}]))
         await person.kubectl("wait", "ltask/next", "--for=condition=Ready", "--timeout=60s")
@@ -104,7 +104,7 @@ async def test_an_operator_that_dies_over_it_leaves_nothing_behind(
         await asyncio.sleep(1.0)  # what the cluster says of it is heard
     async with charge(cluster, tmp_path / ("two" if lost else "one"), world, "two", lease_seconds=4.0) as operator:
         await gone(person, "one")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         await known_as_done(person, world, "one", ttlSecondsAfterFinished=2)
         assert len(world.prompts) == 1
 
@@ -122,7 +122,9 @@ async def test_what_may_not_be_deleted_keeps_its_result(
         async with charge(cluster, tmp_path, world, life) as operator:
             await person.apply(LIEUTENANT)
             await person.apply(task("one", ttlSecondsAfterFinished=1))
-            await until(lambda operator=operator: operator.door.swallowed["Forbidden"] >= 8, "it was tried again and again")  # type: ignore[misc]
+            await until(
+                lambda operator=operator: operator.kube_controller.reconcile_errors["Forbidden"] >= 8, "it was tried again and again"
+            )  # type: ignore[misc]
             assert 'cannot delete resource "tasks"' in caplog.text
             told = (await person.get("ltask", "one"))["status"]
             assert (told["phase"], told["result"]["answer"]) == ("Succeeded", "done")
@@ -136,7 +138,7 @@ async def test_what_may_not_be_deleted_keeps_its_result(
 async def test_an_api_server_that_is_away_when_its_time_is_over(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
     person = Person(cluster)
     async with charge(cluster, tmp_path, world, lease_seconds=60.0) as operator:
-        delete, refused = operator.door.sink._cluster.delete, 0
+        delete, refused = operator.kube_controller.sink._cluster.delete, 0
 
         async def away(path: str, uid: str) -> None:
             nonlocal refused
@@ -145,11 +147,11 @@ async def test_an_api_server_that_is_away_when_its_time_is_over(cluster: Namespa
                 raise Unreachable("connection refused", path, "trying again")
             await delete(path, uid)
 
-        operator.door.sink._cluster.delete = away  # type: ignore[method-assign]
+        operator.kube_controller.sink._cluster.delete = away  # type: ignore[method-assign]
         await person.apply(LIEUTENANT)
         await person.apply(task("one", ttlSecondsAfterFinished=1))
         await gone(person, "one")
         assert refused > 3
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
-        assert isinstance(operator.door.sink._cluster, Cluster)
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        assert isinstance(operator.kube_controller.sink._cluster, Cluster)
         await known_as_done(person, world, "one", ttlSecondsAfterFinished=1)

@@ -11,7 +11,7 @@ from reconciler.app import engine_over
 from reconciler.cluster import Scope, installed, scope_of
 from reconciler.config import Config
 from reconciler.core.snapshot.local import Hosting
-from reconciler.engine.backend import Nowhere
+from reconciler.engine.backend import NullBackend
 from reconciler.errors import (
     Conflict,
     Forbidden,
@@ -167,7 +167,7 @@ async def test_no_agent_runs_where_an_operator_does(tmp_path: Path, allowed: boo
     store = open_store(tmp_path / "state.db", inline=True)
     try:
         config = Config(state=tmp_path, allow_local=allowed)
-        async with engine_over(config, store, "cluster/team", upstream=Nowhere()) as engine:
+        async with engine_over(config, store, "cluster/team", backend=NullBackend()) as engine:
             assert engine.settings.hosting is Hosting.UNAVAILABLE
         async with engine_over(config, store, "uuid") as engine:
             assert (engine.settings.hosting is Hosting.ALLOWED) is allowed

@@ -86,8 +86,8 @@ async def test_the_same_news_again_is_counted(cluster: Namespace, tmp_path: Path
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         item = next(iter(operator.engine.table.of_kind("Lieutenant")))
         for _ in range(5):
-            operator.door.events.take(Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now()))
-        await until(lambda: not operator.door.events._waiting, "all is told")
+            operator.kube_controller.events.take(Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now()))
+        await until(lambda: not operator.kube_controller.events._waiting, "all is told")
         await asyncio.sleep(1.0)
         found = [one for one in await person.list("events.events.k8s.io") if one.get("note") == "the same again"]
         assert len(found) == 1
@@ -131,7 +131,7 @@ async def test_an_edited_profile_is_acted_on_as_the_lieutenant_says(cluster: Nam
         await person.apply(task("three"))
         await person.kubectl("wait", "ltask/three", "--for=condition=Ready", "--timeout=60s")
         assert len(world.prompts) == 3
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
 
         await person.kubectl("delete", "bp/mine", "--timeout=30s")
         await person.sees("lt", "ada", "Ready", "ProfileNotFound")
@@ -151,15 +151,15 @@ async def test_a_verb_is_acted_on_once_and_echoed(cluster: Namespace, tmp_path: 
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         await person.kubectl("annotate", "lt/ada", "fleet.vers.sh/retry=first")
         await person.kubectl("wait", "lt/ada", "--for=jsonpath={.status.handled.retry}=first", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
-        writes = operator.door.sink.writes
-        await operator.door.sweep()
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        writes = operator.kube_controller.sink.writes
+        await operator.kube_controller.sweep()
         await asyncio.sleep(2.0)
-        assert operator.door.sink.writes == writes
+        assert operator.kube_controller.sink.writes == writes
         assert (await person.get("lt", "ada"))["metadata"]["annotations"]["fleet.vers.sh/retry"] == "first", "the annotation is theirs"
     async with charge(cluster, tmp_path, world, "two", lease_seconds=4.0) as operator:
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
-        assert operator.door.sink.writes == 0, "another life does not do it again"
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        assert operator.kube_controller.sink.writes == 0, "another life does not do it again"
         await person.kubectl("annotate", "--overwrite", "lt/ada", "fleet.vers.sh/retry=second")
         await person.kubectl("wait", "lt/ada", "--for=jsonpath={.status.handled.retry}=second", "--timeout=60s")
 
@@ -183,7 +183,7 @@ async def test_what_only_the_operator_can_judge_it_names_in_the_object(
         assert word in told["message"]
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert world.created == 1
         await person.kubectl("delete", "fleet", "--all", "--timeout=60s")
         assert world.alive() == []
@@ -221,7 +221,7 @@ async def test_a_finalizer_taken_away_from_a_living_object_comes_back(cluster: N
                     break
                 await asyncio.sleep(0.1)
             assert held == ["example.com/theirs", kept]
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert world.alive() == [machine]
         await person.kubectl("delete", "lt/ada", "ltask/one", "--wait=false")
         await until(lambda: world.alive() == [], "its machine is gone")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.actions import Steady
+from reconciler.core.decisions import Steady
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import Attempt, Rung, TaskRecord
+from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm, VmState
@@ -38,7 +38,7 @@ DONE = TaskRecord(
     phase="Succeeded", reason="Completed", message="well", attempt=2, delivering_at=100.0, landed=0, landed_at=101.0, stop_reason="stop",
     answer="all good", answer_bytes=8, input_tokens=7, output_tokens=5, cost=0.25, turns=3, files=("a", "b"), files_more=1,
     checks=("ok",), attempts=(Attempt(number=1, reason="ModelError", message="no"),),
-    ladder=(Rung(action="Steer", at=99.0, why="NoProgress"),),
+    escalation_steps=(EscalationStep(action="Steer", at=99.0, why="NoProgress"),),
     finished_at=200.0,
 )  # fmt: skip
 

@@ -88,7 +88,7 @@ async def test_it_may_not_say_what_is_true(cluster: Namespace, tmp_path: Path, w
         await person.apply(LIEUTENANT)
         await until(lambda: 'cannot update resource "lieutenants/status"' in logged(), "the log names the right")
         assert world.alive() == []
-        assert operator.door.swallowed["Forbidden"] >= 1
+        assert operator.kube_controller.reconcile_errors["Forbidden"] >= 1
         await rights.whole()
         await person.kubectl(
             "wait",
@@ -126,7 +126,7 @@ async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path,
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
         await person.kubectl("delete", "lt/ada", "--timeout=60s")
-        assert operator.door.events.lost["Forbidden"] > 1
+        assert operator.kube_controller.events.lost["Forbidden"] > 1
     assert logged().count('cannot create resource "events"') == 1
 
 
@@ -142,11 +142,14 @@ async def test_it_may_not_watch_a_kind(
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
         await rights.without(kind, verb)
-        await operator.door._watch.stop()  # type: ignore[union-attr]  # every watch ends, as it does by itself after minutes
-        operator.door._watch = operator.door._watcher(
-            operator.door._cluster.access, operator.door._namespaces, operator.door._heard, operator.door._due.set
+        await operator.kube_controller._watch.stop()  # type: ignore[union-attr]  # every watch ends, as it does by itself after minutes
+        operator.kube_controller._watch = operator.kube_controller._watcher(
+            operator.kube_controller._cluster.access,
+            operator.kube_controller._namespaces,
+            operator.kube_controller._heard,
+            operator.kube_controller._due.set,
         )
-        operator.door._watch.start()
+        operator.kube_controller._watch.start()
         await until(lambda: f'cannot {verb} resource "{kind}"' in logged(), "the log names the right")
         await asyncio.sleep(6.0)
         assert logged().count(f'cannot {verb} resource "{kind}"') <= 8

@@ -51,7 +51,7 @@ async def test_more_secrets_than_calls_may_be_made_at_once(cluster: Namespace, t
         assert machine.pi.launch.env["TOKEN"] == f"value-number-{count - 1}"
         await person.kubectl("patch", f"secret/s-{count - 1}", "--type=merge", "-p", '{"stringData": {"k": "another-value"}}')
         await until(lambda: machine.pi is not None and machine.pi.launch.env["TOKEN"] == "another-value", "the change is followed")
-        assert operator.door.swallowed["TimedOut"] == 0
+        assert operator.kube_controller.reconcile_errors["TimedOut"] == 0
 
 
 @pytest.mark.guarantee("G-65")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cluster import front_of
-from reconciler.sources.kube import controller as door
+from reconciler.sources.kube import controller as kube_controller
 from reconciler.sources.kube import watching
 from reconciler.sources.kube.watching import Watch
 from tests.kube.controlplane import ROOT, ControlPlane, Namespace
@@ -31,7 +31,7 @@ async def test_kinds_go_while_all_is_quiet_and_come_back(
     person = Person(cluster)
     said: list[str] = []
     async with charge(cluster, tmp_path, world) as operator:
-        operator.door._tell = said.append
+        operator.kube_controller._tell = said.append
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         await asyncio.sleep(4.0)  # the watches of the other kinds are open and silent
@@ -41,12 +41,12 @@ async def test_kinds_go_while_all_is_quiet_and_come_back(
         await asyncio.sleep(4.0)
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=45s")
-        assert operator.door.watch_restarts > 0
+        assert operator.kube_controller.watch_restarts > 0
         waiting = [line for line in said if line.startswith("waiting: the cluster does not serve ")]
         assert waiting
         assert len(said) <= 2 * len(waiting), "once for every kind that is missing, not at every look"
         assert "the cluster serves every kind again" in said
-        assert operator.door.watching()
+        assert operator.kube_controller.watching()
 
 
 @pytest.mark.real("kube")
@@ -55,10 +55,10 @@ async def test_a_watch_that_keeps_silent_is_found_out(
     cluster: Namespace, tmp_path: Path, world: RealTime, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
     """Open and deaf: what a sweep finds and the watch never tells of makes it begin anew."""
-    monkeypatch.setattr(door, "UNTOLD_SECONDS", 2.0)
+    monkeypatch.setattr(kube_controller, "UNTOLD_SECONDS", 2.0)
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
-        watch = operator.door._watch
+        watch = operator.kube_controller._watch
         assert isinstance(watch, Watch)
         await asyncio.sleep(1.0)
         hearing, again = watch._heard, watch.again
@@ -70,15 +70,15 @@ async def test_a_watch_that_keeps_silent_is_found_out(
         monkeypatch.setattr(watch, "_heard", lambda kind, obj: None)
         monkeypatch.setattr(watch, "again", anew)
         await person.apply(LIEUTENANT)
-        operator.door._due.set()
+        operator.kube_controller._due.set()
         await until(lambda: watch.restarts == 1, "it begins anew")
         assert "the watch did not tell of 1 changes that a sweep found, of Lieutenant/" in logged()
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
 
-        assert operator.door._untold == {}
-        assert front_of(operator.door).watching
+        assert operator.kube_controller._untold == {}
+        assert front_of(operator.kube_controller).watching
         monkeypatch.setattr(watching, "SILENT", -1.0)
-        assert not front_of(operator.door).watching, "no sign of life for too long"
+        assert not front_of(operator.kube_controller).watching, "no sign of life for too long"
 
 
 def test_what_will_not_end_is_ended(monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]) -> None:

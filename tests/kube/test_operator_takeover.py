@@ -79,7 +79,7 @@ async def test_an_operator_with_an_older_store_believes_what_another_one_finishe
         assert await person.get("lt", "sleeper") == rested
     assert ended[0]["result"]["answer"] != ended[1]["result"]["answer"]
     async with charge(cluster, tmp_path / "one", world, "three", lease_seconds=4.0) as operator:
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert [(await person.get("ltask", name))["status"] for name in ("one", "two")] == ended
         assert await person.get("lt", "sleeper") == rested
         item = operator.engine.table.lieutenant(Key("Lieutenant", cluster.name, "ada"))
@@ -120,12 +120,12 @@ async def test_a_restart_on_the_same_store_changes_nothing(cluster: Namespace, t
     async with charge(cluster, tmp_path, world) as operator:
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
     before = await person.get("lt", "ada")
     pid = world.alive()[0].pi
     async with charge(cluster, tmp_path, world) as operator:
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         await asyncio.sleep(1.5)
-        assert operator.door.sink.writes == 0
+        assert operator.kube_controller.sink.writes == 0
     assert await person.get("lt", "ada") == before
     assert world.alive()[0].pi is pid

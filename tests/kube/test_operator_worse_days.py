@@ -44,7 +44,7 @@ async def test_a_watch_that_is_refused_again_and_again_misses_nothing(
         middle.answer = lambda method, about, path: None
         await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=90s")
         await until(lambda: len(world.alive()) == 1, "what was deleted meanwhile is gone")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
 
 
 @pytest.mark.guarantee("G-66")
@@ -66,11 +66,11 @@ async def test_a_status_that_is_refused_is_written_later(code: int, cluster: Nam
         before = middle.refused[code]
         await asyncio.sleep(3.0)
         assert middle.refused[code] - before <= 40, "it does not try in a hot loop"
-        assert sum(operator.door.swallowed.values()) + sum(operator.engine.swallowed.values()) > 0
+        assert sum(operator.kube_controller.reconcile_errors.values()) + sum(operator.engine.reconcile_errors.values()) > 0
         middle.answer = lambda method, about, path: None
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=90s")
         assert world.created == 2
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         assert "create" not in (await person.get("lt", "ada"))["status"]["vm"]
 
 
@@ -102,8 +102,8 @@ async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane
         told = await person.sees("lt", "odd", "Stalled", "InvalidSpec")
         assert "spec.profileRef" in told["message"]
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
-        await until(lambda: operator.engine.converged() and operator.door.rests(), "all rests")
-        pid, writes, before = world.alive()[0].pi, operator.door.sink.writes, await person.get("lt", "ada")
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        pid, writes, before = world.alive()[0].pi, operator.kube_controller.sink.writes, await person.get("lt", "ada")
 
         await asyncio.to_thread(private_plane.install_crds)
         await person.kubectl("annotate", "lt/odd", "example.com/touched=1")
@@ -113,7 +113,7 @@ async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane
         assert world.alive()[0].pi is pid
         assert world.created == 1
         assert (await person.get("lt", "ada"))["metadata"]["generation"] == before["metadata"]["generation"]
-        assert operator.door.sink.writes > writes, "the task's status at least"
+        assert operator.kube_controller.sink.writes > writes, "the task's status at least"
 
         await person.apply(LIEUTENANT.replace("name: ada", "name: odd"))
         await person.kubectl("wait", "lt/odd", "--for=condition=Available", "--timeout=90s")

@@ -8,20 +8,23 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from reconciler.core import conditions
+from reconciler.core.chain import Chain
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
 from reconciler.core.slot import claims, deletion
-from reconciler.core.slot import policies as vmslot
-from reconciler.core.task import limits, queue, steer
+from reconciler.core.slot import policies as slot_policies
+from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
+from reconciler.core.task import queue as task_queue
 from reconciler.core.task import view as taskview
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
@@ -29,13 +32,11 @@ from reconciler.engine.observe.fleet import Fleet
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
-from tests.engine import test_conversation_lost, test_outages, test_quiet, test_sessions, test_tasks
-from tests.engine import test_escalation as test_ladder
+from tests.engine import test_conversation_lost, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
 
-CHAINS = ("SLOT", "LADDER", "QUEUE", "STEER")
 PATIENCE = 150.0
 """Virtual seconds until a mutated run counts as stuck."""
 
@@ -68,11 +69,18 @@ class Mutant:
         for name, user in sorted(sys.modules.items()):
             if name.startswith("reconciler.") and getattr(user, self.name, None) is original:
                 patch.setattr(user, self.name, broken)
-            for chain in CHAINS if name.startswith("reconciler.core.") else ():
-                policies = getattr(user, chain, ())
-                if original in policies:
-                    patch.setattr(user, chain, tuple(broken if policy is original else policy for policy in policies))
+            for attribute, chain in list(vars(user).items()) if name.startswith("reconciler.core.") else ():
+                if isinstance(chain, Chain) and original in chain.leaves():
+                    patch.setattr(user, attribute, _replaced(chain, original, broken))
         patch.setattr(Run, "__init__", _impatient(Run.__init__))
+
+
+def _replaced(chain: Chain[Any], original: object, broken: object) -> Chain[Any]:
+    """The chain with one policy, here or in a stage, replaced."""
+    policies = [
+        _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one for one in chain.policies
+    ]
+    return replace(chain, policies=tuple(policies))
 
 
 def _impatient(begin: Callable[..., None]) -> Callable[..., None]:
@@ -163,7 +171,7 @@ MUTANTS: tuple[Mutant, ...] = (
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = t.recorder", "t.journal.closed(intent); said = t.recorder", UNWRITTEN_CREATE),
-    Mutant("no-window", "G-02: a create is given up only after the settle window", vmslot, "settle_the_open_intent",
+    Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
            "if s.intent.settled:", "if True:", an_unanswered_create_that_shows_late),
     Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
            "(found[index].vm_id,) if index", "(found[0].vm_id,) if index",
@@ -174,7 +182,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("same-epoch", "G-62: each VM of a slot has a higher epoch", SlotActs, "create",
            "item.record.slot.epoch + 1", "max(1, item.record.slot.epoch)",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
-    Mutant("believe-one-list", "G-03: one missing list proves nothing", vmslot, "believe_only_proven_absence",
+    Mutant("believe-one-list", "G-03: one missing list proves nothing", slot_policies, "believe_only_proven_absence",
            "if s.vm.proven:", "if True:", test_outages.test_a_vm_missing_from_lists_alone_is_kept),
     Mutant("no-second-look", "G-03: the VM's own status is asked before it is forgotten", Fleet, "_absence",
            "return Absent(proven=vm.state is VmState.DEAD)", "return Absent(proven=True)",
@@ -182,29 +190,29 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("forget-on-error", "G-03, G-04: an error proves nothing", Fleet, "look",
            "return Unknown(str(error))", "return Absent(proven=True)",
            test_outages.test_a_deletion_asked_for_in_an_outage_waits_and_then_happens),
-    Mutant("vanished-ignored", "G-03: never many VMs at once without a person", vmslot, "believe_only_proven_absence",
+    Mutant("vanished-ignored", "G-03: never many VMs at once without a person", slot_policies, "believe_only_proven_absence",
            "if s.vanished:", "if False:",
            test_outages.test_when_the_fleet_vanishes_nothing_is_forgotten_until_a_person_says_so),
-    Mutant("account-ignored", "G-03: another account's key concludes nothing", vmslot, "stop_at_another_account",
+    Mutant("account-ignored", "G-03: another account's key concludes nothing", slot_policies, "stop_at_another_account",
            "s.account != s.record.account", "False", slot_table),
-    Mutant("unknown-ignored", "G-04: unknown triggers nothing", vmslot, "stop_at_unknown",
+    Mutant("unknown-ignored", "G-04: unknown triggers nothing", slot_policies, "stop_at_unknown",
            "if isinstance(s.vm, Unknown)", "if False", slot_table),
-    Mutant("delete-uncondemned", "G-05: condemned durably before the call", deletion, "farewell",
-           'Condemn(vm_id, "its object was deleted", "Deleted")',
-           "__import__(Condemn.__module__, fromlist=[\"Delete\"]).Delete(vm_id)", slot_table),
-    Mutant("dropped-unproven", "G-05: the finalizer stays until absence is proven", vmslot, "delete_the_condemned",
-           "return Delete(s.record.vm_id)", "return Forget(s.record.vm_id) if n else Delete(s.record.vm_id)",
+    Mutant("delete-uncondemned", "G-05: marked for deletion durably before the call", deletion, "deletion_chain",
+           'MarkForDeletion(vm_id, "its object was deleted", "Deleted")',
+           "__import__(MarkForDeletion.__module__, fromlist=[\"Delete\"]).Delete(vm_id)", slot_table),
+    Mutant("dropped-unproven", "G-05: the finalizer stays until absence is proven", slot_policies, "delete_what_is_marked",
+           "return Delete(s.record.vm_id)", "return ClearSlot(s.record.vm_id) if n else Delete(s.record.vm_id)",
            test_outages.test_an_accepted_deletion_that_deletes_nothing_keeps_the_object),
-    Mutant("protected-ignored", "G-05: a protected VM waits for a person", vmslot, "replace_the_dead",
+    Mutant("protected-ignored", "G-05: a protected VM waits for a person", slot_policies, "replace_the_dead",
            "if s.protected and s.record.confirmed != s.record.vm_id:", "if False:",
            test_sessions.test_a_protected_dead_vm_waits_for_a_person),
-    Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", deletion, "farewell",
+    Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", deletion, "deletion_chain",
            "if s.busy:", "if False:", test_tasks.test_deleting_a_busy_lieutenant_ends_its_turn_first_then_everything_of_it),
     Mutant("no-breaker", "G-06: probes are bounded", Breaker, "probe",
            "if not self.reason:", "if True:", an_hour_without_room),
-    Mutant("claim-ignored", "G-07: another installation's VM is left alone", vmslot, "respect_other_claims",
+    Mutant("claim-ignored", "G-07: another installation's VM is left alone", slot_policies, "respect_other_claims",
            "and s.vm.claimed_by", "and False", test_outages.test_a_vm_claimed_by_another_installation_is_left_alone),
-    Mutant("suspend-while-busy", "G-08: a busy agent is never cut off", vmslot, "suspend_when_settled",
+    Mutant("suspend-while-busy", "G-08: a busy agent is never cut off", slot_policies, "suspend_when_settled",
            "if s.busy:", "if False:", test_sessions.test_a_busy_lieutenant_is_suspended_when_its_turn_is_over),
     Mutant("send-before-durable", "G-20: the delivery is written before the prompt leaves", Sending, "begin",
            "await self.t.table.update([(task.key, written)])", "written", CRASH_AFTER_PROMPT),
@@ -212,7 +220,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "resend=True, fresh_key=False", "resend=True", LATE_PROMPT),
     Mutant("any-marker", "G-20: only a message after the baseline is the delivery", taskview, "landed_at",
            "m.offset >= baseline and", "", task_table),
-    Mutant("out-of-order", "G-20: the oldest task first", queue.Line, "ahead_of",
+    Mutant("out-of-order", "G-20: the oldest task first", task_queue.TaskQueue, "ahead_of",
            "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
     Mutant("success-on-silence", "G-21: a good stop reason is needed", taskview, "ended_well",
            "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
@@ -225,7 +233,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("prompt-to-busy", "G-22: a prompt goes only to a settled session", task, "deliver",
            "or not v.talk.settled", "", task_table),
     Mutant("declined-ignored", "G-22: a failure verdict wins", task, "resolve_the_delivery",
-           'TryAgain("Declined", error)', "Deliver(v.record.attempt, resend=True)", task_table),
+           'TryAgain(Reason.DECLINED, error)', "Deliver(v.record.attempt, resend=True)", task_table),
     Mutant("landed-when-sent", "G-23: landed means seen in the conversation", steer, "note_the_steer",
            '== "Running"', '!= "Pending"', test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", steer, "resolve_the_steer",
@@ -241,27 +249,27 @@ MUTANTS: tuple[Mutant, ...] = (
            test_sessions.test_pi_killed_in_the_middle_of_a_turn_goes_on_with_it_on_the_same_session),
     Mutant("timeout-ignored", "G-29: limits are enforced", limits, "must_end",
            "v.now >= begun(v.record) + v.timeout_seconds", "False", a_timeout),
-    Mutant("ladder-skipped", "G-29: a stalled turn is steered before it is given up", limits, "climb_the_ladder",
-           "return None if step is not None and", "return None if step is None or step.rung or",
-           test_ladder.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
-    Mutant("step-not-counted", "G-29: each step of the ladder is tried once", limits, "ladder_step",
-           "tried = {rung.action for rung in v.record.ladder}", "tried = set()",
-           test_ladder.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
+    Mutant("escalation-skipped", "G-29: a stalled turn is steered before it is given up", limits, "escalate",
+           "return None if step is not None and", "return None if step is None or step.step or",
+           test_escalation.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
+    Mutant("step-not-counted", "G-29: each step of the escalation is tried once", limits, "next_step",
+           "tried = {step.action for step in v.record.escalation_steps}", "tried = set()",
+           test_escalation.test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up),
     Mutant("turns-unlimited", "G-29: more rounds than allowed end the turn", limits, "beyond_its_limits",
-           "made >= v.max_turns", "False", test_ladder.test_more_rounds_than_allowed_end_the_turn),
+           "made >= v.max_turns", "False", test_escalation.test_more_rounds_than_allowed_end_the_turn),
     Mutant("target-goes-first", "G-23: an interrupted turn waits for the steer that interrupted it", task, "judge_the_turn",
            "if v.held_by:", "if False:", task_table),
     Mutant("amnesia", "G-32: a new machine gets the conversation first", lieutenant, "restore_the_conversation",
            "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
-    Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", vmslot, "replace_the_dead",
+    Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", slot_policies, "replace_the_dead",
            "if s.loss:", "if False:", slot_table),
-    Mutant("fail-ignored", "G-32: a vanished VM is not replaced against session.onLost", vmslot, "keep_the_conversation",
+    Mutant("fail-ignored", "G-32: a vanished VM is not replaced against session.onLost", slot_policies, "keep_the_conversation",
            "or not s.loss", "or s.loss", a_loss_that_waits),
     Mutant("lost-task-goes-on", "G-20: a task of a lost conversation is another attempt or none", task, "follow_the_session",
            'v.record.session in ("", v.session)', "True", a_lost_conversation),
     Mutant("ends-mixed", "G-32: two ends that differ are a person's to judge", session, "choose_between_two_ends",
-           "v.parted is None", "True", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
+           "v.divergence is None", "True", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
     Mutant("mirror-overwritten", "G-32: the end that is not chosen keeps its name", session, "chosen",
            "kept.but(file=name)", "kept", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
     Mutant("begun-under-a-task", "G-30: no new conversation under a task", session, "begin_as_declared",

@@ -37,8 +37,11 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
     controller = Controller(World(), tmp_path / "state.db", Life(), EngineSettings())
     engine = await controller.up()
     try:
-        engine.swallowed["Unreachable"] += 1
-        for histograms, labels in ((engine.effects.telemetry.looks, ("Lieutenant", "ok")), (engine.effects.telemetry.effects, ("a", "ok"))):
+        engine.reconcile_errors["Unreachable"] += 1
+        for histograms, labels in (
+            (engine.effects.telemetry.reconciles, ("Lieutenant", "ok")),
+            (engine.effects.telemetry.effects, ("a", "ok")),
+        ):
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})
         sources = Sources(lambda: engine, lambda _: {("GET", "200"): 1}, lambda: True, lambda: front)

@@ -25,7 +25,7 @@ class Bell:
         self._rung.set()
 
     async def wait(self, count: int) -> None:
-        """Until it has rung so often."""
+        """Until it has step so often."""
         async with asyncio.timeout(30):
             while self.count < count:
                 self._rung.clear()

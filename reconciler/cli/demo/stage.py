@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.agent.scripted_model import ScriptedModel
-from reconciler.agent.toolchain import PI_VERSION, Tools, cache_dir, find_tools, has_pi
+from reconciler.agent.toolchain import PI_VERSION, Toolchain, cache_dir, find_toolchain, has_pi
 from reconciler.app import Controller, controller
 from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
@@ -142,7 +142,7 @@ async def stage(environ: Mapping[str, str], rules: Callable[[], list[tuple[str, 
         await require_isolation()
         if not has_pi(environ):
             telling.line(f"fetching pi {PI_VERSION} into {cache_dir(environ)} (once)")
-        tools: Tools = await asyncio.to_thread(find_tools, environ)
+        tools: Toolchain = await asyncio.to_thread(find_toolchain, environ)
         telling.line(f"pi {tools.versions.get('pi', '')} ({tools.origin.get('pi', '')}), Node {tools.versions.get('node', '')}")
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))
         os.chmod(directory, 0o700)

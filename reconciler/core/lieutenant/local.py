@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     CloseLocal,
     Decision,
     FenceLocal,
@@ -19,14 +20,14 @@ from reconciler.core.actions import (
     RestAgent,
     Steady,
     Wait,
-    is_action,
 )
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot.deletion import CONFIRM, DELETION
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import Hosting
-from reconciler.core.snapshot.slot import Goodbye, Want
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion
 
 # --- where things are -------------------------------------------------------------------------------------------------------
 
@@ -40,70 +41,70 @@ from reconciler.core.snapshot.slot import Goodbye, Want
 def close_before_the_end(v: LieutenantView) -> Decision | None:
     """G-05: an object is gone when its agent on this host is: pi and keeper proven to be gone, its directory removed, or kept by
     deletionPolicy Retain and Snapshot. Orphan, `forget` and ObserveOnly leave everything as it is."""
-    if v.slot.want is not Want.GONE or not v.record.local.state:
+    if v.slot.desired is not DesiredState.GONE or not v.record.local.state:
         return None
-    goodbye = v.slot.goodbye
-    if goodbye.hands_off:
-        return LeaveLocal(v.home.place)
-    if not v.home.here:
+    deletion = v.slot.deletion
+    if deletion.hands_off:
+        return LeaveLocal(v.local.place)
+    if not v.local.here:
         return _elsewhere(v)
-    if v.slot.protected and v.slot.record.confirmed != DELETION and goodbye is not Goodbye.RETAIN:
-        return Refuse("Protected", f"its agent on this host is protected from deletion; {CONFIRM} lets it go")
+    if v.slot.protected and v.slot.record.confirmed != DELETION and deletion is not EffectiveDeletion.RETAIN:
+        return Refuse(Reason.PROTECTED, f"its agent on this host is protected from deletion; {CONFIRM} lets it go")
     if v.slot.busy:
-        return Wait("DeletePending", "ending the running turn first")
-    keep = v.record.local.state == "Home" and goodbye in (Goodbye.RETAIN, Goodbye.SNAPSHOT)
-    return CloseLocal(v.home.place, keep=keep)
+        return Wait(Reason.DELETE_PENDING, "ending the running turn first")
+    keep = v.record.local.state == "Home" and deletion in (EffectiveDeletion.RETAIN, EffectiveDeletion.SNAPSHOT)
+    return CloseLocal(v.local.place, keep=keep)
 
 
 def live_here_as_declared(v: LieutenantView) -> Decision | None:
     """`placement.type: Local`, where the operator allows it: a directory of its own, and no VM ever."""
-    if not v.home.declared or v.slot.want is Want.GONE:
+    if not v.local.declared or v.slot.desired is DesiredState.GONE:
         return None
     refused = _may_not(v)
     if refused is not None:
         return refused
     if v.record.local.state:
         return rest_as_declared(v)
-    if v.slot.want is Want.SUSPENDED:
+    if v.slot.desired is DesiredState.SUSPENDED:
         return Steady()
     if isinstance(v.rendered, Unresolved):
         return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
-    return OpenLocal(v.home.place, fallback=False)
+    return OpenLocal(v.local.place, fallback=False)
 
 
 def rest_as_declared(v: LieutenantView) -> Decision | None:
     """G-08: a suspended agent on this host is one whose pi is stopped, when settled."""
-    if v.slot.want is not Want.SUSPENDED or v.record.local.state != "Home":
+    if v.slot.desired is not DesiredState.SUSPENDED or v.record.local.state != "Home":
         return None
     match v.guest, v.agent:
         case Guest(keeper_alive=False), _:
-            return Steady() if v.home.declared else None
+            return Steady() if v.local.declared else None
         case _, Agent(process=Up()) if v.slot.busy:
-            return Wait("SuspendPending", "waiting for the agent's turn to end")
+            return Wait(Reason.SUSPEND_PENDING, "waiting for the agent's turn to end")
         case _, Agent(process=Up()) if not v.slot.mirrored:
-            return Wait("SuspendPending", "saving the conversation first")
+            return Wait(Reason.SUSPEND_PENDING, "saving the conversation first")
         case _, Agent(process=Up()):
             return RestAgent(v.vm_id, "suspended as declared")
         case _, Agent():
-            return Steady() if v.home.declared else None
+            return Steady() if v.local.declared else None
         case _:
-            return Wait("SuspendPending", "the agent's state is not known; stopping it could cut off a turn")
+            return Wait(Reason.SUSPEND_PENDING, "the agent's state is not known; stopping it could cut off a turn")
 
 
 def fall_back(v: LieutenantView, slot: Decision) -> Decision | None:
     """G-31: work goes on here while VMs cannot be had: only without a VM, only while the breaker is open. `slot`: what the slot
     would do. None: nothing to say."""
-    if v.home.declared or v.record.local.state == "Home" or v.vm_id or v.slot.want is not Want.RUNNING:
+    if v.local.declared or v.record.local.state == "Home" or v.vm_id or v.slot.desired is not DesiredState.RUNNING:
         return None
     if v.record.local.state == "Left":  # the VM it had moved to is gone; what it left is here
-        return OpenLocal(v.home.place, fallback=True) if v.home.hosting is Hosting.ALLOWED and v.home.here else None
-    if not v.home.fallback or not v.home.outage or not isinstance(slot, Wait) or v.slot.intent is not None:
+        return OpenLocal(v.local.place, fallback=True) if v.local.hosting is Hosting.ALLOWED and v.local.here else None
+    if not v.local.fallback or not v.local.outage or not isinstance(slot, Wait) or v.slot.intent is not None:
         return None
-    if slot.reason not in ("PlatformBlocked", "VMUnknown"):
+    if slot.reason not in (Reason.PLATFORM_BLOCKED, Reason.VM_UNKNOWN):
         return None
-    if v.home.hosting is not Hosting.ALLOWED:
+    if v.local.hosting is not Hosting.ALLOWED:
         return replace(slot, message=f"{slot.message}; outageFallback needs a controller started with --allow-local")
-    return OpenLocal(v.home.place, fallback=True) if isinstance(v.rendered, Rendered) else None
+    return OpenLocal(v.local.place, fallback=True) if isinstance(v.rendered, Rendered) else None
 
 
 def move_back(v: LieutenantView, prepared: Decision | None) -> Decision | None:
@@ -116,7 +117,7 @@ def move_back(v: LieutenantView, prepared: Decision | None) -> Decision | None:
     if isinstance(v.agent.process, Up):
         return RestAgent(v.vm_id, f"moving to VM {v.slot.record.vm_id}") if v.settled else None
     if v.record.local.fenced != v.slot.record.epoch:
-        return FenceLocal(v.home.place)
+        return FenceLocal(v.local.place)
     return MoveToVm(v.slot.record.vm_id)
 
 
@@ -125,37 +126,38 @@ def stay_meanwhile(v: LieutenantView, waiting: Decision | None) -> Decision:
     ready, so that nothing new is begun here, only what is on is finished."""
     vm = f"VM {v.slot.record.vm_id}"
     if v.record.local.blocked:
-        return Wait(LOCAL_FALLBACK, f"working on this host; it can't move to {vm}: {v.record.local.blocked}", until=v.now + v.health_period)
+        return Wait(
+            Reason.LOCAL_FALLBACK, f"working on this host; it can't move to {vm}: {v.record.local.blocked}", until=v.now + v.health_period
+        )
     if waiting is None:
-        reason = LOCAL_FALLBACK if v.active_task else "MovePending"
+        reason = Reason.LOCAL_FALLBACK if v.active_task else Reason.MOVE_PENDING
         return Wait(reason, f"working on this host; {vm} is ready and taken when the agent is settled", until=v.now + 1.0)
     why = f"{waiting.reason}: {waiting.message}" if isinstance(waiting, Wait | Refuse) else f"{vm} is being prepared"
     times = [waiting.until] if isinstance(waiting, Wait) and waiting.until else []
-    return Wait(LOCAL_FALLBACK, f"working on this host; {why}", until=min([*times, v.now + (v.health_period or 10.0)]))
-
-
-LOCAL_FALLBACK = "LocalFallback"
+    return Wait(Reason.LOCAL_FALLBACK, f"working on this host; {why}", until=min([*times, v.now + (v.health_period or 10.0)]))
 
 
 def leave_no_copy(v: LieutenantView) -> Decision | None:
     """What was left on this host goes once the agent has answered on its VM."""
-    return CloseLocal(v.home.place, keep=False) if v.record.local.state == "Left" and v.settled and v.home.here else None
+    return CloseLocal(v.local.place, keep=False) if v.record.local.state == "Left" and v.settled and v.local.here else None
 
 
 def may_not_work_here(v: LieutenantView) -> Decision | None:
     """An agent that lives here since an outage, and may no more: nothing is started, and nothing of it is touched."""
-    if v.record.local.state != "Home" or v.slot.want is Want.GONE:
+    if v.record.local.state != "Home" or v.slot.desired is DesiredState.GONE:
         return None
     return _may_not(v)
 
 
 def _may_not(v: LieutenantView) -> Refuse | None:
-    if v.home.hosting is Hosting.UNAVAILABLE:
-        return Refuse("LocalUnavailable", "agents can't run where this controller runs; declare `placement.type: VM`")
-    if v.home.hosting is Hosting.NOT_ALLOWED:
-        return Refuse("LocalNotAllowed", "its agent runs on the controller's host, which needs a controller started with --allow-local")
-    return _elsewhere(v) if not v.home.here else None
+    if v.local.hosting is Hosting.UNAVAILABLE:
+        return Refuse(Reason.LOCAL_UNAVAILABLE, "agents can't run where this controller runs; declare `placement.type: VM`")
+    if v.local.hosting is Hosting.NOT_ALLOWED:
+        return Refuse(
+            Reason.LOCAL_NOT_ALLOWED, "its agent runs on the controller's host, which needs a controller started with --allow-local"
+        )
+    return _elsewhere(v) if not v.local.here else None
 
 
 def _elsewhere(v: LieutenantView) -> Refuse:
-    return Refuse("LocalElsewhere", "its directory is in another state directory; start the controller where it is")
+    return Refuse(Reason.LOCAL_ELSEWHERE, "its directory is in another state directory; start the controller where it is")

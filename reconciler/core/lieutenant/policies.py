@@ -1,4 +1,4 @@
-"""One persistent agent: first its VM slot, then a ladder of what must be true inside the machine. Ordered policies; the
+"""One persistent agent: first its VM slot, then a escalation of what must be true inside the machine. Ordered policies; the
 first that has an opinion decides.
 
 In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock.
@@ -6,15 +6,17 @@ In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
     Create,
     Decision,
     GuestAction,
+    GuestClaim,
     Install,
     Refuse,
     SlotAction,
@@ -23,12 +25,10 @@ from reconciler.core.actions import (
     Steady,
     StopAgent,
     Wait,
-    WriteClaim,
     WriteFiles,
-    is_action,
 )
-from reconciler.core.lieutenant import configuration as configuring
-from reconciler.core.lieutenant import local as home
+from reconciler.core.lieutenant import configuration
+from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.health import clock_given_up, clock_is_wrong
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
@@ -36,6 +36,7 @@ from reconciler.core.lieutenant.preparation import (
     refresh_the_secret_files,
     replace_the_outdated,
 )
+from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
@@ -43,46 +44,45 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import Unresolved, same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.local import Beyond
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Unknown
-
-Policy = Callable[[LieutenantView], Decision | None]
 
 
 def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing starts."""
-    if v.unsupported and v.slot.want is not Want.GONE and not v.vm_id:
-        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+    if v.unsupported and v.slot.desired is not DesiredState.GONE and not v.vm_id:
+        return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
     return None
 
 
 def resolve_before_creating(v: LieutenantView) -> Decision | None:
     """No machine is created for a profile or a secret that can't be found. An agent that lives on this host goes on working
     whatever the slot waits for."""
-    if v.home.declared and v.slot.want is not Want.GONE:
+    if v.local.declared and v.slot.desired is not DesiredState.GONE:
         return None
     decision = plan_slot(v)
     here = v.record.local.state == "Home"
-    if here and v.slot.want is Want.SUSPENDED and (resting := home.rest_as_declared(v)) is not None:
+    if here and v.slot.desired is DesiredState.SUSPENDED and (resting := local.rest_as_declared(v)) is not None:
         return resting
-    if here and v.slot.want is Want.RUNNING:
+    if here and v.slot.desired is DesiredState.RUNNING:
         return decision if is_action(decision) else None
-    fallen = home.fall_back(v, decision)
+    fallen = local.fall_back(v, decision)
     if fallen is not None:
         return fallen
-    return decision if not isinstance(decision, Steady) or v.slot.want is not Want.RUNNING else None
+    return decision if not isinstance(decision, Steady) or v.slot.desired is not DesiredState.RUNNING else None
 
 
 def plan_slot(v: LieutenantView) -> Decision:
     """What the slot is about to do, or waits for."""
     decision = vmslot.plan(v.slot)
-    made = v.home.machine or v.rendered
+    made = v.local.machine or v.rendered
     if isinstance(decision, Create) and isinstance(made, Unresolved):
         return Refuse(made.reason, made.message) if made.final else Wait(made.reason, made.message)
     return decision
@@ -92,19 +92,19 @@ def take_the_vm_when_it_is_ready(v: LieutenantView) -> Decision | None:
     """G-31: the VM that could be had at last is prepared while work goes on here; then the agent moves, when settled."""
     if not falls_back(v):
         return None
-    refused = home.may_not_work_here(v)
+    refused = local.may_not_work_here(v)
     if refused is not None:
         return refused
-    return home.move_back(v, waiting_for(v)) if isinstance(plan_slot(v), Steady) else None
+    return local.move_back(v, waiting_for(v)) if isinstance(plan_slot(v), Steady) else None
 
 
 def work_here_meanwhile(v: LieutenantView) -> Decision | None:
     """G-31: it works on this host, and says so."""
-    return home.stay_meanwhile(v, waiting_for(v)) if falls_back(v) else None
+    return local.stay_meanwhile(v, waiting_for(v)) if falls_back(v) else None
 
 
 def falls_back(v: LieutenantView) -> bool:
-    return v.record.local.state == "Home" and not v.home.declared and v.slot.want is Want.RUNNING
+    return v.record.local.state == "Home" and not v.local.declared and v.slot.desired is DesiredState.RUNNING
 
 
 def works_aside(v: LieutenantView, decision: Decision) -> bool:
@@ -120,30 +120,30 @@ def waiting_for(v: LieutenantView) -> Decision | None:
     if not isinstance(slot, Steady):
         return slot
     there = at_vm(v)
-    return next((decision for policy in PREPARE if (decision := policy(there)) is not None), None)
+    return STANDBY.evaluate(there)
 
 
 def at_vm(v: LieutenantView) -> LieutenantView:
     """The same lieutenant as if its agent had moved to its VM already."""
-    beyond = v.beyond or Beyond({})
+    standby = v.standby or StandbyVM({})
     return replace(
         v,
         record=v.record.but(local=v.record.local.but(state="Left")),
-        rendered=v.home.machine or v.rendered,
-        claim=beyond.claim,
-        guest=beyond.guest,
-        agent=beyond.agent,
-        beyond=None,
+        rendered=v.local.machine or v.rendered,
+        claim=standby.claim,
+        guest=standby.guest,
+        agent=standby.agent,
+        standby=None,
     )
 
 
-def look_inside(v: LieutenantView) -> Decision | None:
+def leave_the_unreachable_alone(v: LieutenantView) -> Decision | None:
     """G-04: a machine that can't be reached is left alone until it can."""
     match v.guest:
         case None:
-            return Wait("GuestUnreachable", "not looked at yet", until=v.now)
+            return Wait(Reason.GUEST_UNREACHABLE, "not looked at yet", until=v.now)
         case Unknown(why):
-            return Wait("GuestUnreachable", why)
+            return Wait(Reason.GUEST_UNREACHABLE, why)
         case _:
             return None
 
@@ -160,7 +160,7 @@ def correct_the_clock(v: LieutenantView) -> Decision | None:
 
 def rewrite_the_claim(v: LieutenantView) -> Decision | None:
     """G-07: the claim in the guest names this VM; a parent's copy is none."""
-    return WriteClaim(v.vm_id) if isinstance(v.guest, Guest) and dict(v.guest.claim or {}) != v.claim else None
+    return GuestClaim(v.vm_id) if isinstance(v.guest, Guest) and dict(v.guest.claim or {}) != v.claim else None
 
 
 def need_a_rendering(v: LieutenantView) -> Decision | None:
@@ -187,15 +187,15 @@ def start_the_keeper(v: LieutenantView) -> Decision | None:
     return StartKeeper(v.vm_id) if isinstance(v.guest, Guest) and not v.guest.keeper_alive else None
 
 
-def hear_the_keeper(v: LieutenantView) -> Decision | None:
+def await_the_keeper(v: LieutenantView) -> Decision | None:
     """G-04 for the agent: no answer is not an answer."""
     match v.agent:
         case Agent():
             return None
         case Unknown(why):
-            return Wait("AgentUnreachable", why)
+            return Wait(Reason.AGENT_UNREACHABLE, why)
         case None:
-            return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
+            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.now)
 
 
 def leave_another_conversation(v: LieutenantView) -> Decision | None:
@@ -205,7 +205,7 @@ def leave_another_conversation(v: LieutenantView) -> Decision | None:
     if v.agent.process.session_file in ("", v.agent.session_file):
         return None
     if v.agent.process.busy:
-        return Wait("AgentBusy", "pi ends a turn of another conversation first")
+        return Wait(Reason.AGENT_BUSY, "pi ends a turn of another conversation first")
     return StopAgent(v.vm_id, "it serves another conversation")
 
 
@@ -231,9 +231,11 @@ def bound_the_crash_loop(v: LieutenantView) -> Decision | None:
         return None
     restart = v.record.restart
     if restart.degraded:
-        return Refuse("CrashLoop", f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}")
+        return Refuse(
+            Reason.CRASH_LOOP, f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}"
+        )
     if v.now < restart.not_before:
-        return Wait("AgentBackingOff", restart.stderr_tail[-500:], until=restart.not_before)
+        return Wait(Reason.AGENT_BACKING_OFF, restart.stderr_tail[-500:], until=restart.not_before)
     return None
 
 
@@ -263,60 +265,92 @@ def await_an_answer(v: LieutenantView) -> Decision | None:
             return StopAgent(v.vm_id, "it has not answered since its start", hung=True)
     elif v.mute_since and v.now >= v.mute_since + v.mute_limit:
         return StopAgent(v.vm_id, "it does not answer any more", hung=True)
-    return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
+    return Wait(Reason.AGENT_UNRESPONSIVE, f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 
 
-REACH: tuple[Policy, ...] = (
-    look_inside,
-    correct_the_clock,
-    rewrite_the_claim,
-    need_a_rendering,
-    install_what_is_missing,
-    start_the_keeper,
-    hear_the_keeper,
+REACH = Chain(
+    "Reach: from a machine that runs to a keeper that answers",
+    "",
+    (
+        leave_the_unreachable_alone,
+        correct_the_clock,
+        rewrite_the_claim,
+        need_a_rendering,
+        install_what_is_missing,
+        start_the_keeper,
+        await_the_keeper,
+    ),
 )
-"""From a machine that runs to a keeper that answers."""
 
-PREPARE: tuple[Policy, ...] = (*REACH, prepare_the_machine)
-"""From a machine that runs to one that pi can be started on."""
+STANDBY = Chain("From a machine that runs to one that pi can be started on", "", (REACH, prepare_the_machine))
 
-LADDER: tuple[Policy, ...] = (
-    refuse_the_unsupported,
-    note_what_was_seen,
-    begin_anew_after_a_loss,
-    home.close_before_the_end,
-    home.live_here_as_declared,
-    resolve_before_creating,
-    take_the_vm_when_it_is_ready,
-    *REACH,
-    replace_the_outdated,
-    prepare_the_machine,
-    begin_as_declared,
-    choose_between_two_ends,
-    leave_another_conversation,
-    restart_for_a_new_launch,
-    configuring.read_the_instructions_again,
-    configuring.put_files_right,
-    restore_the_conversation,
-    count_the_crash,
-    bound_the_crash_loop,
-    configure_the_agent,
-    refresh_the_secret_files,
-    start_the_agent,
-    await_an_answer,
-    read_back_what_is_loaded,
-    configuring.set_the_model,
-    configuring.own_up_to_instructions,
-    configuring.own_up_to_the_model,
-    work_here_meanwhile,
-    home.leave_no_copy,
+SLOT = Chain(
+    "Slot: which machine, and whether its agent belongs on it",
+    "",
+    (
+        acknowledge_requests,
+        refuse_the_unsupported,
+        note_what_was_seen,
+        begin_anew_after_a_loss,
+        local.close_before_the_end,
+        local.live_here_as_declared,
+        resolve_before_creating,
+        take_the_vm_when_it_is_ready,
+    ),
+)
+
+PREPARE = Chain("Prepare: the machine is as its profile says", "", (replace_the_outdated, prepare_the_machine))
+
+SESSION = Chain(
+    "Session: the right conversation, whole, on the machine",
+    "",
+    (
+        begin_as_declared,
+        choose_between_two_ends,
+        leave_another_conversation,
+        restart_for_a_new_launch,
+        configuration.read_the_instructions_again,
+        configuration.put_files_right,
+        restore_the_conversation,
+    ),
+)
+
+AGENT = Chain(
+    "Agent: pi runs, answers and has what was declared",
+    "",
+    (
+        count_the_crash,
+        bound_the_crash_loop,
+        configure_the_agent,
+        refresh_the_secret_files,
+        start_the_agent,
+        await_an_answer,
+        read_back_what_is_loaded,
+        configuration.set_the_model,
+    ),
+)
+
+GOVERN = Chain(
+    "Govern: what is known not to be as declared blocks Ready; the way back from this host",
+    "",
+    (
+        configuration.report_instructions_not_applied,
+        configuration.report_a_refused_model,
+        work_here_meanwhile,
+        local.leave_no_copy,
+    ),
+)
+
+STAGES: Chain[LieutenantView] = Chain(
+    "A lieutenant",
+    "Its stages, one after the other. When none has an opinion, it is ready.",
+    (SLOT, REACH, PREPARE, SESSION, AGENT, GOVERN),
 )
 
 
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches."""
-    for policy in LADDER:
-        decision = policy(view)
-        if decision is not None:
-            return only_observe(decision) if view.slot.observe_only else decision
-    return Steady(until=view.now + view.health_period)
+    decision = STAGES.evaluate(view)
+    if decision is None:
+        return Steady(until=view.now + view.health_period)
+    return only_observe(decision) if view.slot.observe_only else decision

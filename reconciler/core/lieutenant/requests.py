@@ -5,42 +5,32 @@ In: the record, the annotations and what else decides. Out: the record as it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord
 from reconciler.core.slot.claims import PREFIX
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.requests import AnnotationRequests
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
-    it is stalled, as people were told, '' when it is not."""
-
-    annotations: Mapping[str, str]
-    generation: int = 1
-    suspended: bool = False
-    deleting: bool = False
-    question: str = ""
-    now: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heeded:
+class Acknowledged:
     """The record to be written (the very same when nothing was asked) and the verbs whose token was new."""
 
     record: LieutenantRecord
     verbs: tuple[str, ...] = ()
 
 
-Verb = Callable[[LieutenantRecord, Asked, str], LieutenantRecord]
+Verb = Callable[[LieutenantRecord, AnnotationRequests, str], LieutenantRecord]
 
 
-def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+def retry(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """Back-offs, a crash loop and a failed preparation are forgotten; it is tried again now."""
     fresh = LieutenantRecord()
     local = record.local.but(blocked="")
@@ -49,7 +39,7 @@ def retry(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecor
     return forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
 
 
-def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `vm=ID:TOKEN` or `none:TOKEN`. One that does not
     fit the question about a conversation is dropped; which VM it is holds until it is acted on."""
     what, _, rest = token.partition("=")
@@ -61,21 +51,21 @@ def resolve(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRec
     return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record
 
 
-def delete_confirmed(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+def delete_confirmed(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """It may go although it is protected: this deletion, or, where none was asked for, this VM once it is dead."""
     return record.but(slot=record.slot.but(confirmed=DELETION if asked.deleting else record.slot.vm_id))
 
 
-def detached(record: LieutenantRecord, asked: Asked, token: str) -> LieutenantRecord:
+def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """When the object goes, its VM is let go of without being touched."""
-    return record.but(let_go=True)
+    return record.but(detached=True)
 
 
 VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 
-def heed(record: LieutenantRecord, asked: Asked) -> Heeded:
+def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
     """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
     first, verbs = record, []
     for verb, act in VERBS.items():
@@ -90,4 +80,12 @@ def heed(record: LieutenantRecord, asked: Asked) -> Heeded:
         record = record.but(suspend_asked_at=0.0, abort_at=0.0)
     if record.restart.degraded and record.restart.generation != asked.generation:
         record = record.but(restart=LieutenantRecord().restart)
-    return Heeded(first if record == first else record, tuple(verbs))
+    return Acknowledged(first if record == first else record, tuple(verbs))
+
+
+def acknowledge_requests(v: LieutenantView) -> Decision | None:
+    """What people ask for is written down before anything follows from it; each token is acted on once."""
+    if v.requests is None:
+        return None
+    found = acknowledge(v.record, v.requests)
+    return Acknowledge(found.verbs) if found.record is not v.record else None

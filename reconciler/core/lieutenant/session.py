@@ -7,12 +7,13 @@ record, so that choosing between two ends is a change of names: what is not chos
 from __future__ import annotations
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core.actions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
 from reconciler.core.records import SessionRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.session import SessionName
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.slot import DesiredState
 
 SESSION_DIR = "/root/.pi/agent/sessions"
 
@@ -98,7 +99,7 @@ def loss_of(on_lost: OnLost, record: SessionRecord, mirrored: int, seen: int) ->
 
 def note_what_was_seen(v: LieutenantView) -> Decision | None:
     """G-32: that a machine has more of the conversation than could be saved is known durably, should the machine be lost now."""
-    if v.slot.want is Want.GONE or v.session_seen <= max(v.mirror_size, v.record.session.seen):
+    if v.slot.desired is DesiredState.GONE or v.session_seen <= max(v.mirror_size, v.record.session.seen):
         return None
     return NoteSession(v.session_seen)
 
@@ -107,7 +108,7 @@ def begin_anew_after_a_loss(v: LieutenantView) -> Decision | None:
     """session.onLost New: with its machine the conversation ends, and another one begins; the mirror is kept."""
     record = v.record.session
     lost = record.lost and not v.vm_id and max(v.mirror_size, record.seen) > 0
-    if not lost or v.slot.want is not Want.RUNNING or v.on_lost is not OnLost.NEW or record.answer == "local":
+    if not lost or v.slot.desired is not DesiredState.RUNNING or v.on_lost is not OnLost.NEW or record.answer == "local":
         return None
     return BeginSession(record.generation, f"VM {record.lost} was lost with its conversation, and session.onLost is New")
 
@@ -119,24 +120,26 @@ def begin_as_declared(v: LieutenantView) -> Decision | None:
         return None
     if isinstance(v.agent.process, Up):
         return StopAgent(v.vm_id, "a new conversation is declared") if v.settled else None
-    if not v.slot.mirrored and v.parted is None:
-        return Wait("BeginningSession", "saving the conversation first", until=v.now + 1.0)
+    if not v.slot.mirrored and v.divergence is None:
+        return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.now + 1.0)
     return BeginSession(v.session_generation, f"session.generation {v.session_generation} is declared")
 
 
 def choose_between_two_ends(v: LieutenantView) -> Decision | None:
     """G-32: a file and a mirror that contradict each other are both left as they are until a person says which goes on."""
-    if v.parted is None or not isinstance(v.agent, Agent):
+    if v.divergence is None or not isinstance(v.agent, Agent):
         return None
-    answer, parted = v.record.session.answer, v.parted
+    answer, divergence = v.record.session.answer, v.divergence
     if answer == "vm":
         return KeepEnd("vm")
     if answer == "local" and not isinstance(v.agent.process, Up):
         return KeepEnd("local")
     if answer == "local":
-        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait("ResolvingSession", "waiting for the turn to end")
-    where = f"{parted.machine} bytes on {v.vm_id or 'this host'}, {parted.mirror} in the mirror, the same up to byte {parted.at}"
-    return Refuse("SessionDiverged", f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
+        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait(Reason.RESOLVING_SESSION, "waiting for the turn to end")
+    where = (
+        f"{divergence.machine} bytes on {v.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
+    )
+    return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
 
 
 def restore_the_conversation(v: LieutenantView) -> Decision | None:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, Steady, Wait
-from reconciler.core.conditions import UNREADABLE, Condition, merge_conditions, progress_conditions, timestamp, told
+from reconciler.api.reasons import Reason
+from reconciler.core.conditions import Condition, merge_conditions, progress_conditions, timestamp, told, unreadable
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
-from reconciler.core.lasterror import NONE, Trouble
+from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
-from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
 from reconciler.core.records import SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Want
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
 RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
 """Done-marks that a plan needs to know of (it does not ask the machine)."""
 
 
-def _ready(view: LieutenantView, decision: Decision, configured: Condition, trouble: Trouble) -> Condition:
+def _ready(view: LieutenantView, decision: Decision, configured: Condition, last_error: LastError) -> Condition:
     """G-27: what is known not to be applied yet (a turn is on) is not ready, though nothing can be done about it now."""
-    reason, message = told(decision, trouble)
+    reason, message = told(decision, last_error)
     if isinstance(decision, Steady):
-        if view.slot.want is Want.RUNNING and configured.status == "False":
+        if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
-        return Condition("Ready", "True", "Suspended" if view.slot.want is Want.SUSPENDED else "Running")
-    return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
+        return Condition("Ready", "True", "Suspended" if view.slot.desired is DesiredState.SUSPENDED else "Running")
+    return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
 
 def _vm_ready(view: LieutenantView) -> Condition:
@@ -122,14 +122,16 @@ def _up_to_date(view: LieutenantView) -> Condition:
 def _suspended(view: LieutenantView) -> Condition:
     if view.record.local.state == "Home":
         up = isinstance(view.agent, Agent) and isinstance(view.agent.process, Up)
-        stopped = view.slot.want is Want.SUSPENDED and isinstance(view.guest, Guest) and not up and not isinstance(view.agent, Unknown)
+        stopped = (
+            view.slot.desired is DesiredState.SUSPENDED and isinstance(view.guest, Guest) and not up and not isinstance(view.agent, Unknown)
+        )
         return Condition("Suspended", "True", "AgentStopped") if stopped else Condition("Suspended", "False", "Running")
     match view.slot.vm:
         case Seen(VmState.SUSPENDED) if view.vm_id:
             return Condition("Suspended", "True", "VMSuspended")
         case Unknown(why) if view.vm_id:
             return Condition("Suspended", "Unknown", "VMUnknown", why)
-        case _ if not view.vm_id and view.slot.want is Want.SUSPENDED:
+        case _ if not view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
             return Condition("Suspended", "True", "NoVM")
         case _:
             return Condition("Suspended", "False", "VMNotSuspended")
@@ -137,20 +139,20 @@ def _suspended(view: LieutenantView) -> Condition:
 
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    here = isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK
+    here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
     return here or isinstance(decision, Steady) or works_aside(view, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
     """One word for the column; derived, may gain values."""
     slot = view.slot
-    if slot.want is Want.GONE:
+    if slot.desired is DesiredState.GONE:
         return "Terminating"
     if isinstance(decision, Refuse):
         return "Stalled"
     if isinstance(slot.vm, Unknown) and view.record.local.state != "Home":
         return "Unknown"
-    if slot.want is Want.SUSPENDED:
+    if slot.desired is DesiredState.SUSPENDED:
         return "Suspended" if isinstance(decision, Steady) else "Suspending"
     if works(view, decision):
         return "Working" if view.active_task or not view.settled else "Idle"
@@ -167,30 +169,30 @@ def lieutenant_status(
     pending: int,
     active: str,
     convenience: tuple[str, ...] = (),
-    trouble: Trouble = NONE,
+    last_error: LastError = NONE,
 ) -> Json:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
     reachable, configured = _reachable(view), _configured(view)
-    ready = _ready(view, decision, configured, trouble)
+    ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
-    usable = not observed and works(view, decision) and view.slot.want is Want.RUNNING and reachable.status == "True"
-    able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
-    moving = progress_conditions(decision, ready.status, trouble)
+    usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
+    able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
+    moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
         *moving,
         Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
-        *([] if view.home.declared else [_vm_ready(view)]),
+        *([] if view.local.declared else [_vm_ready(view)]),
         reachable,
         configured,
         _up_to_date(view),
         _suspended(view),
     ]
-    if view.record.local.state == "Home" and view.home.not_applied:
-        parts = f"on this host these parts of its profile do not apply: {'; '.join(view.home.not_applied)}"
+    if view.record.local.state == "Home" and view.local.not_applied:
+        parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
@@ -210,7 +212,7 @@ def lieutenant_status(
             vm["snapshot"] = view.slot.record.snapshot.commit_id
         status["vm"] = vm
     if view.record.local.state:
-        status["local"] = {"id": view.home.place, "state": view.record.local.state, "epoch": view.slot.record.epoch}
+        status["local"] = {"id": view.local.place, "state": view.record.local.state, "epoch": view.slot.record.epoch}
     if isinstance(view.agent, Agent):
         status["agent"] = _agent_status(view.agent)
     if view.record.session.name:
@@ -233,7 +235,7 @@ def lieutenant_status(
     boot = boot_status(view, previous.get("boot"))
     if boot:
         status["boot"] = boot
-    if "agent" not in status and "agent" in previous and view.vm_id and view.slot.want is Want.SUSPENDED:
+    if "agent" not in status and "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
         status["agent"] = previous["agent"]
     return status
 

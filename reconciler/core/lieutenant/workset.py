@@ -5,102 +5,57 @@ They share one session, so they are looked at by one worker at a time; the order
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from reconciler.api.lieutenant import OnBusy
 from reconciler.api.meta import epoch as seconds_of
+from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
-from reconciler.core.actions import Action, Decision, Refuse, Release, Steady, Wait, is_action
+from reconciler.core.decisions import AbortTurn, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
+from reconciler.core.plan import Plan
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import Want
-from reconciler.core.snapshot.task import Host, TaskView
+from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
-from reconciler.core.snapshot.workset import LaneView, TaskFacts
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task import policies as task
-from reconciler.core.task.queue import Crowd
+from reconciler.core.task.queue import QueueIndex
 from reconciler.core.task.view import ABORT_PATIENCE
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Bury,
-    Continue,
-    Deliver,
-    Escalate,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
-    TryAgain,
-    Verify,
-    Withdraw,
-)
 
 ABANDON_AFTER = 60.0
 """Seconds a deletion waits for an agent that can't be asked to end its turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class LanePlan:
-    lieutenant: Decision | None
-    tasks: Mapping[Key, Decision] = field(default_factory=dict)
-
-    def next_acts(self) -> Sequence[tuple[Key | None, Action]]:
-        """What to do now, in order: everything that only writes down facts, else one act. None stands for the lieutenant."""
-        facts = [(key, d) for key, d in self.tasks.items() if isinstance(d, Landed | Progress | Finish | TryAgain | Bury | Release)]
-        if facts:
-            return list(facts)
-        looks = [(key, d) for key, d in self.tasks.items() if isinstance(d, Verify | LookForArtifact)]
-        if looks:
-            return list(looks[:1])
-        if self.lieutenant is not None and is_action(self.lieutenant):
-            return [(None, self.lieutenant)]  # type: ignore[list-item]
-        urgency = (AbortTurn, Withdraw, Escalate, Reprompt, SendSteer, Continue, Deliver)
-        acts = [
-            (key, d)
-            for key, d in self.tasks.items()
-            if isinstance(d, AbortTurn | Withdraw | Escalate | Reprompt | SendSteer | Continue | Deliver)
-        ]
-        acts.sort(key=lambda act: (urgency.index(type(act[1])), act[0]))
-        return list(acts[:1])
-
-    def wake_at(self, probing: bool = True) -> float | None:
-        """The earliest time at which a decision could change by itself. Not `probing`: a lieutenant that rests is left alone."""
-        decisions = [*self.tasks.values(), *([self.lieutenant] if self.lieutenant is not None and probing else [])]
-        times = [d.until for d in decisions if isinstance(d, Wait | Steady) and d.until is not None]
-        return min(times, default=None)
-
-
-def plan(view: LaneView) -> LanePlan:
+def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it."""
     decided = plan_lieutenant(view)
-    host, why = host_of(view, decided)
-    crowd = Crowd(view)
-    tasks = {facts.key: task.plan(task_view(view, facts, crowd, host, why)) for facts in view.tasks}
-    if view.lieutenant is not None and view.lieutenant.slot.observe_only:
-        tasks = {key: only_observe(decision) for key, decision in tasks.items()}
-    return LanePlan(decided, tasks)
+    availability, why = availability_of(view, decided)
+    index = QueueIndex(view)
+    decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
+    observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
+    for facts in view.tasks:
+        decision = task.plan(task_view(view, facts, index, availability, why))
+        decisions[facts.key] = only_observe(decision) if observing else decision
+    return Plan(view.key, decisions)
 
 
-def plan_lieutenant(view: LaneView) -> Decision | None:
+def plan_lieutenant(view: WorkSet) -> Decision | None:
     if view.lieutenant is None or view.spec is None:
         return None
     decision = lieutenant.plan(view.lieutenant)
     if view.lieutenant.slot.observe_only:
         return decision
-    if isinstance(decision, Wait) and decision.reason == "SuspendPending" and view.spec.suspend.on_busy is OnBusy.ABORT:
+    if isinstance(decision, Wait) and decision.reason is Reason.SUSPEND_PENDING and view.spec.suspend.on_busy is OnBusy.ABORT:
         return cut_short(view, view.lieutenant, decision, view.spec.suspend.grace_seconds)
     return decision
 
 
-def cut_short(view: LaneView, lt: LieutenantView, decision: Wait, grace: int) -> Decision:
+def cut_short(view: WorkSet, lt: LieutenantView, decision: Wait, grace: int) -> Decision:
     """suspend.onBusy Abort: when the grace is over, the turn is aborted, then the machine suspended (G-08)."""
     due = (lt.record.suspend_asked_at or view.now) + grace
     if view.now < due:
@@ -110,35 +65,35 @@ def cut_short(view: LaneView, lt: LieutenantView, decision: Wait, grace: int) ->
     return replace(decision, until=view.now + ABORT_PATIENCE)
 
 
-def host_of(view: LaneView, decision: Decision | None) -> tuple[Host, str]:
+def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availability, str]:
     """What the lieutenant is to its tasks right now, and why."""
     lt = view.lieutenant
     if lt is None or decision is None:
-        return Host.MISSING, ""
-    if lt.slot.want is Want.GONE and not (isinstance(decision, Refuse) and decision.reason == "Protected"):
-        return Host.GOING, ""
+        return Availability.MISSING, ""
+    if lt.slot.desired is DesiredState.GONE and not (isinstance(decision, Refuse) and decision.reason is Reason.PROTECTED):
+        return Availability.GOING, ""
     if lt.slot.observe_only:
-        return Host.OBSERVED, ""
-    if lt.slot.want is Want.SUSPENDED:
-        return Host.SUSPENDED, ""
+        return Availability.OBSERVED, ""
+    if lt.slot.desired is DesiredState.SUSPENDED:
+        return Availability.SUSPENDED, ""
     match decision:
         case Steady():
-            return Host.READY, ""
-        case Wait(reason) if reason == LOCAL_FALLBACK:
-            return Host.READY, ""
+            return Availability.READY, ""
+        case Wait(Reason.LOCAL_FALLBACK):
+            return Availability.READY, ""
         case _ if works_aside(lt, decision):
-            return Host.READY, ""
+            return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
-            return Host.NOT_READY, f"{reason}: {message}" if message else reason
+            return Availability.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
-            return Host.NOT_READY, type(decision).__name__
+            return Availability.NOT_READY, str(decision.doing)
 
 
-def task_view(view: LaneView, facts: TaskFacts, crowd: Crowd, host: Host, why: str) -> TaskView:
+def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:
     """Everything one task's policies may look at."""
     spec, record, name = facts.spec, facts.record, facts.key.name
     limits = view.spec.limits if view.spec else None
-    active = crowd.active(name)
+    active = index.active(name)
     target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
@@ -158,28 +113,28 @@ def task_view(view: LaneView, facts: TaskFacts, crowd: Crowd, host: Host, why: s
         first_artifact_seconds=limits.first_artifact_seconds if limits else 0,
         max_turns=limits.max_turns if limits else 0,
         ttl_seconds=spec.ttl_seconds_after_finished,
-        escalation=tuple(rung.value for rung in spec.escalation),
+        escalation=tuple(step.value for step in spec.escalation),
         retries=spec.retries,
         has_acceptance=bool(spec.acceptance),
-        host=host,
-        host_reason=why,
+        availability=availability,
+        unavailable_because=why,
         talk=view.talk,
         verdict=facts.verdict,
         dependencies=facts.dependencies,
         cycle=facts.cycle,
-        ahead=crowd.line.ahead_of(facts.created_at, name),
+        ahead=index.queue.ahead_of(facts.created_at, name),
         active=active,
-        queue_full=view.spec is not None and crowd.line.rank(facts.created_at, name) > view.spec.queue.max_pending,
-        next_landed=crowd.landed_after(record),
+        queue_full=view.spec is not None and index.queue.rank(facts.created_at, name) > view.spec.queue.max_pending,
+        next_landed=index.landed_after(record),
         target=target,
-        target_phase=crowd.phase_of(target, name),
-        other_steer=crowd.steer_beside(name),
-        held_by=crowd.holder_of(name),
+        target_phase=index.phase_of(target, name),
+        other_steer=index.steer_beside(name),
+        held_by=index.holder_of(name),
         content_missing=facts.content_missing,
         unsupported=facts.unsupported,
         session=view.lieutenant.record.session.name if view.lieutenant else "",
-        abandoned=host is Host.GOING and (overdue or not running),
-        let_be=host is Host.GOING and view.lieutenant is not None and view.lieutenant.slot.goodbye.hands_off,
+        abandoned=availability is Availability.GOING and (overdue or not running),
+        left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
 
 

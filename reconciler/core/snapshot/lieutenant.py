@@ -8,8 +8,9 @@ from reconciler.api.lieutenant import OnLost
 from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
-from reconciler.core.snapshot.local import NO_HOME, Beyond, Home
-from reconciler.core.snapshot.session import Parted
+from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Unknown
 
@@ -26,13 +27,14 @@ class LieutenantView:
     rendered: Rendered | Unresolved
     claim: dict[str, str]
     keeper_version: str
+    requests: AnnotationRequests | None = None
     guest: Guest | Unknown | None = None
     agent: Agent | Unknown | None = None
     mirror_size: int = 0
     session_seen: int = 0
     session_generation: int = 1
     on_lost: OnLost = OnLost.RESUME
-    parted: Parted | None = None
+    divergence: Divergence | None = None
     active_task: bool = False
     unsupported: tuple[str, ...] = ()
     now: float = 0.0
@@ -43,13 +45,13 @@ class LieutenantView:
     mute_limit: float = 30.0  # seconds of that after which it counts as hung
     startup_limit: float = 120.0  # seconds from its start to its first answer
     edited: tuple[str, ...] = ()  # files pi reads that are not on the disk as they were written
-    home: Home = NO_HOME
-    beyond: Beyond | None = None  # the inside of the slot's VM, while the agent lives on this host
+    local: LocalPlacement = NO_LOCAL_PLACEMENT
+    standby: StandbyVM | None = None  # the inside of the slot's VM, while the agent lives on this host
 
     @property
     def vm_id(self) -> str:
         """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
-        return self.home.place if self.record.local.state == "Home" else self.slot.record.vm_id
+        return self.local.place if self.record.local.state == "Home" else self.slot.record.vm_id
 
     @property
     def settled(self) -> bool:

@@ -19,7 +19,7 @@ class Hosting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class LocalPlacement:
     """What a decision about an agent on this host may depend on. `declared`, `fallback`: as the spec says; `here`: its directory
     is in this controller's state directory; `place`: the id of its place here; `outage`: why VMs can't be had, '' when they can;
     `not_applied`: parts of its profile that are for machines only; `machine`: what a
@@ -35,11 +35,11 @@ class Home:
     machine: Rendered | Unresolved | None = None
 
 
-NO_HOME = Home()
+NO_LOCAL_PLACEMENT = LocalPlacement()
 
 
 @dataclass(frozen=True, slots=True)
-class Beyond:
+class StandbyVM:
     """What is in the VM while the agent still lives on this host."""
 
     claim: dict[str, str]

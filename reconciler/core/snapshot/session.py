@@ -14,7 +14,7 @@ class SessionName:
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class Divergence:
     """The file and the mirror differ, and neither is the beginning of the other. `at`: bytes of the whole lines both begin with;
     `machine`, `mirror`: bytes of either."""
 

@@ -9,13 +9,13 @@ from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.vm import Absent, VmObservation
 
 
-class Want(StrEnum):
+class DesiredState(StrEnum):
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     GONE = "Gone"
 
 
-class Goodbye(StrEnum):
+class EffectiveDeletion(StrEnum):
     """What is done with the VM when the object goes."""
 
     DELETE = "Delete"
@@ -27,7 +27,7 @@ class Goodbye(StrEnum):
     @property
     def hands_off(self) -> bool:
         """The agent on it is not disturbed: no turn is ended, nothing is stopped."""
-        return self in (Goodbye.ORPHAN, Goodbye.LEAVE)
+        return self in (EffectiveDeletion.ORPHAN, EffectiveDeletion.LEAVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ GONE = Absent(proven=True)
 class Slot:
     """Everything a decision about one declared VM may depend on."""
 
-    want: Want
+    desired: DesiredState
     record: SlotRecord = EMPTY
     vm: VmObservation = GONE
     intent: OpenIntent | None = None
     account: str = ""
     protected: bool = False
-    goodbye: Goodbye = Goodbye.DELETE  # what becomes of the VM when the object is deleted
+    deletion: EffectiveDeletion = EffectiveDeletion.DELETE  # what becomes of the VM when the object is deleted
     no_delete: bool = False  # managementPolicy NoDelete: no VM is ever deleted
     observe_only: bool = False  # managementPolicy ObserveOnly: nothing outside is changed
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over

@@ -10,7 +10,7 @@ from reconciler.core.snapshot.agent import Verdict
 from reconciler.core.snapshot.conversation import Message
 
 
-class Host(StrEnum):
+class Availability(StrEnum):
     """What the lieutenant is to this task right now."""
 
     READY = "Ready"
@@ -49,7 +49,7 @@ class TaskView:
     """Everything a decision about one task may depend on. Limits are seconds, 0 means none. `talk` None: not known.
     `verdict`: of the key last sent, asked for only while Delivering. `ahead`: the task whose turn comes before, '' for
     none. `active`: another task that holds the session. `next_landed`: where the following task's prompt landed.
-    `escalation`: the declared ladder. `content_missing`: what its prompt is to be read from and is not there."""
+    `escalation`: the declared escalation. `content_missing`: what its prompt is to be read from and is not there."""
 
     name: str
     record: TaskRecord
@@ -69,8 +69,8 @@ class TaskView:
     escalation: tuple[str, ...] = ()
     retries: int = 0
     has_acceptance: bool = False
-    host: Host = Host.READY
-    host_reason: str = ""
+    availability: Availability = Availability.READY
+    unavailable_because: str = ""
     talk: Talk | None = None
     verdict: Verdict | None = None
     dependencies: tuple[Dependency, ...] = ()
@@ -87,4 +87,4 @@ class TaskView:
     unsupported: tuple[str, ...] = ()
     abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
     session: str = ""  # the conversation in force
-    let_be: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed
+    left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -30,9 +30,10 @@ class TaskFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneView:
-    """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
+class WorkSet:
+    """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
 
+    key: Key
     now: float
     tasks: tuple[TaskFacts, ...]
     lieutenant: LieutenantView | None = None

@@ -1,18 +1,30 @@
-"""What every task is held to: its deadline, its time, its turns, a first file, signs of progress; and the ladder that is
+"""What every task is held to: its deadline, its time, its turns, a first file, signs of progress; and the escalation that is
 climbed before it is given up (G-29). All of it is decided here, by the controller's clock and the conversation.
 """
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait
+from reconciler.api.reasons import Reason
 from reconciler.core.conversation import files_written
+from reconciler.core.decisions import (
+    Decision,
+    Escalate,
+    ExpireTask,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Refuse,
+    Release,
+    Steady,
+    Wait,
+)
 from reconciler.core.records import FINISHED, TaskRecord
-from reconciler.core.snapshot.task import Host, TaskView
+from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.view import ABORT_PATIENCE, landed_at, run, turns
-from reconciler.core.taskactions import Bury, Escalate, Finish, Landed, LookForArtifact, Progress
 
 INTERRUPTING = frozenset({"Abort", "RestartSession"})
-"""Rungs of the ladder that end the turn; it is asked to go on afterwards."""
+"""Rungs of the escalation that end the turn; it is asked to go on afterwards."""
 
 ACTIVITY_SHARE = 10
 """Signs of progress that are no finished message are written down once in this part of the limit, not each time."""
@@ -24,19 +36,19 @@ ACTIVITY_SHARE = 10
 def must_end(v: TaskView) -> Finish | None:
     """Cancelled, orphaned, blocked for good or beyond a limit; nothing of it says how far it is."""
     if v.cancel:
-        return Finish("Cancelled", "CancelledByUser", "cancelled as declared")
+        return Finish("Cancelled", Reason.CANCELLED_BY_USER, "cancelled as declared")
     if v.deleting:
-        return Finish("Cancelled", "Deleted", "the task was deleted")
-    if v.host is Host.GOING:
-        return Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted")
+        return Finish("Cancelled", Reason.DELETED, "the task was deleted")
+    if v.availability is Availability.GOING:
+        return Finish("Cancelled", Reason.LIEUTENANT_DELETED, "its lieutenant was deleted")
     failed = [d.name for d in v.dependencies if d.phase in FINISHED and d.phase != "Succeeded"]
     if failed and not v.record.sent:
-        return Finish("Cancelled", "DependencyFailed", f"{failed[0]} did not succeed")
+        return Finish("Cancelled", Reason.DEPENDENCY_FAILED, f"{failed[0]} did not succeed")
     since = max(v.created_at, v.not_before)
     if v.deadline_seconds and v.now >= since + v.deadline_seconds:
-        return Finish("TimedOut", "DeadlineExceeded", f"not done within {v.deadline_seconds} s")
+        return Finish("TimedOut", Reason.DEADLINE_EXCEEDED, f"not done within {v.deadline_seconds} s")
     if v.record.sent and v.timeout_seconds and v.now >= begun(v.record) + v.timeout_seconds:
-        return Finish("TimedOut", "TaskTimeout", f"not done within {v.timeout_seconds} s of its delivery")
+        return Finish("TimedOut", Reason.TASK_TIMEOUT, f"not done within {v.timeout_seconds} s of its delivery")
     return beyond_its_limits(v) if v.record.phase == "Running" else None
 
 
@@ -44,13 +56,13 @@ def beyond_its_limits(v: TaskView) -> Finish | None:
     """A turn that shows too little, or takes too many rounds. What was aborted for it stays so, whatever is seen afterwards."""
     given_up = v.record.abort
     working = v.talk is not None and v.talk.up and not v.talk.settled
-    if given_up == "NoProgress" or (working and stalled(v) and ladder_step(v) is None):
-        return Finish("TimedOut", "NoProgress", f"nothing new in the conversation for {v.no_progress_seconds} s")
+    if given_up == "NoProgress" or (working and stalled(v) and next_step(v) is None):
+        return Finish("TimedOut", Reason.NO_PROGRESS, f"nothing new in the conversation for {v.no_progress_seconds} s")
     if given_up == "NoArtifact" or (working and v.record.artifact == "none" and not wrote_a_file(v)):
-        return Finish("TimedOut", "NoArtifact", f"no file was written within {v.first_artifact_seconds} s")
+        return Finish("TimedOut", Reason.NO_ARTIFACT, f"no file was written within {v.first_artifact_seconds} s")
     made = v.record.turns + len(turns(v))
     if given_up == "TurnLimit" or (v.max_turns and made >= v.max_turns and working and not answered(v)):
-        return Finish("Failed", "TurnLimit", f"not done after {v.max_turns} turns")
+        return Finish("Failed", Reason.TURN_LIMIT, f"not done after {v.max_turns} turns")
     return None
 
 
@@ -79,7 +91,7 @@ def next_limit(v: TaskView) -> float | None:
     return min(limits, default=None)
 
 
-# --- progress, and the ladder -----------------------------------------------------------------------------------------------------
+# --- progress, and the escalation -----------------------------------------------------------------------------------------------------
 
 
 def patience_ends(v: TaskView) -> float:
@@ -87,26 +99,30 @@ def patience_ends(v: TaskView) -> float:
     than its own patience."""
     record, window = v.record, float(v.no_progress_seconds)
     if unsettled(record):
-        return record.ladder[-1].at + min(window, ABORT_PATIENCE)
+        return record.escalation_steps[-1].at + min(window, ABORT_PATIENCE)
     return max(record.progress_at, begun(record)) + window
 
 
 def unsettled(record: TaskRecord) -> bool:
-    """The turn was interrupted by the ladder, and has not been asked to go on since."""
-    return bool(record.ladder) and record.ladder[-1].action in INTERRUPTING and record.ladder[-1].continues == record.continues
+    """The turn was interrupted by the escalation, and has not been asked to go on since."""
+    return (
+        bool(record.escalation_steps)
+        and record.escalation_steps[-1].action in INTERRUPTING
+        and record.escalation_steps[-1].continues == record.continues
+    )
 
 
 def stalled(v: TaskView) -> bool:
     return bool(v.no_progress_seconds) and v.now >= patience_ends(v)
 
 
-def ladder_step(v: TaskView) -> Escalate | None:
-    """The next step of the declared ladder; each is tried once in an attempt, an interruption without effect once more, harder."""
-    if unsettled(v.record) and not v.record.ladder[-1].hard:
-        return Escalate(v.record.ladder[-1].action, "the turn did not settle", hard=True)
-    tried = {rung.action for rung in v.record.ladder}
-    rung = next((rung for rung in v.escalation if rung not in tried), None)
-    return Escalate(rung, f"no sign of progress for {v.no_progress_seconds} s") if rung else None
+def next_step(v: TaskView) -> Escalate | None:
+    """The next step of the declared escalation; each is tried once in an attempt, an interruption without effect once more, harder."""
+    if unsettled(v.record) and not v.record.escalation_steps[-1].hard:
+        return Escalate(v.record.escalation_steps[-1].action, "the turn did not settle", hard=True)
+    tried = {step.action for step in v.record.escalation_steps}
+    step = next((step for step in v.escalation if step not in tried), None)
+    return Escalate(step, f"no sign of progress for {v.no_progress_seconds} s") if step else None
 
 
 def note_progress(v: TaskView) -> Decision | None:
@@ -119,13 +135,13 @@ def note_progress(v: TaskView) -> Decision | None:
     return Progress(v.talk.size, v.talk.activity) if grew or active else None
 
 
-def climb_the_ladder(v: TaskView) -> Decision | None:
+def escalate(v: TaskView) -> Decision | None:
     """G-29: before a turn without progress is given up, it is steered, aborted, restarted: in the order declared, each written
     down first."""
     if v.record.phase != "Running" or v.record.abort or v.held_by or v.talk is None or not v.talk.up or v.talk.settled:
         return None
-    step = ladder_step(v) if stalled(v) else None
-    return None if step is not None and step.rung == "Steer" and v.other_steer else step
+    step = next_step(v) if stalled(v) else None
+    return None if step is not None and step.step == "Steer" and v.other_steer else step
 
 
 def wrote_a_file(v: TaskView) -> bool:
@@ -153,30 +169,32 @@ def leave_the_finished(v: TaskView) -> Decision | None:
     if v.ttl_seconds is None or v.record.recalled:
         return Steady()
     expires = v.record.finished_at + v.ttl_seconds
-    return Bury() if v.now >= expires else Steady(until=expires)
+    return ExpireTask() if v.now >= expires else Steady(until=expires)
 
 
 def refuse_the_unsupported(v: TaskView) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing is sent."""
     if v.unsupported and not v.record.sent and not v.deleting:
-        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+        return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
     return None
 
 
 def wait_for_a_lieutenant(v: TaskView) -> Decision | None:
     """A task for nobody waits; deleting it needs nobody."""
-    if v.host is not Host.MISSING:
+    if v.availability is not Availability.MISSING:
         return None
     if v.record.sent:
-        return Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted")
+        return Finish("Cancelled", Reason.LIEUTENANT_DELETED, "its lieutenant was deleted")
     ending = must_end(v)
-    return ending or Wait("LieutenantNotFound", "its lieutenant does not exist", until=next_limit(v))
+    return ending or Wait(Reason.LIEUTENANT_NOT_FOUND, "its lieutenant does not exist", until=next_limit(v))
 
 
 def refuse_a_cycle(v: TaskView) -> Decision | None:
     """Tasks that wait for each other never start; a person must break the circle."""
     return (
-        Refuse("DependencyCycle", f"`after` goes in a circle: {' → '.join(v.cycle)}") if v.cycle and not (v.cancel or v.deleting) else None
+        Refuse(Reason.DEPENDENCY_CYCLE, f"`after` goes in a circle: {' → '.join(v.cycle)}")
+        if v.cycle and not (v.cancel or v.deleting)
+        else None
     )
 
 

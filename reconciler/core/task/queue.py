@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.task import Delivery
 from reconciler.core.records import ACTIVE, TaskRecord
-from reconciler.core.snapshot.workset import LaneView, TaskFacts
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.view import landed_at
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueueEntry:
     """A task's claim to a place in its lieutenant's queue."""
 
     name: str
@@ -24,10 +24,10 @@ class Place:
     runnable: bool  # dependencies done, its time has come, not to be ended
 
 
-class Line:
+class TaskQueue:
     """A lieutenant's queue, put in order once for a look at all its tasks."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
+    def __init__(self, places: Iterable[QueueEntry]) -> None:
         pending = [p for p in places if p.phase == "Pending" and not p.steer]
         self._pending = sorted((p.created_at, p.name) for p in pending)
         self._runnable = sorted((p.created_at, p.name) for p in pending if p.runnable)
@@ -57,12 +57,12 @@ def cycle_through(name: str, after: dict[str, tuple[str, ...]]) -> tuple[str, ..
     return ()
 
 
-class Crowd:
+class QueueIndex:
     """All tasks of one lieutenant, as each of them has to know the others. Made once a look: what one task asks for costs the same
     however many there are."""
 
-    def __init__(self, view: LaneView) -> None:
-        self.line = Line(place(facts, view.now) for facts in view.tasks)
+    def __init__(self, view: WorkSet) -> None:
+        self.queue = TaskQueue(place(facts, view.now) for facts in view.tasks)
         self._named = {facts.key.name: facts for facts in view.tasks}
         queued = [facts for facts in view.tasks if facts.spec.delivery is Delivery.QUEUE]
         self._active = [facts.key.name for facts in queued if facts.record.phase in ACTIVE]
@@ -70,7 +70,7 @@ class Crowd:
         self._on_their_way = [facts.key.name for facts in steers if facts.spec.delivery is Delivery.STEER]
         self._holders: dict[str, list[str]] = {}
         for facts in steers:
-            if facts.record.ladder:  # it interrupted its target's turn and has not been said yet
+            if facts.record.escalation_steps:  # it interrupted its target's turn and has not been said yet
                 self._holders.setdefault(facts.record.target, []).append(facts.key.name)
         self._landed: dict[str, list[int]] = {}
         for facts in queued:
@@ -105,7 +105,7 @@ class Crowd:
         return offsets[after] if after < len(offsets) else None
 
 
-def whereabouts(view: LaneView, record: TaskRecord) -> tuple[str, int]:
+def whereabouts(view: WorkSet, record: TaskRecord) -> tuple[str, int]:
     """In which conversation its prompt is, and where in it, -1 when it is not known to be there: as noted, or as its marker shows in
     this very look; else the turn before it would be taken to go on through it."""
     if record.phase == "Delivering" and record.landed < 0 and record.marker and view.talk is not None and view.lieutenant is not None:
@@ -115,8 +115,8 @@ def whereabouts(view: LaneView, record: TaskRecord) -> tuple[str, int]:
     return record.session, record.landed
 
 
-def place(facts: TaskFacts, now: float) -> Place:
+def place(facts: TaskFacts, now: float) -> QueueEntry:
     ready = all(d.phase == "Succeeded" for d in facts.dependencies) and not facts.cycle and not facts.unsupported
     timely = not facts.spec.not_before or now >= seconds_of(facts.spec.not_before)
     runnable = ready and timely and now >= facts.record.not_before and not facts.spec.cancel and not facts.deleting
-    return Place(facts.key.name, facts.created_at, facts.record.phase, facts.spec.delivery is Delivery.STEER, runnable)
+    return QueueEntry(facts.key.name, facts.created_at, facts.record.phase, facts.spec.delivery is Delivery.STEER, runnable)

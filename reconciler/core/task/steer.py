@@ -1,16 +1,17 @@
-"""A task with `delivery: Steer`: into its target's turn and nowhere else, or not at all; and its ladder: interrupt the turn,
+"""A task with `delivery: Steer`: into its target's turn and nowhere else, or not at all; and its escalation: interrupt the turn,
 say it as a prompt of its own, let the target go on (design §7, G-23).
 """
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import Decision, Escalate, Finish, Reprompt, SendSteer, Wait, Withdraw
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.task import Host, TaskView
+from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import leave_the_finished, must_end, note_the_landing, refuse_the_unsupported, wait_for_a_lieutenant
-from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, Policy
-from reconciler.core.taskactions import Escalate, Finish, Reprompt, SendSteer, Withdraw
+from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY
 
 
 def steer_only_the_target(v: TaskView) -> Decision | None:
@@ -19,74 +20,74 @@ def steer_only_the_target(v: TaskView) -> Decision | None:
         return None
     expired = v.now >= max(v.created_at, v.not_before) + v.land_seconds
     if not v.target:
-        return Finish("Expired", "NothingToSteer", "no task was running when it was accepted")
+        return Finish("Expired", Reason.NOTHING_TO_STEER, "no task was running when it was accepted")
     if v.target_phase in FINISHED:
-        return Finish("Expired", "TargetFinished", f"{v.target} is {v.target_phase} already")
+        return Finish("Expired", Reason.TARGET_FINISHED, f"{v.target} is {v.target_phase} already")
     if expired:
-        return Finish("Expired", "NotLanded", f"{v.target} did not run within {v.land_seconds} s")
+        return Finish("Expired", Reason.NOT_LANDED, f"{v.target} did not run within {v.land_seconds} s")
     if v.target_phase != "Running" or v.talk is None or v.talk.settled or v.other_steer:
-        return Wait("TargetNotRunning", f"waiting for {v.target} to run", until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.TARGET_NOT_RUNNING, f"waiting for {v.target} to run", until=max(v.created_at, v.not_before) + v.land_seconds)
     if v.content_missing:
-        return Wait("ContentNotFound", v.content_missing, until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=max(v.created_at, v.not_before) + v.land_seconds)
     return SendSteer(v.target)
 
 
-def ladder_step(v: TaskView) -> Escalate | None:
+def next_step(v: TaskView) -> Escalate | None:
     """The next step for a steer that did not land. Its first delivery is its step `Steer`, named or not; an interruption without
     effect is repeated once, harder."""
-    ladder = v.record.ladder
-    if ladder and not ladder[-1].hard and not v.record.reprompted:
-        return Escalate(ladder[-1].action, "the turn did not settle", hard=True)
-    tried = {"Steer", *(rung.action for rung in ladder)}
-    rung = next((rung for rung in v.escalation if rung not in tried), None)
-    return Escalate(rung, f"not seen within {v.land_seconds} s") if rung else None
+    escalation_steps = v.record.escalation_steps
+    if escalation_steps and not escalation_steps[-1].hard and not v.record.reprompted:
+        return Escalate(escalation_steps[-1].action, "the turn did not settle", hard=True)
+    tried = {"Steer", *(step.action for step in escalation_steps)}
+    step = next((step for step in v.escalation if step not in tried), None)
+    return Escalate(step, f"not seen within {v.land_seconds} s") if step else None
 
 
 def resolve_the_steer(v: TaskView) -> Decision | None:
-    """G-23: landed is decided by the conversation alone; after landSeconds it is taken back, then the ladder goes on or it has
+    """G-23: landed is decided by the conversation alone; after landSeconds it is taken back, then the escalation goes on or it has
     expired."""
-    if v.record.phase != "Delivering" or v.record.ladder:
+    if v.record.phase != "Delivering" or v.record.escalation_steps:
         return None
     until = v.record.delivering_at + v.land_seconds
     if isinstance(v.verdict, Declined) and v.talk is not None:
-        return Finish("Expired", "Declined", v.verdict.error)
+        return Finish("Expired", Reason.DECLINED, v.verdict.error)
     if v.talk is not None and v.talk.up and v.talk.settled and not isinstance(v.verdict, Unanswered | None):
         if isinstance(v.verdict, Accepted) and not v.record.abort:
             return Withdraw()
-        return Finish("Expired", "NotLanded", "the session settled without it")
+        return Finish("Expired", Reason.NOT_LANDED, "the session settled without it")
     if v.now < until:
-        return Wait("Landing", ON_ITS_WAY, until=until)
+        return Wait(Reason.LANDING, ON_ITS_WAY, until=until)
     if v.talk is None or not v.talk.up:
-        return Wait("Landing", "waiting until its agent can be reached")
+        return Wait(Reason.LANDING, "waiting until its agent can be reached")
     if v.record.abort:
-        return Finish("Expired", "NotLanded", f"not seen within {v.land_seconds} s")
-    return ladder_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
+        return Finish("Expired", Reason.NOT_LANDED, f"not seen within {v.land_seconds} s")
+    return next_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
 
 
 def say_it_after_the_interruption(v: TaskView) -> Decision | None:
     """G-23: the turn was interrupted for it; it is said as a prompt of its own, once the session is settled, and counts when
     it is seen."""
-    if v.record.phase != "Delivering" or not v.record.ladder:
+    if v.record.phase != "Delivering" or not v.record.escalation_steps:
         return None
-    begun = v.record.ladder[-1].at
+    begun = v.record.escalation_steps[-1].at
     until = begun + (v.land_seconds if v.record.reprompted else min(float(v.land_seconds), ABORT_PATIENCE))
     known = not v.record.reprompted or not isinstance(v.verdict, Unanswered | None)
     if v.talk is None or not v.talk.up:
-        return Wait("Escalating", "waiting until its agent can be reached")
+        return Wait(Reason.ESCALATING, "waiting until its agent can be reached")
     if v.target_phase in FINISHED and known and (not v.record.reprompted or v.talk.settled):
-        return Finish("Expired", "TargetFinished", f"{v.target} is {v.target_phase} already")
+        return Finish("Expired", Reason.TARGET_FINISHED, f"{v.target} is {v.target_phase} already")
     if not v.talk.settled:
         if v.now < until:
-            return Wait("Escalating", "interrupting the turn", until=until)
-        step = ladder_step(v)
+            return Wait(Reason.ESCALATING, "interrupting the turn", until=until)
+        step = next_step(v)
         if step is not None or v.record.reprompted:
-            return step or Wait("Landing", "said after the interruption; not yet seen in the conversation")
-        return Finish("Expired", "NotLanded", "the turn could not be interrupted") if v.record.abort else Withdraw()
-    if v.host is not Host.READY:
-        return Wait("Escalating", "waiting until its lieutenant is ready")
+            return step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
+        return Finish("Expired", Reason.NOT_LANDED, "the turn could not be interrupted") if v.record.abort else Withdraw()
+    if v.availability is not Availability.READY:
+        return Wait(Reason.ESCALATING, "waiting until its lieutenant is ready")
     match v.verdict:
         case None | Unanswered():
-            return Wait("Landing", "waiting for pi's answer")
+            return Wait(Reason.LANDING, "waiting for pi's answer")
         case _ if not v.record.reprompted:
             return Reprompt()
         case Unheard():
@@ -94,12 +95,12 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
         case Accepted() | Lost() | Declined():
             if v.now < begun + v.land_seconds:
                 return Reprompt()
-            return Finish("Expired", "NotLanded", "not seen after the turn was interrupted for it")
+            return Finish("Expired", Reason.NOT_LANDED, "not seen after the turn was interrupted for it")
 
 
 def note_the_steer(v: TaskView) -> Decision | None:
     """A landed steer has done all it can."""
-    return Finish("Succeeded", "Landed") if v.record.phase == "Running" else None
+    return Finish("Succeeded", Reason.LANDED) if v.record.phase == "Running" else None
 
 
 def end_a_steer(v: TaskView) -> Decision | None:
@@ -107,21 +108,25 @@ def end_a_steer(v: TaskView) -> Decision | None:
     ending = must_end(v)
     if ending is None:
         return None
-    if not v.record.sent or v.record.abort or v.let_be:
+    if not v.record.sent or v.record.abort or v.left_running:
         return ending
     if v.record.reprompted:
         return None  # it is no longer in pi's queue: it is seen in a moment, or never arrives
     return Withdraw() if v.talk is not None and v.talk.up else ending
 
 
-STEER: tuple[Policy, ...] = (
-    leave_the_finished,
-    refuse_the_unsupported,
-    wait_for_a_lieutenant,
-    note_the_landing,
-    note_the_steer,
-    end_a_steer,
-    steer_only_the_target,
-    resolve_the_steer,
-    say_it_after_the_interruption,
+STEER: Chain[TaskView] = Chain(
+    "A steer",
+    "A task with `delivery: Steer`, on its way into a running turn.",
+    (
+        leave_the_finished,
+        refuse_the_unsupported,
+        wait_for_a_lieutenant,
+        note_the_landing,
+        note_the_steer,
+        end_a_steer,
+        steer_only_the_target,
+        resolve_the_steer,
+        say_it_after_the_interruption,
+    ),
 )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import SetModel
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import SetModel
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.configuration import asked
 from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import place_of
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
 class ConfigActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def set_model(self, item: LieutenantItem, view: LieutenantView, action: SetModel) -> None:
@@ -44,7 +45,7 @@ class ConfigActs:
                 await self.t.save(item, self.t.current(item).but(config=config))
                 return
             told = " ".join(part for part in (action.model, action.thinking and f"thinking {action.thinking}") if part)
-            self.t.recorder.note(item.key, item.uid, "ModelSet", told)
+            self.t.recorder.note(item.key, item.uid, Reason.MODEL_SET, told)
 
     def applied(self, has: Up, action: SetModel) -> bool:
         return action.model in ("", has.model) and action.thinking in ("", has.thinking)

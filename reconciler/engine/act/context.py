@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.core.records import LieutenantRecord, Record
-from reconciler.engine.backend import Upstream
+from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
@@ -16,10 +16,11 @@ from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_record
+from reconciler.engine.watches import Watches
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ActContext:
     """`jitter`: numbers from 0 to 1. `token`: fresh intent tokens."""
 
     settings: EngineSettings
@@ -35,7 +36,8 @@ class Tools:
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]
-    upstream: Upstream
+    backend: DeclarationBackend
+    watches: Watches
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
     GuestAction,
+    GuestClaim,
     Install,
     ReadBack,
     RestAgent,
@@ -18,7 +20,6 @@ from reconciler.core.actions import (
     StartAgent,
     StartKeeper,
     StopAgent,
-    WriteClaim,
     WriteFiles,
 )
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
@@ -30,7 +31,7 @@ from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.configuration import ConfigActs
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Place, where
@@ -42,7 +43,7 @@ STOP_GRACE = 10.0
 
 
 class GuestActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
         self.boot = BootActs(tools)
 
@@ -58,7 +59,7 @@ class GuestActs:
             match action:
                 case CorrectClock():
                     await self.correct_clock(item, place)
-                case WriteClaim():
+                case GuestClaim():
                     await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
                 case Install():
                     await call("guest.install", lambda: agents.install(place))
@@ -92,7 +93,7 @@ class GuestActs:
                 case _:
                     assert_never(action)
         finally:
-            self.t.gatherer.machines.look_again(place.id)
+            self.t.gatherer.machines.observe_again(place.id)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
@@ -108,7 +109,7 @@ class GuestActs:
         told: list[AddEvent] = []
         if clock_given_up(clock, vm_id, clock.at):
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
-            told = self.t.recorder.event(item.key, item.uid, "ClockNotCorrected", what, "Warning")
+            told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
             self.note(item, "CorrectedClock", f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
@@ -168,5 +169,5 @@ class GuestActs:
         ended = f"ended with signal {signal}" if signal else f"ended with exit code {exit_code}"
         if exit_code is None and signal is None:
             ended = "was stopped"
-        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         await self.t.save(item, self.t.current(item).but(restart=restart), *said)

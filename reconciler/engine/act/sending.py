@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import Wait
+from reconciler.core.decisions import Wait
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 from reconciler.core.task.status import task_status
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, with_record
@@ -17,7 +17,7 @@ from reconciler.engine.state.objects import LieutenantItem, TaskItem, with_recor
 class Sending:
     """Shared by everything that acts on tasks."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def put(self, task: TaskItem, record: TaskRecord) -> None:
@@ -32,7 +32,7 @@ class Sending:
             return replace(obj, record=record.dump(), status=task_status(record, sent, obj.status, obj.generation, now, convenience))
 
         await self.t.table.update([(task.key, written)])
-        await self.t.upstream.show(task.obj)
+        await self.t.backend.show(task.obj)
         return replace(task, record=record)
 
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:

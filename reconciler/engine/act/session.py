@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from reconciler.core.actions import BeginSession, KeepEnd, NoteSession, SessionAction
+from reconciler.core.decisions import BeginSession, KeepEnd, NoteSession, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import AddEvent
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
 class SessionActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:

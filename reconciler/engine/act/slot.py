@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.backoff import delay
+from reconciler.core.decisions import (
     Adopt,
-    Claim,
-    Condemn,
+    BindCreated,
+    ClearSlot,
     Create,
     Delete,
-    Forget,
+    Detach,
     GiveUpIntent,
-    LetGo,
+    LabelClaim,
+    MarkForDeletion,
     Release,
     Resume,
     SlotAction,
@@ -20,10 +23,8 @@ from reconciler.core.actions import (
     SnapshotTaken,
     SnapshotVerified,
     Suspend,
-    TakeOver,
     TakeSnapshot,
 )
-from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import housed
@@ -34,7 +35,7 @@ from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmState
-from reconciler.engine.act.context import Tools
+from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.snapshot import CommitActs
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
@@ -43,7 +44,7 @@ from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable
 
 
 class SlotActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t = tools
         self.commits = CommitActs(tools)
 
@@ -52,13 +53,13 @@ class SlotActs:
         match action:
             case Create():
                 await self.create(item, view, action)
-            case Adopt():
+            case BindCreated():
                 await self.adopt(item, action)
-            case TakeOver():
+            case Adopt():
                 await self.take_over(item, action.vm_id)
             case GiveUpIntent():
                 await self.give_up(item)
-            case Claim():
+            case LabelClaim():
                 await self.claim(item, action.vm_id)
             case Suspend():
                 await self.suspend(item, action.vm_id)
@@ -66,17 +67,17 @@ class SlotActs:
                 await self.resume(item, action.vm_id)
             case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
                 await self.commits.act(item, action)
-            case LetGo():
-                await self.let_go(item, view, action)
-            case Condemn():
-                await self.condemn(item, action)
+            case Detach():
+                await self.detached(item, view, action)
+            case MarkForDeletion():
+                await self.mark_for_deletion(item, action)
             case Delete():
                 await self.delete(item, view, action.vm_id)
-            case Forget():
+            case ClearSlot():
                 await self.forget(item, action.vm_id)
             case Release():
-                await self.t.upstream.release(item.obj)
-                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, "Deleted", "nothing of it is left"))
+                await self.t.backend.release(item.obj)
+                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, Reason.DELETED, "nothing of it is left"))
                 self.t.recorder.forget(item.key)
             case _:
                 assert_never(action)
@@ -105,7 +106,7 @@ class SlotActs:
         slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
         try:
             await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent), *probed)
-            await t.upstream.intend(intent)
+            await t.backend.persist_intent(intent)
         except ReconcilerError:
             t.journal.not_sent(intent)
             raise
@@ -114,7 +115,7 @@ class SlotActs:
         try:
             vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
         except Indeterminate as error:
-            t.recorder.note(item.key, item.uid, "CreateIndeterminate", str(error), "Warning")
+            t.recorder.note(item.key, item.uid, Reason.CREATE_INDETERMINATE, str(error), "Warning")
             return
         except ReconcilerError as error:
             await self.create_failed(item, slot, intent, error)
@@ -139,7 +140,7 @@ class SlotActs:
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
-        said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
+        said = t.recorder.event(item.key, item.uid, Reason.CREATE_FAILED, str(error), "Warning")
         await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *told, *said)
         t.journal.closed(intent)
 
@@ -157,7 +158,7 @@ class SlotActs:
         old = self.t.current(item)
         account = self.t.gatherer.slots.account
         slot = slot.but(
-            vm_id=vm_id, account=account, not_before=0.0, last_error="", condemned=False, cause="", delete_attempts=0, chosen=""
+            vm_id=vm_id, account=account, not_before=0.0, last_error="", marked_for_deletion=False, cause="", delete_attempts=0, chosen=""
         )
         session = housed(old.session, item.uid, item.spec.session.generation)
         return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id, machine=machine), loaded=LoadedRecord())
@@ -173,9 +174,9 @@ class SlotActs:
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         record = self.filled(item, slot.but(epoch=epoch, adopted=vm_id), vm_id)
         record = record.but(slot=record.slot.but(chosen=slot.chosen if slot.chosen == vm_id else ""))
-        await t.save(item, record, *t.recorder.event(item.key, item.uid, "AdoptedVM", f"VM {vm_id}, as declared"))
+        await t.save(item, record, *t.recorder.event(item.key, item.uid, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
-    async def adopt(self, item: LieutenantItem, action: Adopt) -> None:
+    async def adopt(self, item: LieutenantItem, action: BindCreated) -> None:
         """The VM that our own unanswered create made."""
         intent = self.t.journal.of(item.uid)
         if intent is None or intent.token != action.token:
@@ -186,7 +187,7 @@ class SlotActs:
         intent = self.t.journal.of(item.uid)
         if intent is None:
             return
-        said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
         record = item.record.but(slot=item.record.slot.but(chosen=""))
         await self.t.save(item, record, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
@@ -207,7 +208,7 @@ class SlotActs:
         if slot.chosen:
             await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
 
-    async def let_go(self, item: LieutenantItem, view: LieutenantView, action: LetGo) -> None:
+    async def detached(self, item: LieutenantItem, view: LieutenantView, action: Detach) -> None:
         """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
         t, vm_id = self.t, action.vm_id
         vm = t.fleet.current(vm_id)
@@ -230,9 +231,9 @@ class SlotActs:
         await t.agents.release(Place(vm_id))
         old = t.current(item)
         slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
-        event = t.recorder.event(item.key, item.uid, "LetGoVM", f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
+        event = t.recorder.event(item.key, item.uid, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
         await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
-        t.gatherer.machines.look_again(vm_id)
+        t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
 
     async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
@@ -240,17 +241,17 @@ class SlotActs:
         await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
         t.fleet.changed(vm_id)
         await t.agents.release(Place(vm_id))
-        t.gatherer.machines.look_again(vm_id)
-        t.recorder.note(item.key, item.uid, "SuspendedVM", f"VM {vm_id}")
+        t.gatherer.machines.observe_again(vm_id)
+        t.recorder.note(item.key, item.uid, Reason.SUSPENDED_VM, f"VM {vm_id}")
 
     async def resume(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
         await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
         t.fleet.changed(vm_id)
-        t.gatherer.machines.look_again(vm_id)
-        t.recorder.note(item.key, item.uid, "ResumedVM", f"VM {vm_id}")
+        t.gatherer.machines.observe_again(vm_id)
+        t.recorder.note(item.key, item.uid, Reason.RESUMED_VM, f"VM {vm_id}")
 
-    async def condemn(self, item: LieutenantItem, action: Condemn) -> None:
+    async def mark_for_deletion(self, item: LieutenantItem, action: MarkForDeletion) -> None:
         """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
         t = self.t
         if action.cause == "Dead":
@@ -258,8 +259,10 @@ class SlotActs:
             if vm.state is not VmState.DEAD:
                 t.fleet.changed(action.vm_id)
                 return
-        slot = item.record.slot.but(condemned=True, cause=action.cause, condemned_at=t.clock.now(), delete_attempts=0, not_before=0.0)
-        said = t.recorder.event(item.key, item.uid, "DeletingVM", f"VM {action.vm_id}: {action.why}")
+        slot = item.record.slot.but(
+            marked_for_deletion=True, cause=action.cause, marked_at=t.clock.now(), delete_attempts=0, not_before=0.0
+        )
+        said = t.recorder.event(item.key, item.uid, Reason.DELETING_VM, f"VM {action.vm_id}: {action.why}")
         await t.save(item, item.record.but(slot=slot), *said)
 
     async def delete(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
@@ -270,7 +273,7 @@ class SlotActs:
         slot = item.record.slot.but(delete_attempts=attempts, not_before=now + wait)
         await t.save(item, item.record.but(slot=slot))
         await t.agents.release(Place(vm_id))
-        t.gatherer.machines.look_again(vm_id)
+        t.gatherer.machines.observe_again(vm_id)
         error = ""
         try:
             await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
@@ -286,7 +289,7 @@ class SlotActs:
         hold = t.gatherer.slots.hold.failing_deletes
         if error:
             hold.add(vm_id)
-            said = t.recorder.event(item.key, item.uid, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
             await t.save(item, t.current(item).but(slot=slot.but(delete_error=error)), *said)
         else:
             hold.discard(vm_id)
@@ -301,11 +304,11 @@ class SlotActs:
         session = item.record.session
         if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
             session = session.but(lost=vm_id)
-        said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
+        said = t.recorder.event(item.key, item.uid, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
         await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
         t.gatherer.slots.hold.failing_deletes.discard(vm_id)
-        t.gatherer.machines.look_again(vm_id)
+        t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
 
 

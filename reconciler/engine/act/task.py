@@ -6,35 +6,38 @@ import posixpath
 from collections.abc import Callable
 from typing import assert_never
 
+from reconciler.api.reasons import Reason
 from reconciler.api.task import Acceptance
-from reconciler.core.actions import Release, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.conversation import files_written
-from reconciler.core.profile.rendering import Rendered, digest
-from reconciler.core.records import Attempt, TaskRecord, run_of
-from reconciler.core.snapshot.conversation import Message, Usage
-from reconciler.core.snapshot.machine import GuestCommand
-from reconciler.core.snapshot.workset import LaneView
-from reconciler.core.task.limits import INTERRUPTING
-from reconciler.core.task.view import ON_ITS_WAY, marker_of
-from reconciler.core.taskactions import (
+from reconciler.core.decisions import (
     AbortTurn,
-    Bury,
     Continue,
     Deliver,
     Escalate,
+    ExpireTask,
     Finish,
     Landed,
     LookForArtifact,
     Progress,
+    Release,
     Reprompt,
     SendSteer,
+    TaskAction,
     TryAgain,
     Verify,
+    Wait,
     Withdraw,
 )
-from reconciler.engine.act.context import Tools
-from reconciler.engine.act.escalation import LadderActs
+from reconciler.core.profile.rendering import Rendered, digest
+from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.snapshot.conversation import Message, Usage
+from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.task.limits import INTERRUPTING
+from reconciler.core.task.view import ON_ITS_WAY, marker_of
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import place_of
@@ -44,16 +47,16 @@ from reconciler.errors import GuestFailed, InvalidSpec
 
 ANSWER_TAIL = 4096
 MAX_FILES = 100
-SENT, SENT_STEER = Wait("Delivering", ON_ITS_WAY), Wait("Landing", ON_ITS_WAY)
+SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_ITS_WAY)
 """What is told of a prompt from the moment it may be on its way."""
 
 
 class TaskActs:
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: ActContext) -> None:
         self.t, self.s = tools, Sending(tools)
-        self.ladder = LadderActs(self.s)
+        self.escalation_steps = EscalationActs(self.s)
 
-    async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: LaneView, action: TaskAction) -> None:
+    async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
         """Carry out one decision about a task."""
         match action:
             case Landed(offset):
@@ -69,12 +72,12 @@ class TaskActs:
             case TryAgain(reason, message):
                 await self.try_again(task, view, reason, message)
             case Release():
-                await self.t.upstream.release(task.obj)
-                said = self.t.recorder.event(task.key, task.uid, "Deleted", "removed")
-                await self.t.table.unearth(task.key, *said)
+                await self.t.backend.release(task.obj)
+                said = self.t.recorder.event(task.key, task.uid, Reason.DELETED, "removed")
+                await self.t.table.purge_task(task.key, *said)
                 self.t.recorder.forget(task.key)
-            case Bury():
-                await self.bury(task)
+            case ExpireTask():
+                await self.expire_task(task)
             case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify() | Escalate() | Reprompt() | LookForArtifact():
                 assert lieutenant is not None
                 await self.in_session(lieutenant, task, view, action)
@@ -85,7 +88,7 @@ class TaskActs:
         self,
         lieutenant: LieutenantItem,
         task: TaskItem,
-        view: LaneView,
+        view: WorkSet,
         action: Deliver | SendSteer | Continue | AbortTurn | Withdraw | Verify | Escalate | Reprompt | LookForArtifact,
     ) -> None:
         """Acts that need the lieutenant's session."""
@@ -104,11 +107,11 @@ class TaskActs:
             case Verify():
                 await self.verify(lieutenant, task, view)
             case Escalate():
-                await self.ladder.escalate(lieutenant, task, view, action)
+                await self.escalation_steps.escalate(lieutenant, task, view, action)
             case Reprompt():
-                await self.ladder.reprompt(lieutenant, task, action, prompt_text(task, self.content(task)))
+                await self.escalation_steps.reprompt(lieutenant, task, action, prompt_text(task, self.content(task)))
             case LookForArtifact():
-                await self.ladder.look_for_artifact(lieutenant, task, view, action)
+                await self.escalation_steps.look_for_artifact(lieutenant, task, view, action)
             case _:
                 assert_never(action)
 
@@ -124,7 +127,7 @@ class TaskActs:
 
     # --- sending ----------------------------------------------------------------------------------------------------------------------
 
-    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, action: Deliver) -> None:
+    async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, action: Deliver) -> None:
         """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
         assert view.talk is not None
         content = self.content(task)
@@ -133,17 +136,17 @@ class TaskActs:
         else:
             record = self.sending(task, lieutenant, view.talk.size, action.attempt)
             if view.spec is not None and view.spec.limits.first_artifact_seconds:
-                record = record.but(artifacts=await self.ladder.digest(lieutenant, view))
-            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
+                record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
+            self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
 
-    async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView, target: str) -> None:
+    async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
         assert view.talk is not None
         content = self.content(task)
         record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
         task = await self.s.begin(task, record, SENT_STEER)
-        self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
+        self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{target} on {lieutenant.key.name}")
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
 
     def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
@@ -161,7 +164,7 @@ class TaskActs:
             landed=-1,
             landed_at=0.0,
             continues=0,
-            ladder=(),
+            escalation_steps=(),
             reprompted=False,
             artifacts="",
             artifact="",
@@ -174,14 +177,15 @@ class TaskActs:
         """The turn was cut short by the end of pi; the conversation is whole, so ask for the rest of it."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
         await self.s.put(task, record)
-        interrupted = bool(record.ladder) and record.ladder[-1].action in INTERRUPTING
-        why = f"after {record.ladder[-1].action} for {record.ladder[-1].why}" if interrupted else "pi was restarted in the middle of it"
-        self.t.recorder.note(task.key, task.uid, "Continuing", f"{why} ({number})", "Warning")
+        last = record.escalation_steps[-1] if record.escalation_steps else None
+        interrupted = last is not None and last.action in INTERRUPTING
+        why = f"after {last.action} for {last.why}" if last is not None and interrupted else "pi was restarted in the middle of it"
+        self.t.recorder.note(task.key, task.uid, Reason.CONTINUING, f"{why} ({number})", "Warning")
         asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
-        if interrupted:
+        if last is not None and interrupted:
             asked = (
-                f"There was {record.ladder[-1].why}, so you were interrupted in the middle of this piece of work. Check how far it is, do "
-                "not try again what did not come to an end, and finish it another way."
+                f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
+                "do not try again what did not come to an end, and finish it another way."
             )
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
@@ -196,18 +200,18 @@ class TaskActs:
             return
         await self.s.interrupt(lieutenant)
 
-    async def bury(self, task: TaskItem) -> None:
+    async def expire_task(self, task: TaskItem) -> None:
         """Remove it; what is remembered is durable in the same moment."""
         stone = Tombstone.of(task.obj.spec, task.record)
         message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
-        said = self.t.recorder.event(task.key, task.uid, "Removed", message)
-        await self.t.table.bury(task.key, stone, *said)
-        await self.t.upstream.expire(task.obj)
+        said = self.t.recorder.event(task.key, task.uid, Reason.REMOVED, message)
+        await self.t.table.expire_task(task.key, stone, *said)
+        await self.t.backend.expire(task.obj)
         self.t.recorder.forget(task.key)
 
     # --- ends -----------------------------------------------------------------------------------------------------------------------------
 
-    async def verify(self, lieutenant: LieutenantItem, task: TaskItem, view: LaneView) -> None:
+    async def verify(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet) -> None:
         """Every check, in order; the record says `ok` or what was wrong with each."""
         assert view.lieutenant is not None
         assert isinstance(view.lieutenant.rendered, Rendered)
@@ -241,17 +245,17 @@ class TaskActs:
         ended = "timed out" if result.exit_code is None else f"ended with exit code {result.exit_code}"
         return self.t.redact(f"command {' '.join(argv)} {ended}: {(result.stderr or result.stdout).strip()[-300:]}".rstrip(": "))
 
-    async def try_again(self, task: TaskItem, view: LaneView, reason: str, message: str) -> None:
+    async def try_again(self, task: TaskItem, view: WorkSet, reason: str, message: str) -> None:
         """Close this attempt; the next one is told why. A declined prompt was no attempt at all."""
         old, now, message = task.record, self.t.clock.now(), self.t.redact(message)
         ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
-        self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
+        self.t.recorder.note(task.key, task.uid, Reason.RETRYING, f"{reason}: {message}", "Warning")
         await self.s.put(task, record)
 
-    async def finish(self, task: TaskItem, view: LaneView, action: Finish) -> None:
+    async def finish(self, task: TaskItem, view: WorkSet, action: Finish) -> None:
         """Exactly one result, with what the turn came to."""
         old = task.record
         record = old.but(phase=action.phase, reason=action.reason, message=self.t.redact(action.message), finished_at=self.t.clock.now())
@@ -263,12 +267,12 @@ class TaskActs:
         await self.t.table.update([(task.key, with_record(record))], *said)
 
 
-def in_force(view: LaneView, record: TaskRecord) -> bool:
+def in_force(view: WorkSet, record: TaskRecord) -> bool:
     """Whether the conversation it was sent to is the one that was read."""
     return view.lieutenant is None or record.session in ("", view.lieutenant.record.session.name)
 
 
-def turn_of(view: LaneView, record: TaskRecord) -> tuple[Message, ...]:
+def turn_of(view: WorkSet, record: TaskRecord) -> tuple[Message, ...]:
     """The messages of the attempt that this record tells of; () where they are not known."""
     if view.talk is None or record.landed < 0 or not in_force(view, record):
         return ()

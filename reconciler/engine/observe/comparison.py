@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from reconciler.core.profile.localize import header_to, shift_of
-from reconciler.core.snapshot.session import Parted, SessionName
+from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Agents, Place
 from reconciler.engine.state.transcripts import Transcript, Transcripts
@@ -75,18 +75,18 @@ def line_ends(data: bytes, until: int) -> list[int]:
     return [found.end() for found in re.finditer(rb"\n", data[:until])]
 
 
-class Ends:
+class SessionComparison:
     """Compares each conversation once for each machine it is met on, and again when its file has become shorter than the mirror or
     the machine was away meanwhile. From then on the file is only followed: pi appends to it."""
 
     def __init__(self, agents: Agents, transcripts: Transcripts, effects: Effects) -> None:
         self._agents, self._transcripts, self._effects = agents, transcripts, effects
         self._agreed: dict[str, SessionName] = {}
-        self._parted: dict[str, tuple[SessionName, int, Parted]] = {}
+        self._parted: dict[str, tuple[SessionName, int, Divergence]] = {}
 
     async def compare(
         self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
-    ) -> Parted | None:
+    ) -> Divergence | None:
         """None when the file goes on where the mirror ends, or the other way round. `size`: of the file, as long as if its first line
         were the mirror's; `tree`: what stands in for `/` there. Raises `GuestUnreachable`,
         `StaleEpoch`, `GuestFailed`."""
@@ -111,9 +111,9 @@ class Ends:
         if at is None:
             self._agreed[place.id] = session
             return None
-        parted = Parted(max(0, at - shift), size, transcript.size)
-        self._parted[place.id] = (session, size, parted)
-        return parted
+        divergence = Divergence(max(0, at - shift), size, transcript.size)
+        self._parted[place.id] = (session, size, divergence)
+        return divergence
 
     def forget(self, place: Place) -> None:
         """The machine was away: what was known of its file may not hold any more."""

@@ -13,13 +13,13 @@ from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
-from reconciler.core.snapshot.local import Beyond, Hosting
+from reconciler.core.snapshot.local import Hosting, StandbyVM
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.task.view import landed_at
 from reconciler.engine.effects import Effects
-from reconciler.engine.observe.comparison import Ends
+from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import bytes_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
@@ -53,13 +53,13 @@ class Machines:
     ) -> None:
         self.settings, self.transcripts, self.agents, self.secrets = settings, transcripts, agents, secrets
         self.effects, self.clock, self.owner, self.keeper_version = effects, clock, owner, keeper_version
-        self.ends = Ends(agents, transcripts, effects)
+        self.ends = SessionComparison(agents, transcripts, effects)
         self._guests: dict[str, Guest] = {}
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
 
-    def look_again(self, place: str) -> None:
+    def observe_again(self, place: str) -> None:
         """The next pass looks into this machine afresh. `place`: a place's id."""
         self._guests.pop(place, None)
         self._edited.pop(place, None)
@@ -68,18 +68,18 @@ class Machines:
         """There is something to look into, and we may."""
         if place.local:
             return here(self.settings, item) and (self.settings.hosting is Hosting.ALLOWED or item.deleting)
-        if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING or item.record.slot.condemned:
+        if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING or item.record.slot.marked_for_deletion:
             return False
         return claims.claimed_for(observed, self.owner, item.uid, item.record.slot.epoch)
 
-    async def look_inside(
+    async def observe_agent(
         self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
         """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
         nothing is mirrored from there."""
         slot = item.record.slot
         if not self.usable(item, observed, place):
-            self.look_again(place.id)
+            self.observe_again(place.id)
             self.ends.forget(place)
             return None, None
         cached = self._guests.get(place.id)
@@ -91,7 +91,7 @@ class Machines:
         try:
             guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
         except (GuestUnreachable, GuestFailed) as error:
-            self.look_again(place.id)
+            self.observe_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
@@ -101,13 +101,13 @@ class Machines:
             return guest, None
         return guest, await self.ask_keeper(item, place, transcript)
 
-    async def look_beyond(self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript) -> Beyond | None:
+    async def observe_standby(self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript) -> StandbyVM | None:
         """The inside of the slot's VM, while the agent lives on this host."""
         slot = item.record.slot
         if item.record.local.state != "Home" or not slot.vm_id:
             return None
-        guest, agent = await self.look_inside(item, observed, None, Place(slot.vm_id))
-        return Beyond(claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id), guest, agent)
+        guest, agent = await self.observe_agent(item, observed, None, Place(slot.vm_id))
+        return StandbyVM(claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id), guest, agent)
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
         """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
@@ -125,8 +125,8 @@ class Machines:
                 size = max(0, look.agent.session_size - shift_of(header, tree))
                 agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
                 transcript.report(place.id, size)
-                transcript.parted = await self.ends.compare(place, epoch, session, size, transcript, tree)
-                if transcript.parted is not None:
+                transcript.divergence = await self.ends.compare(place, epoch, session, size, transcript, tree)
+                if transcript.divergence is not None:
                     return agent
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
                 if newline:
@@ -191,7 +191,7 @@ class Machines:
 
 def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | None:
     """The conversation, when it was read to its end just now."""
-    if not isinstance(agent, Agent) or agent.session_size != transcript.seen or transcript.parted is not None:
+    if not isinstance(agent, Agent) or agent.session_size != transcript.seen or transcript.divergence is not None:
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy

@@ -11,9 +11,9 @@ from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant.session import loss_of
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
-from reconciler.core.slot.deletion import goodbye_of
+from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.snapshot.agent import Agent, Up
-from reconciler.core.snapshot.slot import Goodbye, OpenIntent, Slot, SnapshotSeen, Target, Want
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
@@ -36,10 +36,10 @@ class Hold:
     failing_deletes: set[str] = field(default_factory=set)
 
 
-def want_of(item: LieutenantItem) -> Want:
+def desired_state_of(item: LieutenantItem) -> DesiredState:
     if item.deleting:
-        return Want.GONE
-    return Want.SUSPENDED if item.spec.mode is Mode.SUSPENDED else Want.RUNNING
+        return DesiredState.GONE
+    return DesiredState.SUSPENDED if item.spec.mode is Mode.SUSPENDED else DesiredState.RUNNING
 
 
 class Slots:
@@ -84,41 +84,44 @@ class Slots:
     ) -> Slot:
         spec, record = item.spec, item.record.slot
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
-        want = want_of(item)
+        desired = desired_state_of(item)
         sent = any(t.record.phase in ("Delivering", "Verifying") for t in tasks)
         busy: bool | None = sent
         if isinstance(agent, Agent):
             busy = sent or (isinstance(agent.process, Up) and (agent.process.busy or not agent.process.responsive))
         elif isinstance(agent, Unknown):
             busy = None
-        if want is Want.GONE:
+        if desired is DesiredState.GONE:
             busy = any(t.record.sent for t in tasks)
         asked = item.record.suspend_asked_at
         overdue = (
-            want is Want.SUSPENDED and spec.suspend.on_busy is OnBusy.ABORT and asked > 0 and now >= asked + spec.suspend.grace_seconds
+            desired is DesiredState.SUSPENDED
+            and spec.suspend.on_busy is OnBusy.ABORT
+            and asked > 0
+            and now >= asked + spec.suspend.grace_seconds
         )
         blocked, until = self.blocked(item, now)
         known = max(transcript.told(place_of(item).id), item.record.session.seen)
-        goodbye = goodbye_of(spec.deletion_policy, spec.management_policy, item.record.let_go)
+        deletion = effective_deletion(spec.deletion_policy, spec.management_policy, item.record.detached)
         return Slot(
-            want=want,
+            desired=desired,
             record=record,
             vm=seen,
             intent=await self.open_intent(item, seen, now),
             account=self.account,
             protected=item.obj.annotations.get(PROTECTION) == "enabled",
-            goodbye=goodbye,
+            deletion=deletion,
             no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
             adopt=await self.adoption(item),
-            snapshot=await self.snapshot(item, now) if want is Want.GONE and goodbye is Goodbye.SNAPSHOT else None,
+            snapshot=await self.snapshot(item, now) if desired is DesiredState.GONE and deletion is EffectiveDeletion.SNAPSHOT else None,
             busy=busy,
-            mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.parted is None),
+            mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.divergence is None),
             loss=loss_of(spec.session.on_lost, item.record.session, transcript.size, known),
             lost=item.record.session.lost,
             blocked=blocked,
             blocked_until=until,
-            vanished=record.vm_id in self.fleet.vanished and not record.condemned,
+            vanished=record.vm_id in self.fleet.vanished and not record.marked_for_deletion,
             suspend_overdue=overdue and busy is None,
             now=now,
         )
@@ -150,7 +153,7 @@ class Slots:
     async def snapshot(self, item: LieutenantItem, now: float) -> SnapshotSeen | None:
         """What the platform's commits say about the snapshot that must be there before the VM goes."""
         slot, record = item.record.slot, item.record.slot.snapshot
-        if not slot.vm_id or slot.condemned or record.verified:
+        if not slot.vm_id or slot.marked_for_deletion or record.verified:
             return None
         intent = self.journal.of(item.uid, COMMIT)
         if intent is None and not record.commit_id:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
+from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
+from reconciler.core.keys import task as task_key
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.local import Home
+from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency
-from reconciler.core.snapshot.workset import LaneView, TaskFacts
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.engine.effects import Effects
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
-from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.slots import Slots, desired_state_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import Agents, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
@@ -53,20 +57,20 @@ class Gatherer:
         self.slots = Slots(settings, table, fleet, journal, effects, clock, self.owner, account)
         self.machines = Machines(settings, transcripts, agents, secrets, effects, clock, self.owner, keeper_version)
 
-    async def lane(self, key: Key) -> LaneView:
+    async def work_set(self, key: Key) -> WorkSet:
         """The lieutenant and all its tasks, as they are now."""
         item = self.table.lieutenant(key)
         tasks = self.table.tasks_of(key)
         if item is None:
-            return LaneView(self.clock.now(), tuple(self.facts(t, None) for t in tasks))
+            return WorkSet(key, self.clock.now(), tuple(self.facts(t, None) for t in tasks))
         rendered = self.profiles.rendered(key, item.spec)
         observed = await self.slots.observe_vm(item)
         transcript = await self.transcripts.get(session_of(item).name)
         place = place_of(item)
-        guest, agent = await self.machines.look_inside(item, observed, transcript, place)
-        beyond = await self.machines.look_beyond(item, observed, transcript)
-        home = self.home(item, rendered)
-        if (home.declared or place.local) and isinstance(rendered, Rendered):
+        guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
+        standby = await self.machines.observe_standby(item, observed, transcript)
+        local = self.local(item, rendered)
+        if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
@@ -76,6 +80,14 @@ class Gatherer:
             slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
             record=item.record,
             rendered=rendered,
+            requests=AnnotationRequests(
+                annotations=item.obj.annotations,
+                generation=item.obj.generation,
+                suspended=desired_state_of(item) is DesiredState.SUSPENDED and bool(place.id),
+                deleting=item.deleting,
+                question=stalled_for(item.obj.status),
+                now=now,
+            ),
             claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
@@ -84,7 +96,7 @@ class Gatherer:
             session_seen=transcript.told(place_of(item).id),
             session_generation=item.spec.session.generation,
             on_lost=item.spec.session.on_lost,
-            parted=transcript.parted if isinstance(agent, Agent) else None,
+            divergence=transcript.divergence if isinstance(agent, Agent) else None,
             active_task=any(t.record.sent for t in tasks),
             unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
             now=now,
@@ -95,13 +107,13 @@ class Gatherer:
             mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
             startup_limit=float(item.spec.health.startup_timeout_seconds),
             edited=await self.machines.edited(item, rendered, guest, agent),
-            home=home,
-            beyond=beyond,
+            local=local,
+            standby=standby,
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        return LaneView(now, facts, view, item.spec, talk, item.obj.deleted_at)
+        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at)
 
-    def home(self, item: LieutenantItem, machine: Rendered | Unresolved) -> Home:
+    def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
         """What concerns an agent on this host."""
         declared = item.spec.placement.type is PlacementType.LOCAL
         fallback = item.spec.placement.outage_fallback is OutageFallback.LOCAL
@@ -109,7 +121,7 @@ class Gatherer:
         if item.record.local.state == "Home" and isinstance(machine, Rendered):
             chain = profile_chain(item.spec.profile_ref.name, lambda name: self.profiles.profile(item.key.namespace, name))
             parts = () if isinstance(chain, Unresolved) else not_applied(machine, chain)
-        return Home(
+        return LocalPlacement(
             declared=declared,
             fallback=fallback,
             hosting=self.settings.hosting,
@@ -127,9 +139,9 @@ class Gatherer:
 
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
         after = tuple(ref.name for ref in task.spec.after)
-        known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
+        known = {name: self.table.task(task_key(task.key.namespace, name)) for name in after}
         phases = tuple(
-            Dependency(name, found.record.phase if found else self.remembered(Key("Task", task.key.namespace, name)))
+            Dependency(name, found.record.phase if found else self.remembered(task_key(task.key.namespace, name)))
             for name, found in known.items()
         )
         cycle: tuple[str, ...] = ()
@@ -162,7 +174,7 @@ class Gatherer:
         todo = [name]
         while todo:
             at = todo.pop()
-            found = self.table.task(Key("Task", namespace, at))
+            found = self.table.task(task_key(namespace, at))
             if at in graph or found is None:
                 continue
             graph[at] = tuple(ref.name for ref in found.spec.after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.conversation import parse
 from reconciler.core.snapshot.conversation import Message
-from reconciler.core.snapshot.session import Parted
+from reconciler.core.snapshot.session import Divergence
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import AppendSession, Store
 from reconciler.errors import ReconcilerError
@@ -19,7 +19,7 @@ class Transcript:
         self.seen = 0  # how far the file was read last; beyond `size` by an unfinished last line
         self.reported = 0  # bytes of whole lines there are, as far as its keeper told,
         self.reported_by = ""  # at the place with this id
-        self.parted: Parted | None = None  # the file and this mirror contradict each other: nothing is appended
+        self.divergence: Divergence | None = None  # the file and this mirror contradict each other: nothing is appended
         self.header = b""  # the first line, which names the directory that pi works in
         self.messages: tuple[Message, ...] = ()
         self._rest = b""

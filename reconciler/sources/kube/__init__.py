@@ -1,1 +1,1 @@
-"""The cluster as a source of declarations and a sink of status. Start with `operator.FrontDoor`."""
+"""The cluster as a source of declarations and a sink of status. Start with `operator.KubeController`."""

@@ -40,7 +40,7 @@ LASTING = 5
 ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
-class FrontDoor:
+class KubeController:
     """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its upstream, then `open` it."""
 
     def __init__(
@@ -61,7 +61,7 @@ class FrontDoor:
         self.events = KubeEvents(cluster, instance, secrets.known, gate)
         self.queue = WorkQueue()
         self.failures: Counter[Key] = Counter()
-        self.swallowed: Counter[str] = Counter()
+        self.reconcile_errors: Counter[str] = Counter()
         self._trouble: dict[Key, str] = {}
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -236,21 +236,21 @@ class FrontDoor:
             try:
                 await self.sweep()
             except NotFound as error:
-                self.swallowed[type(error).__name__] += 1
+                self.reconcile_errors[type(error).__name__] += 1
                 log.info("the sweep was cut short: %s", error)
                 if await self.served() and self._watch is not None:
                     self._tell("the cluster serves every kind again")
                     self._watch.again()  # it may have given up for a while
                 asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
             except ReconcilerError as error:
-                self.swallowed[type(error).__name__] += 1
+                self.reconcile_errors[type(error).__name__] += 1
                 log.info("the sweep was cut short: %s", error)
                 asyncio.get_running_loop().call_later(SERVED_SECONDS, self._due.set)
 
     # --- one object -----------------------------------------------------------------------------------------------------------
 
     async def _look_at(self, key: Key) -> None:
-        """In, then out; the error ladder."""
+        """In, then out; the error escalation."""
         try:
             obj = self.seen.get(key)
             if obj is not None and raw.uid(obj) in self.sink.leaving:
@@ -292,4 +292,4 @@ class FrontDoor:
 
     def _count(self, key: Key, what: str) -> None:
         self.failures[key] += 1
-        self.swallowed[what] += 1
+        self.reconcile_errors[what] += 1

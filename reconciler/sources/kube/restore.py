@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
-from reconciler.core.records import FINISHED, Attempt, BootRecord, LieutenantRecord, Rung, SessionRecord, SlotRecord, TaskRecord
+from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
@@ -94,8 +94,8 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
         Attempt(number=_int(a.get("number")), reason=str(a.get("reason") or ""), message=str(a.get("message") or ""))
         for a in _maps(status.get("attempts"))
     )
-    ladder = tuple(
-        Rung(action=str(r.get("action") or ""), at=seconds(r.get("at")) or 0.0, why=str(r.get("reason") or ""))
+    escalation_steps = tuple(
+        EscalationStep(action=str(r.get("action") or ""), at=seconds(r.get("at")) or 0.0, why=str(r.get("reason") or ""))
         for r in _maps(status.get("escalation"))
     )
     if phase in FINISHED:
@@ -122,7 +122,7 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
             files=tuple(str(f) for f in files) if isinstance(files, list) else (),
             files_more=_int(result.get("filesMore")),
             checks=tuple(str(c) for c in checks) if isinstance(checks, list) else (),
-            ladder=ladder,
+            escalation_steps=escalation_steps,
             recalled=str(ready.get("reason")) == "AlreadyDone",
             finished_at=seconds(status.get("finishedAt")) or 0.0,
         )

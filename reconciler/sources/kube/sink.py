@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
+from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.profile.rendering import Unresolved
@@ -94,7 +95,7 @@ class KubeSink:
         status: Json = dict(item.obj.status) if item is not None and known else {}
         if refused is not None:
             previous = status or raw.status(obj)
-            said = simple_status(Unresolved(refused[0], refused[1], final=True), previous, raw.generation(obj), self._now())
+            said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
             status = {**previous, **said}  # what it said of a machine is all that is known of it
         if not status:
             return None
@@ -120,7 +121,7 @@ class KubeSink:
 
     # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
 
-    async def intend(self, intent: Intent) -> None:
+    async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
         item = self._table.get(intent.key)
         if item is None or item.obj.source != raw.SOURCE:
