@@ -34,7 +34,7 @@ from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, 
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declarations import Declared
 from reconciler.errors import GuestFailed
-from reconciler.store import open_store
+from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 

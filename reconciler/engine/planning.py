@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from reconciler.core.conditions import stalled_for
 from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, Key, as_strings
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
@@ -57,10 +57,8 @@ class RecalledAgents:
         item, agent, machine = self._status(at)
         if not machine or at != place_of(item):
             return Guest()
-        marks = machine.get("marks")
         claim = claims.claim_file(self.owner, item.key, item.uid, item.record.slot.epoch, at.id)
-        known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
-        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
+        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), as_strings(machine.get("marks")))
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         item, agent, _ = self._status(at)
@@ -69,7 +67,7 @@ class RecalledAgents:
             return AgentObservation(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
         told = agent.get("told")
-        inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
+        inside = Inside(str(told.get("prompt", "")), as_strings(told.get("files"))) if isinstance(told, dict) else None
         pid = agent.get("pid")
         process = Up(
             pid=pid if isinstance(pid, int) else 0,
@@ -163,10 +161,6 @@ class RecalledAgents:
 def text_of(facts: Json, name: str) -> str | None:
     """A text of a status, None when it says nothing."""
     return str(facts.get(name, "")) or None
-
-
-def texts(value: JsonValue) -> dict[str, str]:
-    return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
 
 
 class RecalledComparison(SessionComparison):

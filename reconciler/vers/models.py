@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from reconciler.core.snapshot.vm import Commit, Vm, VmMetadata, VmState
+from reconciler.core.times import seconds
 from reconciler.engine.ports import Json, JsonValue
 
 # vers-api §3.1: read in lower case; `paused` and `sleeping` are one class to decisions.
@@ -41,14 +41,12 @@ def timestamp(value: JsonValue) -> float:
     """RFC 3339 → seconds since the epoch. Any number of fraction digits, any offset, none means UTC (vers-api §2)."""
     if not isinstance(value, str):
         raise Malformed("a time is missing")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(value.strip().upper().replace(" UTC", "Z"))
-        except ValueError:
-            raise Malformed("a time is not RFC 3339") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    at = seconds(value)
+    if at is None:
+        at = seconds(value.strip().upper().replace(" UTC", "Z"))
+    if at is None:
+        raise Malformed("a time is not RFC 3339")
+    return at
 
 
 def vm(row: JsonValue) -> Vm:

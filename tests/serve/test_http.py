@@ -47,7 +47,7 @@ class Front:
 
 
 def sources_of(engine: Engine | None, leading: bool = True) -> Sources:
-    return Sources(lambda: engine, answers_of, lambda: leading)
+    return Sources(lambda: engine, lambda: answers_of(engine), lambda: leading)
 
 
 def client(port: int) -> httpx.AsyncClient:
