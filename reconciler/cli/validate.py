@@ -11,7 +11,7 @@ import typer
 from reconciler.api.support import unsupported
 from reconciler.cli.output import out, parse_format, say
 from reconciler.config import Config
-from reconciler.sources.files.scan import Scanner
+from reconciler.sources.files.scan import FileDeclared, Scanner
 
 
 def validate(

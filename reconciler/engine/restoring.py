@@ -10,7 +10,8 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, Intent, PutIntent
-from reconciler.engine.state.declarations import Declarations, Intake, Outcome
+from reconciler.engine.state.declarations import Declarations, Outcome
+from reconciler.engine.state.declared import Intake
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 

@@ -12,7 +12,8 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Clock, Event, Intent, Secrets, StoredObject
-from reconciler.engine.state.declarations import Declared, Intake, Outcome
+from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, TaskItem
 from reconciler.engine.subscriptions import Unsubscribe
 from reconciler.engine.telemetry import Telemetry

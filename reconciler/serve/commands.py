@@ -21,7 +21,7 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import DeclarationPort
 from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
 

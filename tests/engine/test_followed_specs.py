@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine.state.declarations import Intake, Outcome
+from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.state.declared import Intake
 from reconciler.errors import Unreachable
 from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
 

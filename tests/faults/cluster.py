@@ -14,7 +14,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection, path_of

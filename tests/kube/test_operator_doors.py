@@ -19,7 +19,7 @@ from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.sources.files.scan import Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.kube.raw import without_nulls

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
@@ -16,6 +16,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.records import TaskRecord
 from reconciler.engine.ports import Clock, StoredObject, Write
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
@@ -25,33 +26,6 @@ class Outcome(StrEnum):
     CREATED = "created"
     CONFIGURED = "configured"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
-
-    key: Key
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
-
-    key: Key
-    uid: str
-    generation: int
-    created_at: float
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    deleted_at: float | None = None
 
 
 class Declarations:

@@ -8,7 +8,7 @@ from reconciler.api.meta import GROUP
 from reconciler.api.registry import BY_NAME, finalizers_of
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
 from reconciler.core.times import seconds
-from reconciler.engine.state.declarations import Intake
+from reconciler.engine.state.declared import Intake
 
 SOURCE = "kube"
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
