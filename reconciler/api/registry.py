@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 if TYPE_CHECKING:
     from reconciler.api.resources import Resource, Spec
@@ -68,7 +69,7 @@ class Kind:
         return (self.singular, self.plural, self.short)
 
 
-KINDS: tuple[Kind, ...] = (
+_STOCK: tuple[Kind, ...] = (
     Kind(
         "BootProfile",
         "bootprofile",
@@ -109,9 +110,42 @@ KINDS: tuple[Kind, ...] = (
         ("fleet.vers.sh/task",),
     ),
 )
-"""In the order in which objects of one apply are taken up: profiles first, tasks last."""
 
-BY_NAME = {kind.name: kind for kind in KINDS}
+
+class Kinds(Sequence[Kind]):
+    """The kinds of this process, in the order in which objects of one apply are taken up: profiles first, tasks last, and those that were
+    added after them."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self.by_name = {kind.name: kind for kind in kinds}
+
+    def add(self, kind: Kind) -> None:
+        """From now on this kind is known. Raises `ValueError` when its name is taken."""
+        if kind.name in self.by_name:
+            raise ValueError(f"there is a kind {kind.name} already")
+        self.by_name[kind.name] = kind
+
+    def remove(self, name: str) -> None:
+        self.by_name.pop(name, None)
+
+    @overload
+    def __getitem__(self, index: int) -> Kind: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Kind]: ...
+
+    def __getitem__(self, index: int | slice) -> Kind | Sequence[Kind]:
+        return list(self.by_name.values())[index]
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(list(self.by_name.values()))
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+
+KINDS = Kinds(_STOCK)
+BY_NAME: Mapping[str, Kind] = KINDS.by_name
 
 
 def finalizers_of(kind: str) -> tuple[str, ...]:

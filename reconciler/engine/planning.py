@@ -17,7 +17,6 @@ from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.effects import Effects
-from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.loop import Engine
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.places import place_of
@@ -196,8 +195,10 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     planned: list[Planned] = []
     for key in keys:
-        if isinstance(kind := engine.kinds.get(key.kind), LieutenantKind):
-            planned += [line_of(step.key, step.action) for step in forecast(await kind.observe(key))]
+        kind = engine.kinds.get(key.kind)
+        if kind is not None:
+            steps = forecast(await kind.observe(key), kind.plan, kind.after)
+            planned += [line_of(step.key, step.action) for step in steps]
     return planned
 
 

@@ -76,7 +76,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
         (("events",), False, 42, 360),
         (("get", "--help"), False, 36, 340),
         (("completion", "bash"), True, 14, 330),
-        (("validate", "lt.yaml"), True, 40, 420),
+        (("validate", "lt.yaml"), True, 45, 420),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

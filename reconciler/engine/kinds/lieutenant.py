@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from reconciler.core.decisions import AbortTurn, Acknowledge, GuestAction, LocalAction, SessionAction, SlotAction, TaskAction
 from reconciler.core.keys import Key, boot_profile, lieutenant, task
 from reconciler.core.lasterror import LastError
-from reconciler.core.lieutenant import workset
+from reconciler.core.lieutenant import afterwards, workset
 from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
@@ -45,6 +45,9 @@ class LieutenantKind(Kind[WorkSet]):
 
     def plan(self, snapshot: WorkSet) -> Plan:
         return workset.plan(snapshot)
+
+    def after(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        return afterwards.after(snapshot, step)
 
     def probing(self, snapshot: WorkSet) -> bool:
         return self.t.settings.health_probes
