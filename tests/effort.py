@@ -1,7 +1,8 @@
 """How much the suite tries in a run, and by which seed it chooses, so that a run can be repeated.
 
 Hypothesis has three profiles: `quick` (the default), `full` and `soak`; `--hypothesis-profile` names another one. Fault points are a
-sample that changes with every run: `FAULT_SEED` repeats one, `FAULT_SHARE` says how many are struck (one in so many; 1 is all)."""
+sample that changes with every run: `FAULT_SEED` repeats one, `FAULT_SHARE` says how many are struck (one in so many; 1 is all). With
+`SOAK` set, explorations are wide and chaos is long (`make soak`)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,10 @@ from hypothesis import HealthCheck, settings
 T = TypeVar("T")
 SEED = "FAULT_SEED"
 SHARE = "FAULT_SHARE"
+SOAKING = bool(os.environ.get("SOAK"))
+"""Whether this run has hours."""
+LONGER = 10 if SOAKING else 1
+"""Chaos has so many times the rounds, and the time for them."""
 DEFAULT_SHARE = 10
 EXAMPLES = {"quick": 40, "full": 400, "soak": 5_000}
 """Examples of each property, by profile."""
