@@ -115,11 +115,12 @@ class Lease:
 
     async def release(self) -> None:
         """Let another one have it at once."""
+        held = self.held()  # to stop renewing is to lose it
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
             self._renewing = None
-        if not self.held():
+        if not held:
             return
         self.lost.set()
         try:
