@@ -57,7 +57,7 @@ class RecalledAgents:
         if not machine or at != place_of(item):
             return Guest()
         marks = machine.get("marks")
-        claim = claims.claim_file(self.owner, item.key, item.uid, item.record.slot.epoch, at.id)
+        claim = claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, at.id)
         known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
         return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
 
@@ -210,7 +210,7 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
     """The lieutenant whose agent is, or was, there."""
     if not place.local:
         owner = engine.table.owner_of(place.vm_id)
-        return engine.table.lieutenant(owner) if owner else None
+        return engine.table.lieutenant(owner.object) if owner else None
     known = (engine.table.lieutenant(item.key) for item in engine.table.of_kind("Lieutenant") if item.uid == place.local)
     return next(known, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, SlotKey
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Hold
@@ -100,13 +100,13 @@ class Triggers:
             if any(vm.labels.get(f"{PREFIX}fleet") == self._settings.fleet for vm in fresh.vms.values()):
                 self._hold.until = self._clock.now() + self._settings.empty_store_seconds
         if before is None:
-            for work_set in set(owned.values()):
-                self._queue.add(work_set, Priority.RESYNC)
+            for key in {slot.object for slot in owned.values()}:
+                self._queue.add(key, Priority.RESYNC)
             return
         old, new = before.vms, fresh.vms
-        for vm_id, key in owned.items():
+        for vm_id, slot in owned.items():
             if new.get(vm_id) != old.get(vm_id):
-                self._queue.add(key, Priority.RESYNC)
+                self._queue.add(slot.object, Priority.RESYNC)
         for vm_id in self._table.adopting():
             if new.get(vm_id) != old.get(vm_id):
                 for key in self._table.adopters_of(vm_id):
@@ -116,9 +116,8 @@ class Triggers:
         """VMs of ours that are meant to go; nobody asks when nothing is being deleted."""
         if not self._hold.failing_deletes and not any(item.deleting for item in self._table.of_kind("Lieutenant")):
             return frozenset()
-        owners = {key for key in self._table.owned().values()}
-        items = [item for key in owners if (item := self._table.lieutenant(key)) is not None]
-        return frozenset(item.record.slot.vm_id for item in items if item.record.slot.marked_for_deletion)
+        filled = ((vm_id, self._table.slot(slot)) for vm_id, slot in self._table.owned().items())
+        return frozenset(vm_id for vm_id, slot in filled if slot is not None and slot.marked_for_deletion)
 
     def lieutenants(self) -> None:
         """Something that concerns every machine: the platform went away, or came back."""
@@ -132,12 +131,12 @@ class Triggers:
         place = place_of(item)
         if place.id and place.id not in self._watched:
             self._watched.add(place.id)
-            self._agents.watch(place, lambda: self.said(item.key if place.local else self._table.owner_of(place.vm_id)))
+            self._agents.watch(place, lambda: self.said(item.slot_owner.key if place.local else self._table.owner_of(place.vm_id)))
 
-    def said(self, key: Key | None) -> None:
-        """A keeper said something, or its connection broke. `key`: whose it is; None: nobody's any more."""
-        if key is not None:
-            self._queue.add_at(key, HEARD_EVERY, Priority.CHANGE)
+    def said(self, slot: SlotKey | None) -> None:
+        """A keeper said something, or its connection broke. `slot`: whose it is; None: nobody's any more."""
+        if slot is not None:
+            self._queue.add_at(slot.object, HEARD_EVERY, Priority.CHANGE)
 
 
 def declaration_of(obj: StoredObject) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this code reads and writes. Kept here so that opening a current store needs no migration machinery."""
 
 VERSION_TABLE = "reconciler_schema"
@@ -35,6 +35,9 @@ OBJECTS = Table(
     Column("record", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("source_id", Text, nullable=False, server_default=""),
+    Column("source_commit", Text, nullable=False, server_default=""),
 )
 
 INTENTS = Table(
@@ -51,6 +54,7 @@ INTENTS = Table(
     Column("sent_at", Double, nullable=False),
     Column("server_time", Double),
     Column("outcome", Text, nullable=False),
+    Column("node", Text, nullable=False, server_default=""),
     Index("intents_by_time", "sent_at"),
 )
 

@@ -76,7 +76,7 @@ class Gatherer:
             slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
             record=item.record,
             rendered=rendered,
-            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
+            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
             agent=agent,

@@ -75,7 +75,7 @@ class KubeController:
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.tools.journal.of(uid))
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, engine.tools.journal.of)
         self._secrets.changed = self._secret_changed
         engine.recorder.listen(self._event)
         await self.served()
