@@ -152,7 +152,7 @@ class Reach:
 async def reach(config: Config, store: Store, lieutenant: StoredObject) -> AsyncIterator[Reach]:
     """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it
     lives nowhere, and when its machine is suspended: nobody would answer there."""
-    item = parse(lieutenant)
+    item = parse(lieutenant, LieutenantRecord)
     assert isinstance(item.record, LieutenantRecord)
     found = cast(LieutenantItem, item)
     if not place_of(found).id:

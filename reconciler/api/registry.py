@@ -36,7 +36,8 @@ PHASE = Column("Phase", ".status.phase", "What it is doing; may gain values.")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: its name, its document and spec models, and what command lines and the cluster call it."""
+    """One kind: its name, its document and spec models, what command lines and the cluster call it, and the finalizers that keep a
+    deleted object until its outside is gone."""
 
     name: str
     singular: str
@@ -45,6 +46,7 @@ class Kind:
     model: type[Lieutenant] | type[VMTree] | type[BootProfile] | type[Task]
     spec: type[Spec]
     columns: tuple[Column, ...]
+    finalizers: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ KINDS: tuple[Kind, ...] = (
             MESSAGE,
             AGE,
         ),
+        ("fleet.vers.sh/vm",),
     ),
     Kind(
         "Task",
@@ -97,11 +100,18 @@ KINDS: tuple[Kind, ...] = (
         Task,
         TaskSpec,
         (READY, REASON, PHASE, Column("Lieutenant", ".spec.lieutenantRef.name", "Who does it.", wide=True), MESSAGE, AGE),
+        ("fleet.vers.sh/task",),
     ),
 )
 """In the order in which objects of one apply are taken up: profiles first, tasks last."""
 
 BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def finalizers_of(kind: str) -> tuple[str, ...]:
+    """What keeps a deleted object of this kind until its outside is gone."""
+    found = BY_NAME.get(kind)
+    return found.finalizers if found is not None else ()
 
 
 def kind_of(word: str) -> Kind | None:

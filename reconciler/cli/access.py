@@ -14,9 +14,11 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
+from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.registry import Registry
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, Refused
@@ -99,7 +101,7 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
 
     store = open_store(config.store_address, inline=True)
     try:
-        table = ObjectTable(store, Effects())
+        table = ObjectTable(store, Effects(), Registry(STOCK))
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()

@@ -10,130 +10,13 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Literal
 
-from reconciler.core.actions import (
-    Adopt,
-    BeginSession,
-    BindCreated,
-    ClearSlot,
-    CloseLocal,
-    CorrectClock,
-    CountCrash,
-    Create,
-    Decision,
-    Delete,
-    Detach,
-    FenceLocal,
-    GiveUpIntent,
-    GuestClaim,
-    Install,
-    KeepEnd,
-    LabelClaim,
-    LeaveLocal,
-    MarkForDeletion,
-    MoveToVm,
-    NoteSession,
-    OpenLocal,
-    ReadBack,
-    Refuse,
-    Release,
-    RestAgent,
-    RestoreSession,
-    Resume,
-    RunStep,
-    RunVerify,
-    SetModel,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
-    StartAgent,
-    StartKeeper,
-    Steady,
-    StopAgent,
-    Suspend,
-    TakeSnapshot,
-    Wait,
-    WriteFiles,
-)
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.profile.rendering import Unresolved
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Continue,
-    Deliver,
-    Escalate,
-    ExpireTask,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
-    TryAgain,
-    Verify,
-    Withdraw,
-)
 
 Truth = Literal["True", "False", "Unknown"]
-
-DOING: dict[type, str] = {
-    Create: "CreatingVM",
-    BindCreated: "AdoptingVM",
-    Adopt: "AdoptingVM",
-    GiveUpIntent: "CreateIndeterminate",
-    LabelClaim: "ClaimingVM",
-    Suspend: "SuspendingVM",
-    Resume: "ResumingVM",
-    TakeSnapshot: "SnapshottingVM",
-    SnapshotTaken: "SnapshottingVM",
-    SnapshotVerified: "SnapshottingVM",
-    SnapshotLost: "SnapshottingVM",
-    Detach: "Detaching",
-    MarkForDeletion: "Deleting",
-    Delete: "Deleting",
-    ClearSlot: "VMGone",
-    Release: "Deleting",
-    CorrectClock: "CorrectingClock",
-    GuestClaim: "ClaimingVM",
-    Install: "InstallingAgent",
-    StartKeeper: "StartingKeeper",
-    WriteFiles: "PreparingMachine",
-    RunStep: "PreparingMachine",
-    RunVerify: "PreparingMachine",
-    ReadBack: "ReadingBack",
-    RestoreSession: "RestoringSession",
-    StartAgent: "StartingAgent",
-    SetModel: "SettingModel",
-    StopAgent: "RestartingAgent",
-    CountCrash: "AgentExited",
-    NoteSession: "SavingSession",
-    BeginSession: "BeginningSession",
-    KeepEnd: "ResolvingSession",
-    RestAgent: "StoppingAgent",
-    OpenLocal: "OpeningLocal",
-    FenceLocal: "MovingToVM",
-    MoveToVm: "MovingToVM",
-    CloseLocal: "ClosingLocal",
-    LeaveLocal: "Deleting",
-    Deliver: "Delivering",
-    SendSteer: "Delivering",
-    Landed: "Running",
-    Progress: "Running",
-    Escalate: "Escalating",
-    Reprompt: "Escalating",
-    LookForArtifact: "Running",
-    ExpireTask: "Finishing",
-    Continue: "Continuing",
-    AbortTurn: "Ending",
-    Withdraw: "Ending",
-    Verify: "Verifying",
-    TryAgain: "Retrying",
-    Finish: "Finishing",
-}
-"""The condition reason while an action is being carried out."""
-
-UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnreachable", "AgentUnresponsive", "CreateIndeterminate"})
-"""Waits in which the truth is not known rather than known to be false."""
 
 
 def timestamp(at: float) -> str:
@@ -141,19 +24,23 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def reason_of(decision: Decision) -> tuple[str, str]:
+def unreadable(reason: str) -> bool:
+    """The truth is not known, rather than known to be false. A reason of another release says nothing."""
+    return reason in _UNREADABLE
+
+
+_UNREADABLE = frozenset(reason for reason in Reason if reason.waiting.unreadable)
+
+
+def reason_of(decision: Decision) -> tuple[Reason, str]:
     """A decision as (reason, message)."""
     match decision:
         case Wait(reason, message) | Refuse(reason, message):
             return reason, message
         case Steady():
-            return "Steady", ""
-        case RunStep(_, name):
-            return DOING[RunStep], f"step {name}"
-        case RunVerify(_, name):
-            return DOING[RunVerify], f"check {name}"
+            return Reason.STEADY, ""
         case _:
-            return DOING[type(decision)], ""
+            return decision.doing, decision.message
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -191,6 +78,12 @@ def stalled_for(status: Json) -> str:
     return str(_condition(status, "Stalled").get("reason", ""))
 
 
+def reasons_of(status: Json) -> frozenset[str]:
+    """The reasons of every condition."""
+    conditions = status.get("conditions")
+    return frozenset(str(c.get("reason")) for c in conditions if isinstance(c, dict)) if isinstance(conditions, list) else frozenset()
+
+
 def suspended(status: Json) -> bool:
     """Whether a lieutenant with this status has a machine that is suspended."""
     found = _condition(status, "Suspended")
@@ -220,6 +113,13 @@ def progress_conditions(decision: Decision, ready: Truth, last_error: LastError 
     if ready != "True":
         return [Condition("Reconciling", "True", reason, message)]
     return []
+
+
+def resting_status(decision: Decision, previous: Json, generation: int, now: float) -> Json:
+    """Status of a kind for which nothing but waiting, refusing and being steady is decided."""
+    reason, message = reason_of(decision)
+    problem = None if isinstance(decision, Steady) else Unresolved(reason, message, final=isinstance(decision, Refuse))
+    return simple_status(problem, previous, generation, now)
 
 
 def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Json:

@@ -3,39 +3,51 @@ again and again. Pure; `plan` prints it (G-41)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
+    AbortTurn,
+    Acknowledge,
     Action,
     Adopt,
     BeginSession,
     BindCreated,
     ClearSlot,
     CloseLocal,
+    Continue,
     CorrectClock,
     CountCrash,
     Create,
     Delete,
+    Deliver,
     Detach,
+    Escalate,
+    ExpireTask,
     FenceLocal,
+    Finish,
     GiveUpIntent,
     GuestAction,
     GuestClaim,
     Install,
     KeepEnd,
     LabelClaim,
+    Landed,
     LeaveLocal,
+    LookForArtifact,
     MarkForDeletion,
     MoveToVm,
     NoteSession,
     OpenLocal,
+    Progress,
     ReadBack,
     Release,
+    Reprompt,
     RestAgent,
     RestoreSession,
     Resume,
     RunStep,
     RunVerify,
+    SendSteer,
     SetModel,
     SnapshotLost,
     SnapshotTaken,
@@ -45,16 +57,21 @@ from reconciler.core.actions import (
     StopAgent,
     Suspend,
     TakeSnapshot,
+    TryAgain,
+    Verify,
+    Withdraw,
     WriteFiles,
 )
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant import workset as work_set
+from reconciler.core.lieutenant import workset
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
+from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.rendering import Rendered, Unresolved
-from reconciler.core.records import LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -62,22 +79,6 @@ from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Continue,
-    Deliver,
-    Escalate,
-    ExpireTask,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
-    TryAgain,
-    Verify,
-    Withdraw,
-)
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
@@ -85,41 +86,33 @@ NEW_COMMIT = "(new commit)"
 MOST_STEPS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One act. `key` None: on the lieutenant itself."""
-
-    key: Key | None
-    action: Action
-
-
 def forecast(view: WorkSet) -> list[Step]:
     """Every act from this snapshot to rest, in order."""
     steps: list[Step] = []
     while len(steps) < MOST_STEPS:
-        acts = work_set.plan(view).next_acts()
-        if not acts:
+        following = workset.plan(view).next_steps()
+        if not following:
             break
-        for key, action in acts:
-            steps.append(Step(key, action))
-            view = after(view, key, action)
-            if isinstance(action, Release) and key is None:
+        for step in following:
+            steps.append(step)
+            view = after(view, step)
+            if isinstance(step.action, Release) and step.key == view.key:
                 return steps
     return steps
 
 
-def after(view: WorkSet, key: Key | None, action: Action) -> WorkSet:
+def after(view: WorkSet, step: Step) -> WorkSet:
     """The snapshot once this act has succeeded."""
-    if key is not None:
-        return after_task(view, key, action)
+    if step.key != view.key:
+        return after_task(view, step.key, step.action)
     assert view.lieutenant is not None
-    lt, talk = after_lieutenant(view.lieutenant, action), view.talk
+    lt, talk = after_lieutenant(view.lieutenant, step.action), view.talk
     if isinstance(lt.agent, Agent):
         up = isinstance(lt.agent.process, Up)
         talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
     else:
         talk = None
-    if isinstance(action, AbortTurn) and view.talk is not None:
+    if isinstance(step.action, AbortTurn) and view.talk is not None:
         talk = replace(view.talk, settled=True)
     return replace(view, lieutenant=lt, talk=talk)
 
@@ -134,6 +127,9 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
         return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
+        case Acknowledge():
+            assert lt.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.requests).record)
         case Create(attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
@@ -274,6 +270,11 @@ def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
             return replace(lt, slot=slot)
         case _:
             return lt
+
+
+def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
+    """The snapshot with this record, also in its slot."""
+    return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
 
 
 def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:

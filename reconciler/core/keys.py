@@ -50,3 +50,18 @@ class SlotOwner:
     @property
     def node(self) -> str:
         return self.key.node
+
+
+def lieutenant(namespace: str, name: str) -> Key:
+    """The key of a Lieutenant."""
+    return Key("Lieutenant", namespace, name)
+
+
+def task(namespace: str, name: str) -> Key:
+    """The key of a Task."""
+    return Key("Task", namespace, name)
+
+
+def boot_profile(namespace: str, name: str) -> Key:
+    """The key of a BootProfile."""
+    return Key("BootProfile", namespace, name)

@@ -9,14 +9,15 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.actions import Action
 from reconciler.core.conditions import stalled_for
+from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.effects import Effects
+from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.loop import Engine
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.places import place_of
@@ -198,11 +199,11 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     gatherer.machines.agents = recalled
     gatherer.machines.ends = RecalledComparison(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
     await engine.fleet.list_since(engine.clock.now())
-    lanes = sorted({engine.declarations.work_set_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
+    keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     planned: list[Planned] = []
-    for key in lanes:
-        for step in forecast(await gatherer.work_set(key)):
-            planned.append(line_of(step.key or key, step.action))
+    for key in keys:
+        if isinstance(kind := engine.kinds.get(key.kind), LieutenantKind):
+            planned += [line_of(step.key, step.action) for step in forecast(await kind.observe(key))]
     return planned
 
 
@@ -216,10 +217,8 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
 
 
 def line_of(key: Key, action: Action) -> Planned:
-    """An act in words: its own name, what it is done to, and why where it says so."""
-    target = next((str(getattr(action, name)) for name in ("vm_id", "target", "step", "check", "mark") if hasattr(action, name)), "")
-    reason = next((str(getattr(action, name)) for name in ("reason", "why") if getattr(action, name, "")), "")
-    return Planned(key, type(action).__name__, target, reason)
+    """An act in words: its own name, what it is done to, and why."""
+    return Planned(key, action.verb, action.target, action.because)
 
 
 def inputs_hash(engine: Engine) -> str:

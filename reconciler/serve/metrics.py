@@ -66,7 +66,7 @@ class ControllerCollector(Collector):
 
 def _of_engine(engine: Engine, answered: Mapping[tuple[str, str], int]) -> Iterator[Family]:
     telemetry, hold = engine.effects.telemetry, engine.gatherer.slots.hold
-    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.looks)
+    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.reconciles)
     yield _histograms("reconciler_effect_seconds", "Calls to platform, machines and store.", ["effect", "outcome"], telemetry.effects)
     yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): engine.queue.depth()})
     yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): engine.queue.oldest()})

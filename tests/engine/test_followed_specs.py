@@ -32,12 +32,12 @@ def test_a_label_costs_no_write_and_no_look(tmp_path: Path) -> None:
         await run.ready()
         await run.until(run.engine.converged, "everything rests")
         await pass_time(60)
-        writes, looks = run.weather.count("store.write"), sum(one.count for one in told.looks.values())
+        writes, looks = run.weather.count("store.write"), sum(one.count for one in told.reconciles.values())
         assert await declarations.mirror(seen(team="blue")) is Outcome.CONFIGURED
         assert run.engine.converged(), "there is nothing to look at"
         await pass_time(1)
         assert run.weather.count("store.write") == writes
-        assert sum(one.count for one in told.looks.values()) == looks
+        assert sum(one.count for one in told.reconciles.values()) == looks
         item = run.engine.table.get(LT)
         assert item is not None
         assert item.obj.labels == {"team": "blue"}

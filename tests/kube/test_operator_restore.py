@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.actions import Steady
+from reconciler.core.decisions import Steady
 from reconciler.core.keys import Json, Key, SlotOwner
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.slot import claims

@@ -38,7 +38,10 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
     engine = await controller.up()
     try:
         engine.reconcile_errors["Unreachable"] += 1
-        for histograms, labels in ((engine.effects.telemetry.looks, ("Lieutenant", "ok")), (engine.effects.telemetry.effects, ("a", "ok"))):
+        for histograms, labels in (
+            (engine.effects.telemetry.reconciles, ("Lieutenant", "ok")),
+            (engine.effects.telemetry.effects, ("a", "ok")),
+        ):
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})
         sources = Sources(lambda: engine, lambda _: {("GET", "200"): 1}, lambda: True, lambda: front)

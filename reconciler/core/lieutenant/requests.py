@@ -5,28 +5,18 @@ In: the record, the annotations and what else decides. Out: the record as it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord
 from reconciler.core.slot.claims import PREFIX
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationRequests:
-    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
-    it is stalled, as people were told, '' when it is not."""
-
-    annotations: Mapping[str, str]
-    generation: int = 1
-    suspended: bool = False
-    deleting: bool = False
-    question: str = ""
-    now: float = 0.0
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.requests import AnnotationRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +81,11 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
     if record.restart.degraded and record.restart.generation != asked.generation:
         record = record.but(restart=LieutenantRecord().restart)
     return Acknowledged(first if record == first else record, tuple(verbs))
+
+
+def acknowledge_requests(v: LieutenantView) -> Decision | None:
+    """What people ask for is written down before anything follows from it; each token is acted on once."""
+    if v.requests is None:
+        return None
+    found = acknowledge(v.record, v.requests)
+    return Acknowledge(found.verbs) if found.record is not v.record else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, Steady, Wait
-from reconciler.core.conditions import UNREADABLE, Condition, merge_conditions, progress_conditions, timestamp, told
+from reconciler.api.reasons import Reason
+from reconciler.core.conditions import Condition, merge_conditions, progress_conditions, timestamp, told, unreadable
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
-from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
@@ -30,7 +30,7 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, last
         if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
         return Condition("Ready", "True", "Suspended" if view.slot.desired is DesiredState.SUSPENDED else "Running")
-    return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
+    return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
 
 def _vm_ready(view: LieutenantView) -> Condition:
@@ -139,7 +139,7 @@ def _suspended(view: LieutenantView) -> Condition:
 
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    here = isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK
+    here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
     return here or isinstance(decision, Steady) or works_aside(view, decision)
 
 
@@ -177,7 +177,7 @@ def lieutenant_status(
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
-    able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
+    able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]

@@ -31,8 +31,9 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkSet:
-    """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
+    """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
 
+    key: Key
     now: float
     tasks: tuple[TaskFacts, ...]
     lieutenant: LieutenantView | None = None

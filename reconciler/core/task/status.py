@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision
-from reconciler.core.conditions import UNREADABLE, Condition, Truth, merge_conditions, progress_conditions, reason_of, timestamp
+from reconciler.core.conditions import Condition, Truth, merge_conditions, progress_conditions, reason_of, timestamp, unreadable
+from reconciler.core.decisions import Decision
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 
@@ -19,7 +19,7 @@ def task_status(
         if not declared:
             conditions.append(Condition("Stalled", "True", reason, message))
     else:
-        ready: Truth = "Unknown" if reason in UNREADABLE else "False"
+        ready: Truth = "Unknown" if unreadable(reason) else "False"
         conditions = [Condition("Ready", ready, reason, message), *progress_conditions(decision, ready)]
     if convenience:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(convenience)}"))

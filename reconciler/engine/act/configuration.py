@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import SetModel
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import SetModel
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.configuration import asked
 from reconciler.core.profile.rendering import Rendered
@@ -44,7 +45,7 @@ class ConfigActs:
                 await self.t.save(item, self.t.current(item).but(config=config))
                 return
             told = " ".join(part for part in (action.model, action.thinking and f"thinking {action.thinking}") if part)
-            self.t.recorder.note(item.key, item.uid, "ModelSet", told)
+            self.t.recorder.note(item.key, item.uid, Reason.MODEL_SET, told)
 
     def applied(self, has: Up, action: SetModel) -> bool:
         return action.model in ("", has.model) and action.thinking in ("", has.thinking)

@@ -16,6 +16,7 @@ from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_record
+from reconciler.engine.watches import Watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class ActContext:
     jitter: Callable[[], float]
     token: Callable[[], str]
     backend: DeclarationBackend
+    watches: Watches
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Escalate, LookForArtifact, Reprompt
 from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import EscalationStep
 from reconciler.core.snapshot.workset import WorkSet
-from reconciler.core.taskactions import Escalate, LookForArtifact, Reprompt
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.places import place_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key
@@ -29,7 +30,7 @@ class EscalationActs:
         record = task.record.but(escalation_steps=(*(escalation_steps[:-1] if step.hard else escalation_steps), step), progress_at=now)
         if view.talk is not None and not steer:
             record = record.but(progress_size=view.talk.size, activity=view.talk.activity)
-        self.t.recorder.note(task.key, task.uid, "Escalating", f"{step.action}: {step.why}", "Warning")
+        self.t.recorder.note(task.key, task.uid, Reason.ESCALATING, f"{step.action}: {step.why}", "Warning")
         await self.s.put(task, record)
         if step.action == "Steer":
             number = len(record.escalation_steps)
@@ -49,7 +50,7 @@ class EscalationActs:
         """The steer's text under a key of its own; the target keeps its attempt and owns what follows."""
         record = task.record.but(reprompted=True, sends=task.record.sends + 1) if step.fresh_key else task.record
         await self.s.put(task, record)
-        self.t.recorder.note(task.key, task.uid, "Steering", f"{record.target} on {lieutenant.key.name}, after an interruption")
+        self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{record.target} on {lieutenant.key.name}, after an interruption")
         asked = f"You were interrupted in the middle of {record.target} to be told this. Mind it, and finish that piece of work."
         await self.s.send(lieutenant, command_key(replace(task, record=record)), f"{text}\n\n{asked}")
 
@@ -60,7 +61,7 @@ class EscalationActs:
         found = "unknown" if not now or not then else "none" if now == then else "seen"
         if found == "unknown":
             message = "the work dir is too large to be compared; no file is known to be missing"
-            self.t.recorder.note(task.key, task.uid, "ArtifactUnknown", message, "Warning")
+            self.t.recorder.note(task.key, task.uid, Reason.ARTIFACT_UNKNOWN, message, "Warning")
         await self.s.put(task, task.record.but(artifact=found))
 
     async def digest(self, lieutenant: LieutenantItem, view: WorkSet) -> str:

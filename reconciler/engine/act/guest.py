@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
     GuestAction,
@@ -108,7 +109,7 @@ class GuestActs:
         told: list[AddEvent] = []
         if clock_given_up(clock, vm_id, clock.at):
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
-            told = self.t.recorder.event(item.key, item.uid, "ClockNotCorrected", what, "Warning")
+            told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
             self.note(item, "CorrectedClock", f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
@@ -168,5 +169,5 @@ class GuestActs:
         ended = f"ended with signal {signal}" if signal else f"ended with exit code {exit_code}"
         if exit_code is None and signal is None:
             ended = "was stopped"
-        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         await self.t.save(item, self.t.current(item).but(restart=restart), *said)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import assert_never
 
-from reconciler.core.actions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
 from reconciler.core.lieutenant import session
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.rendering import Rendered
@@ -43,7 +44,7 @@ class LocalActs:
                 case CloseLocal():
                     await self.close(item, place, action)
                 case LeaveLocal():
-                    said = self.t.recorder.event(item.key, item.uid, "LeftLocal", tree_at(self.t.settings, place), "Warning")
+                    said = self.t.recorder.event(item.key, item.uid, Reason.LEFT_LOCAL, tree_at(self.t.settings, place), "Warning")
                     await self.t.save(item, item.record.but(local=LocalRecord()), *said)
                 case _:
                     assert_never(action)
@@ -63,9 +64,9 @@ class LocalActs:
         directory = tree_at(t.settings, place)
         if action.fallback:
             why = f": {view.local.outage}" if view.local.outage else ""
-            said = t.recorder.event(item.key, item.uid, "FellBack", f"VMs cannot be had{why}; working in {directory}", "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.FELL_BACK, f"VMs cannot be had{why}; working in {directory}", "Warning")
         else:
-            said = t.recorder.event(item.key, item.uid, "OpenedLocal", directory)
+            said = t.recorder.event(item.key, item.uid, Reason.OPENED_LOCAL, directory)
         await t.save(item, record, *said)
 
     async def close(self, item: LieutenantItem, place: Place, action: CloseLocal) -> None:
@@ -87,14 +88,16 @@ class LocalActs:
         archive = await t.effects.call("keeper.pack", lambda: t.agents.pack(place, epoch, here.work_dir, WORKSPACE_LIMIT))
         if archive.content is None:
             why = f"its workspace has {archive.size >> 20} MiB, at most {WORKSPACE_LIMIT >> 20} are copied"
-            said = t.recorder.event(item.key, item.uid, "WorkspaceTooLarge", why, "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.WORKSPACE_TOO_LARGE, why, "Warning")
             await t.save(item, item.record.but(local=item.record.local.but(blocked=why)), *said)
             return
         content = archive.content
         if content:
             await t.effects.call("keeper.unpack", lambda: t.agents.unpack(vm, epoch, there.work_dir, content))
         size = await self.bring_session(item, vm, there.work_dir)
-        said = t.recorder.event(item.key, item.uid, "MovedToVM", f"VM {vm.vm_id}: {size} bytes of conversation, {archive.size} of files")
+        said = t.recorder.event(
+            item.key, item.uid, Reason.MOVED_TO_VM, f"VM {vm.vm_id}: {size} bytes of conversation, {archive.size} of files"
+        )
         await t.save(item, item.record.but(local=item.record.local.but(state="Left", blocked="", fenced=0)), *said)
 
     async def bring_session(self, item: LieutenantItem, vm: Place, work_dir: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from reconciler.core.actions import ReadBack
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
+from reconciler.core.decisions import ReadBack
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
 from reconciler.core.profile.organs import ORGANS, pieces
@@ -94,7 +95,7 @@ class BootActs:
         if mark == "files" and any(f.secret for f in rendered.files):
             await self.mark(item, view, SECRETS, rendered.secrets_hash)
         if mark == PREPARED:
-            self.t.recorder.note(item.key, item.uid, "PreparedMachine", where(place_at(item, view)))
+            self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
     async def write(self, item: LieutenantItem, view: LieutenantView, rendered: Rendered, files: list[GuestFile]) -> None:
         place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
@@ -162,7 +163,7 @@ class BootActs:
         what = f"{record.kind.lower()} {record.name}" if record.kind in ("Step", "Verify") else record.name
         if not problem:
             await self.mark(item, view, *mark)
-            said = self.t.recorder.event(item.key, item.uid, "StepDone", f"{what} in {result.duration:.1f} s")
+            said = self.t.recorder.event(item.key, item.uid, Reason.STEP_DONE, f"{what} in {result.duration:.1f} s")
             cleared = boot.but(step="", tries=0, not_before=0.0) if boot.step == what else boot
             await self.t.save(item, self.t.current(item).but(boot=cleared), *said)
             return
@@ -176,7 +177,7 @@ class BootActs:
             failed=message if final else "",
             failed_hash=view.rendered.profile_hash if final else "",
         )
-        said = self.t.recorder.event(item.key, item.uid, "BootFailed" if final else "BootRetrying", message, "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.BOOT_FAILED if final else "BootRetrying", message, "Warning")
         await self.t.save(item, self.t.current(item).but(boot=boot), *said)
 
     def environment(self, item: LieutenantItem, view: LieutenantView) -> dict[str, str]:
@@ -202,7 +203,7 @@ class BootActs:
         missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
         loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)
         message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
-        said = self.t.recorder.event(item.key, item.uid, "SkillNotLoaded", message, "Warning") if missing else []
+        said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning") if missing else []
         await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)
 
 

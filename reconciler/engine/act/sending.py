@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import Wait
+from reconciler.core.decisions import Wait
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 from reconciler.core.task.status import task_status

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.api.meta import GROUP
-from reconciler.api.registry import BY_NAME
+from reconciler.api.registry import BY_NAME, finalizers_of
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.state.declarations import FINALIZERS, Mirrored
+from reconciler.engine.state.declarations import Mirrored
 from reconciler.sources.kube.restore import seconds
 
 SOURCE = "kube"
@@ -61,7 +61,7 @@ def finalizers(raw: Json) -> list[str]:
 def ours(raw: Json) -> tuple[str, ...]:
     """The finalizers that objects of this kind carry while anything of them is outside."""
     key = key_of(raw)
-    return FINALIZERS.get(key.kind, ()) if key is not None else ()
+    return finalizers_of(key.kind) if key is not None else ()
 
 
 def older(one: Json, other: Json) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
+from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner
 from reconciler.core.profile.rendering import Unresolved
@@ -94,7 +95,7 @@ class KubeSink:
         status: Json = dict(item.obj.status) if item is not None and known else {}
         if refused is not None:
             previous = status or raw.status(obj)
-            said = simple_status(Unresolved(refused[0], refused[1], final=True), previous, raw.generation(obj), self._now())
+            said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
             status = {**previous, **said}  # what it said of a machine is all that is known of it
         if not status:
             return None

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
+from reconciler.api.reasons import Reason
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.loop import Engine
@@ -243,7 +244,7 @@ class KubeSource:
             f" `reconciler delete lt {item.key.name} -n {item.key.namespace}` deletes it"
         )
         log.warning("%s: %s", item.key, message)
-        said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
+        said = self._engine.recorder.event(item.key, item.uid, Reason.DECLARATION_GONE, message, "Warning")
         await self._engine.table.update([], *said)
 
 
