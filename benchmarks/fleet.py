@@ -32,9 +32,9 @@ from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Place
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestFailed
-from reconciler.store import open_store
+from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 

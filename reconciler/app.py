@@ -212,9 +212,9 @@ async def served(sources: Sources, config: Config, address: Address, ready: Call
         await server.stop()
 
 
-def answers_of(engine: Engine) -> Mapping[tuple[str, str], int]:
+def answers_of(engine: Engine | None) -> Mapping[tuple[str, str], int]:
     """What the platform answered this engine, by method and status."""
-    return engine.vers.answered() if isinstance(engine.vers, VersClient) else {}
+    return engine.vers.answered() if engine is not None and isinstance(engine.vers, VersClient) else {}
 
 
 def listening(config: Config, address: Address, port: int) -> str:

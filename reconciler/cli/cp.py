@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Concatenate
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +62,9 @@ def cp(
     source: Annotated[str, typer.Argument(metavar="SRC", help="LIEUTENANT:PATH, or a path of this host.", show_default=False)],
     target: Annotated[str, typer.Argument(metavar="DST", help="The same; a directory that exists gets it inside.", show_default=False)],
 ) -> None:
-    """Copy a file or a directory to or from the machine of an agent. Relative paths there start at its work dir."""
+    """Copy a file or a directory to or from the machine of an agent.
+
+    Relative paths there start at its work dir."""
     here, there = end(source), end(target)
     if bool(here.lieutenant) == bool(there.lieutenant):
         raise UsageError("exactly one end is on a machine", f"{source} {target}", "write LIEUTENANT:PATH for that one")
@@ -270,6 +272,3 @@ def _unpack(descriptor: int, target: Path) -> None:
         finally:
             while pipe.read(1 << 16):  # so that who writes is never left waiting
                 pass
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"cp": cp}

@@ -7,7 +7,6 @@ messages carry no counters or times that would make every pass a write.
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import Literal
 
 from reconciler.api.reasons import Reason
@@ -15,13 +14,9 @@ from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.times import timestamp
 
 Truth = Literal["True", "False", "Unknown"]
-
-
-def timestamp(at: float) -> str:
-    """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unreadable(reason: str) -> bool:

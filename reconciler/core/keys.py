@@ -8,6 +8,21 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 Json = dict[str, JsonValue]
 
 
+def as_map(value: object) -> Json:
+    """The value where it is a map, {} for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_maps(value: object) -> list[Json]:
+    """The maps in a list; [] for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def as_strings(value: object) -> dict[str, str]:
+    """A map whose keys and values are made text; {} for anything else."""
+    return {str(name): str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
     """Names one declared object; prints as `Kind/namespace/name`."""

@@ -26,12 +26,16 @@ from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Kind, Registration, Registry
 from reconciler.engine.reporter import Reporter
+from reconciler.engine.restoring import Restorer
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
+from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.triggers import Triggers
+from reconciler.engine.view import FleetState, OnChange, OnEvent, OnPlatform, QueueState
 from reconciler.engine.watches import Watches
 from reconciler.errors import ReconcilerError
 
@@ -107,6 +111,9 @@ class Engine:
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
+        self.restore = Restorer(
+            self.table, self.declarations, self.fleet, journal, self.gatherer.owner, self.clock, self.settings.resync_seconds
+        )
         self.kinds = self.table.registry.build(self.tools)
         self.triggers = Triggers(
             self.queue, self.table, self.kinds, self.fleet, self.gatherer.slots.hold, self.settings, self.clock,
@@ -147,6 +154,42 @@ class Engine:
         """Look at this object soon."""
         self.queue.add(self.table.reconcile_key(key), Priority.CHANGE)
 
+    # --- what other rooms may know and do (engine/view.py) -------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        return self.table.revision
+
+    @property
+    def telemetry(self) -> Telemetry:
+        return self.effects.telemetry
+
+    def subscribe(
+        self, *, events: OnEvent | None = None, changes: OnChange | None = None, platform: OnPlatform | None = None
+    ) -> Unsubscribe:
+        ends = [self.recorder.listen(events)] if events is not None else []
+        ends += [subscribed(self.table.on_change, changes)] if changes is not None else []
+        ends += [subscribed(self.on_platform, platform)] if platform is not None else []
+
+        def end() -> None:
+            for one in ends:
+                one()
+
+        return end
+
+    def queue_state(self) -> QueueState:
+        return QueueState(self.queue.depth(), self.queue.oldest())
+
+    def fleet_state(self) -> FleetState:
+        latest, owned, hold = self.fleet.latest, self.table.owned(), self.gatherer.slots.hold
+        vms = Counter(vm.state.value for vm in latest.vms.values() if vm.vm_id in owned) if latest is not None else {}
+        return FleetState(vms, self.orphans.found, hold.breaker.reason, len(hold.failing_deletes), self.platform_message)
+
+    async def record_event(self, key: Key, uid: str, reason: str, message: str, *, warning: bool = False) -> None:
+        await self.table.update([], *self.recorder.event(key, uid, reason, message, "Warning" if warning else "Normal"))
+
+    # --- the platform ---------------------------------------------------------------------------------------------------------
+
     async def _resync(self) -> None:
         """One list call an interval feeds everything; a failing platform is told once and waited for."""
         while True:
@@ -162,7 +205,7 @@ class Engine:
         if message == self.platform_message:
             return
         self.platform_message = message
-        for listener in self.on_platform:
+        for listener in tuple(self.on_platform):
             listener(message)
         self.triggers.platform_changed()
 

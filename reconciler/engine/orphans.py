@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
@@ -14,6 +14,7 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
 ASKED = "collect/"
@@ -34,12 +35,17 @@ class Orphans:
         self._table, self._fleet, self._recorder, self._clock, self._effects, self._owner = table, fleet, recorder, clock, effects, owner
         self._asked = {name.removeprefix(ASKED) for name, value in meta.items() if name.startswith(ASKED) and value}
         self.found: dict[str, Stray] = {}
+        self._listeners: list[Callable[[str, str, str], None]] = []
 
     async def ask(self, vm_ids: Iterable[str]) -> None:
         """A person wants these deleted. Durable when it returns; carried out with the next lists."""
         wanted = tuple(vm_ids)
         await ask_for(self._table, wanted)
         self._asked.update(wanted)
+
+    def subscribe(self, listener: Callable[[str, str, str], None]) -> Unsubscribe:
+        """Called with VM id, reason and message when it is decided what became of a request."""
+        return subscribed(self._listeners, listener)
 
     async def look(self, fresh: VmList) -> None:
         """Tell of those that are new, and go on deleting those that were asked for. Raises what platform and store say."""
@@ -79,3 +85,5 @@ class Orphans:
         event = self._recorder.event(Key("VM", "", vm_id), vm_id, reason, f"VM {vm_id} {said}")
         await self._table.update([], PutMeta(f"{ASKED}{vm_id}", ""), *event)
         self._asked.discard(vm_id)
+        for listener in tuple(self._listeners):
+            listener(vm_id, reason, said)

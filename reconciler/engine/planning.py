@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from reconciler.core.conditions import stalled_for
 from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, Key, as_strings
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.effects import Effects
-from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.loop import Engine
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.places import place_of
@@ -57,10 +56,8 @@ class RecalledAgents:
         item, agent, machine = self._status(at)
         if not machine or at != place_of(item):
             return Guest()
-        marks = machine.get("marks")
         claim = claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, at.id)
-        known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
-        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
+        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), as_strings(machine.get("marks")))
 
     async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
         item, agent, _ = self._status(at)
@@ -69,7 +66,7 @@ class RecalledAgents:
             return AgentObservation(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
         told = agent.get("told")
-        inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
+        inside = Inside(str(told.get("prompt", "")), as_strings(told.get("files"))) if isinstance(told, dict) else None
         pid = agent.get("pid")
         process = Up(
             pid=pid if isinstance(pid, int) else 0,
@@ -165,10 +162,6 @@ def text_of(facts: Json, name: str) -> str | None:
     return str(facts.get(name, "")) or None
 
 
-def texts(value: JsonValue) -> dict[str, str]:
-    return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
-
-
 class RecalledComparison(SessionComparison):
     """Files and mirrors as status last told of them: the same, or parted."""
 
@@ -202,8 +195,10 @@ async def plan_everything(engine: Engine) -> list[Planned]:
     keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     planned: list[Planned] = []
     for key in keys:
-        if isinstance(kind := engine.kinds.get(key.kind), LieutenantKind):
-            planned += [line_of(step.key, step.action) for step in forecast(await kind.observe(key))]
+        kind = engine.kinds.get(key.kind)
+        if kind is not None:
+            steps = forecast(await kind.observe(key), kind.plan, kind.after)
+            planned += [line_of(step.key, step.action) for step in steps]
     return planned
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.keys import Json as Json
 from reconciler.core.keys import JsonValue as JsonValue
 from reconciler.core.keys import Key as Key
 from reconciler.core.keys import SlotKey as SlotKey
 from reconciler.core.keys import SlotOwner as SlotOwner
-from reconciler.core.snapshot.agent import Agent, Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult as CommandResult
 from reconciler.core.snapshot.machine import CommitSource as CommitSource
 from reconciler.core.snapshot.machine import GuestCommand as GuestCommand
@@ -27,7 +26,10 @@ from reconciler.core.snapshot.machine import RefSource as RefSource
 from reconciler.core.snapshot.machine import RootSource as RootSource
 from reconciler.core.snapshot.machine import VmShape as VmShape
 from reconciler.core.snapshot.machine import VmSource as VmSource
-from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
+
+if TYPE_CHECKING:
+    from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+    from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
 
 
 class Clock(Protocol):

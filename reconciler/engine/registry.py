@@ -68,6 +68,10 @@ class Kind(ABC, Generic[S]):
     def status(self, snapshot: S, plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
         """The status of every object that belongs to the key. `error`: what the last try came to."""
 
+    def after(self, snapshot: S, step: Step) -> S | None:
+        """The snapshot once this step has succeeded, None where that can't be foreseen. Pure."""
+        return None
+
     def probing(self, snapshot: S) -> bool:
         """Whether it is looked at from time to time although it is steady."""
         return False

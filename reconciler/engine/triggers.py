@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.observe.fleet import Fleet
@@ -12,7 +13,6 @@ from reconciler.engine.ports import Clock, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.registry import AnyKind
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import PREFIX
 from reconciler.engine.state.objects import ObjectTable
 
 

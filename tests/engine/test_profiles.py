@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.keys import Json, Key
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import CommandResult, GuestCommand
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
 from tests.world import Machine

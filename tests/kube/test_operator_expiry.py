@@ -83,11 +83,11 @@ class Cut:
 @pytest.mark.parametrize(
     ("call", "before", "lost"),
     [
-        ("kube.release", True, False),
-        ("kube.release", False, False),
+        ("kube.remove_finalizer", True, False),
+        ("kube.remove_finalizer", False, False),
         ("kube.delete", True, False),
         ("kube.delete", False, False),
-        ("kube.release", True, True),
+        ("kube.remove_finalizer", True, True),
         ("kube.delete", True, True),
     ],
 )

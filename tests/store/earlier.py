@@ -19,10 +19,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, MetaData, Table, event, inspect, select, text
 
-from reconciler.store import open_store
 from reconciler.store.database import connect
 from reconciler.store.migrate import MIGRATIONS, revision
-from reconciler.store.schema import METADATA, VERSION_TABLE
+from reconciler.store.revision import VERSION_TABLE
+from reconciler.store.schema import METADATA
+from reconciler.store.sqlstore import open_store
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ENOUGH = 200

@@ -12,9 +12,9 @@ import pytest
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.engine.ports import Key, StoredObject
 from reconciler.errors import ReconcilerError, Rejected
-from reconciler.store import open_store
 from reconciler.store.archive import export_to, import_from
-from reconciler.store.revisions import record_from_0001
+from reconciler.store.conversions import record_from_0001
+from reconciler.store.sqlstore import open_store
 from tests.store.conftest import Open
 from tests.store.earlier import FIXTURES, state_of, store_of
 

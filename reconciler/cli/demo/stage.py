@@ -17,9 +17,9 @@ from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.snapshot.machine import GuestCommand
-from reconciler.engine.loop import Engine
 from reconciler.engine.places import path_at, place_of
 from reconciler.engine.ports import StoredObject
+from reconciler.engine.view import EngineView
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
@@ -159,9 +159,8 @@ async def stage(environ: Mapping[str, str], rules: Callable[[], list[tuple[str, 
             environ={**inherited, **endpoints.environment()},
         )
 
-        def prepare(engine: Engine) -> None:
-            engine.recorder.listen(telling.event)
-            engine.on_platform.append(telling.platform)
+        def prepare(engine: EngineView) -> None:
+            engine.subscribe(events=telling.event, platform=telling.platform)
 
         running = await stack.enter_async_context(controller(config, prepare))
         yield Stage(simulator, endpoints, model, running, replace(config), directory, telling)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.api.annotations import PREFIX
 from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord
-from reconciler.core.slot.claims import PREFIX
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -61,14 +61,14 @@ def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
     return record.but(detached=True)
 
 
-VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
+HANDLERS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 
 def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
     """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
     first, verbs = record, []
-    for verb, act in VERBS.items():
+    for verb, act in HANDLERS.items():
         token = asked.annotations.get(PREFIX + verb, "")
         if token and record.handled.get(verb) != token:
             record = act(record, asked, token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.api.reasons import Reason
-from reconciler.core.conditions import Condition, merge_conditions, progress_conditions, timestamp, told, unreadable
+from reconciler.core.conditions import Condition, merge_conditions, progress_conditions, told, unreadable
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
@@ -18,6 +18,7 @@ from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
+from reconciler.core.times import timestamp
 
 RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
 """Done-marks that a plan needs to know of (it does not ask the machine)."""

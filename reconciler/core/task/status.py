@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.core.conditions import Condition, Truth, merge_conditions, progress_conditions, reason_of, timestamp, unreadable
+from reconciler.core.conditions import Condition, Truth, merge_conditions, progress_conditions, reason_of, unreadable
 from reconciler.core.decisions import Decision
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
+from reconciler.core.times import timestamp
 
 
 def task_status(

@@ -32,7 +32,7 @@ class Sending:
             return replace(obj, record=record.dump(), status=task_status(record, sent, obj.status, obj.generation, now, convenience))
 
         await self.t.table.update([(task.key, written)])
-        await self.t.backend.show(task.obj)
+        await self.t.backend.flush_status(task.obj)
         return replace(task, record=record)
 
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:

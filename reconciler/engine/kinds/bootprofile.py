@@ -13,7 +13,7 @@ from reconciler.core.profile.rendering import Unresolved, profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.registry import Kind, Registration, StatusUpdate
+from reconciler.engine.registry import Kind, StatusUpdate
 
 NAME = boot_profile("", "").kind
 
@@ -48,6 +48,3 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         """Profiles that may extend the one that was written."""
         if key.kind == NAME:
             yield from (item.key for item in self._table.of_kind(NAME) if item.key.namespace == key.namespace and item.key != key)
-
-
-BOOT_PROFILE = Registration(NAME, BootProfileKind)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.core.decisions import AbortTurn, Acknowledge, GuestAction, LocalAction, SessionAction, SlotAction, TaskAction
-from reconciler.core.keys import Json, Key, boot_profile, lieutenant, task
+from reconciler.core.keys import Key, boot_profile, lieutenant, task
 from reconciler.core.lasterror import LastError
-from reconciler.core.lieutenant import workset
+from reconciler.core.lieutenant import afterwards, workset
 from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.plan import Plan, Step
-from reconciler.core.records import ACTIVE, LieutenantRecord, TaskRecord
+from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.engine.act.context import ActContext
@@ -21,7 +21,7 @@ from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.registry import Announce, Kind, Registration, StatusUpdate
+from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem
 
 NAME = lieutenant("", "").kind
@@ -45,6 +45,9 @@ class LieutenantKind(Kind[WorkSet]):
 
     def plan(self, snapshot: WorkSet) -> Plan:
         return workset.plan(snapshot)
+
+    def after(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        return afterwards.after(snapshot, step)
 
     def probing(self, snapshot: WorkSet) -> bool:
         return self.t.settings.health_probes
@@ -128,12 +131,3 @@ class LieutenantKind(Kind[WorkSet]):
 
     def forget(self, key: Key) -> None:
         self._gatherer.profiles.forget(key)
-
-
-def _of_its_lieutenant(key: Key, spec: Json) -> Key:
-    ref = spec.get("lieutenantRef")
-    return lieutenant(key.namespace, str(ref.get("name", "")) if isinstance(ref, dict) else "")
-
-
-LIEUTENANT = Registration(NAME, LieutenantKind, record=LieutenantRecord)
-TASK = Registration(TASK_NAME, reconciled_as=_of_its_lieutenant, record=TaskRecord)

@@ -12,9 +12,7 @@ from reconciler.core.plan import Plan, Step
 from reconciler.core.tree import policies
 from reconciler.core.tree.policies import TreeSnapshot
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.registry import Kind, Registration, StatusUpdate
-
-NAME = "VMTree"
+from reconciler.engine.registry import Kind, StatusUpdate
 
 
 class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
@@ -40,6 +38,3 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         item = self._table.get(plan.key)
         if item is not None and plan.own is not None:
             yield StatusUpdate(plan.key, resting_status(plan.own, item.obj.status, item.obj.generation, self._clock.now()), plan.own)
-
-
-VM_TREE = Registration(NAME, VMTreeKind)

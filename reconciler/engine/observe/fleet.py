@@ -4,9 +4,11 @@ assumed (G-03)."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Clock, SawVms, Store, VersApi
@@ -39,12 +41,16 @@ class Fleet:
         self._sightings: dict[str, Sighting] = {}
         self._flight: asyncio.Task[VmList] | None = None
         self._flight_begun = 0.0
+        self._next_list = 0.0
         self.on_list: list[Callable[[VmList | None, VmList], None]] = []
 
     # --- lists -----------------------------------------------------------------------------------------------------------------
 
     async def list_since(self, since: float) -> VmList:
-        """A list begun at `since` or later; everybody who asks meanwhile shares one call. Raises what the platform says."""
+        """A list begun at `since` or later; everybody who asks meanwhile shares one call. Raises what the platform says.
+
+        A list begins only some time after the last one, so that lists, which are as long as the fleet, take a small share of
+        the controller's time even when something changes all the time."""
         if self.latest is not None and self.latest.begun >= since:
             return self.latest
         while self._flight is not None:
@@ -54,7 +60,7 @@ class Fleet:
             await asyncio.wait([flight])
             if self.latest is not None and self.latest.begun >= since:
                 return self.latest
-        self._flight_begun = self._clock.now()
+        self._flight_begun = math.inf  # it begins later than anybody asked so far
         self._flight = asyncio.ensure_future(self._list())
         return await asyncio.shield(self._flight)
 
@@ -65,8 +71,10 @@ class Fleet:
             await asyncio.wait([self._flight])
 
     async def _list(self) -> VmList:
-        begun = self._clock.now()
         try:
+            if (pause := self._next_list - self._clock.now()) > 0:
+                await self._clock.sleep(pause)
+            begun = self._flight_begun = self._clock.now()
             told = await self._effects.call("vers.list_vms", self.vers.list_vms)
             fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
         except ReconcilerError as error:
@@ -76,9 +84,13 @@ class Fleet:
             self._flight = None
         self.failure = None
         before, self.latest = self.latest, fresh
+        self._next_list = fresh.ended + pause_after(fresh.work)
         await self._note(fresh)
+        at_work = self._clock.now()
         for listener in self.on_list:
             listener(before, fresh)
+        ended = self._clock.now()
+        self._next_list = ended + pause_after(fresh.work + ended - at_work)
         return fresh
 
     async def _note(self, fresh: VmList) -> None:

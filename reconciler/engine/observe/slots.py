@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy, OnBusy
 from reconciler.api.meta import Mode
 from reconciler.core.fleet.breaker import Breaker
@@ -20,7 +21,6 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Clock
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import PROTECTION
 from reconciler.engine.state.journal import COMMIT, Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.state.transcripts import Transcript

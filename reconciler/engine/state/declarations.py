@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
@@ -15,46 +16,16 @@ from reconciler.core.keys import Json, Key
 from reconciler.core.records import TaskRecord
 from reconciler.engine.ports import Clock, StoredObject, Write
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
-
-PREFIX = "fleet.vers.sh/"
-PROTECTION = PREFIX + "deletion-protection"
-VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
 
 
 class Outcome(StrEnum):
     CREATED = "created"
     CONFIGURED = "configured"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
-
-    key: Key
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
-
-    key: Key
-    uid: str
-    generation: int
-    created_at: float
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    deleted_at: float | None = None
 
 
 class Declarations:
@@ -86,7 +57,7 @@ class Declarations:
             problems = validate_update(declared.key.kind, old.spec, declared.spec)
             if problems:
                 raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
-        verbs = {name: value for name, value in old.annotations.items() if name.removeprefix("fleet.vers.sh/") in VERBS}
+        verbs = {name: value for name, value in old.annotations.items() if is_verb(name)}
         changed = replace(
             old,
             spec=declared.spec,
@@ -102,7 +73,7 @@ class Declarations:
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
 
-    async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
+    async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
         store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
         `UsageError` when an immutable field changed; in each case the last good version stays in force."""

@@ -84,7 +84,8 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 
 
 class ObjectTable:
-    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
+    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
+    are told of."""
 
     def __init__(self, store: Store, effects: Effects, registry: Registry) -> None:
         self._store, self._effects, self.registry = store, effects, registry
@@ -97,6 +98,7 @@ class ObjectTable:
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
         self.on_change: list[Listener] = []
+        self.revision = 0
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
@@ -257,7 +259,8 @@ class ObjectTable:
         self._take(old)
 
     def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
-        for listener in self.on_change:
+        self.revision += 1
+        for listener in tuple(self.on_change):
             listener(key, before, after)
 
     async def _read_again(self, keys: list[Key]) -> None:

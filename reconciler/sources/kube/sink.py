@@ -1,5 +1,5 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where a create is written down before it is sent, and where a finalizer goes: `engine.upstream.Upstream`."""
+where a create is written down before it is sent, and where a finalizer goes: `engine.backend.DeclarationBackend`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 
 from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, SlotOwner
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
 from reconciler.core.profile.rendering import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
 from reconciler.sources.kube import raw
@@ -50,7 +50,9 @@ class KubeSink:
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
-    def attach(self, table: ObjectTable, effects: Effects, now: Callable[[], float], pending: Callable[[SlotOwner], Intent | None]) -> None:
+    def attach(
+        self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[SlotOwner], Intent | None]
+    ) -> None:
         """`pending`: the open create of a slot."""
         self._table, self._effects, self._now, self._pending = table, effects, now, pending
 
@@ -102,7 +104,7 @@ class KubeSink:
         slot = SlotOwner.of(key, raw.uid(obj))
         intent = self._creates.get(slot) or self._pending(slot)
         if intent is not None:
-            status["vm"] = {**raw.as_map(status.get("vm")), "create": create_status(intent)}
+            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent)}
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
@@ -111,7 +113,7 @@ class KubeSink:
         return made.wanted
 
     def _cleaned(self, status: Json) -> Json:
-        return raw.as_map(self._clean(raw.without_nulls(status)))
+        return as_map(self._clean(raw.without_nulls(status)))
 
     def _clean(self, status: JsonValue) -> JsonValue:
         """Without known secret values, wherever they may have come from (G-60)."""
@@ -120,7 +122,7 @@ class KubeSink:
             return status
         return _redacted(status, lambda one: redact(one, self._secrets.known()))
 
-    # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
+    # --- engine.backend.DeclarationBackend --------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
@@ -133,7 +135,7 @@ class KubeSink:
         finally:
             del self._creates[intent.owner]  # from here on the journal says it
 
-    async def show(self, obj: StoredObject) -> None:
+    async def flush_status(self, obj: StoredObject) -> None:
         """That a prompt is on its way is in the status of its task before it is sent."""
         if obj.source == raw.SOURCE:
             await self._written(obj)
@@ -157,7 +159,7 @@ class KubeSink:
                 left: list[JsonValue] = [one for one in raw.finalizers(found) if one not in obj.finalizers]
                 body: Json = {"metadata": {"uid": obj.uid, "resourceVersion": raw.version(found), "finalizers": left}}
                 try:
-                    await self._effects.call("kube.release", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
+                    await self._effects.call("kube.remove_finalizer", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
                 except (Conflict, Rejected):
                     continue
                 except NotFound:

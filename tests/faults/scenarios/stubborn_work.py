@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from reconciler.core.keys import Key
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
 

@@ -6,7 +6,7 @@ import orjson
 import sqlalchemy as sa
 from alembic import op
 
-from reconciler.store.revisions import record_from_0001
+from reconciler.store.conversions import record_from_0001
 
 revision = "0002"
 down_revision = "0001"
