@@ -112,7 +112,7 @@ async def _live(config: Config, store: Store, obj: StoredObject, offset: int) ->
         spoke = asyncio.Event()
         client = await machine.private(lambda _: spoke.set(), spoke.set)
         try:
-            await client.request("subscribe", machine.epoch, OBSERVE, deltas=True)
+            await client.request("subscribe", machine.at.epoch, OBSERVE, deltas=True)
             yield _news(machine, client, offset, spoke)
         finally:
             await client.close()
@@ -127,7 +127,7 @@ async def _news(machine: Reach, client: KeeperClient, offset: int, spoke: asynci
     while True:
         spoke.clear()
         at = offset + len(rest)
-        told = await client.request("observe", machine.epoch, OBSERVE, sessionFile=path, offset=at, max=CHUNK)
+        told = await client.request("observe", machine.at.epoch, OBSERVE, sessionFile=path, offset=at, max=CHUNK)
         chunk = base64.b64decode(str(told.get("chunk", "")))
         pending = rest + chunk
         messages, consumed = parse(pending, offset)

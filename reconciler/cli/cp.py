@@ -118,7 +118,7 @@ class Copy:
                 offset = 0
                 while True:
                     answer = await self._client.request(
-                        "file.read", self._machine.epoch, PATIENCE, path=source, offset=offset, limit=PART
+                        "file.read", self._machine.at.epoch, PATIENCE, path=source, offset=offset, limit=PART
                     )  # fmt: skip
                     piece = base64.b64decode(str(answer.get("data", "")))
                     file.write(piece)
@@ -176,7 +176,7 @@ class Copy:
                 following = await asyncio.to_thread(file.read, PART)
                 data = base64.b64encode(piece).decode()
                 part = {"path": target, "mode": mode, "data": data, "upload": upload, "offset": offset, "done": not following}
-                await self._client.request("files.write", self._machine.epoch, PATIENCE, parts=[part])
+                await self._client.request("files.write", self._machine.at.epoch, PATIENCE, parts=[part])
                 offset += len(piece)
                 if not following:
                     return
@@ -220,7 +220,7 @@ class Copy:
         from reconciler.agent.execs import Exec
 
         wrong = bytearray()
-        command = Exec(self._machine.place, self._machine.epoch, lambda data: void(sink(data)), lambda data: wrong.extend(data[-4096:]))
+        command = Exec(self._machine.at, lambda data: void(sink(data)), lambda data: wrong.extend(data[-4096:]))
         code = await command.run(self._machine.private, argv, source=source)
         if code:
             said = wrong.decode(errors="replace").strip()[-300:]

@@ -48,7 +48,7 @@ async def _exec(config: Config, host: Key, argv: list[str], stdin: bool, directo
     from reconciler.app import reach
 
     async with reader(config) as store, reach(config, store, await one(store, host)) as machine:
-        command = Exec(machine.place, machine.epoch, _into(1), _into(2))
+        command = Exec(machine.at, _into(1), _into(2))
         with _signals(command):
             return await command.run(machine.private, argv, directory, _input if stdin else None)
 

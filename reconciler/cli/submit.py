@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.recorder import Recorder
@@ -58,7 +57,7 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
 
     store = open_store(config.store_address, inline=True)
     try:
-        table = ObjectTable(store, Effects(), Registry(STOCK))
+        table = ObjectTable(store, Registry(STOCK))
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()

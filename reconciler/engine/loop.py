@@ -16,12 +16,12 @@ from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.backend import DeclarationBackend, NullBackend
-from reconciler.engine.effects import Effects
+from reconciler.engine.effects import Effects, NumberedAgents, NumberedReader, NumberedStore, NumberedVers
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
-from reconciler.engine.ports import Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
+from reconciler.engine.ports import AgentReader, Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Kind, Registration, Registry
@@ -75,10 +75,15 @@ class Engine:
         backend: DeclarationBackend | None = None,
         kinds: Sequence[Registration] = STOCK,
     ) -> None:
-        self.settings, self.vers, self.agents, self.store, self.secrets = settings, vers, agents, store, secrets
+        self.settings, self.secrets = settings, secrets
+        self.vers: VersApi = NumberedVers(vers, effects)
+        self.agents: Agents = NumberedAgents(agents, effects)
+        self.reader: AgentReader = NumberedReader(agents, effects)
+        self.store: Store = NumberedStore(store, effects)
         self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
         self.backend: DeclarationBackend = backend if backend is not None else NullBackend()
-        self.table = ObjectTable(store, effects, Registry(kinds))
+        self.registry = Registry(kinds)
+        self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
         self.queue = WorkQueue()
@@ -93,28 +98,28 @@ class Engine:
 
     async def load(self) -> None:
         """Read the store and set up; nothing outside is touched."""
-        image = await self.effects.call("store.load", self.store.load)
+        image = await self.store.load()
         first_seen = dict(image.first_seen)
-        self.fleet = Fleet(self.vers, self.store, self.clock, self.effects, self.settings.settle_seconds, first_seen)
+        self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
         self.table.fill(image.objects, image.meta)
         journal = Journal(image.intents)
-        transcripts = Transcripts(self.store, self.effects, dict(image.sessions))
-        self.gatherer = Gatherer(
-            self.settings, self.table, self.fleet, journal, transcripts, self.agents, self.secrets, self.effects, self.clock,
+        transcripts = Transcripts(self.store, dict(image.sessions))
+        self.gatherer = Gatherer.over(
+            self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
             self.vers.account(), self.keeper_version,
         )  # fmt: skip
-        self.watches = Watches(self.queue, self.table, self.agents)
+        self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.effects, self.clock, self.jitter, self.token, self.backend, self.watches,
+            self.secrets, self.clock, self.jitter, self.token, self.backend, self.watches,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
-        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.effects, self.gatherer.owner, image.meta)
+        self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
         self.restore = Restorer(
             self.table, self.declarations, self.fleet, journal, self.gatherer.owner, self.clock, self.settings.resync_seconds
         )
-        self.kinds = self.table.registry.build(self.tools)
+        self.kinds = self.registry.build(self.tools)
         self.triggers = Triggers(
             self.queue, self.table, self.kinds, self.fleet, self.gatherer.slots.hold, self.settings, self.clock,
             fresh=not first_seen and not image.objects,
@@ -261,6 +266,7 @@ class Engine:
         snapshot: S | None = None
         for _ in range(MAX_PASSES):
             if snapshot is None:
+                kind.follow(key)
                 snapshot = await kind.observe(key)
             plan = kind.plan(snapshot)
             steps = plan.next_steps()

@@ -9,7 +9,6 @@ from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import VmList
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.recorder import Recorder
@@ -29,10 +28,8 @@ async def ask_for(table: ObjectTable, vm_ids: Iterable[str]) -> None:
 class Orphans:
     """Looks at every list for VMs without an owner. `found`: those of ours, as of the last list."""
 
-    def __init__(
-        self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, effects: Effects, owner: Owner, meta: Mapping[str, str]
-    ) -> None:
-        self._table, self._fleet, self._recorder, self._clock, self._effects, self._owner = table, fleet, recorder, clock, effects, owner
+    def __init__(self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, owner: Owner, meta: Mapping[str, str]) -> None:
+        self._table, self._fleet, self._recorder, self._clock, self._owner = table, fleet, recorder, clock, owner
         self._asked = {name.removeprefix(ASKED) for name, value in meta.items() if name.startswith(ASKED) and value}
         self.found: dict[str, Stray] = {}
         self._listeners: list[Callable[[str, str, str], None]] = []
@@ -62,7 +59,7 @@ class Orphans:
     async def _collect(self, vm_id: str, fresh: VmList) -> None:
         """One step towards its absence: looked at by itself right before the call, given up when it is no orphan (any more)."""
         try:
-            vm = await self._effects.call("vers.get_vm", lambda: self._fleet.vers.get_vm(vm_id))
+            vm = await self._fleet.vers.get_vm(vm_id)
         except (NotFound, Forbidden):
             if vm_id not in fresh.vms:
                 await self._over(vm_id, "DeletedOrphan", "is gone")
@@ -76,7 +73,7 @@ class Orphans:
         if vm_id not in self.found:
             return  # too young to be sure that nothing here is about to own it
         try:
-            await self._effects.call("vers.delete_vm", lambda: self._fleet.vers.delete_vm(vm_id))
+            await self._fleet.vers.delete_vm(vm_id)
         except ReconcilerError as error:
             said = self._recorder.event(Key("VM", "", vm_id), vm_id, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
             await self._table.update([], *said)

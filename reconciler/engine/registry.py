@@ -51,6 +51,10 @@ class StatusUpdate:
 class Kind(ABC, Generic[S]):
     """The five parts of one kind. `S`: its snapshot."""
 
+    def follow(self, key: Key) -> None:
+        """From now on be woken by what concerns this key, besides what is declared and what the platform lists."""
+        return None
+
     @abstractmethod
     async def observe(self, key: Key) -> S:
         """What decisions about this key may depend on, as it is now. Writes nothing. Raises what cannot be left unknown."""

@@ -57,7 +57,7 @@ class Triggers:
 
     def _declared(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         known = after if after is not None else before
-        reconciled = self._table.registry.reconcile_key(key, known.spec) if known is not None else key
+        reconciled = self._table.kinds.reconcile_key(key, known.spec) if known is not None else key
         if after is None and reconciled == key:
             self.reconciling.discard(key)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.keys import SlotKey
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import Agents
+from reconciler.engine.ports import AgentReader
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 
@@ -15,7 +15,7 @@ COALESCE_SECONDS = 0.05
 class Watches:
     """One watch a place, for as long as the controller runs."""
 
-    def __init__(self, queue: WorkQueue, table: ObjectTable, agents: Agents) -> None:
+    def __init__(self, queue: WorkQueue, table: ObjectTable, agents: AgentReader) -> None:
         self._queue, self._table, self._agents = queue, table, agents
         self._watched: set[str] = set()
 

@@ -10,7 +10,6 @@ import pytest
 from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Store, VersApi
 from reconciler.errors import Unreachable
@@ -40,7 +39,7 @@ class Platform:
 def fleet(work: float) -> tuple[Fleet, Platform, LoopClock]:
     clock = LoopClock(0.0)
     platform = Platform(work, clock)
-    return Fleet(cast(VersApi, platform), cast(Store, None), clock, Effects(), 60.0, {}), platform, clock
+    return Fleet(cast(VersApi, platform), cast(Store, None), clock, 60.0, {}), platform, clock
 
 
 async def ask_for(seen: Fleet, clock: LoopClock, seconds: float) -> None:

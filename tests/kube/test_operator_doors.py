@@ -101,9 +101,7 @@ class Story:
         self.acts.setdefault(event.key.name, []).append(f"{event.type} {event.reason} {plain(event.message)}")
 
     async def plan(self, engine: Engine) -> None:
-        agents = engine.gatherer.machines.agents
         self.plans = [(str(p.key.name), p.verb, plain(p.target), plain(p.reason)) for p in await plan_everything(engine)]
-        engine.gatherer.machines.agents = agents  # a plan asks no machine; the loop does
 
 
 def plain(text: str) -> str:

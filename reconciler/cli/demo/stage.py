@@ -17,7 +17,7 @@ from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.snapshot.machine import GuestCommand
-from reconciler.engine.places import path_at, place_of
+from reconciler.engine.places import machine_of, path_at
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
@@ -86,9 +86,9 @@ class Stage:
         """What a command says that runs where this agent lives, in its work directory."""
         item = self.controller.engine.table.lieutenant(key)
         assert item is not None
-        engine, place = self.controller.engine, place_of(item)
-        command = GuestCommand(argv, cwd=path_at(engine.settings, place, "/root/workspace"), timeout=20.0)
-        return (await engine.agents.run(place, item.record.slot.epoch, command)).stdout
+        engine, machine = self.controller.engine, machine_of(item)
+        command = GuestCommand(argv, cwd=path_at(engine.settings, machine.place, "/root/workspace"), timeout=20.0)
+        return (await engine.agents.run(machine, command)).stdout
 
     async def until(self, what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition. Raises `TimedOut` naming it."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
@@ -32,7 +31,6 @@ class ActContext:
     vers: VersApi
     agents: Agents
     secrets: Secrets
-    effects: Effects
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]

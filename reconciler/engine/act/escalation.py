@@ -11,7 +11,7 @@ from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import EscalationStep
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.act.sending import Sending
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key
 
 STOP_GRACE = 5.0
@@ -42,9 +42,7 @@ class EscalationActs:
         elif step.action == "Abort" and not step.hard:
             await self.s.interrupt(lieutenant)
         else:
-            slot = lieutenant.record.slot
-            place = place_of(lieutenant)
-            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place, slot.epoch, STOP_GRACE))
+            await self.t.agents.stop_agent(machine_of(lieutenant), STOP_GRACE)
 
     async def reprompt(self, lieutenant: LieutenantItem, task: TaskItem, step: Reprompt, text: str) -> None:
         """The steer's text under a key of its own; the target keeps its attempt and owns what follows."""
@@ -68,6 +66,4 @@ class EscalationActs:
         """What is in the work dir, as one word; '' when there is too much to look at."""
         assert view.lieutenant is not None
         assert isinstance(view.lieutenant.rendered, Rendered)
-        work_dir, slot = view.lieutenant.rendered.work_dir, lieutenant.record.slot
-        place = place_of(lieutenant)
-        return await self.t.effects.call("keeper.digest", lambda: self.t.agents.digest(place, slot.epoch, work_dir))
+        return await self.t.agents.digest(machine_of(lieutenant), view.lieutenant.rendered.work_dir)

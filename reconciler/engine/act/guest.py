@@ -33,8 +33,8 @@ from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
-from reconciler.engine.places import path_at, place_at, place_of, tree_at
-from reconciler.engine.ports import AddEvent, Launch, Place, where
+from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
+from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.errors import GuestFailed
@@ -50,22 +50,22 @@ class GuestActs:
     async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> None:
         """Carry out one decision about the inside of the machine. Whatever it was, the next pass looks afresh."""
         slot = item.record.slot
-        place, epoch, agents = place_of(item), slot.epoch, self.t.agents
+        place, agents = place_of(item), self.t.agents
         if place.local and slot.vm_id and getattr(action, "vm_id", "") == slot.vm_id:
             view = at_vm(view)  # something on the machine that it will move to
             place = place_at(item, view)
-        call = self.t.effects.call
+        machine = Machine(place, slot.epoch)
         try:
             match action:
                 case CorrectClock():
                     await self.correct_clock(item, place)
                 case GuestClaim():
-                    await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
+                    await agents.write_claim(place, view.claim)
                 case Install():
-                    await call("guest.install", lambda: agents.install(place))
+                    await agents.install(place)
                     self.note(item, "InstalledAgent", where(place))
                 case StartKeeper():
-                    await call("guest.start_keeper", lambda: agents.start_keeper(place, epoch))
+                    await agents.start_keeper(machine)
                 case WriteFiles():
                     await self.boot.write_files(item, view, action.mark)
                 case RunStep():
@@ -81,14 +81,14 @@ class GuestActs:
                 case SetModel():
                     await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
-                    await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
+                    await agents.stop_agent(machine, STOP_GRACE)
                     self.note(item, "StoppedAgent", why)
                     if hung:
                         await self.count(item, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case RestAgent(_, why):
-                    await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
+                    await agents.stop_agent(machine, STOP_GRACE)
                     self.note(item, "StoppedAgent", why)
                 case _:
                     assert_never(action)
@@ -102,7 +102,7 @@ class GuestActs:
         """Set it, and write down how that went: only the next look tells whether it took."""
         vm_id, error = place.vm_id, ""
         try:
-            await self.t.effects.call("guest.correct_clock", lambda: self.t.agents.correct_clock(place))
+            await self.t.agents.correct_clock(place)
         except GuestFailed as failed:
             error = self.t.redact(str(failed))[:500]
         clock = clock_tried(item.record.clock, vm_id, self.t.clock.now(), error)
@@ -118,17 +118,17 @@ class GuestActs:
 
     async def restore(self, item: LieutenantItem, view: LieutenantView) -> None:
         """The conversation, from the mirror, to a machine that never had it."""
-        transcripts, slot = self.t.gatherer.transcripts, item.record.slot
+        transcripts = self.t.gatherer.transcripts
         session = session_of(item)
         place = place_of(item)
         data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), tree_at(self.t.settings, place))
         file = GuestFile(path_at(self.t.settings, place, session.file), data, 0o600)
-        await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
+        await self.t.agents.write_files(machine_of(item), [file], view_dir(view))
         self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
 
     async def start(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.rendered, Rendered)
-        rendered, slot, place = view.rendered, item.record.slot, place_of(item)
+        rendered, place, machine = view.rendered, place_of(item), machine_of(item)
         agent_dir = path_at(self.t.settings, place, AGENT_DIR)
         launch = Launch(
             command=rendered.command,
@@ -142,9 +142,9 @@ class GuestActs:
         if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
             await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
         try:
-            await self.t.effects.call("keeper.start_agent", lambda: self.t.agents.start_agent(place, slot.epoch, launch))
+            await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:
-            look = await self.t.effects.call("keeper.observe", lambda: self.t.agents.observe(place, slot.epoch, launch.session_file, 0))
+            look = await self.t.agents.observe(machine, launch.session_file, 0)
             ended = look.agent.process
             if isinstance(ended, Exited):
                 await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)

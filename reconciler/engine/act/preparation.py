@@ -17,7 +17,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.observe.content import bytes_of
-from reconciler.engine.places import place_at
+from reconciler.engine.places import machine_at, place_at
 from reconciler.engine.ports import where
 from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import InvalidSpec
@@ -98,12 +98,10 @@ class BootActs:
             self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
     async def write(self, item: LieutenantItem, view: LieutenantView, rendered: Rendered, files: list[GuestFile]) -> None:
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, epoch, files, rendered.work_dir))
+        await self.t.agents.write_files(machine_at(item, view), files, rendered.work_dir)
 
     async def mark(self, item: LieutenantItem, view: LieutenantView, name: str, value: str) -> None:
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        await self.t.effects.call("keeper.mark", lambda: agents.mark(place, epoch, name, value))
+        await self.t.agents.mark(machine_at(item, view), name, value)
 
     # --- steps and checks -----------------------------------------------------------------------------------------------------------
 
@@ -129,8 +127,7 @@ class BootActs:
 
     async def run(self, item: LieutenantItem, view: LieutenantView, argv: tuple[str, ...], timeout: float) -> CommandResult:
         command = GuestCommand(argv, cwd=view_dir(view), env=self.environment(item, view), timeout=timeout)
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        return await self.t.effects.call("keeper.run", lambda: agents.run(place, epoch, command))
+        return await self.t.agents.run(machine_at(item, view), command)
 
     async def begin(self, item: LieutenantItem, view: LieutenantView, kind: str, name: str) -> StepRecord:
         """Written down before it runs, so that a long one can be seen while it does."""
@@ -197,8 +194,7 @@ class BootActs:
         """pi's own list of commands names the file of every skill it has (pi-rpc §2.1)."""
         assert isinstance(view.agent, Agent)
         assert isinstance(view.agent.process, Up)
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        answer = await self.t.effects.call("keeper.call", lambda: agents.call(place, epoch, {"type": "get_commands"}))
+        answer = await self.t.agents.call(machine_at(item, view), {"type": "get_commands"})
         found = skill_files(answer)
         missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
         loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)

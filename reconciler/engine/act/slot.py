@@ -112,7 +112,7 @@ class SlotActs:
         t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.slot_owner, epoch, token)
         try:
-            vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
+            vm_id = await t.vers.create_vm(rendered.source, rendered.shape, labels, token)
         except Indeterminate as error:
             t.recorder.note(item.key, item.uid, Reason.CREATE_INDETERMINATE, str(error), "Warning")
             return
@@ -200,7 +200,7 @@ class SlotActs:
             slot = slot.but(epoch=claims.epoch_on(on_it) + 1)
             await t.save(item, item.record.but(slot=slot))
         labels = claims.claim_over(on_it, t.gatherer.owner, item.slot_owner, slot.epoch, vm_id)
-        await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+        await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
         if slot.chosen:
             await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
@@ -217,13 +217,13 @@ class SlotActs:
             labels = claims.released_labels(vm.labels if vm is not None else {})
             if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
                 try:
-                    await t.effects.call("guest.remove_claim", lambda: t.agents.remove_claim(Place(vm_id)))
+                    await t.agents.remove_claim(Place(vm_id))
                 except (GuestUnreachable, GuestFailed) as error:
                     said = f"{said}; the claim file inside it stays: {error}"
             else:
                 said = f"{said}; the claim file inside it stays, it does not run"
         if labels:
-            await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+            await t.vers.set_labels(vm_id, labels)
             t.fleet.labelled(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = t.current(item)
@@ -235,7 +235,7 @@ class SlotActs:
 
     async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
-        await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
+        await t.vers.suspend_vm(vm_id)
         t.fleet.changed(vm_id)
         await t.agents.release(Place(vm_id))
         t.gatherer.machines.observe_again(vm_id)
@@ -243,7 +243,7 @@ class SlotActs:
 
     async def resume(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
-        await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        await t.vers.resume_vm(vm_id)
         t.fleet.changed(vm_id)
         t.gatherer.machines.observe_again(vm_id)
         t.recorder.note(item.key, item.uid, Reason.RESUMED_VM, f"VM {vm_id}")
@@ -252,7 +252,7 @@ class SlotActs:
         """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
         t = self.t
         if action.cause == "Dead":
-            vm = await t.effects.call("vers.get_vm", lambda: t.vers.get_vm(action.vm_id))
+            vm = await t.vers.get_vm(action.vm_id)
             if vm.state is not VmState.DEAD:
                 t.fleet.changed(action.vm_id)
                 return
@@ -273,11 +273,11 @@ class SlotActs:
         t.gatherer.machines.observe_again(vm_id)
         error = ""
         try:
-            await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
+            await t.vers.delete_vm(vm_id)
         except Rejected as rejected:
             error = str(rejected)
             if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.SUSPENDED:
-                await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+                await t.vers.resume_vm(vm_id)
         except Forbidden:
             error = ""  # also the answer for a VM that is gone; the list will tell (vers-api §2.0)
         except ReconcilerError as failed:

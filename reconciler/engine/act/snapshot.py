@@ -52,7 +52,7 @@ class CommitActs:
         t.journal.opened(intent)
         t.fleet.changed(vm_id)
         try:
-            commit_id = await t.effects.call("vers.commit", lambda: t.vers.commit(vm_id, name))
+            commit_id = await t.vers.commit(vm_id, name)
         except Indeterminate as error:
             t.recorder.note(item.key, item.uid, Reason.SNAPSHOT_PENDING, str(error), "Warning")
             return

@@ -40,7 +40,7 @@ from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.observe.content import content_of, name_of
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import GuestFailed, InvalidSpec
@@ -195,8 +195,7 @@ class TaskActs:
         again = bool(task.record.abort)
         await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
         if again:
-            slot = lieutenant.record.slot
-            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place_of(lieutenant), slot.epoch, 5.0))
+            await self.t.agents.stop_agent(machine_of(lieutenant), 5.0)
             return
         await self.s.interrupt(lieutenant)
 
@@ -224,11 +223,10 @@ class TaskActs:
             await self.s.put(current, current.record.but(checks=results))
 
     async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
-        slot, agents = lieutenant.record.slot, self.t.agents
-        place = place_of(lieutenant)
+        machine, agents = machine_of(lieutenant), self.t.agents
         if acceptance.file is not None:
             path = posixpath.join(work_dir, acceptance.file.path)
-            size = await self.t.effects.call("keeper.file_size", lambda: agents.file_size(place, slot.epoch, path))
+            size = await agents.file_size(machine, path)
             if size is None:
                 return f"file {acceptance.file.path} does not exist"
             wanted = acceptance.file.min_bytes
@@ -237,7 +235,7 @@ class TaskActs:
         argv = tuple(acceptance.command.run)
         command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds))
         try:
-            result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
+            result = await agents.run(machine, command)
         except GuestFailed as failed:
             return f"command {argv[0]} could not be run: {failed.what}"
         if result.exit_code == 0:

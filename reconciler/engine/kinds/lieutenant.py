@@ -37,10 +37,12 @@ class LieutenantKind(Kind[WorkSet]):
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
 
-    async def observe(self, key: Key) -> WorkSet:
+    def follow(self, key: Key) -> None:
         item = self._table.lieutenant(key)
         if item is not None:
             self.t.watches.watch(item)
+
+    async def observe(self, key: Key) -> WorkSet:
         return await self._gatherer.work_set(key)
 
     def plan(self, snapshot: WorkSet) -> Plan:
@@ -81,9 +83,6 @@ class LieutenantKind(Kind[WorkSet]):
             await self._slot.act(item, view, action)
         elif isinstance(action, GuestAction):
             await self._guest.act(item, view, action)
-            current = self._table.lieutenant(snapshot.key)
-            if current is not None:
-                self.t.watches.watch(current)
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

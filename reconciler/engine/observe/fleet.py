@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Clock, SawVms, Store, VersApi
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
@@ -26,8 +25,8 @@ class Sighting:
 class Fleet:
     """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
 
-    def __init__(self, vers: VersApi, store: Store, clock: Clock, effects: Effects, settle: float, first_seen: dict[str, float]) -> None:
-        self.vers, self._store, self._clock, self._effects = vers, store, clock, effects
+    def __init__(self, vers: VersApi, store: Store, clock: Clock, settle: float, first_seen: dict[str, float]) -> None:
+        self.vers, self._store, self._clock = vers, store, clock
         self.settle = settle
         self.first_seen = first_seen
         self.latest: VmList | None = None
@@ -75,7 +74,7 @@ class Fleet:
             if (pause := self._next_list - self._clock.now()) > 0:
                 await self._clock.sleep(pause)
             begun = self._flight_begun = self._clock.now()
-            told = await self._effects.call("vers.list_vms", self.vers.list_vms)
+            told = await self.vers.list_vms()
             fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
         except ReconcilerError as error:
             self.failure = error
@@ -100,7 +99,7 @@ class Fleet:
         for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
             del self._told[vm_id]
         if new:
-            await self._effects.call("store.write", lambda: self._store.write([SawVms(new, fresh.begun)]))
+            await self._store.write([SawVms(new, fresh.begun)])
 
     def note_owned(self, owned: Iterable[str], marked_for_deletion: frozenset[str]) -> None:
         """Update sightings of the VMs that have an owner, and see whether too many are gone at once (G-03)."""
@@ -183,7 +182,7 @@ class Fleet:
         if sighting is None or sighting.missing is None or fresh.begun <= sighting.missing:
             return Absent(proven=False)
         try:
-            vm = await self._effects.call("vers.get_vm", lambda: self.vers.get_vm(vm_id))
+            vm = await self.vers.get_vm(vm_id)
         except NotFound:
             return Absent(proven=True)
         except Forbidden:
@@ -198,7 +197,7 @@ class Fleet:
             if vm_id in self.lineage:
                 continue
             try:
-                self.lineage[vm_id] = await self._effects.call("vers.get_metadata", lambda vm_id=vm_id: self.vers.get_metadata(vm_id))  # type: ignore[misc]
+                self.lineage[vm_id] = await self.vers.get_metadata(vm_id)
             except ReconcilerError as error:
                 self.failure = self.failure or error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
@@ -18,14 +20,14 @@ from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
-from reconciler.engine.effects import Effects
+from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.slots import Slots, desired_state_of
 from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
@@ -33,29 +35,50 @@ from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
 
+@dataclass(frozen=True, slots=True)
 class Gatherer:
     """Reads the world for one object at a time: its `profiles`, its VM (`slots`), and what is inside (`machines`)."""
 
-    def __init__(
-        self,
+    settings: EngineSettings
+    table: ObjectTable
+    transcripts: Transcripts
+    secrets: Secrets
+    clock: Clock
+    owner: Owner
+    keeper_version: str
+    profiles: Profiles
+    slots: Slots
+    machines: Machines
+
+    @classmethod
+    def over(
+        cls,
         settings: EngineSettings,
         table: ObjectTable,
         fleet: Fleet,
         journal: Journal,
         transcripts: Transcripts,
-        agents: Agents,
+        agents: AgentReader,
         secrets: Secrets,
-        effects: Effects,
         clock: Clock,
         account: str,
         keeper_version: str,
-    ) -> None:
-        self.settings, self.table, self.transcripts, self.secrets, self.clock = settings, table, transcripts, secrets, clock
-        self.keeper_version = keeper_version
-        self.owner = Owner(settings.fleet, settings.installation)
-        self.profiles = Profiles(settings, table, secrets)
-        self.slots = Slots(settings, table, fleet, journal, effects, clock, self.owner, account)
-        self.machines = Machines(settings, transcripts, agents, secrets, effects, clock, self.owner, keeper_version)
+    ) -> Gatherer:
+        """Of the platform as `fleet` has it and of the machines behind `agents`."""
+        owner = Owner(settings.fleet, settings.installation)
+        comparison = SessionComparison(agents, transcripts)
+        return cls(
+            settings=settings,
+            table=table,
+            transcripts=transcripts,
+            secrets=secrets,
+            clock=clock,
+            owner=owner,
+            keeper_version=keeper_version,
+            profiles=Profiles(settings, table, secrets),
+            slots=Slots(settings, table, fleet, journal, clock, owner, account),
+            machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
+        )
 
     async def work_set(self, key: Key) -> WorkSet:
         """The lieutenant and all its tasks, as they are now."""

@@ -187,7 +187,7 @@ class Declarations:
         return record.recalled and obj.deleted_at is None and work_of(obj.spec) != work_of(declared.spec)
 
     def _fresh(self, declared: Declared) -> StoredObject:
-        record = self._table.registry.record_of(declared.key.kind)()
+        record = self._table.kinds.record_of(declared.key.kind)()
         stone = self._table.tombstones.get(declared.key)
         if stone is not None and stone.work == work_of(declared.spec):
             record = stone.record()  # the same task again: it has its result, and is not done twice

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Key, SlotKey, SlotOwner, boot_profile
+from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.snapshot.session import SessionName
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
-from reconciler.engine.registry import Registry
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
@@ -83,12 +81,24 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
 
 
+class KindIndex(Protocol):
+    """What has to be known of a kind to keep its objects."""
+
+    def record_of(self, kind: str) -> type[Record]:
+        """What is remembered of its objects."""
+        ...
+
+    def reconcile_key(self, key: Key, spec: Json) -> Key:
+        """Where an object is reconciled: its own key, or that of the object to whose work set it belongs."""
+        ...
+
+
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
     are told of."""
 
-    def __init__(self, store: Store, effects: Effects, registry: Registry) -> None:
-        self._store, self._effects, self.registry = store, effects, registry
+    def __init__(self, store: Store, kinds: KindIndex) -> None:
+        self._store, self.kinds = store, kinds
         self._items: dict[Key, AnyItem] = {}
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._dependents: dict[Key, dict[Key, None]] = {}
@@ -134,7 +144,7 @@ class ObjectTable:
     def reconcile_key(self, key: Key) -> Key:
         """Where this object is reconciled; its own key when it is not there."""
         item = self._items.get(key)
-        return self.registry.reconcile_key(key, item.obj.spec) if item is not None else key
+        return self.kinds.reconcile_key(key, item.obj.spec) if item is not None else key
 
     def of_kind(self, kind: str) -> list[AnyItem]:
         return [item for key, item in self._items.items() if key.kind == kind]
@@ -238,7 +248,7 @@ class ObjectTable:
 
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:
-            await self._effects.call("store.write", lambda: self._store.write(batch))
+            await self._store.write(batch)
         except ReconcilerError:
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
@@ -269,7 +279,7 @@ class ObjectTable:
         for key in keys:
             known = self._items.get(key)
             try:
-                found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
+                found = await self._store.objects(key.kind, key.namespace, key.name)
             except ReconcilerError:
                 continue
             if not found and known is not None:
@@ -283,7 +293,7 @@ class ObjectTable:
     def _take(self, obj: StoredObject) -> None:
         old = self._items.get(obj.key)
         try:
-            item = parse(obj, self.registry.record_of(obj.key.kind), old)
+            item = parse(obj, self.kinds.record_of(obj.key.kind), old)
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return

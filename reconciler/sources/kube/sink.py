@@ -23,6 +23,7 @@ from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
 
@@ -54,7 +55,7 @@ class KubeSink:
         self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[SlotOwner], Intent | None]
     ) -> None:
         """`pending`: the open create of a slot."""
-        self._table, self._effects, self._now, self._pending = table, effects, now, pending
+        self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -75,7 +76,7 @@ class KubeSink:
         metadata: Json = {name: value for name, value in raw.metadata(obj).items() if name != "managedFields"}  # kept as they are
         body: Json = {**obj, "metadata": metadata, "status": wanted}
         try:
-            told = await self._effects.call("kube.status", lambda: self._cluster.replace(path_of(key, "status"), body))
+            told = await self._writes.status(path_of(key, "status"), body)
         except (Conflict, NotFound):
             await self._read(key)
             return False
@@ -159,7 +160,7 @@ class KubeSink:
                 left: list[JsonValue] = [one for one in raw.finalizers(found) if one not in obj.finalizers]
                 body: Json = {"metadata": {"uid": obj.uid, "resourceVersion": raw.version(found), "finalizers": left}}
                 try:
-                    await self._effects.call("kube.remove_finalizer", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
+                    await self._writes.remove_finalizer(path_of(obj.key), body)
                 except (Conflict, Rejected):
                     continue
                 except NotFound:
@@ -182,7 +183,7 @@ class KubeSink:
             return
         await self.release(obj)
         try:
-            await self._effects.call("kube.delete", lambda: self._cluster.delete(path_of(obj.key), uid))
+            await self._writes.delete(path_of(obj.key), uid)
         except (NotFound, Conflict):
             self.left(uid)
 

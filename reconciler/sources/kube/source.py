@@ -20,6 +20,7 @@ from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected
 from reconciler.sources.kube import raw, restore
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
 
@@ -33,6 +34,7 @@ class KubeSource:
 
     def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
+        self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
         self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
@@ -118,7 +120,7 @@ class KubeSource:
         wanted = [*raw.finalizers(obj), *(one for one in raw.ours(obj) if one not in raw.finalizers(obj))]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": list(wanted)}}
         try:
-            held = await self._engine.effects.call("kube.add_finalizer", lambda: self._cluster.merge(path_of(key), body))
+            held = await self._writes.add_finalizer(path_of(key), body)
         except (Conflict, NotFound, Rejected):
             await self.read(key)
             raise
@@ -134,7 +136,7 @@ class KubeSource:
         left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": left}}
         try:
-            await self._engine.effects.call("kube.remove_finalizer", lambda: self._cluster.merge(path_of(key), body))
+            await self._writes.remove_finalizer(path_of(key), body)
         except NotFound:
             pass
         except (Conflict, Rejected):
