@@ -293,7 +293,8 @@ class Engine:
         """Write status when nothing is left to do, before what may take long, and now and then in between."""
         long = any(step.action.reported_first for step in steps)
         if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
-            await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)))
+            begun = kind.begun(snapshot, steps) if long else ()
+            await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), begun)
             self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:

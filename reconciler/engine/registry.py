@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+Change: TypeAlias = tuple[Key, Callable[[StoredObject], StoredObject]]
+"""An object, and how it changes."""
+
 
 class Announce(Enum):
     """Which changes of a status people are told of by an event."""
@@ -71,6 +74,10 @@ class Kind(ABC, Generic[S]):
     @abstractmethod
     def status(self, snapshot: S, plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
         """The status of every object that belongs to the key. `error`: what the last try came to."""
+
+    def begun(self, snapshot: S, steps: Sequence[Step]) -> Sequence[Change]:
+        """What has to be known durably before these steps begin; written together with the status that says so."""
+        return ()
 
     def after(self, snapshot: S, step: Step) -> S | None:
         """The snapshot once this step has succeeded, None where that can't be foreseen. Pure."""

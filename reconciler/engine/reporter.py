@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from reconciler.core.conditions import reason_of, reasons_of
@@ -12,7 +12,7 @@ from reconciler.core.keys import Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
 from reconciler.engine.ports import StoredObject, Write
 from reconciler.engine.recorder import Recorder
-from reconciler.engine.registry import Announce, StatusUpdate
+from reconciler.engine.registry import Announce, Change, StatusUpdate
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Conflict, GuestUnreachable, ReconcilerError
 
@@ -48,9 +48,10 @@ class Reporter:
             self._recorder.note(key, item.uid, last.reason, last.message, "Warning")
         self._last[key] = last
 
-    async def write(self, updates: Iterable[StatusUpdate]) -> None:
-        """Status of everything that was reconciled together, in one transaction, only what changed (G-45)."""
-        changes: list[tuple[Key, Callable[[StoredObject], StoredObject]]] = []
+    async def write(self, updates: Iterable[StatusUpdate], begun: Sequence[Change] = ()) -> None:
+        """Status of everything that was reconciled together, in one transaction, only what changed (G-45). `begun`: what has to be
+        durable with it."""
+        changes: list[Change] = [*begun]
         more: list[Write] = []
         for update in updates:
             item = self._table.get(update.key)

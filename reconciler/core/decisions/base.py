@@ -29,7 +29,7 @@ class Act:
 
     `doing`: the reason of conditions while it is carried out. `books_only`: it writes into our own books and changes nothing outside.
     `reported_first`: it may take long, so status is written before it begins. `then_observe`: what follows can only be decided after
-    looking again; otherwise the snapshot after its success is known."""
+    observing again; otherwise the snapshot is known once it has succeeded."""
 
     __slots__ = ()
 

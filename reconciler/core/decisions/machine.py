@@ -23,6 +23,7 @@ class GuestClaim(Act):
     """Write our claim into a file on the machine."""
 
     doing: ClassVar = Reason.CLAIMING_VM
+    then_observe: ClassVar = False
 
     vm_id: str
 
@@ -32,6 +33,7 @@ class Install(Act):
     """Install node, pi and the keeper on the machine."""
 
     doing: ClassVar = Reason.INSTALLING_AGENT
+    then_observe: ClassVar = False
 
     vm_id: str
 
@@ -50,6 +52,7 @@ class WriteFiles(Act):
     """Put the profile's (or the agent's) files in place, then set the done-mark."""
 
     doing: ClassVar = Reason.PREPARING_MACHINE
+    then_observe: ClassVar = False
 
     vm_id: str
     mark: str
@@ -60,6 +63,7 @@ class RunStep(Act):
     """Run one step of the profile."""
 
     doing: ClassVar = Reason.PREPARING_MACHINE
+    then_observe: ClassVar = False
     reported_first: ClassVar = True
 
     vm_id: str
@@ -75,6 +79,7 @@ class RunVerify(Act):
     """Run one check of the profile, an organ or a capability."""
 
     doing: ClassVar = Reason.PREPARING_MACHINE
+    then_observe: ClassVar = False
     reported_first: ClassVar = True
 
     vm_id: str
@@ -90,6 +95,7 @@ class ReadBack(Act):
     """Ask pi what it has loaded, and write it down."""
 
     doing: ClassVar = Reason.READING_BACK
+    then_observe: ClassVar = False
 
     vm_id: str
 

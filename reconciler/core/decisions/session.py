@@ -14,6 +14,7 @@ class NoteSession(Act):
     """Write down that this many bytes of the conversation are on the machine and not yet in the mirror."""
 
     doing: ClassVar = Reason.SAVING_SESSION
+    then_observe: ClassVar = False
     books_only: ClassVar = True
 
     seen: int

@@ -18,6 +18,7 @@ class Create(Act):
     """Make a VM for the slot: the intent is durable first, then one call."""
 
     doing: ClassVar = Reason.CREATING_VM
+    then_observe: ClassVar = False
 
     attempt: int
 

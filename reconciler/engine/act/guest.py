@@ -22,12 +22,13 @@ from reconciler.core.decisions import (
     StopAgent,
     WriteFiles,
 )
+from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.localize import header_to
 from reconciler.core.profile.rendering import AGENT_DIR, Rendered
 from reconciler.core.records import ConfigRecord
-from reconciler.core.snapshot.agent import Agent, Exited
+from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.configuration import ConfigActs
@@ -37,7 +38,10 @@ from reconciler.engine.places import machine_of, path_at, place_at, place_of, tr
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.engine.state.objects import LieutenantItem, session_of
-from reconciler.errors import GuestFailed
+from reconciler.errors import GuestFailed, ReconcilerError
+
+AGENT = "agent"
+"""Done-mark of the files that pi reads at its start."""
 
 STOP_GRACE = 10.0
 
@@ -47,15 +51,17 @@ class GuestActs:
         self.t = tools
         self.boot = BootActs(tools)
 
-    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> None:
-        """Carry out one decision about the inside of the machine. Whatever it was, the next pass looks afresh."""
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> bool:
+        """Carry out one decision about the inside of the machine. Returns whether what it was for is reached; if so, what is known of
+        the machine is known still, else the next pass looks into it afresh."""
         slot = item.record.slot
         place, agents = place_of(item), self.t.agents
         if place.local and slot.vm_id and getattr(action, "vm_id", "") == slot.vm_id:
             view = at_vm(view)  # something on the machine that it will move to
             place = place_at(item, view)
-        machine = Machine(place, slot.epoch)
+        machine, reached = Machine(place, slot.epoch), False
         try:
+            reached = True
             match action:
                 case CorrectClock():
                     await self.correct_clock(item, place)
@@ -69,15 +75,15 @@ class GuestActs:
                 case WriteFiles():
                     await self.boot.write_files(item, view, action.mark)
                 case RunStep():
-                    await self.boot.run_step(item, view, action.step)
+                    reached = await self.boot.run_step(item, view, action.step)
                 case RunVerify():
-                    await self.boot.run_verify(item, view, action.check)
+                    reached = await self.boot.run_verify(item, view, action.check)
                 case ReadBack():
                     await self.boot.read_back(item, view, action)
                 case RestoreSession():
                     await self.restore(item, view)
                 case StartAgent():
-                    await self.start(item, view)
+                    reached = await self.start(item, view)
                 case SetModel():
                     await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
@@ -92,8 +98,23 @@ class GuestActs:
                     self.note(item, "StoppedAgent", why)
                 case _:
                     assert_never(action)
-        finally:
+        except ReconcilerError:
             self.t.gatherer.machines.observe_again(place.id)
+            raise
+        self.remember(item, view, action, place, reached)
+        return reached
+
+    def remember(self, item: LieutenantItem, view: LieutenantView, action: GuestAction, place: Place, reached: bool) -> None:
+        """What this act has made of the machine, where that is certain."""
+        machines = self.t.gatherer.machines
+        known = isinstance(action, StartKeeper | StartAgent | SetModel) or not action.then_observe
+        guest = after_lieutenant(view, action).guest if known and reached else None
+        if not isinstance(guest, Guest):
+            machines.observe_again(place.id)
+        elif isinstance(action, WriteFiles) and action.mark == AGENT and isinstance(view.rendered, Rendered):
+            machines.written(place.id, guest, view.rendered.agent_hash)
+        else:
+            machines.know(place.id, guest)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
@@ -126,7 +147,8 @@ class GuestActs:
         await self.t.agents.write_files(machine_of(item), [file], view_dir(view))
         self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
 
-    async def start(self, item: LieutenantItem, view: LieutenantView) -> None:
+    async def start(self, item: LieutenantItem, view: LieutenantView) -> bool:
+        """Whether pi runs now."""
         assert isinstance(view.rendered, Rendered)
         rendered, place, machine = view.rendered, place_of(item), machine_of(item)
         agent_dir = path_at(self.t.settings, place, AGENT_DIR)
@@ -150,10 +172,11 @@ class GuestActs:
                 await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
             else:
                 await self.count(item, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
-            return
+            return False
         if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
             await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
         self.note(item, "StartedAgent", f"pi on {where(place)}")
+        return True
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.agent, Agent)

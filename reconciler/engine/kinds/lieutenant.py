@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from reconciler.core.decisions import AbortTurn, Acknowledge, GuestAction, LocalAction, SessionAction, SlotAction, TaskAction
+from reconciler.core.decisions import (
+    AbortTurn,
+    Acknowledge,
+    Action,
+    Create,
+    GuestAction,
+    LocalAction,
+    RunStep,
+    RunVerify,
+    SessionAction,
+    SlotAction,
+    TaskAction,
+)
 from reconciler.core.keys import Key, boot_profile, lieutenant, task
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import afterwards, workset
+from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
+from reconciler.engine.act.preparation import kind_of_check, running
 from reconciler.engine.act.requests import RequestActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.registry import Announce, Kind, StatusUpdate
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
+from reconciler.engine.state.objects import LieutenantItem, with_record
 
 NAME = lieutenant("", "").kind
 TASK_NAME = task("", "").kind
 PROFILE_NAME = boot_profile("", "").kind
+
+KNOWN_SECONDS = 2.0
+"""What was observed so long ago is observed again before anything else is decided."""
 
 
 class LieutenantKind(Kind[WorkSet]):
@@ -56,6 +76,16 @@ class LieutenantKind(Kind[WorkSet]):
 
     # --- act ------------------------------------------------------------------------------------------------------------------
 
+    def begun(self, snapshot: WorkSet, steps: Sequence[Step]) -> Sequence[Change]:
+        """A step or check of the profile that is about to run."""
+        item, action = self._table.lieutenant(snapshot.key), steps[0].action
+        if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
+            return ()
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
+        kind, name = kind_of_check(view, action)
+        boot, _ = running(view, item.record.boot, kind, name)
+        return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
+
     async def act(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
         """On the objects as they are now: an act before this one may have written."""
         item, action = self._table.lieutenant(snapshot.key), step.action
@@ -63,13 +93,16 @@ class LieutenantKind(Kind[WorkSet]):
             found = self._table.task(step.key)
             if found is not None and isinstance(action, TaskAction):
                 await self._task.act(item, found, snapshot, action)
-        elif item is not None and snapshot.lieutenant is not None:
-            await self._act_on_lieutenant(item, snapshot, step)
-        return None
+            return None
+        if item is None or snapshot.lieutenant is None:
+            return None
+        reached = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
+        return self._known(snapshot, step) if reached and not action.then_observe else None
 
-    async def _act_on_lieutenant(self, item: LieutenantItem, snapshot: WorkSet, step: Step) -> None:
-        assert snapshot.lieutenant is not None
-        view, action = snapshot.lieutenant, step.action
+    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Action) -> bool:
+        """Returns whether what it was for is reached."""
+        if isinstance(action, GuestAction):
+            return await self._guest.act(item, view, action)
         if isinstance(action, Acknowledge):
             await self._requests.act(item, view, action)
         elif isinstance(action, AbortTurn):
@@ -81,8 +114,25 @@ class LieutenantKind(Kind[WorkSet]):
             await self._local.act(item, view, action)
         elif isinstance(action, SlotAction):
             await self._slot.act(item, view, action)
-        elif isinstance(action, GuestAction):
-            await self._guest.act(item, view, action)
+        return True
+
+    def _known(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
+        observed is too old to go on with."""
+        item, then, now = self._table.lieutenant(snapshot.key), afterwards.after(snapshot, step), self.t.clock.now()
+        if item is None or then is None or then.lieutenant is None or now > snapshot.observed_at + KNOWN_SECONDS:
+            return None
+        asked = snapshot.lieutenant.requests if snapshot.lieutenant is not None else None
+        if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
+            return None
+        if asked is not None and asked.annotations != item.obj.annotations:
+            return None
+        lt = afterwards.with_record(then.lieutenant, item.record)
+        if isinstance(step.action, Create):
+            if not lt.slot.record.vm_id:
+                return None
+            lt = replace(lt, slot=replace(lt.slot, vm=Seen(VmState.BOOTING, claimed=False)), guest=None, agent=None, standby=None)
+        return replace(then, now=now, lieutenant=replace(lt, now=now, slot=replace(lt.slot, now=now)))
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

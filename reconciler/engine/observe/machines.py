@@ -61,6 +61,16 @@ class Machines:
         self._guests.pop(place, None)
         self._edited.pop(place, None)
 
+    def know(self, place: str, guest: Guest) -> None:
+        """An act of ours has just made this of a machine that was looked into."""
+        if place in self._guests:
+            self._guests[place] = guest
+
+    def written(self, place: str, guest: Guest, agent_hash: str) -> None:
+        """As `know`; and pi's files are as they were written."""
+        self.know(place, guest)
+        self._edited[place] = agent_hash, ()
+
     def usable(self, item: LieutenantItem, observed: Vm | Absent | Unknown, place: Place) -> bool:
         """There is something to look into, and we may."""
         if place.local:

@@ -134,7 +134,7 @@ class Gatherer:
             standby=standby,
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at)
+        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
 
     def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
         """What concerns an agent on this host."""
