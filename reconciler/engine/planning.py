@@ -60,7 +60,7 @@ class RecalledAgents:
         item, agent, machine = self._status(at)
         if not machine or at != place_of(item):
             return Guest()
-        claim = claims.claim_file(self._owner, item.key, item.uid, item.record.slot.epoch, at.id)
+        claim = claims.claim_file(self._owner, item.slot_owner, item.record.slot.epoch, at.id)
         return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), as_strings(machine.get("marks")))
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
@@ -169,7 +169,7 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
     """The lieutenant whose agent is, or was, there."""
     if not place.local:
         owner = engine.table.owner_of(place.vm_id)
-        return engine.table.lieutenant(owner) if owner else None
+        return engine.table.lieutenant(owner.object) if owner else None
     known = (engine.table.lieutenant(item.key) for item in engine.table.of_kind("Lieutenant") if item.uid == place.local)
     return next(known, None)
 

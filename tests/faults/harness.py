@@ -255,9 +255,9 @@ class Run:
         return ""
 
 
-def virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in virtual time."""
-    loop = looptime.new_event_loop(start=0.0, end=50_000.0, noop_cycles=2)
+def virtual(main: Callable[[], Coroutine[Any, Any, T]], start: float = 0.0) -> T:
+    """Run a coroutine in virtual time, which begins at `start`."""
+    loop = looptime.new_event_loop(start=start, end=50_000.0, noop_cycles=2)
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main())

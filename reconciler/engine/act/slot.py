@@ -95,8 +95,7 @@ class SlotActs:
         latest = t.fleet.latest
         intent = Intent(
             token=token,
-            key=item.key,
-            uid=item.uid,
+            owner=item.slot_owner,
             verb="create",
             attempt=action.attempt,
             payload={**intent_payload(rendered.source, epoch), "machine": rendered.machine_hash},
@@ -111,7 +110,7 @@ class SlotActs:
             t.journal.not_sent(intent)
             raise
         t.journal.opened(intent)
-        labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
+        labels = claims.birth_labels(t.gatherer.owner, item.slot_owner, epoch, token)
         try:
             vm_id = await t.vers.create_vm(rendered.source, rendered.shape, labels, token)
         except Indeterminate as error:
@@ -178,13 +177,13 @@ class SlotActs:
 
     async def adopt(self, item: LieutenantItem, action: BindCreated) -> None:
         """The VM that our own unanswered create made."""
-        intent = self.t.journal.of(item.uid)
+        intent = self.t.journal.of(item.slot_owner)
         if intent is None or intent.token != action.token:
             return
         await self.occupy(item, item.record.slot, intent, action.vm_id, "AdoptedVM")
 
     async def give_up(self, item: LieutenantItem) -> None:
-        intent = self.t.journal.of(item.uid)
+        intent = self.t.journal.of(item.slot_owner)
         if intent is None:
             return
         said = self.t.recorder.event(item.key, item.uid, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
@@ -197,12 +196,10 @@ class SlotActs:
         t, slot = self.t, item.record.slot
         vm = t.fleet.current(vm_id)
         on_it = vm.labels if vm is not None else {}
-        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and on_it.get(claims.UID) != item.uid:
+        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and not claims.names(on_it, item.slot_owner):
             slot = slot.but(epoch=claims.epoch_on(on_it) + 1)
             await t.save(item, item.record.but(slot=slot))
-        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, slot.epoch, vm_id)
-        if on_it.get(claims.RETAINED):
-            labels[claims.RETAINED] = ""
+        labels = claims.claim_over(on_it, t.gatherer.owner, item.slot_owner, slot.epoch, vm_id)
         await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
         if slot.chosen:

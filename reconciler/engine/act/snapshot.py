@@ -28,13 +28,13 @@ class CommitActs:
             case TakeSnapshot():
                 await self.take(item, action.vm_id)
             case SnapshotTaken():
-                intent = self.t.journal.of(item.uid, COMMIT)
+                intent = self.t.journal.of(item.slot_owner, COMMIT)
                 if intent is not None:
                     await self.taken(item, intent, action.vm_id, action.commit_id)
             case SnapshotVerified():
                 await self.verified(item, action)
             case SnapshotLost():
-                await self.failed(item, self.t.journal.of(item.uid, COMMIT), action.vm_id, action.why)
+                await self.failed(item, self.t.journal.of(item.slot_owner, COMMIT), action.vm_id, action.why)
             case _:
                 assert_never(action)
 
@@ -43,7 +43,7 @@ class CommitActs:
         t, attempt = self.t, item.record.slot.snapshot.attempts + 1
         token = t.token()
         name = f"{t.settings.fleet}.{item.key.namespace}.{item.key.name}.{token}"
-        intent = Intent(token, item.key, item.uid, COMMIT, attempt, {"vm": vm_id, "name": name}, t.clock.now())
+        intent = Intent(token, item.slot_owner, COMMIT, attempt, {"vm": vm_id, "name": name}, t.clock.now())
         try:
             await t.table.update([], *t.journal.writes_to_open(intent))
         except ReconcilerError:

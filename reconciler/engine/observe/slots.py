@@ -69,7 +69,7 @@ class Slots:
         return Absent(proven=True)
 
     def _claimed(self, vm: Vm, item: LieutenantItem) -> bool:
-        return claims.claimed_for(vm, self.owner, item.uid, item.record.slot.epoch)
+        return claims.claimed_for(vm, self.owner, item.slot_owner, item.record.slot.epoch)
 
     async def slot(
         self,
@@ -146,14 +146,14 @@ class Slots:
             seen = Absent(proven=True)
         except ReconcilerError as error:
             seen = Unknown(str(error))
-        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.key else "")
+        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.slot_owner.key else "")
 
     async def snapshot(self, item: LieutenantItem, now: float) -> SnapshotSeen | None:
         """What the platform's commits say about the snapshot that must be there before the VM goes."""
         slot, record = item.record.slot, item.record.slot.snapshot
         if not slot.vm_id or slot.marked_for_deletion or record.verified:
             return None
-        intent = self.journal.of(item.uid, COMMIT)
+        intent = self.journal.of(item.slot_owner, COMMIT)
         if intent is None and not record.commit_id:
             return SnapshotSeen()
         sent_at = intent.sent_at if intent is not None else record.taken_at
@@ -183,8 +183,8 @@ class Slots:
     async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
         if item.record.slot.vm_id:
-            self.journal.settled(item.uid)
-        intent = self.journal.of(item.uid)
+            self.journal.settled(item.slot_owner)
+        intent = self.journal.of(item.slot_owner)
         if intent is None:
             return None
         settled_at = intent.sent_at + self.settings.settle_seconds

@@ -111,7 +111,7 @@ class Gatherer:
                 question=stalled_for(item.obj.status),
                 now=now,
             ),
-            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
+            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
             agent=agent,

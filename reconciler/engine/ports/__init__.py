@@ -12,6 +12,8 @@ from __future__ import annotations
 from reconciler.core.keys import Json as Json
 from reconciler.core.keys import JsonValue as JsonValue
 from reconciler.core.keys import Key as Key
+from reconciler.core.keys import SlotKey as SlotKey
+from reconciler.core.keys import SlotOwner as SlotOwner
 from reconciler.core.snapshot.machine import CommandResult as CommandResult
 from reconciler.core.snapshot.machine import CommitSource as CommitSource
 from reconciler.core.snapshot.machine import GuestCommand as GuestCommand

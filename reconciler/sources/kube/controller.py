@@ -72,13 +72,14 @@ class KubeController:
         self._unreported: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
-    async def open(self, engine: SourceEngine) -> None:
+    async def open(self, engine: SourceEngine, cluster_uid: str) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
-        made with our `sink` as its backend, not started. Raises what store and platform say while the engine starts."""
+        made with our `sink` as its backend, not started. `cluster_uid`: written into what is taken. Raises what store and platform
+        say while the engine starts."""
         self._engine = engine
-        self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
+        self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.restore.open_create(uid))
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, engine.restore.open_create)
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()

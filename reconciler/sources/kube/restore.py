@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strings
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
@@ -35,18 +35,19 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     """`vms`: a list of all machines, read just now. Empty status and no claim: it never had a machine."""
     told, session = as_map(status.get("vm")), as_map(status.get("session"))
     handled = as_strings(status.get("handled"))
-    claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and vm.labels.get(claims.UID) == uid]
+    slot_owner = SlotOwner.of(key, uid)
+    claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and claims.names(vm.labels, slot_owner)]
     claimed.sort(key=lambda vm: (_int(vm.labels.get(claims.EPOCH)), vm.created_at, vm.vm_id))
     create = as_map(told.get("create"))
     epoch = max(_int(told.get("epoch")), _int(create.get("epoch")), *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
-    at_hand = claimed[-1] if claimed else _unclaimed(str(told.get("id") or ""), uid, vms, owner)
+    at_hand = claimed[-1] if claimed else _unclaimed(str(told.get("id") or ""), slot_owner, vms, owner)
     named = _session(uid, session)
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=_int(create.get("attempt"))), session=named, handled=handled)
-    return Restored(record, intent_of(key, uid, create) if create else None)
+    return Restored(record, intent_of(slot_owner, create) if create else None)
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
@@ -56,10 +57,10 @@ def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], 
     return {known, str(as_map(status.get("vm")).get("id") or ""), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
 
 
-def _unclaimed(vm_id: str, uid: str, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
+def _unclaimed(vm_id: str, slot: SlotOwner, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
     """The machine that status names, when its birth says that it was made for this very object."""
     vm = vms.get(vm_id)
-    if vm is None or claims.valid_claim(vm) or not claims.born_ours(vm, owner) or vm.labels.get(claims.UID) != uid:
+    if vm is None or claims.valid_claim(vm) or not claims.born_ours(vm, owner) or not claims.names(vm.labels, slot):
         return None
     return vm
 
@@ -76,14 +77,14 @@ def create_status(intent: Intent) -> Json:
     }
 
 
-def intent_of(key: Key, uid: str, create: Json) -> Intent | None:
+def intent_of(slot: SlotOwner, create: Json) -> Intent | None:
     """The contrary; None when somebody made it unreadable."""
     sent = seconds(create.get("sentAt"))
     token = str(create.get("token") or "")
     if sent is None or not token:
         return None
     payload: Json = {"commit": str(create.get("commit") or ""), "epoch": _int(create.get("epoch"))}
-    return Intent(token, key, uid, "create", _int(create.get("attempt")), payload, sent, seconds(create.get("serverTime")))
+    return Intent(token, slot, "create", _int(create.get("attempt")), payload, sent, seconds(create.get("serverTime")))
 
 
 def task(key: Key, uid: str, status: Json) -> TaskRecord:
