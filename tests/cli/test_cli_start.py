@@ -71,10 +71,10 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
     [
         (("--help",), False, 10, 180),
         (("version",), False, 24, 300),
-        (("get", "lt", "-o", "wide"), False, 36, 340),
-        (("get", "lt", "-o", "json"), False, 36, 340),
+        (("get", "lt", "-o", "wide"), False, 42, 340),
+        (("get", "lt", "-o", "json"), False, 42, 340),
         (("events",), False, 42, 360),
-        (("get", "--help"), False, 36, 340),
+        (("get", "--help"), False, 42, 340),
         (("completion", "bash"), True, 14, 330),
         (("validate", "lt.yaml"), True, 45, 420),
     ],
