@@ -73,7 +73,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
         (("version",), False, 24, 300),
         (("get", "lt", "-o", "wide"), False, 42, 340),
         (("get", "lt", "-o", "json"), False, 42, 340),
-        (("events",), False, 42, 360),
+        (("events",), False, 48, 360),
         (("get", "--help"), False, 42, 340),
         (("completion", "bash"), True, 14, 330),
         (("validate", "lt.yaml"), True, 45, 420),
