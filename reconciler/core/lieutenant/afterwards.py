@@ -91,15 +91,19 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     assert view.lieutenant is not None
     if isinstance(step.action, Release):
         return None
-    lt, talk = after_lieutenant(view.lieutenant, step.action), view.talk
-    if isinstance(lt.agent, Agent):
-        up = isinstance(lt.agent.process, Up)
-        talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
-    else:
-        talk = None
+    lt = after_lieutenant(view.lieutenant, step.action)
+    talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
         talk = replace(view.talk, settled=True)
     return replace(view, lieutenant=lt, talk=talk)
+
+
+def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
+    """The conversation, as far as this lieutenant's agent can be asked for it."""
+    if not isinstance(lt.agent, Agent):
+        return None
+    up = isinstance(lt.agent.process, Up)
+    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
 
 
 def _busy(lt: LieutenantView) -> bool:

@@ -3,6 +3,8 @@ counts as done. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
@@ -18,11 +20,13 @@ SECRETS = "secrets"
 """Done-mark of the files whose content is secret; its value is the digest of the secrets that were written."""
 
 
+@lru_cache(maxsize=4096)
 def step_mark(step: Step) -> tuple[str, str]:
     """Name and value of a step's done-mark: another script of the same name is another step."""
     return f"step:{step.name}", digest([step.run])
 
 
+@lru_cache(maxsize=4096)
 def check_mark(check: Check) -> tuple[str, str]:
     """Name and value of a check's done-mark."""
     return f"verify:{check.name}", digest([list(check.argv), check.exit_code, check.stdout] if check.kind == "Verify" else list(check.argv))
@@ -119,9 +123,14 @@ def expected_skills(v: LieutenantView) -> tuple[str, ...]:
     return (*v.rendered.skills, *ours)
 
 
+@lru_cache(maxsize=1024)
+def _word(skills: tuple[str, ...]) -> str:
+    return digest(skills)
+
+
 def process_of(v: LieutenantView, up: Up) -> str:
     """Which process, and what it is expected to have, in one word."""
-    return f"{v.vm_id}:{up.pid}:{up.launch_hash}:{digest(expected_skills(v))}"
+    return f"{v.vm_id}:{up.pid}:{up.launch_hash}:{_word(expected_skills(v))}"
 
 
 def read_back_what_is_loaded(v: LieutenantView) -> Decision | None:
