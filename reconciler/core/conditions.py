@@ -13,7 +13,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.times import timestamp
 
 Truth = Literal["True", "False", "Unknown"]

@@ -69,11 +69,11 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState

@@ -5,10 +5,10 @@ from __future__ import annotations
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lieutenant.preparation import PREPARED, check_mark, outdated
 from reconciler.core.profile.organs import KEY, pieces
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import StepRecord
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 
 TAIL = 512
 """Characters of a step's output in status; the record has more."""
