@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Adopt,
     BeginSession,
     BindCreated,
@@ -106,7 +106,7 @@ def _busy(lt: LieutenantView) -> bool:
     return isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up) and lt.agent.process.busy
 
 
-def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
@@ -262,7 +262,7 @@ def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
 
 
-def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:
+def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     """A delivered task is taken to succeed; dependants follow."""
     phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
     facts: list[TaskFacts] = []

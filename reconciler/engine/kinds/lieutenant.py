@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Create,
     GuestAction,
     LocalAction,
@@ -99,7 +99,7 @@ class LieutenantKind(Kind[WorkSet]):
         reached = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         return self._known(snapshot, step) if reached and not action.then_observe else None
 
-    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Action) -> bool:
+    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> bool:
         """Returns whether what it was for is reached."""
         if isinstance(action, GuestAction):
             return await self._guest.act(item, view, action)
