@@ -25,8 +25,8 @@ from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Key
+from reconciler.core.messages import Message
 from reconciler.core.records import FINISHED
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
 

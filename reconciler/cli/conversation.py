@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json, Key
+from reconciler.core.messages import Message
 from reconciler.core.records import LieutenantRecord, TaskRecord, run_of
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Store, StoredObject
 
 WHOLE = 1 << 40

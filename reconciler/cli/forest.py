@@ -14,8 +14,9 @@ from reconciler.api.vmtree import Node, Origin, VMTreeSpec
 from reconciler.cli import names
 from reconciler.cli.documents import condition, text_at
 from reconciler.core.keys import Json
-from reconciler.core.profile.rendering import Unresolved, profile_chain
+from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec
 

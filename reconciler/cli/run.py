@@ -18,6 +18,7 @@ from reconciler.cli.documents import condition
 from reconciler.cli.output import out, parse_format, say, table, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.config import Config
+from reconciler.core.conditions import undeclared
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
@@ -30,8 +31,6 @@ from reconciler.sources.follower import Follower
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
-UNMET = frozenset({"ProfileNotFound", "SecretNotFound", "SecretForbidden", "LieutenantNotFound"})
-"""Reasons that only a person can end, though they are waits: another declaration may come at any time."""
 
 Paths = Annotated[
     list[Path] | None, typer.Argument(metavar="[PATH…]", help="Files and directories; without any: ./specs", show_default=False)
@@ -126,7 +125,7 @@ def verdict(objects: Sequence[StoredObject], findings: bool) -> int:
     code = 1 if findings else 0
     for obj in sorted(objects, key=lambda o: o.key):
         ready, stalled = condition(obj.status, "Ready"), condition(obj.status, "Stalled")
-        if stalled.get("status") == "True" or ready.get("reason") in UNMET:
+        if stalled.get("status") == "True" or undeclared(str(ready.get("reason"))):
             say(f"error: {names.short(obj.key)}: {ready.get('reason')}: {ready.get('message')}".rstrip(": "))
             code = 1
     return code

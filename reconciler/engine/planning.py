@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.core.conditions import stalled_for
-from reconciler.core.decisions import Action
+from reconciler.core.decisions import Act
 from reconciler.core.forecast import forecast
 from reconciler.core.keys import Json, Key, as_strings
 from reconciler.core.slot import claims
@@ -170,11 +170,11 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
     if not place.local:
         owner = engine.table.owner_of(place.vm_id)
         return engine.table.lieutenant(owner.object) if owner else None
-    known = (engine.table.lieutenant(item.key) for item in engine.table.of_kind("Lieutenant") if item.uid == place.local)
-    return next(known, None)
+    known = (engine.table.lieutenant(key) for key in engine.table.all_keys())
+    return next((item for item in known if item is not None and item.uid == place.local), None)
 
 
-def line_of(key: Key, action: Action) -> Planned:
+def line_of(key: Key, action: Act) -> Planned:
     """An act in words: its own name, what it is done to, and why."""
     return Planned(key, action.verb, action.target, action.because)
 

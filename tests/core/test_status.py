@@ -11,9 +11,9 @@ from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.status import lieutenant_status
-from reconciler.core.profile.rendering import Unresolved
 from reconciler.core.records import EscalationStep, LieutenantRecord, RestartRecord, TaskRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState

@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Adopt,
     BeginSession,
     BindCreated,
@@ -69,11 +69,11 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
@@ -110,7 +110,7 @@ def _busy(lt: LieutenantView) -> bool:
     return isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up) and lt.agent.process.busy
 
 
-def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
@@ -266,7 +266,7 @@ def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
 
 
-def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:
+def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     """A delivered task is taken to succeed; dependants follow."""
     phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
     facts: list[TaskFacts] = []

@@ -8,10 +8,11 @@ from functools import lru_cache
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
-from reconciler.core.profile.rendering import Check, Rendered, Step, Unresolved, digest, same_launch
+from reconciler.core.profile.rendering import digest, same_launch
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
 
 PREPARED = "prepared"
 """Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""

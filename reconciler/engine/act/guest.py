@@ -26,11 +26,12 @@ from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.localize import header_to
-from reconciler.core.profile.rendering import AGENT_DIR, Rendered
+from reconciler.core.profile.rendering import AGENT_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Unknown
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext

@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Create,
     GuestAction,
     LocalAction,
@@ -99,7 +99,7 @@ class LieutenantKind(Kind[WorkSet]):
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
 
-    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Action) -> LieutenantView | None:
+    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> LieutenantView | None:
         """Returns the snapshot after it, None when only looking can tell."""
         if isinstance(action, GuestAction):
             return await self._guest.act(item, view, action)
@@ -116,7 +116,7 @@ class LieutenantKind(Kind[WorkSet]):
             await self._slot.act(item, view, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
 
-    def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Action) -> WorkSet | None:
+    def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
         item, now = self._table.lieutenant(snapshot.key), self.t.clock.now()

@@ -13,7 +13,7 @@ import orjson
 from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
 from reconciler.engine.view import ObjectReader
