@@ -35,6 +35,11 @@ class Key:
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
+def short(key: Key) -> str:
+    """`lieutenant/api`: as people write it."""
+    return f"{key.kind.lower()}/{key.name}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class SlotKey:
     """Names one VM slot of a declared object: its own (`node` '') or that of one of its nodes. Prints as `Kind/namespace/name` or
