@@ -86,7 +86,7 @@ def test_a_few_faults_at_random(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_fault_at_every_effect(name: str, part: int) -> None:
     """Of a run's share of them: see FAULT_SHARE."""
     strike(name, dealt(name, points_of(name), part))
