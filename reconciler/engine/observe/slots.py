@@ -6,14 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
-from reconciler.api.lieutenant import ManagementPolicy, OnBusy
-from reconciler.api.meta import Mode
+from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.fleet.breaker import Breaker
+from reconciler.core.lieutenant.desired import desired_state, is_busy, is_mirrored, suspend_overdue
 from reconciler.core.lieutenant.session import loss_of
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.deletion import effective_deletion
-from reconciler.core.snapshot.agent import Agent, Up
+from reconciler.core.snapshot.agent import Agent
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
@@ -33,12 +33,6 @@ class Hold:
     breaker: Breaker = field(default_factory=Breaker)
     until: float = 0.0
     failing_deletes: set[str] = field(default_factory=set)
-
-
-def desired_state_of(item: LieutenantItem) -> DesiredState:
-    if item.deleting:
-        return DesiredState.GONE
-    return DesiredState.SUSPENDED if item.spec.mode is Mode.SUSPENDED else DesiredState.RUNNING
 
 
 class Slots:
@@ -82,22 +76,8 @@ class Slots:
     ) -> Slot:
         spec, record = item.spec, item.record.slot
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
-        desired = desired_state_of(item)
-        sent = any(t.record.phase in ("Delivering", "Verifying") for t in tasks)
-        busy: bool | None = sent
-        if isinstance(agent, Agent):
-            busy = sent or (isinstance(agent.process, Up) and (agent.process.busy or not agent.process.responsive))
-        elif isinstance(agent, Unknown):
-            busy = None
-        if desired is DesiredState.GONE:
-            busy = any(t.record.sent for t in tasks)
-        asked = item.record.suspend_asked_at
-        overdue = (
-            desired is DesiredState.SUSPENDED
-            and spec.suspend.on_busy is OnBusy.ABORT
-            and asked > 0
-            and now >= asked + spec.suspend.grace_seconds
-        )
+        desired = desired_state(item.spec.mode, item.deleting)
+        busy = is_busy(desired, agent, [task.record for task in tasks])
         blocked, until = self.blocked(item, now)
         known = max(transcript.told(place_of(item).id), item.record.session.seen)
         deletion = effective_deletion(spec.deletion_policy, spec.management_policy, item.record.detached)
@@ -114,13 +94,13 @@ class Slots:
             adopt=await self.adoption(item),
             snapshot=await self.snapshot(item, now) if desired is DesiredState.GONE and deletion is EffectiveDeletion.SNAPSHOT else None,
             busy=busy,
-            mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.divergence is None),
+            mirrored=is_mirrored(agent, transcript.seen, transcript.divergence),
             loss=loss_of(spec.session.on_lost, item.record.session, transcript.size, known),
             lost=item.record.session.lost,
             blocked=blocked,
             blocked_until=until,
             vanished=record.vm_id in self.fleet.vanished and not record.marked_for_deletion,
-            suspend_overdue=overdue and busy is None,
+            suspend_overdue=busy is None and suspend_overdue(desired, spec.suspend, item.record.suspend_asked_at, now),
             now=now,
         )
 
@@ -182,10 +162,8 @@ class Slots:
 
     async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
-        if item.record.slot.vm_id:
-            self.journal.settled(item.slot_owner)
         intent = self.journal.of(item.slot_owner)
-        if intent is None:
+        if intent is None or item.record.slot.vm_id:
             return None
         settled_at = intent.sent_at + self.settings.settle_seconds
         since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)
@@ -193,10 +171,10 @@ class Slots:
             fresh = await self.fleet.list_since(since)
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
-        owned = frozenset(self.table.owned())
-        pending = self.journal.pending()
-        unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
+        owned = dict(self.table.owned())
+        pending = self.journal.pending(frozenset(owned.values()))
+        unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, frozenset(owned), self.fleet.first_seen, self.account)
         if any(p.commit for p in pending):
             await self.fleet.read_lineage([vm.vm_id for vm in unknown])
-        pairs = claims.pair(pending, fresh.vms, owned, self.fleet.first_seen, self.fleet.lineage, self.account)
+        pairs = claims.pair(pending, fresh.vms, frozenset(owned), self.fleet.first_seen, self.fleet.lineage, self.account)
         return OpenIntent(intent.token, settled=fresh.begun >= settled_at, candidates=pairs.get(intent.token, ()))

@@ -8,6 +8,7 @@ from reconciler.api.lieutenant import OnProfileChange, OutageFallback, Placement
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
+from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
 from reconciler.core.slot import claims
@@ -25,7 +26,7 @@ from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
-from reconciler.engine.observe.slots import Slots, desired_state_of
+from reconciler.engine.observe.slots import Slots
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
@@ -106,7 +107,7 @@ class Gatherer:
             requests=AnnotationRequests(
                 annotations=item.obj.annotations,
                 generation=item.obj.generation,
-                suspended=desired_state_of(item) is DesiredState.SUSPENDED and bool(place.id),
+                suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
                 deleting=item.deleting,
                 question=stalled_for(item.obj.status),
                 now=now,

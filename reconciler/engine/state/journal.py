@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from reconciler.core.keys import SlotKey, SlotOwner
 from reconciler.core.slot.claims import Pending
-from reconciler.engine.ports import Intent, PutIntent, SlotOwner
+from reconciler.engine.ports import Intent, PutIntent
 
 CREATE = "create"
 COMMIT = "commit"
@@ -50,13 +51,10 @@ class Journal:
         else:
             self._open.pop(slot, None)
 
-    def settled(self, slot: SlotOwner) -> None:
-        """The slot is filled: none of its creates is open any more."""
-        self._keep(slot, [intent for intent in self._open.get(slot, ()) if intent.verb != CREATE])
-
-    def pending(self) -> list[Pending]:
-        """Open creates, as pairing needs them."""
-        every = (intent for intents in self._open.values() for intent in intents if intent.verb == CREATE)
+    def pending(self, filled: frozenset[SlotKey] = frozenset()) -> list[Pending]:
+        """Open creates, as pairing needs them. `filled`: slots that have a VM, so that none of theirs waits for one."""
+        slots = (intents for slot, intents in self._open.items() if slot.key not in filled)
+        every = (intent for intents in slots for intent in intents if intent.verb == CREATE)
         return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 
 
