@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import effort, promises
+from tests import effort, promises, scratch
 from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
 from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
@@ -21,6 +21,7 @@ effort.register_profiles()  # before Hypothesis' own plugin reads which one the 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    scratch.use_memory()
     effort.choose_seed()
     promises.pytest_configure(config)
 

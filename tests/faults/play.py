@@ -18,7 +18,7 @@ from tests.world import World
 
 SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, workers=8)
 
-PARTS = max(2, 16 // share())
+PARTS = max(4, 16 // share())
 """The points of a scenario that a run strikes are dealt to so many tests, so that they run side by side."""
 
 FEW = 3

@@ -14,7 +14,6 @@ from tests.faults.cluster import play_in_cluster
 from tests.faults.harness import FAULTS, Fault, faults_of
 from tests.faults.play import FEW, PARTS, Scenario, dealt
 from tests.faults.scenarios import one_lieutenant, reconfigured
-from tests.faults.test_crash_everywhere import MEMORY
 
 SCENARIOS = {scenario.name: scenario for scenario in (one_lieutenant.SCENARIO, reconfigured.SCENARIO)}
 DEADLY = ("crash-before", "crash-after", "late")
@@ -47,7 +46,7 @@ def play(scenario: Scenario, path: Path, fault: Fault, keep: bool, latency: floa
 
 def strike(name: str, keep: bool, points: list[tuple[int, str]]) -> None:
     for number, kind in points:
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        with TemporaryDirectory() as directory:
             play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind), keep)
 
 
