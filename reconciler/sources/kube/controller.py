@@ -127,12 +127,12 @@ class KubeController:
         """Wait until the API server knows our kinds and lets us list them. False when it did all the time."""
         told = ""
         while True:
-            trouble = await self._unserved()
-            if not trouble:
+            reason = await self._unserved()
+            if not reason:
                 return bool(told)
-            if trouble != told:
-                told = trouble
-                self._tell(trouble)
+            if reason != told:
+                told = reason
+                self._tell(reason)
             await asyncio.sleep(SERVED_SECONDS)
 
     async def _unserved(self) -> str:
