@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.keys import Key, SlotOwner
@@ -255,7 +255,6 @@ some_vms = st.lists(
 
 @pytest.mark.guarantee("G-02")
 @given(some_pending, some_vms, st.lists(st.sampled_from([COMMIT, "commit-2"]), min_size=5, max_size=5))
-@settings(max_examples=150, deadline=None)
 def test_one_vm_is_never_given_to_two_creates(pending: list[Pending], vms: list[Vm], commits: list[str]) -> None:
     bare = {one.vm_id: one for one in vms}
     known = {one.vm_id: VmMetadata(one.vm_id, one.created_at, one.state, commit) for one, commit in zip(vms, commits, strict=False)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reconciler.api.lieutenant import OnLost
 from reconciler.core.decisions import (
@@ -414,7 +414,6 @@ def test_every_policy_decides_in_some_scenario() -> None:
 
 @pytest.mark.guarantee("G-04")
 @given(lieutenants())
-@settings(max_examples=150, deadline=None)
 def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView) -> None:
     blind = replace(view, slot=replace(view.slot, vm=Unknown("503")), guest=None, agent=None)
     assert not is_action(plan(blind))
@@ -427,7 +426,6 @@ def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView)
 
 @pytest.mark.guarantee("G-22")
 @given(lieutenants())
-@settings(max_examples=150, deadline=None)
 def test_a_working_pi_is_never_stopped_nor_replaced(view: LieutenantView) -> None:
     decision = plan(view)
     working = view.agent is not None and not isinstance(view.agent, Unknown) and isinstance(view.agent.process, Up)

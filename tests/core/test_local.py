@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.decisions import (
@@ -250,7 +250,6 @@ def anywhere(draw: st.DrawFn) -> LieutenantView:
 
 @pytest.mark.guarantee("G-31")
 @given(anywhere())
-@settings(max_examples=400, deadline=None)
 def test_it_is_never_at_two_places(view: LieutenantView) -> None:
     decision = plan(view)
     working = view.agent is not None and getattr(getattr(view.agent, "process", None), "pid", None) is not None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -50,7 +50,6 @@ specs = st.builds(
 
 @pytest.mark.guarantee("G-47")
 @given(specs)
-@settings(max_examples=60, deadline=None)
 def test_the_same_spec_gives_the_same_bytes_and_its_inputs_stay_as_they_are(spec: LieutenantSpec) -> None:
     profiles = {"p": profile()}
     before, profile_before = spec.model_dump_json(), profiles["p"].model_dump_json()

@@ -11,7 +11,8 @@ import pytest
 
 from reconciler.api.meta import API_VERSION
 from reconciler.cli.catalog import CLUSTERS
-from reconciler.cli.kube import answers, stored
+from reconciler.cli.conversation import answers
+from reconciler.cli.kube import stored
 from reconciler.core.keys import Json
 from reconciler.engine.ports import StoredObject
 from tests.kube.controlplane import ControlPlane, Namespace
