@@ -208,3 +208,15 @@ def test_nodes_go_one_by_one_and_the_tree_with_the_last(tmp_path: Path) -> None:
         assert run.happened("Deleted") == 2
 
     grow(tmp_path, story)
+
+
+def test_the_slot_of_an_earlier_life_of_the_tree_is_not_filled_by_the_present_one(tmp_path: Path) -> None:
+    async def story(run: Stage, tree: Tree) -> None:
+        await tree.until("left", "Steady")
+        table, owner = run.engine.table, tree.slot("left").owner
+        assert table.filled(owner)
+        assert not table.filled(replace(owner, uid="uid-of-an-earlier-life"))
+        assert not table.filled(tree.slot("right").owner)
+        assert not table.filled(SlotOwner.of(TREE, owner.uid))
+
+    grow(tmp_path, story)

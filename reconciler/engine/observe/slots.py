@@ -143,10 +143,8 @@ class Slots:
 
     async def open_intent(self, item: SlotItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
-        if item.record.vm_id:
-            self.journal.settled(item.owner)
         intent = self.journal.of(item.owner)
-        if intent is None:
+        if intent is None or item.record.vm_id:
             return None
         settled_at = intent.sent_at + self.settings.settle_seconds
         since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)
@@ -155,7 +153,7 @@ class Slots:
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
         owned = frozenset(self.table.owned())
-        pending = self.journal.pending()
+        pending = self.journal.pending(self.table.filled)
         unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
         if any(p.commit for p in pending):
             await self.fleet.read_lineage([vm.vm_id for vm in unknown])

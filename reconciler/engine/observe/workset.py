@@ -8,6 +8,7 @@ from reconciler.api.lieutenant import OnProfileChange, OutageFallback, Placement
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
+from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
 from reconciler.core.slot import claims
@@ -32,7 +33,7 @@ from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
-from reconciler.engine.state.slots import LieutenantSlot, desired_state_of
+from reconciler.engine.state.slots import LieutenantSlot
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
@@ -109,7 +110,7 @@ class Gatherer:
             requests=AnnotationRequests(
                 annotations=item.obj.annotations,
                 generation=item.obj.generation,
-                suspended=desired_state_of(item) is DesiredState.SUSPENDED and bool(place.id),
+                suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
                 deleting=item.deleting,
                 question=stalled_for(item.obj.status),
                 now=now,

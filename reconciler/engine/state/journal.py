@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from reconciler.core.keys import SlotOwner
 from reconciler.core.slot.claims import Pending
-from reconciler.engine.ports import Intent, PutIntent, SlotOwner
+from reconciler.engine.ports import Intent, PutIntent
 
 CREATE = "create"
 COMMIT = "commit"
@@ -50,13 +51,11 @@ class Journal:
         else:
             self._open.pop(slot, None)
 
-    def settled(self, slot: SlotOwner) -> None:
-        """The slot is filled: none of its creates is open any more."""
-        self._keep(slot, [intent for intent in self._open.get(slot, ()) if intent.verb != CREATE])
-
-    def pending(self) -> list[Pending]:
-        """Open creates, as pairing needs them."""
-        every = (intent for intents in self._open.values() for intent in intents if intent.verb == CREATE)
+    def pending(self, filled: Callable[[SlotOwner], bool] = lambda _: False) -> list[Pending]:
+        """Open creates, as pairing needs them. `filled`: whether a slot has a VM, so that none of its creates waits for one. A slot of
+        an earlier life of its object has none: what its create made may still appear."""
+        slots = (intents for slot, intents in self._open.items() if not filled(slot))
+        every = (intent for intents in slots for intent in intents if intent.verb == CREATE)
         return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 
 

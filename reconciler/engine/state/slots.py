@@ -6,20 +6,13 @@ from dataclasses import dataclass
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
-from reconciler.api.meta import Mode
 from reconciler.core.keys import SlotOwner
+from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.core.snapshot.slot import DesiredState
 from reconciler.engine.state.objects import LieutenantItem
-
-
-def desired_state_of(item: LieutenantItem) -> DesiredState:
-    if item.deleting:
-        return DesiredState.GONE
-    return DesiredState.SUSPENDED if item.spec.mode is Mode.SUSPENDED else DesiredState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,7 @@ class LieutenantSlot:
     def declared(self) -> SlotDeclaration:
         spec = self.item.spec
         return SlotDeclaration(
-            desired=desired_state_of(self.item),
+            desired=desired_state(spec.mode, self.item.deleting),
             deletion=effective_deletion(spec.deletion_policy, spec.management_policy, self.item.record.detached),
             no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
