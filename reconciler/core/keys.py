@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-Json = dict[str, JsonValue]
+from reconciler.api.jsontype import Json as Json
+from reconciler.api.jsontype import JsonValue as JsonValue
 
 
 def as_map(value: object) -> Json:

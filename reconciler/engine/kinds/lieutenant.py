@@ -155,8 +155,8 @@ class LieutenantKind(Kind[WorkSet]):
             found = self._table.task(key)
             if found is not None:
                 convenience = profiles.unsupported(key, found.obj.spec)[1]
-                status = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
-                yield StatusUpdate(key, status, decided, Announce.STALLED)
+                of_task = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
+                yield StatusUpdate(key, of_task, decided, Announce.STALLED)
 
     # --- triggers -------------------------------------------------------------------------------------------------------------
 
