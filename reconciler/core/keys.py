@@ -49,7 +49,12 @@ class SlotKey:
     node: str = ""
 
     def __str__(self) -> str:
-        return f"{self.object}/{self.node}" if self.node else str(self.object)
+        return f"{self.object.kind}/{self.path}"
+
+    @property
+    def path(self) -> str:
+        """Without the kind."""
+        return "/".join([self.object.namespace, self.object.name, *([self.node] if self.node else [])])
 
 
 @dataclass(frozen=True, slots=True, order=True)

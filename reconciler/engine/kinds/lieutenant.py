@@ -26,6 +26,7 @@ from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
@@ -40,6 +41,7 @@ from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
+from reconciler.engine.state.slots import LieutenantSlot
 
 NAME = lieutenant("", "").kind
 TASK_NAME = task("", "").kind
@@ -113,7 +115,8 @@ class LieutenantKind(Kind[WorkSet]):
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
         elif isinstance(action, SlotAction):
-            await self._slot.act(item, view, action)
+            blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
+            await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:

@@ -28,11 +28,13 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
+from reconciler.engine.state.slots import LieutenantSlot
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
@@ -89,7 +91,8 @@ class Gatherer:
         if item is None:
             return WorkSet(key, self.clock.now(), tuple(self.facts(t, None) for t in tasks))
         rendered = self.profiles.rendered(key, item.spec)
-        observed = await self.slots.observe_vm(item)
+        slot = LieutenantSlot(item)
+        observed = await self.slots.observe_vm(slot)
         transcript = await self.transcripts.get(session_of(item).name)
         place = place_of(item)
         guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
@@ -102,7 +105,7 @@ class Gatherer:
         now = self.clock.now()
         view = LieutenantView(
             name=key.name,
-            slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
+            slot=await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now),
             record=item.record,
             rendered=rendered,
             requests=AnnotationRequests(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reconciler.core.keys import SlotKey, SlotOwner
+from reconciler.core.keys import SlotOwner
 from reconciler.core.slot.claims import Pending
 from reconciler.engine.ports import Intent, PutIntent
 
@@ -51,9 +51,10 @@ class Journal:
         else:
             self._open.pop(slot, None)
 
-    def pending(self, filled: frozenset[SlotKey] = frozenset()) -> list[Pending]:
-        """Open creates, as pairing needs them. `filled`: slots that have a VM, so that none of theirs waits for one."""
-        slots = (intents for slot, intents in self._open.items() if slot.key not in filled)
+    def pending(self, filled: Callable[[SlotOwner], bool] = lambda _: False) -> list[Pending]:
+        """Open creates, as pairing needs them. `filled`: whether a slot has a VM, so that none of its creates waits for one. A slot of
+        an earlier life of its object has none: what its create made may still appear."""
+        slots = (intents for slot, intents in self._open.items() if not filled(slot))
         every = (intent for intents in slots for intent in intents if intent.verb == CREATE)
         return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 

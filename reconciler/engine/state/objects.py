@@ -165,6 +165,12 @@ class ObjectTable:
         item = self._items.get(slot.object)
         return item.record.slots().get(slot.node) if item is not None else None
 
+    def filled(self, owner: SlotOwner) -> bool:
+        """Whether this very slot, of this life of its object, has a VM."""
+        item = self._items.get(owner.object)
+        slot = item.record.slots().get(owner.node) if item is not None and item.uid == owner.uid else None
+        return slot is not None and slot.vm_id != ""
+
     def adopters_of(self, vm_id: str) -> tuple[Key, ...]:
         """The lieutenants that are declared to adopt this VM."""
         return tuple(self._adopters.get(vm_id, ()))

@@ -78,7 +78,6 @@ class KubeController:
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused = self.source.refused
-        # `restore` is there once the engine has loaded its store.
         self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot))
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
