@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Inside, Lost, Verdict
-from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, VmState
-from reconciler.engine.ports import Launch, VmSource
+from reconciler.engine.ports import Launch
 from tests.world import Machine, Pi, World
 
 VERDICTS: Mapping[str, type[Accepted] | type[Declined] | type[Lost]] = {"Accepted": Accepted, "Declined": Declined, "Lost": Lost}

@@ -6,25 +6,30 @@ messages carry no counters or times that would make every pass a write.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
+from operator import attrgetter
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import MOVES, Reason, Waiting
+from reconciler.api.status.base import Condition, Status, Truth, clipped
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.times import timestamp
-
-Truth = Literal["True", "False", "Unknown"]
 
 
 def unreadable(reason: str) -> bool:
     """The truth is not known, rather than known to be false. A reason of another release says nothing."""
-    return reason in _UNREADABLE
+    return _waiting_for(reason).unreadable
 
 
-_UNREADABLE = frozenset(reason for reason in Reason if reason.waiting.unreadable)
+def undeclared(reason: str) -> bool:
+    """It waits for something that is not declared. A reason of another release says nothing."""
+    return _waiting_for(reason).undeclared
+
+
+def _waiting_for(reason: str) -> Waiting:
+    found = Reason._value2member_map_.get(reason)
+    return found.waiting if isinstance(found, Reason) else MOVES
 
 
 def reason_of(decision: Decision) -> tuple[Reason, str]:
@@ -38,34 +43,21 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
             return decision.doing, decision.message
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Condition:
-    type: str
-    status: Truth
-    reason: str
-    message: str = ""
+_TYPE = attrgetter("type")
 
 
-def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> list[JsonValue]:
-    """Conditions as API values, sorted by type; `lastTransitionTime` moves only when the status does."""
-    before: dict[str, Json] = {}
-    if isinstance(previous, list):
-        before = {str(c["type"]): c for c in previous if isinstance(c, dict)}
-    merged: list[JsonValue] = []
-    for c in sorted(conditions, key=lambda c: c.type):
+def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> tuple[Condition, ...]:
+    """Conditions as they are told, sorted by type; `last_transition_time` moves only when the status does. `previous`: as written last."""
+    before = {c.get("type"): c for c in previous if isinstance(c, dict)} if isinstance(previous, list) else {}
+    merged, moved = [], ""
+    for c in sorted(conditions, key=_TYPE):
         old = before.get(c.type)
-        same = old is not None and old.get("status") == c.status
-        merged.append(
-            {
-                "type": c.type,
-                "status": c.status,
-                "reason": c.reason,
-                "message": c.message[:1024],
-                "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if same and old else timestamp(now),
-            }
-        )
-    return merged
+        if old is not None and old.get("status") == c.status:
+            since = str(old["lastTransitionTime"])
+        else:
+            since = moved = moved or timestamp(now)
+        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message), generation, since))
+    return tuple(merged)
 
 
 def stalled_for(status: Json) -> str:
@@ -110,14 +102,14 @@ def progress_conditions(decision: Decision, ready: Truth, last_error: LastError 
     return []
 
 
-def resting_status(decision: Decision, previous: Json, generation: int, now: float) -> Json:
+def resting_status(decision: Decision, previous: Json, generation: int, now: float) -> Status:
     """Status of a kind for which nothing but waiting, refusing and being steady is decided."""
     reason, message = reason_of(decision)
     problem = None if isinstance(decision, Steady) else Unresolved(reason, message, final=isinstance(decision, Refuse))
     return simple_status(problem, previous, generation, now)
 
 
-def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Json:
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Status:
     """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
     if problem is None:
         conditions = [Condition("Ready", "True", ready_reason)]
@@ -127,8 +119,8 @@ def simple_status(problem: Unresolved | None, previous: Json, generation: int, n
             Condition("Ready", "False", problem.reason, problem.message),
             Condition(kind, "True", problem.reason, problem.message),
         ]
-    return {
-        "observedGeneration": generation,
-        "phase": "Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
-        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
-    }
+    return Status(
+        observed_generation=generation,
+        phase="Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
+        conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-Json = dict[str, JsonValue]
+from reconciler.api.jsontype import Json as Json
+from reconciler.api.jsontype import JsonValue as JsonValue
 
 
 def as_map(value: object) -> Json:
@@ -33,6 +33,11 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def short(key: Key) -> str:
+    """`lieutenant/api`: as people write it."""
+    return f"{key.kind.lower()}/{key.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

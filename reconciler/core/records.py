@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.conversation import Message
+from reconciler.core.messages import Message
 
 
 class Record(BaseModel):

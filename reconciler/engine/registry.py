@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from reconciler.api.status.base import Status
 from reconciler.core.decisions import Decision
 from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import LastError
@@ -46,7 +47,7 @@ class StatusUpdate:
     """The status of one object and what it follows from. `announce`: which changes of it are events."""
 
     key: Key
-    status: Json
+    status: Status
     decision: Decision
     announce: Announce = Announce.NOTHING
 

@@ -23,8 +23,8 @@ from reconciler.agent.toolchain import Toolchain, find_toolchain
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
+from reconciler.core.messages import Message
 from reconciler.core.snapshot.agent import Up
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import AgentObservation, Launch, Machine, Place
 from reconciler.errors import Terminal
 

@@ -16,7 +16,8 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.api.support import ACTED_ON, SUPPORT, entry_of
 from reconciler.core.profile.organs import CAPABILITIES, ORGANS
-from reconciler.core.profile.rendering import Rendered, render
+from reconciler.core.profile.rendering import render
+from reconciler.core.snapshot.rendered import Rendered
 from tests.core.views import lieutenant_spec
 
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}

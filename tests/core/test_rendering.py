@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.core.profile.rendering import Rendered, SecretRef, Unresolved, profile_chain, render
+from reconciler.core.profile.rendering import profile_chain, render
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource
+from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from tests.core.views import lieutenant_spec, profile
 
 SECRET = {"secretKeyRef": {"name": "llm", "key": "token"}}

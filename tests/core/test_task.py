@@ -27,10 +27,10 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
+from reconciler.core.messages import Message
 from reconciler.core.plan import is_action
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.task import Availability, Dependency, TaskView
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through

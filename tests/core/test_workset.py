@@ -26,9 +26,9 @@ from reconciler.core.forecast import MOST_STEPS, forecast
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.afterwards import after
 from reconciler.core.lieutenant.workset import Availability, plan, task_view
+from reconciler.core.messages import Message
 from reconciler.core.plan import Step, is_action
 from reconciler.core.records import ACTIVE, EscalationStep, LieutenantRecord, TaskRecord
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency, Talk

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.conversation import texts
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.service import SimulatorConfig
+from reconciler.views.conversation import texts
 from tests.background import Platform, eventually, platform
 from tests.e2e.chaos import AGENT, KEEPER, Books, Machine, sent_while_busy, user_texts
 from tests.e2e.conftest import PROFILE

@@ -28,12 +28,12 @@ from reconciler.core.decisions import (
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import housed
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, SlotRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, Vm, VmState
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.snapshot import CommitActs

@@ -8,11 +8,11 @@ from dataclasses import replace
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.localize import first_line, header_from, in_tree, shift_of
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState

@@ -10,12 +10,13 @@ from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.profile.localize import not_applied, shift_of
-from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
+from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency

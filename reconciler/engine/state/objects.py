@@ -194,7 +194,7 @@ class ObjectTable:
             expect = item.obj.version
             before.setdefault(key, item)
             obj = replace(changed, version=expect + 1)
-            self._take(obj)
+            self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, expect))
         if not puts and not more:
             return
@@ -290,10 +290,14 @@ class ObjectTable:
                     self._take(obj)
                     self._tell(key, None, obj)
 
-    def _take(self, obj: StoredObject) -> None:
+    def _take(self, obj: StoredObject, record: Record | None = None) -> None:
+        """`record`: that of `obj`, where it need not be loaded."""
         old = self._items.get(obj.key)
         try:
-            item = parse(obj, self.kinds.record_of(obj.key.kind), old)
+            if record is not None and old is not None and old.obj.spec is obj.spec:
+                item = Item(obj, old.spec, record)
+            else:
+                item = parse(obj, self.kinds.record_of(obj.key.kind), old)
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
@@ -354,6 +358,16 @@ def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
     return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
 
 
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """The change that replaces the record of an object."""
+
+    record: Record
+
+    def __call__(self, obj: StoredObject) -> StoredObject:
+        return replace(obj, record=self.record.dump())
+
+
 def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
     """Replace the record of an object."""
-    return lambda obj: replace(obj, record=record.dump())
+    return NewRecord(record)

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from reconciler.api.registry import KINDS
+from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Event, StoredObject
@@ -39,7 +39,6 @@ SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
 LASTING = 5
 """So often a right must be missing in a row, over some seconds, until the object says so: a server that just started grants nothing."""
-ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class KubeController:
@@ -192,7 +191,9 @@ class KubeController:
     async def _catch_up(self) -> None:
         """Before the engine acts: everything that is declared, profiles first; what can't be taken now is taken later."""
         await self.sweep()
-        keys = sorted({*self.seen, *(k for k in self._engine.table.all_keys() if self._within(k))}, key=lambda k: (ORDER[k.kind], k))
+        order = {kind.name: number for number, kind in enumerate(KINDS)}
+        known = {*self.seen, *(key for key in self._engine.table.all_keys() if self._within(key))}
+        keys = sorted(known, key=lambda key: (order[key.kind], key))
         for start in range(0, len(keys), WORKERS):
             await asyncio.gather(*(self._reconcile_once(key) for key in keys[start : start + WORKERS]))
         self.source.report_restored()
@@ -214,7 +215,7 @@ class KubeController:
                         found.add(key)
                         if self._on_event("", obj) is not None and self._watch is not None:
                             self._unreported.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
-        for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in ORDER]:
+        for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in BY_NAME]:
             item = self._engine.table.get(key)
             if key in self.seen or (item is not None and item.obj.source == raw.SOURCE):
                 await self.source.read(key)  # a list begun before it was made does not have it

@@ -13,7 +13,7 @@ import orjson
 from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
 from reconciler.engine.view import ObjectReader
@@ -99,7 +99,7 @@ class KubeSink:
         if refused is not None:
             previous = status or raw.status(obj)
             said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
-            status = {**previous, **said}  # what it said of a machine is all that is known of it
+            status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
         if not status:
             return None
         slot = SlotOwner.of(key, raw.uid(obj))
