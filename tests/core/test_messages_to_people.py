@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
 
 import pytest
 
+from reconciler.api.status.base import Status
 from reconciler.core.conditions import reason_of, told
 from reconciler.core.decisions import Action, Decision
-from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import workset
@@ -34,10 +34,8 @@ def names_in(*texts: str) -> list[str]:
     return [f"{found.group()} in {text!r}" for text in texts for found in NAMES.finditer(text)]
 
 
-def messages(status: Json) -> list[str]:
-    conditions = status["conditions"]
-    assert isinstance(conditions, Sequence)
-    return [str(one["message"]) for one in conditions if isinstance(one, dict)]
+def messages(status: Status) -> list[str]:
+    return [condition.message for condition in status.conditions]
 
 
 def in_words(decision: Decision) -> Iterator[str]:
