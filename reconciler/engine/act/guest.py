@@ -106,9 +106,7 @@ class GuestActs:
         known = isinstance(action, StartKeeper | StartAgent | SetModel) or not action.then_observe
         then = after_lieutenant(view, action) if known and reached else None
         self.remember(view, action, place, then.guest if then is not None else None)
-        if then is not None and given is not view:
-            then = after_lieutenant(given, action)
-        return then
+        return then if given is view and not (then is not None and unasked(then)) else None
 
     def remember(self, view: LieutenantView, action: GuestAction, place: Place, guest: Guest | Unknown | None) -> None:
         """What this act has made of the machine: `guest`, where that is certain."""
@@ -198,3 +196,8 @@ class GuestActs:
             ended = "was stopped"
         said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         await self.t.save(item, self.t.current(item).but(restart=restart), *said)
+
+
+def unasked(view: LieutenantView) -> bool:
+    """A keeper runs there and was not asked yet: what it says decides what follows."""
+    return isinstance(view.guest, Guest) and view.guest.keeper_alive and view.agent is None
