@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.api.meta import GROUP, LABEL, VERSION, Condition, Json
+from reconciler.api.meta import GROUP, LABEL, VERSION, Json
 from reconciler.api.registry import Column, Kind
 from reconciler.api.schema import structural
+from reconciler.api.status.kinds import STATUSES
 
 
 def crd(kind: Kind) -> Json:
@@ -61,34 +62,9 @@ def _document(kind: Kind) -> Json:
                 },
             },
             "spec": structural(kind.spec),
-            "status": _status(),
+            "status": structural(STATUSES[kind.name]),
         },
     }
     if told := kind.model.validations():
         found["x-kubernetes-validations"] = told
     return found
-
-
-def _status() -> Json:
-    return {
-        "type": "object",
-        "description": "What was observed; written by the controller. More fields may stand here than are described.",
-        "x-kubernetes-preserve-unknown-fields": True,
-        "properties": {
-            "observedGeneration": {
-                "type": "integer",
-                "format": "int64",
-                "minimum": 0,
-                "description": "The generation that this status was made for.",
-            },
-            "phase": {"type": "string", "maxLength": 64, "description": "One derived word for people; may gain values."},
-            "conditions": {
-                "type": "array",
-                "maxItems": 32,
-                "description": "Aspects of the state (kstatus).",
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-                "items": structural(Condition),
-            },
-        },
-    }

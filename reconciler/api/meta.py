@@ -15,15 +15,13 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from reconciler.api.jsontype import Json as Json
+from reconciler.api.jsontype import JsonValue as JsonValue
 from reconciler.api.markers import Checked, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
 
 GROUP = "fleet.vers.sh"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-"""What a document may hold. (Inside models it is pydantic's type of the same name.)"""
-Json = dict[str, JsonValue]
 
 
 class Choice(StrEnum):
@@ -354,28 +352,3 @@ class ObjectMeta(Model):
     """Given by controllers."""
     managed_fields: Annotated[Items[dict[str, AnyJson]], Field(max_length=1024)] = ()
     """Given by the server."""
-
-
-class Truth(Choice):
-    """Of a condition."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
-
-
-class Condition(Model):
-    """One aspect of an object's state (kstatus-shaped)."""
-
-    type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
-    """Which aspect; see the catalogue of condition types."""
-    status: Truth
-    """Whether it holds."""
-    reason: Annotated[str, StringConstraints(max_length=1024)]
-    """Why, as one CamelCase word of the catalogue."""
-    message: Annotated[str, StringConstraints(max_length=32768)]
-    """Why, for people; full ids, no counters, no times."""
-    last_transition_time: Timestamp
-    """When `status` last changed."""
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The generation that this was judged for."""

@@ -6,10 +6,11 @@ here or refused; the table of rules is in field-anchors §6.2. No defaults go in
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from reconciler.api.meta import API_VERSION, Json, JsonValue
 from reconciler.api.registry import Kind
+from reconciler.api.status.base import Section
 from reconciler.errors import Terminal
 
 _NOT_STRUCTURAL = frozenset({"oneOf", "allOf", "prefixItems", "patternProperties", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum"})
@@ -18,7 +19,7 @@ TOO_DEEP = 2
 """Lists within lists from which on a text is judged by its pattern alone."""
 
 
-def structural(model: type[BaseModel]) -> Json:
+def structural(model: type[BaseModel] | type[Section]) -> Json:
     """The structural schema of a model, references inlined. Raises `Terminal` for what a CRD can't express (a mistake of ours)."""
     return _for_cluster(_inlined(model), model.__name__)
 
@@ -52,8 +53,8 @@ def any_document(kinds: tuple[Kind, ...]) -> Json:
     }
 
 
-def _inlined(model: type[BaseModel]) -> Json:
-    raw: Json = model.model_json_schema(by_alias=True, mode="validation")
+def _inlined(model: type[BaseModel] | type[Section]) -> Json:
+    raw: Json = TypeAdapter(model).json_schema(by_alias=True, mode="validation")
     definitions = raw.pop("$defs", {})
     assert isinstance(definitions, dict)
     inlined = _inline(raw, definitions, ())

@@ -6,10 +6,10 @@ messages carry no counters or times that would make every pass a write.
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
-from typing import Literal
+from operator import attrgetter
 
+from reconciler.api.status.base import Condition, Status, Truth, clipped
 from reconciler.core.actions import (
     Adopt,
     BeginSession,
@@ -73,8 +73,6 @@ from reconciler.core.taskactions import (
     Verify,
     Withdraw,
 )
-
-Truth = Literal["True", "False", "Unknown"]
 
 DOING: dict[type, str] = {
     Create: "CreatingVM",
@@ -156,34 +154,21 @@ def reason_of(decision: Decision) -> tuple[str, str]:
             return DOING[type(decision)], ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Condition:
-    type: str
-    status: Truth
-    reason: str
-    message: str = ""
+_TYPE = attrgetter("type")
 
 
-def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> list[JsonValue]:
-    """Conditions as API values, sorted by type; `lastTransitionTime` moves only when the status does."""
-    before: dict[str, Json] = {}
-    if isinstance(previous, list):
-        before = {str(c["type"]): c for c in previous if isinstance(c, dict)}
-    merged: list[JsonValue] = []
-    for c in sorted(conditions, key=lambda c: c.type):
+def merge_conditions(previous: JsonValue, conditions: list[Condition], generation: int, now: float) -> tuple[Condition, ...]:
+    """Conditions as they are told, sorted by type; `last_transition_time` moves only when the status does. `previous`: as written last."""
+    before = {c.get("type"): c for c in previous if isinstance(c, dict)} if isinstance(previous, list) else {}
+    merged, moved = [], ""
+    for c in sorted(conditions, key=_TYPE):
         old = before.get(c.type)
-        same = old is not None and old.get("status") == c.status
-        merged.append(
-            {
-                "type": c.type,
-                "status": c.status,
-                "reason": c.reason,
-                "message": c.message[:1024],
-                "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if same and old else timestamp(now),
-            }
-        )
-    return merged
+        if old is not None and old.get("status") == c.status:
+            since = str(old["lastTransitionTime"])
+        else:
+            since = moved = moved or timestamp(now)
+        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message), generation, since))
+    return tuple(merged)
 
 
 def stalled_for(status: Json) -> str:
@@ -222,7 +207,7 @@ def progress_conditions(decision: Decision, ready: Truth, last_error: LastError 
     return []
 
 
-def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Json:
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Status:
     """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
     if problem is None:
         conditions = [Condition("Ready", "True", ready_reason)]
@@ -232,8 +217,8 @@ def simple_status(problem: Unresolved | None, previous: Json, generation: int, n
             Condition("Ready", "False", problem.reason, problem.message),
             Condition(kind, "True", problem.reason, problem.message),
         ]
-    return {
-        "observedGeneration": generation,
-        "phase": "Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
-        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
-    }
+    return Status(
+        observed_generation=generation,
+        phase="Ready" if problem is None else ("Stalled" if problem.final else "Pending"),
+        conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
+    )

@@ -1,11 +1,11 @@
-"""Names of declared objects, and JSON as a type."""
+"""Names of declared objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-Json = dict[str, JsonValue]
+from reconciler.api.jsontype import Json as Json
+from reconciler.api.jsontype import JsonValue as JsonValue
 
 
 @dataclass(frozen=True, slots=True, order=True)

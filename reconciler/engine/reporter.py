@@ -65,13 +65,13 @@ class Reporter:
                 active,
                 convenience,
                 self.last_error.get(key, NONE),
-            )
+            ).dump()
             self._note_status(item.obj, status, decided.lieutenant, changes, more)
         for task_key, decision in decided.tasks.items():
             task = self._table.task(task_key)
             if task is not None:
                 convenience = self._profiles.unsupported(task_key, task.obj.spec)[1]
-                status = task_status(task.record, decision, task.obj.status, task.obj.generation, view.now, convenience)
+                status = task_status(task.record, decision, task.obj.status, task.obj.generation, view.now, convenience).dump()
                 self._note_status(task.obj, status, decision, changes, more)
         if changes or more:
             await self._table.update(changes, *more)
@@ -109,7 +109,7 @@ class Reporter:
                 problem = Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}", final=True)
         else:
             problem = Unresolved("Unsupported", f"kind {key.kind} is not acted on in this release", final=True)
-        status = simple_status(problem, item.obj.status, item.obj.generation, self._clock.now())
+        status = simple_status(problem, item.obj.status, item.obj.generation, self._clock.now()).dump()
         changes: list[Change] = []
         more: list[Write] = []
         if status != item.obj.status:

@@ -56,9 +56,9 @@ DONE = TaskRecord(
 @pytest.mark.guarantee("G-20")
 def test_a_result_comes_back_as_it_was(record: TaskRecord) -> None:
     """The status made from the rebuilt record is the status it was rebuilt from: a field that is forgotten shows here."""
-    told = task_status(record, Steady(), {}, 1, 300.0)
+    told = task_status(record, Steady(), {}, 1, 300.0).dump()
     again = rebuild.task(TASK, UID, told)
-    assert task_status(again, Steady(), told, 1, 400.0) == told
+    assert task_status(again, Steady(), told, 1, 400.0).dump() == told
     assert again.finished
     assert again.recalled == record.recalled
 

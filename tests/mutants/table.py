@@ -271,6 +271,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
            "and not running and not v.guest.keeper_alive", "", lieutenant_table),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
-           'old["lastTransitionTime"] if same and old else timestamp(now)', "timestamp(now)",
+           'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
 )  # fmt: skip

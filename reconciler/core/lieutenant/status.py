@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from reconciler.api.status.base import Condition
+from reconciler.api.status.lieutenant import (
+    EARLIER,
+    FILES,
+    STDERR,
+    AgentStatus,
+    Instructions,
+    LieutenantStatus,
+    LocalStatus,
+    MachineStatus,
+    QueueStatus,
+    RestartsStatus,
+    SessionStatus,
+    VMStatus,
+)
 from reconciler.core.actions import Decision, Refuse, Steady, Wait
-from reconciler.core.conditions import UNREADABLE, Condition, merge_conditions, progress_conditions, timestamp, told
+from reconciler.core.conditions import UNREADABLE, merge_conditions, progress_conditions, timestamp, told
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
@@ -13,10 +30,10 @@ from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
-from reconciler.core.records import SessionRecord
+from reconciler.core.records import RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
 RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
@@ -170,7 +187,7 @@ def lieutenant_status(
     active: str,
     convenience: tuple[str, ...] = (),
     last_error: LastError = NONE,
-) -> Json:
+) -> LieutenantStatus:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
     reachable, configured = _reachable(view), _configured(view)
@@ -197,71 +214,87 @@ def lieutenant_status(
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
-    status: Json = {
-        "observedGeneration": generation,
-        "phase": lieutenant_phase(view, decision),
-        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, view.now),
-        "queue": {"pending": pending, "active": active},
-    }
-    if view.slot.record.vm_id:
-        state = view.slot.vm.state.value if isinstance(view.slot.vm, Seen) else "unknown"
-        vm: Json = {"id": view.slot.record.vm_id, "epoch": view.slot.record.epoch, "state": state}
-        if view.slot.record.adopted == view.slot.record.vm_id:
-            vm["adopted"] = True
-        if view.slot.record.snapshot.vm_id == view.slot.record.vm_id and view.slot.record.snapshot.commit_id:
-            vm["snapshot"] = view.slot.record.snapshot.commit_id
-        status["vm"] = vm
-    if view.record.local.state:
-        status["local"] = {"id": view.local.place, "state": view.record.local.state, "epoch": view.slot.record.epoch}
-    if isinstance(view.agent, Agent):
-        status["agent"] = _agent_status(view.agent)
-    if view.record.session.name:
-        status["session"] = _session_status(view.record.session)
-    if view.record.handled:
-        status["handled"] = dict(sorted(view.record.handled.items()))
-    restart = view.record.restart
-    if restart.times:
-        status["restarts"] = {
-            "recent": len(restart.times),
-            "lastAt": timestamp(restart.times[-1]),
-            "exitCode": restart.exit_code,
-            "signal": restart.signal,
-            "stderrTail": restart.stderr_tail[-1024:],
-        }
+    return LieutenantStatus(
+        observed_generation=generation,
+        phase=lieutenant_phase(view, decision),
+        conditions=merge_conditions(previous.get("conditions"), conditions, generation, view.now),
+        mode=_MODES[view.slot.desired],
+        queue=QueueStatus(pending, active),
+        vm=_vm_status(view.slot),
+        local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
+        agent=_agent_status(view, previous),
+        session=_session_status(view.record.session),
+        handled=dict(sorted(view.record.handled.items())) or None,
+        restarts=_restarts_status(view.record.restart),
+        machine=_machine_status(view, previous),
+        boot=boot_status(view, previous.get("boot")),
+    )
+
+
+_MODES: dict[DesiredState, Literal["Running", "Suspended"] | None] = {
+    DesiredState.RUNNING: "Running",
+    DesiredState.SUSPENDED: "Suspended",
+    DesiredState.GONE: None,
+}
+
+
+def _vm_status(slot: Slot) -> VMStatus | None:
+    record = slot.record
+    if not record.vm_id:
+        return None
+    return VMStatus(
+        id=record.vm_id,
+        epoch=record.epoch,
+        state=slot.vm.state.value if isinstance(slot.vm, Seen) else "unknown",
+        adopted=record.adopted == record.vm_id or None,
+        snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
+    )
+
+
+def _session_status(record: SessionRecord) -> SessionStatus | None:
+    if not record.name:
+        return None
+    return SessionStatus(record.name, record.generation, record.earlier[-EARLIER:] or None)
+
+
+def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
+    if not restart.times:
+        return None
+    return RestartsStatus(
+        recent=len(restart.times),
+        last_at=timestamp(restart.times[-1]),
+        exit_code=restart.exit_code,
+        signal=restart.signal,
+        stderr_tail=restart.stderr_tail[-STDERR:],
+    )
+
+
+def _machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
     if isinstance(view.guest, Guest):
-        status["machine"] = {"marks": {name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED}}
-    elif "machine" in previous and view.vm_id:
-        status["machine"] = previous["machine"]
-    boot = boot_status(view, previous.get("boot"))
-    if boot:
-        status["boot"] = boot
-    if "agent" not in status and "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
-        status["agent"] = previous["agent"]
-    return status
+        return MachineStatus({name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
+    return MachineStatus.load(previous["machine"]) if "machine" in previous and view.vm_id else None
 
 
-def _session_status(record: SessionRecord) -> Json:
-    said: Json = {"name": record.name, "generation": record.generation}
-    if record.earlier:
-        said["earlier"] = list(record.earlier[-10:])
-    return said
-
-
-def _agent_status(agent: Agent) -> Json:
+def _agent_status(view: LieutenantView, previous: Json) -> AgentStatus | None:
+    """As the keeper reports it; of a suspended machine as it was."""
+    agent = view.agent
+    if not isinstance(agent, Agent):
+        recalled = "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED
+        return AgentStatus.load(previous["agent"]) if recalled else None
     match agent.process:
         case Up() as up:
-            said: Json = {
-                "process": "Up",
-                "pid": up.pid,
-                "model": up.model or "",
-                "thinking": up.thinking or "",
-                "sessionId": up.session_id or "",
-                "launchHash": up.launch_hash,
-            }
-            if up.inside is not None:
-                said["told"] = {"prompt": up.inside.prompt, "files": dict(sorted(up.inside.context.items())[:50])}
+            inside = up.inside
+            return AgentStatus(
+                keeper_version=agent.keeper_version,
+                process="Up",
+                pid=up.pid,
+                model=up.model or "",
+                thinking=up.thinking or "",
+                session_id=up.session_id or "",
+                launch_hash=up.launch_hash,
+                told=Instructions(inside.prompt, dict(sorted(inside.context.items())[:FILES])) if inside is not None else None,
+            )
         case Exited() as exited:
-            said = {"process": "Exited", "exitCode": exited.exit_code, "signal": exited.signal}
+            return AgentStatus(agent.keeper_version, "Exited", exit_code=exited.exit_code, signal=exited.signal)
         case _:
-            said = {"process": "NotStarted"}
-    return {"keeperVersion": agent.keeper_version, **said}
+            return AgentStatus(agent.keeper_version, "NotStarted")

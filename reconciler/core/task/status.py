@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from reconciler.api.status.base import Condition, Truth, clipped
+from reconciler.api.status.task import (
+    ANSWER,
+    FILES,
+    PATH,
+    AttemptStatus,
+    EscalationStatus,
+    ResultStatus,
+    TaskStatus,
+    UsageStatus,
+)
 from reconciler.core.actions import Decision
-from reconciler.core.conditions import UNREADABLE, Condition, Truth, merge_conditions, progress_conditions, reason_of, timestamp
+from reconciler.core.conditions import UNREADABLE, merge_conditions, progress_conditions, reason_of, timestamp
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 
 
 def task_status(
     record: TaskRecord, decision: Decision, previous: Json, generation: int, now: float, convenience: tuple[str, ...] = ()
-) -> Json:
+) -> TaskStatus:
     """The whole status of a Task."""
     reason, message = (record.reason, record.message) if record.finished else reason_of(decision)
     declared = record.phase == "Succeeded" or (record.phase == "Cancelled" and record.reason == "CancelledByUser")
@@ -23,31 +34,32 @@ def task_status(
         conditions = [Condition("Ready", ready, reason, message), *progress_conditions(decision, ready)]
     if convenience:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(convenience)}"))
-    status: Json = {
-        "observedGeneration": generation,
-        "phase": record.phase,
-        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, now),
-        "attempt": record.attempt,
-    }
-    for name, at in (("deliveredAt", record.delivering_at), ("landedAt", record.landed_at), ("finishedAt", record.finished_at)):
-        if at:
-            status[name] = timestamp(at)
-    if record.attempts:
-        status["attempts"] = [{"number": a.number, "reason": a.reason, "message": a.message} for a in record.attempts]
-    if record.escalation_steps:
-        status["escalation"] = [{"action": step.action, "at": timestamp(step.at), "reason": step.why} for step in record.escalation_steps]
-    if record.finished and record.landed >= 0:
-        usage: Json = {"inputTokens": record.input_tokens, "outputTokens": record.output_tokens, "cost": f"{record.cost:.6f}"}
-        result: Json = {
-            "stopReason": record.stop_reason,
-            "answer": record.answer,
-            "answerBytes": record.answer_bytes,
-            "usage": usage,
-            "turns": record.turns,
-            "files": list(record.files),
-            "checks": list(record.checks),
-        }
-        if record.files_more:
-            result["filesMore"] = record.files_more
-        status["result"] = result
-    return status
+    return TaskStatus(
+        observed_generation=generation,
+        phase=record.phase,
+        conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
+        attempt=record.attempt,
+        delivered_at=_time(record.delivering_at),
+        landed_at=_time(record.landed_at),
+        finished_at=_time(record.finished_at),
+        attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts) or None,
+        escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps) or None,
+        result=_result(record) if record.finished and record.landed >= 0 else None,
+    )
+
+
+def _time(at: float) -> str | None:
+    return timestamp(at) if at else None
+
+
+def _result(record: TaskRecord) -> ResultStatus:
+    return ResultStatus(
+        stop_reason=record.stop_reason,
+        answer=record.answer[-ANSWER:],
+        answer_bytes=record.answer_bytes,
+        usage=UsageStatus(record.input_tokens, record.output_tokens, f"{record.cost:.6f}"),
+        turns=record.turns,
+        files=tuple(clipped(path, PATH) for path in record.files[:FILES]),
+        checks=tuple(clipped(check) for check in record.checks),
+        files_more=record.files_more or None,
+    )

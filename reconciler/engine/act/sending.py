@@ -29,7 +29,8 @@ class Sending:
         now, convenience = self.t.clock.now(), self.t.gatherer.profiles.unsupported(task.key, task.obj.spec)[1]
 
         def written(obj: StoredObject) -> StoredObject:
-            return replace(obj, record=record.dump(), status=task_status(record, sent, obj.status, obj.generation, now, convenience))
+            status = task_status(record, sent, obj.status, obj.generation, now, convenience)
+            return replace(obj, record=record.dump(), status=status.dump())
 
         await self.t.table.update([(task.key, written)])
         await self.t.backend.show(task.obj)

@@ -95,7 +95,7 @@ class KubeSink:
         if refused is not None:
             previous = status or raw.status(obj)
             said = simple_status(Unresolved(refused[0], refused[1], final=True), previous, raw.generation(obj), self._now())
-            status = {**previous, **said}  # what it said of a machine is all that is known of it
+            status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
         if not status:
             return None
         intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
