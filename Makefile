@@ -50,8 +50,11 @@ layers: .venv/.develops ## Which package may import which
 generated: .venv/.runs ## Generated files are what the code generates
 	$(BIN)/reconciler crds --check
 
-generate: .venv/.runs ## Write the generated files
+generate: .venv/.develops ## Write the generated files: CRDs, schemas, and the generated parts of docs/
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.api.generate import write; print(*write(Path()), sep="\n")'
+	$(BIN)/python -c 'from pathlib import Path; from reconciler.core.states import states_markdown; Path("docs/states.md").write_text(states_markdown(), "utf-8")'
+	$(BIN)/python -m tests.conformance.operations
+	$(BIN)/python -m tests.conformance.guarantees
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
 	$(BIN)/reconciler validate examples
@@ -59,6 +62,8 @@ examples: .venv/.runs ## Every declaration in the repository that is meant to be
 	$(BIN)/reconciler validate tests/manifests/valid
 
 bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (ARGS=--quick: a smoke test)
+	$(BIN)/python -m benchmarks.httpcalls $(ARGS)
+	$(BIN)/python -m benchmarks.start $(ARGS)
 	$(BIN)/python -m benchmarks.store $(ARGS)
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)

@@ -30,11 +30,11 @@ from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestF
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Place
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Machine, Place
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestFailed
-from reconciler.store import open_store
+from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 
@@ -108,8 +108,8 @@ class ReadyAgents:
         self._clock = clock
         self._machines: dict[str, Within] = {}
 
-    def _at(self, at: Place) -> Within:
-        return self._machines.setdefault(at.vm_id, Within())
+    def _at(self, at: Place | Machine) -> Within:
+        return self._machines.setdefault(at.id, Within())
 
     async def inspect(self, at: Place) -> Guest:
         m = self._at(at)
@@ -128,65 +128,65 @@ class ReadyAgents:
     async def install(self, at: Place) -> None:
         self._at(at).installed = True
 
-    async def start_keeper(self, at: Place, epoch: int) -> None:
+    async def start_keeper(self, at: Machine) -> None:
         self._at(at).keeper = True
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
+    async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
         m = self._at(at)
         process = NotStarted() if m.launch is None else Up(1, self._clock.now(), m.launch.launch_hash, inside=m.told)
-        return AgentObservation(Agent(KEEPER, epoch, process, session_file), b"")
+        return AgentObservation(Agent(KEEPER, at.epoch, process, session_file), b"")
 
-    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         return ()
 
-    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
         self._at(at).digests |= {file.path: sha256(file.content) for file in files}
         self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 
-    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+    async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
         return self._at(at).digests
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
+    async def digest(self, at: Machine, path: str) -> str:
         return ""
 
-    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+    async def pack(self, at: Machine, directory: str, limit: int) -> Archive:
         raise GuestFailed("nothing moves here", at.id)
 
-    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
+    async def unpack(self, at: Machine, directory: str, content: bytes) -> None:
         raise GuestFailed("nothing moves here", at.id)
 
-    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
+    async def dissolve(self, at: Machine, keep: bool) -> None:
         raise GuestFailed("nothing lives on this host", at.id)
 
-    async def reread(self, at: Place, epoch: int) -> None:
+    async def reread(self, at: Machine) -> None:
         return None
 
-    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
+    async def mark(self, at: Machine, name: str, value: str) -> None:
         self._at(at).marks[name] = value
 
-    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+    async def run(self, at: Machine, command: GuestCommand) -> CommandResult:
         return CommandResult(0, "", "", 0.0)
 
-    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
+    async def file_size(self, at: Machine, path: str) -> int | None:
         return None
 
-    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+    async def read_file(self, at: Machine, path: str, limit: int) -> bytes:
         return b""
 
-    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+    async def start_agent(self, at: Machine, launch: Launch) -> None:
         m = self._at(at)
         m.launch, m.told = launch, Inside(m.digests[ROLE_FILE])
 
-    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
+    async def stop_agent(self, at: Machine, grace: float) -> None:
         self._at(at).launch = None
 
-    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
+    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
         return Unheard()
 
-    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+    async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()
 
-    async def call(self, at: Place, epoch: int, command: Json) -> Json:
+    async def call(self, at: Machine, command: Json) -> Json:
         skills: list[JsonValue] = [{"source": "skill", "sourceInfo": {"path": path}} for path in sorted(self._at(at).skills)]
         return {"data": {"commands": skills}}
 
@@ -194,9 +194,6 @@ class ReadyAgents:
         return None
 
     async def release(self, at: Place) -> None:
-        return None
-
-    async def aclose(self) -> None:
         return None
 
 

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 
 from benchmarks.common import Goal, Spread, interleave, judge, table
 from reconciler.engine.ports import Intent, Json, Key, PutIntent, PutObject, StoredObject
-from reconciler.store import open_store
+from reconciler.store.sqlstore import open_store
 
 WRITERS = 50
 OBJECTS = 10_000

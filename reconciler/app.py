@@ -29,8 +29,8 @@ from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
-from reconciler.engine.places import place_of
-from reconciler.engine.ports import Place, PutMeta, Secrets, Store, StoredObject
+from reconciler.engine.places import machine_of, place_of
+from reconciler.engine.ports import Machine, Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, parse
 from reconciler.errors import Refused
@@ -75,19 +75,18 @@ def vers_of(config: Config) -> VersClient:
     return VersClient(Settings(config.environ))
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """To the platform, to the machines, and to the directories of this host that agents live in."""
+
+    vers: VersClient
+    agents: KeeperAgents
+    host: Host
+
+
 @asynccontextmanager
-async def engine_over(
-    config: Config,
-    store: Store,
-    installation: str,
-    secrets: Secrets | None = None,
-    hook: Hook | None = None,
-    backend: DeclarationBackend | None = None,
-    clock: LoopClock | None = None,
-) -> AsyncIterator[Engine]:
-    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
-    `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
-    declarations live; then no agent runs on this host; `clock`: instead of this host's."""
+async def ways_of(config: Config, now: Callable[[], float]) -> AsyncIterator[Ways]:
+    """Opened as they are used, closed at the end. `now`: the controller's clock."""
     async with AsyncExitStack() as stack:
         vers = vers_of(config)
         stack.push_async_callback(vers.aclose)
@@ -108,9 +107,26 @@ async def engine_over(
         def layout(at: Place) -> GuestLayout:
             return local_layout(host.root, at.local) if at.local else GuestLayout()
 
-        clock = clock or LoopClock()
-        agents = KeeperAgents(connect, release, layout, tools, clock.now)
+        agents = KeeperAgents(connect, release, layout, tools, now)
         stack.push_async_callback(agents.aclose)
+        yield Ways(vers, agents, host)
+
+
+@asynccontextmanager
+async def engine_over(
+    config: Config,
+    store: Store,
+    installation: str,
+    secrets: Secrets | None = None,
+    hook: Hook | None = None,
+    backend: DeclarationBackend | None = None,
+    clock: LoopClock | None = None,
+) -> AsyncIterator[Engine]:
+    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
+    `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
+    declarations live; then no agent runs on this host; `clock`: instead of this host's."""
+    clock = clock or LoopClock()
+    async with ways_of(config, clock.now) as ways:
         settings = EngineSettings(
             fleet=config.fleet,
             installation=installation,
@@ -119,11 +135,11 @@ async def engine_over(
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
-            local_root=str(host.root),
-            host=host_id(host.root),
+            local_root=str(ways.host.root),
+            host=host_id(ways.host.root),
         )
         yield Engine(
-            settings, vers, agents, store, secrets or secrets_of(config), clock, Effects(hook),
+            settings, ways.vers, ways.agents, store, secrets or secrets_of(config), clock, Effects(hook),
             random.random, _token, KEEPER_VERSION, backend
         )  # fmt: skip
 
@@ -137,22 +153,18 @@ class Reach:
 
     async def private(self, heard: Callable[[Json], None], lost: Callable[[], None]) -> KeeperClient:
         """A connection of its own to its keeper; must be closed."""
-        return await self.agents.private(place_of(self.item), self.epoch, heard, lost)
+        return await self.agents.private(self.at, heard, lost)
 
     @property
-    def place(self) -> Place:
-        return place_of(self.item)
-
-    @property
-    def epoch(self) -> int:
-        return self.item.record.slot.epoch
+    def at(self) -> Machine:
+        return machine_of(self.item)
 
 
 @asynccontextmanager
 async def reach(config: Config, store: Store, lieutenant: StoredObject) -> AsyncIterator[Reach]:
     """To where its agent lives, as the store knows it; a running controller is not asked. Raises `Refused` when it
     lives nowhere, and when its machine is suspended: nobody would answer there."""
-    item = parse(lieutenant)
+    item = parse(lieutenant, LieutenantRecord)
     assert isinstance(item.record, LieutenantRecord)
     found = cast(LieutenantItem, item)
     if not place_of(found).id:
@@ -162,9 +174,8 @@ async def reach(config: Config, store: Store, lieutenant: StoredObject) -> Async
         if found.spec.mode is Mode.SUSPENDED:
             raise Refused(f"{name} is suspended", where, f"`reconciler resume lt {lieutenant.key.name}` resumes it")
         raise Refused(f"{name} is suspended still", where, f"wait until it is resumed: `reconciler wait {name} --for Ready`")
-    async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
-        assert isinstance(engine.agents, KeeperAgents)
-        yield Reach(found, engine.agents)
+    async with ways_of(config, LoopClock().now) as ways:
+        yield Reach(found, ways.agents)
 
 
 def _token() -> str:
@@ -212,9 +223,9 @@ async def served(sources: Sources, config: Config, address: Address, ready: Call
         await server.stop()
 
 
-def answers_of(engine: Engine) -> Mapping[tuple[str, str], int]:
+def answers_of(engine: Engine | None) -> Mapping[tuple[str, str], int]:
     """What the platform answered this engine, by method and status."""
-    return engine.vers.answered() if isinstance(engine.vers, VersClient) else {}
+    return engine.vers.answered() if engine is not None else {}
 
 
 def listening(config: Config, address: Address, port: int) -> str:

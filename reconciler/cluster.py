@@ -32,6 +32,7 @@ from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.lease import EVERYWHERE, RELEASE, RUNS_IN, SERVES, Lease
 from reconciler.sources.kube.lease import INSTALLATION as NOTED
+from reconciler.sources.kube.orphans import OrphanRequests
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.store.sqlstore import open_store
 
@@ -143,6 +144,9 @@ async def operating(
         stack.push_async_callback(kube_controller.close)
         prepare(engine)
         await kube_controller.open(engine)
+        requests = OrphanRequests(lease, engine.orphans)
+        requests.start()
+        stack.push_async_callback(requests.stop)
 
         def still_declared(obj: StoredObject) -> bool:
             return obj.source == raw.SOURCE and obj.key in kube_controller.seen

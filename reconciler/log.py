@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
+from reconciler.core.times import timestamp_us
+
 SHORTEST_SECRET = 4
 """Values below this length are not redacted: they would make holes in ordinary words."""
 
@@ -42,7 +44,7 @@ class Formatter(logging.Formatter):
             trace = redact("".join(traceback.format_exception(*record.exc_info)), self._known())
         if self._kind == "json":
             line: dict[str, str] = {
-                "time": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "time": timestamp_us(record.created),
                 "level": record.levelname.lower(),
                 "logger": record.name,
                 "message": message,

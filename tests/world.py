@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import (
     AgentObservation,
@@ -274,6 +275,9 @@ class FakeVers:
     def account(self) -> str:
         return self.world.key
 
+    def answered(self) -> Mapping[tuple[str, str], int]:
+        return {}
+
     async def _call(self) -> None:
         await asyncio.sleep(self.latency)
         if not self.world.key:
@@ -360,9 +364,6 @@ class FakeVers:
         m = self.world.own(vm_id)
         m.labels.update(labels)
 
-    async def aclose(self) -> None:
-        return None
-
 
 class FakeAgents:
     """Machines and keepers over the world. A controller's connection object: a new one for each controller."""
@@ -379,13 +380,13 @@ class FakeAgents:
             await asyncio.sleep(m.delay)
         return m
 
-    async def _keeper(self, at: Place, epoch: int) -> Machine:
-        m = await self._reach(at)
+    async def _keeper(self, at: ports.Machine) -> Machine:
+        m = await self._reach(at.place)
         if not m.keeper_alive:
             raise GuestUnreachable("keeper does not answer", at.id)
-        if epoch < m.keeper_epoch:
+        if at.epoch < m.keeper_epoch:
             raise StaleEpoch("stale epoch", at.id)
-        m.keeper_epoch = epoch
+        m.keeper_epoch = at.epoch
         return m
 
     async def inspect(self, at: Place) -> Guest:
@@ -409,12 +410,12 @@ class FakeAgents:
     async def install(self, at: Place) -> None:
         (await self._reach(at, make=True)).installed = True
 
-    async def start_keeper(self, at: Place, epoch: int) -> None:
-        m = await self._reach(at, make=True)
-        m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, epoch)
+    async def start_keeper(self, at: ports.Machine) -> None:
+        m = await self._reach(at.place, make=True)
+        m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, at.epoch)
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
-        m = await self._keeper(at, epoch)
+    async def observe(self, at: ports.Machine, session_file: str, offset: int) -> AgentObservation:
+        m = await self._keeper(at)
         session = m.sessions.get(session_file, b"")
         if m.pi is not None:
             process: Up | Exited | NotStarted = Up(
@@ -436,8 +437,8 @@ class FakeAgents:
         agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
         return AgentObservation(agent, session[offset:])
 
-    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
-        m = await self._keeper(at, epoch)
+    async def write_files(self, at: ports.Machine, files: Sequence[GuestFile], work_dir: str) -> None:
+        m = await self._keeper(at)
         for f in files:
             if m.pi is not None and f.path == m.session_file:
                 raise Conflict("pi runs on this session file", at.id)
@@ -445,31 +446,31 @@ class FakeAgents:
             if f.path.endswith(".jsonl"):
                 m.sessions[f.path], m.session_file = f.content, f.path
 
-    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
-        (await self._keeper(at, epoch)).marks[name] = value
+    async def mark(self, at: ports.Machine, name: str, value: str) -> None:
+        (await self._keeper(at)).marks[name] = value
 
-    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
-        await self._keeper(at, epoch)
+    async def run(self, at: ports.Machine, command: GuestCommand) -> CommandResult:
+        await self._keeper(at)
         ended = self.world.commands(command)
         return ended if isinstance(ended, CommandResult) else CommandResult(ended, "out", "", 0.1)
 
-    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
-        m = await self._keeper(at, epoch)
+    async def file_size(self, at: ports.Machine, path: str) -> int | None:
+        m = await self._keeper(at)
         return len(m.files[path]) if path in m.files else None
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        m = await self._keeper(at, epoch)
+    async def digest(self, at: ports.Machine, path: str) -> str:
+        m = await self._keeper(at)
         return str(hash(tuple(sorted((name, content) for name, content in m.files.items() if name.startswith(path)))))
 
-    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
-        return (await self._keeper(at, epoch)).files[path][:limit]
+    async def read_file(self, at: ports.Machine, path: str, limit: int) -> bytes:
+        return (await self._keeper(at)).files[path][:limit]
 
-    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-        m = await self._keeper(at, epoch)
+    async def prefixes(self, at: ports.Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        m = await self._keeper(at)
         return digests_of(blanked(m.sessions.get(path, m.files.get(path, b"")), blanks), ends)
 
-    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
-        m = await self._keeper(at, epoch)
+    async def pack(self, at: ports.Machine, directory: str, limit: int) -> Archive:
+        m = await self._keeper(at)
         inside = {path.removeprefix(f"{directory}/"): data for path, data in m.files.items() if path.startswith(f"{directory}/")}
         size = sum(len(data) for data in inside.values())
         if size > limit:
@@ -477,14 +478,14 @@ class FakeAgents:
         packed = {path: base64.b64encode(data).decode() for path, data in inside.items()}
         return Archive(size, json.dumps(packed).encode() if packed else b"")
 
-    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
-        m = await self._keeper(at, epoch)
+    async def unpack(self, at: ports.Machine, directory: str, content: bytes) -> None:
+        m = await self._keeper(at)
         for path, data in json.loads(content).items():
             m.files[f"{directory}/{path}"] = base64.b64decode(data)
 
-    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
-        m = await self._reach(at)
-        if epoch < m.keeper_epoch:
+    async def dissolve(self, at: ports.Machine, keep: bool) -> None:
+        m = await self._reach(at.place)
+        if at.epoch < m.keeper_epoch:
             raise StaleEpoch("stale epoch", at.id)
         if m.pi is not None and m.pi.busy:
             self.world.violations.append(f"ended {at.id} in the middle of a turn")
@@ -492,8 +493,8 @@ class FakeAgents:
         if not keep:
             self.world.homes.pop(at.id, None)
 
-    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
-        m = await self._keeper(at, epoch)
+    async def start_agent(self, at: ports.Machine, launch: Launch) -> None:
+        m = await self._keeper(at)
         if m.pi is not None:
             if m.pi.launch.launch_hash != launch.launch_hash:
                 raise GuestFailed("pi already runs with another launch", at.id)
@@ -515,25 +516,25 @@ class FakeAgents:
             return Inside(hashlib.sha256(b"").hexdigest())
         return Inside(hashlib.sha256(role).hexdigest(), {path: hashlib.sha256(c).hexdigest() for path, c in project.items()})
 
-    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
-        m = await self._keeper(at, epoch)
+    async def digests(self, at: ports.Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        m = await self._keeper(at)
         return {path: hashlib.sha256(m.files[path]).hexdigest() if path in m.files else "missing" for path in paths}
 
-    async def reread(self, at: Place, epoch: int) -> None:
-        m = await self._keeper(at, epoch)
+    async def reread(self, at: ports.Machine) -> None:
+        m = await self._keeper(at)
         if m.pi is None:
-            raise GuestFailed("pi is not up", at.vm_id)
+            raise GuestFailed("pi is not up", at.id)
 
-    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
-        m = await self._keeper(at, epoch)
+    async def stop_agent(self, at: ports.Machine, grace: float) -> None:
+        m = await self._keeper(at)
         if m.pi is not None:
             if m.pi.task is not None:
                 m.pi.task.cancel()
             m.pi = None
         m.exited = None
 
-    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
-        m = await self._keeper(at, epoch)
+    async def send(self, at: ports.Machine, key: str, command: Json) -> Verdict:
+        m = await self._keeper(at)
         if key in m.verdicts:
             return m.verdicts[key]
         if m.pi is None:
@@ -553,11 +554,11 @@ class FakeAgents:
         await asyncio.sleep(self.latency)
         return m.verdicts[key]
 
-    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
-        return (await self._keeper(at, epoch)).verdicts.get(key, Unheard())
+    async def verdict(self, at: ports.Machine, key: str) -> Verdict:
+        return (await self._keeper(at)).verdicts.get(key, Unheard())
 
-    async def call(self, at: Place, epoch: int, command: Json) -> Json:
-        m = await self._keeper(at, epoch)
+    async def call(self, at: ports.Machine, command: Json) -> Json:
+        m = await self._keeper(at)
         if m.pi is None:
             raise GuestUnreachable("pi is not up", at.id)
         if command["type"] == "set_model":
@@ -596,7 +597,4 @@ class FakeAgents:
         self.world.watchers[at.id] = [wake]
 
     async def release(self, at: Place) -> None:
-        return None
-
-    async def aclose(self) -> None:
         return None

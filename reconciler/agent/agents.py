@@ -22,7 +22,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.engine.ports import AgentObservation, Archive, Launch, Place
+from reconciler.engine.ports import AgentObservation, Archive, Launch, Machine, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ Connect = Callable[[Place], Awaitable[Transport]]
 Release = Callable[[Place], Awaitable[None]]
 
 
-class _Machine:
+class _Connection:
     """What we hold for one place."""
 
     def __init__(self) -> None:
@@ -72,34 +72,34 @@ class KeeperAgents:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
-        self._machines: dict[Place, _Machine] = {}
+        self._connections: dict[Place, _Connection] = {}
         self._uploads = itertools.count(time.time_ns())
 
     # --- the connection ------------------------------------------------------------------------------------------------------
 
-    def _machine(self, at: Place) -> _Machine:
-        return self._machines.setdefault(at, _Machine())
+    def _connection(self, at: Place) -> _Connection:
+        return self._connections.setdefault(at, _Connection())
 
-    async def _client(self, at: Place, epoch: int, claim: bool = False) -> KeeperClient:
+    async def _client(self, at: Machine, claim: bool = False) -> KeeperClient:
         """The connection, opened and introduced when there is none. `claim`: take over a keeper copied from another machine.
         Raises `GuestUnreachable`, `StaleEpoch`."""
-        machine = self._machine(at)
-        async with machine.opening:
-            client = machine.client
+        connection = self._connection(at.place)
+        async with connection.opening:
+            client = connection.client
             if client is not None and not client.closed and not claim:
                 return client
             if client is None or client.closed:
-                client = await self._open(at, machine, await self._connect(at))
+                client = await self._open(at.place, connection, await self._connect(at.place))
             try:
-                facts = await client.hello(at.id, epoch, _QUICK)
+                facts = await client.hello(at.id, at.epoch, _QUICK)
                 if facts.get("foreign") is True and claim:
-                    await client.request("claim", epoch, _QUICK)
+                    await client.request("claim", at.epoch, _QUICK)
             except ReconcilerError:
-                if client is not machine.client:
+                if client is not connection.client:
                     await client.close()
                 raise
-            if client is not machine.client:
-                machine.client, machine.subscribed, machine.seq = client, False, whole(facts, "seq") or 0
+            if client is not connection.client:
+                connection.client, connection.subscribed, connection.seq = client, False, whole(facts, "seq") or 0
                 if unwritten := unwritten_of(facts):
                     _log.warning(
                         "the keeper of %s could not write what it had to, %d times: see whether its disk is full", at.id, unwritten
@@ -108,51 +108,51 @@ class KeeperAgents:
                     _log.info("the keeper of %s survived since its start: %s", at.id, survived)
             return client
 
-    async def _open(self, at: Place, machine: _Machine, transport: Transport) -> KeeperClient:
+    async def _open(self, at: Place, connection: _Connection, transport: Transport) -> KeeperClient:
         duplex = await transport.open_unix(self._layout(at).socket_path)
-        return KeeperClient(duplex, f"keeper of {at.id}", lambda message: self._heard(machine, message), machine.wake)
+        return KeeperClient(duplex, f"keeper of {at.id}", lambda message: self._heard(connection, message), connection.wake)
 
-    def _heard(self, machine: _Machine, message: Json) -> None:
+    def _heard(self, connection: _Connection, message: Json) -> None:
         seq = whole(obj(message.get("event")), "seq")
         if seq is not None:
-            machine.seq = seq
-        machine.wake()
+            connection.seq = seq
+        connection.wake()
 
-    async def _subscribe(self, machine: _Machine, client: KeeperClient, epoch: int) -> None:
-        if not machine.subscribed:
-            await client.request("subscribe", epoch, _QUICK, after=machine.seq)
-            machine.subscribed = True
+    async def _subscribe(self, connection: _Connection, client: KeeperClient, epoch: int) -> None:
+        if not connection.subscribed:
+            await client.request("subscribe", epoch, _QUICK, after=connection.seq)
+            connection.subscribed = True
 
-    async def _ask(self, at: Place, epoch: int, op: str, timeout: float = _QUICK, **fields: object) -> Json:
-        client = await self._client(at, epoch)
-        machine = self._machine(at)
-        if machine.wakes:
-            await self._subscribe(machine, client, epoch)
-        return await client.request(op, epoch, timeout, **fields)
+    async def _ask(self, at: Machine, op: str, timeout: float = _QUICK, **fields: object) -> Json:
+        client = await self._client(at)
+        connection = self._connection(at.place)
+        if connection.wakes:
+            await self._subscribe(connection, client, at.epoch)
+        return await client.request(op, at.epoch, timeout, **fields)
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         """Heard from the next request on, or at once where a connection is open; stays through reconnects and `release`."""
-        self._machine(at).wakes.append(wake)
+        self._connection(at).wakes.append(wake)
 
     async def release(self, at: Place) -> None:
-        machine = self._machines.get(at)
-        if machine is not None and machine.client is not None:
-            client, machine.client = machine.client, None
+        connection = self._connections.get(at)
+        if connection is not None and connection.client is not None:
+            client, connection.client = connection.client, None
             await client.close()
         await self._release(at)
 
     async def aclose(self) -> None:
-        for at in tuple(self._machines):
+        for at in tuple(self._connections):
             await self.release(at)
-        self._machines.clear()
+        self._connections.clear()
 
-    async def private(self, at: Place, epoch: int, heard: Callable[[Json], None], lost: Callable[[], None]) -> KeeperClient:
+    async def private(self, at: Machine, heard: Callable[[Json], None], lost: Callable[[], None]) -> KeeperClient:
         """A connection of its own to a keeper that is this place's already; must be closed. `heard`: every unasked line; `lost`: its
         end, when it is not ours. Raises `GuestUnreachable`, `StaleEpoch`."""
-        duplex = await (await self._connect(at)).open_unix(self._layout(at).socket_path)
+        duplex = await (await self._connect(at.place)).open_unix(self._layout(at.place).socket_path)
         client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost)
         try:
-            facts = await client.hello(at.id, epoch, _QUICK)
+            facts = await client.hello(at.id, at.epoch, _QUICK)
             if facts.get("foreign") is True:
                 raise GuestUnreachable("the keeper there waits to be claimed", at.id, "wait until the lieutenant is ready")
         except ReconcilerError:
@@ -185,15 +185,15 @@ class KeeperAgents:
 
     async def _alive(self, at: Place) -> bool:
         """Whether a keeper answers there. Raises `GuestUnreachable` when it is the machine that does not."""
-        machine = self._machine(at)
-        async with machine.opening:
+        connection = self._connection(at)
+        async with connection.opening:
             transport = await self._connect(at)
-            client = machine.client
+            client = connection.client
             try:
                 if client is not None and not client.closed:
                     await client.request("ping", None, _PING)
                     return True
-                client = await self._open(at, machine, transport)
+                client = await self._open(at, connection, transport)
                 try:
                     await client.request("ping", None, _PING)
                 finally:
@@ -213,7 +213,7 @@ class KeeperAgents:
         """The claim file; before it, a keeper that came as a copy from another machine is claimed too, so that it never happens
         that the file says ours while the keeper thinks otherwise."""
         if await self._alive(at):
-            await self._client(at, _epoch_of(claim), claim=True)
+            await self._client(Machine(at, _epoch_of(claim)), claim=True)
         stdin = bootstrap.lines(self._layout(at).base) + bootstrap.claim_line(dict(claim))
         await self._script(at, bootstrap.WRITE_CLAIM, stdin, "writing the claim")
 
@@ -237,56 +237,56 @@ class KeeperAgents:
         if found.guest.keeper != KEEPER_VERSION:
             await self._script(at, bootstrap.INSTALL_KEEPER, bootstrap.keeper_input(layout), "installing the keeper", 60.0)
 
-    async def start_keeper(self, at: Place, epoch: int) -> None:
+    async def start_keeper(self, at: Machine) -> None:
         """Start it, or adopt the one that runs; one of another version is replaced when pi does not run (design §6)."""
-        stdin = bootstrap.start_input(self._layout(at))
-        if not await self._alive(at):
-            await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
-        client = await self._client(at, epoch, claim=True)
-        facts = await client.hello(at.id, epoch, _QUICK)
+        stdin = bootstrap.start_input(self._layout(at.place))
+        if not await self._alive(at.place):
+            await self._script(at.place, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        client = await self._client(at, claim=True)
+        facts = await client.hello(at.id, at.epoch, _QUICK)
         if text(facts, "keeperVersion") == KEEPER_VERSION or text(obj(facts.get("process")), "state") == "up":
             return
-        await client.request("quit", epoch, _QUICK)
+        await client.request("quit", at.epoch, _QUICK)
         await client.ended(_QUICK)
-        await self._script(at, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
-        await self._client(at, epoch)
+        await self._script(at.place, bootstrap.START_KEEPER, stdin, "starting the keeper", 30.0)
+        await self._client(at)
 
     # --- looking --------------------------------------------------------------------------------------------------------------
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
-        facts = await self._ask(at, epoch, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
+    async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
+        facts = await self._ask(at, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
         return AgentObservation(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
 
-    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
-        return whole(await self._ask(at, epoch, "file.size", path=path), "size")
+    async def file_size(self, at: Machine, path: str) -> int | None:
+        return whole(await self._ask(at, "file.size", path=path), "size")
 
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        return text(await self._ask(at, epoch, "dir.digest", _BULK, path=path), "digest")
+    async def digest(self, at: Machine, path: str) -> str:
+        return text(await self._ask(at, "dir.digest", _BULK, path=path), "digest")
 
-    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
+    async def read_file(self, at: Machine, path: str, limit: int) -> bytes:
         content = bytearray()
         while len(content) < limit:
             asked = min(CHUNK, limit - len(content))
-            part = _bytes((await self._ask(at, epoch, "file.read", _BULK, path=path, offset=len(content), limit=asked)).get("data"))
+            part = _bytes((await self._ask(at, "file.read", _BULK, path=path, offset=len(content), limit=asked)).get("data"))
             content += part
             if len(part) < asked:
                 break
         return bytes(content)
 
-    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
-        facts = obj((await self._ask(at, epoch, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
+    async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        facts = obj((await self._ask(at, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
         return {path: str(digest) for path, digest in facts.items()}
 
-    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-        facts = await self._ask(at, epoch, "file.prefixes", _BULK, path=path, ends=list(ends), blanks=[list(blank) for blank in blanks])
+    async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        facts = await self._ask(at, "file.prefixes", _BULK, path=path, ends=list(ends), blanks=[list(blank) for blank in blanks])
         found = facts.get("digests")
         return tuple(str(digest) for digest in found) if isinstance(found, list) else ()
 
     # --- changing -------------------------------------------------------------------------------------------------------------
 
-    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
         for parts in self._parts(files):
-            await self._ask(at, epoch, "files.write", _BULK, parts=parts, workDir=work_dir)
+            await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir)
 
     def _parts(self, files: Sequence[GuestFile]) -> Iterator[list[Json]]:
         """Requests of at most a few megabytes; small files travel together, large ones in pieces."""
@@ -310,12 +310,12 @@ class KeeperAgents:
         if batch:
             yield batch
 
-    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
-        await self._ask(at, epoch, "mark", name=name, value=value)
+    async def mark(self, at: Machine, name: str, value: str) -> None:
+        await self._ask(at, "mark", name=name, value=value)
 
-    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
+    async def run(self, at: Machine, command: GuestCommand) -> CommandResult:
         facts = await self._ask(
-            at, epoch, "run", command.timeout + _QUICK,
+            at, "run", command.timeout + _QUICK,
             argv=list(command.argv), cwd=command.cwd, env=dict(command.env), timeoutMs=round(command.timeout * 1000),
         )  # fmt: skip
         exit_code = whole(facts, "exitCode")
@@ -325,54 +325,54 @@ class KeeperAgents:
 
     # --- from one place to another --------------------------------------------------------------------------------------------
 
-    async def _tool(self, at: Place, epoch: int, *argv: str, fine: tuple[int, ...] = (0,)) -> CommandResult:
+    async def _tool(self, at: Machine, *argv: str, fine: tuple[int, ...] = (0,)) -> CommandResult:
         """A program of the machine's own, without a shell. Raises `GuestFailed` when it ends otherwise than is `fine`."""
-        result = await self.run(at, epoch, GuestCommand(argv, cwd="/", timeout=_MOVE))
+        result = await self.run(at, GuestCommand(argv, cwd="/", timeout=_MOVE))
         if result.exit_code not in fine:
             raise GuestFailed(f"{argv[0]} ended with exit code {result.exit_code}", at.id, result.stderr.strip()[-500:], result.exit_code)
         return result
 
-    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
+    async def pack(self, at: Machine, directory: str, limit: int) -> Archive:
         """See `Agents.pack`: measured first, so that nothing too large is ever written to a disk."""
-        if (await self._tool(at, epoch, "test", "-d", directory, fine=(0, 1))).exit_code == 1:
+        if (await self._tool(at, "test", "-d", directory, fine=(0, 1))).exit_code == 1:
             return Archive(0, b"")
-        measured = (await self._tool(at, epoch, "du", "-sb", "--one-file-system", directory, fine=(0, 1))).stdout.split()
+        measured = (await self._tool(at, "du", "-sb", "--one-file-system", directory, fine=(0, 1))).stdout.split()
         size = int(measured[0]) if measured and measured[0].isdigit() else 0
         if size > limit:
             return Archive(size)
-        archive = f"{self._layout(at).base}/{_PACKED}"
+        archive = f"{self._layout(at.place).base}/{_PACKED}"
         # 1: something changed while it was read, which only what the agent left running can do.
-        await self._tool(at, epoch, "tar", "--one-file-system", "-C", directory, "-czf", archive, ".", fine=(0, 1))
-        content = await self.read_file(at, epoch, archive, limit + 1)
-        await self._tool(at, epoch, "rm", "-f", archive)
+        await self._tool(at, "tar", "--one-file-system", "-C", directory, "-czf", archive, ".", fine=(0, 1))
+        content = await self.read_file(at, archive, limit + 1)
+        await self._tool(at, "rm", "-f", archive)
         return Archive(size, content) if len(content) <= limit else Archive(len(content))
 
-    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
-        archive = f"{self._layout(at).base}/{_PACKED}"
-        await self.write_files(at, epoch, [GuestFile(archive, content, 0o600)], directory)
-        arrived = (await self._tool(at, epoch, "sha256sum", archive)).stdout.partition(" ")[0]
+    async def unpack(self, at: Machine, directory: str, content: bytes) -> None:
+        archive = f"{self._layout(at.place).base}/{_PACKED}"
+        await self.write_files(at, [GuestFile(archive, content, 0o600)], directory)
+        arrived = (await self._tool(at, "sha256sum", archive)).stdout.partition(" ")[0]
         if arrived != hashlib.sha256(content).hexdigest():
             raise GuestFailed("the files that arrived are not those that were sent", at.id, "they are sent again")
-        await self._tool(at, epoch, "tar", "--no-same-owner", "-C", directory, "-xzf", archive)
-        await self._tool(at, epoch, "rm", "-f", archive)
+        await self._tool(at, "tar", "--no-same-owner", "-C", directory, "-xzf", archive)
+        await self._tool(at, "rm", "-f", archive)
 
-    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
-        if not at.local:
+    async def dissolve(self, at: Machine, keep: bool) -> None:
+        if not at.place.local:
             raise GuestFailed("only a place on this host can be dissolved", at.id, "delete the VM")
-        layout = self._layout(at)
-        if (await self._found(at)).guest.keeper is not None and await self._alive(at):
-            client = await self._client(at, epoch)
-            await client.request("stop", epoch, _STOP + _START, graceMs=round(_STOP * 1000))
-            await client.request("quit", epoch, _QUICK)
+        layout = self._layout(at.place)
+        if (await self._found(at.place)).guest.keeper is not None and await self._alive(at.place):
+            client = await self._client(at)
+            await client.request("stop", at.epoch, _STOP + _START, graceMs=round(_STOP * 1000))
+            await client.request("quit", at.epoch, _QUICK)
             await client.ended(_QUICK)
-        await self.release(at)
+        await self.release(at.place)
         await asyncio.to_thread(end_all, f"{tree_of(layout.base)}{HOME_DIR}")
         stdin = bootstrap.lines(layout.base, layout.socket_path, "keep" if keep else "remove")
-        await self._script(at, bootstrap.DISSOLVE, stdin, "removing the agent's directory", 60.0)
+        await self._script(at.place, bootstrap.DISSOLVE, stdin, "removing the agent's directory", 60.0)
 
     # --- pi ---------------------------------------------------------------------------------------------------------------------
 
-    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
+    async def start_agent(self, at: Machine, launch: Launch) -> None:
         told = {
             "argv": [*launch.command, *launch.argv],
             "env": dict(launch.env),
@@ -381,23 +381,23 @@ class KeeperAgents:
             "sessionFile": launch.session_file,
             "launchHash": launch.launch_hash,
         }
-        await self._ask(at, epoch, "start", _START, launch=told)
+        await self._ask(at, "start", _START, launch=told)
 
-    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
-        await self._ask(at, epoch, "stop", grace + _START, graceMs=round(grace * 1000))
+    async def stop_agent(self, at: Machine, grace: float) -> None:
+        await self._ask(at, "stop", grace + _START, graceMs=round(grace * 1000))
 
-    async def reread(self, at: Place, epoch: int) -> None:
-        await self._ask(at, epoch, "inside")
+    async def reread(self, at: Machine) -> None:
+        await self._ask(at, "inside")
 
-    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
-        facts = await self._ask(at, epoch, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000))
+    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
+        facts = await self._ask(at, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000))
         return verdict_of(facts.get("verdict"))
 
-    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
-        return verdict_of((await self._ask(at, epoch, "verdict", key=key)).get("verdict"))
+    async def verdict(self, at: Machine, key: str) -> Verdict:
+        return verdict_of((await self._ask(at, "verdict", key=key)).get("verdict"))
 
-    async def call(self, at: Place, epoch: int, command: Json) -> Json:
-        facts = await self._ask(at, epoch, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
+    async def call(self, at: Machine, command: Json) -> Json:
+        facts = await self._ask(at, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
         return obj(facts.get("response"))
 
 

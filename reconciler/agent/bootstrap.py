@@ -20,6 +20,7 @@ from typing import Final
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.toolchain import NODE_MIN, PI_VERSION, Package, version_tuple
 from reconciler.agent.transport import FixedScript
+from reconciler.core.keys import as_strings
 from reconciler.core.profile.localize import local_dir
 from reconciler.core.snapshot.agent import Guest
 from reconciler.errors import GuestFailed
@@ -136,7 +137,7 @@ def _strings(encoded: str) -> dict[str, str]:
         value = json.loads(base64.b64decode(encoded, validate=True))
     except (ValueError, binascii.Error):
         return {}
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+    return as_strings(value)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------------

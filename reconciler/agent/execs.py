@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import obj, text, whole
 from reconciler.core.keys import Json
-from reconciler.engine.ports import Place
+from reconciler.engine.ports import Machine
 from reconciler.errors import GuestFailed, GuestUnreachable
 
 _QUICK = 30.0
@@ -28,8 +28,8 @@ Source = Callable[[], Awaitable[bytes]]
 class Exec:
     """One command. `out` and `err` are called with what it writes, as it comes."""
 
-    def __init__(self, at: Place, epoch: int, out: Sink, err: Sink) -> None:
-        self._at, self._epoch, self._sinks = at, epoch, {"out": out, "err": err}
+    def __init__(self, at: Machine, out: Sink, err: Sink) -> None:
+        self._at, self._sinks = at, {"out": out, "err": err}
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._client: KeeperClient | None = None
         self._number = 0
@@ -40,7 +40,7 @@ class Exec:
         is ended then)."""
         self._client = client = await opened(self._heard, self._lost)
         try:
-            answer = await client.request("exec", self._epoch, _QUICK, argv=list(argv), cwd=cwd or None)
+            answer = await client.request("exec", self._at.epoch, _QUICK, argv=list(argv), cwd=cwd or None)
             self._number = whole(answer, "exec") or 0
             feeding = asyncio.create_task(self._feed(client, source))
             try:
@@ -58,14 +58,14 @@ class Exec:
     async def signal(self, number: signals.Signals) -> None:
         """Send it a signal, as Ctrl-C would."""
         if self._client is not None and self._number:
-            await self._client.request("exec.signal", self._epoch, _QUICK, exec=self._number, signal=number.name)
+            await self._client.request("exec.signal", self._at.epoch, _QUICK, exec=self._number, signal=number.name)
 
     async def _feed(self, client: KeeperClient, source: Source | None) -> None:
         while True:
             piece = await source() if source is not None else b""
             data = base64.b64encode(piece).decode() if piece else None
             try:
-                answer = await client.request("exec.input", self._epoch, _INPUT, exec=self._number, data=data, end=not piece)
+                answer = await client.request("exec.input", self._at.epoch, _INPUT, exec=self._number, data=data, end=not piece)
             except GuestUnreachable as gone:
                 if "[NotRunning]" in gone.what:
                     return  # it ended meanwhile

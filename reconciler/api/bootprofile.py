@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from reconciler.api.document import Document
 from reconciler.api.markers import ListMap, Pattern, Rule, Told, one_of
 from reconciler.api.meta import (
     AbsolutePath,
@@ -162,3 +163,12 @@ class BootProfileSpec(Model):
     """Build once, start often."""
     agent: AgentProgram = AgentProgram()
     """The agent."""
+
+
+class BootProfile(Document):
+    """How a machine and its agent come to be."""
+
+    kind: Literal["BootProfile"] = "BootProfile"
+    """`BootProfile`."""
+    spec: BootProfileSpec
+    """What is wanted."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from reconciler.api.cron import Schedule
+from reconciler.api.document import Document
 from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
     Choice,
@@ -381,3 +382,12 @@ class LieutenantSpec(AgentSettings):
     """Take over this VM instead of making one. Immutable."""
     fork: Fork | None = None
     """Start as a live branch of another lieutenant. Immutable."""
+
+
+class Lieutenant(Document):
+    """One persistent agent: its machine, its session, its queue, its limits."""
+
+    kind: Literal["Lieutenant"] = "Lieutenant"
+    """`Lieutenant`."""
+    spec: LieutenantSpec
+    """What is wanted."""

@@ -15,13 +15,13 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from reconciler.api.docstrings import descriptions
 from reconciler.api.jsontype import Json as Json
 from reconciler.api.jsontype import JsonValue as JsonValue
 from reconciler.api.markers import Checked, ListAtomic, ListMap, ListSet, Pattern, Rule, Told, Transition, broken, one_of
-
-GROUP = "fleet.vers.sh"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from reconciler.api.version import API_VERSION as API_VERSION
+from reconciler.api.version import GROUP as GROUP
+from reconciler.api.version import VERSION as VERSION
 
 
 class Choice(StrEnum):
@@ -50,7 +50,6 @@ class Model(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -76,6 +75,10 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler.resolve_ref_schema(handler(schema))
+        below = descriptions(cls)
+        for alias, name in cls.aliases().items():
+            if name in below:
+                found["properties"][alias]["description"] = below[name]
         if told := cls.validations():
             found["x-kubernetes-validations"] = told
         return found

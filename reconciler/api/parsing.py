@@ -6,16 +6,19 @@ import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.api.docstrings import descriptions
 from reconciler.api.markers import BROKEN, Step
 from reconciler.api.meta import API_VERSION, GROUP, Choice, Json, Model
 from reconciler.api.registry import BY_NAME
-from reconciler.api.resources import Resource, Spec
 from reconciler.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from reconciler.api.resources import Resource, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,7 @@ def _choices(here: object) -> list[str]:
 def _described(root: type[BaseModel], path: Sequence[Step]) -> str:
     owner = _at(root, path[:-1])
     if isinstance(owner, type) and issubclass(owner, Model) and path[-1] in owner.aliases():
-        text = owner.model_fields[owner.aliases()[str(path[-1])]].description or ""
+        text = descriptions(owner).get(owner.attribute(str(path[-1])), "")
         return text.split("\n")[0].split(". ")[0].split(";")[0].rstrip(".").replace("`", "")
     return "see `reconciler explain`"
 

@@ -1,55 +1,45 @@
-"""The catalogue of condition types and reasons, each with its meaning and, for reasons, what to do about it.
+"""The catalogue of reasons: what each means, what to do about it and, for waits, how they are treated.
 
-A new reason is one line here; `docs/api.md` is made from it, and a test finds reasons used by the core that are missing.
+A new reason is one line here; `docs/api.md` and the table in `docs/operations.md` are made from it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
-
-
-class ConditionType(StrEnum):
-    """What conditions speak of."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str = "") -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
-
-    READY = "Ready", "The declared state is reached for this generation; for a lieutenant also when it is suspended on purpose."
-    RECONCILING = "Reconciling", "Something moves or is waited for. Exists only while True."
-    STALLED = "Stalled", "Nothing will move until somebody changes something. Exists only while True."
-    AVAILABLE = "Available", "The lieutenant takes work this second."
-    VM_READY = "VMReady", "Its machine runs, as the platform's list says."
-    AGENT_REACHABLE = "AgentReachable", "pi answers on its machine."
-    AGENT_CONFIGURED = "AgentConfigured", "Role, instructions and model are applied, as read back from pi."
-    UP_TO_DATE = "UpToDate", "The machine was made from the profile as it is now."
-    SUSPENDED = "Suspended", "The machine is suspended."
-    PROFILE_PARTLY_APPLIED = (
-        "ProfilePartlyApplied",
-        "The agent is on the controller's host, where parts of its profile do not apply; the message names them. Exists only while True.",
-    )
-    UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."
-
 
 NOTHING = "Nothing; it passes by itself."
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How a wait with this reason is treated. `poll`: seconds after which it is looked at again when nothing wakes it sooner, None:
+    the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
+    known to be false, so that `Ready` is Unknown."""
+
+    poll: float | None = None
+    rests: bool = False
+    unreadable: bool = False
+
+
+MOVES = Waiting()
+RESTS = Waiting(rests=True)
+
+
 class Reason(StrEnum):
-    """Why a condition is what it is, or what an event tells."""
+    """Why a condition is what it is, or what an event reports."""
 
     meaning: str
     remedy: str
+    waiting: Waiting
 
-    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING) -> Self:
+    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         member.remedy = remedy
+        member.waiting = waiting
         return member
 
     # Reached
@@ -66,18 +56,24 @@ class Reason(StrEnum):
     NO_VM = "NoVM", "There is no machine.", "Nothing."
     NOT_LOOKED_AT = "NotLookedAt", "Not observed yet.", NOTHING
 
+    ACKNOWLEDGING = "Acknowledging", "What was asked for by annotation is being written down.", NOTHING
+
     # The machine: what is being done
     CREATING_VM = "CreatingVM", "A machine is being made.", NOTHING
     ADOPTING_VM = "AdoptingVM", "A machine whose creation had an unknown outcome was found and is taken over.", NOTHING
     CLAIMING_VM = "ClaimingVM", "The machine is marked as ours.", NOTHING
-    BOOTING = "Booting", "The machine boots.", NOTHING
+    BOOTING = "Booting", "The machine boots.", NOTHING, Waiting(poll=0.5)
     DEAD = "Dead", "The platform says that the machine is dead.", NOTHING
     UNKNOWN = "Unknown", "The platform says a word about the machine that we do not know.", NOTHING
     SUSPENDING_VM = "SuspendingVM", "The machine is being suspended.", NOTHING
     RESUMING_VM = "ResumingVM", "The machine is being resumed.", NOTHING
+    SUSPENDED_VM = "SuspendedVM", "The machine was suspended.", "Nothing."
+    RESUMED_VM = "ResumedVM", "The machine was resumed.", "Nothing."
+    DELETING_VM = "DeletingVM", "The machine was marked for deletion; this can't be taken back.", "Nothing."
+    STEERING = "Steering", "A steer was handed to the agent.", NOTHING
     SUSPEND_PENDING = "SuspendPending", "The agent is in a turn; its machine is suspended by `suspend.onBusy`.", NOTHING
-    DELETING = "Deleting", "It is being deleted; this goes on until its absence is proven.", NOTHING
-    DELETE_PENDING = "DeletePending", "The deletion was asked for and is not proven yet.", NOTHING
+    DELETING = "Deleting", "It is being deleted; this goes on until its absence is proven.", NOTHING, Waiting(poll=1.0)
+    DELETE_PENDING = "DeletePending", "The deletion was asked for and is not proven yet.", NOTHING, Waiting(poll=0.5)
     DELETE_FAILED = "DeleteFailed", "The platform refused a deletion; it is tried again.", "See the message; nothing when it is an outage."
     VM_GONE = "VMGone", "The machine is proven to be gone.", NOTHING
     CORRECTING_CLOCK = "CorrectingClock", "The machine's clock is being set.", NOTHING
@@ -124,9 +120,19 @@ class Reason(StrEnum):
         "What was to be done in the machine failed there; it is tried again.",
         "See its own words in the message; `reconciler exec` looks at the machine.",
     )
-    VM_UNKNOWN = "VMUnknown", "The platform could not be read; nothing is concluded from that.", "Check `reconciler doctor` if it lasts."
-    VM_MISSING = "VMMissing", "The machine is missing from a list; one list proves nothing.", NOTHING
-    CREATE_INDETERMINATE = "CreateIndeterminate", "The outcome of a creation is unknown; only looking can tell.", NOTHING
+    VM_UNKNOWN = (
+        "VMUnknown",
+        "The platform could not be read; nothing is concluded from that.",
+        "Check `reconciler doctor` if it lasts.",
+        Waiting(poll=5.0, unreadable=True),
+    )
+    VM_MISSING = "VMMissing", "The machine is missing from a list; one list proves nothing.", NOTHING, Waiting(poll=1.0, unreadable=True)
+    CREATE_INDETERMINATE = (
+        "CreateIndeterminate",
+        "The outcome of a creation is unknown; only looking can tell.",
+        NOTHING,
+        Waiting(poll=2.0, unreadable=True),
+    )
     CREATE_LOST = "CreateLost", "A creation with unknown outcome left nothing; it is made again.", "Nothing."
     CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
     CREATE_AMBIGUOUS = (
@@ -157,6 +163,7 @@ class Reason(StrEnum):
         "ObserveOnly",
         "`managementPolicy: ObserveOnly`: it is only looked at.",
         "Set `managementPolicy: Full` to have it acted on.",
+        RESTS,
     )
     ORPHAN_VM = (
         "OrphanVM",
@@ -199,9 +206,14 @@ class Reason(StrEnum):
     RESOLVING_SESSION = "ResolvingSession", "The chosen one of two ends of a session is put in force.", NOTHING
     RESOLVED_SESSION = "ResolvedSession", "One of two ends of a session goes on; the other is kept.", "Nothing."
     RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
-    GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts."
-    AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING
-    AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING
+    GUEST_UNREACHABLE = (
+        "GuestUnreachable",
+        "The machine does not answer over SSH.",
+        "Check `reconciler doctor` if it lasts.",
+        Waiting(poll=1.0, unreadable=True),
+    )
+    AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING, Waiting(poll=1.0, unreadable=True)
+    AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."
     AGENT_BACKING_OFF = "AgentBackingOff", "pi ended; it is started again after a delay.", "`reconciler retry` does not wait."
@@ -255,7 +267,12 @@ class Reason(StrEnum):
         "Start the controller on that host with that `--state`.",
     )
     LOCAL_FALLBACK = "LocalFallback", "It works on the controller's host while VMs cannot be had.", NOTHING
-    MOVE_PENDING = "MovePending", "A VM is ready; the agent moves there from the controller's host when it is settled.", NOTHING
+    MOVE_PENDING = (
+        "MovePending",
+        "A VM is ready; the agent moves there from the controller's host when it is settled.",
+        NOTHING,
+        Waiting(poll=1.0),
+    )
     OPENING_LOCAL = "OpeningLocal", "The agent gets a directory on the controller's host.", NOTHING
     OPENED_LOCAL = "OpenedLocal", "The agent lives in a directory on the controller's host, as declared.", "Nothing."
     FELL_BACK = "FellBack", "VMs cannot be had; the agent works on the controller's host.", NOTHING
@@ -293,14 +310,24 @@ class Reason(StrEnum):
         "Declare it again, or delete it with `reconciler delete`.",
     )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
-    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`."
+    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`.", RESTS
     SECRET_UNFIT = (
         "SecretUnfit",
         "A secret has a form that no environment variable can carry.",
         "Declare it as a file, or give it another value.",
     )
-    SECRET_FORBIDDEN = "SecretForbidden", "The operator may not read what is referred to.", "Grant the right named; it is looked for again."
-    SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again."
+    SECRET_FORBIDDEN = (
+        "SecretForbidden",
+        "The operator may not read what is referred to.",
+        "Grant the right named; it is looked for again.",
+        Waiting(poll=5.0, rests=True),
+    )
+    SECRET_NOT_FOUND = (
+        "SecretNotFound",
+        "A secret that is referred to is not there.",
+        "Provide it; it is looked for again.",
+        Waiting(poll=5.0, rests=True),
+    )
     PRUNE_BLOCKED = (
         "PruneBlocked",
         "Objects disappeared from their files, and deleting them needs a person.",
@@ -308,14 +335,14 @@ class Reason(StrEnum):
     )
 
     # Tasks: waiting
-    QUEUED = "Queued", "Another task has the session, or stands before this one.", NOTHING
-    QUEUE_FULL = "QueueFull", "More tasks wait than `queue.maxPending` allows.", "Nothing, or cancel some."
-    NOT_BEFORE = "NotBefore", "Its time has not come.", NOTHING
-    DEPENDENCY_PENDING = "DependencyPending", "A task that it comes after is not done.", NOTHING
+    QUEUED = "Queued", "Another task has the session, or stands before this one.", NOTHING, RESTS
+    QUEUE_FULL = "QueueFull", "More tasks wait than `queue.maxPending` allows.", "Nothing, or cancel some.", RESTS
+    NOT_BEFORE = "NotBefore", "Its time has not come.", NOTHING, RESTS
+    DEPENDENCY_PENDING = "DependencyPending", "A task that it comes after is not done.", NOTHING, RESTS
     DEPENDENCY_CYCLE = "DependencyCycle", "Tasks wait for each other in a circle.", "Delete one of them."
-    LIEUTENANT_NOT_FOUND = "LieutenantNotFound", "No lieutenant of that name is declared.", "Declare it, or delete the task."
-    LIEUTENANT_NOT_READY = "LieutenantNotReady", "Its lieutenant takes no work yet.", "See the lieutenant's conditions."
-    LIEUTENANT_SUSPENDED = "LieutenantSuspended", "Its lieutenant is suspended as declared.", "Set the lieutenant's `mode: Running`."
+    LIEUTENANT_NOT_FOUND = "LieutenantNotFound", "No lieutenant of that name is declared.", "Declare it, or delete the task.", RESTS
+    LIEUTENANT_NOT_READY = "LieutenantNotReady", "Its lieutenant takes no work yet.", "See the lieutenant's conditions.", RESTS
+    LIEUTENANT_SUSPENDED = "LieutenantSuspended", "Its lieutenant is suspended as declared.", "Set the lieutenant's `mode: Running`.", RESTS
     TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING
     DELIVERING = "Delivering", "The prompt is on its way; it counts once it is seen in the conversation.", NOTHING
     LANDING = "Landing", "The steer was accepted and is not seen in the conversation yet.", NOTHING
@@ -325,7 +352,7 @@ class Reason(StrEnum):
     INTERRUPTED = "Interrupted", "The turn was cut off by the loss of pi.", NOTHING
     VERIFYING = "Verifying", "Acceptance is being checked.", NOTHING
     RETRYING = "Retrying", "The last attempt failed; another one follows.", NOTHING
-    ENDING = "Ending", "The turn is being stopped.", NOTHING
+    ENDING = "Ending", "The turn is being stopped.", NOTHING, Waiting(poll=0.5)
     FINISHING = "Finishing", "The result is being written down.", NOTHING
 
     # Tasks: over

@@ -6,6 +6,8 @@ here or refused; the table of rules is in field-anchors §6.2. No defaults go in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, TypeAdapter
 
 from reconciler.api.meta import API_VERSION, Json, JsonValue
@@ -40,7 +42,7 @@ def for_editors(kind: Kind) -> Json:
     }
 
 
-def any_document(kinds: tuple[Kind, ...]) -> Json:
+def any_document(kinds: Sequence[Kind]) -> Json:
     """One schema for files that hold documents of any kind, referring to the others by `KIND.json`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

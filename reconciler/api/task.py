@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from reconciler.api.document import Document
 from reconciler.api.markers import ListAtomic, ListMap, ListSet, Rule, Told, Transition, immutable, one_of
 from reconciler.api.meta import (
     Argv,
@@ -141,3 +142,12 @@ class TaskSpec(Model):
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()
     """Answers to questions of the agent."""
+
+
+class Task(Document):
+    """One piece of work for one lieutenant."""
+
+    kind: Literal["Task"] = "Task"
+    """`Task`."""
+    spec: TaskSpec
+    """What is wanted."""

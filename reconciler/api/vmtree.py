@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from reconciler.api.document import Document
 from reconciler.api.lieutenant import AgentSettings, Budget, Snapshots
 from reconciler.api.markers import ListMap, Rule, Told, Transition, presence_immutable
 from reconciler.api.meta import Choice, DeletionPolicy, Items, Mode, Model, Name, Prose, Ref, Resources
@@ -231,3 +232,31 @@ class VMTreeSpec(Model):
     """Money and tokens of the whole tree; unset: no limit."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     """What becomes of the VMs."""
+
+
+def _names_fit(model: Model) -> Iterator[Told]:
+    assert isinstance(model, VMTree)
+    for index, node in enumerate(model.spec.nodes):
+        ordinal = "" if node.replicas is None else f"-{max(node.replicas - 1, 0)}"
+        name = f"{model.metadata.name}-{node.name}{ordinal}"
+        if len(name) > 52:
+            yield ("spec", "nodes", index, "name"), f"{name!r} would be longer than 52 characters; shorten this name or the tree's"
+
+
+class VMTree(Document):
+    """A hierarchy of machines and lieutenants."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "TREE-NODE, with replicas TREE-NODE-ORDINAL, must have at most 52 characters; shorten the node's name or the tree's",
+            "self.spec.nodes.all(n, size(self.metadata.name) + 1 + size(n.name)"
+            " + (!has(n.replicas) ? 0 : n.replicas <= 10 ? 2 : n.replicas <= 100 ? 3 : 4) <= 52)",
+            _names_fit,
+            ".spec.nodes",
+        ),
+    )
+
+    kind: Literal["VMTree"] = "VMTree"
+    """`VMTree`."""
+    spec: VMTreeSpec
+    """What is wanted."""

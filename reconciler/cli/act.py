@@ -8,27 +8,30 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.registry import KINDS
-from reconciler.api.support import unsupported
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader
 from reconciler.cli.edit import Change, edit
 from reconciler.cli.output import out, say
-from reconciler.cli.read import One, one, until
+from reconciler.cli.read import One, one
+from reconciler.cli.submit import submit
+from reconciler.cli.validate import warn_unsupported
+from reconciler.cli.wait import until
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
-from reconciler.serve.commands import PREFIX, naming
-from reconciler.sources.files.scan import Declared, Scan, Scanner
-from reconciler.sources.files.sync import SOURCE as FILE_SOURCE
+from reconciler.serve.commands import naming
+from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
+from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
@@ -47,7 +50,7 @@ def read(config: Config, files: Sequence[str]) -> Scan:
     return scanner.scan([Path(file) for file in files])
 
 
-def ordered(found: Scan) -> list[Declared]:
+def ordered(found: Scan) -> list[FileDeclared]:
     """Profiles first, tasks last."""
     return [one for kind in KINDS for one in found.objects if one.key.kind == kind.name]
 
@@ -59,15 +62,10 @@ def findings(found: Scan) -> int:
     return 1 if found.findings else 0
 
 
-def warn_unsupported(declared: Declared) -> None:
-    """Say which fields are accepted and not acted on in this release."""
-    for gap in unsupported(declared.key.kind, declared.spec):
-        effect = "nothing starts while it is set" if gap.protects else "ignored"
-        say(f"warning: {declared.origin}: {gap.path}: not acted on in this release; {effect}")
-
-
 def apply(config: Config, filename: Files) -> None:
-    """Declare objects without a directory. A broken document is refused, the others are declared."""
+    """Declare objects without a directory.
+
+    A broken document is refused, the others are declared."""
     found = read(config, filename)
     code = findings(found)
 
@@ -97,7 +95,9 @@ def delete(
     confirm: Annotated[bool, typer.Option("--confirm", help="Also what is protected.")] = False,
     timeout: Timeout = 600.0,
 ) -> None:
-    """Undeclare objects; what becomes of their machines says `deletionPolicy`."""
+    """Undeclare objects.
+
+    `deletionPolicy` says what becomes of their machines."""
     if bool(words) == bool(filename):
         raise UsageError("what is to be deleted?", "KIND NAME | -f FILE", "give one of them")
     found = read(config, filename) if filename else None
@@ -158,12 +158,14 @@ Node = Annotated[str, typer.Option("--node", metavar="N", help="One node of a vm
 
 
 def suspend(config: Config, words: One, node: Node = "") -> None:
-    """Declare it Suspended: when its agent is settled, the machine is suspended with everything kept."""
+    """Declare a lieutenant or a VMTree Suspended.
+
+    When its agent is settled, the machine is suspended with everything kept."""
     _mode(words, node, "Suspended", config)
 
 
 def resume(config: Config, words: One, node: Node = "") -> None:
-    """Declare it Running again."""
+    """Declare a lieutenant or a VMTree Running again."""
     _mode(words, node, "Running", config)
 
 
@@ -173,7 +175,9 @@ def set_(
         list[str], typer.Argument(metavar="KIND NAME PATH=VALUE…", help="Such as `lt api mode=Suspended`.", show_default=False)
     ],
 ) -> None:
-    """Change fields of a declaration where it lives; an empty value takes a field away."""
+    """Change fields of a declaration where it lives.
+
+    An empty value takes a field away."""
     settings = [word for word in words if "=" in word]
     key = names.key([word for word in words if "=" not in word], config.namespace)
     if not settings:
@@ -196,7 +200,9 @@ def setting(text: str) -> Change:
 
 
 def cancel(config: Config, task: Annotated[str, typer.Argument(help="The task's name.", show_default=False)]) -> None:
-    """Cancel a task: what was not begun never is, a running turn is ended."""
+    """Cancel a task.
+
+    What was not begun never is, a running turn is ended."""
     key = names.key([task if "/" in task else f"task/{task}"], config.namespace)
 
     def changes(obj: StoredObject) -> list[Change]:
@@ -221,14 +227,3 @@ def retry(
     tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
     asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": tokens}]))
     out(f"{names.short(key)} is tried again")
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {
-    "apply": apply,
-    "delete": delete,
-    "suspend": suspend,
-    "resume": resume,
-    "set": set_,
-    "cancel": cancel,
-    "retry": retry,
-}

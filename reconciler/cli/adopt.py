@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit, visible
+from reconciler.cli.access import reader, visible
 from reconciler.cli.output import out
 from reconciler.cli.read import One
+from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.errors import Refused, UsageError
@@ -31,7 +31,9 @@ def adopt(
     profile: Annotated[str, typer.Option("--profile", metavar="P", help="The profile that is applied to it.")] = "lightweight",
     role: Annotated[str, typer.Option("--role", metavar="TEXT", help="Who the agent on it is.", show_default=False)] = "",
 ) -> None:
-    """Take over a VM that exists: declares a lieutenant for it; the controller claims it and starts an agent on it."""
+    """Declare a lieutenant for a VM that exists.
+
+    The controller claims the VM and starts an agent on it."""
     if not re.fullmatch(UUID, vm_id):
         raise UsageError("not a full id of a VM", repr(vm_id), "use the 36 characters that `reconciler get vm` prints")
     key = Key("Lieutenant", config.namespace, as_)
@@ -58,7 +60,9 @@ def _vm_of(record: Json) -> str:
 
 
 def forget(config: Config, words: One, confirm: Confirm = False) -> None:
-    """Undeclare a lieutenant and leave its VM as it is: without our claim, with its agent running, costing what it costs."""
+    """Undeclare a lieutenant and leave its VM as it is.
+
+    The VM loses our claim, keeps its agent running and goes on costing what it costs."""
     key = names.key(words, config.namespace)
     if key.kind != "Lieutenant":
         raise UsageError(f"a {key.kind} has no VM of its own", names.short(key), "name a lieutenant")
@@ -67,6 +71,3 @@ def forget(config: Config, words: One, confirm: Confirm = False) -> None:
         verbs["delete-confirmed"] = secrets.token_hex(4)
     asyncio.run(submit(config, [{**naming(key, "delete"), "verbs": verbs}]))
     out(f"{names.short(key)} is forgotten; its VM stays")
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"adopt": adopt, "forget": forget}

@@ -9,17 +9,19 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Concatenate
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader
 from reconciler.cli.conversation import Conversation, session_of
 from reconciler.cli.exec import host_key
 from reconciler.cli.output import say
-from reconciler.cli.read import POLL, one, redaction
+from reconciler.cli.read import POLL, one
+from reconciler.cli.redaction import redaction
 from reconciler.cli.send import named, task_name, task_spec
+from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Key
@@ -54,8 +56,9 @@ def attach(
     lieutenant: Annotated[str, typer.Argument(help="Whom to attend to.", show_default=False)],
     history: Annotated[int, typer.Option("--history", metavar="N", min=0, help="Show so many messages from before.")] = 10,
 ) -> None:
-    """Follow what an agent says and does, live. A typed line is sent to it: into the running turn, or as the next task. Ctrl-C
-    detaches and disturbs nothing."""
+    """Follow what an agent says and does, live; send it what you type.
+
+    A typed line goes into the running turn, or becomes the next task. Ctrl-C detaches and disturbs nothing."""
     with suppress(KeyboardInterrupt):
         asyncio.run(_attach(config, host_key(config, lieutenant), history))
 
@@ -109,7 +112,7 @@ async def _live(config: Config, store: Store, obj: StoredObject, offset: int) ->
         spoke = asyncio.Event()
         client = await machine.private(lambda _: spoke.set(), spoke.set)
         try:
-            await client.request("subscribe", machine.epoch, OBSERVE, deltas=True)
+            await client.request("subscribe", machine.at.epoch, OBSERVE, deltas=True)
             yield _news(machine, client, offset, spoke)
         finally:
             await client.close()
@@ -124,7 +127,7 @@ async def _news(machine: Reach, client: KeeperClient, offset: int, spoke: asynci
     while True:
         spoke.clear()
         at = offset + len(rest)
-        told = await client.request("observe", machine.epoch, OBSERVE, sessionFile=path, offset=at, max=CHUNK)
+        told = await client.request("observe", machine.at.epoch, OBSERVE, sessionFile=path, offset=at, max=CHUNK)
         chunk = base64.b64decode(str(told.get("chunk", "")))
         pending = rest + chunk
         messages, consumed = parse(pending, offset)
@@ -247,6 +250,3 @@ async def lines() -> AsyncIterator[str]:
                 loop.add_reader(descriptor, arrived.set)
     finally:
         loop.remove_reader(descriptor)
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"attach": attach}

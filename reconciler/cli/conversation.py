@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
 from reconciler.core.conversation import parse
-from reconciler.core.keys import Json, JsonValue
+from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord, TaskRecord, run_of
 from reconciler.core.snapshot.conversation import Message
-from reconciler.engine.ports import Secrets, Store, StoredObject
-from reconciler.engine.redaction import stand_ins
-from reconciler.log import redact
+from reconciler.engine.ports import Store, StoredObject
 
 WHOLE = 1 << 40
 """People get answers whole, however long they are."""
@@ -65,35 +63,22 @@ def turn_of(messages: tuple[Message, ...], task: StoredObject) -> tuple[Message,
     return run_of(messages, record.landed, record.span_end or None)
 
 
-class Redaction:
-    """Takes the values of every secret that is referred to out of texts (G-60)."""
+def answers(tasks: Sequence[StoredObject]) -> list[str]:
+    """What these tasks' agent answered, as far as status has it (its end), oldest first. Times are of whole seconds; of two that ended
+    within one the earlier delivered comes first, then the one of which the cluster was told first."""
 
-    def __init__(self, secrets: Secrets, objects: Iterable[StoredObject], more: Iterable[str] = ()) -> None:
-        found = {value for value in more if value}
-        for obj in objects:
-            for name, key in references(obj.spec):
-                value = secrets.get(obj.key.namespace, name, key)
-                if value:
-                    found.add(value)
-        self._values = sorted(found, key=len, reverse=True)
+    def order(task: StoredObject) -> tuple[str | float, ...]:
+        return (*(str(task.status.get(at) or "") for at in ("finishedAt", "deliveredAt", "landedAt")), task.created_at, task.version)
 
-    def __call__(self, text: str) -> str:
-        for _, stand_in in stand_ins(self._values):  # as the mirror of a conversation has it
-            text = text.replace(stand_in.decode("ascii"), "[redacted]")
-        return redact(text, self._values)
+    ended = sorted((task for task in tasks if task.status.get("finishedAt")), key=order)
+    said = [str(result.get("answer") or "") if isinstance(result := task.status.get("result"), dict) else "" for task in ended]
+    return [text for text in said if text]
 
 
-def references(value: JsonValue) -> Iterator[tuple[str, str]]:
-    """Every `secretKeyRef` in a spec, as (name, key)."""
-    if isinstance(value, dict):
-        reference = value.get("secretKeyRef")
-        if isinstance(reference, dict):
-            yield str(reference.get("name", "")), str(reference.get("key", ""))
-        for inner in value.values():
-            yield from references(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from references(inner)
+def is_for(task: StoredObject, lieutenant: Key) -> bool:
+    """Whether a task of the same namespace is this lieutenant's."""
+    reference = task.spec.get("lieutenantRef")
+    return isinstance(reference, dict) and reference.get("name") == lieutenant.name
 
 
 def usage_of(task: StoredObject) -> Json:

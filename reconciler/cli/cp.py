@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Concatenate
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +62,9 @@ def cp(
     source: Annotated[str, typer.Argument(metavar="SRC", help="LIEUTENANT:PATH, or a path of this host.", show_default=False)],
     target: Annotated[str, typer.Argument(metavar="DST", help="The same; a directory that exists gets it inside.", show_default=False)],
 ) -> None:
-    """Copy a file or a directory to or from the machine of an agent. Relative paths there start at its work dir."""
+    """Copy a file or a directory to or from the machine of an agent.
+
+    Relative paths there start at its work dir."""
     here, there = end(source), end(target)
     if bool(here.lieutenant) == bool(there.lieutenant):
         raise UsageError("exactly one end is on a machine", f"{source} {target}", "write LIEUTENANT:PATH for that one")
@@ -116,7 +118,7 @@ class Copy:
                 offset = 0
                 while True:
                     answer = await self._client.request(
-                        "file.read", self._machine.epoch, PATIENCE, path=source, offset=offset, limit=PART
+                        "file.read", self._machine.at.epoch, PATIENCE, path=source, offset=offset, limit=PART
                     )  # fmt: skip
                     piece = base64.b64decode(str(answer.get("data", "")))
                     file.write(piece)
@@ -174,7 +176,7 @@ class Copy:
                 following = await asyncio.to_thread(file.read, PART)
                 data = base64.b64encode(piece).decode()
                 part = {"path": target, "mode": mode, "data": data, "upload": upload, "offset": offset, "done": not following}
-                await self._client.request("files.write", self._machine.epoch, PATIENCE, parts=[part])
+                await self._client.request("files.write", self._machine.at.epoch, PATIENCE, parts=[part])
                 offset += len(piece)
                 if not following:
                     return
@@ -218,7 +220,7 @@ class Copy:
         from reconciler.agent.execs import Exec
 
         wrong = bytearray()
-        command = Exec(self._machine.place, self._machine.epoch, lambda data: void(sink(data)), lambda data: wrong.extend(data[-4096:]))
+        command = Exec(self._machine.at, lambda data: void(sink(data)), lambda data: wrong.extend(data[-4096:]))
         code = await command.run(self._machine.private, argv, source=source)
         if code:
             said = wrong.decode(errors="replace").strip()[-300:]
@@ -270,6 +272,3 @@ def _unpack(descriptor: int, target: Path) -> None:
         finally:
             while pipe.read(1 << 16):  # so that who writes is never left waiting
                 pass
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"cp": cp}

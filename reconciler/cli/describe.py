@@ -1,15 +1,44 @@
-"""The long view of one object, as text."""
+"""`describe`: the long view of one object, as text."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
+from reconciler.cli import names, output
+from reconciler.cli.access import reader
+from reconciler.cli.conversation import Conversation, answers, is_for, session_of, texts
 from reconciler.cli.documents import text_at
-from reconciler.cli.output import age, table_lines, to_yaml
-from reconciler.core.conditions import timestamp
+from reconciler.cli.output import age, table_lines
+from reconciler.cli.read import One, one
+from reconciler.cli.redaction import redaction
+from reconciler.cli.yamlout import to_yaml
+from reconciler.config import Config
 from reconciler.core.keys import Json
+from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.log import one_line
+
+
+def describe(config: Config, words: One) -> None:
+    """Show everything about one object.
+
+    Spec, conditions, machine, session, queue, usage, last output, events."""
+    key = names.key(words, config.namespace)
+
+    async def run() -> None:
+        async with reader(config) as store:
+            obj = await one(store, key)
+            tasks = [task for task in await store.objects("Task", key.namespace) if is_for(task, key)] if key.kind == "Lieutenant" else []
+            said = ""
+            if key.kind == "Lieutenant":
+                talk = Conversation(store, session_of(obj))
+                await talk.refresh()
+                said = "\n\n".join((texts(talk.messages) or answers(tasks))[-1:])
+            text = description(obj, tasks, said, await store.events(key, limit=20))
+            output.out((await redaction(config, store))(text))
+
+    asyncio.run(run())
 
 
 def description(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event]) -> str:

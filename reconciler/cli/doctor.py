@@ -6,7 +6,6 @@ import asyncio
 import stat
 import time
 from collections.abc import Awaitable, Callable
-from typing import Concatenate
 
 import typer
 
@@ -22,8 +21,10 @@ CLOCK_TOLERANCE = 5.0
 
 
 def doctor(config: Config) -> None:
-    """Check what a controller needs: key, API, clock, machines, Node and pi, store, state directory. With --kube: API server, kinds,
-    your rights, whether an operator is alive, and your own key for the platform."""
+    """Check what a controller needs, and say what to fix.
+
+    Key, API, clock, machines, Node and pi, store, state directory. With --kube: API server, kinds, your rights, whether an operator
+    is alive, and your own key for the platform."""
     raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config)))
 
 
@@ -162,5 +163,3 @@ CHECKS: dict[str, Callable[[Config], Awaitable[str]]] = {
     "store": _store,
     "state": _state,
 }
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"doctor": doctor}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from reconciler.api.meta import API_VERSION
+from reconciler.api.version import API_VERSION
 from reconciler.cli import jsonpath
 from reconciler.cli.names import VM
-from reconciler.core.conditions import timestamp
 from reconciler.core.keys import Json, JsonValue
-from reconciler.core.snapshot.vm import Vm
-from reconciler.engine.ports import Event, StoredObject
+from reconciler.core.times import timestamp
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.core.snapshot.vm import Vm
+    from reconciler.engine.ports import Event, StoredObject
 
 
 def document(obj: StoredObject) -> Json:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Concatenate
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,7 +37,9 @@ def exec_(
     stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Hand our standard input to it.")] = False,
     directory: Annotated[str, typer.Option("--dir", metavar="PATH", help="Where it is started.", show_default="the work dir")] = "",
 ) -> None:
-    """Run a command on the machine of an agent, beside the agent. Ends with the command's exit code."""
+    """Run a command on the machine of an agent, beside the agent.
+
+    Ends with the command's exit code."""
     raise typer.Exit(asyncio.run(_exec(config, host_key(config, lieutenant), command, stdin, directory)))
 
 
@@ -46,7 +48,7 @@ async def _exec(config: Config, host: Key, argv: list[str], stdin: bool, directo
     from reconciler.app import reach
 
     async with reader(config) as store, reach(config, store, await one(store, host)) as machine:
-        command = Exec(machine.place, machine.epoch, _into(1), _into(2))
+        command = Exec(machine.at, _into(1), _into(2))
         with _signals(command):
             return await command.run(machine.private, argv, directory, _input if stdin else None)
 
@@ -97,6 +99,3 @@ class _signals:
         task = asyncio.ensure_future(send())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"exec": exec_}

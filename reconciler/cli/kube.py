@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from reconciler.api.meta import API_VERSION, GROUP
+from reconciler.api.annotations import PREFIX, PROTECTION, VERBS, is_verb
 from reconciler.api.registry import KINDS
+from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
 from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
-from reconciler.engine.state.declarations import PROTECTION, VERBS
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
-from reconciler.serve.commands import PREFIX, key_of, patched
+from reconciler.serve.commands import key_of, patched
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.sources.kube.client import Cluster
@@ -113,19 +113,19 @@ class KubeStore:
 def stored(raw: Json) -> StoredObject:
     """An object of the API server as commands know objects. Its record has what status tells of it."""
     from reconciler.sources.kube import raw as read
-    from reconciler.sources.kube import restore as rebuild
+    from reconciler.sources.kube import restore
 
     key = read.key_of(raw)
     if key is None:
         raise UsageError("the API server answered with something else than was asked for", str(raw.get("kind")), "check --context")
     status, record = read.status(raw), {}
     if key.kind == "Lieutenant":
-        known = rebuild.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
-        vm = read.as_map(status.get("vm"))
+        known = restore.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
+        vm = as_map(status.get("vm"))
         record = known.but(slot=known.slot.but(vm_id=str(vm.get("id") or ""))).dump()
     elif key.kind == "Task":
-        record = rebuild.task(key, read.uid(raw), status).dump()
-    seen = read.mirrored(key, raw)
+        record = restore.task(key, read.uid(raw), status).dump()
+    seen = read.intake(key, raw)
     version = read.version(raw)
     return StoredObject(
         key=key,
@@ -151,16 +151,16 @@ def declarers(raw: Json) -> list[str]:
 
     fields = read.metadata(raw).get("managedFields")
     entries = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
-    found = [str(one.get("manager")) for one in entries if "f:spec" in read.as_map(one.get("fieldsV1"))]
+    found = [str(one.get("manager")) for one in entries if "f:spec" in as_map(one.get("fieldsV1"))]
     return list(dict.fromkeys(found))
 
 
 def event_of(raw: Json) -> Event | None:
     """None for an event about something else."""
+    from reconciler.core.times import seconds
     from reconciler.sources.kube import raw as read
-    from reconciler.sources.kube.restore import seconds
 
-    about, series = read.as_map(raw.get("regarding")), read.as_map(raw.get("series"))
+    about, series = as_map(raw.get("regarding")), as_map(raw.get("series"))
     if not str(about.get("apiVersion", "")).startswith(f"{GROUP}/"):
         return None
     at = seconds(series.get("lastObservedTime")) or seconds(raw.get("eventTime")) or 0.0
@@ -168,19 +168,6 @@ def event_of(raw: Json) -> Event | None:
     version = read.version(raw)
     kind, reason, note = (str(raw.get(name) or "") for name in ("type", "reason", "note"))
     return Event(key, str(about.get("uid") or ""), kind, reason, note, at, int(version) if version.isdigit() else 0)
-
-
-def answers(tasks: Sequence[StoredObject]) -> list[str]:
-    """What these tasks' agent answered, as far as status has it (its end), oldest first. Times are of whole seconds; of two that ended
-    within one the earlier delivered comes first, then the one of which the cluster was told first."""
-    from reconciler.sources.kube import raw as read
-
-    def order(task: StoredObject) -> tuple[str | float, ...]:
-        return (*(str(task.status.get(at) or "") for at in ("finishedAt", "deliveredAt", "landedAt")), task.created_at, task.version)
-
-    ended = sorted((task for task in tasks if task.status.get("finishedAt")), key=order)
-    said = [str(read.as_map(task.status.get("result")).get("answer") or "") for task in ended]
-    return [text for text in said if text]
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------------------
@@ -201,10 +188,10 @@ async def _act(cluster: Cluster, request: Json) -> JsonValue:
         case "patch":
             return await _patch(cluster, key, request.get("set"))
         case "annotate":
-            await _annotate(cluster, key, _strings(request.get("annotations")))
+            await _annotate(cluster, key, as_strings(request.get("annotations")))
             return "annotated"
         case "delete":
-            verbs = {f"{PREFIX}{verb}": token for verb, token in _strings(request.get("verbs")).items()}
+            verbs = {f"{PREFIX}{verb}": token for verb, token in as_strings(request.get("verbs")).items()}
             await _delete(cluster, key, verbs)
             return "deleted"
         case op:
@@ -283,7 +270,7 @@ async def _patch(cluster: Cluster, key: Key, changes: JsonValue) -> str:
 async def _annotate(cluster: Cluster, key: Key, annotations: Mapping[str, str]) -> None:
     from reconciler.sources.kube.client import path_of
 
-    unknown = [name for name in annotations if name.removeprefix(PREFIX) not in VERBS or not name.startswith(PREFIX)]
+    unknown = [name for name in annotations if not is_verb(name)]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
     await _there(cluster, key)
@@ -297,7 +284,7 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
     from reconciler.sources.kube.client import path_of
 
     found = await _there(cluster, key)
-    protected = read.mirrored(key, found).annotations.get(PROTECTION) == "enabled"
+    protected = read.intake(key, found).annotations.get(PROTECTION) == "enabled"
     if protected and f"{PREFIX}delete-confirmed" not in verbs and not read.deleting(found):
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
@@ -305,10 +292,6 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
         await cluster.delete(path_of(key), read.uid(found), dry=True)  # else half of what was asked for would stay behind
         await _annotate(cluster, key, verbs)
     await cluster.delete(path_of(key), read.uid(found))
-
-
-def _strings(value: JsonValue) -> dict[str, str]:
-    return {name: str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------------------

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from reconciler.api.meta import GROUP
 from reconciler.api.registry import KINDS
+from reconciler.api.version import GROUP
 from reconciler.cli.incharge import InCharge, operators
 from reconciler.cli.remarks import Remark
 from reconciler.config import Config
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map
 from reconciler.errors import Forbidden, NotFound, Unreachable
 from reconciler.sources.kube import kinds
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import RETRY
-from reconciler.sources.kube.raw import as_map
 
 LOOKS = 0.5
 SHOWN = 6

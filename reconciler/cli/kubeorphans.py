@@ -1,8 +1,9 @@
 """`orphans --kube`: the platform as the person's own key sees it, beside the cluster's objects and the operators' Leases. The operator's
-store is not asked, so what only that knows is Unknown here, and never deleted from here."""
+store is not asked, so what only that knows is Unknown here, and its deletion is never asked for from here."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from reconciler.api.meta import API_VERSION, LABEL
 from reconciler.app import vers_of
 from reconciler.cli import kube
-from reconciler.cli.incharge import operators
+from reconciler.cli.incharge import InCharge, operators
 from reconciler.cli.output import say
 from reconciler.cluster import cluster_uid
 from reconciler.config import Config
@@ -19,11 +20,14 @@ from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import Forbidden, NotFound
+from reconciler.errors import Forbidden, NotFound, TimedOut
 from reconciler.sources.kube.client import Cluster, collection
+from reconciler.sources.kube.orphans import ask, outcomes
 from reconciler.sources.kube.restore import vms_of
 from reconciler.vers.client import VersClient
 
+PATIENCE = 120.0
+"""Seconds that the operator's answer is waited for: it looks at a whole list twice, and leaves alone what may still find its owner."""
 OWNERS = ("Lieutenant", "VMTree")
 """Kinds whose objects may be named in a claim."""
 
@@ -47,32 +51,40 @@ async def look(config: Config) -> list[Stray]:
     return found
 
 
-async def delete(config: Config, doomed: Sequence[str], tell: Callable[[str, str], None]) -> None:
-    """Delete these, each looked at anew right before, it and the cluster's objects. `tell`: (VM id, what became of it). Raises what the
-    platform, and what the API server says."""
+async def delete(config: Config, doomed: Sequence[Stray], tell: Callable[[str, str], None]) -> None:
+    """Ask the operators whose VMs these are to delete them, and wait for what becomes of each: `tell` is called with VM id and outcome.
+    An operator deletes only what is an orphan by its own store, with its own key. Raises `TimedOut` when an answer is missing, and
+    what the API server says."""
     async with kube.connected(config) as cluster:
-        client = vers_of(config)
-        try:
-            for vm_id in doomed:
-                now = [stray for stray in await told(config, cluster, client, vm_id) if stray.standing is Standing.ORPHAN]
-                if now:
-                    await client.delete_vm(vm_id)
-                tell(vm_id, "deletion asked for" if now else "is no orphan any more; it is not deleted")
-        finally:
-            await client.aclose()
+        leases = await operators(cluster, config.fleet, config.namespace)
+        asked: dict[InCharge, list[str]] = {}
+        for stray in doomed:
+            asked.setdefault(lease_of(leases, stray), []).append(stray.vm.vm_id)
+        for lease, vm_ids in asked.items():
+            await ask(cluster, lease.namespace, lease.name, vm_ids)
+            if not lease.holder:
+                say(f"note: no operator is in charge by {lease.where}; the next one acts on it")
+        every = [outcomes(cluster, lease.namespace, lease.name, vm_ids, tell, PATIENCE) for lease, vm_ids in asked.items()]
+        left = frozenset[str]().union(*await asyncio.gather(*every))
+        if left:
+            what = f"the operator has not said yet what became of {', '.join(sorted(left))}"
+            raise TimedOut(what, ", ".join(lease.where for lease in asked), "the request stands; see `reconciler orphans --kube`")
 
 
-async def told(config: Config, cluster: Cluster, client: VersClient, only: str = "") -> list[Stray]:
-    """VMs first, objects afterwards: who has claimed a VM by the first look is there at the second, or gone for good. `only`: one VM,
-    by the platform's answer about it alone."""
+def lease_of(leases: Sequence[InCharge], stray: Stray) -> InCharge:
+    """The Lease by which this VM's operator acts: it is in the namespace that the installation's name ends with. Raises `NotFound`."""
+    installation = stray.vm.labels.get(claims.INSTALLATION, "")
+    for lease in leases:
+        if lease.installation == installation and lease.namespace == installation.rpartition("/")[2]:
+            return lease
+    raise NotFound(f"no operator of installation {installation} is known", f"vm/{stray.vm.vm_id}", "start it, then ask again")
+
+
+async def told(config: Config, cluster: Cluster, client: VersClient) -> list[Stray]:
+    """VMs first, objects afterwards: who has claimed a VM by the first look is there at the second, or gone for good."""
     named = await installations(config, cluster)
     listed = await client.list_vms()
-    vms = {**listed.vms}
-    if only:
-        try:
-            vms[only] = await client.get_vm(only)
-        except (NotFound, Forbidden):
-            return []
+    vms = listed.vms
     objects = await read(cluster, vms.values(), named, config.namespace)
     owners = await proven(cluster, named, vms.values(), frozenset(obj.uid for obj in objects.found))
     sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found))
@@ -84,7 +96,7 @@ async def told(config: Config, cluster: Cluster, client: VersClient, only: str =
     for owner in owners:
         owned = set[str]().union(*(vms_of(obj.key, obj.uid, obj.spec, obj.status, vms, owner) for obj in lieutenants))
         known |= owned
-        for stray in strays((vms[only],) if only else vms.values(), owner, owned, first_seen, settled, sight):
+        for stray in strays(vms.values(), owner, owned, first_seen, settled, sight):
             if stray.vm.vm_id not in found or stray.standing is not Standing.UNCLAIMED:  # nobody's to one of several operators
                 found[stray.vm.vm_id] = stray
     if known and not known & vms.keys():

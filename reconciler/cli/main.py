@@ -5,42 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 
 import typer
+from typer.completion import get_completion_inspect_parameters
 
-from reconciler.cli import act, adopt, attach, cp, doctor, exec, make, operator, options, orphans, resolve, run, send, simulate, tree
-from reconciler.cli import read as look
-from reconciler.cli.demo import command as demo
+from reconciler.cli.program import COMPLETE, NAME, program
 from reconciler.errors import ReconcilerError, Refused, TimedOut, UsageError
-from reconciler.log import one_line
 
-MACHINE = {**exec.COMMANDS, **cp.COMMANDS, **attach.COMMANDS}
 DONE, FAILED, CHANGES_PENDING, TIMED_OUT, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
-
-
-CLUSTERS = frozenset(
-    {
-        *("get", "describe", "tree", "events", "output", "wait", "plan", "orphans", "doctor"),
-        *("apply", "delete", "send", "suspend", "resume", "set", "cancel", "retry", "resolve", "adopt", "forget"),
-        *("exec", "cp"),
-    }
-)
-"""Commands that know `--kube`."""
-
-
-def build() -> typer.Typer:
-    """The whole command line."""
-    app = typer.Typer(name="reconciler", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    options.root(app, "The declarative control plane for fleets of persistent coding agents.")
-    for panel, commands in (
-        ("Run", {**demo.COMMANDS, **run.COMMANDS, **operator.COMMANDS, **simulate.COMMANDS}),
-        ("Look", {**look.COMMANDS, **tree.COMMANDS, **orphans.COMMANDS}),
-        ("Act", {**act.COMMANDS, **adopt.COMMANDS, **send.COMMANDS, **resolve.COMMANDS, **MACHINE}),
-        ("Make", {**make.COMMANDS, **doctor.COMMANDS}),
-    ):
-        options.register(app, commands, panel, CLUSTERS)
-    return app
 
 
 def main() -> None:
@@ -51,9 +23,11 @@ def main() -> None:
 def execute(argv: list[str]) -> int:
     """Run one command line; returns the exit code of cli.md. What goes wrong is one line on stderr, a traceback only with -v."""
     try:
-        code = build()(argv, standalone_mode=False, prog_name="reconciler")
+        if COMPLETE in os.environ:
+            get_completion_inspect_parameters()  # makes the shells known
+        code = program()(argv or ["--help"], standalone_mode=False, prog_name=NAME)
         sys.stdout.flush()
-        return code if isinstance(code, int) else DONE
+        return USAGE if not argv else code if isinstance(code, int) else DONE
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as wrong:
@@ -89,7 +63,11 @@ def code_of(error: ReconcilerError) -> int:
 
 
 def _tell(message: str, code: int) -> int:
+    from reconciler.log import one_line
+
     if {"-v", "--verbose"} & set(sys.argv[1:]):
+        import traceback
+
         traceback.print_exc()
     print(f"error: {one_line(message)}", file=sys.stderr)
     return code

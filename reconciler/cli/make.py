@@ -1,49 +1,22 @@
-"""Commands around declarations that need no controller: validate, explain, crds, schema, version."""
+"""Commands around the kinds that need no controller: explain, crds, schema."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
 from reconciler.api import generate
-from reconciler.api.meta import API_VERSION
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import structural
-from reconciler.cli.act import warn_unsupported
-from reconciler.cli.output import out, parse_format, say, to_json
+from reconciler.api.version import API_VERSION
+from reconciler.cli.output import out
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
-from reconciler.sources.files.scan import Scanner
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Write below this directory.")]
-
-
-def validate(
-    config: Config,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and directories.", show_default=False)],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
-) -> None:
-    """Check declarations without a controller: one line a finding, exit code 1 when there is any."""
-    shape = parse_format(output, ("text", "json"))
-    found = Scanner(config.namespace).scan(paths)
-    if shape.kind == "json":
-        rows = [{"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings]
-        out(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        for finding in found.findings:
-            out(str(finding))
-        for declared in found.objects:
-            warn_unsupported(declared)
-        if not found.findings:
-            say(f"{len(found.objects)} valid")
-    raise typer.Exit(1 if found.findings else 0)
 
 
 def crds(
@@ -65,7 +38,9 @@ def crds(
 
 
 def schema(config: Config, out_: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write them there.")] = None) -> None:
-    """Make JSON schemas for editors; without --out, print the one for files that mix kinds."""
+    """Make JSON schemas for editors.
+
+    Without --out, print the one for files that mix kinds."""
     made = generate.generate_schemas()
     if out_ is None:
         out(made["any.json"].rstrip("\n"))
@@ -78,15 +53,6 @@ def _write(folder: Path, made: dict[str, str]) -> None:
     for name, text in made.items():
         (folder / name).write_text(text, "utf-8")
         out(str(folder / name))
-
-
-def version(
-    config: Config, output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text"
-) -> None:
-    """Print the version."""
-    shape = parse_format(output, ("text", "json"))
-    told: Json = {"version": metadata.version("reconciler"), "apiVersion": API_VERSION, "python": platform.python_version()}
-    out(to_json(told) if shape.kind == "json" else f"reconciler {told['version']} ({API_VERSION}, Python {told['python']})")
 
 
 def explain(
@@ -163,12 +129,3 @@ def _facts(node: Json) -> list[tuple[str, str]]:
         if value is not None:
             found.append((title, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     return found
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {
-    "validate": validate,
-    "explain": explain,
-    "crds": crds,
-    "schema": schema,
-    "version": version,
-}

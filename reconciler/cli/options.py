@@ -1,4 +1,4 @@
-"""Options that every command takes, before its name or after it, and how a command is registered."""
+"""Options that every command takes, before its name or after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Annotated, Concatenate, ParamSpec, cast, get_type_hints
 import typer
 
 from reconciler import config
-from reconciler.cli.kube import namespace_of
 from reconciler.config import Config, Setting
 from reconciler.errors import ReconcilerError, UsageError
 
@@ -111,11 +110,15 @@ def merged(context: typer.Context, given: dict[str, object]) -> Config:
         name.replace("_", "-"): value if isinstance(value, str | bool | int | float) else None for name, value in values.items()
     }
     loaded = config.load(flags, os.environ, file if isinstance(file, Path) else None)
-    return replace(loaded, namespace=namespace_of(loaded)) if loaded.kube and not loaded.namespace else loaded
+    if not loaded.kube or loaded.namespace:
+        return loaded
+    from reconciler.cli.kube import namespace_of
+
+    return replace(loaded, namespace=namespace_of(loaded))
 
 
-def root(app: typer.Typer, docs: str) -> None:
-    """Take the same options before the command's name."""
+def root(app: typer.Typer, docs: str, settings: dict[str, object]) -> None:
+    """Take the same options before the command's name. `docs`: the help of the program; `settings`: of the context it runs in."""
 
     def remember(typer_context: typer.Context, **given: object) -> None:
         typer_context.obj = given
@@ -124,12 +127,4 @@ def root(app: typer.Typer, docs: str) -> None:
     remember.__signature__ = inspect.Signature([context, *_PARAMETERS])  # type: ignore[attr-defined]
     remember.__annotations__ = {p.name: p.annotation for p in (context, *_PARAMETERS)}
     remember.__doc__ = docs
-    app.callback(no_args_is_help=True)(remember)
-
-
-def register(
-    app: typer.Typer, commands: dict[str, Callable[Concatenate[Config, ...], None]], panel: str, clusters: Collection[str]
-) -> None:
-    """Add commands by name; their help is their docstring. `clusters`: those that know `--kube`."""
-    for name, run in commands.items():
-        app.command(name, rich_help_panel=panel)(with_globals(name, run, clusters))
+    app.callback(context_settings=settings)(remember)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
 from reconciler.app import INSTALLATION, vers_of
 from reconciler.cli import kubeorphans, output
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader
 from reconciler.cli.documents import vm_document
 from reconciler.cli.output import out, say
+from reconciler.cli.submit import submit
 from reconciler.config import Config
-from reconciler.core.conditions import timestamp
 from reconciler.core.fleet.orphans import Standing, Stray, strays
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import Owner
+from reconciler.core.times import timestamp
 from reconciler.errors import Refused
 
 
@@ -28,10 +28,13 @@ def orphans(
     confirm: Annotated[bool, typer.Option("--confirm", help="Really.")] = False,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
-    """Show VMs that no object here owns. Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates,
-    not claimed. Retained: left to us by `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted. With --kube: the
-    platform as your own key sees it beside the cluster's objects; Unknown: carries our claim, and you can't see whether it has an
-    owner."""
+    """Show VMs that no object here owns; delete proven orphans.
+
+    Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates, not claimed. Retained: left to us by
+    `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted.
+
+    With --kube: the platform as your own key sees it beside the cluster's objects. Unknown: carries our claim, and you can't see
+    whether it has an owner."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     found = asyncio.run(kubeorphans.look(config) if config.kube else look(config))
     if shape.kind == "table":
@@ -39,7 +42,8 @@ def orphans(
         output.table(("VM", "KIND", "STATE", "CREATED", "WHY"), rows)
     else:
         output.show([_document(stray) for stray in found], shape, False)
-    doomed = [stray.vm.vm_id for stray in found if stray.standing is Standing.ORPHAN]
+    ours = [stray for stray in found if stray.standing is Standing.ORPHAN]
+    doomed = [stray.vm.vm_id for stray in ours]
     if not delete:
         return
     if not doomed:
@@ -48,7 +52,7 @@ def orphans(
     if not confirm:
         raise Refused(f"{len(doomed)} VMs would be deleted", ", ".join(doomed), "say so with --confirm")
     if config.kube:
-        asyncio.run(kubeorphans.delete(config, doomed, lambda vm_id, said: out(f"vm/{vm_id} {said}")))
+        asyncio.run(kubeorphans.delete(config, ours, lambda vm_id, said: out(f"vm/{vm_id} {said}")))
         return
     wanted: Json = {"op": "collect", "vms": list(doomed)}
     asyncio.run(submit(config, [wanted]))
@@ -76,6 +80,3 @@ def _document(stray: Stray) -> Json:
     assert isinstance(status, dict)
     document["status"] = {**status, "standing": stray.standing.value, "message": stray.said}
     return document
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"orphans": orphans}

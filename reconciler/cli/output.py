@@ -7,21 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import SafeRepresenter
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from reconciler.api.registry import BY_NAME, Column
-from reconciler.api.yamlwriter import Plain, yaml_text
 from reconciler.cli import jsonpath
 from reconciler.cli.documents import list_of, text_at
 from reconciler.cli.names import VM
+from reconciler.core import times
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
 from reconciler.log import one_line
-from reconciler.sources.documents.yamltext import resolve
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
@@ -59,6 +53,8 @@ def show(documents: Sequence[Json], format: Format, single: bool, namespaces: bo
         case "json":
             out(to_json(whole))
         case "yaml":
+            from reconciler.cli.yamlout import to_yaml  # a YAML library, which other forms do not need
+
             out(to_yaml(whole).rstrip("\n"))
         case "jsonpath":
             sys.stdout.write(jsonpath.render(whole, format.template))
@@ -95,24 +91,18 @@ def rows(documents: Sequence[Json], kind: str, wide: bool, namespaces: bool, pre
 
 
 def cell(doc: Json, column: Column) -> str:
-    value = text_at(doc, column.path) or _default(doc, column.path)
+    value = text_at(doc, column.path) or column.default
     if column.type == "date":
         return age(value)
     return one_line(value) or ("Unknown" if column.name == "Ready" else "<none>")
 
 
-def _default(doc: Json, path: str) -> str:
-    """What holds for a field of the spec that was not set: defaults are never written into a declaration."""
-    kind = BY_NAME.get(text_at(doc, ".kind"))
-    field = kind.spec.model_fields.get(path.removeprefix(".spec.")) if kind else None
-    return str(field.default) if field is not None and isinstance(field.default, str) else ""
-
-
 def age(stamp: str, now: Callable[[], float] = time.time) -> str:
     """Time since an RFC 3339 stamp, as kubectl writes it: 45s, 12m, 3h5m, 2d4h."""
-    if not stamp:
+    at = times.seconds(stamp)
+    if at is None:
         return "<unknown>"
-    seconds = max(0, int(now() - datetime.fromisoformat(stamp).timestamp()))
+    seconds = max(0, int(now() - at))
     for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if seconds >= (2 if unit != "d" else 1) * size or (unit != "m" and seconds >= size):
             whole, rest = divmod(seconds, size)
@@ -146,38 +136,3 @@ def say(line: str) -> None:
 
 def to_json(value: JsonValue) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-class _Representer(Plain):
-    """Texts of several lines as blocks."""
-
-
-def _text(representer: SafeRepresenter, text: str) -> ScalarNode:
-    """Quoted where another YAML reader (kubectl's) would take it for something else than a string."""
-    value, trap = resolve(text)
-    style = '"' if trap is not None or not isinstance(value, str) else None
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def _block(representer: SafeRepresenter, text: LiteralScalarString) -> ScalarNode:
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-
-
-_Representer.add_representer(str, _text)
-_Representer.add_representer(LiteralScalarString, _block)
-
-
-def to_yaml(value: JsonValue) -> str:
-    return yaml_text(_blocks(value), _Representer)
-
-
-def _blocks(value: JsonValue) -> object:
-    match value:
-        case dict():
-            return {name: _blocks(inner) for name, inner in value.items()}
-        case list():
-            return [_blocks(inner) for inner in value]
-        case str() if "\n" in value:
-            return LiteralScalarString(value)
-        case _:
-            return value

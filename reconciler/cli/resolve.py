@@ -7,21 +7,23 @@ import re
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.meta import UUID
 from reconciler.cli import names
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader
 from reconciler.cli.output import out
 from reconciler.cli.read import One, one
+from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
-from reconciler.serve.commands import PREFIX, naming
+from reconciler.serve.commands import naming
 
 
 class End(StrEnum):
@@ -43,8 +45,9 @@ def resolve(
     ] = "",
     none: Annotated[bool, typer.Option("--none", help="None of these VMs: make another one.")] = False,
 ) -> None:
-    """Answer what a lieutenant is stalled for: which end of its conversation goes on (the other one is kept), or which VM is its own
-    (the others are left alone)."""
+    """Answer what a lieutenant is stalled for.
+
+    Which end of its conversation goes on (the other one is kept), or which VM is its own (the others are left alone)."""
     key = names.key(words, config.namespace)
     if key.kind != "Lieutenant":
         raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant")
@@ -85,6 +88,3 @@ async def answer(config: Config, key: Key, said: str, fits: Callable[[StoredObje
         fits(await one(store, key))
     value = f"{said}:{secrets.token_hex(4)}"
     await submit(config, [{**naming(key, "annotate"), "annotations": {f"{PREFIX}resolve": value}}])
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"resolve": resolve}

@@ -4,47 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
-from reconciler import log
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
 from reconciler.cli.documents import condition
 from reconciler.cli.output import out, parse_format, say, table, to_json
+from reconciler.cli.runner import Listen, Runner
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Event, StoredObject
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.view import EngineView
+from reconciler.errors import UsageError
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import Scan, Scanner
+from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
-from reconciler.sources.files.watch import watch
+from reconciler.sources.follower import Follower
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
-STOP_SECONDS = 4.0
 UNMET = frozenset({"ProfileNotFound", "SecretNotFound", "SecretForbidden", "LieutenantNotFound"})
 """Reasons that only a person can end, though they are waits: another declaration may come at any time."""
-TERMINATED = 0
-INTERRUPTED = 130
 
 Paths = Annotated[
     list[Path] | None, typer.Argument(metavar="[PATH…]", help="Files and directories; without any: ./specs", show_default=False)
-]
-
-Listen = Annotated[
-    str, typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False)
 ]
 
 
@@ -58,7 +48,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     listen: Listen = "",
 ) -> None:
-    """Follow declarations in files and make them true. Stopping changes nothing on any machine."""
+    """Follow declarations in files and make them true.
+
+    Stopping changes nothing on any machine."""
     if timeout is not None and not once:
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
     where = existing(paths)
@@ -66,7 +58,7 @@ def run(
         planned, _, wrong = asyncio.run(_planned(config, where))
         _print_plan(planned, wrong=bool(wrong))
         raise typer.Exit(1 if wrong else 0)
-    raise typer.Exit(asyncio.run(Runner(config, where, once, timeout, listen).run()))
+    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
 
 
 def existing(paths: Sequence[Path] | None) -> list[Path]:
@@ -78,122 +70,55 @@ def existing(paths: Sequence[Path] | None) -> list[Path]:
     return [DEFAULT_PATH]
 
 
-class Runner:
-    """One life of the controller in the foreground."""
-
-    def __init__(self, config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listen: str = "") -> None:
-        self._config, self._paths, self._once, self._timeout, self._listen = config, paths, once, timeout, listen
-        self._dirty = asyncio.Event()
-        self._end: asyncio.Future[int] | None = None
-
-    async def run(self) -> int:
-        """Until a signal, or convergence with `once`; returns the exit code."""
-        from reconciler.app import answers_of, controller, listening, long_lived, served
+async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listen: str) -> int:
+    """One life of the controller in the foreground: until a signal, or convergence with `once`; returns the exit code."""
+    runner = Runner(config, listen)
+    if listen:
         from reconciler.serve.http import read_address
-        from reconciler.serve.metrics import Sources
 
-        long_lived()
-        loop = asyncio.get_running_loop()
-        address = read_address(self._listen) if self._listen else None
-        self._end = loop.create_future()
-        loop.add_signal_handler(signal.SIGTERM, self._finish, TERMINATED)
-        loop.add_signal_handler(signal.SIGINT, self._finish, INTERRUPTED)
-        context = AsyncExitStack()
-        opened = await context.enter_async_context(controller(self._config, self._prepare))
-        log.setup(self._config.log_format, self._config.verbose, opened.secrets.known)
-        if address is not None:
-            try:
-                sources = Sources(lambda: opened.engine, answers_of, lambda: True)
-                http = await context.enter_async_context(served(sources, self._config, address))
-            except ReconcilerError:
-                await context.aclose()
-                raise
-            say(listening(self._config, address, http.port))
-        sync = FileSync(opened.engine.table, opened.engine.declarations, say)
-        watching = asyncio.create_task(watch(self._paths, self._dirty.set))
-        following = asyncio.create_task(self._follow(opened.engine, sync))
-        try:
-            return await self._ended(following)
-        finally:
-            for task in (watching, following):
-                task.cancel()
-            await asyncio.gather(watching, following, return_exceptions=True)
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await context.aclose()
-            except TimeoutError:
-                say("warning: stopping took too long; connections were left to the system")
+        read_address(listen)  # what is wrong with it is said before anything begins
 
-    async def _ended(self, following: asyncio.Task[None]) -> int:
-        assert self._end is not None
-        either: list[asyncio.Future[int] | asyncio.Task[None]] = [self._end, following]
-        await asyncio.wait(either, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
-        if self._end.done():
-            return self._end.result()
+    async def work() -> None:
+        ended = await runner.serve(_serve(runner, paths, once), timeout=timeout)
+        if not ended and not runner.ending:
+            say(f"error: not converged within {timeout:g} s: see `reconciler get all`")
+            runner.finish(3)
+
+    return await runner.run(work)
+
+
+async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
+    from reconciler.app import answers_of, controller
+    from reconciler.serve.metrics import Sources
+
+    config = runner.config
+    async with controller(config, runner.prepare) as opened:
+        runner.log(opened.secrets.known)
+        engine: EngineView = opened.engine
+        sync = FileSync(engine.table, engine.declarations, say)
+        follower = Follower(FileSource(paths, config.namespace, sync), say)
+        sources = Sources(lambda: engine, lambda: answers_of(opened.engine), lambda: True, source_errors=lambda: follower.errors)
+        async with runner.listening(sources):
+            following = asyncio.create_task(follower.run(), name="follower")
+            try:
+                if not once:
+                    await following  # does not end by itself
+                await _converged(engine, follower, following)
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            objects = [item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None]
+            runner.finish(verdict(objects, bool(sync.findings)))
+
+
+async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None]) -> None:
+    """Until everything that is declared is true, or will not become so by itself. Raises a defect of ours: waiting would not mend it."""
+    while not (follower.current() and engine.converged()):
         if following.done():
-            following.result()  # a defect of ours: told as such
-        say(f"error: not converged within {self._timeout:g} s: see `reconciler get all`")
-        return 3
-
-    def _finish(self, code: int) -> None:
-        if self._end is not None and not self._end.done():
-            self._end.set_result(code)
-
-    # --- following ------------------------------------------------------------------------------------------------------------
-
-    def _prepare(self, engine: Engine) -> None:
-        """Before the engine starts: hear everything."""
-        engine.recorder.listen(lambda event: self._event(engine, event))
-        engine.on_platform.append(platform_line)
-
-    def _event(self, engine: Engine, event: Event) -> None:
-        message = log.redact(event.message, engine.secrets.known())
-        out(transition(event, message, self._config))
-
-    async def _follow(self, engine: Engine, sync: FileSync) -> None:
-        scanner = Scanner(self._config.namespace)
-        applied = False
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL if self._once else None):
-                    await self._dirty.wait()
-            if self._dirty.is_set():
-                self._dirty.clear()
-                found = await asyncio.to_thread(scanner.scan, self._paths)
-                try:
-                    await sync.round(found)
-                    applied = True
-                except ReconcilerError as error:
-                    say(f"warning: declarations could not be stored: {error}; trying again")
-                    asyncio.get_running_loop().call_later(1.0, self._dirty.set)
-            if self._once and applied and engine.converged():
-                self._finish(verdict([item.obj for key in engine.table.all_keys() if (item := engine.table.get(key))], bool(sync.findings)))
-                return
-
-
-def platform_line(message: str) -> None:
-    """The platform's trouble, once; and its end."""
-    say(f"platform: {log.one_line(message)}; waiting" if message else "platform: answers again")
-
-
-def transition(event: Event, message: str, config: Config) -> str:
-    """One line about something that happened."""
-    if config.log_format == "json":
-        told: Json = {
-            "time": event.at,
-            "type": event.type,
-            "kind": event.key.kind,
-            "namespace": event.key.namespace,
-            "name": event.key.name,
-            "reason": event.reason,
-            "message": message,
-        }
-        return json.dumps(told, ensure_ascii=False)
-    name = names.short(event.key)
-    if event.key.namespace != config.namespace:
-        name = f"{event.key.namespace}/{name}"
-    warning = "! " if event.type == "Warning" else ""
-    return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {log.one_line(message)}".rstrip()
+            following.result()
+        if follower.defect is not None:
+            raise follower.defect
+        await asyncio.sleep(POLL)
 
 
 def verdict(objects: Sequence[StoredObject], findings: bool) -> int:
@@ -218,8 +143,10 @@ def plan(
     ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table or json.")] = "table",
 ) -> None:
-    """Print what the loop would do, by the loop's own code. Changes nothing; exit code 2 when there is something to do. With --kube: what
-    an apply of these files would change in the cluster, by the API server's own word."""
+    """Print what the loop would do; change nothing.
+
+    The answer comes from the loop's own code. Exit code 2 when there is something to do. With --kube: what an apply of these files
+    would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
@@ -287,6 +214,3 @@ async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], s
         for step in planned
     ]
     return rows, inputs, tuple(sync.findings)
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"run": run, "plan": plan}

@@ -7,18 +7,20 @@ import secrets
 import shlex
 import string
 import sys
-from collections.abc import Callable
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
-from reconciler.cli.access import reader, runs, submit
+from reconciler.cli.access import reader
 from reconciler.cli.conversation import Conversation, session_of, texts, turn_of
 from reconciler.cli.documents import text_at
 from reconciler.cli.output import out, say
-from reconciler.cli.read import one, redaction, until
+from reconciler.cli.read import one
+from reconciler.cli.redaction import redaction
+from reconciler.cli.submit import runs, submit
+from reconciler.cli.wait import until
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
@@ -43,7 +45,9 @@ def send(
     wait: Annotated[bool, typer.Option("--wait", help="Follow it and print the answer.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds to wait.")] = 3600.0,
 ) -> None:
-    """Give a lieutenant a piece of work. Prints the name of its task; with --wait, what the agent answered."""
+    """Give a lieutenant a piece of work.
+
+    Prints the name of its task; with --wait, what the agent answered."""
     host = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
     text = sys.stdin.read() if prompt == "-" else prompt
     spec = task_spec(host.name, text, steer, after or [], file_exists or [], run or [])
@@ -159,6 +163,3 @@ async def answer_of(store: Store, host: Key, task: StoredObject) -> str:
         if said:
             return said[-1]
     return text_at(task.status, ".result.answer")
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"send": send}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Concatenate, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,7 +27,9 @@ def simulate(
     knob: Annotated[Many, typer.Option("--knob", metavar="NAME=VALUE", help="Choose among platforms that may exist.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same ids each time.")] = None,
 ) -> None:
-    """Serve the Vers API on loopback, with real machines inside. Prints one JSON line when ready."""
+    """Serve the Vers API on loopback, with real machines inside.
+
+    Prints one JSON line when ready."""
     from reconciler.agent.toolchain import find_toolchain
     from reconciler.vers.simulator.image import GuestImage, default_node_dir
     from reconciler.vers.simulator.service import configure, run
@@ -46,6 +47,3 @@ def simulate(
     raise typer.Exit(
         run(configure(listen, data, env_file, guests, tuple(latency or ()), tuple(fault or ()), tuple(knob or ()), seed, image))
     )
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"simulate": simulate}

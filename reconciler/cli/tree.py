@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Concatenate
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,7 +17,8 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.documents import document
 from reconciler.cli.forest import Branch, Forest
-from reconciler.cli.read import one, redaction
+from reconciler.cli.read import one
+from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.errors import UsageError
 from reconciler.log import one_line
@@ -30,8 +31,10 @@ def tree(
     ] = "",
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
-    """Show how things hang together: VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants
-    that stand in no VMTree, the agent, its machine and its tasks. What is declared and what status says; no machine is asked."""
+    """Show the hierarchy: VMTrees, nodes, agents, machines, tasks.
+
+    VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants that stand in no VMTree, the agent,
+    its machine and its tasks. What is declared and what status says; no machine is asked."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     key = names.key([vmtree if "/" in vmtree else f"vmtree/{vmtree}"], config.namespace) if vmtree else None
     if key is not None and key.kind != "VMTree":
@@ -83,6 +86,3 @@ def _grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None
     for below in branch.below:
         _grown(below, clean, grown)
     return grown
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"tree": tree}

@@ -6,152 +6,34 @@ messages carry no counters or times that would make every pass a write.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from operator import attrgetter
 
+from reconciler.api.reasons import Reason
 from reconciler.api.status.base import Condition, Status, Truth, clipped
-from reconciler.core.actions import (
-    Adopt,
-    BeginSession,
-    BindCreated,
-    ClearSlot,
-    CloseLocal,
-    CorrectClock,
-    CountCrash,
-    Create,
-    Decision,
-    Delete,
-    Detach,
-    FenceLocal,
-    GiveUpIntent,
-    GuestClaim,
-    Install,
-    KeepEnd,
-    LabelClaim,
-    LeaveLocal,
-    MarkForDeletion,
-    MoveToVm,
-    NoteSession,
-    OpenLocal,
-    ReadBack,
-    Refuse,
-    Release,
-    RestAgent,
-    RestoreSession,
-    Resume,
-    RunStep,
-    RunVerify,
-    SetModel,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
-    StartAgent,
-    StartKeeper,
-    Steady,
-    StopAgent,
-    Suspend,
-    TakeSnapshot,
-    Wait,
-    WriteFiles,
-)
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.profile.rendering import Unresolved
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Continue,
-    Deliver,
-    Escalate,
-    ExpireTask,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
-    TryAgain,
-    Verify,
-    Withdraw,
-)
-
-DOING: dict[type, str] = {
-    Create: "CreatingVM",
-    BindCreated: "AdoptingVM",
-    Adopt: "AdoptingVM",
-    GiveUpIntent: "CreateIndeterminate",
-    LabelClaim: "ClaimingVM",
-    Suspend: "SuspendingVM",
-    Resume: "ResumingVM",
-    TakeSnapshot: "SnapshottingVM",
-    SnapshotTaken: "SnapshottingVM",
-    SnapshotVerified: "SnapshottingVM",
-    SnapshotLost: "SnapshottingVM",
-    Detach: "Detaching",
-    MarkForDeletion: "Deleting",
-    Delete: "Deleting",
-    ClearSlot: "VMGone",
-    Release: "Deleting",
-    CorrectClock: "CorrectingClock",
-    GuestClaim: "ClaimingVM",
-    Install: "InstallingAgent",
-    StartKeeper: "StartingKeeper",
-    WriteFiles: "PreparingMachine",
-    RunStep: "PreparingMachine",
-    RunVerify: "PreparingMachine",
-    ReadBack: "ReadingBack",
-    RestoreSession: "RestoringSession",
-    StartAgent: "StartingAgent",
-    SetModel: "SettingModel",
-    StopAgent: "RestartingAgent",
-    CountCrash: "AgentExited",
-    NoteSession: "SavingSession",
-    BeginSession: "BeginningSession",
-    KeepEnd: "ResolvingSession",
-    RestAgent: "StoppingAgent",
-    OpenLocal: "OpeningLocal",
-    FenceLocal: "MovingToVM",
-    MoveToVm: "MovingToVM",
-    CloseLocal: "ClosingLocal",
-    LeaveLocal: "Deleting",
-    Deliver: "Delivering",
-    SendSteer: "Delivering",
-    Landed: "Running",
-    Progress: "Running",
-    Escalate: "Escalating",
-    Reprompt: "Escalating",
-    LookForArtifact: "Running",
-    ExpireTask: "Finishing",
-    Continue: "Continuing",
-    AbortTurn: "Ending",
-    Withdraw: "Ending",
-    Verify: "Verifying",
-    TryAgain: "Retrying",
-    Finish: "Finishing",
-}
-"""The condition reason while an action is being carried out."""
-
-UNREADABLE = frozenset({"VMUnknown", "VMMissing", "GuestUnreachable", "AgentUnreachable", "AgentUnresponsive", "CreateIndeterminate"})
-"""Waits in which the truth is not known rather than known to be false."""
+from reconciler.core.times import timestamp
 
 
-def timestamp(at: float) -> str:
-    """RFC 3339, UTC, whole seconds, as Kubernetes writes it."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def unreadable(reason: str) -> bool:
+    """The truth is not known, rather than known to be false. A reason of another release says nothing."""
+    return reason in _UNREADABLE
 
 
-def reason_of(decision: Decision) -> tuple[str, str]:
+_UNREADABLE = frozenset(reason for reason in Reason if reason.waiting.unreadable)
+
+
+def reason_of(decision: Decision) -> tuple[Reason, str]:
     """A decision as (reason, message)."""
     match decision:
         case Wait(reason, message) | Refuse(reason, message):
             return reason, message
         case Steady():
-            return "Steady", ""
-        case RunStep(_, name):
-            return DOING[RunStep], f"step {name}"
-        case RunVerify(_, name):
-            return DOING[RunVerify], f"check {name}"
+            return Reason.STEADY, ""
         case _:
-            return DOING[type(decision)], ""
+            return decision.doing, decision.message
 
 
 _TYPE = attrgetter("type")
@@ -174,6 +56,12 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
 def stalled_for(status: Json) -> str:
     """The reason for which an object with this status is stalled, '' when it is not."""
     return str(_condition(status, "Stalled").get("reason", ""))
+
+
+def reasons_of(status: Json) -> frozenset[str]:
+    """The reasons of every condition."""
+    conditions = status.get("conditions")
+    return frozenset(str(c.get("reason")) for c in conditions if isinstance(c, dict)) if isinstance(conditions, list) else frozenset()
 
 
 def suspended(status: Json) -> bool:
@@ -205,6 +93,13 @@ def progress_conditions(decision: Decision, ready: Truth, last_error: LastError 
     if ready != "True":
         return [Condition("Reconciling", "True", reason, message)]
     return []
+
+
+def resting_status(decision: Decision, previous: Json, generation: int, now: float) -> Status:
+    """Status of a kind for which nothing but waiting, refusing and being steady is decided."""
+    reason, message = reason_of(decision)
+    problem = None if isinstance(decision, Steady) else Unresolved(reason, message, final=isinstance(decision, Refuse))
+    return simple_status(problem, previous, generation, now)
 
 
 def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Status:

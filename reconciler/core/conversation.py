@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from datetime import datetime
 
 from reconciler.core.snapshot.conversation import Message, ToolCall, Usage
+from reconciler.core.times import seconds
 
 TEXT_LIMIT = 65536
 MAX_CALLS = 100
@@ -122,10 +122,7 @@ def usage_of(usage: object) -> Usage:
 
 def time_of(timestamp: object) -> float:
     """Seconds since the epoch by the machine's clock (for showing, never for deciding); 0 when there is none."""
-    try:
-        return datetime.fromisoformat(str(timestamp)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
+    return seconds(timestamp) or 0.0
 
 
 def _finite(value: object) -> float:

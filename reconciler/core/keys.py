@@ -8,6 +8,21 @@ from reconciler.api.jsontype import Json as Json
 from reconciler.api.jsontype import JsonValue as JsonValue
 
 
+def as_map(value: object) -> Json:
+    """The value where it is a map, {} for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_maps(value: object) -> list[Json]:
+    """The maps in a list; [] for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def as_strings(value: object) -> dict[str, str]:
+    """A map whose keys and values are made text; {} for anything else."""
+    return {str(name): str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
     """Names one declared object; prints as `Kind/namespace/name`."""
@@ -18,3 +33,18 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def lieutenant(namespace: str, name: str) -> Key:
+    """The key of a Lieutenant."""
+    return Key("Lieutenant", namespace, name)
+
+
+def task(namespace: str, name: str) -> Key:
+    """The key of a Task."""
+    return Key("Task", namespace, name)
+
+
+def boot_profile(namespace: str, name: str) -> Key:
+    """The key of a BootProfile."""
+    return Key("BootProfile", namespace, name)

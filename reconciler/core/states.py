@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, get_args
 
-from reconciler.core.conditions import DOING, UNREADABLE
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import Action
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.slot import policies as slot_policies
+from reconciler.core.slot import policies as slot
 from reconciler.core.task import policies as task
 from reconciler.core.task import steer
 
@@ -22,47 +24,33 @@ act the world is looked at again.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """One chain: its title, what it is about, its policies in order."""
-
-    title: str
-    about: str
-    policies: Sequence[Callable[..., object]]
-
-
-CHAINS = (
-    Chain("The VM slot", "One declared place for one VM.", slot_policies.SLOT),
-    Chain(
-        "A lieutenant",
-        "Its VM slot first, then what must be true inside the machine. None has an opinion: it is ready.",
-        lieutenant.POLICIES,
-    ),
-    Chain("A task", "One piece of work, waiting for its turn in the queue.", task.QUEUE),
-    Chain("A steer", "A task with `delivery: Steer`, on its way into a running turn.", steer.STEER),
-)
+CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, task.QUEUE, steer.STEER)
 
 
 def states_markdown() -> str:
     """The whole page; the same code gives the same bytes."""
-    parts = [INTRO, *(_section(chain) for chain in CHAINS), _reasons()]
+    parts = [INTRO, *(_section(chain, "##") for chain in CHAINS), _reasons()]
     return "\n".join(parts)
 
 
-def _section(chain: Chain) -> str:
-    rows = [f"{number}. **{_words(policy)}** — {_first_line(policy)}" for number, policy in enumerate(chain.policies, 1)]
-    return "\n".join([f"## {chain.title}", "", chain.about, "", *rows, ""])
+def _section(chain: Chain[Any], mark: str) -> str:
+    own = [policy for policy in chain if not isinstance(policy, Chain)]
+    rows = [f"{number}. **{_words(policy)}** — {_first_line(policy)}" for number, policy in enumerate(own, 1)]
+    stages = [_section(policy, f"{mark}#") for policy in chain if isinstance(policy, Chain)]
+    lines = [f"{mark} {chain.title}", "", *([chain.about, ""] if chain.about else []), *rows, *([""] if rows else []), *stages]
+    return "\n".join(lines)
 
 
 def _reasons() -> str:
     """Condition reasons while an act is carried out, and the waits in which the truth is not known."""
-    rows = [f"| `{action.__name__}` | `{reason}` |" for action, reason in DOING.items()]
-    unknown = ", ".join(f"`{reason}`" for reason in sorted(UNREADABLE))
+    acts = sorted(get_args(Action), key=lambda act: act.__name__)
+    rows = [f"| {_first_line(act).rstrip('.')} | `{act.doing}` |" for act in acts]
+    unknown = ", ".join(f"`{reason}`" for reason in sorted(Reason) if reason.waiting.unreadable)
     return "\n".join(
         [
             "## Reasons while something is done",
             "",
-            "| act | reason |",
+            "| what is done | reason |",
             "|---|---|",
             *rows,
             "",

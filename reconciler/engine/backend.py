@@ -14,7 +14,7 @@ class DeclarationBackend(Protocol):
         """A create is about to be sent: write that down where it outlives the store (design §5.2)."""
         ...
 
-    async def show(self, obj: StoredObject) -> None:
+    async def flush_status(self, obj: StoredObject) -> None:
         """A prompt is about to be sent: what is known of its task has to be where it outlives the store (G-20)."""
         ...
 
@@ -33,7 +33,7 @@ class NullBackend:
     async def persist_intent(self, intent: Intent) -> None:
         return None
 
-    async def show(self, obj: StoredObject) -> None:
+    async def flush_status(self, obj: StoredObject) -> None:
         return None
 
     async def release(self, obj: StoredObject) -> None:

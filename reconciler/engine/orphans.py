@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import VmList
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
 ASKED = "collect/"
@@ -28,18 +28,21 @@ async def ask_for(table: ObjectTable, vm_ids: Iterable[str]) -> None:
 class Orphans:
     """Looks at every list for VMs without an owner. `found`: those of ours, as of the last list."""
 
-    def __init__(
-        self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, effects: Effects, owner: Owner, meta: Mapping[str, str]
-    ) -> None:
-        self._table, self._fleet, self._recorder, self._clock, self._effects, self._owner = table, fleet, recorder, clock, effects, owner
+    def __init__(self, table: ObjectTable, fleet: Fleet, recorder: Recorder, clock: Clock, owner: Owner, meta: Mapping[str, str]) -> None:
+        self._table, self._fleet, self._recorder, self._clock, self._owner = table, fleet, recorder, clock, owner
         self._asked = {name.removeprefix(ASKED) for name, value in meta.items() if name.startswith(ASKED) and value}
         self.found: dict[str, Stray] = {}
+        self._listeners: list[Callable[[str, str, str], None]] = []
 
     async def ask(self, vm_ids: Iterable[str]) -> None:
         """A person wants these deleted. Durable when it returns; carried out with the next lists."""
         wanted = tuple(vm_ids)
         await ask_for(self._table, wanted)
         self._asked.update(wanted)
+
+    def subscribe(self, listener: Callable[[str, str, str], None]) -> Unsubscribe:
+        """Called with VM id, reason and message when it is decided what became of a request."""
+        return subscribed(self._listeners, listener)
 
     async def look(self, fresh: VmList) -> None:
         """Tell of those that are new, and go on deleting those that were asked for. Raises what platform and store say."""
@@ -56,7 +59,7 @@ class Orphans:
     async def _collect(self, vm_id: str, fresh: VmList) -> None:
         """One step towards its absence: looked at by itself right before the call, given up when it is no orphan (any more)."""
         try:
-            vm = await self._effects.call("vers.get_vm", lambda: self._fleet.vers.get_vm(vm_id))
+            vm = await self._fleet.vers.get_vm(vm_id)
         except (NotFound, Forbidden):
             if vm_id not in fresh.vms:
                 await self._over(vm_id, "DeletedOrphan", "is gone")
@@ -70,7 +73,7 @@ class Orphans:
         if vm_id not in self.found:
             return  # too young to be sure that nothing here is about to own it
         try:
-            await self._effects.call("vers.delete_vm", lambda: self._fleet.vers.delete_vm(vm_id))
+            await self._fleet.vers.delete_vm(vm_id)
         except ReconcilerError as error:
             said = self._recorder.event(Key("VM", "", vm_id), vm_id, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
             await self._table.update([], *said)
@@ -79,3 +82,5 @@ class Orphans:
         event = self._recorder.event(Key("VM", "", vm_id), vm_id, reason, f"VM {vm_id} {said}")
         await self._table.update([], PutMeta(f"{ASKED}{vm_id}", ""), *event)
         self._asked.discard(vm_id)
+        for listener in tuple(self._listeners):
+            listener(vm_id, reason, said)

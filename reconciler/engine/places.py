@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.profile.localize import in_tree, local_dir, tree_of
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.engine.ports import Place
+from reconciler.engine.ports import Machine, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem
 
@@ -14,9 +14,19 @@ def place_of(item: LieutenantItem) -> Place:
     return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
 
 
+def machine_of(item: LieutenantItem) -> Machine:
+    """Where its agent lives now, in its present epoch."""
+    return Machine(place_of(item), item.record.slot.epoch)
+
+
 def place_at(item: LieutenantItem, view: LieutenantView) -> Place:
     """The machine that this view is of: where the agent lives, or the VM that it will move to."""
     return Place(local=item.uid) if view.record.local.state == "Home" else Place(item.record.slot.vm_id)
+
+
+def machine_at(item: LieutenantItem, view: LieutenantView) -> Machine:
+    """The place of `place_at`, in the present epoch."""
+    return Machine(place_at(item, view), item.record.slot.epoch)
 
 
 def here(settings: EngineSettings, item: LieutenantItem) -> bool:

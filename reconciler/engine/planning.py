@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-from reconciler.core.actions import Action
 from reconciler.core.conditions import stalled_for
+from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, Key, as_strings
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
-from reconciler.engine.observe.comparison import SessionComparison
+from reconciler.engine.observe.machines import Machines
+from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import AgentObservation, Agents, Archive, CommandResult, GuestCommand, GuestFile, Launch, Place
+from reconciler.engine.ports import AgentObservation, Machine, Place
 from reconciler.engine.state.objects import LieutenantItem, session_of
-from reconciler.engine.state.transcripts import Transcript, Transcripts
+from reconciler.engine.state.transcripts import Transcript
 from reconciler.errors import GuestUnreachable
 
 
@@ -37,13 +38,16 @@ class Planned:
 
 
 class RecalledAgents:
-    """Machines and agents as status last told of them. Anything that would change one raises."""
+    """An `AgentReader` of machines and agents as status last told of them; what no status tells can't be asked."""
 
     def __init__(
-        self, item_of: Callable[[Place], LieutenantItem | None], mirror: Callable[[str, Place], Awaitable[int]], keeper: str
+        self,
+        item_of: Callable[[Place], LieutenantItem | None],
+        mirror: Callable[[str, Place], Awaitable[int]],
+        owner: claims.Owner,
+        keeper: str,
     ) -> None:
-        self._item_of, self._mirror, self._keeper = item_of, mirror, keeper
-        self.owner = claims.Owner("", "")
+        self._item_of, self._mirror, self._owner, self._keeper = item_of, mirror, owner, keeper
 
     def _status(self, at: Place) -> tuple[LieutenantItem, Json, Json]:
         item = self._item_of(at)
@@ -56,19 +60,17 @@ class RecalledAgents:
         item, agent, machine = self._status(at)
         if not machine or at != place_of(item):
             return Guest()
-        marks = machine.get("marks")
-        claim = claims.claim_file(self.owner, item.key, item.uid, item.record.slot.epoch, at.id)
-        known = {str(k): str(v) for k, v in marks.items()} if isinstance(marks, dict) else {}
-        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), known)
+        claim = claims.claim_file(self._owner, item.key, item.uid, item.record.slot.epoch, at.id)
+        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), as_strings(machine.get("marks")))
 
-    async def observe(self, at: Place, epoch: int, session_file: str, offset: int) -> AgentObservation:
-        item, agent, _ = self._status(at)
-        size = await self._mirror(session_of(item).name, at)
+    async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
+        item, agent, _ = self._status(at.place)
+        size = await self._mirror(session_of(item).name, at.place)
         if agent.get("process") != "Up":
-            return AgentObservation(Agent(self._keeper, epoch, NotStarted(), session_file, size), b"")
+            return AgentObservation(Agent(self._keeper, at.epoch, NotStarted(), session_file, size), b"")
         busy = item.obj.status.get("phase") == "Working"
         told = agent.get("told")
-        inside = Inside(str(told.get("prompt", "")), texts(told.get("files"))) if isinstance(told, dict) else None
+        inside = Inside(str(told.get("prompt", "")), as_strings(told.get("files"))) if isinstance(told, dict) else None
         pid = agent.get("pid")
         process = Up(
             pid=pid if isinstance(pid, int) else 0,
@@ -79,13 +81,25 @@ class RecalledAgents:
             thinking=text_of(agent, "thinking"),
             inside=inside,
         )
-        return AgentObservation(Agent(self._keeper, epoch, process, session_file, size), b"")
+        return AgentObservation(Agent(self._keeper, at.epoch, process, session_file, size), b"")
 
-    async def prefixes(self, at: Place, epoch: int, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-        raise GuestUnreachable("a plan asks no machine", at.id)
-
-    async def verdict(self, at: Place, epoch: int, key: str) -> Verdict:
+    async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()
+
+    async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+        raise _not_asked(at)
+
+    async def file_size(self, at: Machine, path: str) -> int | None:
+        raise _not_asked(at)
+
+    async def digest(self, at: Machine, path: str) -> str:
+        raise _not_asked(at)
+
+    async def read_file(self, at: Machine, path: str, limit: int) -> bytes:
+        raise _not_asked(at)
+
+    async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
+        raise _not_asked(at)  # nothing is known to be edited
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         return None
@@ -93,116 +107,61 @@ class RecalledAgents:
     async def release(self, at: Place) -> None:
         return None
 
-    async def aclose(self) -> None:
-        return None
-
-    # A plan changes nothing: these are here because the port has them, and say so when called.
-
-    async def correct_clock(self, at: Place) -> None:
-        raise _changes_nothing(at)
-
-    async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
-        raise _changes_nothing(at)
-
-    async def remove_claim(self, at: Place) -> None:
-        raise _changes_nothing(at)
-
-    async def install(self, at: Place) -> None:
-        raise _changes_nothing(at)
-
-    async def start_keeper(self, at: Place, epoch: int) -> None:
-        raise _changes_nothing(at)
-
-    async def write_files(self, at: Place, epoch: int, files: Sequence[GuestFile], work_dir: str) -> None:
-        raise _changes_nothing(at)
-
-    async def mark(self, at: Place, epoch: int, name: str, value: str) -> None:
-        raise _changes_nothing(at)
-
-    async def run(self, at: Place, epoch: int, command: GuestCommand) -> CommandResult:
-        raise _changes_nothing(at)
-
-    async def pack(self, at: Place, epoch: int, directory: str, limit: int) -> Archive:
-        raise _changes_nothing(at)
-
-    async def unpack(self, at: Place, epoch: int, directory: str, content: bytes) -> None:
-        raise _changes_nothing(at)
-
-    async def dissolve(self, at: Place, epoch: int, keep: bool) -> None:
-        raise _changes_nothing(at)
-
-    async def file_size(self, at: Place, epoch: int, path: str) -> int | None:
-        raise _changes_nothing(at)
-
-    async def digest(self, at: Place, epoch: int, path: str) -> str:
-        raise _changes_nothing(at)
-
-    async def read_file(self, at: Place, epoch: int, path: str, limit: int) -> bytes:
-        raise _changes_nothing(at)
-
-    async def digests(self, at: Place, epoch: int, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
-        raise _changes_nothing(at)  # nobody is asked: nothing is known to be edited
-
-    async def start_agent(self, at: Place, epoch: int, launch: Launch) -> None:
-        raise _changes_nothing(at)
-
-    async def stop_agent(self, at: Place, epoch: int, grace: float) -> None:
-        raise _changes_nothing(at)
-
-    async def reread(self, at: Place, epoch: int) -> None:
-        raise _changes_nothing(at)
-
-    async def send(self, at: Place, epoch: int, key: str, command: Json) -> Verdict:
-        raise _changes_nothing(at)
-
-    async def call(self, at: Place, epoch: int, command: Json) -> Json:
-        raise _changes_nothing(at)
-
 
 def text_of(facts: Json, name: str) -> str | None:
     """A text of a status, None when it says nothing."""
     return str(facts.get(name, "")) or None
 
 
-def texts(value: JsonValue) -> dict[str, str]:
-    return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else {}
-
-
-class RecalledComparison(SessionComparison):
+class RecalledComparison:
     """Files and mirrors as status last told of them: the same, or parted."""
 
-    def __init__(
-        self, agents: Agents, transcripts: Transcripts, effects: Effects, item_of: Callable[[Place], LieutenantItem | None]
-    ) -> None:
-        super().__init__(agents, transcripts, effects)
+    def __init__(self, item_of: Callable[[Place], LieutenantItem | None]) -> None:
         self._item_of = item_of
 
-    async def compare(
-        self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
-    ) -> Divergence | None:
-        item = self._item_of(place)
+    async def compare(self, at: Machine, session: SessionName, size: int, transcript: Transcript, tree: str = "") -> Divergence | None:
+        item = self._item_of(at.place)
         divergence = item is not None and stalled_for(item.obj.status) == "SessionDiverged"
         return Divergence(0, size, transcript.size) if divergence else None
 
+    def forget(self, place: Place) -> None:
+        return None
 
-def _changes_nothing(at: Place) -> GuestUnreachable:
-    return GuestUnreachable("a plan changes nothing", at.id)
+
+def _not_asked(at: Machine) -> GuestUnreachable:
+    return GuestUnreachable("a plan asks no machine", at.id)
+
+
+def recalling(engine: Engine) -> Gatherer:
+    """Reads what the engine's own does, and of the machines what status last told of them."""
+    own = engine.gatherer
+    item_of = partial(_at, engine)
+    agents = RecalledAgents(item_of, own.file_length, own.owner, engine.keeper_version)
+    machines = Machines(
+        settings=engine.settings,
+        transcripts=own.transcripts,
+        agents=agents,
+        comparison=RecalledComparison(item_of),
+        secrets=engine.secrets,
+        clock=engine.clock,
+        owner=own.owner,
+        keeper_version=engine.keeper_version,
+    )
+    return replace(own, machines=machines)
 
 
 async def plan_everything(engine: Engine) -> list[Planned]:
     """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
     its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
-    gatherer = engine.gatherer
-    recalled = RecalledAgents(lambda at: _at(engine, at), gatherer.file_length, engine.keeper_version)
-    recalled.owner = gatherer.owner
-    gatherer.machines.agents = recalled
-    gatherer.machines.ends = RecalledComparison(recalled, gatherer.transcripts, engine.effects, lambda at: _at(engine, at))
+    kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())
-    lanes = sorted({engine.declarations.work_set_of(key) for key in engine.table.all_keys() if key.kind in ("Lieutenant", "Task")})
+    keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     planned: list[Planned] = []
-    for key in lanes:
-        for step in forecast(await gatherer.work_set(key)):
-            planned.append(line_of(step.key or key, step.action))
+    for key in keys:
+        kind = kinds.get(key.kind)
+        if kind is not None:
+            steps = forecast(await kind.observe(key), kind.plan, kind.after)
+            planned += [line_of(step.key, step.action) for step in steps]
     return planned
 
 
@@ -216,10 +175,8 @@ def _at(engine: Engine, place: Place) -> LieutenantItem | None:
 
 
 def line_of(key: Key, action: Action) -> Planned:
-    """An act in words: its own name, what it is done to, and why where it says so."""
-    target = next((str(getattr(action, name)) for name in ("vm_id", "target", "step", "check", "mark") if hasattr(action, name)), "")
-    reason = next((str(getattr(action, name)) for name in ("reason", "why") if getattr(action, name, "")), "")
-    return Planned(key, type(action).__name__, target, reason)
+    """An act in words: its own name, what it is done to, and why."""
+    return Planned(key, action.verb, action.target, action.because)
 
 
 def inputs_hash(engine: Engine) -> str:

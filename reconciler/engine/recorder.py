@@ -7,6 +7,7 @@ from typing import Literal
 
 from reconciler.core.keys import Key
 from reconciler.engine.ports import AddEvent, Clock, Event
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
 
 Listener = Callable[[Event], None]
 
@@ -20,8 +21,8 @@ class Recorder:
         self._pending: dict[Key, list[AddEvent]] = {}
         self._listeners: list[Listener] = []
 
-    def listen(self, listener: Listener) -> None:
-        self._listeners.append(listener)
+    def listen(self, listener: Listener) -> Unsubscribe:
+        return subscribed(self._listeners, listener)
 
     def event(self, key: Key, uid: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal") -> list[AddEvent]:
         """The writes that record it, after what was noted before it (nothing for a repetition); listeners are told at once."""
@@ -32,7 +33,7 @@ class Recorder:
             return []
         self._last[key] = (reason, message)
         made = Event(key=key, uid=uid, type=kind, reason=reason, message=message[:2048], at=self._clock.now())
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(made)
         return [AddEvent(made)]
 

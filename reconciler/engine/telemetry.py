@@ -27,16 +27,16 @@ class Histogram:
 
 @dataclass(slots=True)
 class Telemetry:
-    """`effects`: by name and outcome, `ok` or the error's class. `looks`: reconciliations by kind and outcome."""
+    """`effects`: by name and outcome, `ok` or the error's class. `reconciles`: reconciliations by kind and outcome."""
 
     effects: dict[tuple[str, str], Histogram] = field(default_factory=dict)
-    looks: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    reconciles: dict[tuple[str, str], Histogram] = field(default_factory=dict)
 
     def effect(self, name: str, outcome: str, seconds: float) -> None:
         _add(self.effects, (name, outcome), seconds)
 
-    def look(self, kind: str, outcome: str, seconds: float) -> None:
-        _add(self.looks, (kind, outcome), seconds)
+    def reconciled(self, kind: str, outcome: str, seconds: float) -> None:
+        _add(self.reconciles, (kind, outcome), seconds)
 
 
 def _add(table: dict[tuple[str, str], Histogram], key: tuple[str, str], seconds: float) -> None:

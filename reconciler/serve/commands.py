@@ -15,16 +15,17 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from reconciler import errors
+from reconciler.api.annotations import VERBS, is_verb
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.declarations import VERBS, Declarations, Declared
+from reconciler.engine.state.declared import Declared
+from reconciler.engine.view import DeclarationPort
 from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
 
 SOURCE = "api"
-PREFIX = "fleet.vers.sh/"
 
 
 class Commands:
@@ -33,7 +34,7 @@ class Commands:
 
     def __init__(
         self,
-        declarations: Declarations,
+        declarations: DeclarationPort,
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:
@@ -68,7 +69,7 @@ class Commands:
                 return "deleted"
             case "annotate":
                 annotations = _strings(request, "annotations")
-                unknown = [name for name in annotations if name.removeprefix(PREFIX) not in VERBS or not name.startswith(PREFIX)]
+                unknown = [name for name in annotations if not is_verb(name)]
                 if unknown:
                     raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
                 await self._declarations.annotate(key, annotations)

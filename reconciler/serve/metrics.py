@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from reconciler.engine.loop import Engine
 from reconciler.engine.telemetry import BOUNDS, Histogram
+from reconciler.engine.view import EngineView
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
@@ -40,12 +40,14 @@ class Front:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
-    `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster."""
+    `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
+    `source_errors`: failures to follow declarations, by class."""
 
-    engine: Callable[[], Engine | None]
-    answered: Callable[[Engine], Mapping[tuple[str, str], int]]
+    engine: Callable[[], EngineView | None]
+    answered: Callable[[], Mapping[tuple[str, str], int]]
     leading: Callable[[], bool]
     front: Callable[[], Front | None] = lambda: None
+    source_errors: Callable[[], Mapping[str, int]] = dict
 
 
 class ControllerCollector(Collector):
@@ -59,27 +61,34 @@ class ControllerCollector(Collector):
         yield _gauge("reconciler_info", "The running release.", ["version"], {(metadata.version("reconciler"),): 1})
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
         if engine is not None:
-            yield from _of_engine(engine, self._sources.answered(engine))
+            yield from _of_engine(engine, self._sources.answered())
+        failures = _single(self._sources.source_errors())
+        yield _counters("reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], failures)
         if front is not None:
             yield from _of_front(front)
 
 
-def _of_engine(engine: Engine, answered: Mapping[tuple[str, str], int]) -> Iterator[Family]:
-    telemetry, hold = engine.effects.telemetry, engine.gatherer.slots.hold
-    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.looks)
+def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> Iterator[Family]:
+    telemetry, queue, fleet = engine.telemetry, engine.queue_state(), engine.fleet_state()
+    yield _histograms("reconciler_reconcile_seconds", "Looks at an object until it rests.", ["kind", "outcome"], telemetry.reconciles)
     yield _histograms("reconciler_effect_seconds", "Calls to platform, machines and store.", ["effect", "outcome"], telemetry.effects)
-    yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): engine.queue.depth()})
-    yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): engine.queue.oldest()})
+    yield _gauge("reconciler_queue_depth", "Objects that wait to be looked at.", [], {(): queue.depth})
+    yield _gauge("reconciler_queue_oldest_seconds", "How long the first of them has waited.", [], {(): queue.oldest})
     yield _counters("reconciler_platform_answers", "Attempts of calls to the platform, by HTTP status.", ["method", "code"], answered)
     yield _counters(
         "reconciler_swallowed_errors", "Errors after which a look was tried again.", ["error"], _single(engine.reconcile_errors)
     )
     yield _gauge("reconciler_objects", "Declared objects by kind and phase.", ["kind", "phase"], _objects(engine))
-    yield _gauge("reconciler_vms", "VMs of this fleet in the last list, by state.", ["state"], _vms(engine))
-    yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(engine.orphans.found)})
-    yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(hold.breaker.reason))})
-    yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): len(hold.failing_deletes)})
-    yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not engine.platform_message)})
+    yield _gauge(
+        "reconciler_vms",
+        "VMs of this fleet in the last list, by state.",
+        ["state"],
+        {(state,): number for state, number in fleet.vms.items()},
+    )
+    yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(fleet.orphans)})
+    yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(fleet.breaker))})
+    yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
+    yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
 
 
 def _of_front(front: Front) -> Iterator[Family]:
@@ -96,14 +105,9 @@ def _single(counts: Mapping[str, int]) -> dict[tuple[str], int]:
     return {(name,): count for name, count in counts.items()}
 
 
-def _objects(engine: Engine) -> dict[tuple[str, ...], int]:
+def _objects(engine: EngineView) -> dict[tuple[str, ...], int]:
     items = (item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None)
     return dict(Counter((obj.key.kind, str(obj.status.get("phase") or "Pending")) for obj in items))
-
-
-def _vms(engine: Engine) -> dict[tuple[str, ...], int]:
-    latest, owned = engine.fleet.latest, engine.table.owned()
-    return dict(Counter((vm.state.value,) for vm in latest.vms.values() if vm.vm_id in owned)) if latest is not None else {}
 
 
 def exposition(collector: Collector) -> bytes:

@@ -20,8 +20,9 @@ import orjson
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from reconciler.errors import Refused, Rejected, Unreachable
+from reconciler.store.revision import HEAD
 from reconciler.store.rows import Value, Values
-from reconciler.store.schema import CHUNKS, EVENTS, HEAD, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
 from reconciler.store.sqlstore import SqlStore
 
 FORMAT = "reconciler-store"

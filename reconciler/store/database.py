@@ -6,22 +6,22 @@ disk when it returns, and readers see one committed state and wait for nobody.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from reconciler.errors import NotFound, ReconcilerError, Rejected, Unreachable, UsageError
+from reconciler.errors import ReconcilerError, Rejected, Unreachable, UsageError
 from reconciler.store.rows import damaged
+from reconciler.store.sqlitefile import BUSY_SECONDS, error_of, private
 
-BUSY_SECONDS = 10.0
-"""How long a write waits for another process that is writing."""
+if TYPE_CHECKING:
+    import psycopg  # only where a database is PostgreSQL
 
 STATEMENT_SECONDS = 60
 IDLE_SECONDS = 15
@@ -69,30 +69,17 @@ class Database:
             return Unreachable("no connection to the store became free", self.where, "try again")
         orig = exc.orig if isinstance(exc, DBAPIError) else None
         if isinstance(orig, sqlite3.Error):
-            return self._sqlite_error(orig)
-        if isinstance(orig, psycopg.Error):
-            return self._postgres_error(orig, exc)
+            return error_of(orig, self.where)
+        if not self.sqlite:
+            import psycopg
+
+            if isinstance(orig, psycopg.Error):
+                return self._postgres_error(orig, exc)
         return ReconcilerError(f"the store failed ({type(orig or exc).__name__})", self.where, "report this as a defect")
 
-    def _sqlite_error(self, error: sqlite3.Error) -> ReconcilerError:
-        name = str(getattr(error, "sqlite_errorname", None) or type(error).__name__)
-        match name.removeprefix("SQLITE_").split("_")[0]:
-            case "NOTADB" | "CORRUPT":
-                return damaged(self.where)
-            case "BUSY" | "LOCKED":
-                return Unreachable("another process is writing to the store", self.where, "try again")
-            case "FULL":
-                return Unreachable("no room left for the store", self.where, "free some disk space")
-            case "CANTOPEN" | "READONLY" | "PERM" | "AUTH":
-                return Unreachable(f"the store can't be opened for this ({name})", self.where, "check owner and mode of file and directory")
-            case "IOERR":
-                return Unreachable(f"the disk failed the store ({name})", self.where, "check the disk")
-            case "TOOBIG":
-                return Rejected("too big for one row", self.where, "write less at once")
-            case _:
-                return ReconcilerError(f"the store failed ({name})", self.where, "report this as a defect")
-
     def _postgres_error(self, error: psycopg.Error, wrapper: SQLAlchemyError) -> ReconcilerError:
+        import psycopg
+
         state = error.sqlstate or ""
         lost = isinstance(wrapper, DBAPIError) and wrapper.connection_invalidated
         if not state and isinstance(error, psycopg.OperationalError):
@@ -151,35 +138,13 @@ def _postgres_session(connection: psycopg.Connection[tuple[object, ...]], _: Con
 
 def _sqlite(path: Path, create: bool) -> Database:
     path = path.absolute()
-    _private(path, create)
-    engine = create_engine(f"sqlite:///{path}", hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS)
+    private(path, create)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS
+    )
     event.listen(engine, "connect", _sqlite_session)
     event.listen(engine, "begin", _sqlite_begin)
     return Database(str(path), reads=engine, writes=engine.execution_options(**{_WRITES: True}))
-
-
-def _private(path: Path, create: bool) -> None:
-    """The file exists and nobody else reads it. SQLite gives its side files the same mode.
-
-    An existing file is never opened here: closing it would drop the locks that this process's connections hold on it."""
-    try:
-        if not path.exists():
-            if not create:
-                raise NotFound("no store", str(path), "start a controller, or name another --state directory")
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            except FileExistsError:
-                return  # another process was faster
-            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        elif create and path.is_file() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.geteuid():
-            path.chmod(0o600)
-    except OSError as exc:
-        raise Unreachable(f"the store can't be made: {exc.strerror}", str(path), "check owner and mode of the directory") from exc
 
 
 def _sqlite_session(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.store.database import Database
-from reconciler.store.schema import HEAD, METADATA, VERSION_TABLE
+from reconciler.store.revision import HEAD, VERSION_TABLE
+from reconciler.store.schema import METADATA
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -1,59 +1,72 @@
-"""Reads, each on one connection within one transaction: what they return was true at one moment."""
+"""Reads, each within one transaction: what they return was true at one moment.
+
+Plain SQL that SQLite and PostgreSQL read alike, because a command that reads once does so with `sqlite3` alone (`reader.py`): importing
+SQLAlchemy would take longer than everything else it does.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from reconciler.engine.ports import Event, Image, Key, StoredObject
-from reconciler.store.rows import event_of, intent_of, object_of
-from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.rows import event_of, integer, intent_of, number, object_of
+
+Run = Callable[[str, Mapping[str, str | int]], Iterable[Sequence[object]]]
+"""Executes a statement with named parameters (`:name`) and gives its rows."""
+
+OBJECTS = (
+    "kind, namespace, name, uid, generation, version, created_at, deleted_at, labels, annotations, finalizers, spec, status, record,"
+    " source, origin"
+)
+INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome"
+EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at"
+"""The columns of three tables, in the order in which `rows.py` takes them."""
 
 
-def image(connection: Connection) -> Image:
+def image(run: Run) -> Image:
     """Everything a starting controller needs."""
-    open_intents = select(INTENTS).where(INTENTS.c.outcome == "").order_by(INTENTS.c.sent_at, INTENTS.c.token)
     return Image(
-        objects=tuple(objects(connection)),
-        intents=tuple(intent_of(row) for row in connection.execute(open_intents)),
-        first_seen={str(vm_id): float(at) for vm_id, at in connection.execute(select(SIGHTINGS.c.vm_id, SIGHTINGS.c.first_seen))},
-        sessions={str(name): int(length) for name, length in connection.execute(select(SESSIONS.c.session, SESSIONS.c.length))},
-        meta={str(name): str(value) for name, value in connection.execute(select(META.c.name, META.c.value))},
+        objects=tuple(objects(run)),
+        intents=tuple(intent_of(row) for row in run(f"SELECT {INTENTS} FROM intents WHERE outcome = '' ORDER BY sent_at, token", {})),
+        first_seen={str(vm_id): number(at, f"VM {vm_id}") for vm_id, at in run("SELECT vm_id, first_seen FROM sightings", {})},
+        sessions={str(name): integer(length, f"session {name}") for name, length in run("SELECT session, length FROM sessions", {})},
+        meta={str(name): str(value) for name, value in run("SELECT name, value FROM meta", {})},
     )
 
 
-def objects(connection: Connection, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
+def objects(run: Run, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
     """The objects that fit everything given, by kind, namespace and name."""
-    query = select(OBJECTS)
-    for column, value in ((OBJECTS.c.kind, kind), (OBJECTS.c.namespace, namespace), (OBJECTS.c.name, name)):
-        if value is not None:
-            query = query.where(column == value)
+    wanted = {column: value for column, value in (("kind", kind), ("namespace", namespace), ("name", name)) if value is not None}
     # Sorted here: databases disagree about the order of text.
-    return sorted((object_of(row) for row in connection.execute(query)), key=lambda obj: obj.key)
+    return sorted((object_of(row) for row in run(f"SELECT {OBJECTS} FROM objects{_where(wanted)}", wanted)), key=lambda obj: obj.key)
 
 
-def events(connection: Connection, key: Key | None, after: int, limit: int) -> list[Event]:
+def events(run: Run, key: Key | None, after: int, limit: int) -> list[Event]:
     """Oldest first: the first `limit` with `seq` > `after`, or the last `limit` when `after` is 0."""
-    query = select(EVENTS)
-    if key is not None:
-        query = query.where(EVENTS.c.kind == key.kind, EVENTS.c.namespace == key.namespace, EVENTS.c.name == key.name)
+    wanted = {"kind": key.kind, "namespace": key.namespace, "name": key.name} if key is not None else {}
+    values: dict[str, str | int] = {**wanted, "limit": max(limit, 0)}
     if after > 0:
-        query = query.where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(max(limit, 0))
-        return [event_of(row) for row in connection.execute(query)]
-    query = query.order_by(EVENTS.c.seq.desc()).limit(max(limit, 0))
-    return [event_of(row) for row in connection.execute(query)][::-1]
+        later = f"{_where(wanted)} AND seq > :after" if wanted else " WHERE seq > :after"
+        return [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{later} ORDER BY seq LIMIT :limit", {**values, "after": after})]
+    return [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{_where(wanted)} ORDER BY seq DESC LIMIT :limit", values)][::-1]
 
 
-def session(connection: Connection, name: str, offset: int, limit: int) -> bytes:
+def session(run: Run, name: str, offset: int, limit: int) -> bytes:
     """At most `limit` bytes of a mirror from `offset`; fewer only at its end."""
-    start, end = max(offset, 0), max(offset, 0) + max(limit, 0)
-    mine = CHUNKS.c.session == name
-    first = select(func.max(CHUNKS.c.start)).where(mine, CHUNKS.c.start <= start).scalar_subquery()
-    query = select(CHUNKS.c.start, CHUNKS.c.data).where(mine, CHUNKS.c.start >= first, CHUNKS.c.start < end).order_by(CHUNKS.c.start)
-    pieces = [bytes(data)[max(start - at, 0) : end - at] for at, data in connection.execute(query)]
-    return b"".join(pieces)
+    begin, end = max(offset, 0), max(offset, 0) + max(limit, 0)
+    first = "SELECT max(start) FROM session_chunks WHERE session = :session AND start <= :begin"
+    rows = run(
+        f"SELECT start, data FROM session_chunks WHERE session = :session AND start >= ({first}) AND start < :end ORDER BY start",
+        {"session": name, "begin": begin, "end": end},
+    )
+    pieces = [(integer(at, f"session {name}"), bytes(data)) for at, data in rows if isinstance(data, bytes | memoryview)]
+    return b"".join(data[max(begin - at, 0) : end - at] for at, data in pieces)
 
 
-def meta(connection: Connection, name: str) -> str | None:
+def meta(run: Run, name: str) -> str | None:
     """The value under this name, None when there is none."""
-    value = connection.execute(select(META.c.value).where(META.c.name == name)).scalar_one_or_none()
-    return None if value is None else str(value)
+    return next((str(row[0]) for row in run("SELECT value FROM meta WHERE name = :name", {"name": name})), None)
+
+
+def _where(wanted: Mapping[str, str]) -> str:
+    return f" WHERE {' AND '.join(f'{column} = :{column}' for column in wanted)}" if wanted else ""

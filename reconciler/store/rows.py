@@ -142,14 +142,14 @@ def object_of(row: Sequence[object]) -> StoredObject:
     return StoredObject(
         key=key,
         uid=str(uid),
-        generation=_integer(generation, where),
-        version=_integer(version, where),
-        created_at=_number(created, where),
+        generation=integer(generation, where),
+        version=integer(version, where),
+        created_at=number(created, where),
         spec=_mapping(spec, where),
         labels=_strings(labels, where),
         annotations=_strings(notes, where),
         finalizers=_list(finalizers, where),
-        deleted_at=None if deleted is None else _number(deleted, where),
+        deleted_at=None if deleted is None else number(deleted, where),
         status=_mapping(status, where),
         record=_mapping(record, where),
         source=str(source),
@@ -184,10 +184,10 @@ def intent_of(row: Sequence[object]) -> Intent:
         key=Key(str(kind), str(namespace), str(name)),
         uid=str(uid),
         verb=str(verb),
-        attempt=_integer(attempt, where),
+        attempt=integer(attempt, where),
         payload=_mapping(payload, where),
-        sent_at=_number(sent_at, where),
-        server_time=None if server_time is None else _number(server_time, where),
+        sent_at=number(sent_at, where),
+        server_time=None if server_time is None else number(server_time, where),
         outcome=str(outcome),
     )
 
@@ -211,7 +211,7 @@ def event_of(row: Sequence[object]) -> Event:
     seq, kind, namespace, name, uid, type_, reason, message, at = row
     where = f"event {seq}"
     key = Key(str(kind), str(namespace), str(name))
-    return Event(key, str(uid), str(type_), str(reason), str(message), _number(at, where), _integer(seq, where))
+    return Event(key, str(uid), str(type_), str(reason), str(message), number(at, where), integer(seq, where))
 
 
 def _storable(text: str) -> str:
@@ -254,13 +254,13 @@ def _list(text: object, where: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value)
 
 
-def _integer(value: object, where: str) -> int:
+def integer(value: object, where: str) -> int:
     if not isinstance(value, int):
         raise damaged(where)
     return value
 
 
-def _number(value: object, where: str) -> float:
+def number(value: object, where: str) -> float:
     if not isinstance(value, int | float):
         raise damaged(where)
     return float(value)
@@ -271,3 +271,8 @@ def damaged(where: str) -> ReconcilerError:
     return ReconcilerError(
         "the store is damaged", where, "stop the controller, move the store away and `reconciler import` the last `reconciler export`"
     )
+
+
+def nameless(where: str) -> ReconcilerError:
+    """The error for a search by what no database can hold."""
+    return ReconcilerError("a name that is not Unicode", where, "there is no such object")

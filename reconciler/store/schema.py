@@ -1,18 +1,12 @@
 """The tables. JSON is kept as text exactly as written, so that both databases give back the same bytes.
 
-A change here needs a migration in `migrations/versions/` that reaches the same tables (a test compares them), a new `HEAD` and a fixture
-of the previous revision in the tests.
+A change here needs a migration in `migrations/versions/` that reaches the same tables (a test compares them), a new `revision.HEAD` and a
+fixture of the previous revision in the tests. `queries.py` names the columns again; a test compares them too.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
-
-HEAD = "0001"
-"""The revision this code reads and writes. Kept here so that opening a current store needs no migration machinery."""
-
-VERSION_TABLE = "reconciler_schema"
-"""Not alembic's default name: a PostgreSQL database may already hold somebody else's migrations."""
 
 METADATA = MetaData()
 

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.engine.ports import Event, Image, Key, StoredObject, Write
-from reconciler.errors import ReconcilerError, Refused
+from reconciler.errors import Refused
 from reconciler.store import queries
 from reconciler.store.commit import Committer, Stats
 from reconciler.store.database import Database, connect
 from reconciler.store.migrate import prepare
-from reconciler.store.rows import encode
+from reconciler.store.rows import encode, nameless
 from reconciler.store.writer import WriterThread, closed
 
 READERS = 4
@@ -86,19 +86,19 @@ class SqlStore:
 
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
         """The objects that fit everything given, sorted by key."""
-        return await self._read(lambda connection: queries.objects(connection, kind, namespace, name))
+        return await self._read(lambda run: queries.objects(run, kind, namespace, name))
 
     async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
         """Oldest first, `seq` > after; without `after`, the last `limit`."""
-        return await self._read(lambda connection: queries.events(connection, key, after, limit))
+        return await self._read(lambda run: queries.events(run, key, after, limit))
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         """At most `limit` bytes of a mirror from `offset`; empty at its end and for an unknown session."""
-        return await self._read(lambda connection: queries.session(connection, session, offset, limit))
+        return await self._read(lambda run: queries.session(run, session, offset, limit))
 
     async def meta(self, name: str) -> str | None:
         """The value under this name, None when there is none."""
-        return await self._read(lambda connection: queries.meta(connection, name))
+        return await self._read(lambda run: queries.meta(run, name))
 
     async def aclose(self) -> None:
         """Write what was handed in and let go of the database. A second call does nothing."""
@@ -123,18 +123,18 @@ class SqlStore:
         except SQLAlchemyError as exc:
             raise self.database.error(exc) from None
 
-    async def _read(self, query: Callable[[Connection], T]) -> T:
+    async def _read(self, query: Callable[[queries.Run], T]) -> T:
         if self._closed:
             raise closed()
         if self._readers is None:
             return self._query(query)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
-    def _query(self, query: Callable[[Connection], T]) -> T:
+    def _query(self, query: Callable[[queries.Run], T]) -> T:
         try:
             with self.database.reads.connect() as connection, connection.begin():
-                return query(connection)
+                return query(lambda statement, values: connection.execute(text(statement), values))
         except SQLAlchemyError as exc:
             raise self.database.error(exc) from None
         except UnicodeError:
-            raise ReconcilerError("a name that is not Unicode", self.where, "there is no such object") from None
+            raise nameless(self.where) from None

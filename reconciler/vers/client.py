@@ -68,6 +68,7 @@ class VersClient:
         self._wire = Wire(self._settings, concurrency, sleep, tls)
         self._dialect: dict[str, str] = {}
         self._list_path: dict[str, str] = {}
+        self._listing = models.Listing()
 
     # --- the port -------------------------------------------------------------------------------------------------------
 
@@ -78,16 +79,21 @@ class VersClient:
         begun = self._clock()
         outcome = await self._list()
         answer = outcome.required()
-        found: dict[str, Vm] = {}
+        last, fresh = self._listing, models.Listing()
+        at_work = self._clock()
         try:
             rows = models.list_rows(answer.json())
+            work = self._clock() - at_work
             for start in range(0, len(rows), _SLICE):
                 if start:
                     await asyncio.sleep(0)
-                found.update(models.vms(rows[start : start + _SLICE]))
+                at_work = self._clock()
+                fresh.add(rows[start : start + _SLICE], last)
+                work += self._clock() - at_work
         except models.Malformed as malformed:
             raise errors.senseless(Effect.READ, outcome.where, str(malformed)) from None
-        return VmList(found, begun, self._clock(), models.http_date(answer.headers.get("date")))
+        self._listing = fresh
+        return VmList(fresh.vms, begun, self._clock(), models.http_date(answer.headers.get("date")), work)
 
     async def get_vm(self, vm_id: str) -> Vm:
         vm = await self._read(f"/vm/{_checked(vm_id)}/status", models.vm)

@@ -62,8 +62,7 @@ class Answer:
 
     def json(self) -> JsonValue:
         """The body when it is JSON by type or by its first byte (the type is often missing), None otherwise."""
-        head = self.body.lstrip()[:1]
-        if "json" not in self.headers.get("content-type", "") and head not in (b"{", b"["):
+        if self.body.lstrip()[:1] not in (b"{", b"[") and "json" not in self.headers.get("content-type", ""):
             return None
         try:
             parsed: JsonValue = orjson.loads(self.body)

@@ -6,12 +6,13 @@ A row that can't be understood fails the whole answer (`Malformed`): leaving it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from reconciler.core.snapshot.vm import Commit, Vm, VmMetadata, VmState
-from reconciler.engine.ports import JsonValue
+from reconciler.core.times import seconds
+from reconciler.engine.ports import Json, JsonValue
 
 # vers-api §3.1: read in lower case; `paused` and `sleeping` are one class to decisions.
 _STATES: Mapping[str, VmState] = {
@@ -40,14 +41,12 @@ def timestamp(value: JsonValue) -> float:
     """RFC 3339 → seconds since the epoch. Any number of fraction digits, any offset, none means UTC (vers-api §2)."""
     if not isinstance(value, str):
         raise Malformed("a time is missing")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(value.strip().upper().replace(" UTC", "Z"))
-        except ValueError:
-            raise Malformed("a time is not RFC 3339") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    at = seconds(value)
+    if at is None:
+        at = seconds(value.strip().upper().replace(" UTC", "Z"))
+    if at is None:
+        raise Malformed("a time is not RFC 3339")
+    return at
 
 
 def vm(row: JsonValue) -> Vm:
@@ -67,13 +66,25 @@ def vm(row: JsonValue) -> Vm:
     )
 
 
-def vms(rows: list[JsonValue]) -> dict[str, Vm]:
-    """Rows of the list by id."""
-    found = {}
-    for row in rows:
-        one = vm(row)
-        found[one.vm_id] = one
-    return found
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The rows of one list as they came, and what they mean, by id."""
+
+    rows: dict[str, Json] = field(default_factory=dict)
+    vms: dict[str, Vm] = field(default_factory=dict)
+
+    def add(self, rows: list[JsonValue], last: Listing) -> None:
+        """Read some rows. A row that says what it said in the `last` list gives the same `Vm`: nearly all do, and looking at it
+        costs less than reading it, as does comparing the lists afterwards. Raises `Malformed`."""
+        before, known = last.rows, last.vms
+        for row in rows:
+            vm_id = row.get("vm_id") if isinstance(row, dict) else None
+            if isinstance(vm_id, str) and (same := before.get(vm_id)) == row and same is not None:
+                self.rows[vm_id], self.vms[vm_id] = same, known[vm_id]
+            else:
+                one = vm(row)
+                assert isinstance(row, dict)  # `vm` takes nothing else
+                self.rows[one.vm_id], self.vms[one.vm_id] = row, one
 
 
 def list_rows(body: JsonValue) -> list[JsonValue]:
@@ -139,12 +150,13 @@ def commits(body: JsonValue) -> tuple[list[Commit], int | None]:
 
 
 def http_date(value: str | None) -> float | None:
-    """A Date header → seconds since the epoch, None when it is missing or unreadable."""
+    """A Date header → seconds since the epoch, None when it is missing, unreadable or out of range."""
     if not value:
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
-    except ValueError:
+        moment = parsedate_to_datetime(value)
+        return moment.timestamp() if moment.tzinfo is not None else None  # without a zone it may be anybody's time
+    except (ValueError, OverflowError):  # a number too large for a date, or for C
         return None
 
 

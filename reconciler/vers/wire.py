@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 from collections import Counter
@@ -11,15 +12,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
-import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+import certifi
+import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 
 from reconciler.errors import RateLimited, ReconcilerError, Unreachable
 from reconciler.vers import errors
 from reconciler.vers.errors import Answer, Effect
 from reconciler.vers.keys import Access, Settings
+from reconciler.vers.transport import AiohttpTransport
 
 _log = logging.getLogger(__name__)
 
@@ -27,16 +28,6 @@ _CONNECT_TIMEOUT: Final = 10.0
 _IDLE_CONNECTION: Final = 4.0  # below the 5 s after which common servers close an idle connection: a POST must not meet that
 _MAX_BODY: Final = 64 << 20
 _ATTEMPTS: Final = 3
-# The transport maps a connection that broke *after* sending to httpx.ConnectTimeout too, so only its cause tells the two apart.
-_UNSENT: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-    httpx.InvalidURL,
-    httpx.UnsupportedProtocol,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +77,9 @@ class Wire:
         self._closed = False
         self.repeated = 0
         self.answered: Counter[tuple[str, str]] = Counter()
-        self._http = HttpxAiohttpClient(
-            verify=tls if tls is not None else True,
-            limits=httpx.Limits(max_connections=concurrency, keepalive_expiry=_IDLE_CONNECTION),
-            # Only the connect timeout; a whole attempt has its own deadline. No redirect is followed: the key stays here.
-            timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT),
-            # The proxy of the environment is not asked for this host itself.
-            mounts={"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None},
-        )
+        # Only the connect timeout; a whole attempt has its own deadline. No redirect is followed: the key stays here.
+        self._http = AiohttpTransport(tls if tls is not None else _authorities(), concurrency, _IDLE_CONNECTION, _CONNECT_TIMEOUT)
+        self._base: tuple[str, httpx2.URL, str] | None = None
 
     async def once(self, call: Call) -> Outcome:
         """One attempt, whatever comes of it. Raises only what `Settings.access` raises."""
@@ -150,40 +136,70 @@ class Wire:
                 answer = await self._exchange(call, access)
         except TimeoutError:
             return Outcome(where, access.url, None, errors.late(call.effect, where, call.timeout))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as failure:
-            cause = failure.__cause__ or failure
-            why = f"{type(cause).__name__}: {errors.clean(str(cause))}" if isinstance(cause, OSError) else type(cause).__name__
-            # Not chained: the library's frames hold the request with its key, and a dump of frames would show it (G-60).
-            error = errors.unsent(where, why) if isinstance(cause, _UNSENT) else errors.lost(call.effect, where, why)
-            return Outcome(where, access.url, None, error)
+        except httpx2.InvalidURL:
+            return Outcome(where, access.url, None, errors.unsent(where, "it is no URL"))
+        except httpx2.ConnectError as failure:
+            return Outcome(where, access.url, None, errors.unsent(where, str(failure)))
+        except httpx2.TransportError as failure:
+            return Outcome(where, access.url, None, errors.lost(call.effect, where, str(failure)))
         if answer is None:
             return Outcome(where, access.url, None, errors.lost(call.effect, where, f"it is larger than {_MAX_BODY >> 20} MiB"))
         return Outcome(where, access.url, answer, errors.refusal(call.effect, where, answer))
 
+    def _parsed(self, url: str) -> tuple[httpx2.URL, str]:
+        """The API's URL and its path; parsed again only when it changed. Raises `httpx2.InvalidURL`."""
+        if self._base is None or self._base[0] != url:
+            parsed = httpx2.URL(url)
+            self._base = (url, parsed, parsed.raw_path.decode("ascii"))
+        return self._base[1:]
+
     async def _exchange(self, call: Call, access: Access) -> Answer | None:
         """Send and read to the end; None when the body is larger than anything the platform has to say."""
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "reconciler"}
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
-        if call.token:
-            headers["X-Idempotency-Key"] = call.token
-        # Built here and not by the client, whose merging of defaults costs as much as sending. The key stays out of locals.
-        request = httpx.Request(call.method, access.url + call.path, headers=headers, content=call.body)
-        request.headers["Authorization"] = f"Bearer {access.key.get_secret_value()}"
-        response = await self._http.send(request, stream=True)
+        base, prefix = self._parsed(access.url)
+        request = httpx2.Request(
+            call.method,
+            base,
+            headers=_headers(call, access),
+            stream=httpx2.ByteStream(call.body or b""),  # not `content`, for which it would work out headers that are sent anyway
+            extensions={"target": (prefix + call.path).encode("ascii")},
+        )
+        response = await self._http.handle_async_request(request)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)  # what that transport makes
         try:
             body = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.stream:
                 body += chunk
                 if len(body) > _MAX_BODY:
                     return None
         finally:
-            await response.aclose()
+            await response.stream.aclose()
         content = bytes(body)
         if response.status_code >= 400:
             # An error text that quotes our request must not carry the key into messages.
             content = content.replace(access.key.get_secret_value().encode(), b"[key]")
         return Answer(response.status_code, response.headers, content)
+
+
+def _headers(call: Call, access: Access) -> dict[str, str]:
+    """A call's headers; apart, so that the key is in no local of what can fail."""
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": "reconciler",
+        "Authorization": f"Bearer {access.key.get_secret_value()}",
+    }
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    if call.token:
+        headers["X-Idempotency-Key"] = call.token
+    return headers
+
+
+def _authorities() -> ssl.SSLContext:
+    """The usual certificate authorities, or those that SSL_CERT_FILE or SSL_CERT_DIR names."""
+    directory = os.environ.get("SSL_CERT_DIR") or None
+    file = os.environ.get("SSL_CERT_FILE") or (certifi.where() if directory is None else None)
+    return ssl.create_default_context(cafile=file, capath=directory if file is None else None)
 
 
 def _worth_another(outcome: Outcome) -> bool:

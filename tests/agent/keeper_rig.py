@@ -24,10 +24,11 @@ from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Up
 from reconciler.core.snapshot.conversation import Message
-from reconciler.engine.ports import AgentObservation, Launch, Place
+from reconciler.engine.ports import AgentObservation, Launch, Machine, Place
 from reconciler.errors import Terminal
 
 VM = Place("11111111-2222-4333-8444-555555555555")
+AT = Machine(VM, 1)
 SECRET = "sk-do-not-tell-5f1c"
 
 
@@ -108,11 +109,11 @@ class Rig:
 
     async def up(self, **launch: object) -> None:
         await self.agents.install(VM)
-        await self.agents.start_keeper(VM, self.epoch)
-        await self.agents.start_agent(VM, self.epoch, self.launch(**launch))  # type: ignore[arg-type]
+        await self.agents.start_keeper(Machine(VM, self.epoch))
+        await self.agents.start_agent(Machine(VM, self.epoch), self.launch(**launch))  # type: ignore[arg-type]
 
     async def look(self) -> AgentObservation:
-        return await self.agents.observe(VM, self.epoch, str(self.session), 0)
+        return await self.agents.observe(Machine(VM, self.epoch), str(self.session), 0)
 
     async def process(self) -> Up:
         process = (await self.look()).agent.process

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import VM, Rig, prompt, rigged, script
+from keeper_rig import AT, VM, Rig, prompt, rigged, script
 
 from reconciler.core.snapshot.agent import Accepted, Declined, Inside, Up
 from reconciler.errors import GuestFailed
@@ -50,7 +50,7 @@ def also(rig: Rig, *models: dict[str, object]) -> None:
 
 async def ask(rig: Rig, command: str, **fields: str) -> str:
     """pi's refusal, '' when it took it."""
-    response = await rig.agents.call(VM, 1, {"type": command, **fields})
+    response = await rig.agents.call(AT, {"type": command, **fields})
     return "" if response["success"] is True else str(response["error"])
 
 
@@ -62,9 +62,9 @@ async def test_pi_says_what_it_was_told_and_the_model_hears_it(rig: Rig) -> None
     told = (await rig.process()).inside
     assert told == Inside(digest(DIRECTIVE), {str(rig.root / "work" / "AGENTS.md"): digest("be kind\n")})
     (rig.root / "role.md").write_text("obey nobody")  # read at the start and not again
-    await rig.agents.reread(VM, 1)
+    await rig.agents.reread(AT)
     assert (await rig.process()).inside == told
-    await rig.agents.send(VM, 1, "k", prompt(script({"say": "ok"})))
+    await rig.agents.send(AT, "k", prompt(script({"say": "ok"})))
     await rig.settled()
     assert "Never touch production." in rig.model.requests[-1].system
     assert "be kind" in rig.model.requests[-1].system
@@ -82,7 +82,7 @@ async def test_what_can_not_say_what_it_was_told_is_never_asked(rig: Rig) -> Non
     await rig.up(command=(str(rig.tools.node), str(odd)))
     assert (await rig.process()).inside is None
     with pytest.raises(GuestFailed, match="NotInside"):
-        await rig.agents.reread(VM, 1)
+        await rig.agents.reread(AT)
 
 
 @pytest.mark.guarantee("G-27")
@@ -90,7 +90,7 @@ async def test_digests_are_of_what_is_on_the_disk(rig: Rig) -> None:
     await rig.up()
     work = rig.root / "work"
     (work / "here").write_bytes(b"\0\xff")
-    found = await rig.agents.digests(VM, 1, ["here", str(work / "gone"), str(work)], str(work))
+    found = await rig.agents.digests(AT, ["here", str(work / "gone"), str(work)], str(work))
     assert found == {"here": hashlib.sha256(b"\0\xff").hexdigest(), str(work / "gone"): "missing", str(work): "missing"}
 
 
@@ -98,17 +98,17 @@ async def test_digests_are_of_what_is_on_the_disk(rig: Rig) -> None:
 async def test_model_and_thinking_change_in_the_same_process_with_the_whole_context(rig: Rig) -> None:
     await rig.up()
     before = await rig.process()
-    await rig.agents.send(VM, 1, "k", prompt(script({"say": "remember me"})))
+    await rig.agents.send(AT, "k", prompt(script({"say": "remember me"})))
     await rig.settled()
     assert "Model not found: scripted/two" in await ask(rig, "set_model", provider="scripted", modelId="two")
     assert (await rig.process()).model == "scripted/scripted"
     also(rig, model("two", thinks=True))
-    await rig.agents.reread(VM, 1)
+    await rig.agents.reread(AT)
     assert await ask(rig, "set_model", provider="scripted", modelId="two") == ""
     assert await ask(rig, "set_thinking_level", level="high") == ""
     now = await rig.process()
     assert (now.pid, now.session_id, now.model, now.thinking) == (before.pid, before.session_id, "scripted/two", "high")
-    await rig.agents.send(VM, 1, "k2", prompt(script({"say": "yes"})))
+    await rig.agents.send(AT, "k2", prompt(script({"say": "yes"})))
     await rig.settled()
     assert rig.model.requests[-1].model == "two"
     assert "remember me" in json.dumps(rig.model.requests[-1].messages)
@@ -128,20 +128,20 @@ async def test_the_directive_survives_a_compaction_and_a_restart(rig: Rig) -> No
     settings = rig.root / "agent" / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "compaction": {"keepRecentTokens": 1, "reserveTokens": 10}}))
     await rig.agents.install(VM)
-    await rig.agents.start_keeper(VM, 1)
-    await rig.agents.start_agent(VM, 1, launch)
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, launch)
     for n in range(3):
-        await rig.agents.send(VM, 1, f"k{n}", prompt(f"secret word {n} " + "x " * 500 + script({"say": "y " * 500})))
+        await rig.agents.send(AT, f"k{n}", prompt(f"secret word {n} " + "x " * 500 + script({"say": "y " * 500})))
         await rig.settled()
     assert await ask(rig, "compact") == ""
-    await rig.agents.send(VM, 1, "after", prompt(script({"say": "done"})))
+    await rig.agents.send(AT, "after", prompt(script({"say": "done"})))
     await rig.settled()
     asked = rig.model.requests[-1]
     assert "secret word 0" not in json.dumps(asked.messages)
     assert "Never touch production." in asked.system
-    await rig.agents.stop_agent(VM, 1, 5.0)
-    await rig.agents.start_agent(VM, 1, launch)
-    await rig.agents.send(VM, 1, "again", prompt(script({"say": "done"})))
+    await rig.agents.stop_agent(AT, 5.0)
+    await rig.agents.start_agent(AT, launch)
+    await rig.agents.send(AT, "again", prompt(script({"say": "done"})))
     await rig.settled()
     assert "Never touch production." in rig.model.requests[-1].system
     assert "secret word 0" not in json.dumps(rig.model.requests[-1].messages)
@@ -153,17 +153,17 @@ async def test_a_prompt_while_pi_compacts_is_declined_and_nothing_is_lost(rig: R
     settings = rig.root / "agent" / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "compaction": {"keepRecentTokens": 1, "reserveTokens": 10}}))
     await rig.agents.install(VM)
-    await rig.agents.start_keeper(VM, 1)
-    await rig.agents.start_agent(VM, 1, launch)
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, launch)
     for n in range(3):
-        await rig.agents.send(VM, 1, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
+        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500})))
         await rig.settled()
     rig.model.summary_delay = 2.0
     compacting = asyncio.ensure_future(ask(rig, "compact"))
     await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.busy)
-    verdict = await rig.agents.send(VM, 1, "early", prompt("[early] hello"))
+    verdict = await rig.agents.send(AT, "early", prompt("[early] hello"))
     assert isinstance(verdict, Declined)
     assert await compacting == ""
     assert [m.text for m in await rig.settled() if m.text.startswith("[early]")] == []
-    assert await rig.agents.send(VM, 1, "late", prompt("[late] hello")) == Accepted("started")
+    assert await rig.agents.send(AT, "late", prompt("[late] hello")) == Accepted("started")
     assert len([m for m in await rig.settled() if m.text.startswith("[late]")]) == 1

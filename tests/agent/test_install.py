@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from keeper_rig import VM, real_tools, rigged
+from keeper_rig import AT, VM, real_tools, rigged
 from ssh_machine import machine
 
 from reconciler.agent import agents as agents_module
@@ -294,16 +294,16 @@ async def test_a_keeper_behind_ssh_outlives_every_connection(tmp_path: Path) -> 
         agents = KeeperAgents(connect, release, lambda _: rig.layout, here)
         try:
             await agents.install(VM)
-            await agents.start_keeper(VM, 1)
+            await agents.start_keeper(AT)
             assert (await agents.inspect(VM)).keeper_alive
             pid = rig.keeper_pid()
             for _ in range(2):
-                result = await agents.run(VM, 1, GuestCommand(("sh", "-c", 'echo "$0"', "it's data"), cwd="/"))
+                result = await agents.run(AT, GuestCommand(("sh", "-c", 'echo "$0"', "it's data"), cwd="/"))
                 assert result.stdout == "it's data\n"
                 ssh.drop()
                 while True:
                     try:
-                        await agents.mark(VM, 1, "a", "b")
+                        await agents.mark(AT, "a", "b")
                         break
                     except agents_module.GuestUnreachable:
                         continue  # the old connection's end was told; the next call opens a new one

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from keeper_rig import VM, Rig, alive, prompt, rigged, until
+from keeper_rig import AT, VM, Rig, alive, prompt, rigged, until
 
 from reconciler.agent import agents as agents_module
 from reconciler.agent.bootstrap import KeeperLimits
@@ -23,7 +23,7 @@ from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Declined, Lost, NotStarted, Unanswered, Up
 from reconciler.core.snapshot.machine import GuestCommand, GuestFile
 from reconciler.engine.observe.comparison import blanked, digests_of
-from reconciler.engine.ports import Place
+from reconciler.engine.ports import Machine, Place
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 ODD = str(Path(__file__).with_name("odd_pi.mjs"))
@@ -35,13 +35,13 @@ WORDS = ("it's", '"quoted"', "$(touch pwned)", "`touch pwned`", "; touch pwned",
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with rigged(tmp_path) as it:
         await it.agents.install(VM)
-        await it.agents.start_keeper(VM, 1)
+        await it.agents.start_keeper(AT)
         yield it
 
 
 async def odd(rig: Rig) -> None:
     rig.env = {"ODD_LOG": str(rig.root / "heard")}
-    await rig.agents.start_agent(VM, rig.epoch, replace(rig.launch(), command=(ODD,), argv=()))
+    await rig.agents.start_agent(Machine(VM, rig.epoch), replace(rig.launch(), command=(ODD,), argv=()))
 
 
 def heard(rig: Rig) -> list[Json]:
@@ -97,7 +97,7 @@ async def test_nonsense_gets_an_error_and_harms_nobody(rig: Rig) -> None:
 
 async def test_a_second_keeper_does_not_start(rig: Rig) -> None:
     pid = rig.keeper_pid()
-    await asyncio.gather(*(rig.agents.start_keeper(VM, 1) for _ in range(3)))
+    await asyncio.gather(*(rig.agents.start_keeper(AT) for _ in range(3)))
     assert rig.count("keeper") == 1
     assert rig.keeper_pid() == pid
 
@@ -105,9 +105,9 @@ async def test_a_second_keeper_does_not_start(rig: Rig) -> None:
 async def test_keepers_started_at_the_same_time_are_one(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
         await rig.agents.install(VM)
-        started = await asyncio.gather(*(rig.agents.start_keeper(VM, 1) for _ in range(4)), return_exceptions=True)
+        started = await asyncio.gather(*(rig.agents.start_keeper(AT) for _ in range(4)), return_exceptions=True)
         assert None in started
-        await rig.agents.start_keeper(VM, 1)
+        await rig.agents.start_keeper(AT)
         assert rig.count("keeper") == 1
 
 
@@ -119,9 +119,9 @@ async def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
         await rig.agents.install(VM)
         claim = {"fleet": "f", "epoch": "1", "vmId": VM.vm_id, "name": 'it\'s "me" $(x)'}
         await rig.agents.write_claim(VM, claim)
-        await rig.agents.start_keeper(VM, 1)
-        await rig.agents.mark(VM, 1, "step:a", "h1")
-        await rig.agents.mark(VM, 1, "step:b", "h2")
+        await rig.agents.start_keeper(AT)
+        await rig.agents.mark(AT, "step:a", "h1")
+        await rig.agents.mark(AT, "step:b", "h2")
         there = await rig.agents.inspect(VM)
         assert (there.claim, there.keeper, there.keeper_alive, there.pi) == (claim, KEEPER_VERSION, True, "1.5.2")
         assert there.marks == {"step:a": "h1", "step:b": "h2"}
@@ -138,7 +138,7 @@ async def test_a_machine_that_does_not_answer_is_not_a_dead_keeper(rig: Rig) -> 
         raise GuestUnreachable("no route")
 
     gone = agents_module.KeeperAgents(never, first._release)
-    for call in (gone.inspect(VM), gone.observe(VM, 1, "/x", 0), gone.write_claim(VM, {"epoch": "1"})):
+    for call in (gone.inspect(VM), gone.observe(AT, "/x", 0), gone.write_claim(VM, {"epoch": "1"})):
         with pytest.raises(GuestUnreachable, match="no route"):
             await call
 
@@ -160,7 +160,7 @@ async def test_watchers_are_woken_by_events_and_by_the_loss_of_the_keeper(rig: R
     await asyncio.wait_for(woken.wait(), 20)
     with pytest.raises(GuestUnreachable):
         await rig.look()
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     woken.clear()
     await odd(rig)
     await asyncio.wait_for(woken.wait(), 20)
@@ -174,16 +174,16 @@ async def test_a_copy_of_a_machine_does_nothing_until_it_is_claimed(rig: Rig) ->
     await odd(rig)
     pid = (await rig.process()).pid
     for call in (
-        rig.agents.observe(COPY, 9, str(rig.session), 0),
-        rig.agents.send(COPY, 9, "k", prompt("started")),
-        rig.agents.stop_agent(COPY, 9, 1.0),
-        rig.agents.mark(COPY, 9, "x", "y"),
+        rig.agents.observe(Machine(COPY, 9), str(rig.session), 0),
+        rig.agents.send(Machine(COPY, 9), "k", prompt("started")),
+        rig.agents.stop_agent(Machine(COPY, 9), 1.0),
+        rig.agents.mark(Machine(COPY, 9), "x", "y"),
     ):
         with pytest.raises(GuestUnreachable, match="Foreign"):
             await call
     assert alive(pid)
     await rig.agents.write_claim(COPY, {"epoch": "1", "vmId": COPY.vm_id})
-    look = await rig.agents.observe(COPY, 1, str(rig.session), 0)
+    look = await rig.agents.observe(Machine(COPY, 1), str(rig.session), 0)
     assert (look.agent.epoch, look.agent.process) == (1, NotStarted())
     assert not alive(pid)
     with pytest.raises(GuestUnreachable, match="Foreign"):
@@ -192,7 +192,7 @@ async def test_a_copy_of_a_machine_does_nothing_until_it_is_claimed(rig: Rig) ->
 
 @pytest.mark.guarantee("G-62")
 async def test_a_claim_is_no_way_around_the_epoch(rig: Rig) -> None:
-    await rig.agents.start_keeper(VM, 8)
+    await rig.agents.start_keeper(Machine(VM, 8))
     with pytest.raises(StaleEpoch):
         await rig.agents.write_claim(VM, {"epoch": "7", "vmId": VM.vm_id})
     assert (await rig.agents.inspect(VM)).claim is None
@@ -206,15 +206,15 @@ async def test_an_older_keeper_is_replaced_only_while_pi_is_down(rig: Rig) -> No
     (rig.base / "keeper").unlink()
     (rig.base / "keeper").symlink_to(old.name)
     assert (await rig.agents.inspect(VM)).keeper == "0-old"
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     pid = rig.keeper_pid()
     await odd(rig)
     await rig.agents.install(VM)
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     assert (await rig.look()).agent.keeper_version == "0-old"
     assert rig.keeper_pid() == pid
-    await rig.agents.stop_agent(VM, 1, 5.0)
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.stop_agent(AT, 5.0)
+    await rig.agents.start_keeper(AT)
     assert (await rig.look()).agent.keeper_version == KEEPER_VERSION
     assert not alive(pid)
 
@@ -225,26 +225,26 @@ async def test_an_older_keeper_is_replaced_only_while_pi_is_down(rig: Rig) -> No
 @pytest.mark.guarantee("G-20")
 async def test_what_was_not_answered_is_lost_when_the_keeper_dies(rig: Rig) -> None:
     await odd(rig)
-    sending = asyncio.create_task(rig.agents.send(VM, 1, "k", prompt("silent")))
+    sending = asyncio.create_task(rig.agents.send(AT, "k", prompt("silent")))
     await until(lambda: any(c.get("id") == "k:k" for c in heard(rig)))
-    assert await rig.agents.verdict(VM, 1, "k") == Unanswered()
-    assert isinstance(await rig.agents.send(VM, 1, "other", prompt("started")), Declined)
+    assert await rig.agents.verdict(AT, "k") == Unanswered()
+    assert isinstance(await rig.agents.send(AT, "other", prompt("started")), Declined)
     assert (await rig.process()).busy
     await rig.kill_keeper()
     with pytest.raises(GuestUnreachable):
         await sending
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     for _ in range(2):
-        assert await rig.agents.verdict(VM, 1, "k") == Lost("the keeper ended before pi's answer was recorded")
+        assert await rig.agents.verdict(AT, "k") == Lost("the keeper ended before pi's answer was recorded")
         await odd(rig)
-        assert isinstance(await rig.agents.send(VM, 1, "k", prompt("started")), Lost)
+        assert isinstance(await rig.agents.send(AT, "k", prompt("started")), Lost)
     assert sum(c.get("id") == "k:k" for c in heard(rig)) == 1
 
 
 @pytest.mark.guarantee("G-20")
 async def test_what_was_not_answered_is_lost_when_pi_dies(rig: Rig) -> None:
     await odd(rig)
-    sending = asyncio.create_task(rig.agents.send(VM, 1, "k", prompt("silent")))
+    sending = asyncio.create_task(rig.agents.send(AT, "k", prompt("silent")))
     await until(lambda: any(c.get("id") == "k:k" for c in heard(rig)))
     os.kill((await rig.process()).pid, 9)
     assert await sending == Lost("pi ended before it answered")
@@ -254,16 +254,16 @@ async def test_what_was_not_answered_is_lost_when_pi_dies(rig: Rig) -> None:
 
 async def test_an_accepted_prompt_is_busy_until_its_end_is_announced(rig: Rig) -> None:
     await odd(rig)
-    await rig.agents.send(VM, 1, "a", prompt("handled"))
+    await rig.agents.send(AT, "a", prompt("handled"))
     assert not (await rig.process()).busy
-    await rig.agents.send(VM, 1, "b", prompt("started"))
+    await rig.agents.send(AT, "b", prompt("started"))
     assert (await rig.process()).busy  # although get_state says idle
 
 
 @pytest.mark.guarantee("G-65")
 async def test_noise_on_pis_output_is_passed_over(rig: Rig) -> None:
     await odd(rig)
-    await rig.agents.send(VM, 1, "k", prompt("garbage"))
+    await rig.agents.send(AT, "k", prompt("garbage"))
     await until(lambda: rig.count("settled") == 1)
     assert [e["text"] for e in rig.events() if e["event"] == "noise"] == ["not json", "", "[1]", "null", '"x"']
     assert not (await rig.process()).busy
@@ -276,9 +276,9 @@ async def test_noise_on_pis_output_is_passed_over(rig: Rig) -> None:
 async def test_the_journal_is_bounded_and_a_gap_in_it_is_told(tmp_path: Path) -> None:
     async with rigged(tmp_path, KeeperLimits(segment_bytes=4000, segments=3)) as rig:
         await rig.agents.install(VM)
-        await rig.agents.start_keeper(VM, 1)
+        await rig.agents.start_keeper(AT)
         await odd(rig)
-        await rig.agents.send(VM, 1, "k", prompt("tools 500"))
+        await rig.agents.send(AT, "k", prompt("tools 500"))
         seq = (await rig.look()).agent.seq
         assert seq > 500
         assert sum(f.stat().st_size for f in rig.base.glob("events-*")) < 3 * 4500
@@ -313,7 +313,7 @@ async def subscribe(rig: Rig, hello: str, after: int, count: int) -> list[Json]:
 async def test_torn_and_damaged_lines_are_repaired(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "reconciler")
     await odd(rig)
-    await rig.agents.send(VM, 1, "k", prompt("started"))
+    await rig.agents.send(AT, "k", prompt("started"))
     await rig.kill_keeper()
     before = rig.events()
     newest = max(rig.base.glob("events-*"))
@@ -324,8 +324,8 @@ async def test_torn_and_damaged_lines_are_repaired(rig: Rig, caplog: pytest.LogC
         content = out.read()
         out.seek(0)
         out.write(b"\0\0damaged\n" + content)
-    await rig.agents.start_keeper(VM, 1)
-    assert (await rig.agents.verdict(VM, 1, "k")) == await rig.agents.send(VM, 1, "k", prompt("started"))
+    await rig.agents.start_keeper(AT)
+    assert (await rig.agents.verdict(AT, "k")) == await rig.agents.send(AT, "k", prompt("started"))
     assert "tornTailRepaired 2" in caplog.text
     assert "damagedLine 1" in caplog.text
     after = rig.events()
@@ -340,7 +340,7 @@ async def test_a_full_disk_blocks_output_and_ends_nothing(tmp_path: Path) -> Non
         journal = rig.base / "events-000000000001.jsonl"
         journal.symlink_to("/dev/full")
         try:
-            await rig.agents.start_keeper(VM, 1)
+            await rig.agents.start_keeper(AT)
             look = await rig.look()
             assert look.agent.output_blocked
             assert look.agent.seq == 0
@@ -351,7 +351,7 @@ async def test_a_full_disk_blocks_output_and_ends_nothing(tmp_path: Path) -> Non
                 await writer.drain()
                 await until(rig.unlocked)
         journal.unlink()
-        await rig.agents.start_keeper(VM, 1)
+        await rig.agents.start_keeper(AT)
         assert not (await rig.look()).agent.output_blocked
 
 
@@ -367,7 +367,7 @@ async def test_files_appear_whole_with_their_mode(rig: Rig) -> None:
         GuestFile(str(rig.root / "empty"), b""),
         GuestFile(str(rig.root / "it's $(touch pwned)"), b"x"),
     ]
-    await rig.agents.write_files(VM, 1, files, str(work))
+    await rig.agents.write_files(AT, files, str(work))
     assert (rig.root / "a" / "b" / "big").read_bytes() == big
     assert oct((rig.root / "a" / "b" / "big").stat().st_mode)[-3:] == "600"
     assert [(work / f"rel/{n}").read_text() for n in range(50)] == [f"é{n}\n" for n in range(50)]
@@ -377,19 +377,19 @@ async def test_files_appear_whole_with_their_mode(rig: Rig) -> None:
     assert not list(rig.root.rglob("*.new"))
     assert not list(rig.root.rglob("pwned"))
     path = str(rig.root / "a" / "b" / "big")
-    assert await rig.agents.file_size(VM, 1, path) == len(big)
-    assert await rig.agents.file_size(VM, 1, str(work)) is None
-    assert await rig.agents.file_size(VM, 1, "/no/such/file") is None
-    assert await rig.agents.read_file(VM, 1, path, 1 << 30) == big
-    assert await rig.agents.read_file(VM, 1, path, 5_000_000) == big[:5_000_000]
+    assert await rig.agents.file_size(AT, path) == len(big)
+    assert await rig.agents.file_size(AT, str(work)) is None
+    assert await rig.agents.file_size(AT, "/no/such/file") is None
+    assert await rig.agents.read_file(AT, path, 1 << 30) == big
+    assert await rig.agents.read_file(AT, path, 5_000_000) == big[:5_000_000]
     for bad in ("/no/such/file", "/dev/zero", str(work)):
         with pytest.raises(GuestFailed, match="not a regular file"):
-            await rig.agents.read_file(VM, 1, bad, 10)
+            await rig.agents.read_file(AT, bad, 10)
     with pytest.raises(GuestFailed, match="needs a work dir"):
-        await rig.agents.file_size(VM, 1, "relative")
+        await rig.agents.file_size(AT, "relative")
     await odd(rig)
     (work / "relative").write_text("four")
-    assert await rig.agents.file_size(VM, 1, "relative") == 4
+    assert await rig.agents.file_size(AT, "relative") == 4
 
 
 @pytest.mark.guarantee("G-32")
@@ -397,16 +397,16 @@ async def test_beginnings_of_a_file_are_hashed_where_they_are(rig: Rig) -> None:
     """Across the pieces in which it is read, with ranges left out; nothing of it travels."""
     content = os.urandom((3 << 20) + 7)
     path = str(rig.root / "session.jsonl")
-    await rig.agents.write_files(VM, 1, [GuestFile(path, content)], str(rig.root))
+    await rig.agents.write_files(AT, [GuestFile(path, content)], str(rig.root))
     ends = [1, 1 << 20, (1 << 20) + 1, (2 << 20) + 5, len(content), len(content) + 1]
     blanks = [(0, 3), ((1 << 20) - 4, 9), ((2 << 20) - 1, (1 << 20) + 3), (len(content) - 1, 50)]
-    assert await rig.agents.prefixes(VM, 1, path, ends, blanks) == digests_of(blanked(content, blanks), ends)
-    assert await rig.agents.prefixes(VM, 1, path, ends, ()) == digests_of(content, ends)
-    assert len(await rig.agents.prefixes(VM, 1, path, ends, ())) == len(ends) - 1, "it has no such beginning"
-    assert await rig.agents.prefixes(VM, 1, "/no/such/file", [1], ()) == ()
+    assert await rig.agents.prefixes(AT, path, ends, blanks) == digests_of(blanked(content, blanks), ends)
+    assert await rig.agents.prefixes(AT, path, ends, ()) == digests_of(content, ends)
+    assert len(await rig.agents.prefixes(AT, path, ends, ())) == len(ends) - 1, "it has no such beginning"
+    assert await rig.agents.prefixes(AT, "/no/such/file", [1], ()) == ()
     for wrong in ([], [0], [2, 1], [1, 1], list(range(1, 300))):
         with pytest.raises(GuestFailed, match="BadRequest"):
-            await rig.agents.prefixes(VM, 1, path, wrong, ())
+            await rig.agents.prefixes(AT, path, wrong, ())
 
 
 async def test_a_file_that_can_not_be_written_is_an_error_and_leaves_the_old_one(rig: Rig) -> None:
@@ -414,7 +414,7 @@ async def test_a_file_that_can_not_be_written_is_an_error_and_leaves_the_old_one
     taken.parent.mkdir()
     taken.write_text("old")
     with pytest.raises(GuestFailed, match="System"):
-        await rig.agents.write_files(VM, 1, [GuestFile(str(taken / "below"), b"new")], str(rig.root))
+        await rig.agents.write_files(AT, [GuestFile(str(taken / "below"), b"new")], str(rig.root))
     assert taken.read_text() == "old"
 
 
@@ -423,7 +423,7 @@ async def test_arguments_are_data(rig: Rig) -> None:
     out = rig.root / "out"
     code = "import json,os,sys; open(sys.argv[1],'w').write(json.dumps([sys.argv[2:], os.environ['ODD'], os.getcwd()]))"
     command = GuestCommand(("python3", "-c", code, str(out), *WORDS), cwd=str(rig.root), env={"ODD": "'; touch pwned"})
-    result = await rig.agents.run(VM, 1, command)
+    result = await rig.agents.run(AT, command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert json.loads(out.read_text()) == [list(WORDS), "'; touch pwned", str(rig.root)]
     assert not list(rig.root.rglob("pwned"))
@@ -431,7 +431,7 @@ async def test_arguments_are_data(rig: Rig) -> None:
 
 async def test_how_a_command_ended(rig: Rig) -> None:
     async def run(*argv: str, cwd: str = str(rig.root), timeout: float = 20.0) -> agents_module.CommandResult:
-        return await rig.agents.run(VM, 1, GuestCommand(argv, cwd=cwd, timeout=timeout))
+        return await rig.agents.run(AT, GuestCommand(argv, cwd=cwd, timeout=timeout))
 
     three = await run("sh", "-c", "echo out; echo err >&2; exit 3")
     assert (three.exit_code, three.stdout, three.stderr) == (3, "out\n", "err\n")
@@ -454,12 +454,12 @@ async def test_a_command_asked_for_again_while_it_runs_runs_once(rig: Rig) -> No
     go = rig.root / "go"
     code = f"echo x >> {rig.root}/runs; until [ -e {go} ]; do sleep 0.02; done"
     command = GuestCommand(("sh", "-c", code), cwd=str(rig.root))
-    cut_off = asyncio.create_task(rig.agents.run(VM, 1, command))
+    cut_off = asyncio.create_task(rig.agents.run(AT, command))
     await until(lambda: (rig.root / "runs").exists())
     await rig.agents.release(VM)
     with pytest.raises(GuestUnreachable):
         await cut_off
-    again = asyncio.create_task(rig.agents.run(VM, 1, command))
+    again = asyncio.create_task(rig.agents.run(AT, command))
     await rig.look()
     go.touch()
     assert (await again).exit_code == 0
@@ -468,7 +468,7 @@ async def test_a_command_asked_for_again_while_it_runs_runs_once(rig: Rig) -> No
 
 async def test_ten_requests_at_once_are_answered_each_for_itself(rig: Rig) -> None:
     commands = [GuestCommand(("sh", "-c", f"sleep 0.{9 - n}; echo {n}"), cwd="/") for n in range(10)]
-    results = await asyncio.gather(*(rig.agents.run(VM, 1, command) for command in commands))
+    results = await asyncio.gather(*(rig.agents.run(AT, command) for command in commands))
     assert [r.stdout for r in results] == [f"{n}\n" for n in range(10)]
 
 
@@ -498,7 +498,7 @@ async def ran(rig: Rig, *argv: str, data: bytes = b"") -> tuple[int, bytes, byte
     async def source() -> bytes:
         return pieces.pop(0) if pieces else b""
 
-    code = await Exec(VM, 1, out.extend, err.extend).run(partial(rig.agents.private, VM, 1), argv, str(rig.root), source)
+    code = await Exec(AT, out.extend, err.extend).run(partial(rig.agents.private, AT), argv, str(rig.root), source)
     return code, bytes(out), bytes(err)
 
 
@@ -517,8 +517,8 @@ async def test_a_persons_command_has_its_streams_and_its_end(rig: Rig) -> None:
 
 async def test_a_persons_command_ends_with_the_connection(rig: Rig) -> None:
     pid: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    command = Exec(VM, 1, lambda data: pid.set_result(int(data)), lambda _: None)
-    running = asyncio.create_task(command.run(partial(rig.agents.private, VM, 1), ["sh", "-c", "echo $$; sleep 600; true"], str(rig.root)))
+    command = Exec(AT, lambda data: pid.set_result(int(data)), lambda _: None)
+    running = asyncio.create_task(command.run(partial(rig.agents.private, AT), ["sh", "-c", "echo $$; sleep 600; true"], str(rig.root)))
     found = await pid
     assert alive(found)
     running.cancel()
@@ -532,7 +532,7 @@ async def test_the_digest_of_a_directory_tells_whether_a_file_was_written(rig: R
     (work / "deep" / "a").write_text("1")
 
     async def digest() -> str:
-        return await rig.agents.digest(VM, 1, str(work))
+        return await rig.agents.digest(AT, str(work))
 
     first = await digest()
     assert first == await digest()
@@ -543,4 +543,4 @@ async def test_the_digest_of_a_directory_tells_whether_a_file_was_written(rig: R
     assert await digest() not in (first, second)
     (work / "b").unlink()
     assert await digest() == second
-    assert await rig.agents.digest(VM, 1, str(work / "nowhere"))
+    assert await rig.agents.digest(AT, str(work / "nowhere"))

@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from keeper_rig import SECRET, VM, Rig, alive, proc, prompt, rigged, script, until
+from keeper_rig import AT, SECRET, VM, Rig, alive, proc, prompt, rigged, script, until
 
 from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Lost, NotStarted, Unheard, Up
+from reconciler.engine.ports import Machine
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, StaleEpoch
 
 pytestmark = pytest.mark.real("pi")
@@ -70,28 +71,28 @@ async def test_a_prompt_is_accepted_settles_and_is_in_the_conversation(rig: Rig)
     before = await rig.process()
     assert (before.model, before.busy, before.responsive, before.launch_hash) == ("scripted/scripted", False, True, "launch-1")
     text = "[marker] " + script({"say": "good evening"})
-    assert await rig.agents.send(VM, 1, "k", prompt(text)) == Accepted("started")
+    assert await rig.agents.send(AT, "k", prompt(text)) == Accepted("started")
     messages = await rig.settled()
     assert [(m.role, m.stop_reason) for m in messages] == [("system", ""), ("user", ""), ("assistant", "stop")]
     assert messages[-1].text == "good evening"
     assert messages[-1].usage.input == 100
     assert messages[1].text.startswith("[marker]")
-    assert await rig.agents.verdict(VM, 1, "k") == Accepted("started")
-    assert await rig.agents.verdict(VM, 1, "never") == Unheard()
+    assert await rig.agents.verdict(AT, "k") == Accepted("started")
+    assert await rig.agents.verdict(AT, "never") == Unheard()
     look = await rig.look()
     assert look.agent.session_size == rig.session.stat().st_size == len(look.chunk)
-    tail = await rig.agents.observe(VM, 1, str(rig.session), messages[-1].offset)
+    tail = await rig.agents.observe(AT, str(rig.session), messages[-1].offset)
     assert tail.chunk == look.chunk[messages[-1].offset :]
 
 
 async def test_what_is_being_written_is_seen_before_it_is_finished(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(VM, 1, "k", prompt(script({"say": "one two three", "chunks": 2, "gap": 600})))
+    await rig.agents.send(AT, "k", prompt(script({"say": "one two three", "chunks": 2, "gap": 600})))
     look = await rig.seen(lambda look: look.live != "")
     assert look.live == "one two"
     assert isinstance(look.agent.process, Up)
     assert look.agent.process.busy
-    await rig.agents.call(VM, 1, {"type": "abort"})
+    await rig.agents.call(AT, {"type": "abort"})
     assert (await rig.settled())[-1].stop_reason == "aborted"
     assert (await rig.look()).live == ""
 
@@ -101,9 +102,9 @@ async def test_a_steer_lands_in_the_middle_of_a_run(rig: Rig) -> None:
     await rig.up()
     go = rig.root / "go"
     wait = f"until [ -e {go} ]; do sleep 0.02; done"
-    await rig.agents.send(VM, 1, "k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "never said"})))
+    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "never said"})))
     await until(lambda: rig.count("tool") == 1)
-    verdict = await rig.agents.send(VM, 1, "s", prompt("[steer] " + script({"say": "turned"}), steer=True))
+    verdict = await rig.agents.send(AT, "s", prompt("[steer] " + script({"say": "turned"}), steer=True))
     assert verdict == Accepted("queued")
     assert (await rig.process()).pending == 1
     go.touch()
@@ -116,10 +117,10 @@ async def test_a_steer_lands_in_the_middle_of_a_run(rig: Rig) -> None:
 async def test_a_prompt_of_five_megabytes_arrives_whole(rig: Rig) -> None:
     await rig.up()
     text = "x" * 5_000_000 + ' \u2028"\\ end'
-    assert isinstance(await rig.agents.send(VM, 1, "k", prompt(text)), Accepted)
+    assert isinstance(await rig.agents.send(AT, "k", prompt(text)), Accepted)
     await rig.settled()
     whole = bytearray()
-    while part := (await rig.agents.observe(VM, 1, str(rig.session), len(whole))).chunk:
+    while part := (await rig.agents.observe(AT, str(rig.session), len(whole))).chunk:
         assert len(part) <= 4 << 20
         whole += part
     assert bytes(whole) == rig.session.read_bytes()
@@ -134,7 +135,7 @@ async def test_an_open_dialog_is_answered_so_that_the_turn_goes_on(rig: Rig) -> 
       });
     }"""
     await rig.up(argv=extension(rig, source))
-    await rig.agents.send(VM, 1, "k", prompt(script({"tool": "bash", "args": {"command": "echo danger"}}, {"say": "so be it"})))
+    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": "echo danger"}}, {"say": "so be it"})))
     messages = await rig.settled()
     assert messages[-1].text == "so be it"
     assert "nobody agreed" in messages[-2].text
@@ -143,7 +144,7 @@ async def test_an_open_dialog_is_answered_so_that_the_turn_goes_on(rig: Rig) -> 
 
 async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(rig: Rig) -> None:
     await rig.up()
-    assert isinstance(await rig.agents.send(VM, 1, "k", prompt(script({"status": 400, "message": "no such luck"}))), Accepted)
+    assert isinstance(await rig.agents.send(AT, "k", prompt(script({"status": 400, "message": "no such luck"}))), Accepted)
     last = (await rig.settled())[-1]
     assert last.stop_reason == "error"
     assert "no such luck" in last.error
@@ -156,12 +157,12 @@ async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(ri
 async def test_a_key_is_forwarded_once_however_often_it_is_sent(rig: Rig) -> None:
     await rig.up()
     text = "[once] " + script({"say": "yes"})
-    sent = await asyncio.gather(*(rig.agents.send(VM, 1, "k", prompt(text)) for _ in range(5)))
+    sent = await asyncio.gather(*(rig.agents.send(AT, "k", prompt(text)) for _ in range(5)))
     assert set(sent) == {Accepted("started")}
     await rig.settled()
     await rig.kill_keeper()
     await rig.up()
-    assert await rig.agents.send(VM, 1, "k", prompt(text)) == Accepted("started")
+    assert await rig.agents.send(AT, "k", prompt(text)) == Accepted("started")
     messages = await rig.settled()
     assert sum(m.role == "user" for m in messages) == 1
 
@@ -170,29 +171,29 @@ async def test_a_key_is_forwarded_once_however_often_it_is_sent(rig: Rig) -> Non
 async def test_of_two_prompts_at_once_the_second_is_declined(rig: Rig) -> None:
     await rig.up()
     first, second = await asyncio.gather(
-        rig.agents.send(VM, 1, "a", prompt("[first] " + script({"say": "one", "delay": 1}))),
-        rig.agents.send(VM, 1, "b", prompt("[second] " + script({"say": "two"}))),
+        rig.agents.send(AT, "a", prompt("[first] " + script({"say": "one", "delay": 1}))),
+        rig.agents.send(AT, "b", prompt("[second] " + script({"say": "two"}))),
     )
     assert first == Accepted("started")
     assert isinstance(second, Declined)
     assert "Busy" in second.error
-    assert await rig.agents.verdict(VM, 1, "b") == second
+    assert await rig.agents.verdict(AT, "b") == second
     assert [m.text[:8] for m in await rig.settled() if m.role == "user"] == ["[first] "]
 
 
 @pytest.mark.guarantee("G-22")
 async def test_a_prompt_to_a_pi_that_is_down_is_lost_and_says_so(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.stop_agent(VM, 1, 5.0)
-    assert await rig.agents.send(VM, 1, "k", prompt("hello")) == Lost("pi does not run")
+    await rig.agents.stop_agent(AT, 5.0)
+    assert await rig.agents.send(AT, "k", prompt("hello")) == Lost("pi does not run")
     await rig.up()
-    assert await rig.agents.send(VM, 1, "k", prompt("hello")) == Lost("pi does not run")
+    assert await rig.agents.send(AT, "k", prompt("hello")) == Lost("pi does not run")
     assert await rig.settled() == ()
 
 
 async def test_what_pi_refuses_is_declined_with_its_words(rig: Rig) -> None:
     await rig.up()
-    verdict = await rig.agents.send(VM, 1, "k", {"type": "set_model", "provider": "nobody", "modelId": "none"})
+    verdict = await rig.agents.send(AT, "k", {"type": "set_model", "provider": "nobody", "modelId": "none"})
     assert isinstance(verdict, Declined)
     assert "nobody/none" in verdict.error
 
@@ -201,8 +202,8 @@ async def test_what_pi_refuses_is_declined_with_its_words(rig: Rig) -> None:
 async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(rig: Rig, command: Json) -> None:
     await rig.up()
     with pytest.raises(GuestFailed, match="BadRequest"):
-        await rig.agents.call(VM, 1, command)
-    response = await rig.agents.call(VM, 1, {"type": "get_session_stats"})
+        await rig.agents.call(AT, command)
+    response = await rig.agents.call(AT, {"type": "get_session_stats"})
     assert response["success"] is True
     assert "id" not in response
 
@@ -214,7 +215,7 @@ async def test_a_call_takes_no_prompt_and_nothing_that_would_end_pi(rig: Rig, co
 async def test_a_killed_pi_is_told_with_its_signal_and_last_words_and_continues_its_session(rig: Rig) -> None:
     argv = extension(rig, "export default function () { console.error('last words of pi'); }")
     await rig.up(argv=argv)
-    await rig.agents.send(VM, 1, "k", prompt("[before] " + script({"say": "remember me"})))
+    await rig.agents.send(AT, "k", prompt("[before] " + script({"say": "remember me"})))
     before = await rig.settled()
     pid = (await rig.process()).pid
     os.kill(pid, signal.SIGKILL)
@@ -223,12 +224,12 @@ async def test_a_killed_pi_is_told_with_its_signal_and_last_words_and_continues_
     assert (ended.exit_code, ended.signal, ended.launch_hash) == (None, "SIGKILL", "launch-1")
     assert "last words of pi" in ended.stderr_tail
     await rig.kill_keeper()
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     assert (await rig.look()).agent.process == ended  # nothing was restarted, nothing was forgotten
     with pytest.raises(GuestUnreachable, match="NotRunning"):
-        await rig.agents.call(VM, 1, {"type": "get_state"})
+        await rig.agents.call(AT, {"type": "get_state"})
     await rig.up(argv=argv)
-    await rig.agents.send(VM, 1, "k2", prompt(script({"say": "I do"})))
+    await rig.agents.send(AT, "k2", prompt(script({"say": "I do"})))
     assert [m.text for m in await rig.settled()][: len(before)] == [m.text for m in before]
     assert "remember me" in next(str(m.get("content")) for m in rig.model.requests[-1].messages if m["role"] == "assistant")
 
@@ -237,19 +238,19 @@ async def test_a_killed_pi_is_told_with_its_signal_and_last_words_and_continues_
 @pytest.mark.guarantee("G-26")
 async def test_a_killed_keeper_forgets_nothing(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(VM, 1, "answered", prompt(script({"say": "kept"})))
+    await rig.agents.send(AT, "answered", prompt(script({"say": "kept"})))
     before = await rig.settled()
-    await rig.agents.send(VM, 1, "running", prompt(running(rig, 600)))
+    await rig.agents.send(AT, "running", prompt(running(rig, 600)))
     await in_tool(rig)
     pi = (await rig.process()).pid
     await rig.kill_keeper()
-    await rig.agents.start_keeper(VM, 1)
+    await rig.agents.start_keeper(AT)
     assert not alive(pi)
     look = await rig.look()
     assert isinstance(look.agent.process, Exited)
     assert "keeper was ended" in look.agent.process.stderr_tail
     for key in ("answered", "running"):
-        assert isinstance(await rig.agents.verdict(VM, 1, key), Accepted)
+        assert isinstance(await rig.agents.verdict(AT, key), Accepted)
     assert rig.session.read_bytes().startswith(look.chunk[: before[-1].offset])
     assert [e["seq"] for e in rig.events()] == list(range(1, look.agent.seq + 1))
     await rig.up()
@@ -261,7 +262,7 @@ async def test_a_controller_that_goes_away_changes_nothing(rig: Rig) -> None:
     await rig.up()
     go = rig.root / "go"
     wait = f"until [ -e {go} ]; do sleep 0.02; done"
-    await rig.agents.send(VM, 1, "k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "finished alone"})))
+    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": wait}}, {"say": "finished alone"})))
     await until(lambda: rig.count("tool") == 1)
     keeper, pi = rig.keeper_pid(), (await rig.process()).pid
     await rig.agents.aclose()
@@ -275,23 +276,23 @@ async def test_a_controller_that_goes_away_changes_nothing(rig: Rig) -> None:
 
 async def test_a_stop_is_orderly_and_leaves_nothing_behind(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(VM, 1, "k", prompt(running(rig, 600)))
+    await rig.agents.send(AT, "k", prompt(running(rig, 600)))
     tool, pi = await in_tool(rig), (await rig.process()).pid
-    await rig.agents.stop_agent(VM, 1, 10.0)
+    await rig.agents.stop_agent(AT, 10.0)
     look = await rig.look()
     assert look.agent.process == NotStarted()
     assert not alive(pi)
     assert not alive(tool)
     assert (await rig.messages())[-1].stop_reason == "aborted"
-    await rig.agents.stop_agent(VM, 1, 10.0)  # nothing to do
+    await rig.agents.stop_agent(AT, 10.0)  # nothing to do
 
 
 async def test_a_pi_that_does_not_react_is_killed_with_its_tools(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(VM, 1, "k", prompt(running(rig, 600)))
+    await rig.agents.send(AT, "k", prompt(running(rig, 600)))
     tool, pi = await in_tool(rig), (await rig.process()).pid
     os.kill(pi, signal.SIGSTOP)
-    await rig.agents.stop_agent(VM, 1, 0.3)
+    await rig.agents.stop_agent(AT, 0.3)
     assert not alive(pi)
     await until(lambda: not alive(tool))
     assert (await rig.look()).agent.process == NotStarted()
@@ -336,7 +337,7 @@ async def test_starting_what_runs_does_nothing_and_another_launch_waits_for_a_st
     assert (await rig.process()).pid == pid
     with pytest.raises(Conflict, match="AlreadyRunning"):
         await rig.up(name="launch-2")
-    await rig.agents.stop_agent(VM, 1, 5.0)
+    await rig.agents.stop_agent(AT, 5.0)
     await rig.up(name="launch-2")
     assert (await rig.process()).launch_hash == "launch-2"
 
@@ -357,21 +358,21 @@ async def test_a_lower_epoch_is_refused_and_a_higher_one_outlives_the_keeper(rig
     rig.epoch = 3
     await rig.up()
     with pytest.raises(StaleEpoch):
-        await rig.agents.send(VM, 2, "k", prompt("not yours"))
+        await rig.agents.send(Machine(VM, 2), "k", prompt("not yours"))
     with pytest.raises(StaleEpoch):
-        await rig.agents.stop_agent(VM, 2, 1.0)
-    assert (await rig.agents.observe(VM, 7, str(rig.session), 0)).agent.epoch == 7
+        await rig.agents.stop_agent(Machine(VM, 2), 1.0)
+    assert (await rig.agents.observe(Machine(VM, 7), str(rig.session), 0)).agent.epoch == 7
     await rig.kill_keeper()
     with pytest.raises(StaleEpoch, match="below 7"):
-        await rig.agents.start_keeper(VM, 3)
-    await rig.agents.start_keeper(VM, 7)
-    assert await rig.agents.verdict(VM, 7, "k") == Unheard()
+        await rig.agents.start_keeper(Machine(VM, 3))
+    await rig.agents.start_keeper(Machine(VM, 7))
+    assert await rig.agents.verdict(Machine(VM, 7), "k") == Unheard()
 
 
 @pytest.mark.guarantee("G-60")
 async def test_a_secret_is_in_no_file_of_ours_and_on_no_command_line(rig: Rig) -> None:
     await rig.up()
-    await rig.agents.send(VM, 1, "k", prompt("hello"))
+    await rig.agents.send(AT, "k", prompt("hello"))
     await rig.settled()
     assert rig.model.requests[-1].authorization == f"Bearer {SECRET}"
     pi, keeper = (await rig.process()).pid, rig.keeper_pid()
@@ -401,13 +402,13 @@ async def test_a_full_session_blocks_pi_rather_than_lose_a_message(tmp_path: Pat
     async with rigged(tmp_path, KeeperLimits(session_bytes=20_000)) as rig:
         await rig.up()
         steps: list[Json] = [{"say": "y" * 30_000, "tool": "bash", "args": {"command": "true"}}, {"say": "the end"}]
-        await rig.agents.send(VM, 1, "k", prompt(script(*steps)))
+        await rig.agents.send(AT, "k", prompt(script(*steps)))
         look = await rig.seen(lambda look: look.agent.output_blocked)
         assert isinstance(look.agent.process, Up)
         assert not look.agent.process.responsive
-        await rig.agents.stop_agent(VM, 1, 1.0)
+        await rig.agents.stop_agent(AT, 1.0)
         assert any(len(m.text) == 30_000 for m in await rig.messages())
     async with rigged(tmp_path) as rig:
         await rig.up()  # a keeper with room for more goes on with the same conversation
-        await rig.agents.send(VM, 1, "k2", prompt(script({"say": "and on"})))
+        await rig.agents.send(AT, "k2", prompt(script({"say": "and on"})))
         assert (await rig.settled())[-1].text == "and on"

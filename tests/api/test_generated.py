@@ -11,12 +11,13 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from reconciler.api.conditiontypes import ConditionType
 from reconciler.api.crd import crd
 from reconciler.api.docs import explain, fields
 from reconciler.api.generate import check, generate_crds, generate_deploy, generate_docs, generate_schemas, write
 from reconciler.api.meta import Json, JsonValue, Model
 from reconciler.api.parsing import plain
-from reconciler.api.reasons import ConditionType, Reason
+from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import for_editors, structural
 from reconciler.api.stock import stock_profiles

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import converge, resync
+from benchmarks import converge, httpcalls, resync
 from benchmarks.common import Goal
 from benchmarks.fleet import CONCURRENCY, Platform, platform
 
@@ -33,6 +33,13 @@ async def test_a_fleet_at_rest_costs_one_list_a_resync_and_nothing_else(at: Plat
     sample = await resync.measure(at, COUNT, tmp_path, resync_seconds=0.2)
     assert (sample.gets, sample.changes, sample.writes) == (0, 0, 0)
     assert sample.lists <= 1 + 1 / resync.RESYNCS  # one more may begin while the last one is digested
+
+
+async def test_every_http_client_makes_its_calls() -> None:
+    with httpcalls.server() as url:
+        costs = [await httpcalls.measure(client, url, CONCURRENCY) for client in httpcalls.CLIENTS]
+    assert min(cost.cpu for cost in costs) > 0
+    assert min(cost.over for cost in costs) >= 1.0
 
 
 def test_the_slope_is_the_exponent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -15,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.cli.main import build
+from reconciler.cli.program import program
 from reconciler.config import NAMES, VARIABLES
-from tests.conformance import operations
+from tests.conformance import guarantees, operations
 from tests.promises import KNOWN, RELEASE
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
-COMMANDS = {str(command.name) for command in build().registered_commands}
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+COMMANDS = set(program().commands)
 
 LARGEST = 1 << 20
 """Bytes a tracked file may have: nothing here is that large, and a binary that slipped in is."""
@@ -148,12 +147,6 @@ def test_every_remedy_can_be_followed() -> None:
     assert {pair for pair in told if pair[1] not in COMMANDS} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
-
-
 def test_the_table_of_reasons_is_what_the_catalogue_says() -> None:
     page = operations.PAGE.read_text("utf-8")
     assert page == operations.written(page), "run `python -m tests.conformance.operations`"
@@ -174,24 +167,12 @@ def test_the_service_spares_agents_on_this_host() -> None:
 # --- what is promised -----------------------------------------------------------------------------------------------------------
 
 
-def marked() -> dict[str, set[str]]:
-    """Guarantee → the tests marked with it, read from the sources: also those that this machine could not run."""
-    found: dict[str, set[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "guarantee":
-                for argument in node.args:
-                    if isinstance(argument, ast.Constant):
-                        found.setdefault(str(argument.value), set()).add(path.name)
-    return found
-
-
 def test_every_promise_of_this_release_has_a_test() -> None:
-    assert sorted(RELEASE - marked().keys()) == []
+    assert sorted(RELEASE - guarantees.marked().keys()) == []
 
 
 def test_every_mark_names_a_promise() -> None:
-    assert sorted(marked().keys() - KNOWN) == []
+    assert sorted(guarantees.marked().keys() - KNOWN) == []
 
 
 def test_the_lock_fits_the_declared_dependencies() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
     BindCreated,
     ClearSlot,
     Create,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import reconciler
 from reconciler.api.lieutenant import Restart
-from reconciler.core.actions import CorrectClock, CountCrash
+from reconciler.core.decisions import CorrectClock, CountCrash
 from reconciler.core.lieutenant.health import CLOCK_PAUSE, CLOCK_TRIES, after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import plan
 from reconciler.core.records import ClockRecord, RestartRecord

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
+    Acknowledge,
     BeginSession,
     ClearSlot,
     CorrectClock,
@@ -35,15 +36,16 @@ from reconciler.core.actions import (
     Suspend,
     Wait,
     WriteFiles,
-    is_action,
 )
 from reconciler.core.lieutenant.configuration import asked
-from reconciler.core.lieutenant.policies import POLICIES, plan
+from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import SecretRef, Unresolved, with_secrets
 from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
@@ -152,8 +154,15 @@ def secretive(written: str) -> LieutenantView:
     return lieutenant(guest=guest(marks=marks), agent=IDLE, rendered=SECRETIVE)
 
 
+RETRIED = RUNNING.record.but(handled={"retry": "1"})
+
 SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a healthy one is left alone": (RUNNING, STEADY),
+    "what is asked for by annotation is written down before anything follows from it": (
+        replace(lieutenant(EMPTY, guest=None, agent=None), requests=AnnotationRequests({"fleet.vers.sh/retry": "1"})),
+        Acknowledge(("retry",)),
+    ),
+    "once": (replace(RUNNING, requests=AnnotationRequests({"fleet.vers.sh/retry": "1"}), record=RETRIED), STEADY),
     "one without a machine gets one": (lieutenant(EMPTY, guest=None, agent=None), Create(1)),
     "nothing starts with a field that protects and is not acted on": (unsupported(lieutenant(EMPTY, guest=None, agent=None)), REFUSED),
     "what runs already goes on": (unsupported(RUNNING), STEADY),
@@ -323,7 +332,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         Create(1),
     ),
     "an unasked-for end is written down": (lieutenant(agent=agent(DIED)), CountCrash(5.0)),
-    "once": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),
+    "once written down it is started again": (lieutenant(agent=agent(DIED), record=restart(crash_at=5.0)), StartAgent(VM)),
     "the next one again": (lieutenant(agent=agent(replace(DIED, at=6.0)), record=restart(crash_at=5.0)), CountCrash(6.0)),
     "a restart waits": (
         lieutenant(agent=agent(DIED), record=restart(crash_at=5.0, not_before=NOW + 2, stderr_tail="boom")),
@@ -399,8 +408,8 @@ def test_scenario(name: str) -> None:
 
 def test_every_policy_decides_in_some_scenario() -> None:
     views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values())]
-    deciding = {next((policy.__name__ for policy in POLICIES if policy(view) is not None), "") for view in views}
-    assert {policy.__name__ for policy in POLICIES} - deciding == set()
+    deciding = {next((policy.__name__ for policy in STAGES.leaves() if policy(view) is not None), "") for view in views}
+    assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 
 
 @pytest.mark.guarantee("G-04")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.actions import (
+from reconciler.core.decisions import (
     CloseLocal,
     Create,
     Decision,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.lieutenant.requests import AnnotationRequests, acknowledge
+from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, SlotRecord
+from reconciler.core.snapshot.requests import AnnotationRequests
 
 NOTHING = AnnotationRequests({}, now=100.0)
 RETRY = replace(NOTHING, annotations={"fleet.vers.sh/retry": "a"})

@@ -10,10 +10,23 @@ from hypothesis import strategies as st
 
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.actions import Action, CorrectClock, Release, Suspend, Wait, is_action
-from reconciler.core.forecast import MOST_STEPS, after, forecast
+from reconciler.core.decisions import (
+    AbortTurn,
+    Action,
+    CorrectClock,
+    Deliver,
+    Finish,
+    Landed,
+    SendSteer,
+    Suspend,
+    Verify,
+    Wait,
+)
+from reconciler.core.forecast import MOST_STEPS, forecast
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.afterwards import after
 from reconciler.core.lieutenant.workset import Availability, plan, task_view
+from reconciler.core.plan import Step, is_action
 from reconciler.core.records import ACTIVE, EscalationStep, LieutenantRecord, TaskRecord
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -23,7 +36,6 @@ from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import QueueIndex
 from reconciler.core.task.view import run
-from reconciler.core.taskactions import AbortTurn, Deliver, Finish, Landed, SendSteer, Verify
 from tests.core.views import (
     ARRIVED,
     EMPTY,
@@ -53,12 +65,15 @@ def facts(
     return TaskFacts(Key("Task", "default", name), made, record or TaskRecord(), created_at, dependencies=after)
 
 
+LIEUTENANT = Key("Lieutenant", "default", "api")
+
+
 def work_set(*tasks: TaskFacts, lt: LieutenantView = RUNNING, talk: Talk | None = SETTLED, **spec: object) -> WorkSet:
-    return WorkSet(NOW, tasks, lt, lieutenant_spec(**spec), talk)
+    return WorkSet(LIEUTENANT, NOW, tasks, lt, lieutenant_spec(**spec), talk)
 
 
 def acts(view: WorkSet) -> list[tuple[str, type[Action]]]:
-    return [(key.name if key else "api", type(action)) for key, action in plan(view).next_acts()]
+    return [(step.key.name, type(step.action)) for step in plan(view).next_steps()]
 
 
 BUSY_LT = lieutenant(replace(FILLED, busy=True), agent=agent(replace(UP, busy=True)), active_task=True)
@@ -116,7 +131,7 @@ def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_t
     policy = {"suspend": {"onBusy": "Abort", "graceSeconds": 60}}
     asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
     view = work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False), **policy)
-    decided = plan(view).lieutenant
+    decided = plan(view).own
     assert isinstance(decided, Wait)
     assert decided.until == NOW + 30
     late = replace(view, lieutenant=replace(asked, record=asked.record.but(suspend_asked_at=NOW - 61)))
@@ -133,12 +148,12 @@ def test_without_that_policy_a_turn_is_never_cut_off_however_long_it_takes() -> 
 
 def test_the_queue_has_its_length() -> None:
     view = work_set(facts("a", ARRIVED), facts("b"), facts("c"), talk=said(settled=False), lt=BUSY_LT, queue={"maxPending": 1})
-    decided = {key.name: d for key, d in plan(view).tasks.items()}
+    decided = {key.name: d for key, d in plan(view).decisions.items()}
     assert [d.reason for d in (decided["b"], decided["c"]) if isinstance(d, Wait)] == ["Queued", "QueueFull"]
 
 
 def test_a_steer_without_a_target_goes_to_the_task_that_runs() -> None:
-    decided = plan(work_set(facts("a", ARRIVED), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False))).tasks
+    decided = plan(work_set(facts("a", ARRIVED), facts("s", delivery="Steer"), lt=BUSY_LT, talk=said(settled=False))).decisions
     assert decided[Key("Task", "default", "s")] == SendSteer("a")
 
 
@@ -153,7 +168,7 @@ def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
 
 
 def names(view: WorkSet) -> list[str]:
-    return [type(step.action).__name__ for step in forecast(view)]
+    return [type(step.action).__name__ for step in forecast(view, plan, after)]
 
 
 @pytest.mark.guarantee("G-41")
@@ -194,18 +209,18 @@ def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView
         "cancelled": lambda n: facts(n, cancel=True),
     }
     tasks = tuple(made[kind](f"t{n}") for n, kind in enumerate(kinds))
-    assert len(forecast(work_set(*tasks, lt=lt))) < MOST_STEPS
+    assert len(forecast(work_set(*tasks, lt=lt), plan, after)) < MOST_STEPS
 
 
 @given(lieutenants())
 @settings(max_examples=150, deadline=None)
 def test_an_act_that_succeeded_is_not_planned_again(lt: LieutenantView) -> None:
     view = work_set(lt=lt)
-    decided = plan(view).lieutenant
+    decided = plan(view).own
     assert decided is not None
     if is_action(decided):
-        then = after(view, None, decided)  # type: ignore[arg-type]
-        assert plan(then).lieutenant != decided or isinstance(decided, Release)
+        then = after(view, Step(LIEUTENANT, decided))
+        assert then is None or plan(then).own != decided
 
 
 PHASES = ("Pending", "Delivering", "Running", "Verifying", "Succeeded")

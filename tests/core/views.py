@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.core.actions import Decision
+from reconciler.core.chain import Chain
 from reconciler.core.profile.rendering import Rendered, Unresolved, render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
@@ -31,9 +30,9 @@ OTHER = "00000000-0000-4000-8000-000000000002"
 KEEPER = "1.0.0"
 
 
-def decider(chain: Sequence[Callable[[V], Decision | None]], view: V) -> str:
+def decider(chain: Chain[V], view: V) -> str:
     """Which policy of a chain decides about this view; '' when none has an opinion."""
-    return next((policy.__name__ for policy in chain if policy(view) is not None), "")
+    return next((policy.__name__ for policy in chain.leaves() if policy(view) is not None), "")
 
 
 # --- the VM slot ------------------------------------------------------------------------------------------------------------

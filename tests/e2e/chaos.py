@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler import config
-from reconciler.cli.access import reader, submit
+from reconciler.cli.access import reader
 from reconciler.cli.documents import is_true
+from reconciler.cli.submit import submit
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import SESSION_DIR
 from reconciler.core.records import LieutenantRecord, TaskRecord

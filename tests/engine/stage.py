@@ -16,7 +16,7 @@ from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, Secrets
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import ReconcilerError
 from tests.conformance.kstatus import conditions_of, problems
 from tests.faults.harness import Controller, Life, Run, virtual

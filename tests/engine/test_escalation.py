@@ -10,7 +10,7 @@ from reconciler.core.keys import Key
 from tests.engine.stage import LT, Stage, declared, pass_time, tell
 from tests.world import Machine, World
 
-POLICIES = ["Steer", "Abort", "RestartSession"]
+ESCALATION = ["Steer", "Abort", "RestartSession"]
 
 
 def steps(run: Stage, task: Key) -> list[str]:
@@ -30,7 +30,7 @@ def test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up(tmp_path:
     async def story(run: Stage) -> None:
         await run.lieutenant()
         machine = await run.ready()
-        task = await run.task("one", noProgressSeconds=100, escalation=POLICIES)
+        task = await run.task("one", noProgressSeconds=100, escalation=ESCALATION)
         await run.runs(task)
         first, at = machine.pi, run.world.now()
         await run.until(lambda: steps(run, task) == ["Steer"], "it is steered")
@@ -39,7 +39,7 @@ def test_a_stalled_turn_is_steered_aborted_restarted_and_then_given_up(tmp_path:
         await run.until(lambda: steps(run, task) == ["Steer", "Abort"], "its turn is ended")
         await run.until(lambda: "continued (1)" in asked(run), "it is asked to go on")
         assert machine.pi is first
-        await run.until(lambda: steps(run, task) == POLICIES, "pi is restarted")
+        await run.until(lambda: steps(run, task) == ESCALATION, "pi is restarted")
         await run.until(lambda: "continued (2)" in asked(run), "on the same session")
         assert machine.pi is not first
         assert await run.ends(task) == "TimedOut"
@@ -154,7 +154,7 @@ async def steered(run: Stage, **spec: object) -> tuple[Key, Key, Machine]:
 @pytest.mark.guarantee("G-29")
 def test_a_steer_that_does_not_land_interrupts_and_is_said_and_the_target_goes_on(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
-        one, steer, machine = await steered(run, escalation=POLICIES)
+        one, steer, machine = await steered(run, escalation=ESCALATION)
         first, at = machine.pi, run.world.now()
         run.world.work_seconds = 4.0
         assert await run.ends(steer) == "Succeeded"
@@ -205,7 +205,7 @@ def test_a_deaf_turn_is_interrupted_the_hard_way(tmp_path: Path) -> None:
 @pytest.mark.guarantee("G-23")
 def test_a_target_that_ends_first_makes_its_steer_expire(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
-        one, steer, _ = await steered(run, escalation=POLICIES)
+        one, steer, _ = await steered(run, escalation=ESCALATION)
         await run.engine.declarations.patch_spec(one, lambda spec: {**spec, "cancel": True}, "api")
         assert await run.ends(one) == "Cancelled"
         assert await run.ends(steer) == "Expired"

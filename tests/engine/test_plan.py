@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.loop import Engine
+from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.engine.planning import plan_everything
 from tests.faults.harness import Run, virtual
 from tests.faults.play import SETTINGS, declared
@@ -24,25 +24,23 @@ def test_a_plan_is_what_the_loop_then_does_and_changes_nothing(tmp_path: Path) -
         await engine.declarations.apply(lieutenant())
         await engine.declarations.apply(declared(ONE, lieutenantRef={"name": "api"}, prompt="first"))
         await engine.declarations.apply(declared(TWO, lieutenantRef={"name": "api"}, prompt="second", after=[{"name": "one"}]))
-        agents = engine.gatherer.machines.agents
         planned = [line.verb for line in await plan_everything(engine)]
-        engine.gatherer.machines.agents = agents
         assert run.world.created == 0
         assert "Create" in planned
         assert planned.count("Deliver") == 2
         done: list[str] = []
-        execute = Engine._execute
+        act = LieutenantKind.act
 
-        async def watched(self, key, view, target, action):  # type: ignore[no-untyped-def]
-            done.append(type(action).__name__)
-            await execute(self, key, view, target, action)
+        async def watched(self, snapshot, step):  # type: ignore[no-untyped-def]
+            done.append(step.action.verb)
+            return await act(self, snapshot, step)
 
-        Engine._execute = watched  # type: ignore[method-assign]
+        LieutenantKind.act = watched  # type: ignore[method-assign]
         try:
             await run.engine.start()
             await run.until(lambda: run.phase(TWO) == "Succeeded", "both are done")
         finally:
-            Engine._execute = execute  # type: ignore[method-assign]
+            LieutenantKind.act = act  # type: ignore[method-assign]
             await run.controller.down()
         observed = {"Landed", "Progress", "Finish"}
         assert [verb for verb in done if verb not in observed] == planned

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.keys import Json, Key
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import CommandResult, GuestCommand
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
 from tests.world import Machine
@@ -397,11 +397,9 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         await made(run, BEFORE, update=RECREATE)
         await pass_time(20)
         await run.engine.stop()
-        agents = run.engine.gatherer.machines.agents
         assert await plan_everything(run.engine) == [], "nothing to do before it changes"
         await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
         planned = await plan_everything(run.engine)
-        run.engine.gatherer.machines.agents = agents
         verbs = [line.verb for line in planned]
         assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
         assert planned[1].reason == "its profile changed after it was prepared"

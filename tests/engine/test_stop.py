@@ -22,12 +22,12 @@ class Slow(FakeVers):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, 0.0)
-        self.asked, self.go, self.answered = asyncio.Event(), asyncio.Event(), False
+        self.asked, self.go, self.returned = asyncio.Event(), asyncio.Event(), False
 
     async def list_vms(self) -> VmList:
         self.asked.set()
         await self.go.wait()
-        self.answered = True
+        self.returned = True
         return await super().list_vms()
 
 
@@ -44,5 +44,5 @@ async def test_a_list_on_its_way_ends_with_the_controller(tmp_path: Path) -> Non
     assert {task for task in before - {asyncio.current_task()} if not task.done()} == set()
     vers.go.set()
     await asyncio.sleep(0)
-    assert not vers.answered
+    assert not vers.returned
     await store.aclose()

@@ -14,13 +14,13 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection, path_of
 from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.secrets import KubeSecrets
-from reconciler.sources.kube.watching import Heard, Watching
+from reconciler.sources.kube.watching import OnEvent, Watching
 from reconciler.store.sqlstore import open_store
 from tests.faults.harness import Controller, Crash, Fault, Life, Run, virtual
 from tests.faults.play import Scenario
@@ -76,8 +76,8 @@ class OperatorLives(Controller):
         store = open_store(self.path if self.keep else self.path.with_suffix(f".{mine}"), inline=True)
         self.secrets = KubeSecrets(cluster)
 
-        def watcher(access: Access, namespaces: Sequence[str] | None, heard: Heard, restarted: Callable[[], None]) -> Watching:
-            return Follow(self.server, namespaces, heard)
+        def watcher(access: Access, namespaces: Sequence[str] | None, on_event: OnEvent, restarted: Callable[[], None]) -> Watching:
+            return Follow(self.server, namespaces, on_event)
 
         self.kube_controller = KubeController(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
         clock = LoopClock(self.world.now() + (self.skew if mine > 1 else 0.0))
@@ -153,7 +153,7 @@ class ClusterRun(Run):
     def describe(self) -> str:
         seen = [(o["kind"], o["metadata"], o.get("status")) for at, o in self.server.objects.items() if at.custom]
         kube_controller = self.controller.kube_controller
-        errors = kube_controller._trouble if kube_controller else ""
+        errors = kube_controller._last_error if kube_controller else ""
         return f"fault {self.life.fault}; in the cluster {seen}; last errors {errors}; {super().describe()}"
 
 

@@ -22,7 +22,7 @@ from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
 from tests.world import KEEPER, FakeAgents, FakeVers, World

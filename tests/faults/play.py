@@ -12,7 +12,7 @@ from pathlib import Path
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Fault, Run, Step, virtual
 from tests.world import World
 

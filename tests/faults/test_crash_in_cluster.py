@@ -53,7 +53,7 @@ def test_without_a_fault(name: str, keep: bool, capsys: pytest.CaptureFixture[st
     with capsys.disabled():
         print(f"\n{name} in a cluster, store {'kept' if keep else 'lost'}: {points} fault points at {len(effects)} numbered effects")
     assert points >= LEAST[keep]
-    assert {"kube.hold", "kube.status", "kube.release", "kube.event"} <= set(effects)
+    assert {"kube.add_finalizer", "kube.status", "kube.remove_finalizer", "kube.event"} <= set(effects)
 
 
 @pytest.mark.guarantee("G-20")
@@ -69,7 +69,7 @@ def test_a_prompt_on_its_way_and_a_lost_store(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-05")
-@pytest.mark.parametrize("name", ["vers.create_vm", "kube.hold", "kube.release"])
+@pytest.mark.parametrize("name", ["vers.create_vm", "kube.add_finalizer", "kube.remove_finalizer"])
 def test_crashes_at_what_counts_most_with_a_lost_store(name: str, tmp_path: Path) -> None:
     number = effects_of("one-lieutenant").index(name) + 1
     for kind in DEADLY:

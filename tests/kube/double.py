@@ -19,7 +19,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Rejected
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Gone, collection
-from reconciler.sources.kube.watching import Heard
+from reconciler.sources.kube.watching import OnEvent
 
 OURS = f"/apis/{GROUP}/{VERSION}"
 Raw = dict[str, Any]
@@ -253,8 +253,8 @@ class Follow:
     """A watch over the double, as kopf does it: first everything there is, then every change; after 410 from the beginning, without a
     word about what was deleted meanwhile."""
 
-    def __init__(self, server: ApiServer, namespaces: Sequence[str] | None, heard: Heard, latency: float = 0.02) -> None:
-        self._client, self._namespaces, self._heard = Double(server, latency), namespaces, heard
+    def __init__(self, server: ApiServer, namespaces: Sequence[str] | None, on_event: OnEvent, latency: float = 0.02) -> None:
+        self._client, self._namespaces, self._on_event = Double(server, latency), namespaces, on_event
         self._tasks: list[asyncio.Task[None]] = []
         self.restarts = 0
 
@@ -283,9 +283,9 @@ class Follow:
             try:
                 listed: Any = await self._client.get(path)
                 for obj in listed["items"]:
-                    self._heard("", obj)
+                    self._on_event("", obj)
                 async for kind, obj in self._client.watch(path, listed["metadata"]["resourceVersion"]):
                     await asyncio.sleep(self._client.latency)
-                    self._heard(kind, obj)
+                    self._on_event(kind, obj)
             except ReconcilerError:
                 await asyncio.sleep(1.0)

@@ -20,6 +20,7 @@ def rule(group: str, resources: Sequence[str], verbs: Sequence[str]) -> dict[str
 
 LOOKS = rule("fleet.vers.sh", OURS, READING)
 SEES_LEASES = rule("coordination.k8s.io", ["leases"], READING)
+ASKS_FOR_ORPHANS = rule("coordination.k8s.io", ["leases"], ["patch"])
 
 
 def somebody(cluster: Namespace, *rules: Mapping[str, Any]) -> Identity:

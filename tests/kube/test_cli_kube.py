@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.main import CLUSTERS, build, execute
+from reconciler.cli.catalog import CLUSTERS
+from reconciler.cli.main import execute
+from reconciler.cli.program import program
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge
 from tests.kube.test_operator import HEAD, LIEUTENANT, task
@@ -207,5 +209,5 @@ async def test_a_command_that_knows_no_cluster_says_so(bare: Desk) -> None:
     told = await bare.refused("attach", "--kube", "ada", code=64)
     assert f"-- reconciler attach -n {bare.person.cluster.name} ada`" in told
     assert "kubectl exec" in told
-    registered = {command.name for command in build().registered_commands}
+    registered = set(program().commands)
     assert registered > CLUSTERS

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.meta import API_VERSION
+from reconciler.cli.catalog import CLUSTERS
 from reconciler.cli.kube import answers, stored
-from reconciler.cli.main import CLUSTERS
 from reconciler.core.keys import Json
 from reconciler.engine.ports import StoredObject
 from tests.kube.controlplane import ControlPlane, Namespace

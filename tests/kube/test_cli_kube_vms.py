@@ -15,7 +15,7 @@ from reconciler.vers.simulator.service import SimulatorConfig
 from tests.background import Platform, eventually, platform
 from tests.cli.test_cli_vms import make_vm
 from tests.kube.controlplane import Namespace
-from tests.kube.people import LOOKS, SEES_LEASES, somebody
+from tests.kube.people import ASKS_FOR_ORPHANS, LOOKS, SEES_LEASES, somebody
 from tests.kube.test_cli_kube import command
 from tests.kube.test_operator import LIEUTENANT
 from tests.kube.test_operator_probes import installation_of
@@ -45,6 +45,10 @@ class Yard:
         assert done.code == 0, done.stderr
         told = {row["metadata"]["name"]: row["status"]["standing"] for row in json.loads(done.stdout)["items"]}
         return {vm_id: standing for vm_id, standing in told.items() if vm_id in self.stub.ever()}
+
+    def notes(self) -> dict[str, str]:
+        """The annotations of the operator's Lease."""
+        return dict(json.loads(self.cluster.kubectl("get", "lease", "reconciler-default", "-o", "json"))["metadata"]["annotations"])
 
     def make(self, labels: dict[str, str] | None = None) -> str:
         self.made += 1
@@ -94,10 +98,35 @@ def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(yard: Yard) ->
     assert "only its controller knows" in yard("orphans", "--kube")
     assert lost in yard("orphans", "--kube", "--delete", code=4)
     assert lost in yard.stub.present()
-    assert yard("orphans", "--kube", "--delete", "--confirm").splitlines()[-1] == f"vm/{lost} deletion asked for"
-    eventually(lambda: lost not in yard.stub.present(), "the orphan is deleted")
+    assert yard("orphans", "--kube", "--delete", "--confirm").splitlines()[-1] == f"vm/{lost} is gone"
+    assert lost not in yard.stub.present()
+    assert not [name for name in yard.notes() if lost in name], "request and answer are taken away"
     assert "there is no orphan" in yard("orphans", "--kube", "--delete", "--confirm")
     assert set(yard.stub.present()) == {owned, surplus, theirs, nobodys}
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+def test_the_operator_deletes_nothing_that_is_no_orphan_to_it_whatever_the_lease_asks_for(yard: Yard) -> None:
+    """Whoever may write the Lease decides nothing: the operator looks at the machine and into its own store."""
+    yard.cluster.apply(LIEUTENANT)
+    owned = yard.vm("ada")
+    theirs = yard.make({**yard.labels(owned), "fleet.vers.sh/installation": "another"})
+    nobodys = yard.make()
+    every = (owned, theirs, nobodys)
+    asked = [f"fleet.vers.sh/delete-orphan.{vm_id}=now" for vm_id in every]
+    yard.cluster.kubectl("annotate", "lease", "reconciler-default", *asked, "fleet.vers.sh/delete-orphan.no-vm=now")
+
+    def answers() -> dict[str, str] | None:
+        found = {vm_id: yard.notes().get(f"fleet.vers.sh/orphan-outcome.{vm_id}", "") for vm_id in every}
+        return found if all(found.values()) else None
+
+    told = {vm_id: json.loads(answer) for vm_id, answer in eventually(answers, "each is answered", pause=0.5).items()}
+    assert {one["reason"] for one in told.values()} == {"NoOrphan"}
+    assert all(one["message"].endswith("it is not deleted") for one in told.values())
+    assert "belongs to Lieutenant" in told[owned]["message"]
+    assert set(every) <= set(yard.stub.present())
+    assert [name for name in yard.notes() if "delete-orphan." in name] == ["fleet.vers.sh/delete-orphan.no-vm"]
 
 
 @pytest.mark.guarantee("G-07")
@@ -116,7 +145,7 @@ def test_a_lease_can_not_make_orphans_of_another_clusters_machines(yard: Yard, m
     assert "can't be proven" in yard("orphans", "--kube", code=1)
     monkeypatch.setenv("KUBECONFIG", str(yard.cluster.inside().kubeconfig))
     yard("orphans", "--kube", "--delete", "--confirm")
-    eventually(lambda: mine not in yard.stub.present(), "the orphan is deleted")
+    assert mine not in yard.stub.present()
     assert theirs in yard.stub.present()
     evil.kubectl("delete", "lease", "reconciler-default")
 
@@ -178,8 +207,13 @@ def test_what_somebody_may_not_see_is_unknown_to_them(yard: Yard, monkeypatch: p
     monkeypatch.setenv("KUBECONFIG", str(somebody(yard.cluster, LOOKS, SEES_LEASES).kubeconfig))
     assert yard.orphans() == {lost: "Orphan", other: "Unknown", odd: "Unknown"}
     assert "could not be read" in yard("orphans", "--kube")
+    refused = yard("orphans", "--kube", "--delete", "--confirm", code=1)
+    assert 'cannot patch resource "leases"' in refused
+    assert "reconciler-orphans" in refused
+    assert lost in yard.stub.present()
+    monkeypatch.setenv("KUBECONFIG", str(somebody(yard.cluster, LOOKS, SEES_LEASES, ASKS_FOR_ORPHANS).kubeconfig))
     yard("orphans", "--kube", "--delete", "--confirm")
-    eventually(lambda: lost not in yard.stub.present(), "the orphan is deleted")
+    assert lost not in yard.stub.present()
     assert {other, odd} <= set(yard.stub.present())
     monkeypatch.setenv("KUBECONFIG", str(somebody(yard.cluster, LOOKS).kubeconfig))
     assert 'cannot get resource "leases"' in yard("orphans", "--kube", code=1)

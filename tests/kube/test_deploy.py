@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from reconciler import config
-from reconciler.cli.main import build
+from reconciler.cli.program import program as command_line
 from reconciler.config import VARIABLES
 from reconciler.engine.ports import Event
 from reconciler.serve.http import TOKEN_VARIABLE, read_address
@@ -106,9 +105,9 @@ def test_it_fits_the_program_and_the_image(plane: ControlPlane, variant: str, tm
     env = {one["name"]: one.get("value", "from elsewhere") for one in container["env"]}
     args = [re.sub(r"\$\((\w+)\)", lambda found: env[found[1]], word) for word in container["args"]]
 
-    program = typer.main.get_command(build())
-    assert args[0] in program.commands  # type: ignore[attr-defined]
-    parsed = program.commands[args[0]].make_context(args[0], args[1:])  # type: ignore[attr-defined]
+    program = command_line()
+    assert args[0] in program.commands
+    parsed = program.commands[args[0]].make_context(args[0], args[1:])
     address = read_address(parsed.params["listen"])
     known = {*VARIABLES.values(), TOKEN_VARIABLE, "VERS_API_KEY", "HOME", "XDG_CACHE_HOME", "POD_NAMESPACE"}
     assert set(env) <= known
@@ -252,7 +251,7 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
             await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
             item = next(iter(operator.engine.table.of_kind("Lieutenant")))
             for _ in range(2):  # the same news twice is one Event, counted
-                operator.kube_controller.events.take(
+                operator.kube_controller.events.post(
                     Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now())
                 )
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.conformance.kstatus import problems
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until

@@ -19,8 +19,9 @@ from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
+from reconciler.engine.state.declared import Declared
 from reconciler.sources.files.scan import Scanner
-from reconciler.sources.files.sync import FileSync, declaration
+from reconciler.sources.files.sync import FileSync
 from reconciler.sources.kube.raw import without_nulls
 from reconciler.store.sqlstore import open_store
 from tests.faults.harness import NoSecrets
@@ -100,9 +101,7 @@ class Story:
         self.acts.setdefault(event.key.name, []).append(f"{event.type} {event.reason} {plain(event.message)}")
 
     async def plan(self, engine: Engine) -> None:
-        agents = engine.gatherer.machines.agents
         self.plans = [(str(p.key.name), p.verb, plain(p.target), plain(p.reason)) for p in await plan_everything(engine)]
-        engine.gatherer.machines.agents = agents  # a plan asks no machine; the loop does
 
 
 def plain(text: str) -> str:
@@ -132,8 +131,7 @@ async def by_file(engine: Engine, folder: Path) -> None:
 async def by_command(engine: Engine, folder: Path) -> None:
     found = await asyncio.to_thread(Scanner(folder.name).scan, [folder])
     for one in found.objects:
-        as_api = declaration(one)
-        await engine.declarations.apply(type(as_api)(as_api.key, as_api.spec, as_api.labels, as_api.annotations, "api"))
+        await engine.declarations.apply(Declared(one.key, one.spec, one.labels, one.annotations, "api"))
 
 
 class Open:

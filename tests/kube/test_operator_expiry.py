@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.test_operator import LIEUTENANT, task
 from tests.kube.test_operator_rights import Rights
 
+T = TypeVar("T")
 pytestmark = pytest.mark.real("kube")
 
 
@@ -65,29 +68,30 @@ class Cut:
         self.call, self.before, self.dead = call, before, False
 
     def prepare(self, engine: Engine) -> None:
-        through = engine.effects.call
+        through = engine.effects.hook
+        assert through is not None
 
-        async def call(name: str, act: object) -> object:
+        async def hook(number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
             if not self.dead and name != self.call:
-                return await through(name, act)  # type: ignore[arg-type]
+                return await through(number, name, act)
             first, self.dead = not self.dead, True
             if first and not self.before:
-                await through(name, act)  # type: ignore[arg-type]
+                await through(number, name, act)
             await asyncio.Event().wait()
             raise AssertionError
 
-        engine.effects.call = call  # type: ignore[method-assign, assignment]
+        engine.effects.hook = hook
 
 
 @pytest.mark.guarantee("G-20")
 @pytest.mark.parametrize(
     ("call", "before", "lost"),
     [
-        ("kube.release", True, False),
-        ("kube.release", False, False),
+        ("kube.remove_finalizer", True, False),
+        ("kube.remove_finalizer", False, False),
         ("kube.delete", True, False),
         ("kube.delete", False, False),
-        ("kube.release", True, True),
+        ("kube.remove_finalizer", True, True),
         ("kube.delete", True, True),
     ],
 )

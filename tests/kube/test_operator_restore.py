@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.actions import Steady
+from reconciler.core.decisions import Steady
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.slot import claims
@@ -12,7 +12,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm, VmState
 from reconciler.core.task.status import task_status
 from reconciler.engine.ports import Intent
-from reconciler.sources.kube import restore as rebuild
+from reconciler.sources.kube import restore
 
 KEY = Key("Lieutenant", "team", "ada")
 TASK = Key("Task", "team", "one")
@@ -55,9 +55,9 @@ DONE = TaskRecord(
 )
 @pytest.mark.guarantee("G-20")
 def test_a_result_comes_back_as_it_was(record: TaskRecord) -> None:
-    """The status made from the rebuilt record is the status it was rebuilt from: a field that is forgotten shows here."""
+    """The status made from the restored record is the status it was restored from: a field that is forgotten shows here."""
     told = task_status(record, Steady(), {}, 1, 300.0).dump()
-    again = rebuild.task(TASK, UID, told)
+    again = restore.task(TASK, UID, told)
     assert task_status(again, Steady(), told, 1, 400.0).dump() == told
     assert again.finished
     assert again.recalled == record.recalled
@@ -65,65 +65,65 @@ def test_a_result_comes_back_as_it_was(record: TaskRecord) -> None:
 
 @pytest.mark.guarantee("G-20")
 def test_a_task_on_its_way_is_looked_for_before_it_is_sent() -> None:
-    first = rebuild.task(TASK, UID, {"phase": "Running", "attempt": 1, "deliveredAt": "2026-11-21T10:00:00Z"})
+    first = restore.task(TASK, UID, {"phase": "Running", "attempt": 1, "deliveredAt": "2026-11-21T10:00:00Z"})
     assert (first.phase, first.attempt, first.sends, first.baseline) == ("Delivering", 1, 1, 0)
     assert first.marker.startswith("[task team/one attempt 1 ")
-    assert first.marker == rebuild.task(TASK, UID, {"phase": "Verifying", "attempt": 1}).marker
-    assert first.marker != rebuild.task(TASK, "another", {"phase": "Running", "attempt": 1}).marker
-    assert rebuild.task(TASK, UID, {"phase": "Pending", "attempt": 0}) == TaskRecord()
+    assert first.marker == restore.task(TASK, UID, {"phase": "Verifying", "attempt": 1}).marker
+    assert first.marker != restore.task(TASK, "another", {"phase": "Running", "attempt": 1}).marker
+    assert restore.task(TASK, UID, {"phase": "Pending", "attempt": 0}) == TaskRecord()
 
 
 @pytest.mark.guarantee("G-02")
 def test_a_claim_beats_a_status() -> None:
     """A status that names another VM, or a higher epoch, makes nothing ours that does not carry our claim."""
     strange: Json = {"vm": {"id": vm(7, {}).vm_id, "epoch": 9}}
-    at_hand = rebuild.lieutenant(KEY, UID, strange, listed(vm(7, {}), claimed(1, 1), claimed(2, 2)), US).record.slot
+    at_hand = restore.lieutenant(KEY, UID, strange, listed(vm(7, {}), claimed(1, 1), claimed(2, 2)), US).record.slot
     assert (at_hand.vm_id, at_hand.epoch, at_hand.account) == (vm(2, {}).vm_id, 2, "account")
 
 
 @pytest.mark.guarantee("G-07")
 @pytest.mark.parametrize("other", [vm(7, {}), claimed(7, 1, THEM), claimed(7, 1, US, "another")], ids=["bare", "theirs", "another's"])
 def test_what_is_not_ours_is_not_taken(other: Vm) -> None:
-    rebuilt = rebuild.lieutenant(KEY, UID, {"vm": {"id": other.vm_id, "epoch": 4}}, listed(other), US)
-    assert rebuilt.record.slot.vm_id == ""
-    assert rebuilt.record.slot.epoch == 4, "the next VM gets a higher epoch than any before"
+    restored = restore.lieutenant(KEY, UID, {"vm": {"id": other.vm_id, "epoch": 4}}, listed(other), US)
+    assert restored.record.slot.vm_id == ""
+    assert restored.record.slot.epoch == 4, "the next VM gets a higher epoch than any before"
 
 
 def test_a_vm_that_was_born_for_it_and_not_claimed_yet_is_taken() -> None:
     born = vm(3, claims.birth_labels(US, KEY, UID, 1, "token"))
-    assert rebuild.lieutenant(KEY, UID, {"vm": {"id": born.vm_id}}, listed(born), US).record.slot.vm_id == born.vm_id
+    assert restore.lieutenant(KEY, UID, {"vm": {"id": born.vm_id}}, listed(born), US).record.slot.vm_id == born.vm_id
 
 
 @pytest.mark.guarantee("G-02")
 def test_an_open_create_comes_back() -> None:
     sent = Intent("token", KEY, UID, "create", 3, {"commit": "c0ffee", "epoch": 5}, 1234.5, 1200.25)
-    rebuilt = rebuild.lieutenant(KEY, UID, {"vm": {"create": rebuild.create_status(sent)}}, {}, US)
-    assert rebuilt.intent == sent
-    assert (rebuilt.record.slot.epoch, rebuilt.record.slot.attempts) == (5, 3)
-    garbled = {"vm": {"create": {**rebuild.create_status(sent), "sentAt": "yesterday"}}}
-    assert rebuild.lieutenant(KEY, UID, garbled, {}, US).intent is None
+    restored = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent)}}, {}, US)
+    assert restored.intent == sent
+    assert (restored.record.slot.epoch, restored.record.slot.attempts) == (5, 3)
+    garbled = {"vm": {"create": {**restore.create_status(sent), "sentAt": "yesterday"}}}
+    assert restore.lieutenant(KEY, UID, garbled, {}, US).intent is None
 
 
 def test_verbs_that_were_acted_on_are_not_acted_on_again() -> None:
-    assert rebuild.lieutenant(KEY, UID, {"handled": {"retry": "1"}}, {}, US).record.handled == {"retry": "1"}
+    assert restore.lieutenant(KEY, UID, {"handled": {"retry": "1"}}, {}, US).record.handled == {"retry": "1"}
 
 
 @pytest.mark.guarantee("G-32")
 def test_the_conversation_in_force_comes_back() -> None:
     told: Json = {"session": {"name": f"{UID}-g2-3", "generation": 2, "earlier": [f"{UID}-g2"]}}
-    session = rebuild.lieutenant(KEY, UID, told, {}, US).record.session
+    session = restore.lieutenant(KEY, UID, told, {}, US).record.session
     assert (session.name, session.generation, session.incarnation, session.earlier) == (f"{UID}-g2-3", 2, 3, (f"{UID}-g2",))
-    assert rebuild.lieutenant(KEY, UID, {"session": {"name": f"{UID}-g0"}}, {}, US).record.session.incarnation == 0
+    assert restore.lieutenant(KEY, UID, {"session": {"name": f"{UID}-g0"}}, {}, US).record.session.incarnation == 0
 
 
 @pytest.mark.guarantee("G-65")
 @pytest.mark.parametrize("status", [{"vm": "x"}, {"vm": {"id": 3, "epoch": []}}, {"vm": {"create": []}}, {"session": 1, "handled": [1]}])
 def test_nonsense_in_a_status_harms_nothing(status: Json) -> None:
-    assert rebuild.lieutenant(KEY, UID, status, {}, US).record.slot.vm_id == ""
-    assert rebuild.task(TASK, UID, status).phase == "Pending"
+    assert restore.lieutenant(KEY, UID, status, {}, US).record.slot.vm_id == ""
+    assert restore.task(TASK, UID, status).phase == "Pending"
 
 
 @pytest.mark.guarantee("G-65")
 def test_nonsense_in_a_result_harms_nothing() -> None:
     wrong: Json = {"phase": "Failed", "attempt": "x", "attempts": 3, "result": {"usage": {"cost": "a lot"}, "files": {}}, "finishedAt": 4}
-    assert rebuild.task(TASK, UID, wrong).phase == "Failed"
+    assert restore.task(TASK, UID, wrong).phase == "Failed"

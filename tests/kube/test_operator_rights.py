@@ -146,7 +146,7 @@ async def test_it_may_not_watch_a_kind(
         operator.kube_controller._watch = operator.kube_controller._watcher(
             operator.kube_controller._cluster.access,
             operator.kube_controller._namespaces,
-            operator.kube_controller._heard,
+            operator.kube_controller._on_event,
             operator.kube_controller._due.set,
         )
         operator.kube_controller._watch.start()

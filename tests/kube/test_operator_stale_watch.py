@@ -54,20 +54,20 @@ async def test_kinds_go_while_all_is_quiet_and_come_back(
 async def test_a_watch_that_keeps_silent_is_found_out(
     cluster: Namespace, tmp_path: Path, world: RealTime, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
-    """Open and deaf: what a sweep finds and the watch never tells of makes it begin anew."""
-    monkeypatch.setattr(kube_controller, "UNTOLD_SECONDS", 2.0)
+    """A stale watch: what a sweep finds and the watch never tells of makes it begin anew."""
+    monkeypatch.setattr(kube_controller, "STALE_SECONDS", 2.0)
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         watch = operator.kube_controller._watch
         assert isinstance(watch, Watch)
         await asyncio.sleep(1.0)
-        hearing, again = watch._heard, watch.again
+        on_event, again = watch._on_event, watch.again
 
         def anew() -> None:
-            watch._heard = hearing
+            watch._on_event = on_event
             again()
 
-        monkeypatch.setattr(watch, "_heard", lambda kind, obj: None)
+        monkeypatch.setattr(watch, "_on_event", lambda kind, obj: None)
         monkeypatch.setattr(watch, "again", anew)
         await person.apply(LIEUTENANT)
         operator.kube_controller._due.set()
@@ -75,7 +75,7 @@ async def test_a_watch_that_keeps_silent_is_found_out(
         assert "the watch did not tell of 1 changes that a sweep found, of Lieutenant/" in logged()
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
 
-        assert operator.kube_controller._untold == {}
+        assert operator.kube_controller._unreported == {}
         assert front_of(operator.kube_controller).watching
         monkeypatch.setattr(watching, "SILENT", -1.0)
         assert not front_of(operator.kube_controller).watching, "no sign of life for too long"

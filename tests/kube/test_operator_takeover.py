@@ -33,11 +33,11 @@ async def test_another_operator_with_an_empty_store_goes_on(
         await person.apply(task("two"))
         await person.kubectl("wait", "ltask/two", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
     result = (await person.get("ltask", "one"))["status"]
-    assert "rebuilt" not in caplog.text, "what is new is not rebuilt"
+    assert "restored" not in caplog.text, "what is new is not restored"
     caplog.clear()
     async with charge(cluster, tmp_path / "two", world, "two", lease_seconds=4.0) as operator:
-        told = [record.getMessage() for record in caplog.records if "rebuilt" in record.getMessage() and record.levelname == "WARNING"]
-        assert told == ["the cluster knew more than the store: rebuilt from status and claims: 1 lieutenant and 2 tasks"]
+        told = [record.getMessage() for record in caplog.records if "restored" in record.getMessage() and record.levelname == "WARNING"]
+        assert told == ["the cluster knew more than the store: restored from status and claims: 1 lieutenant and 2 tasks"]
         await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
         await person.apply(task("three"))
         world.work_seconds = 0.4

@@ -8,13 +8,15 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from reconciler.core import conditions
+from reconciler.core.chain import Chain
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
@@ -35,7 +37,6 @@ from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
 
-CHAINS = ("SLOT", "POLICIES", "QUEUE", "STEER")
 PATIENCE = 150.0
 """Virtual seconds until a mutated run counts as stuck."""
 
@@ -68,11 +69,18 @@ class Mutant:
         for name, user in sorted(sys.modules.items()):
             if name.startswith("reconciler.") and getattr(user, self.name, None) is original:
                 patch.setattr(user, self.name, broken)
-            for chain in CHAINS if name.startswith("reconciler.core.") else ():
-                policies = getattr(user, chain, ())
-                if original in policies:
-                    patch.setattr(user, chain, tuple(broken if policy is original else policy for policy in policies))
+            for attribute, chain in list(vars(user).items()) if name.startswith("reconciler.core.") else ():
+                if isinstance(chain, Chain) and original in chain.leaves():
+                    patch.setattr(user, attribute, _replaced(chain, original, broken))
         patch.setattr(Run, "__init__", _impatient(Run.__init__))
+
+
+def _replaced(chain: Chain[Any], original: object, broken: object) -> Chain[Any]:
+    """The chain with one policy, here or in a stage, replaced."""
+    policies = [
+        _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one for one in chain.policies
+    ]
+    return replace(chain, policies=tuple(policies))
 
 
 def _impatient(begin: Callable[..., None]) -> Callable[..., None]:
@@ -225,7 +233,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("prompt-to-busy", "G-22: a prompt goes only to a settled session", task, "deliver",
            "or not v.talk.settled", "", task_table),
     Mutant("declined-ignored", "G-22: a failure verdict wins", task, "resolve_the_delivery",
-           'TryAgain("Declined", error)', "Deliver(v.record.attempt, resend=True)", task_table),
+           'TryAgain(Reason.DECLINED, error)', "Deliver(v.record.attempt, resend=True)", task_table),
     Mutant("landed-when-sent", "G-23: landed means seen in the conversation", steer, "note_the_steer",
            '== "Running"', '!= "Pending"', test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", steer, "resolve_the_steer",

@@ -38,10 +38,13 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
     engine = await controller.up()
     try:
         engine.reconcile_errors["Unreachable"] += 1
-        for histograms, labels in ((engine.effects.telemetry.looks, ("Lieutenant", "ok")), (engine.effects.telemetry.effects, ("a", "ok"))):
+        for histograms, labels in (
+            (engine.effects.telemetry.reconciles, ("Lieutenant", "ok")),
+            (engine.effects.telemetry.effects, ("a", "ok")),
+        ):
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})
-        sources = Sources(lambda: engine, lambda _: {("GET", "200"): 1}, lambda: True, lambda: front)
+        sources = Sources(lambda: engine, lambda: {("GET", "200"): 1}, lambda: True, lambda: front, lambda: {"Unreachable": 1})
         families = list(ControllerCollector(sources).collect())
         labels_of = {family.name: set(family._labelnames) for family in families}  # also of those without a sample
         text = exposition(ControllerCollector(sources)).decode()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -47,7 +47,7 @@ class Front:
 
 
 def sources_of(engine: Engine | None, leading: bool = True) -> Sources:
-    return Sources(lambda: engine, answers_of, lambda: leading)
+    return Sources(lambda: engine, lambda: answers_of(engine), lambda: leading)
 
 
 def client(port: int) -> httpx.AsyncClient:

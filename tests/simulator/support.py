@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncssh
-import httpx
+import httpx2 as httpx
 
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
 

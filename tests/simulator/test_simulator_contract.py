@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.simulator.support import Platform
@@ -369,6 +369,6 @@ async def test_environment_variables(platform: Platform) -> None:
 
 
 async def test_the_answer_carries_the_platforms_clock(platform: Platform) -> None:
-    """§7.2: created_at is compared with the Date header."""
+    """vers-api §7.2: created_at is compared with the Date header."""
     answer = await platform.api.get("/vms")
     assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", answer.headers["date"])

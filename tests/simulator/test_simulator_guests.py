@@ -7,7 +7,7 @@ import base64
 import os
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import orjson
 import pytest
 

@@ -235,5 +235,5 @@ def test_a_directory_that_does_not_hold_still_is_not_clean(root: Path, monkeypat
 
 def test_text_from_elsewhere() -> None:
     look = Scanner("web").text(lieutenant("a"), "-")
-    assert [(str(one.key), one.origin) for one in look.objects] == [("Lieutenant/web/a", "-:1")]
+    assert [(str(one.key), one.place) for one in look.objects] == [("Lieutenant/web/a", "-:1")]
     assert str(Scanner().text("kind: Tusk\napiVersion: fleet.vers.sh/v1alpha1\n", "-").findings[0]).startswith("-:1:1: kind: 'Tusk'")

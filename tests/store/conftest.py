@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.store import SqlStore, open_store
+from reconciler.store.sqlstore import SqlStore, open_store
 
 Open = Callable[[], SqlStore]
 

@@ -15,8 +15,8 @@ import pytest
 
 from reconciler.engine.ports import AddEvent, AppendSession, DropObject, PutIntent, PutMeta, PutObject, SawVms
 from reconciler.errors import Refused, Rejected, Unreachable
-from reconciler.store import SqlStore, open_store
 from reconciler.store.archive import export_stream, export_to, import_from
+from reconciler.store.sqlstore import SqlStore, open_store
 from tests.store.conftest import Open
 from tests.store.samples import event, full, intent, key, put
 

@@ -19,8 +19,8 @@ from reconciler.engine.ports import (
     Write,
 )
 from reconciler.errors import Conflict, ReconcilerError, Rejected
-from reconciler.store import SqlStore
 from reconciler.store.commit import EVENTS_KEPT, INTENTS_KEPT, PRUNE_EVERY
+from reconciler.store.sqlstore import SqlStore
 from tests.store.conftest import Open
 from tests.store.samples import event, full, intent, key, put, thing
 

@@ -14,9 +14,11 @@ from sqlalchemy.sql.schema import SchemaItem
 
 from reconciler.engine.ports import AddEvent, AppendSession, Image
 from reconciler.errors import ReconcilerError, Refused
-from reconciler.store import SqlStore, migrate, open_store
+from reconciler.store import migrate
 from reconciler.store.migrate import MIGRATIONS
-from reconciler.store.schema import HEAD, METADATA, VERSION_TABLE
+from reconciler.store.revision import HEAD, VERSION_TABLE
+from reconciler.store.schema import METADATA
+from reconciler.store.sqlstore import SqlStore, open_store
 from tests.store.samples import event, full, intent, put, thing
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -20,8 +20,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from reconciler.engine.ports import AddEvent, DropObject, PutIntent, PutMeta
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused, Unreachable, UsageError
-from reconciler.store import SqlStore, open_store
 from reconciler.store.database import connect
+from reconciler.store.sqlstore import SqlStore, open_store
 from reconciler.store.writer import WriterThread
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
@@ -29,7 +29,7 @@ from tests.store.samples import event, intent, key, put
 
 READ = """
 import asyncio, sys
-from reconciler.store import open_store
+from reconciler.store.sqlstore import open_store
 print(len(asyncio.run(open_store(sys.argv[1], inline=True, read_only=True).objects())))
 """
 
@@ -112,7 +112,7 @@ async def test_two_stores_on_one_database_keep_compare_and_set(opened: Open) -> 
 
 @pytest.mark.parametrize("where", ["sqlite", "postgres"], indirect=True)
 async def test_several_processes_open_a_new_store_at_once(where: str | Path) -> None:
-    code = "import sys;from reconciler.store import open_store;open_store(sys.argv[1],inline=True)"
+    code = "import sys;from reconciler.store.sqlstore import open_store;open_store(sys.argv[1],inline=True)"
     many = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-c", code, str(where), stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}

@@ -10,7 +10,7 @@ import os
 import sys
 
 from reconciler.engine.ports import AddEvent, AppendSession, Event, Intent, Key, PutIntent, PutMeta, PutObject, StoredObject
-from reconciler.store import SqlStore, open_store
+from reconciler.store.sqlstore import SqlStore, open_store
 
 WRITERS = 8
 

@@ -174,6 +174,25 @@ async def test_ten_thousand_rows_arrive_whole() -> None:
     assert seen.server_time is None
 
 
+async def test_only_rows_that_say_something_new_are_read_again() -> None:
+    ids = [VM.replace("1", digit) for digit in "1234"]
+    rows = [{**ROW, "vm_id": vm_id} for vm_id in ids]
+    async with always(json_reply(rows)) as served, connected(served) as client:
+        before = (await client.list_vms()).vms
+        changed = [rows[0], {**rows[1], "state": "paused"}, {**rows[2], "labels": {"a": "c"}}]  # the fourth is gone
+        served.handler = lambda _: json_reply([*changed, {"vm_id": ids[3]}])
+        with pytest.raises(Unreachable, match="a time is missing"):
+            await client.list_vms()
+        served.handler = lambda _: json_reply(changed)
+        after = (await client.list_vms()).vms
+        assert list(after) == ids[:3]
+        assert after[ids[0]] is before[ids[0]]
+        assert (after[ids[1]].state, before[ids[1]].state) == (VmState.SUSPENDED, VmState.RUNNING)
+        assert (after[ids[2]].labels, before[ids[2]].labels) == ({"a": "c"}, {"a": "b"})
+        served.handler = lambda _: json_reply(rows)
+        assert (await client.list_vms()).vms == before
+
+
 async def test_a_json_body_without_content_type_is_read() -> None:
     async with always(Reply(200, b'  [{"vm_id":"x","created_at":"2026-01-01T00:00:00Z"}]')) as served, connected(served) as client:
         assert (await client.list_vms()).vms["x"].state is VmState.UNKNOWN

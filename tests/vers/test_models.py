@@ -75,7 +75,33 @@ def test_any_json_is_read_or_refused_as_malformed(body: models.JsonValue) -> Non
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("Fri, 17 Apr 2026 20:05:00 GMT", 1776456300.0), (None, None), ("", None), ("yesterday", None), ("Fri, 99 Foo 2026", None)],
+    [
+        ("Fri, 17 Apr 2026 20:05:00 GMT", 1776456300.0),
+        ("Fri, 17 Apr 2026 22:05:00 +0200", 1776456300.0),
+        ("Fri, 17 Apr 2026 20:05:00", None),
+        (None, None),
+        ("", None),
+        ("yesterday", None),
+        ("Fri, 99 Foo 2026", None),
+        ("Fri, 17 Apr +9999999999 20:05:00 GMT", None),
+        ("Fri, 17 Apr 2026 20:05:00 +9999999999", None),
+        ("Fri, 17 Apr 2026 20:05:00 +" + "9" * 5000, None),
+    ],
 )
 def test_a_date_header_is_a_time_or_nothing(header: str | None, seconds: float | None) -> None:
     assert models.http_date(header) == seconds
+
+
+@given(st.lists(st.sampled_from(["Fri,", "17", "Apr", "2026", "20:05:00", "GMT", "-0000", "+9999999999", "9" * 30, "0", ":", "-", "²"])))
+def test_any_date_header_is_a_time_or_nothing(words: list[str]) -> None:
+    assert isinstance(models.http_date(" ".join(words)), float | None)
+
+
+@given(st.lists(st.fixed_dictionaries({"vm_id": JSON, "created_at": st.just("2026-04-17T20:01:02Z") | JSON, "labels": JSON}) | JSON))
+def test_any_rows_are_read_or_refused_as_malformed(rows: list[models.JsonValue]) -> None:
+    last = models.Listing()
+    with suppress(models.Malformed):
+        last.add(rows, models.Listing())
+    again = models.Listing()
+    again.add(list(last.rows.values()), last)
+    assert again.vms == last.vms

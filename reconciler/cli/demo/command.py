@@ -6,8 +6,7 @@ import asyncio
 import importlib
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Concatenate, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -52,7 +51,9 @@ def demo(
     list_: Annotated[bool, typer.Option("--list", help="List the stories.")] = False,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
 ) -> None:
-    """See it work: a simulated platform, real machines, real pi, a scripted model. No key, no cluster, no network."""
+    """See it work on this machine: no key, no cluster, no network.
+
+    A simulated platform, real machines, real pi and a scripted model."""
     shape = parse_format(output, ("text", "json"))
     if list_:
         for name, summary in SCENARIOS.items():
@@ -125,6 +126,3 @@ def summary(story: Story, guests: str, problem: str) -> Json:
         "files": files,
         "machines": {"created": story.created, "left": story.left},
     }
-
-
-COMMANDS: dict[str, Callable[Concatenate[Config, ...], None]] = {"demo": demo}

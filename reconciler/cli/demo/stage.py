@@ -17,9 +17,9 @@ from reconciler.cli.demo.telling import Telling
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.snapshot.machine import GuestCommand
-from reconciler.engine.loop import Engine
-from reconciler.engine.places import path_at, place_of
+from reconciler.engine.places import machine_of, path_at
 from reconciler.engine.ports import StoredObject
+from reconciler.engine.view import EngineView
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
 from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
@@ -86,9 +86,9 @@ class Stage:
         """What a command says that runs where this agent lives, in its work directory."""
         item = self.controller.engine.table.lieutenant(key)
         assert item is not None
-        engine, place = self.controller.engine, place_of(item)
-        command = GuestCommand(argv, cwd=path_at(engine.settings, place, "/root/workspace"), timeout=20.0)
-        return (await engine.agents.run(place, item.record.slot.epoch, command)).stdout
+        engine, machine = self.controller.engine, machine_of(item)
+        command = GuestCommand(argv, cwd=path_at(engine.settings, machine.place, "/root/workspace"), timeout=20.0)
+        return (await engine.agents.run(machine, command)).stdout
 
     async def until(self, what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition. Raises `TimedOut` naming it."""
@@ -159,9 +159,8 @@ async def stage(environ: Mapping[str, str], rules: Callable[[], list[tuple[str, 
             environ={**inherited, **endpoints.environment()},
         )
 
-        def prepare(engine: Engine) -> None:
-            engine.recorder.listen(telling.event)
-            engine.on_platform.append(telling.platform)
+        def prepare(engine: EngineView) -> None:
+            engine.subscribe(events=telling.event, platform=telling.platform)
 
         running = await stack.enter_async_context(controller(config, prepare))
         yield Stage(simulator, endpoints, model, running, replace(config), directory, telling)

@@ -6,7 +6,8 @@ Instructions and environment are read by pi when it starts; model and thinking a
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import Rendered, same_launch
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
@@ -97,10 +98,10 @@ def report_instructions_not_applied(v: LieutenantView) -> Decision | None:
     if agent.keeper_version != v.keeper_version or not same_launch(process.launch_hash, rendered):
         return None
     if process.inside is None:
-        return Wait("InstructionsUnread", "pi has not said yet what it was told", until=v.now + (v.health_period or 1.0))
+        return Wait(Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told", until=v.now + (v.health_period or 1.0))
     differs = told_otherwise(rendered, process.inside)
     if differs:
-        return Refuse("InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
+        return Refuse(Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     return None
 
 
@@ -109,5 +110,5 @@ def report_a_refused_model(v: LieutenantView) -> Decision | None:
     reason, words = mismatch(v)
     if not reason or not rejected(v):
         return None
-    verdict = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
+    verdict = Reason.MODEL_REJECTED if reason == Reason.MODEL_MISMATCH else Reason.THINKING_REJECTED
     return Refuse(verdict, f"{words}: {v.record.config.why}")

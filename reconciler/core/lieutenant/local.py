@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     CloseLocal,
     Decision,
     FenceLocal,
@@ -19,8 +20,8 @@ from reconciler.core.actions import (
     RestAgent,
     Steady,
     Wait,
-    is_action,
 )
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot.deletion import CONFIRM, DELETION
 from reconciler.core.snapshot.agent import Agent, Guest, Up
@@ -48,9 +49,9 @@ def close_before_the_end(v: LieutenantView) -> Decision | None:
     if not v.local.here:
         return _elsewhere(v)
     if v.slot.protected and v.slot.record.confirmed != DELETION and deletion is not EffectiveDeletion.RETAIN:
-        return Refuse("Protected", f"its agent on this host is protected from deletion; {CONFIRM} lets it go")
+        return Refuse(Reason.PROTECTED, f"its agent on this host is protected from deletion; {CONFIRM} lets it go")
     if v.slot.busy:
-        return Wait("DeletePending", "ending the running turn first")
+        return Wait(Reason.DELETE_PENDING, "ending the running turn first")
     keep = v.record.local.state == "Home" and deletion in (EffectiveDeletion.RETAIN, EffectiveDeletion.SNAPSHOT)
     return CloseLocal(v.local.place, keep=keep)
 
@@ -79,15 +80,15 @@ def rest_as_declared(v: LieutenantView) -> Decision | None:
         case Guest(keeper_alive=False), _:
             return Steady() if v.local.declared else None
         case _, Agent(process=Up()) if v.slot.busy:
-            return Wait("SuspendPending", "waiting for the agent's turn to end")
+            return Wait(Reason.SUSPEND_PENDING, "waiting for the agent's turn to end")
         case _, Agent(process=Up()) if not v.slot.mirrored:
-            return Wait("SuspendPending", "saving the conversation first")
+            return Wait(Reason.SUSPEND_PENDING, "saving the conversation first")
         case _, Agent(process=Up()):
             return RestAgent(v.vm_id, "suspended as declared")
         case _, Agent():
             return Steady() if v.local.declared else None
         case _:
-            return Wait("SuspendPending", "the agent's state is not known; stopping it could cut off a turn")
+            return Wait(Reason.SUSPEND_PENDING, "the agent's state is not known; stopping it could cut off a turn")
 
 
 def fall_back(v: LieutenantView, slot: Decision) -> Decision | None:
@@ -99,7 +100,7 @@ def fall_back(v: LieutenantView, slot: Decision) -> Decision | None:
         return OpenLocal(v.local.place, fallback=True) if v.local.hosting is Hosting.ALLOWED and v.local.here else None
     if not v.local.fallback or not v.local.outage or not isinstance(slot, Wait) or v.slot.intent is not None:
         return None
-    if slot.reason not in ("PlatformBlocked", "VMUnknown"):
+    if slot.reason not in (Reason.PLATFORM_BLOCKED, Reason.VM_UNKNOWN):
         return None
     if v.local.hosting is not Hosting.ALLOWED:
         return replace(slot, message=f"{slot.message}; outageFallback needs a controller started with --allow-local")
@@ -125,16 +126,15 @@ def stay_meanwhile(v: LieutenantView, waiting: Decision | None) -> Decision:
     ready, so that nothing new is begun here, only what is on is finished."""
     vm = f"VM {v.slot.record.vm_id}"
     if v.record.local.blocked:
-        return Wait(LOCAL_FALLBACK, f"working on this host; it can't move to {vm}: {v.record.local.blocked}", until=v.now + v.health_period)
+        return Wait(
+            Reason.LOCAL_FALLBACK, f"working on this host; it can't move to {vm}: {v.record.local.blocked}", until=v.now + v.health_period
+        )
     if waiting is None:
-        reason = LOCAL_FALLBACK if v.active_task else "MovePending"
+        reason = Reason.LOCAL_FALLBACK if v.active_task else Reason.MOVE_PENDING
         return Wait(reason, f"working on this host; {vm} is ready and taken when the agent is settled", until=v.now + 1.0)
     why = f"{waiting.reason}: {waiting.message}" if isinstance(waiting, Wait | Refuse) else f"{vm} is being prepared"
     times = [waiting.until] if isinstance(waiting, Wait) and waiting.until else []
-    return Wait(LOCAL_FALLBACK, f"working on this host; {why}", until=min([*times, v.now + (v.health_period or 10.0)]))
-
-
-LOCAL_FALLBACK = "LocalFallback"
+    return Wait(Reason.LOCAL_FALLBACK, f"working on this host; {why}", until=min([*times, v.now + (v.health_period or 10.0)]))
 
 
 def leave_no_copy(v: LieutenantView) -> Decision | None:
@@ -151,11 +151,13 @@ def may_not_work_here(v: LieutenantView) -> Decision | None:
 
 def _may_not(v: LieutenantView) -> Refuse | None:
     if v.local.hosting is Hosting.UNAVAILABLE:
-        return Refuse("LocalUnavailable", "agents can't run where this controller runs; declare `placement.type: VM`")
+        return Refuse(Reason.LOCAL_UNAVAILABLE, "agents can't run where this controller runs; declare `placement.type: VM`")
     if v.local.hosting is Hosting.NOT_ALLOWED:
-        return Refuse("LocalNotAllowed", "its agent runs on the controller's host, which needs a controller started with --allow-local")
+        return Refuse(
+            Reason.LOCAL_NOT_ALLOWED, "its agent runs on the controller's host, which needs a controller started with --allow-local"
+        )
     return _elsewhere(v) if not v.local.here else None
 
 
 def _elsewhere(v: LieutenantView) -> Refuse:
-    return Refuse("LocalElsewhere", "its directory is in another state directory; start the controller where it is")
+    return Refuse(Reason.LOCAL_ELSEWHERE, "its directory is in another state directory; start the controller where it is")

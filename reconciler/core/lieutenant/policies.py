@@ -6,10 +6,11 @@ In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
     Create,
@@ -25,9 +26,8 @@ from reconciler.core.actions import (
     StopAgent,
     Wait,
     WriteFiles,
-    is_action,
 )
-from reconciler.core.lieutenant import configuration as configuring
+from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.health import clock_given_up, clock_is_wrong
 from reconciler.core.lieutenant.preparation import (
@@ -36,6 +36,7 @@ from reconciler.core.lieutenant.preparation import (
     refresh_the_secret_files,
     replace_the_outdated,
 )
+from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
@@ -43,6 +44,7 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import Unresolved, same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
@@ -52,13 +54,11 @@ from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Unknown
 
-Policy = Callable[[LieutenantView], Decision | None]
-
 
 def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing starts."""
     if v.unsupported and v.slot.desired is not DesiredState.GONE and not v.vm_id:
-        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+        return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
     return None
 
 
@@ -120,7 +120,7 @@ def waiting_for(v: LieutenantView) -> Decision | None:
     if not isinstance(slot, Steady):
         return slot
     there = at_vm(v)
-    return next((decision for policy in PREPARE if (decision := policy(there)) is not None), None)
+    return STANDBY.evaluate(there)
 
 
 def at_vm(v: LieutenantView) -> LieutenantView:
@@ -137,13 +137,13 @@ def at_vm(v: LieutenantView) -> LieutenantView:
     )
 
 
-def observe_agent(v: LieutenantView) -> Decision | None:
+def leave_the_unreachable_alone(v: LieutenantView) -> Decision | None:
     """G-04: a machine that can't be reached is left alone until it can."""
     match v.guest:
         case None:
-            return Wait("GuestUnreachable", "not looked at yet", until=v.now)
+            return Wait(Reason.GUEST_UNREACHABLE, "not looked at yet", until=v.now)
         case Unknown(why):
-            return Wait("GuestUnreachable", why)
+            return Wait(Reason.GUEST_UNREACHABLE, why)
         case _:
             return None
 
@@ -193,9 +193,9 @@ def await_the_keeper(v: LieutenantView) -> Decision | None:
         case Agent():
             return None
         case Unknown(why):
-            return Wait("AgentUnreachable", why)
+            return Wait(Reason.AGENT_UNREACHABLE, why)
         case None:
-            return Wait("AgentUnreachable", "the keeper has not answered yet", until=v.now)
+            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.now)
 
 
 def leave_another_conversation(v: LieutenantView) -> Decision | None:
@@ -205,7 +205,7 @@ def leave_another_conversation(v: LieutenantView) -> Decision | None:
     if v.agent.process.session_file in ("", v.agent.session_file):
         return None
     if v.agent.process.busy:
-        return Wait("AgentBusy", "pi ends a turn of another conversation first")
+        return Wait(Reason.AGENT_BUSY, "pi ends a turn of another conversation first")
     return StopAgent(v.vm_id, "it serves another conversation")
 
 
@@ -231,9 +231,11 @@ def bound_the_crash_loop(v: LieutenantView) -> Decision | None:
         return None
     restart = v.record.restart
     if restart.degraded:
-        return Refuse("CrashLoop", f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}")
+        return Refuse(
+            Reason.CRASH_LOOP, f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}"
+        )
     if v.now < restart.not_before:
-        return Wait("AgentBackingOff", restart.stderr_tail[-500:], until=restart.not_before)
+        return Wait(Reason.AGENT_BACKING_OFF, restart.stderr_tail[-500:], until=restart.not_before)
     return None
 
 
@@ -263,60 +265,92 @@ def await_an_answer(v: LieutenantView) -> Decision | None:
             return StopAgent(v.vm_id, "it has not answered since its start", hung=True)
     elif v.mute_since and v.now >= v.mute_since + v.mute_limit:
         return StopAgent(v.vm_id, "it does not answer any more", hung=True)
-    return Wait("AgentUnresponsive", f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
+    return Wait(Reason.AGENT_UNRESPONSIVE, f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
 
 
-REACH: tuple[Policy, ...] = (
-    observe_agent,
-    correct_the_clock,
-    rewrite_the_claim,
-    need_a_rendering,
-    install_what_is_missing,
-    start_the_keeper,
-    await_the_keeper,
+REACH = Chain(
+    "Reach: from a machine that runs to a keeper that answers",
+    "",
+    (
+        leave_the_unreachable_alone,
+        correct_the_clock,
+        rewrite_the_claim,
+        need_a_rendering,
+        install_what_is_missing,
+        start_the_keeper,
+        await_the_keeper,
+    ),
 )
-"""From a machine that runs to a keeper that answers."""
 
-PREPARE: tuple[Policy, ...] = (*REACH, prepare_the_machine)
-"""From a machine that runs to one that pi can be started on."""
+STANDBY = Chain("From a machine that runs to one that pi can be started on", "", (REACH, prepare_the_machine))
 
-POLICIES: tuple[Policy, ...] = (
-    refuse_the_unsupported,
-    note_what_was_seen,
-    begin_anew_after_a_loss,
-    local.close_before_the_end,
-    local.live_here_as_declared,
-    resolve_before_creating,
-    take_the_vm_when_it_is_ready,
-    *REACH,
-    replace_the_outdated,
-    prepare_the_machine,
-    begin_as_declared,
-    choose_between_two_ends,
-    leave_another_conversation,
-    restart_for_a_new_launch,
-    configuring.read_the_instructions_again,
-    configuring.put_files_right,
-    restore_the_conversation,
-    count_the_crash,
-    bound_the_crash_loop,
-    configure_the_agent,
-    refresh_the_secret_files,
-    start_the_agent,
-    await_an_answer,
-    read_back_what_is_loaded,
-    configuring.set_the_model,
-    configuring.report_instructions_not_applied,
-    configuring.report_a_refused_model,
-    work_here_meanwhile,
-    local.leave_no_copy,
+SLOT = Chain(
+    "Slot: which machine, and whether its agent belongs on it",
+    "",
+    (
+        acknowledge_requests,
+        refuse_the_unsupported,
+        note_what_was_seen,
+        begin_anew_after_a_loss,
+        local.close_before_the_end,
+        local.live_here_as_declared,
+        resolve_before_creating,
+        take_the_vm_when_it_is_ready,
+    ),
+)
+
+PREPARE = Chain("Prepare: the machine is as its profile says", "", (replace_the_outdated, prepare_the_machine))
+
+SESSION = Chain(
+    "Session: the right conversation, whole, on the machine",
+    "",
+    (
+        begin_as_declared,
+        choose_between_two_ends,
+        leave_another_conversation,
+        restart_for_a_new_launch,
+        configuration.read_the_instructions_again,
+        configuration.put_files_right,
+        restore_the_conversation,
+    ),
+)
+
+AGENT = Chain(
+    "Agent: pi runs, answers and has what was declared",
+    "",
+    (
+        count_the_crash,
+        bound_the_crash_loop,
+        configure_the_agent,
+        refresh_the_secret_files,
+        start_the_agent,
+        await_an_answer,
+        read_back_what_is_loaded,
+        configuration.set_the_model,
+    ),
+)
+
+GOVERN = Chain(
+    "Govern: what is known not to be as declared blocks Ready; the way back from this host",
+    "",
+    (
+        configuration.report_instructions_not_applied,
+        configuration.report_a_refused_model,
+        work_here_meanwhile,
+        local.leave_no_copy,
+    ),
+)
+
+STAGES: Chain[LieutenantView] = Chain(
+    "A lieutenant",
+    "Its stages, one after the other. When none has an opinion, it is ready.",
+    (SLOT, REACH, PREPARE, SESSION, AGENT, GOVERN),
 )
 
 
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches."""
-    for policy in POLICIES:
-        decision = policy(view)
-        if decision is not None:
-            return only_observe(decision) if view.slot.observe_only else decision
-    return Steady(until=view.now + view.health_period)
+    decision = STAGES.evaluate(view)
+    if decision is None:
+        return Steady(until=view.now + view.health_period)
+    return only_observe(decision) if view.slot.observe_only else decision

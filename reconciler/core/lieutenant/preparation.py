@@ -3,7 +3,8 @@ counts as done. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
 from reconciler.core.profile.rendering import Check, Rendered, Step, Unresolved, digest, same_launch
 from reconciler.core.records import LieutenantRecord
@@ -35,9 +36,9 @@ def prepare_the_machine(v: LieutenantView) -> Decision | None:
     if PREPARED in marks:
         return None
     if boot.failed and boot.vm_id == v.vm_id and boot.failed_hash == rendered.profile_hash:
-        return Refuse("BootFailed", boot.failed)
+        return Refuse(Reason.BOOT_FAILED, boot.failed)
     if boot.vm_id == v.vm_id and v.now < boot.not_before:
-        return Wait("BootRetrying", f"{boot.step} failed; trying again", until=boot.not_before)
+        return Wait(Reason.BOOT_RETRYING, f"{boot.step} failed; trying again", until=boot.not_before)
     if rendered.files and marks.get("files") != rendered.files_hash:
         return WriteFiles(v.vm_id, "files")
     if rendered.organs_hash and marks.get("organs") != rendered.organs_hash:
@@ -87,7 +88,7 @@ def replace_the_outdated(v: LieutenantView) -> Decision | None:
     if isinstance(v.agent.process, Up):
         return StopAgent(v.vm_id, f"VM {v.vm_id} is replaced: {why}") if v.settled else None
     if not v.slot.mirrored:
-        return Wait("SavingSession", "the conversation is saved before the machine is replaced", until=v.now + 1.0)
+        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.now + 1.0)
     return MarkForDeletion(v.vm_id, why, "Outdated")
 
 
@@ -136,7 +137,7 @@ def read_back_what_is_loaded(v: LieutenantView) -> Decision | None:
         return None
     if loaded.again and v.settled and not v.active_task:
         return StopAgent(v.vm_id, "its skills are looked for again")
-    return Refuse("SkillNotLoaded", f"pi has no skill at {', '.join(loaded.missing)}")
+    return Refuse(Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(loaded.missing)}")
 
 
 def forget_failures(record: LieutenantRecord) -> LieutenantRecord:

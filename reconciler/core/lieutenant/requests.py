@@ -5,28 +5,18 @@ In: the record, the annotations and what else decides. Out: the record as it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.api.annotations import PREFIX
+from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord
-from reconciler.core.slot.claims import PREFIX
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationRequests:
-    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
-    it is stalled, as people were told, '' when it is not."""
-
-    annotations: Mapping[str, str]
-    generation: int = 1
-    suspended: bool = False
-    deleting: bool = False
-    question: str = ""
-    now: float = 0.0
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.requests import AnnotationRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +61,14 @@ def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
     return record.but(detached=True)
 
 
-VERBS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
+HANDLERS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 
 def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
     """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
     first, verbs = record, []
-    for verb, act in VERBS.items():
+    for verb, act in HANDLERS.items():
         token = asked.annotations.get(PREFIX + verb, "")
         if token and record.handled.get(verb) != token:
             record = act(record, asked, token)
@@ -91,3 +81,11 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
     if record.restart.degraded and record.restart.generation != asked.generation:
         record = record.but(restart=LieutenantRecord().restart)
     return Acknowledged(first if record == first else record, tuple(verbs))
+
+
+def acknowledge_requests(v: LieutenantView) -> Decision | None:
+    """What people ask for is written down before anything follows from it; each token is acted on once."""
+    if v.requests is None:
+        return None
+    found = acknowledge(v.record, v.requests)
+    return Acknowledge(found.verbs) if found.record is not v.record else None

@@ -7,7 +7,8 @@ record, so that choosing between two ends is a change of names: what is not chos
 from __future__ import annotations
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core.actions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
 from reconciler.core.records import SessionRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -120,7 +121,7 @@ def begin_as_declared(v: LieutenantView) -> Decision | None:
     if isinstance(v.agent.process, Up):
         return StopAgent(v.vm_id, "a new conversation is declared") if v.settled else None
     if not v.slot.mirrored and v.divergence is None:
-        return Wait("BeginningSession", "saving the conversation first", until=v.now + 1.0)
+        return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.now + 1.0)
     return BeginSession(v.session_generation, f"session.generation {v.session_generation} is declared")
 
 
@@ -134,11 +135,11 @@ def choose_between_two_ends(v: LieutenantView) -> Decision | None:
     if answer == "local" and not isinstance(v.agent.process, Up):
         return KeepEnd("local")
     if answer == "local":
-        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait("ResolvingSession", "waiting for the turn to end")
+        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait(Reason.RESOLVING_SESSION, "waiting for the turn to end")
     where = (
         f"{divergence.machine} bytes on {v.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
     )
-    return Refuse("SessionDiverged", f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
+    return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
 
 
 def restore_the_conversation(v: LieutenantView) -> Decision | None:

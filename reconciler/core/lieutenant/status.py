@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from reconciler.api.status.base import Condition
+from reconciler.api.reasons import Reason
+from reconciler.api.status.base import DIGEST, ID, WORD, Condition
 from reconciler.api.status.lieutenant import (
     EARLIER,
     FILES,
+    MODEL,
     STDERR,
     AgentStatus,
     Instructions,
@@ -19,22 +21,22 @@ from reconciler.api.status.lieutenant import (
     SessionStatus,
     VMStatus,
 )
-from reconciler.core.actions import Decision, Refuse, Steady, Wait
-from reconciler.core.conditions import UNREADABLE, merge_conditions, progress_conditions, timestamp, told
+from reconciler.core.conditions import merge_conditions, progress_conditions, told, unreadable
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
-from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
-from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
+from reconciler.core.times import timestamp
 
 RECALLED = frozenset({PREPARED, SECRETS, "agent", "organs"})
 """Done-marks that a plan needs to know of (it does not ask the machine)."""
@@ -47,7 +49,7 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, last
         if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
         return Condition("Ready", "True", "Suspended" if view.slot.desired is DesiredState.SUSPENDED else "Running")
-    return Condition("Ready", "Unknown" if reason in UNREADABLE else "False", reason, message)
+    return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
 
 def _vm_ready(view: LieutenantView) -> Condition:
@@ -156,7 +158,7 @@ def _suspended(view: LieutenantView) -> Condition:
 
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    here = isinstance(decision, Wait) and decision.reason == LOCAL_FALLBACK
+    here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
     return here or isinstance(decision, Steady) or works_aside(view, decision)
 
 
@@ -194,7 +196,7 @@ def lieutenant_status(
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
-    able = "Usable" if isinstance(decision, Steady) else LOCAL_FALLBACK
+    able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
@@ -264,37 +266,41 @@ def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
         recent=len(restart.times),
         last_at=timestamp(restart.times[-1]),
         exit_code=restart.exit_code,
-        signal=restart.signal,
+        signal=restart.signal and restart.signal[:WORD],
         stderr_tail=restart.stderr_tail[-STDERR:],
     )
 
 
 def _machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
     if isinstance(view.guest, Guest):
-        return MachineStatus({name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
+        return MachineStatus({name: value[:DIGEST] for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
     return MachineStatus.load(previous["machine"]) if "machine" in previous and view.vm_id else None
 
 
 def _agent_status(view: LieutenantView, previous: Json) -> AgentStatus | None:
-    """As the keeper reports it; of a suspended machine as it was."""
+    """As the keeper reports it, no longer than a status may be: it is the machine that says it. Of a suspended one as it was."""
     agent = view.agent
     if not isinstance(agent, Agent):
         recalled = "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED
         return AgentStatus.load(previous["agent"]) if recalled else None
+    keeper = agent.keeper_version[:WORD]
     match agent.process:
         case Up() as up:
-            inside = up.inside
             return AgentStatus(
-                keeper_version=agent.keeper_version,
+                keeper_version=keeper,
                 process="Up",
                 pid=up.pid,
-                model=up.model or "",
-                thinking=up.thinking or "",
-                session_id=up.session_id or "",
-                launch_hash=up.launch_hash,
-                told=Instructions(inside.prompt, dict(sorted(inside.context.items())[:FILES])) if inside is not None else None,
+                model=(up.model or "")[:MODEL],
+                thinking=(up.thinking or "")[:WORD],
+                session_id=(up.session_id or "")[:ID],
+                launch_hash=up.launch_hash[:DIGEST],
+                told=_instructions(up.inside) if up.inside is not None else None,
             )
         case Exited() as exited:
-            return AgentStatus(agent.keeper_version, "Exited", exit_code=exited.exit_code, signal=exited.signal)
+            return AgentStatus(keeper, "Exited", exit_code=exited.exit_code, signal=exited.signal and exited.signal[:WORD])
         case _:
-            return AgentStatus(agent.keeper_version, "NotStarted")
+            return AgentStatus(keeper, "NotStarted")
+
+
+def _instructions(inside: Inside) -> Instructions:
+    return Instructions(inside.prompt[:DIGEST], {path: found[:DIGEST] for path, found in sorted(inside.context.items())[:FILES]})

@@ -5,17 +5,17 @@ They share one session, so they are looked at by one worker at a time; the order
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from reconciler.api.lieutenant import OnBusy
 from reconciler.api.meta import epoch as seconds_of
+from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
-from reconciler.core.actions import Action, Decision, Refuse, Release, Steady, Wait, is_action
+from reconciler.core.decisions import AbortTurn, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant.local import LOCAL_FALLBACK
 from reconciler.core.lieutenant.policies import works_aside
+from reconciler.core.plan import Plan
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -26,67 +26,22 @@ from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task import policies as task
 from reconciler.core.task.queue import QueueIndex
 from reconciler.core.task.view import ABORT_PATIENCE
-from reconciler.core.taskactions import (
-    AbortTurn,
-    Continue,
-    Deliver,
-    Escalate,
-    ExpireTask,
-    Finish,
-    Landed,
-    LookForArtifact,
-    Progress,
-    Reprompt,
-    SendSteer,
-    TryAgain,
-    Verify,
-    Withdraw,
-)
 
 ABANDON_AFTER = 60.0
 """Seconds a deletion waits for an agent that can't be asked to end its turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkSetPlan:
-    lieutenant: Decision | None
-    tasks: Mapping[Key, Decision] = field(default_factory=dict)
-
-    def next_acts(self) -> Sequence[tuple[Key | None, Action]]:
-        """What to do now, in order: everything that only writes down facts, else one act. None stands for the lieutenant."""
-        facts = [(key, d) for key, d in self.tasks.items() if isinstance(d, Landed | Progress | Finish | TryAgain | ExpireTask | Release)]
-        if facts:
-            return list(facts)
-        looks = [(key, d) for key, d in self.tasks.items() if isinstance(d, Verify | LookForArtifact)]
-        if looks:
-            return list(looks[:1])
-        if self.lieutenant is not None and is_action(self.lieutenant):
-            return [(None, self.lieutenant)]  # type: ignore[list-item]
-        urgency = (AbortTurn, Withdraw, Escalate, Reprompt, SendSteer, Continue, Deliver)
-        acts = [
-            (key, d)
-            for key, d in self.tasks.items()
-            if isinstance(d, AbortTurn | Withdraw | Escalate | Reprompt | SendSteer | Continue | Deliver)
-        ]
-        acts.sort(key=lambda act: (urgency.index(type(act[1])), act[0]))
-        return list(acts[:1])
-
-    def wake_at(self, probing: bool = True) -> float | None:
-        """The earliest time at which a decision could change by itself. Not `probing`: a lieutenant that rests is left alone."""
-        decisions = [*self.tasks.values(), *([self.lieutenant] if self.lieutenant is not None and probing else [])]
-        times = [d.until for d in decisions if isinstance(d, Wait | Steady) and d.until is not None]
-        return min(times, default=None)
-
-
-def plan(view: WorkSet) -> WorkSetPlan:
+def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it."""
     decided = plan_lieutenant(view)
     availability, why = availability_of(view, decided)
     index = QueueIndex(view)
-    tasks = {facts.key: task.plan(task_view(view, facts, index, availability, why)) for facts in view.tasks}
-    if view.lieutenant is not None and view.lieutenant.slot.observe_only:
-        tasks = {key: only_observe(decision) for key, decision in tasks.items()}
-    return WorkSetPlan(decided, tasks)
+    decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
+    observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
+    for facts in view.tasks:
+        decision = task.plan(task_view(view, facts, index, availability, why))
+        decisions[facts.key] = only_observe(decision) if observing else decision
+    return Plan(view.key, decisions)
 
 
 def plan_lieutenant(view: WorkSet) -> Decision | None:
@@ -95,7 +50,7 @@ def plan_lieutenant(view: WorkSet) -> Decision | None:
     decision = lieutenant.plan(view.lieutenant)
     if view.lieutenant.slot.observe_only:
         return decision
-    if isinstance(decision, Wait) and decision.reason == "SuspendPending" and view.spec.suspend.on_busy is OnBusy.ABORT:
+    if isinstance(decision, Wait) and decision.reason is Reason.SUSPEND_PENDING and view.spec.suspend.on_busy is OnBusy.ABORT:
         return cut_short(view, view.lieutenant, decision, view.spec.suspend.grace_seconds)
     return decision
 
@@ -115,7 +70,7 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
     lt = view.lieutenant
     if lt is None or decision is None:
         return Availability.MISSING, ""
-    if lt.slot.desired is DesiredState.GONE and not (isinstance(decision, Refuse) and decision.reason == "Protected"):
+    if lt.slot.desired is DesiredState.GONE and not (isinstance(decision, Refuse) and decision.reason is Reason.PROTECTED):
         return Availability.GOING, ""
     if lt.slot.observe_only:
         return Availability.OBSERVED, ""
@@ -124,14 +79,14 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
     match decision:
         case Steady():
             return Availability.READY, ""
-        case Wait(reason) if reason == LOCAL_FALLBACK:
+        case Wait(Reason.LOCAL_FALLBACK):
             return Availability.READY, ""
         case _ if works_aside(lt, decision):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
-            return Availability.NOT_READY, type(decision).__name__
+            return Availability.NOT_READY, str(decision.doing)
 
 
 def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import File, ModelChoice, Thinking
+from reconciler.api.reasons import Reason
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.agent import Inside
@@ -111,7 +112,7 @@ class Rendered:
 class Unresolved:
     """Why nothing can be rendered (yet). `reason`: a condition reason."""
 
-    reason: str
+    reason: Reason
     message: str
     final: bool = False  # stays so until somebody changes something
 
@@ -164,15 +165,15 @@ def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Un
     at: str | None = name
     while at is not None:
         if at in seen:
-            return Unresolved("InvalidProfile", f"BootProfile {name} extends itself: {' → '.join([*seen, at])}", final=True)
+            return Unresolved(Reason.INVALID_PROFILE, f"BootProfile {name} extends itself: {' → '.join([*seen, at])}", final=True)
         seen.append(at)
         spec = lookup(at)
         if spec is None:
-            return Unresolved("ProfileNotFound", f"BootProfile {at} does not exist; declare it or name another one")
+            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist; declare it or name another one")
         chain.append(spec)
         at = spec.extends.name if spec.extends else None
     if not any(spec.source for spec in chain):
-        return Unresolved("InvalidProfile", f"BootProfile {name} has no source and extends none that has one", final=True)
+        return Unresolved(Reason.INVALID_PROFILE, f"BootProfile {name} has no source and extends none that has one", final=True)
     return tuple(reversed(chain))
 
 

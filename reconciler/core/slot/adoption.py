@@ -6,7 +6,8 @@ any other of ours (deletionPolicy, and replaced when it is dead), with one excep
 
 from __future__ import annotations
 
-from reconciler.core.actions import Adopt, Decision, Refuse, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Adopt, Decision, Refuse, Wait
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
@@ -18,14 +19,14 @@ def adopt_the_declared(s: Slot) -> Decision | None:
     vm_id = s.adopt.vm_id
     match s.adopt.vm:
         case Unknown(why):
-            return Wait("VMUnknown", why)
+            return Wait(Reason.VM_UNKNOWN, why)
         case Absent():
-            return Refuse("AdoptNotFound", f"VM {vm_id} does not exist, or this key may not see it")
+            return Refuse(Reason.ADOPT_NOT_FOUND, f"VM {vm_id} does not exist, or this key may not see it")
         case Seen(VmState.DEAD):
-            return Refuse("AdoptNotFound", f"VM {vm_id} is dead; there is nothing to take over")
+            return Refuse(Reason.ADOPT_NOT_FOUND, f"VM {vm_id} is dead; there is nothing to take over")
         case Seen() if s.adopt.owner:
-            return Refuse("AlreadyOwned", f"VM {vm_id} belongs to {s.adopt.owner}")
+            return Refuse(Reason.ALREADY_OWNED, f"VM {vm_id} belongs to {s.adopt.owner}")
         case Seen(claimed_by=other) if other and s.record.chosen != vm_id:
-            return Refuse("ClaimConflict", f"VM {vm_id} is claimed by {other}")
+            return Refuse(Reason.CLAIM_CONFLICT, f"VM {vm_id} is claimed by {other}")
         case _:
             return Adopt(vm_id)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import Vm, VmMetadata
 
-PREFIX = "fleet.vers.sh/"
 FLEET, INSTALLATION, KIND, NAMESPACE, NAME, UID, EPOCH, VM_ID, INTENT = (
     PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "uid", "epoch", "vm-id", "intent")
 )

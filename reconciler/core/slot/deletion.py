@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     Decision,
     Detach,
     MarkForDeletion,
@@ -48,9 +49,9 @@ def deletion_chain(s: Slot) -> Decision:
         return Detach(vm_id, "Orphan", "it is let go of as declared")
     protected = s.protected and s.record.confirmed != DELETION and s.deletion is not EffectiveDeletion.RETAIN
     if protected:
-        return Refuse("Protected", f"VM {vm_id} is protected from deletion; {CONFIRM} lets it go")
+        return Refuse(Reason.PROTECTED, f"VM {vm_id} is protected from deletion; {CONFIRM} lets it go")
     if s.busy:
-        return Wait("DeletePending", "ending the running turn first")
+        return Wait(Reason.DELETE_PENDING, "ending the running turn first")
     if s.deletion is EffectiveDeletion.RETAIN:
         return Detach(vm_id, "Retain", "it is kept as declared")
     waiting = snapshot_first(s) if s.deletion is EffectiveDeletion.SNAPSHOT else None
@@ -63,23 +64,23 @@ def snapshot_first(s: Slot) -> Decision | None:
     if record.vm_id == vm_id and record.verified:
         return None
     if isinstance(s.vm, Seen) and s.vm.state is VmState.DEAD:
-        return Refuse("SnapshotFailed", f"VM {vm_id} is dead and can't be snapshotted")
+        return Refuse(Reason.SNAPSHOT_FAILED, f"VM {vm_id} is dead and can't be snapshotted")
     if seen is None or seen.found is None or seen.listed is None:
-        return Wait("SnapshotPending", "the platform's commits could not be read")
+        return Wait(Reason.SNAPSHOT_PENDING, "the platform's commits could not be read")
     if record.commit_id:
         if seen.listed:
             return SnapshotVerified(vm_id, record.commit_id)
         if seen.settled:
             return SnapshotLost(vm_id, f"commit {record.commit_id} is not listed")
-        return Wait("SnapshotPending", f"waiting until the platform lists commit {record.commit_id}")
+        return Wait(Reason.SNAPSHOT_PENDING, f"waiting until the platform lists commit {record.commit_id}")
     if seen.pending:
         if seen.found:
             return SnapshotTaken(vm_id, seen.found)
         if seen.settled:
             return SnapshotLost(vm_id, "the platform did not answer, and no commit shows")
-        return Wait("SnapshotPending", "a commit was sent and not answered; waiting for its effect to show")
+        return Wait(Reason.SNAPSHOT_PENDING, "a commit was sent and not answered; waiting for its effect to show")
     if record.attempts >= MAX_SNAPSHOTS:
-        return Refuse("SnapshotFailed", f"VM {vm_id} could not be snapshotted and is not deleted: {record.error}")
+        return Refuse(Reason.SNAPSHOT_FAILED, f"VM {vm_id} could not be snapshotted and is not deleted: {record.error}")
     if s.now < record.not_before:
-        return Wait("SnapshotPending", record.error, until=record.not_before)
+        return Wait(Reason.SNAPSHOT_PENDING, record.error, until=record.not_before)
     return TakeSnapshot(vm_id)

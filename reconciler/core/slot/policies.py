@@ -6,9 +6,9 @@ In: a `Slot`, gathered beforehand. Out: one decision. No I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import (
     BindCreated,
     ClearSlot,
     Create,
@@ -31,8 +31,6 @@ from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
-Policy = Callable[[Slot], Decision | None]
-
 NONE = "none"
 """A person's answer: none of these VMs is the one."""
 
@@ -43,13 +41,13 @@ DELETE_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 def stop_at_another_account(s: Slot) -> Decision | None:
     """G-03: with a key of another account nothing about this VM can be concluded."""
     if s.record.vm_id and s.record.account and s.account and s.account != s.record.account:
-        return Refuse("AccountChanged", f"VM {s.record.vm_id} belongs to account {s.record.account}, the key to {s.account}")
+        return Refuse(Reason.ACCOUNT_CHANGED, f"VM {s.record.vm_id} belongs to account {s.record.account}, the key to {s.account}")
     return None
 
 
 def stop_at_unknown(s: Slot) -> Decision | None:
     """G-04: unreachable means unknown, and unknown triggers nothing."""
-    return Wait("VMUnknown", s.vm.why) if isinstance(s.vm, Unknown) else None
+    return Wait(Reason.VM_UNKNOWN, s.vm.why) if isinstance(s.vm, Unknown) else None
 
 
 def settle_the_open_intent(s: Slot) -> Decision | None:
@@ -58,19 +56,21 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
         return None
     match s.intent.candidates:
         case None:
-            return Wait("CreateIndeterminate", "the platform's list could not be read")
+            return Wait(Reason.CREATE_INDETERMINATE, "the platform's list could not be read")
         case (only,):
             return BindCreated(only, s.intent.token)
         case ():
             if s.intent.settled:
                 return GiveUpIntent(s.intent.token)
-            return Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
+            return Wait(Reason.CREATE_INDETERMINATE, "a create was sent and not answered; waiting for its effect to show")
         case several if s.record.chosen in several:
             return BindCreated(s.record.chosen, s.intent.token)
         case _ if s.record.chosen == NONE and s.intent.settled:
             return GiveUpIntent(s.intent.token)
         case several:
-            return Refuse("CreateAmbiguous", f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them")
+            return Refuse(
+                Reason.CREATE_AMBIGUOUS, f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them"
+            )
 
 
 def believe_only_proven_absence(s: Slot) -> Decision | None:
@@ -78,10 +78,10 @@ def believe_only_proven_absence(s: Slot) -> Decision | None:
     if not (s.record.vm_id and isinstance(s.vm, Absent)):
         return None
     if s.vanished:
-        return Refuse("FleetVanished", f"VM {s.record.vm_id} and too many others are missing at once; nothing is forgotten")
+        return Refuse(Reason.FLEET_VANISHED, f"VM {s.record.vm_id} and too many others are missing at once; nothing is forgotten")
     if s.vm.proven:
         return ClearSlot(s.record.vm_id)
-    return Wait("VMMissing", f"VM {s.record.vm_id} is not in the last list; looking again")
+    return Wait(Reason.VM_MISSING, f"VM {s.record.vm_id} is not in the last list; looking again")
 
 
 def respect_other_claims(s: Slot) -> Decision | None:
@@ -90,7 +90,7 @@ def respect_other_claims(s: Slot) -> Decision | None:
         return None
     if s.desired is DesiredState.GONE and s.deletion.hands_off:
         return Detach(s.record.vm_id, "Leave", f"it is claimed by {s.vm.claimed_by}")
-    return Refuse("ClaimConflict", f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
+    return Refuse(Reason.CLAIM_CONFLICT, f"VM {s.record.vm_id} is claimed by {s.vm.claimed_by}")
 
 
 def finish_deletion(s: Slot) -> Decision | None:
@@ -110,7 +110,7 @@ def delete_what_is_marked(s: Slot) -> Decision:
     n = s.record.delete_attempts
     if n and s.now < s.record.not_before:
         why = s.record.delete_error or "deletion was accepted; waiting until the platform shows it gone"
-        return Wait("Deleting", f"VM {s.record.vm_id}: {why}", until=s.record.not_before)
+        return Wait(Reason.DELETING, f"VM {s.record.vm_id}: {why}", until=s.record.not_before)
     return Delete(s.record.vm_id)
 
 
@@ -118,7 +118,7 @@ def keep_the_conversation(s: Slot) -> Decision | None:
     """G-32: a machine that is gone is not replaced by one that knows less, unless a person or the declaration says so."""
     if s.record.vm_id or not s.lost or not s.loss or s.desired is not DesiredState.RUNNING:
         return None
-    return Refuse("SessionLost", f"VM {s.lost} is gone: {s.loss}")
+    return Refuse(Reason.SESSION_LOST, f"VM {s.lost} is gone: {s.loss}")
 
 
 def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
@@ -131,9 +131,9 @@ def hold_back_creates(s: Slot) -> Decision | None:
     if s.record.vm_id:
         return None
     if s.blocked:
-        return Wait("PlatformBlocked", s.blocked, until=s.blocked_until or None)
+        return Wait(Reason.PLATFORM_BLOCKED, s.blocked, until=s.blocked_until or None)
     if s.now < s.record.not_before:
-        return Wait("BackingOff", s.record.last_error or "waiting before the next attempt", until=s.record.not_before)
+        return Wait(Reason.BACKING_OFF, s.record.last_error or "waiting before the next attempt", until=s.record.not_before)
     return None
 
 
@@ -147,11 +147,11 @@ def replace_the_dead(s: Slot) -> Decision | None:
     if not isinstance(s.vm, Seen) or s.vm.state is not VmState.DEAD:
         return None
     if s.no_delete:
-        return Refuse("NoDelete", f"VM {s.record.vm_id} is dead, and managementPolicy NoDelete keeps it")
+        return Refuse(Reason.NO_DELETE, f"VM {s.record.vm_id} is dead, and managementPolicy NoDelete keeps it")
     if s.protected and s.record.confirmed != s.record.vm_id:
-        return Refuse("Protected", f"VM {s.record.vm_id} is dead and protected; {CONFIRM} replaces it")
+        return Refuse(Reason.PROTECTED, f"VM {s.record.vm_id} is dead and protected; {CONFIRM} replaces it")
     if s.loss:
-        return Refuse("SessionLost", f"VM {s.record.vm_id} is dead: {s.loss}")
+        return Refuse(Reason.SESSION_LOST, f"VM {s.record.vm_id} is dead: {s.loss}")
     return MarkForDeletion(s.record.vm_id, "the machine is dead", "Dead")
 
 
@@ -166,9 +166,9 @@ def follow_the_mode(s: Slot) -> Decision | None:
         return None
     match s.vm.state, s.desired:
         case VmState.BOOTING, _:
-            return Wait("Booting", f"VM {s.record.vm_id} is booting")
+            return Wait(Reason.BOOTING, f"VM {s.record.vm_id} is booting")
         case VmState.UNKNOWN, _:
-            return Wait("VMUnknown", f"VM {s.record.vm_id} is in a state this release does not know")
+            return Wait(Reason.VM_UNKNOWN, f"VM {s.record.vm_id} is in a state this release does not know")
         case VmState.RUNNING, DesiredState.SUSPENDED:
             return suspend_when_settled(s)
         case VmState.SUSPENDED, DesiredState.RUNNING:
@@ -182,36 +182,36 @@ def suspend_when_settled(s: Slot) -> Decision:
     if s.suspend_overdue:
         return Suspend(s.record.vm_id)
     if s.busy is None:
-        return Wait("SuspendPending", "the agent's state is not known; suspending could cut off a turn")
+        return Wait(Reason.SUSPEND_PENDING, "the agent's state is not known; suspending could cut off a turn")
     if s.busy:
-        return Wait("SuspendPending", "waiting for the agent's turn to end")
+        return Wait(Reason.SUSPEND_PENDING, "waiting for the agent's turn to end")
     if not s.mirrored:
-        return Wait("SuspendPending", "saving the conversation first")
+        return Wait(Reason.SUSPEND_PENDING, "saving the conversation first")
     return Suspend(s.record.vm_id)
 
 
-SLOT: tuple[Policy, ...] = (
-    stop_at_another_account,
-    stop_at_unknown,
-    settle_the_open_intent,
-    believe_only_proven_absence,
-    respect_other_claims,
-    finish_deletion,
-    keep_the_conversation,
-    adopt_the_declared,
-    create_nothing_for_the_suspended,
-    hold_back_creates,
-    create,
-    replace_the_dead,
-    claim,
-    follow_the_mode,
+SLOT: Chain[Slot] = Chain(
+    "The VM slot",
+    "One declared place for one VM.",
+    (
+        stop_at_another_account,
+        stop_at_unknown,
+        settle_the_open_intent,
+        believe_only_proven_absence,
+        respect_other_claims,
+        finish_deletion,
+        keep_the_conversation,
+        adopt_the_declared,
+        create_nothing_for_the_suspended,
+        hold_back_creates,
+        create,
+        replace_the_dead,
+        claim,
+        follow_the_mode,
+    ),
 )
 
 
 def plan(slot: Slot) -> Decision:
     """The first policy that has an opinion decides."""
-    for policy in SLOT:
-        decision = policy(slot)
-        if decision is not None:
-            return decision
-    return Steady()
+    return SLOT.evaluate(slot) or Steady()

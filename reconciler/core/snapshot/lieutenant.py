@@ -9,6 +9,7 @@ from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Unknown
@@ -26,6 +27,7 @@ class LieutenantView:
     rendered: Rendered | Unresolved
     claim: dict[str, str]
     keeper_version: str
+    requests: AnnotationRequests | None = None
     guest: Guest | Unknown | None = None
     agent: Agent | Unknown | None = None
     mirror_size: int = 0

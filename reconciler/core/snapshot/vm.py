@@ -34,12 +34,13 @@ class Vm:
 @dataclass(frozen=True, slots=True)
 class VmList:
     """One successful list. `begun` and `ended`: the controller's clock around the call; `server_time`: the answer's
-    Date header (platform clock), None when it had none."""
+    Date header (platform clock), None when it had none; `work`: seconds that this process worked on reading it."""
 
     vms: Mapping[str, Vm]
     begun: float
     ended: float
     server_time: float | None = None
+    work: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,14 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkSet:
-    """`lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for."""
+    """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
+    `observed_at`: when the outside was looked at, `now` when it is decided."""
 
+    key: Key
     now: float
     tasks: tuple[TaskFacts, ...]
     lieutenant: LieutenantView | None = None
     spec: LieutenantSpec | None = None
     talk: Talk | None = None
     deleted_at: float | None = None
+    observed_at: float = 0.0

@@ -4,12 +4,24 @@ climbed before it is given up (G-29). All of it is decided here, by the controll
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Refuse, Release, Steady, Wait
+from reconciler.api.reasons import Reason
 from reconciler.core.conversation import files_written
+from reconciler.core.decisions import (
+    Decision,
+    Escalate,
+    ExpireTask,
+    Finish,
+    Landed,
+    LookForArtifact,
+    Progress,
+    Refuse,
+    Release,
+    Steady,
+    Wait,
+)
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.view import ABORT_PATIENCE, landed_at, run, turns
-from reconciler.core.taskactions import Escalate, ExpireTask, Finish, Landed, LookForArtifact, Progress
 
 INTERRUPTING = frozenset({"Abort", "RestartSession"})
 """Rungs of the escalation that end the turn; it is asked to go on afterwards."""
@@ -24,19 +36,19 @@ ACTIVITY_SHARE = 10
 def must_end(v: TaskView) -> Finish | None:
     """Cancelled, orphaned, blocked for good or beyond a limit; nothing of it says how far it is."""
     if v.cancel:
-        return Finish("Cancelled", "CancelledByUser", "cancelled as declared")
+        return Finish("Cancelled", Reason.CANCELLED_BY_USER, "cancelled as declared")
     if v.deleting:
-        return Finish("Cancelled", "Deleted", "the task was deleted")
+        return Finish("Cancelled", Reason.DELETED, "the task was deleted")
     if v.availability is Availability.GOING:
-        return Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted")
+        return Finish("Cancelled", Reason.LIEUTENANT_DELETED, "its lieutenant was deleted")
     failed = [d.name for d in v.dependencies if d.phase in FINISHED and d.phase != "Succeeded"]
     if failed and not v.record.sent:
-        return Finish("Cancelled", "DependencyFailed", f"{failed[0]} did not succeed")
+        return Finish("Cancelled", Reason.DEPENDENCY_FAILED, f"{failed[0]} did not succeed")
     since = max(v.created_at, v.not_before)
     if v.deadline_seconds and v.now >= since + v.deadline_seconds:
-        return Finish("TimedOut", "DeadlineExceeded", f"not done within {v.deadline_seconds} s")
+        return Finish("TimedOut", Reason.DEADLINE_EXCEEDED, f"not done within {v.deadline_seconds} s")
     if v.record.sent and v.timeout_seconds and v.now >= begun(v.record) + v.timeout_seconds:
-        return Finish("TimedOut", "TaskTimeout", f"not done within {v.timeout_seconds} s of its delivery")
+        return Finish("TimedOut", Reason.TASK_TIMEOUT, f"not done within {v.timeout_seconds} s of its delivery")
     return beyond_its_limits(v) if v.record.phase == "Running" else None
 
 
@@ -45,12 +57,12 @@ def beyond_its_limits(v: TaskView) -> Finish | None:
     given_up = v.record.abort
     working = v.talk is not None and v.talk.up and not v.talk.settled
     if given_up == "NoProgress" or (working and stalled(v) and next_step(v) is None):
-        return Finish("TimedOut", "NoProgress", f"nothing new in the conversation for {v.no_progress_seconds} s")
+        return Finish("TimedOut", Reason.NO_PROGRESS, f"nothing new in the conversation for {v.no_progress_seconds} s")
     if given_up == "NoArtifact" or (working and v.record.artifact == "none" and not wrote_a_file(v)):
-        return Finish("TimedOut", "NoArtifact", f"no file was written within {v.first_artifact_seconds} s")
+        return Finish("TimedOut", Reason.NO_ARTIFACT, f"no file was written within {v.first_artifact_seconds} s")
     made = v.record.turns + len(turns(v))
     if given_up == "TurnLimit" or (v.max_turns and made >= v.max_turns and working and not answered(v)):
-        return Finish("Failed", "TurnLimit", f"not done after {v.max_turns} turns")
+        return Finish("Failed", Reason.TURN_LIMIT, f"not done after {v.max_turns} turns")
     return None
 
 
@@ -163,7 +175,7 @@ def leave_the_finished(v: TaskView) -> Decision | None:
 def refuse_the_unsupported(v: TaskView) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing is sent."""
     if v.unsupported and not v.record.sent and not v.deleting:
-        return Refuse("Unsupported", f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+        return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
     return None
 
 
@@ -172,15 +184,17 @@ def wait_for_a_lieutenant(v: TaskView) -> Decision | None:
     if v.availability is not Availability.MISSING:
         return None
     if v.record.sent:
-        return Finish("Cancelled", "LieutenantDeleted", "its lieutenant was deleted")
+        return Finish("Cancelled", Reason.LIEUTENANT_DELETED, "its lieutenant was deleted")
     ending = must_end(v)
-    return ending or Wait("LieutenantNotFound", "its lieutenant does not exist", until=next_limit(v))
+    return ending or Wait(Reason.LIEUTENANT_NOT_FOUND, "its lieutenant does not exist", until=next_limit(v))
 
 
 def refuse_a_cycle(v: TaskView) -> Decision | None:
     """Tasks that wait for each other never start; a person must break the circle."""
     return (
-        Refuse("DependencyCycle", f"`after` goes in a circle: {' → '.join(v.cycle)}") if v.cycle and not (v.cancel or v.deleting) else None
+        Refuse(Reason.DEPENDENCY_CYCLE, f"`after` goes in a circle: {' → '.join(v.cycle)}")
+        if v.cycle and not (v.cancel or v.deleting)
+        else None
     )
 
 

@@ -9,7 +9,9 @@ when pi is settled, and it went well when the last message says so. Events only 
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import AbortTurn, Continue, Decision, Deliver, Finish, Landed, TryAgain, Verify, Wait
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import (
@@ -26,8 +28,7 @@ from reconciler.core.task.limits import (
     wait_for_a_lieutenant,
 )
 from reconciler.core.task.steer import STEER
-from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, Policy, ended_well, fail, landed_at, run
-from reconciler.core.taskactions import AbortTurn, Continue, Deliver, Finish, Landed, TryAgain, Verify
+from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run
 
 MAX_CONTINUES = 3
 """How often a turn cut short by the end of pi is asked to go on before the attempt counts as lost."""
@@ -41,7 +42,7 @@ def follow_the_session(v: TaskView) -> Decision | None:
     message = landed_at(v.talk, v.record.marker, 0)
     if message is not None:
         return Landed(message.offset)
-    return must_end(v) or fail(v, "SessionLost", f"the conversation it was part of, {v.record.session}, does not go on")
+    return must_end(v) or fail(v, Reason.SESSION_LOST, f"the conversation it was part of, {v.record.session}, does not go on")
 
 
 def end_what_must_end(v: TaskView) -> Decision | None:
@@ -54,10 +55,10 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     if v.talk is None or not v.talk.up:
         if v.abandoned or (v.talk is not None and v.record.abort):
             return ending
-        return Wait("Ending", f"{ending.message}; waiting until its agent can be reached")
+        return Wait(Reason.ENDING, f"{ending.message}; waiting until its agent can be reached")
     if not v.talk.settled:
         if v.record.abort and v.now < v.record.aborted_at + ABORT_PATIENCE:
-            return Wait("Ending", ending.message, until=v.record.aborted_at + ABORT_PATIENCE)
+            return Wait(Reason.ENDING, ending.message, until=v.record.aborted_at + ABORT_PATIENCE)
         return AbortTurn(ending.reason)
     if v.record.phase != "Delivering" and not v.record.abort and ending.phase != "Cancelled" and ended_well(v):
         return None  # it was done before it could be ended
@@ -72,24 +73,24 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
     if v.record.phase != "Pending":
         return None
     if v.now < v.not_before:
-        return Wait("NotBefore", "its time has not come", until=v.not_before)
+        return Wait(Reason.NOT_BEFORE, "its time has not come", until=v.not_before)
     waiting = [d.name for d in v.dependencies if d.phase != "Succeeded"]
     if waiting:
-        return Wait("DependencyPending", f"waiting for {', '.join(waiting)}", until=next_limit(v))
+        return Wait(Reason.DEPENDENCY_PENDING, f"waiting for {', '.join(waiting)}", until=next_limit(v))
     if v.queue_full:
-        return Wait("QueueFull", "more tasks are pending than queue.maxPending", until=next_limit(v))
+        return Wait(Reason.QUEUE_FULL, "more tasks are pending than queue.maxPending", until=next_limit(v))
     if v.availability in (Availability.SUSPENDED, Availability.SUSPENDING):
-        return Wait("LieutenantSuspended", "its lieutenant is declared Suspended", until=next_limit(v))
+        return Wait(Reason.LIEUTENANT_SUSPENDED, "its lieutenant is declared Suspended", until=next_limit(v))
     if v.availability is Availability.OBSERVED:
-        return Wait("ObserveOnly", "managementPolicy ObserveOnly: its lieutenant is only looked at", until=next_limit(v))
+        return Wait(Reason.OBSERVE_ONLY, "managementPolicy ObserveOnly: its lieutenant is only looked at", until=next_limit(v))
     if v.availability is not Availability.READY:
-        return Wait("LieutenantNotReady", v.unavailable_because, until=next_limit(v))
+        return Wait(Reason.LIEUTENANT_NOT_READY, v.unavailable_because, until=next_limit(v))
     if v.content_missing:
-        return Wait("ContentNotFound", v.content_missing, until=next_limit(v))
+        return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=next_limit(v))
     if v.now < v.record.not_before:
-        return Wait("BackingOff", v.record.message, until=v.record.not_before)
+        return Wait(Reason.BACKING_OFF, v.record.message, until=v.record.not_before)
     if v.active or v.ahead:
-        return Wait("Queued", f"after {v.active or v.ahead}", until=next_limit(v))
+        return Wait(Reason.QUEUED, f"after {v.active or v.ahead}", until=next_limit(v))
     return None
 
 
@@ -98,7 +99,7 @@ def deliver(v: TaskView) -> Decision | None:
     if v.record.phase != "Pending":
         return None
     if v.talk is None or not v.talk.settled:
-        return Wait("AgentBusy", "waiting until the session is settled", until=next_limit(v))
+        return Wait(Reason.AGENT_BUSY, "waiting until the session is settled", until=next_limit(v))
     return Deliver(v.record.attempt + 1)
 
 
@@ -107,12 +108,12 @@ def resolve_the_delivery(v: TaskView) -> Decision | None:
     if v.record.phase != "Delivering":
         return None
     if v.talk is None or not v.talk.settled:
-        return Wait("Delivering", ON_ITS_WAY, until=next_limit(v))
+        return Wait(Reason.DELIVERING, ON_ITS_WAY, until=next_limit(v))
     match v.verdict:
         case None | Unanswered():
-            return Wait("Delivering", "waiting for pi's answer", until=next_limit(v))
+            return Wait(Reason.DELIVERING, "waiting for pi's answer", until=next_limit(v))
         case Declined(error):
-            return TryAgain("Declined", error)
+            return TryAgain(Reason.DECLINED, error)
         case Unheard():
             return Deliver(v.record.attempt, resend=True, fresh_key=False)
         case Accepted() | Lost():
@@ -124,22 +125,22 @@ def judge_the_turn(v: TaskView) -> Decision | None:
     if v.record.phase != "Running":
         return None
     if v.talk is None or not v.talk.settled:
-        return Wait("Running", "", until=next_limit(v))
+        return Wait(Reason.RUNNING, "", until=next_limit(v))
     if ended_well(v):
-        return Verify() if v.has_acceptance else Finish("Succeeded", "Completed")
+        return Verify() if v.has_acceptance else Finish("Succeeded", Reason.COMPLETED)
     turn = run(v)
     last = turn[-1] if turn else None
     if last is not None and last.role == "assistant" and last.stop_reason in ("error", "length"):
-        reason = "ModelError" if last.stop_reason == "error" else "OutputTruncated"
+        reason = Reason.MODEL_ERROR if last.stop_reason == "error" else Reason.OUTPUT_TRUNCATED
         return fail(v, reason, last.error or f"the last answer ended with {last.stop_reason}")
     if v.held_by:
-        return Wait("Interrupted", f"{v.held_by} interrupted it, to be said before it goes on", until=next_limit(v))
+        return Wait(Reason.INTERRUPTED, f"{v.held_by} interrupted it, to be said before it goes on", until=next_limit(v))
     if v.availability is not Availability.READY:
-        return Wait("Interrupted", "its turn was cut short; it goes on when its lieutenant is ready", until=next_limit(v))
+        return Wait(Reason.INTERRUPTED, "its turn was cut short; it goes on when its lieutenant is ready", until=next_limit(v))
     interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
         return Continue(v.record.continues + 1)
-    return fail(v, "SessionLost", f"its turn was cut short {v.record.continues + 1} times")
+    return fail(v, Reason.SESSION_LOST, f"its turn was cut short {v.record.continues + 1} times")
 
 
 def judge_the_checks(v: TaskView) -> Decision | None:
@@ -149,35 +150,32 @@ def judge_the_checks(v: TaskView) -> Decision | None:
     if not v.record.checks:
         return Verify()
     failed = [check for check in v.record.checks if check != "ok"]
-    return fail(v, "AcceptanceFailed", "; ".join(failed)) if failed else Finish("Succeeded", "Completed")
+    return fail(v, Reason.ACCEPTANCE_FAILED, "; ".join(failed)) if failed else Finish("Succeeded", Reason.COMPLETED)
 
 
-QUEUE: tuple[Policy, ...] = (
-    leave_the_finished,
-    refuse_the_unsupported,
-    wait_for_a_lieutenant,
-    refuse_a_cycle,
-    follow_the_session,
-    note_the_landing,
-    note_progress,
-    look_for_the_first_file,
-    end_what_must_end,
-    escalate,
-    wait_for_its_turn,
-    deliver,
-    resolve_the_delivery,
-    judge_the_turn,
-    judge_the_checks,
+QUEUE: Chain[TaskView] = Chain(
+    "A task",
+    "One piece of work, waiting for its turn in the queue.",
+    (
+        leave_the_finished,
+        refuse_the_unsupported,
+        wait_for_a_lieutenant,
+        refuse_a_cycle,
+        follow_the_session,
+        note_the_landing,
+        note_progress,
+        look_for_the_first_file,
+        end_what_must_end,
+        escalate,
+        wait_for_its_turn,
+        deliver,
+        resolve_the_delivery,
+        judge_the_turn,
+        judge_the_checks,
+    ),
 )
 
 
 def plan(view: TaskView) -> Decision:
     """The first policy that has an opinion decides."""
-    for policy in STEER if view.steer else QUEUE:
-        decision = policy(view)
-        if decision is not None:
-            return decision
-    return Wait("Unknown", "no policy has an opinion")
-
-
-# --- order -----------------------------------------------------------------------------------------------------------------------------
+    return (STEER if view.steer else QUEUE).evaluate(view) or Wait(Reason.UNKNOWN, "no policy has an opinion")

@@ -4,13 +4,14 @@ say it as a prompt of its own, let the target go on (design §7, G-23).
 
 from __future__ import annotations
 
-from reconciler.core.actions import Decision, Wait
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import Decision, Escalate, Finish, Reprompt, SendSteer, Wait, Withdraw
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import leave_the_finished, must_end, note_the_landing, refuse_the_unsupported, wait_for_a_lieutenant
-from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, Policy
-from reconciler.core.taskactions import Escalate, Finish, Reprompt, SendSteer, Withdraw
+from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY
 
 
 def steer_only_the_target(v: TaskView) -> Decision | None:
@@ -19,15 +20,15 @@ def steer_only_the_target(v: TaskView) -> Decision | None:
         return None
     expired = v.now >= max(v.created_at, v.not_before) + v.land_seconds
     if not v.target:
-        return Finish("Expired", "NothingToSteer", "no task was running when it was accepted")
+        return Finish("Expired", Reason.NOTHING_TO_STEER, "no task was running when it was accepted")
     if v.target_phase in FINISHED:
-        return Finish("Expired", "TargetFinished", f"{v.target} is {v.target_phase} already")
+        return Finish("Expired", Reason.TARGET_FINISHED, f"{v.target} is {v.target_phase} already")
     if expired:
-        return Finish("Expired", "NotLanded", f"{v.target} did not run within {v.land_seconds} s")
+        return Finish("Expired", Reason.NOT_LANDED, f"{v.target} did not run within {v.land_seconds} s")
     if v.target_phase != "Running" or v.talk is None or v.talk.settled or v.other_steer:
-        return Wait("TargetNotRunning", f"waiting for {v.target} to run", until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.TARGET_NOT_RUNNING, f"waiting for {v.target} to run", until=max(v.created_at, v.not_before) + v.land_seconds)
     if v.content_missing:
-        return Wait("ContentNotFound", v.content_missing, until=max(v.created_at, v.not_before) + v.land_seconds)
+        return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=max(v.created_at, v.not_before) + v.land_seconds)
     return SendSteer(v.target)
 
 
@@ -49,17 +50,17 @@ def resolve_the_steer(v: TaskView) -> Decision | None:
         return None
     until = v.record.delivering_at + v.land_seconds
     if isinstance(v.verdict, Declined) and v.talk is not None:
-        return Finish("Expired", "Declined", v.verdict.error)
+        return Finish("Expired", Reason.DECLINED, v.verdict.error)
     if v.talk is not None and v.talk.up and v.talk.settled and not isinstance(v.verdict, Unanswered | None):
         if isinstance(v.verdict, Accepted) and not v.record.abort:
             return Withdraw()
-        return Finish("Expired", "NotLanded", "the session settled without it")
+        return Finish("Expired", Reason.NOT_LANDED, "the session settled without it")
     if v.now < until:
-        return Wait("Landing", ON_ITS_WAY, until=until)
+        return Wait(Reason.LANDING, ON_ITS_WAY, until=until)
     if v.talk is None or not v.talk.up:
-        return Wait("Landing", "waiting until its agent can be reached")
+        return Wait(Reason.LANDING, "waiting until its agent can be reached")
     if v.record.abort:
-        return Finish("Expired", "NotLanded", f"not seen within {v.land_seconds} s")
+        return Finish("Expired", Reason.NOT_LANDED, f"not seen within {v.land_seconds} s")
     return next_step(v) or Withdraw() if v.target_phase == "Running" else Withdraw()
 
 
@@ -72,21 +73,21 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
     until = begun + (v.land_seconds if v.record.reprompted else min(float(v.land_seconds), ABORT_PATIENCE))
     known = not v.record.reprompted or not isinstance(v.verdict, Unanswered | None)
     if v.talk is None or not v.talk.up:
-        return Wait("Escalating", "waiting until its agent can be reached")
+        return Wait(Reason.ESCALATING, "waiting until its agent can be reached")
     if v.target_phase in FINISHED and known and (not v.record.reprompted or v.talk.settled):
-        return Finish("Expired", "TargetFinished", f"{v.target} is {v.target_phase} already")
+        return Finish("Expired", Reason.TARGET_FINISHED, f"{v.target} is {v.target_phase} already")
     if not v.talk.settled:
         if v.now < until:
-            return Wait("Escalating", "interrupting the turn", until=until)
+            return Wait(Reason.ESCALATING, "interrupting the turn", until=until)
         step = next_step(v)
         if step is not None or v.record.reprompted:
-            return step or Wait("Landing", "said after the interruption; not yet seen in the conversation")
-        return Finish("Expired", "NotLanded", "the turn could not be interrupted") if v.record.abort else Withdraw()
+            return step or Wait(Reason.LANDING, "said after the interruption; not yet seen in the conversation")
+        return Finish("Expired", Reason.NOT_LANDED, "the turn could not be interrupted") if v.record.abort else Withdraw()
     if v.availability is not Availability.READY:
-        return Wait("Escalating", "waiting until its lieutenant is ready")
+        return Wait(Reason.ESCALATING, "waiting until its lieutenant is ready")
     match v.verdict:
         case None | Unanswered():
-            return Wait("Landing", "waiting for pi's answer")
+            return Wait(Reason.LANDING, "waiting for pi's answer")
         case _ if not v.record.reprompted:
             return Reprompt()
         case Unheard():
@@ -94,12 +95,12 @@ def say_it_after_the_interruption(v: TaskView) -> Decision | None:
         case Accepted() | Lost() | Declined():
             if v.now < begun + v.land_seconds:
                 return Reprompt()
-            return Finish("Expired", "NotLanded", "not seen after the turn was interrupted for it")
+            return Finish("Expired", Reason.NOT_LANDED, "not seen after the turn was interrupted for it")
 
 
 def note_the_steer(v: TaskView) -> Decision | None:
     """A landed steer has done all it can."""
-    return Finish("Succeeded", "Landed") if v.record.phase == "Running" else None
+    return Finish("Succeeded", Reason.LANDED) if v.record.phase == "Running" else None
 
 
 def end_a_steer(v: TaskView) -> Decision | None:
@@ -114,14 +115,18 @@ def end_a_steer(v: TaskView) -> Decision | None:
     return Withdraw() if v.talk is not None and v.talk.up else ending
 
 
-STEER: tuple[Policy, ...] = (
-    leave_the_finished,
-    refuse_the_unsupported,
-    wait_for_a_lieutenant,
-    note_the_landing,
-    note_the_steer,
-    end_a_steer,
-    steer_only_the_target,
-    resolve_the_steer,
-    say_it_after_the_interruption,
+STEER: Chain[TaskView] = Chain(
+    "A steer",
+    "A task with `delivery: Steer`, on its way into a running turn.",
+    (
+        leave_the_finished,
+        refuse_the_unsupported,
+        wait_for_a_lieutenant,
+        note_the_landing,
+        note_the_steer,
+        end_a_steer,
+        steer_only_the_target,
+        resolve_the_steer,
+        say_it_after_the_interruption,
+    ),
 )

@@ -6,22 +6,17 @@ when pi is settled, and it went well when the last message says so. Events only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from reconciler.core.actions import Decision
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Decision, Finish, TryAgain
 from reconciler.core.records import run_of
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.task import Talk, TaskView
-from reconciler.core.taskactions import Finish, TryAgain
 
 ABORT_PATIENCE = 15.0
 """Seconds after which an abort that did not settle the session is repeated, harder."""
 
 
 ON_ITS_WAY = "on its way; not yet seen in the conversation"
-
-
-Policy = Callable[[TaskView], Decision | None]
 
 
 def marker_of(namespace: str, name: str, attempt: int, token: str) -> str:
@@ -50,6 +45,6 @@ def ended_well(v: TaskView) -> bool:
     return bool(answers) and run(v)[-1].role == "assistant" and answers[-1].stop_reason == "stop"
 
 
-def fail(v: TaskView, reason: str, message: str) -> Decision:
+def fail(v: TaskView, reason: Reason, message: str) -> Decision:
     """Another attempt where one is allowed, else the end."""
     return TryAgain(reason, message) if len(v.record.attempts) < v.retries else Finish("Failed", reason, message)

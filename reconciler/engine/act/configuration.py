@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.actions import SetModel
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import SetModel
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.configuration import asked
 from reconciler.core.profile.rendering import Rendered
@@ -10,7 +11,7 @@ from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
@@ -30,8 +31,7 @@ class ConfigActs:
             command: Json = {"type": "set_model", "provider": provider, "modelId": model}
             why = await self.ask(item, command)
             if why:  # it may be new in its models file, which it reads at its start
-                place = place_of(item)
-                await self.t.effects.call("keeper.reread", lambda: self.t.agents.reread(place, item.record.slot.epoch))
+                await self.t.agents.reread(machine_of(item))
                 why = await self.ask(item, command)
         if action.thinking and not why:
             why = await self.ask(item, {"type": "set_thinking_level", "level": action.thinking})
@@ -44,21 +44,19 @@ class ConfigActs:
                 await self.t.save(item, self.t.current(item).but(config=config))
                 return
             told = " ".join(part for part in (action.model, action.thinking and f"thinking {action.thinking}") if part)
-            self.t.recorder.note(item.key, item.uid, "ModelSet", told)
+            self.t.recorder.note(item.key, item.uid, Reason.MODEL_SET, told)
 
     def applied(self, has: Up, action: SetModel) -> bool:
         return action.model in ("", has.model) and action.thinking in ("", has.thinking)
 
     async def ask(self, item: LieutenantItem, command: Json) -> str:
         """pi's words when it refuses; '' when it does not."""
-        place, epoch = place_of(item), item.record.slot.epoch
-        response = await self.t.effects.call("keeper.call", lambda: self.t.agents.call(place, epoch, command))
+        response = await self.t.agents.call(machine_of(item), command)
         if response.get("success") is True:
             return ""
         error = response.get("error")
         return error if isinstance(error, str) and error else "no reason given"
 
     async def state(self, item: LieutenantItem) -> object:
-        place, epoch, file = place_of(item), item.record.slot.epoch, session_of(item).file
-        look = await self.t.effects.call("keeper.observe", lambda: self.t.agents.observe(place, epoch, file, 0))
+        look = await self.t.agents.observe(machine_of(item), session_of(item).file, 0)
         return look.agent.process

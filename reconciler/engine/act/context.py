@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
@@ -16,6 +15,7 @@ from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_record
+from reconciler.engine.watches import Watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class ActContext:
     vers: VersApi
     agents: Agents
     secrets: Secrets
-    effects: Effects
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]
     backend: DeclarationBackend
+    watches: Watches
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

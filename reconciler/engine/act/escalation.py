@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Escalate, LookForArtifact, Reprompt
 from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import EscalationStep
 from reconciler.core.snapshot.workset import WorkSet
-from reconciler.core.taskactions import Escalate, LookForArtifact, Reprompt
 from reconciler.engine.act.sending import Sending
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key
 
 STOP_GRACE = 5.0
@@ -29,7 +30,7 @@ class EscalationActs:
         record = task.record.but(escalation_steps=(*(escalation_steps[:-1] if step.hard else escalation_steps), step), progress_at=now)
         if view.talk is not None and not steer:
             record = record.but(progress_size=view.talk.size, activity=view.talk.activity)
-        self.t.recorder.note(task.key, task.uid, "Escalating", f"{step.action}: {step.why}", "Warning")
+        self.t.recorder.note(task.key, task.uid, Reason.ESCALATING, f"{step.action}: {step.why}", "Warning")
         await self.s.put(task, record)
         if step.action == "Steer":
             number = len(record.escalation_steps)
@@ -41,15 +42,13 @@ class EscalationActs:
         elif step.action == "Abort" and not step.hard:
             await self.s.interrupt(lieutenant)
         else:
-            slot = lieutenant.record.slot
-            place = place_of(lieutenant)
-            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place, slot.epoch, STOP_GRACE))
+            await self.t.agents.stop_agent(machine_of(lieutenant), STOP_GRACE)
 
     async def reprompt(self, lieutenant: LieutenantItem, task: TaskItem, step: Reprompt, text: str) -> None:
         """The steer's text under a key of its own; the target keeps its attempt and owns what follows."""
         record = task.record.but(reprompted=True, sends=task.record.sends + 1) if step.fresh_key else task.record
         await self.s.put(task, record)
-        self.t.recorder.note(task.key, task.uid, "Steering", f"{record.target} on {lieutenant.key.name}, after an interruption")
+        self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{record.target} on {lieutenant.key.name}, after an interruption")
         asked = f"You were interrupted in the middle of {record.target} to be told this. Mind it, and finish that piece of work."
         await self.s.send(lieutenant, command_key(replace(task, record=record)), f"{text}\n\n{asked}")
 
@@ -60,13 +59,11 @@ class EscalationActs:
         found = "unknown" if not now or not then else "none" if now == then else "seen"
         if found == "unknown":
             message = "the work dir is too large to be compared; no file is known to be missing"
-            self.t.recorder.note(task.key, task.uid, "ArtifactUnknown", message, "Warning")
+            self.t.recorder.note(task.key, task.uid, Reason.ARTIFACT_UNKNOWN, message, "Warning")
         await self.s.put(task, task.record.but(artifact=found))
 
     async def digest(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
         """What is in the work dir, as one word; '' when there is too much to look at."""
         assert view.lieutenant is not None
         assert isinstance(view.lieutenant.rendered, Rendered)
-        work_dir, slot = view.lieutenant.rendered.work_dir, lieutenant.record.slot
-        place = place_of(lieutenant)
-        return await self.t.effects.call("keeper.digest", lambda: self.t.agents.digest(place, slot.epoch, work_dir))
+        return await self.t.agents.digest(machine_of(lieutenant), view.lieutenant.rendered.work_dir)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
     GuestAction,
@@ -21,22 +22,26 @@ from reconciler.core.actions import (
     StopAgent,
     WriteFiles,
 )
+from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.localize import header_to
 from reconciler.core.profile.rendering import AGENT_DIR, Rendered
 from reconciler.core.records import ConfigRecord
-from reconciler.core.snapshot.agent import Agent, Exited
+from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
-from reconciler.engine.places import path_at, place_at, place_of, tree_at
-from reconciler.engine.ports import AddEvent, Launch, Place, where
+from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
+from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.engine.state.objects import LieutenantItem, session_of
-from reconciler.errors import GuestFailed
+from reconciler.errors import GuestFailed, ReconcilerError
+
+AGENT = "agent"
+"""Done-mark of the files that pi reads at its start."""
 
 STOP_GRACE = 10.0
 
@@ -46,53 +51,70 @@ class GuestActs:
         self.t = tools
         self.boot = BootActs(tools)
 
-    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> None:
-        """Carry out one decision about the inside of the machine. Whatever it was, the next pass looks afresh."""
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> bool:
+        """Carry out one decision about the inside of the machine. Returns whether what it was for is reached; if so, what is known of
+        the machine is known still, else the next pass looks into it afresh."""
         slot = item.record.slot
-        place, epoch, agents = place_of(item), slot.epoch, self.t.agents
+        place, agents = place_of(item), self.t.agents
         if place.local and slot.vm_id and getattr(action, "vm_id", "") == slot.vm_id:
             view = at_vm(view)  # something on the machine that it will move to
             place = place_at(item, view)
-        call = self.t.effects.call
+        machine, reached = Machine(place, slot.epoch), False
         try:
+            reached = True
             match action:
                 case CorrectClock():
                     await self.correct_clock(item, place)
                 case GuestClaim():
-                    await call("guest.write_claim", lambda: agents.write_claim(place, view.claim))
+                    await agents.write_claim(place, view.claim)
                 case Install():
-                    await call("guest.install", lambda: agents.install(place))
+                    await agents.install(place)
                     self.note(item, "InstalledAgent", where(place))
                 case StartKeeper():
-                    await call("guest.start_keeper", lambda: agents.start_keeper(place, epoch))
+                    await agents.start_keeper(machine)
                 case WriteFiles():
                     await self.boot.write_files(item, view, action.mark)
                 case RunStep():
-                    await self.boot.run_step(item, view, action.step)
+                    reached = await self.boot.run_step(item, view, action.step)
                 case RunVerify():
-                    await self.boot.run_verify(item, view, action.check)
+                    reached = await self.boot.run_verify(item, view, action.check)
                 case ReadBack():
                     await self.boot.read_back(item, view, action)
                 case RestoreSession():
                     await self.restore(item, view)
                 case StartAgent():
-                    await self.start(item, view)
+                    reached = await self.start(item, view)
                 case SetModel():
                     await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
-                    await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
+                    await agents.stop_agent(machine, STOP_GRACE)
                     self.note(item, "StoppedAgent", why)
                     if hung:
                         await self.count(item, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case RestAgent(_, why):
-                    await call("keeper.stop_agent", lambda: agents.stop_agent(place, epoch, STOP_GRACE))
+                    await agents.stop_agent(machine, STOP_GRACE)
                     self.note(item, "StoppedAgent", why)
                 case _:
                     assert_never(action)
-        finally:
+        except ReconcilerError:
             self.t.gatherer.machines.observe_again(place.id)
+            raise
+        self.remember(item, view, action, place, reached)
+        return reached
+
+    def remember(self, item: LieutenantItem, view: LieutenantView, action: GuestAction, place: Place, reached: bool) -> None:
+        """What this act has made of the machine, where that is certain."""
+        machines = self.t.gatherer.machines
+        known = isinstance(action, StartKeeper | StartAgent | SetModel) or not action.then_observe
+        guest = after_lieutenant(view, action).guest if known and reached else None
+        if not isinstance(guest, Guest):
+            machines.observe_again(place.id)
+        elif isinstance(action, WriteFiles) and action.mark == AGENT and isinstance(view.rendered, Rendered):
+            machines.written(place.id, guest, view.rendered.agent_hash)
+        else:
+            machines.know(place.id, guest)
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)
@@ -101,14 +123,14 @@ class GuestActs:
         """Set it, and write down how that went: only the next look tells whether it took."""
         vm_id, error = place.vm_id, ""
         try:
-            await self.t.effects.call("guest.correct_clock", lambda: self.t.agents.correct_clock(place))
+            await self.t.agents.correct_clock(place)
         except GuestFailed as failed:
             error = self.t.redact(str(failed))[:500]
         clock = clock_tried(item.record.clock, vm_id, self.t.clock.now(), error)
         told: list[AddEvent] = []
         if clock_given_up(clock, vm_id, clock.at):
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
-            told = self.t.recorder.event(item.key, item.uid, "ClockNotCorrected", what, "Warning")
+            told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
             self.note(item, "CorrectedClock", f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
@@ -117,17 +139,18 @@ class GuestActs:
 
     async def restore(self, item: LieutenantItem, view: LieutenantView) -> None:
         """The conversation, from the mirror, to a machine that never had it."""
-        transcripts, slot = self.t.gatherer.transcripts, item.record.slot
+        transcripts = self.t.gatherer.transcripts
         session = session_of(item)
         place = place_of(item)
         data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), tree_at(self.t.settings, place))
         file = GuestFile(path_at(self.t.settings, place, session.file), data, 0o600)
-        await self.t.effects.call("keeper.write_files", lambda: self.t.agents.write_files(place, slot.epoch, [file], view_dir(view)))
+        await self.t.agents.write_files(machine_of(item), [file], view_dir(view))
         self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
 
-    async def start(self, item: LieutenantItem, view: LieutenantView) -> None:
+    async def start(self, item: LieutenantItem, view: LieutenantView) -> bool:
+        """Whether pi runs now."""
         assert isinstance(view.rendered, Rendered)
-        rendered, slot, place = view.rendered, item.record.slot, place_of(item)
+        rendered, place, machine = view.rendered, place_of(item), machine_of(item)
         agent_dir = path_at(self.t.settings, place, AGENT_DIR)
         launch = Launch(
             command=rendered.command,
@@ -141,18 +164,19 @@ class GuestActs:
         if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
             await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
         try:
-            await self.t.effects.call("keeper.start_agent", lambda: self.t.agents.start_agent(place, slot.epoch, launch))
+            await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:
-            look = await self.t.effects.call("keeper.observe", lambda: self.t.agents.observe(place, slot.epoch, launch.session_file, 0))
+            look = await self.t.agents.observe(machine, launch.session_file, 0)
             ended = look.agent.process
             if isinstance(ended, Exited):
                 await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
             else:
                 await self.count(item, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
-            return
+            return False
         if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
             await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
         self.note(item, "StartedAgent", f"pi on {where(place)}")
+        return True
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:
         assert isinstance(view.agent, Agent)
@@ -168,5 +192,5 @@ class GuestActs:
         ended = f"ended with signal {signal}" if signal else f"ended with exit code {exit_code}"
         if exit_code is None and signal is None:
             ended = "was stopped"
-        said = self.t.recorder.event(item.key, item.uid, "AgentExited", f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         await self.t.save(item, self.t.current(item).but(restart=restart), *said)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import assert_never
 
-from reconciler.core.actions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
 from reconciler.core.lieutenant import session
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.rendering import Rendered
@@ -14,7 +15,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import tree_at
-from reconciler.engine.ports import Place
+from reconciler.engine.ports import Machine, Place
 from reconciler.engine.redaction import unseal
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.errors import GuestFailed
@@ -43,7 +44,7 @@ class LocalActs:
                 case CloseLocal():
                     await self.close(item, place, action)
                 case LeaveLocal():
-                    said = self.t.recorder.event(item.key, item.uid, "LeftLocal", tree_at(self.t.settings, place), "Warning")
+                    said = self.t.recorder.event(item.key, item.uid, Reason.LEFT_LOCAL, tree_at(self.t.settings, place), "Warning")
                     await self.t.save(item, item.record.but(local=LocalRecord()), *said)
                 case _:
                     assert_never(action)
@@ -63,14 +64,14 @@ class LocalActs:
         directory = tree_at(t.settings, place)
         if action.fallback:
             why = f": {view.local.outage}" if view.local.outage else ""
-            said = t.recorder.event(item.key, item.uid, "FellBack", f"VMs cannot be had{why}; working in {directory}", "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.FELL_BACK, f"VMs cannot be had{why}; working in {directory}", "Warning")
         else:
-            said = t.recorder.event(item.key, item.uid, "OpenedLocal", directory)
+            said = t.recorder.event(item.key, item.uid, Reason.OPENED_LOCAL, directory)
         await t.save(item, record, *said)
 
     async def close(self, item: LieutenantItem, place: Place, action: CloseLocal) -> None:
-        t, epoch = self.t, item.record.slot.epoch
-        await t.effects.call("local.dissolve", lambda: t.agents.dissolve(place, epoch, action.keep))
+        t = self.t
+        await t.agents.dissolve(Machine(place, item.record.slot.epoch), action.keep)
         await t.agents.release(place)
         reason, message = ("KeptLocal", tree_at(t.settings, place)) if action.keep else ("ClosedLocal", "")
         said = t.recorder.event(item.key, item.uid, reason, message)
@@ -80,32 +81,33 @@ class LocalActs:
         """pi runs nowhere. Conversation and workspace are brought to the VM and verified there; then one durable write says that
         it lives there. Cut off before that write, all of it is done again; after it, nothing is ever started here."""
         t, epoch = self.t, item.record.slot.epoch
-        vm = Place(item.record.slot.vm_id)
+        vm = Machine(Place(item.record.slot.vm_id), epoch)
         here, there = view.rendered, at_vm(view).rendered
         assert isinstance(here, Rendered)
         assert isinstance(there, Rendered)
-        archive = await t.effects.call("keeper.pack", lambda: t.agents.pack(place, epoch, here.work_dir, WORKSPACE_LIMIT))
+        archive = await t.agents.pack(Machine(place, epoch), here.work_dir, WORKSPACE_LIMIT)
         if archive.content is None:
             why = f"its workspace has {archive.size >> 20} MiB, at most {WORKSPACE_LIMIT >> 20} are copied"
-            said = t.recorder.event(item.key, item.uid, "WorkspaceTooLarge", why, "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.WORKSPACE_TOO_LARGE, why, "Warning")
             await t.save(item, item.record.but(local=item.record.local.but(blocked=why)), *said)
             return
         content = archive.content
         if content:
-            await t.effects.call("keeper.unpack", lambda: t.agents.unpack(vm, epoch, there.work_dir, content))
+            await t.agents.unpack(vm, there.work_dir, content)
         size = await self.bring_session(item, vm, there.work_dir)
-        said = t.recorder.event(item.key, item.uid, "MovedToVM", f"VM {vm.vm_id}: {size} bytes of conversation, {archive.size} of files")
+        moved = f"VM {vm.id}: {size} bytes of conversation, {archive.size} of files"
+        said = t.recorder.event(item.key, item.uid, Reason.MOVED_TO_VM, moved)
         await t.save(item, item.record.but(local=item.record.local.but(state="Left", blocked="", fenced=0)), *said)
 
-    async def bring_session(self, item: LieutenantItem, vm: Place, work_dir: str) -> int:
+    async def bring_session(self, item: LieutenantItem, vm: Machine, work_dir: str) -> int:
         """The mirror, which is whole, byte for byte; read back. Raises `GuestFailed` when it is not what was sent."""
-        t, epoch, current = self.t, item.record.slot.epoch, session_of(item)
+        t, current = self.t, session_of(item)
         data = unseal(await t.gatherer.transcripts.read(current.name), t.secrets)
         if not data:
             return 0
         file = GuestFile(current.file, data, 0o600)
-        await t.effects.call("keeper.write_files", lambda: t.agents.write_files(vm, epoch, [file], work_dir))
-        written = await t.effects.call("keeper.read_file", lambda: t.agents.read_file(vm, epoch, current.file, len(data) + 1))
+        await t.agents.write_files(vm, [file], work_dir)
+        written = await t.agents.read_file(vm, current.file, len(data) + 1)
         if hashlib.sha256(written).digest() != hashlib.sha256(data).digest():
             raise GuestFailed("the conversation that arrived is not the one that was sent", vm.id, "it is sent again")
         return len(data)

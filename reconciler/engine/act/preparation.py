@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from reconciler.core.actions import ReadBack
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
+from reconciler.core.decisions import ReadBack, RunStep, RunVerify
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
 from reconciler.core.profile.organs import ORGANS, pieces
@@ -16,7 +17,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.observe.content import bytes_of
-from reconciler.engine.places import place_at
+from reconciler.engine.places import machine_at, place_at
 from reconciler.engine.ports import where
 from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import InvalidSpec
@@ -94,20 +95,18 @@ class BootActs:
         if mark == "files" and any(f.secret for f in rendered.files):
             await self.mark(item, view, SECRETS, rendered.secrets_hash)
         if mark == PREPARED:
-            self.t.recorder.note(item.key, item.uid, "PreparedMachine", where(place_at(item, view)))
+            self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
     async def write(self, item: LieutenantItem, view: LieutenantView, rendered: Rendered, files: list[GuestFile]) -> None:
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        await self.t.effects.call("keeper.write_files", lambda: agents.write_files(place, epoch, files, rendered.work_dir))
+        await self.t.agents.write_files(machine_at(item, view), files, rendered.work_dir)
 
     async def mark(self, item: LieutenantItem, view: LieutenantView, name: str, value: str) -> None:
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        await self.t.effects.call("keeper.mark", lambda: agents.mark(place, epoch, name, value))
+        await self.t.agents.mark(machine_at(item, view), name, value)
 
     # --- steps and checks -----------------------------------------------------------------------------------------------------------
 
-    async def run_step(self, item: LieutenantItem, view: LieutenantView, name: str) -> None:
-        """A step is a script of the user's own: it goes there as a file and is run by its path."""
+    async def run_step(self, item: LieutenantItem, view: LieutenantView, name: str) -> bool:
+        """A step is a script of the user's own: it goes there as a file and is run by its path. Returns whether it ended well."""
         assert isinstance(view.rendered, Rendered)
         step = next(s for s in view.rendered.steps if s.name == name)
         path = STEP_SCRIPT.format(name=step.name)
@@ -115,31 +114,26 @@ class BootActs:
         record = await self.begin(item, view, "Step", name)
         result = await self.run(item, view, ("sh", path), step.timeout)
         problem = "" if result.exit_code == 0 else how(result)
-        await self.ended(item, view, record, result, step_mark(step), problem, step.retries)
+        return await self.ended(item, view, record, result, step_mark(step), problem, step.retries)
 
-    async def run_verify(self, item: LieutenantItem, view: LieutenantView, name: str) -> None:
-        """A check of the profile, or that of an organ or capability."""
+    async def run_verify(self, item: LieutenantItem, view: LieutenantView, name: str) -> bool:
+        """A check of the profile, or that of an organ or capability. Returns whether it passed."""
         assert isinstance(view.rendered, Rendered)
         check = view.rendered.check(name)
         assert check is not None
         record = await self.begin(item, view, check.kind, name)
         result = await self.run(item, view, check.argv, check.timeout)
-        await self.ended(item, view, record, result, check_mark(check), problem_of(check, result), check.retries)
+        return await self.ended(item, view, record, result, check_mark(check), problem_of(check, result), check.retries)
 
     async def run(self, item: LieutenantItem, view: LieutenantView, argv: tuple[str, ...], timeout: float) -> CommandResult:
         command = GuestCommand(argv, cwd=view_dir(view), env=self.environment(item, view), timeout=timeout)
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        return await self.t.effects.call("keeper.run", lambda: agents.run(place, epoch, command))
+        return await self.t.agents.run(machine_at(item, view), command)
 
     async def begin(self, item: LieutenantItem, view: LieutenantView, kind: str, name: str) -> StepRecord:
-        """Written down before it runs, so that a long one can be seen while it does."""
-        boot = boot_of(view, self.t.current(item).boot)
-        known = next((s for s in boot.steps if (s.kind, s.name) == (kind, name)), None)
-        running = known is not None and known.state == "Running"  # of a controller that ended meanwhile: the same run, or none
-        tries = (known.tries if known else 0) + (0 if running else 1)
-        record = StepRecord(kind=kind, name=name, tries=tries)
-        if not running:
-            await self.t.save(item, self.t.current(item).but(boot=with_step(boot, record)))
+        """The record under which it runs: written down before, so that a long one can be seen while it does."""
+        boot, record = running(view, self.t.current(item).boot, kind, name)
+        if boot is not self.t.current(item).boot:
+            await self.t.save(item, self.t.current(item).but(boot=boot))
         return record
 
     async def ended(
@@ -151,7 +145,7 @@ class BootActs:
         mark: tuple[str, str],
         problem: str,
         retries: int,
-    ) -> None:
+    ) -> bool:
         """Done-mark and record of a good end; of a bad one the record, and another try while some are left."""
         assert isinstance(view.rendered, Rendered)
         tail = self.t.redact("\n".join(part for part in (result.stdout.strip(), result.stderr.strip()) if part))[-TAIL:]
@@ -162,10 +156,10 @@ class BootActs:
         what = f"{record.kind.lower()} {record.name}" if record.kind in ("Step", "Verify") else record.name
         if not problem:
             await self.mark(item, view, *mark)
-            said = self.t.recorder.event(item.key, item.uid, "StepDone", f"{what} in {result.duration:.1f} s")
+            said = self.t.recorder.event(item.key, item.uid, Reason.STEP_DONE, f"{what} in {result.duration:.1f} s")
             cleared = boot.but(step="", tries=0, not_before=0.0) if boot.step == what else boot
             await self.t.save(item, self.t.current(item).but(boot=cleared), *said)
-            return
+            return True
         tries = boot.tries + 1 if boot.step == what else 1
         message = self.t.redact(f"{what}: {problem}")
         final = tries > retries
@@ -176,8 +170,9 @@ class BootActs:
             failed=message if final else "",
             failed_hash=view.rendered.profile_hash if final else "",
         )
-        said = self.t.recorder.event(item.key, item.uid, "BootFailed" if final else "BootRetrying", message, "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.BOOT_FAILED if final else Reason.BOOT_RETRYING, message, "Warning")
         await self.t.save(item, self.t.current(item).but(boot=boot), *said)
+        return False
 
     def environment(self, item: LieutenantItem, view: LieutenantView) -> dict[str, str]:
         """The declared environment, secrets looked up now."""
@@ -196,14 +191,32 @@ class BootActs:
         """pi's own list of commands names the file of every skill it has (pi-rpc §2.1)."""
         assert isinstance(view.agent, Agent)
         assert isinstance(view.agent.process, Up)
-        place, epoch, agents = place_at(item, view), item.record.slot.epoch, self.t.agents
-        answer = await self.t.effects.call("keeper.call", lambda: agents.call(place, epoch, {"type": "get_commands"}))
+        answer = await self.t.agents.call(machine_at(item, view), {"type": "get_commands"})
         found = skill_files(answer)
         missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
         loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)
         message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
-        said = self.t.recorder.event(item.key, item.uid, "SkillNotLoaded", message, "Warning") if missing else []
+        said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning") if missing else []
         await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)
+
+
+def kind_of_check(view: LieutenantView, action: RunStep | RunVerify) -> tuple[str, str]:
+    """Kind and name of the record of this step or check."""
+    if isinstance(action, RunStep):
+        return "Step", action.step
+    check = view.rendered.check(action.check) if isinstance(view.rendered, Rendered) else None
+    return (check.kind if check is not None else "Verify"), action.check
+
+
+def running(view: LieutenantView, boot: BootRecord, kind: str, name: str) -> tuple[BootRecord, StepRecord]:
+    """The books while this step or check runs. What is said to run already, in this life of the controller or an earlier one, is the same
+    run, or none."""
+    mine = boot_of(view, boot)
+    known = next((s for s in mine.steps if (s.kind, s.name) == (kind, name)), None)
+    if known is not None and known.state == "Running":
+        return boot, StepRecord(kind=kind, name=name, tries=known.tries)
+    record = StepRecord(kind=kind, name=name, tries=(known.tries if known else 0) + 1)
+    return with_step(mine, record), record
 
 
 def skill_files(answer: Json) -> list[str]:

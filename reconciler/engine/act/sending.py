@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.actions import Wait
+from reconciler.core.decisions import Wait
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 from reconciler.core.task.status import task_status
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, with_record
 
@@ -33,18 +33,16 @@ class Sending:
             return replace(obj, record=record.dump(), status=status.dump())
 
         await self.t.table.update([(task.key, written)])
-        await self.t.backend.show(task.obj)
+        await self.t.backend.flush_status(task.obj)
         return replace(task, record=record)
 
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
-        slot = lieutenant.record.slot
-        return await self.t.effects.call("keeper.call", lambda: self.t.agents.call(place_of(lieutenant), slot.epoch, command))
+        return await self.t.agents.call(machine_of(lieutenant), command)
 
     async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False) -> None:
         """One prompt under a durable key. What came of it is asked for afterwards."""
-        slot = lieutenant.record.slot
         command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
-        await self.t.effects.call("keeper.send", lambda: self.t.agents.send(place_of(lieutenant), slot.epoch, key, command))
+        await self.t.agents.send(machine_of(lieutenant), key, command)
 
     async def interrupt(self, lieutenant: LieutenantItem) -> None:
         """Take back what is queued, then end the turn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from reconciler.core.actions import BeginSession, KeepEnd, NoteSession, SessionAction
+from reconciler.core.decisions import BeginSession, KeepEnd, NoteSession, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.act.context import ActContext

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from reconciler.core.actions import (
+from reconciler.api.reasons import Reason
+from reconciler.core.backoff import delay
+from reconciler.core.decisions import (
     Adopt,
     BindCreated,
     ClearSlot,
@@ -23,7 +25,6 @@ from reconciler.core.actions import (
     Suspend,
     TakeSnapshot,
 )
-from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import housed
@@ -76,7 +77,7 @@ class SlotActs:
                 await self.forget(item, action.vm_id)
             case Release():
                 await self.t.backend.release(item.obj)
-                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, "Deleted", "nothing of it is left"))
+                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, Reason.DELETED, "nothing of it is left"))
                 self.t.recorder.forget(item.key)
             case _:
                 assert_never(action)
@@ -112,9 +113,9 @@ class SlotActs:
         t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
         try:
-            vm_id = await t.effects.call("vers.create_vm", lambda: t.vers.create_vm(rendered.source, rendered.shape, labels, token))
+            vm_id = await t.vers.create_vm(rendered.source, rendered.shape, labels, token)
         except Indeterminate as error:
-            t.recorder.note(item.key, item.uid, "CreateIndeterminate", str(error), "Warning")
+            t.recorder.note(item.key, item.uid, Reason.CREATE_INDETERMINATE, str(error), "Warning")
             return
         except ReconcilerError as error:
             await self.create_failed(item, slot, intent, error)
@@ -139,7 +140,7 @@ class SlotActs:
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
-        said = t.recorder.event(item.key, item.uid, "CreateFailed", str(error), "Warning")
+        said = t.recorder.event(item.key, item.uid, Reason.CREATE_FAILED, str(error), "Warning")
         await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *told, *said)
         t.journal.closed(intent)
 
@@ -173,7 +174,7 @@ class SlotActs:
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         record = self.filled(item, slot.but(epoch=epoch, adopted=vm_id), vm_id)
         record = record.but(slot=record.slot.but(chosen=slot.chosen if slot.chosen == vm_id else ""))
-        await t.save(item, record, *t.recorder.event(item.key, item.uid, "AdoptedVM", f"VM {vm_id}, as declared"))
+        await t.save(item, record, *t.recorder.event(item.key, item.uid, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: LieutenantItem, action: BindCreated) -> None:
         """The VM that our own unanswered create made."""
@@ -186,7 +187,7 @@ class SlotActs:
         intent = self.t.journal.of(item.uid)
         if intent is None:
             return
-        said = self.t.recorder.event(item.key, item.uid, "CreateLost", "a create that was not answered left no VM", "Warning")
+        said = self.t.recorder.event(item.key, item.uid, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
         record = item.record.but(slot=item.record.slot.but(chosen=""))
         await self.t.save(item, record, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
@@ -202,7 +203,7 @@ class SlotActs:
         labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, slot.epoch, vm_id)
         if on_it.get(claims.RETAINED):
             labels[claims.RETAINED] = ""
-        await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+        await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
         if slot.chosen:
             await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
@@ -219,49 +220,49 @@ class SlotActs:
             labels = claims.released_labels(vm.labels if vm is not None else {})
             if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
                 try:
-                    await t.effects.call("guest.remove_claim", lambda: t.agents.remove_claim(Place(vm_id)))
+                    await t.agents.remove_claim(Place(vm_id))
                 except (GuestUnreachable, GuestFailed) as error:
                     said = f"{said}; the claim file inside it stays: {error}"
             else:
                 said = f"{said}; the claim file inside it stays, it does not run"
         if labels:
-            await t.effects.call("vers.set_labels", lambda: t.vers.set_labels(vm_id, labels))
+            await t.vers.set_labels(vm_id, labels)
             t.fleet.labelled(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = t.current(item)
         slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
-        event = t.recorder.event(item.key, item.uid, "DetachedVM", f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
+        event = t.recorder.event(item.key, item.uid, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
         await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
 
     async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
-        await t.effects.call("vers.suspend_vm", lambda: t.vers.suspend_vm(vm_id))
+        await t.vers.suspend_vm(vm_id)
         t.fleet.changed(vm_id)
         await t.agents.release(Place(vm_id))
         t.gatherer.machines.observe_again(vm_id)
-        t.recorder.note(item.key, item.uid, "SuspendedVM", f"VM {vm_id}")
+        t.recorder.note(item.key, item.uid, Reason.SUSPENDED_VM, f"VM {vm_id}")
 
     async def resume(self, item: LieutenantItem, vm_id: str) -> None:
         t = self.t
-        await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+        await t.vers.resume_vm(vm_id)
         t.fleet.changed(vm_id)
         t.gatherer.machines.observe_again(vm_id)
-        t.recorder.note(item.key, item.uid, "ResumedVM", f"VM {vm_id}")
+        t.recorder.note(item.key, item.uid, Reason.RESUMED_VM, f"VM {vm_id}")
 
     async def mark_for_deletion(self, item: LieutenantItem, action: MarkForDeletion) -> None:
         """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
         t = self.t
         if action.cause == "Dead":
-            vm = await t.effects.call("vers.get_vm", lambda: t.vers.get_vm(action.vm_id))
+            vm = await t.vers.get_vm(action.vm_id)
             if vm.state is not VmState.DEAD:
                 t.fleet.changed(action.vm_id)
                 return
         slot = item.record.slot.but(
             marked_for_deletion=True, cause=action.cause, marked_at=t.clock.now(), delete_attempts=0, not_before=0.0
         )
-        said = t.recorder.event(item.key, item.uid, "DeletingVM", f"VM {action.vm_id}: {action.why}")
+        said = t.recorder.event(item.key, item.uid, Reason.DELETING_VM, f"VM {action.vm_id}: {action.why}")
         await t.save(item, item.record.but(slot=slot), *said)
 
     async def delete(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
@@ -275,11 +276,11 @@ class SlotActs:
         t.gatherer.machines.observe_again(vm_id)
         error = ""
         try:
-            await t.effects.call("vers.delete_vm", lambda: t.vers.delete_vm(vm_id))
+            await t.vers.delete_vm(vm_id)
         except Rejected as rejected:
             error = str(rejected)
             if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.SUSPENDED:
-                await t.effects.call("vers.resume_vm", lambda: t.vers.resume_vm(vm_id))
+                await t.vers.resume_vm(vm_id)
         except Forbidden:
             error = ""  # also the answer for a VM that is gone; the list will tell (vers-api §2.0)
         except ReconcilerError as failed:
@@ -288,7 +289,7 @@ class SlotActs:
         hold = t.gatherer.slots.hold.failing_deletes
         if error:
             hold.add(vm_id)
-            said = t.recorder.event(item.key, item.uid, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            said = t.recorder.event(item.key, item.uid, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
             await t.save(item, t.current(item).but(slot=slot.but(delete_error=error)), *said)
         else:
             hold.discard(vm_id)
@@ -303,7 +304,7 @@ class SlotActs:
         session = item.record.session
         if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
             session = session.but(lost=vm_id)
-        said = t.recorder.event(item.key, item.uid, "VMGone", f"VM {vm_id} no longer exists")
+        said = t.recorder.event(item.key, item.uid, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
         await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
         t.gatherer.slots.hold.failing_deletes.discard(vm_id)

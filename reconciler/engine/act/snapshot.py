@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import assert_never
 
-from reconciler.core.actions import SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
+from reconciler.core.decisions import SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
 from reconciler.core.records import SnapshotRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import Intent, PutMeta, Write
@@ -51,9 +52,9 @@ class CommitActs:
         t.journal.opened(intent)
         t.fleet.changed(vm_id)
         try:
-            commit_id = await t.effects.call("vers.commit", lambda: t.vers.commit(vm_id, name))
+            commit_id = await t.vers.commit(vm_id, name)
         except Indeterminate as error:
-            t.recorder.note(item.key, item.uid, "SnapshotPending", str(error), "Warning")
+            t.recorder.note(item.key, item.uid, Reason.SNAPSHOT_PENDING, str(error), "Warning")
             return
         except (Unreachable, Unauthorized) as error:  # not sent, or nobody may call: says nothing about this VM
             await t.table.update([], closing(intent, f"failed: {type(error).__name__}"))
@@ -99,7 +100,7 @@ class CommitActs:
         attempts = slot.snapshot.attempts + 1
         until = t.clock.now() + delay(attempts, t.jitter())
         snapshot = SnapshotRecord(vm_id=vm_id, attempts=attempts, not_before=until, error=why)
-        said = t.recorder.event(item.key, item.uid, "SnapshotFailed", f"VM {vm_id}: {why}", "Warning")
+        said = t.recorder.event(item.key, item.uid, Reason.SNAPSHOT_FAILED, f"VM {vm_id}: {why}", "Warning")
         close: list[Write] = [closing(intent, "not taken")] if intent is not None else []
         await t.save(item, t.current(item).but(slot=slot.but(snapshot=snapshot)), *close, *said)
         if intent is not None:

@@ -6,18 +6,11 @@ import posixpath
 from collections.abc import Callable
 from typing import assert_never
 
+from reconciler.api.reasons import Reason
 from reconciler.api.task import Acceptance
-from reconciler.core.actions import Release, TaskAction, Wait
 from reconciler.core.backoff import delay
 from reconciler.core.conversation import files_written
-from reconciler.core.profile.rendering import Rendered, digest
-from reconciler.core.records import Attempt, TaskRecord, run_of
-from reconciler.core.snapshot.conversation import Message, Usage
-from reconciler.core.snapshot.machine import GuestCommand
-from reconciler.core.snapshot.workset import WorkSet
-from reconciler.core.task.limits import INTERRUPTING
-from reconciler.core.task.view import ON_ITS_WAY, marker_of
-from reconciler.core.taskactions import (
+from reconciler.core.decisions import (
     AbortTurn,
     Continue,
     Deliver,
@@ -27,24 +20,34 @@ from reconciler.core.taskactions import (
     Landed,
     LookForArtifact,
     Progress,
+    Release,
     Reprompt,
     SendSteer,
+    TaskAction,
     TryAgain,
     Verify,
+    Wait,
     Withdraw,
 )
+from reconciler.core.profile.rendering import Rendered, digest
+from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.snapshot.conversation import Message, Usage
+from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.task.limits import INTERRUPTING
+from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.observe.content import content_of, name_of
-from reconciler.engine.places import place_of
+from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import GuestFailed, InvalidSpec
 
 ANSWER_TAIL = 4096
 MAX_FILES = 100
-SENT, SENT_STEER = Wait("Delivering", ON_ITS_WAY), Wait("Landing", ON_ITS_WAY)
+SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_ITS_WAY)
 """What is told of a prompt from the moment it may be on its way."""
 
 
@@ -70,7 +73,7 @@ class TaskActs:
                 await self.try_again(task, view, reason, message)
             case Release():
                 await self.t.backend.release(task.obj)
-                said = self.t.recorder.event(task.key, task.uid, "Deleted", "removed")
+                said = self.t.recorder.event(task.key, task.uid, Reason.DELETED, "removed")
                 await self.t.table.purge_task(task.key, *said)
                 self.t.recorder.forget(task.key)
             case ExpireTask():
@@ -134,7 +137,7 @@ class TaskActs:
             record = self.sending(task, lieutenant, view.talk.size, action.attempt)
             if view.spec is not None and view.spec.limits.first_artifact_seconds:
                 record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
-            self.t.recorder.note(task.key, task.uid, "Delivering", f"attempt {action.attempt} to {lieutenant.key.name}")
+            self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
 
@@ -143,7 +146,7 @@ class TaskActs:
         content = self.content(task)
         record = self.sending(task, lieutenant, view.talk.size, 1).but(target=target)
         task = await self.s.begin(task, record, SENT_STEER)
-        self.t.recorder.note(task.key, task.uid, "Steering", f"{target} on {lieutenant.key.name}")
+        self.t.recorder.note(task.key, task.uid, Reason.STEERING, f"{target} on {lieutenant.key.name}")
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content), steer=True)
 
     def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
@@ -177,7 +180,7 @@ class TaskActs:
         last = record.escalation_steps[-1] if record.escalation_steps else None
         interrupted = last is not None and last.action in INTERRUPTING
         why = f"after {last.action} for {last.why}" if last is not None and interrupted else "pi was restarted in the middle of it"
-        self.t.recorder.note(task.key, task.uid, "Continuing", f"{why} ({number})", "Warning")
+        self.t.recorder.note(task.key, task.uid, Reason.CONTINUING, f"{why} ({number})", "Warning")
         asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
         if last is not None and interrupted:
             asked = (
@@ -192,8 +195,7 @@ class TaskActs:
         again = bool(task.record.abort)
         await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
         if again:
-            slot = lieutenant.record.slot
-            await self.t.effects.call("keeper.stop_agent", lambda: self.t.agents.stop_agent(place_of(lieutenant), slot.epoch, 5.0))
+            await self.t.agents.stop_agent(machine_of(lieutenant), 5.0)
             return
         await self.s.interrupt(lieutenant)
 
@@ -201,7 +203,7 @@ class TaskActs:
         """Remove it; what is remembered is durable in the same moment."""
         stone = Tombstone.of(task.obj.spec, task.record)
         message = f"its result was kept for {task.spec.ttl_seconds_after_finished} s; that it is {task.record.phase} stays known"
-        said = self.t.recorder.event(task.key, task.uid, "Removed", message)
+        said = self.t.recorder.event(task.key, task.uid, Reason.REMOVED, message)
         await self.t.table.expire_task(task.key, stone, *said)
         await self.t.backend.expire(task.obj)
         self.t.recorder.forget(task.key)
@@ -221,11 +223,10 @@ class TaskActs:
             await self.s.put(current, current.record.but(checks=results))
 
     async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
-        slot, agents = lieutenant.record.slot, self.t.agents
-        place = place_of(lieutenant)
+        machine, agents = machine_of(lieutenant), self.t.agents
         if acceptance.file is not None:
             path = posixpath.join(work_dir, acceptance.file.path)
-            size = await self.t.effects.call("keeper.file_size", lambda: agents.file_size(place, slot.epoch, path))
+            size = await agents.file_size(machine, path)
             if size is None:
                 return f"file {acceptance.file.path} does not exist"
             wanted = acceptance.file.min_bytes
@@ -234,7 +235,7 @@ class TaskActs:
         argv = tuple(acceptance.command.run)
         command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds))
         try:
-            result = await self.t.effects.call("keeper.run", lambda: agents.run(place, slot.epoch, command))
+            result = await agents.run(machine, command)
         except GuestFailed as failed:
             return f"command {argv[0]} could not be run: {failed.what}"
         if result.exit_code == 0:
@@ -249,7 +250,7 @@ class TaskActs:
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
-        self.t.recorder.note(task.key, task.uid, "Retrying", f"{reason}: {message}", "Warning")
+        self.t.recorder.note(task.key, task.uid, Reason.RETRYING, f"{reason}: {message}", "Warning")
         await self.s.put(task, record)
 
     async def finish(self, task: TaskItem, view: WorkSet, action: Finish) -> None:

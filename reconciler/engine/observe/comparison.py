@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from typing import Protocol
 
 from reconciler.core.profile.localize import header_to, shift_of
 from reconciler.core.snapshot.session import Divergence, SessionName
-from reconciler.engine.effects import Effects
-from reconciler.engine.ports import Agents, Place
+from reconciler.engine.ports import AgentReader, Machine, Place
 from reconciler.engine.state.transcripts import Transcript, Transcripts
 
 STAND_IN = re.compile(rb"~[a-z2-7]{7}~*")
@@ -75,26 +74,32 @@ def line_ends(data: bytes, until: int) -> list[int]:
     return [found.end() for found in re.finditer(rb"\n", data[:until])]
 
 
+class Comparison(Protocol):
+    """Says whether a conversation's two ends contradict each other. `forget`: the machine was away meanwhile."""
+
+    async def compare(self, at: Machine, session: SessionName, size: int, transcript: Transcript, tree: str = "") -> Divergence | None: ...
+
+    def forget(self, place: Place) -> None: ...
+
+
 class SessionComparison:
     """Compares each conversation once for each machine it is met on, and again when its file has become shorter than the mirror or
     the machine was away meanwhile. From then on the file is only followed: pi appends to it."""
 
-    def __init__(self, agents: Agents, transcripts: Transcripts, effects: Effects) -> None:
-        self._agents, self._transcripts, self._effects = agents, transcripts, effects
+    def __init__(self, agents: AgentReader, transcripts: Transcripts) -> None:
+        self._agents, self._transcripts = agents, transcripts
         self._agreed: dict[str, SessionName] = {}
         self._parted: dict[str, tuple[SessionName, int, Divergence]] = {}
 
-    async def compare(
-        self, place: Place, epoch: int, session: SessionName, size: int, transcript: Transcript, tree: str = ""
-    ) -> Divergence | None:
+    async def compare(self, at: Machine, session: SessionName, size: int, transcript: Transcript, tree: str = "") -> Divergence | None:
         """None when the file goes on where the mirror ends, or the other way round. `size`: of the file, as long as if its first line
         were the mirror's; `tree`: what stands in for `/` there. Raises `GuestUnreachable`,
         `StaleEpoch`, `GuestFailed`."""
         if size == 0 or transcript.size == 0:
             return None
-        if self._agreed.get(place.id) == session and size >= transcript.size:
+        if self._agreed.get(at.id) == session and size >= transcript.size:
             return None
-        known = self._parted.get(place.id)
+        known = self._parted.get(at.id)
         if known is not None and known[:2] == (session, size) and known[2].mirror == transcript.size:
             return known[2]
         stored = header_to(await self._transcripts.read(session.name), tree)
@@ -102,17 +107,15 @@ class SessionComparison:
         blanks = blanks_of(stored)
 
         async def ask(ends: Sequence[int]) -> tuple[str, ...]:
-            return await self._effects.call(
-                "keeper.prefixes", partial(self._agents.prefixes, place, epoch, session.file, tuple(ends), tuple(blanks))
-            )
+            return await self._agents.prefixes(at, session.file, tuple(ends), tuple(blanks))
 
-        at = await where_they_part(blanked(stored, blanks), size + shift, ask)
-        self.forget(place)
-        if at is None:
-            self._agreed[place.id] = session
+        agreed = await where_they_part(blanked(stored, blanks), size + shift, ask)
+        self.forget(at.place)
+        if agreed is None:
+            self._agreed[at.id] = session
             return None
-        divergence = Divergence(max(0, at - shift), size, transcript.size)
-        self._parted[place.id] = (session, size, divergence)
+        divergence = Divergence(max(0, agreed - shift), size, transcript.size)
+        self._parted[at.id] = (session, size, divergence)
         return divergence
 
     def forget(self, place: Place) -> None:

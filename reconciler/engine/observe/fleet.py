@@ -4,11 +4,12 @@ assumed (G-03)."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Clock, SawVms, Store, VersApi
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
@@ -24,8 +25,8 @@ class Sighting:
 class Fleet:
     """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
 
-    def __init__(self, vers: VersApi, store: Store, clock: Clock, effects: Effects, settle: float, first_seen: dict[str, float]) -> None:
-        self.vers, self._store, self._clock, self._effects = vers, store, clock, effects
+    def __init__(self, vers: VersApi, store: Store, clock: Clock, settle: float, first_seen: dict[str, float]) -> None:
+        self.vers, self._store, self._clock = vers, store, clock
         self.settle = settle
         self.first_seen = first_seen
         self.latest: VmList | None = None
@@ -39,12 +40,16 @@ class Fleet:
         self._sightings: dict[str, Sighting] = {}
         self._flight: asyncio.Task[VmList] | None = None
         self._flight_begun = 0.0
+        self._next_list = 0.0
         self.on_list: list[Callable[[VmList | None, VmList], None]] = []
 
     # --- lists -----------------------------------------------------------------------------------------------------------------
 
     async def list_since(self, since: float) -> VmList:
-        """A list begun at `since` or later; everybody who asks meanwhile shares one call. Raises what the platform says."""
+        """A list begun at `since` or later; everybody who asks meanwhile shares one call. Raises what the platform says.
+
+        A list begins only some time after the last one, so that lists, which are as long as the fleet, take a small share of
+        the controller's time even when something changes all the time."""
         if self.latest is not None and self.latest.begun >= since:
             return self.latest
         while self._flight is not None:
@@ -54,7 +59,7 @@ class Fleet:
             await asyncio.wait([flight])
             if self.latest is not None and self.latest.begun >= since:
                 return self.latest
-        self._flight_begun = self._clock.now()
+        self._flight_begun = math.inf  # it begins later than anybody asked so far
         self._flight = asyncio.ensure_future(self._list())
         return await asyncio.shield(self._flight)
 
@@ -65,9 +70,11 @@ class Fleet:
             await asyncio.wait([self._flight])
 
     async def _list(self) -> VmList:
-        begun = self._clock.now()
         try:
-            told = await self._effects.call("vers.list_vms", self.vers.list_vms)
+            if (pause := self._next_list - self._clock.now()) > 0:
+                await self._clock.sleep(pause)
+            begun = self._flight_begun = self._clock.now()
+            told = await self.vers.list_vms()
             fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
         except ReconcilerError as error:
             self.failure = error
@@ -76,9 +83,13 @@ class Fleet:
             self._flight = None
         self.failure = None
         before, self.latest = self.latest, fresh
+        self._next_list = fresh.ended + pause_after(fresh.work)
         await self._note(fresh)
+        at_work = self._clock.now()
         for listener in self.on_list:
             listener(before, fresh)
+        ended = self._clock.now()
+        self._next_list = ended + pause_after(fresh.work + ended - at_work)
         return fresh
 
     async def _note(self, fresh: VmList) -> None:
@@ -88,7 +99,7 @@ class Fleet:
         for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
             del self._told[vm_id]
         if new:
-            await self._effects.call("store.write", lambda: self._store.write([SawVms(new, fresh.begun)]))
+            await self._store.write([SawVms(new, fresh.begun)])
 
     def note_owned(self, owned: Iterable[str], marked_for_deletion: frozenset[str]) -> None:
         """Update sightings of the VMs that have an owner, and see whether too many are gone at once (G-03)."""
@@ -171,7 +182,7 @@ class Fleet:
         if sighting is None or sighting.missing is None or fresh.begun <= sighting.missing:
             return Absent(proven=False)
         try:
-            vm = await self._effects.call("vers.get_vm", lambda: self.vers.get_vm(vm_id))
+            vm = await self.vers.get_vm(vm_id)
         except NotFound:
             return Absent(proven=True)
         except Forbidden:
@@ -186,7 +197,7 @@ class Fleet:
             if vm_id in self.lineage:
                 continue
             try:
-                self.lineage[vm_id] = await self._effects.call("vers.get_metadata", lambda vm_id=vm_id: self.vers.get_metadata(vm_id))  # type: ignore[misc]
+                self.lineage[vm_id] = await self.vers.get_metadata(vm_id)
             except ReconcilerError as error:
                 self.failure = self.failure or error
 

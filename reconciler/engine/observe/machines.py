@@ -4,7 +4,6 @@ something suggests another."""
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
@@ -18,11 +17,10 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.task.view import landed_at
-from reconciler.engine.effects import Effects
-from reconciler.engine.observe.comparison import SessionComparison
+from reconciler.engine.observe.comparison import Comparison
 from reconciler.engine.observe.content import bytes_of
-from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.places import here, machine_of, tree_at
+from reconciler.engine.ports import AgentReader, Clock, Machine, Place, Secrets
 from reconciler.engine.redaction import redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of
@@ -38,22 +36,21 @@ between two lists, and its clock be wrong (G-12)."""
 
 
 class Machines:
-    """`agents`, `ends`: the way in. `owner`: whose claim a machine must carry to be looked into."""
+    """`agents`, `comparison`: the way in, which changes nothing. `owner`: whose claim a machine must carry to be looked into."""
 
     def __init__(
         self,
         settings: EngineSettings,
         transcripts: Transcripts,
-        agents: Agents,
+        agents: AgentReader,
+        comparison: Comparison,
         secrets: Secrets,
-        effects: Effects,
         clock: Clock,
         owner: Owner,
         keeper_version: str,
     ) -> None:
-        self.settings, self.transcripts, self.agents, self.secrets = settings, transcripts, agents, secrets
-        self.effects, self.clock, self.owner, self.keeper_version = effects, clock, owner, keeper_version
-        self.ends = SessionComparison(agents, transcripts, effects)
+        self.settings, self.transcripts, self.agents, self.comparison = settings, transcripts, agents, comparison
+        self.secrets, self.clock, self.owner, self.keeper_version = secrets, clock, owner, keeper_version
         self._guests: dict[str, Guest] = {}
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
@@ -63,6 +60,16 @@ class Machines:
         """The next pass looks into this machine afresh. `place`: a place's id."""
         self._guests.pop(place, None)
         self._edited.pop(place, None)
+
+    def know(self, place: str, guest: Guest) -> None:
+        """An act of ours has just made this of a machine that was looked into."""
+        if place in self._guests:
+            self._guests[place] = guest
+
+    def written(self, place: str, guest: Guest, agent_hash: str) -> None:
+        """As `know`; and pi's files are as they were written."""
+        self.know(place, guest)
+        self._edited[place] = agent_hash, ()
 
     def usable(self, item: LieutenantItem, observed: Vm | Absent | Unknown, place: Place) -> bool:
         """There is something to look into, and we may."""
@@ -80,7 +87,7 @@ class Machines:
         slot = item.record.slot
         if not self.usable(item, observed, place):
             self.observe_again(place.id)
-            self.ends.forget(place)
+            self.comparison.forget(place)
             return None, None
         cached = self._guests.get(place.id)
         fresh = self.clock.now() < self._looked.get(place.id, 0.0) + LOOK_EVERY
@@ -89,7 +96,7 @@ class Machines:
             if not isinstance(agent, Unknown):
                 return cached, agent
         try:
-            guest = await self.effects.call("guest.inspect", lambda: self.agents.inspect(place))
+            guest = await self.agents.inspect(place)
         except (GuestUnreachable, GuestFailed) as error:
             self.observe_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
@@ -111,21 +118,21 @@ class Machines:
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
         """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
-        epoch, session, tree = item.record.slot.epoch, session_of(item), tree_at(self.settings, place)
+        machine, session, tree = Machine(place, item.record.slot.epoch), session_of(item), tree_at(self.settings, place)
         session = SessionName(session.name, in_tree(tree, session.file))
         try:
             if transcript is None:
-                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, NOTHING_OF_IT))
+                look = await self.agents.observe(machine, session.file, NOTHING_OF_IT)
                 return redact_agent(look.agent, self.secrets)
             tail = b""  # of a line that is not finished: only whole lines are mirrored
             while True:
                 at = transcript.size + shift_of(transcript.header, tree) + len(tail)
-                look = await self.effects.call("keeper.observe", partial(self.agents.observe, place, epoch, session.file, at))
+                look = await self.agents.observe(machine, session.file, at)
                 header = transcript.header or header_from(first_line(look.chunk), tree)
                 size = max(0, look.agent.session_size - shift_of(header, tree))
                 agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
                 transcript.report(place.id, size)
-                transcript.divergence = await self.ends.compare(place, epoch, session, size, transcript, tree)
+                transcript.divergence = await self.comparison.compare(machine, session, size, transcript, tree)
                 if transcript.divergence is not None:
                     return agent
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
@@ -149,18 +156,17 @@ class Machines:
             return ()
         if agent.keeper_version != self.keeper_version or guest.marks.get("agent") != rendered.agent_hash:
             return ()
-        place, epoch = place_of(item), item.record.slot.epoch
-        known = self._edited.get(place.id)
+        machine = machine_of(item)
+        known = self._edited.get(machine.id)
         if known is not None and known[0] == rendered.agent_hash:
             return known[1]
-        ask = partial(self.agents.digests, place, epoch, [file.path for file in rendered.agent_files], rendered.work_dir)
         try:
-            found = await self.effects.call("keeper.digests", ask)
+            found = await self.agents.digests(machine, [file.path for file in rendered.agent_files], rendered.work_dir)
         except (GuestUnreachable, GuestFailed, StaleEpoch):
             return ()
         contents = {file.path: bytes_of(item.key, file, self.secrets) for file in rendered.agent_files}
         edited = tuple(path for path, content in contents.items() if content is not None and found.get(path) != sha256(content))
-        self._edited[place.id] = rendered.agent_hash, edited
+        self._edited[machine.id] = rendered.agent_hash, edited
         return edited
 
     def mute_since(self, place: str, agent: Agent | Unknown | None, now: float) -> float:
@@ -177,13 +183,12 @@ class Machines:
         found: dict[Key, Verdict] = {}
         if talk is None or not isinstance(agent, Agent):
             return found
-        place, epoch = place_of(item), item.record.slot.epoch
+        machine = machine_of(item)
         for task in tasks:
             if task.record.phase != "Delivering" or landed_at(talk, task.record.marker, task.record.baseline):
                 continue
-            ask = partial(self.agents.verdict, place, epoch, command_key(task))
             try:
-                found[task.key] = await self.effects.call("keeper.verdict", ask)
+                found[task.key] = await self.agents.verdict(machine, command_key(task))
             except (GuestUnreachable, GuestFailed, StaleEpoch):
                 return found
         return found

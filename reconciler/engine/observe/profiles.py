@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.reasons import Reason
 from reconciler.api.stock import organ_programs, stock_profiles
 from reconciler.api.support import unsupported
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
 from reconciler.core.profile.rendering import Rendered, SecretRef, Unresolved, chain_names, profile_chain, render, with_secrets
@@ -53,7 +54,9 @@ class Profiles:
             return made
         protects = self.profile_unsupported(key.namespace, spec.profile_ref.name)[0]
         if protects:
-            return Unresolved("Unsupported", f"not acted on in this release: {', '.join(protects)}; remove it or use a later release", True)
+            return Unresolved(
+                Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(protects)}; remove it or use a later release", True
+            )
         return self.with_secrets(key, made)
 
     def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
@@ -63,15 +66,17 @@ class Profiles:
             try:
                 value = value_of(ref, key.namespace, self.secrets)
             except Forbidden as error:
-                return Unresolved("SecretForbidden", str(error))
+                return Unresolved(Reason.SECRET_FORBIDDEN, str(error))
             if value is None:
                 what = "secret" if ref.kind == "Secret" else "ConfigMap"
-                return Unresolved("SecretNotFound", f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it")
+                return Unresolved(
+                    Reason.SECRET_NOT_FOUND, f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it"
+                )
             values[ref] = value
         for name, ref in made.secret_env.items():
             if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
                 why = f"no environment can carry secret {ref.name} key {ref.key} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
-                return Unresolved("SecretUnfit", f"{why}; declare it as a file")
+                return Unresolved(Reason.SECRET_UNFIT, f"{why}; declare it as a file")
         return with_secrets(made, {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()})
 
     def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
@@ -97,7 +102,7 @@ class Profiles:
         protects: list[str] = []
         others: list[str] = []
         for at, spec in zip(chain_names(name, lambda at: self.profile(namespace, at)), reversed(chain), strict=True):
-            item = self.table.get(Key("BootProfile", namespace, at))
+            item = self.table.get(boot_profile(namespace, at))
             if item is not None and not item.deleting:
                 found = self.unsupported(item.key, item.obj.spec)
                 protects += [f"{field} of BootProfile {at}" for field in found[0]]

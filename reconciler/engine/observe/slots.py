@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy, OnBusy
 from reconciler.api.meta import Mode
 from reconciler.core.fleet.breaker import Breaker
@@ -15,12 +16,10 @@ from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmObservation
-from reconciler.engine.effects import Effects
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import Clock
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.declarations import PROTECTION
 from reconciler.engine.state.journal import COMMIT, Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.state.transcripts import Transcript
@@ -51,12 +50,11 @@ class Slots:
         table: ObjectTable,
         fleet: Fleet,
         journal: Journal,
-        effects: Effects,
         clock: Clock,
         owner: Owner,
         account: str,
     ) -> None:
-        self.settings, self.table, self.fleet, self.journal, self.effects, self.clock = settings, table, fleet, journal, effects, clock
+        self.settings, self.table, self.fleet, self.journal, self.clock = settings, table, fleet, journal, clock
         self.owner, self.account = owner, account
         self.hold = Hold()
 
@@ -142,7 +140,7 @@ class Slots:
             fresh = await self.fleet.list_since(self.clock.now() - self.settings.resync_seconds * 3)
             vm = fresh.vms.get(vm_id)
             if vm is None:
-                vm = await self.effects.call("vers.get_vm", lambda: self.fleet.vers.get_vm(vm_id))
+                vm = await self.fleet.vers.get_vm(vm_id)
             seen = self.seen(vm, item)
         except (NotFound, Forbidden):
             seen = Absent(proven=True)
@@ -160,7 +158,7 @@ class Slots:
             return SnapshotSeen()
         sent_at = intent.sent_at if intent is not None else record.taken_at
         try:
-            commits = await self.effects.call("vers.list_commits", self.fleet.vers.list_commits)
+            commits = await self.fleet.vers.list_commits()
         except ReconcilerError:
             return SnapshotSeen(intent is not None, None, None)
         name = str(intent.payload.get("name", "")) if intent is not None else ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
+from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
+from reconciler.core.keys import task as task_key
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
 from reconciler.core.slot import claims
@@ -11,17 +15,19 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
-from reconciler.engine.effects import Effects
+from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
-from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.slots import Slots, desired_state_of
 from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import Agents, Clock, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
@@ -29,36 +35,57 @@ from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
 
+@dataclass(frozen=True, slots=True)
 class Gatherer:
     """Reads the world for one object at a time: its `profiles`, its VM (`slots`), and what is inside (`machines`)."""
 
-    def __init__(
-        self,
+    settings: EngineSettings
+    table: ObjectTable
+    transcripts: Transcripts
+    secrets: Secrets
+    clock: Clock
+    owner: Owner
+    keeper_version: str
+    profiles: Profiles
+    slots: Slots
+    machines: Machines
+
+    @classmethod
+    def over(
+        cls,
         settings: EngineSettings,
         table: ObjectTable,
         fleet: Fleet,
         journal: Journal,
         transcripts: Transcripts,
-        agents: Agents,
+        agents: AgentReader,
         secrets: Secrets,
-        effects: Effects,
         clock: Clock,
         account: str,
         keeper_version: str,
-    ) -> None:
-        self.settings, self.table, self.transcripts, self.secrets, self.clock = settings, table, transcripts, secrets, clock
-        self.keeper_version = keeper_version
-        self.owner = Owner(settings.fleet, settings.installation)
-        self.profiles = Profiles(settings, table, secrets)
-        self.slots = Slots(settings, table, fleet, journal, effects, clock, self.owner, account)
-        self.machines = Machines(settings, transcripts, agents, secrets, effects, clock, self.owner, keeper_version)
+    ) -> Gatherer:
+        """Of the platform as `fleet` has it and of the machines behind `agents`."""
+        owner = Owner(settings.fleet, settings.installation)
+        comparison = SessionComparison(agents, transcripts)
+        return cls(
+            settings=settings,
+            table=table,
+            transcripts=transcripts,
+            secrets=secrets,
+            clock=clock,
+            owner=owner,
+            keeper_version=keeper_version,
+            profiles=Profiles(settings, table, secrets),
+            slots=Slots(settings, table, fleet, journal, clock, owner, account),
+            machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
+        )
 
     async def work_set(self, key: Key) -> WorkSet:
         """The lieutenant and all its tasks, as they are now."""
         item = self.table.lieutenant(key)
         tasks = self.table.tasks_of(key)
         if item is None:
-            return WorkSet(self.clock.now(), tuple(self.facts(t, None) for t in tasks))
+            return WorkSet(key, self.clock.now(), tuple(self.facts(t, None) for t in tasks))
         rendered = self.profiles.rendered(key, item.spec)
         observed = await self.slots.observe_vm(item)
         transcript = await self.transcripts.get(session_of(item).name)
@@ -76,6 +103,14 @@ class Gatherer:
             slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
             record=item.record,
             rendered=rendered,
+            requests=AnnotationRequests(
+                annotations=item.obj.annotations,
+                generation=item.obj.generation,
+                suspended=desired_state_of(item) is DesiredState.SUSPENDED and bool(place.id),
+                deleting=item.deleting,
+                question=stalled_for(item.obj.status),
+                now=now,
+            ),
             claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
@@ -99,7 +134,7 @@ class Gatherer:
             standby=standby,
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        return WorkSet(now, facts, view, item.spec, talk, item.obj.deleted_at)
+        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
 
     def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
         """What concerns an agent on this host."""
@@ -127,9 +162,9 @@ class Gatherer:
 
     def facts(self, task: TaskItem, verdict: Verdict | None) -> TaskFacts:
         after = tuple(ref.name for ref in task.spec.after)
-        known = {name: self.table.task(Key("Task", task.key.namespace, name)) for name in after}
+        known = {name: self.table.task(task_key(task.key.namespace, name)) for name in after}
         phases = tuple(
-            Dependency(name, found.record.phase if found else self.remembered(Key("Task", task.key.namespace, name)))
+            Dependency(name, found.record.phase if found else self.remembered(task_key(task.key.namespace, name)))
             for name, found in known.items()
         )
         cycle: tuple[str, ...] = ()
@@ -162,7 +197,7 @@ class Gatherer:
         todo = [name]
         while todo:
             at = todo.pop()
-            found = self.table.task(Key("Task", namespace, at))
+            found = self.table.task(task_key(namespace, at))
             if at in graph or found is None:
                 continue
             graph[at] = tuple(ref.name for ref in found.spec.after)

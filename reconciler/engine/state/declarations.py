@@ -5,56 +5,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
-from reconciler.api.task import TaskSpec
+from reconciler.api.reasons import Reason
+from reconciler.api.registry import finalizers_of
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.core.records import TaskRecord
 from reconciler.engine.ports import Clock, StoredObject, Write
 from reconciler.engine.recorder import Recorder
-from reconciler.engine.state.objects import ObjectTable, lieutenant_of
+from reconciler.engine.state.declared import Declared, Intake
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
-
-FINALIZERS = {"Lieutenant": ("fleet.vers.sh/vm",), "Task": ("fleet.vers.sh/task",)}
-PREFIX = "fleet.vers.sh/"
-PROTECTION = PREFIX + "deletion-protection"
-VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused"})
 
 
 class Outcome(StrEnum):
     CREATED = "created"
     CONFIGURED = "configured"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
-
-    key: Key
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
-
-    key: Key
-    uid: str
-    generation: int
-    created_at: float
-    spec: Json
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    source: str
-    deleted_at: float | None = None
 
 
 class Declarations:
@@ -86,7 +57,7 @@ class Declarations:
             problems = validate_update(declared.key.kind, old.spec, declared.spec)
             if problems:
                 raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
-        verbs = {name: value for name, value in old.annotations.items() if name.removeprefix("fleet.vers.sh/") in VERBS}
+        verbs = {name: value for name, value in old.annotations.items() if is_verb(name)}
         changed = replace(
             old,
             spec=declared.spec,
@@ -102,7 +73,7 @@ class Declarations:
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
 
-    async def mirror(self, seen: Mirrored, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
+    async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
         store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
         `UsageError` when an immutable field changed; in each case the last good version stays in force."""
@@ -144,7 +115,7 @@ class Declarations:
         if not asked and not more:
             self._table.follow(changed, spec)
             return Outcome.CONFIGURED
-        said = self._recorder.event(seen.key, old.uid, "Deleting", "deletion was asked for") if asked else []
+        said = self._recorder.event(seen.key, old.uid, Reason.DELETING, "deletion was asked for") if asked else []
         await self._table.update(
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
         )
@@ -157,9 +128,9 @@ class Declarations:
             return
         now = self._clock.now()
         if not item.obj.finalizers:
-            await self._table.drop(key, *self._recorder.event(key, item.uid, "Deleted", why))
+            await self._table.drop(key, *self._recorder.event(key, item.uid, Reason.DELETED, why))
             return
-        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, "Deleting", why))
+        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, Reason.DELETING, why))
 
     async def delete(
         self,
@@ -190,11 +161,11 @@ class Declarations:
             raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
         now = self._clock.now()
         if not obj.finalizers:
-            await self._table.drop(key, *self._recorder.event(key, obj.uid, "Deleted", "deleted"))
+            await self._table.drop(key, *self._recorder.event(key, obj.uid, Reason.DELETED, "deleted"))
             return
         await self._table.update(
             [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
-            *self._recorder.event(key, obj.uid, "Deleting", "deletion was asked for"),
+            *self._recorder.event(key, obj.uid, Reason.DELETING, "deletion was asked for"),
         )
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
@@ -216,7 +187,7 @@ class Declarations:
         return record.recalled and obj.deleted_at is None and work_of(obj.spec) != work_of(declared.spec)
 
     def _fresh(self, declared: Declared) -> StoredObject:
-        record = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}.get(declared.key.kind, Record)()
+        record = self._table.kinds.record_of(declared.key.kind)()
         stone = self._table.tombstones.get(declared.key)
         if stone is not None and stone.work == work_of(declared.spec):
             record = stone.record()  # the same task again: it has its result, and is not done twice
@@ -229,15 +200,8 @@ class Declarations:
             spec=declared.spec,
             labels=dict(declared.labels),
             annotations=dict(declared.annotations),
-            finalizers=FINALIZERS.get(declared.key.kind, ()),
+            finalizers=finalizers_of(declared.key.kind),
             record=record.dump(),
             source=declared.source,
             origin=declared.origin,
         )
-
-    def work_set_of(self, key: Key) -> Key:
-        """The work queue's key for an object: a task is looked at together with its lieutenant."""
-        item = self._table.get(key)
-        if item is not None and isinstance(item.spec, TaskSpec):
-            return lieutenant_of(key, item.spec)
-        return key

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key, boot_profile
+from reconciler.core.keys import lieutenant as lieutenant_key
+from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, TaskRecord
 from reconciler.core.snapshot.session import SessionName
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
-
-RECORDS: dict[str, type[Record]] = {"Lieutenant": LieutenantRecord, "Task": TaskRecord}
 
 S = TypeVar("S", bound=Model)
 R = TypeVar("R", bound=Record)
@@ -63,11 +62,13 @@ def command_key(task: TaskItem) -> str:
     return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
 
 
-def parse(obj: StoredObject, old: AnyItem | None = None) -> AnyItem:
-    """What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
+def parse(obj: StoredObject, record_type: type[Record], old: AnyItem | None = None) -> AnyItem:
+    """`record_type`: what is remembered of its kind.
+
+    What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
     Raises `InvalidSpec` when the stored spec is not valid in this release."""
     spec = old.spec if old is not None and old.obj.spec is obj.spec else load_spec(obj.key.kind, obj.spec, tolerant=True)
-    record = old.record if old is not None and old.obj.record is obj.record else RECORDS.get(obj.key.kind, Record).load(obj.record)
+    record = old.record if old is not None and old.obj.record is obj.record else record_type.load(obj.record)
     return Item(obj, spec, record)
 
 
@@ -75,11 +76,24 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
 
 
-class ObjectTable:
-    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process."""
+class KindIndex(Protocol):
+    """What has to be known of a kind to keep its objects."""
 
-    def __init__(self, store: Store, effects: Effects) -> None:
-        self._store, self._effects = store, effects
+    def record_of(self, kind: str) -> type[Record]:
+        """What is remembered of its objects."""
+        ...
+
+    def reconcile_key(self, key: Key, spec: Json) -> Key:
+        """Where an object is reconciled: its own key, or that of the object to whose work set it belongs."""
+        ...
+
+
+class ObjectTable:
+    """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
+    are told of."""
+
+    def __init__(self, store: Store, kinds: KindIndex) -> None:
+        self._store, self.kinds = store, kinds
         self._items: dict[Key, AnyItem] = {}
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._dependents: dict[Key, dict[Key, None]] = {}
@@ -89,6 +103,7 @@ class ObjectTable:
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
         self.on_change: list[Listener] = []
+        self.revision = 0
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
@@ -103,13 +118,15 @@ class ObjectTable:
         return self._items.get(key)
 
     def lieutenant(self, key: Key) -> LieutenantItem | None:
-        return self._items.get(key) if key.kind == "Lieutenant" else None  # type: ignore[return-value]
+        item = self._items.get(key)
+        return item if item is not None and isinstance(item.record, LieutenantRecord) else None  # type: ignore[return-value]
 
     def task(self, key: Key) -> TaskItem | None:
-        return self._items.get(key) if key.kind == "Task" else None  # type: ignore[return-value]
+        item = self._items.get(key)
+        return item if item is not None and isinstance(item.record, TaskRecord) else None  # type: ignore[return-value]
 
     def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
-        item = self._items.get(Key("BootProfile", namespace, name))
+        item = self._items.get(boot_profile(namespace, name))
         return item.spec if item is not None and isinstance(item.spec, BootProfileSpec) and not item.deleting else None
 
     def tasks_of(self, lieutenant: Key) -> list[TaskItem]:
@@ -119,8 +136,17 @@ class ObjectTable:
         """The tasks that are declared to come after this one."""
         return tuple(self._dependents.get(task, ()))
 
+    def reconcile_key(self, key: Key) -> Key:
+        """Where this object is reconciled; its own key when it is not there."""
+        item = self._items.get(key)
+        return self.kinds.reconcile_key(key, item.obj.spec) if item is not None else key
+
     def of_kind(self, kind: str) -> list[AnyItem]:
         return [item for key, item in self._items.items() if key.kind == kind]
+
+    def deleting(self) -> Iterable[Key]:
+        """Objects whose deletion was asked for."""
+        return (key for key, item in self._items.items() if item.deleting)
 
     def all_keys(self) -> list[Key]:
         return list(self._items)
@@ -211,7 +237,7 @@ class ObjectTable:
 
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
         try:
-            await self._effects.call("store.write", lambda: self._store.write(batch))
+            await self._store.write(batch)
         except ReconcilerError:
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
@@ -232,7 +258,8 @@ class ObjectTable:
         self._take(old)
 
     def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
-        for listener in self.on_change:
+        self.revision += 1
+        for listener in tuple(self.on_change):
             listener(key, before, after)
 
     async def _read_again(self, keys: list[Key]) -> None:
@@ -241,7 +268,7 @@ class ObjectTable:
         for key in keys:
             known = self._items.get(key)
             try:
-                found = await self._effects.call("store.objects", lambda key=key: self._store.objects(key.kind, key.namespace, key.name))  # type: ignore[misc]
+                found = await self._store.objects(key.kind, key.namespace, key.name)
             except ReconcilerError:
                 continue
             if not found and known is not None:
@@ -255,7 +282,7 @@ class ObjectTable:
     def _take(self, obj: StoredObject) -> None:
         old = self._items.get(obj.key)
         try:
-            item = parse(obj, old)
+            item = parse(obj, self.kinds.record_of(obj.key.kind), old)
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
@@ -267,13 +294,13 @@ class ObjectTable:
         for item, add in ((old, False), (new, True)):
             if item is None:
                 continue
-            if item.key.kind == "BootProfile":
+            if isinstance(item.spec, BootProfileSpec):
                 self.profile_changes += 1
             if isinstance(item.spec, LieutenantSpec) and item.spec.adopt is not None:
                 self._adopt(item.key, item.spec.adopt.vm_id, add)
             if isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
-                    self._depend(item.key, Key("Task", item.key.namespace, ref.name), add)
+                    self._depend(item.key, task_key(item.key.namespace, ref.name), add)
                 work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:
                     work_set[item.key] = item  # type: ignore[assignment]
@@ -310,7 +337,7 @@ class ObjectTable:
 
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
-    return Key("Lieutenant", task.namespace, spec.lieutenant_ref.name)
+    return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
 
 
 def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:

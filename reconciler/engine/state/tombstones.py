@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from reconciler.core.keys import Json, Key
+from reconciler.core.keys import task as task_key
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.engine.ports import PutMeta
@@ -69,5 +70,5 @@ def read(meta: Mapping[str, str]) -> dict[Key, Tombstone]:
         except (ValueError, KeyError, TypeError):
             continue
         if stone.phase in FINISHED:
-            found[Key("Task", namespace, task)] = stone
+            found[task_key(namespace, task)] = stone
     return found

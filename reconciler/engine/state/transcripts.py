@@ -5,7 +5,6 @@ from __future__ import annotations
 from reconciler.core.conversation import parse
 from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.session import Divergence
-from reconciler.engine.effects import Effects
 from reconciler.engine.ports import AppendSession, Store
 from reconciler.errors import ReconcilerError
 
@@ -49,8 +48,8 @@ class Transcript:
 class Transcripts:
     """Transcripts by session name; read from the store once, then kept up with what the keepers report."""
 
-    def __init__(self, store: Store, effects: Effects, lengths: dict[str, int]) -> None:
-        self._store, self._effects, self._lengths = store, effects, lengths
+    def __init__(self, store: Store, lengths: dict[str, int]) -> None:
+        self._store, self._lengths = store, lengths
         self._open: dict[str, Transcript] = {}
 
     async def get(self, name: str) -> Transcript:
@@ -71,7 +70,7 @@ class Transcripts:
     async def append(self, transcript: Transcript, data: bytes) -> None:
         """Mirror the bytes durably, then take them."""
         try:
-            await self._effects.call("store.write", lambda: self._store.write([AppendSession(transcript.name, transcript.size, data)]))
+            await self._store.write([AppendSession(transcript.name, transcript.size, data)])
         except ReconcilerError:
             self._open.pop(transcript.name, None)  # the store is right: read it again next time
             self._lengths.setdefault(transcript.name, 0)

@@ -13,33 +13,32 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Key
+from reconciler.engine.state.declared import Declared
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
 from reconciler.sources.files.stack import MARKER, Stack, read_marker
 
+SOURCE = "file"
+"""Names this source in stored objects."""
 SUFFIXES = (".yaml", ".yml", ".json")
 _ROUNDS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """One valid object. `spec`: as written, nulls left out, nothing defaulted. `file`, `line`: where its document begins.
-    `stack`: uuid of the marked directory it stands in, '' when there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDeclared(Declared):
+    """One valid object of a file. `spec`: as written, nulls left out, nothing defaulted. `origin` has the whole path. `file`, `line`:
+    where its document begins, as the user named it. `stack`: uuid of the marked directory it stands in, '' when there is none."""
 
-    key: Key
-    spec: Json
-    labels: dict[str, str]
-    annotations: dict[str, str]
     file: str
     line: int
     stack: str
     doc: Doc = field(repr=False)
 
     @property
-    def origin(self) -> str:
-        """`FILE:LINE`."""
+    def place(self) -> str:
+        """`FILE:LINE`, as the user named the file."""
         return f"{self.file}:{self.line}"
 
     def at(self, path: FieldPath) -> Mark:
@@ -56,7 +55,7 @@ class Scan:
     marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
-    objects: tuple[Declared, ...]
+    objects: tuple[FileDeclared, ...]
     findings: tuple[Finding, ...]
     broken: frozenset[Path]
     broken_keys: frozenset[Key]
@@ -182,7 +181,7 @@ class _Look:
     def __init__(self, reader: Reader, namespace: str) -> None:
         self._reader = reader
         self._namespace = namespace
-        self._objects: dict[Key, list[Declared]] = {}
+        self._objects: dict[Key, list[FileDeclared]] = {}
         self._findings: list[Finding] = []
         self._broken: set[Path] = set()
         self._broken_keys: set[Key] = set()
@@ -224,14 +223,14 @@ class _Look:
             self._objects.setdefault(key, []).append(_declared(key, doc, stack))
 
     def result(self, still: bool) -> Scan:
-        good: list[Declared] = []
+        good: list[FileDeclared] = []
         for key, declared in sorted(self._objects.items()):
             if len(declared) == 1:
                 good += declared
                 continue
             self._broken_keys.add(key)
             for one in declared:
-                others = ", ".join(other.origin for other in declared if other is not one)
+                others = ", ".join(other.place for other in declared if other is not one)
                 mark = one.at(("metadata", "name"))
                 self._findings.append(
                     Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
@@ -285,12 +284,13 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _declared(key: Key, doc: Doc, stack: str) -> Declared:
+def _declared(key: Key, doc: Doc, stack: str) -> FileDeclared:
     metadata, spec = doc.raw["metadata"], doc.raw["spec"]
     assert isinstance(metadata, dict)  # parsed and found good, both
     assert isinstance(spec, dict)
     labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
-    return Declared(key, spec, labels, annotations, doc.file, doc.line, stack, doc)
+    origin = f"{os.path.abspath(doc.file)}:{doc.line}"
+    return FileDeclared(key, spec, labels, annotations, SOURCE, origin, file=doc.file, line=doc.line, stack=stack, doc=doc)
 
 
 def _pairs(value: object) -> Iterator[tuple[str, str]]:

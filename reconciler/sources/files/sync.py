@@ -4,27 +4,19 @@ alone, and nothing is deleted for being absent (G-42, G-43)."""
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reconciler.api.registry import KINDS
 from reconciler.engine.ports import StoredObject
-from reconciler.engine.state.declarations import Declarations, Outcome
-from reconciler.engine.state.declarations import Declared as Declaration
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.view import DeclarationPort, ObjectReader
 from reconciler.errors import InvalidSpec, Refused, UsageError
 from reconciler.sources.documents.reader import Finding
-from reconciler.sources.files.scan import Declared, Scan, scan
+from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
 
-SOURCE = "file"
 AT_ONCE = 100
 _ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
-
-
-def declaration(one: Declared) -> Declaration:
-    """What a file declares, with the place it stands at by its whole path."""
-    return Declaration(one.key, one.spec, one.labels, one.annotations, SOURCE, f"{os.path.abspath(one.file)}:{one.line}")
 
 
 class FileSync:
@@ -32,7 +24,7 @@ class FileSync:
 
     `findings`: everything wrong in the last round, unreadable documents and refused objects alike."""
 
-    def __init__(self, table: ObjectTable, declarations: Declarations, tell: Callable[[str], None]) -> None:
+    def __init__(self, table: ObjectReader, declarations: DeclarationPort, tell: Callable[[str], None]) -> None:
         self._table, self._declarations, self._tell = table, declarations, tell
         self._told: set[str] = set()
         self._broken: frozenset[str] = frozenset()
@@ -52,10 +44,9 @@ class FileSync:
         self._report(found)
         return changed
 
-    async def _apply(self, one: Declared) -> Outcome | Finding:
-        declared = declaration(one)
+    async def _apply(self, one: FileDeclared) -> Outcome | Finding:
         try:
-            return await self._declarations.apply(declared)
+            return await self._declarations.apply(one)
         except (Refused, UsageError, InvalidSpec) as error:
             field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
             mark = one.at(tuple(field.split("."))) if isinstance(error, UsageError) else one.at(("metadata", "name"))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from watchfiles import Change, awatch
@@ -25,7 +26,8 @@ _WITHOUT_EVENTS = 2.0
 
 async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: float = RESCAN) -> None:
     """Call `on_dirty` once at the start, soon after anything changes below `paths` (files or directories, existing or not yet),
-    and every `rescan` seconds. Runs until cancelled. `on_dirty` is called in this task and must not block."""
+    and every `rescan` seconds. Runs until cancelled; raises what a watch fails with. `on_dirty` is called in this task and must
+    not block."""
     while True:
         made_for = _identities(paths)
         dirty, blind = asyncio.Event(), asyncio.Event()
@@ -33,8 +35,13 @@ async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: 
             asyncio.create_task(_below(paths, dirty, blind)),
             asyncio.create_task(_above(paths, dirty, blind)),
         ]
+        for watcher in watchers:
+            watcher.add_done_callback(partial(_failed, dirty))
         try:
             while True:
+                for watcher in watchers:
+                    if watcher.done():
+                        watcher.result()  # one that has nothing to watch ends at once; one that failed must not be missed
                 on_dirty()
                 await _either(dirty, min(rescan, _WITHOUT_EVENTS) if blind.is_set() else rescan)
                 dirty.clear()
@@ -44,6 +51,12 @@ async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: 
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _failed(dirty: asyncio.Event, watcher: asyncio.Task[None]) -> None:
+    """Wake the round at once when a watcher ended by an error."""
+    if not watcher.cancelled() and watcher.exception() is not None:
+        dirty.set()
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

@@ -1,5 +1,5 @@
-"""The cluster's front door: what is declared there comes in, what is true goes out. One object at a time, in one queue; it is
-neither planned nor acted here.
+"""The controller of a cluster's objects: takes in what is declared there, writes out status. One object at a time, in one queue; it
+neither plans nor acts.
 
 Order of a life: the kinds are served → everything there is was listed and taken → the engine starts → the watch starts. A sweep
 compares everything again now and then, and after every gap in the watch."""
@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from reconciler.api.registry import KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
-from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.subscriptions import Unsubscribe
+from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.events import KubeEvents
@@ -31,8 +33,8 @@ log = logging.getLogger("reconciler.kube")
 WORKERS = 16
 SWEEP_SECONDS = 300.0
 """Between two comparisons of everything; a watch that broke asks for one sooner."""
-UNTOLD_SECONDS = 60.0
-"""So long after a sweep found a change the watch must have told of it too, or it is deaf and begins anew."""
+STALE_SECONDS = 60.0
+"""So long after a sweep found a change the watch must have reported it too, or it is stale and begins anew."""
 SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
 LASTING = 5
@@ -41,7 +43,7 @@ ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class KubeController:
-    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its upstream, then `open` it."""
+    """`namespaces` None: all of them. `tell` takes one line for people. Hand `sink` to the engine as its backend, then `open` it."""
 
     def __init__(
         self,
@@ -62,32 +64,33 @@ class KubeController:
         self.queue = WorkQueue()
         self.failures: Counter[Key] = Counter()
         self.reconcile_errors: Counter[str] = Counter()
-        self._trouble: dict[Key, str] = {}
+        self._last_error: dict[Key, str] = {}
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: Watching | None = None
-        self._untold: dict[str, tuple[float, Key]] = {}
+        self._unsubscribe: list[Unsubscribe] = []
+        self._unreported: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
-    async def open(self, engine: Engine) -> None:
+    async def open(self, engine: SourceEngine) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
-        made with our `sink` as its upstream, not started. Raises what store and platform say while the engine starts."""
+        made with our `sink` as its backend, not started. Raises what store and platform say while the engine starts."""
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.tools.journal.of(uid))
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.restore.open_create(uid))
         self._secrets.changed = self._secret_changed
-        engine.recorder.listen(self._event)
+        self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()
         self.events.start()
         await engine.start(self._catch_up)
         self.source.opening = False
-        engine.table.on_change.append(self._changed)
+        self._unsubscribe.append(engine.subscribe(changes=self._changed))
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)
-        self._tasks = [asyncio.create_task(self.queue.serve(self._look_at), name=f"door-{n}") for n in range(WORKERS)]
-        self._tasks.append(asyncio.create_task(self._sweeps(), name="sweep"))
-        self._watch = self._watcher(self._cluster.access, self._namespaces, self._told, self._due.set)
+        self._tasks = [asyncio.create_task(self.queue.serve(self._reconcile), name=f"kube-worker-{n}") for n in range(WORKERS)]
+        self._tasks.append(asyncio.create_task(supervise(self._sweeps, self._sweep_failed), name="sweep"))
+        self._watch = self._watcher(self._cluster.access, self._namespaces, self._on_watch_event, self._due.set)
         self._watch.start()
 
     async def close(self) -> None:
@@ -99,10 +102,13 @@ class KubeController:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        for end in self._unsubscribe:
+            end()
+        self._unsubscribe = []
         await self.events.stop()
 
     def rests(self) -> bool:
-        """Everything heard was taken, and every status is out."""
+        """Every event was taken in, and every status is written."""
         return self.queue.idle() and not self.failures
 
     @property
@@ -145,15 +151,15 @@ class KubeController:
     def _within(self, key: Key) -> bool:
         return self._namespaces is None or key.namespace in self._namespaces
 
-    # --- hearing --------------------------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------------------------
 
-    def _told(self, kind: str, obj: Json) -> None:
-        """By the watch."""
-        self._untold.pop(raw.uid(obj), None)
-        self._heard(kind, obj)
+    def _on_watch_event(self, kind: str, obj: Json) -> None:
+        """The watch reports an object."""
+        self._unreported.pop(raw.uid(obj), None)
+        self._on_event(kind, obj)
 
-    def _heard(self, kind: str, obj: Json) -> Key | None:
-        key = self.source.heard(kind, obj)
+    def _on_event(self, kind: str, obj: Json) -> Key | None:
+        key = self.source.on_event(kind, obj)
         if kind == "DELETED":
             self.sink.left(raw.uid(obj))
         if key is not None:
@@ -172,7 +178,7 @@ class KubeController:
     def _event(self, event: Event) -> None:
         item = self._engine.table.get(event.key)
         if item is None or item.obj.source == raw.SOURCE:
-            self.events.take(event)
+            self.events.post(event)
 
     def _secret_changed(self, namespace: str) -> None:
         for item in self._engine.table.of_kind("Lieutenant"):
@@ -186,12 +192,12 @@ class KubeController:
         await self.sweep()
         keys = sorted({*self.seen, *(k for k in self._engine.table.all_keys() if self._within(k))}, key=lambda k: (ORDER[k.kind], k))
         for start in range(0, len(keys), WORKERS):
-            await asyncio.gather(*(self._look_once(key) for key in keys[start : start + WORKERS]))
-        self.source.tell_rebuilt()
+            await asyncio.gather(*(self._reconcile_once(key) for key in keys[start : start + WORKERS]))
+        self.source.report_restored()
 
-    async def _look_once(self, key: Key) -> None:
+    async def _reconcile_once(self, key: Key) -> None:
         try:
-            await self.source.look(key)
+            await self.source.reconcile(key)
         except ReconcilerError as error:
             self._failed(key, error)
 
@@ -204,26 +210,32 @@ class KubeController:
                     key = raw.key_of(obj)
                     if key is not None:
                         found.add(key)
-                        if self._heard("", obj) is not None and self._watch is not None:
-                            self._untold.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
+                        if self._on_event("", obj) is not None and self._watch is not None:
+                            self._unreported.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
         for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in ORDER]:
             item = self._engine.table.get(key)
             if key in self.seen or (item is not None and item.obj.source == raw.SOURCE):
                 await self.source.read(key)  # a list begun before it was made does not have it
                 self.queue.add(key)
         self.swept += 1
-        if self._untold:
-            asyncio.get_running_loop().call_later(UNTOLD_SECONDS, self._doubt)
+        if self._unreported:
+            asyncio.get_running_loop().call_later(STALE_SECONDS, self._check_stale_watch)
 
-    def _doubt(self) -> None:
+    def _check_stale_watch(self) -> None:
         """Of the watch, when it kept silent about what a sweep has found."""
-        before = asyncio.get_running_loop().time() - UNTOLD_SECONDS
-        late = [key for found, key in self._untold.values() if found <= before]
+        before = asyncio.get_running_loop().time() - STALE_SECONDS
+        late = [key for found, key in self._unreported.values() if found <= before]
         if self._watch is None or not self._tasks or not late:
             return
-        self._untold.clear()
+        self._unreported.clear()
         log.warning("the watch did not tell of %d changes that a sweep found, of %s among them; it begins anew", len(late), late[0])
         self._watch.again()
+
+    def _sweep_failed(self, error: Exception) -> None:
+        """A defect of ours: sweeping begins anew."""
+        self.reconcile_errors[type(error).__name__] += 1
+        log.error("the sweep ended: internal error", exc_info=error)
+        self._due.set()
 
     async def _sweeps(self) -> None:
         while True:
@@ -249,37 +261,37 @@ class KubeController:
 
     # --- one object -----------------------------------------------------------------------------------------------------------
 
-    async def _look_at(self, key: Key) -> None:
+    async def _reconcile(self, key: Key) -> None:
         """In, then out; the error escalation."""
         try:
             obj = self.seen.get(key)
             if obj is not None and raw.uid(obj) in self.sink.leaving:
                 await self.sink.settle(raw.uid(obj))
             else:
-                await self.source.look(key)
+                await self.source.reconcile(key)
                 await self.sink.write(key)
         except ReconcilerError as error:
             self._failed(key, error)
             if isinstance(error, Forbidden) and self.failures[key] >= LASTING:
-                await self._lacking(key, error)
+                await self._report_missing_right(key, error)
         except Exception as bug:
             self._count(key, type(bug).__name__)
             log.error("%s: internal error", key, exc_info=bug)
             self.queue.add_at(key, delay(self.failures[key], 0.5, base=2.0, most=300.0))
         else:
             self.failures.pop(key, None)
-            self._trouble.pop(key, None)
+            self._last_error.pop(key, None)
 
     def _failed(self, key: Key, error: ReconcilerError) -> None:
         self._count(key, type(error).__name__)
-        if self._trouble.get(key) != str(error):  # told once, counted always (G-66)
+        if self._last_error.get(key) != str(error):  # told once, counted always (G-66)
             log.log(logging.INFO if isinstance(error, Conflict) else logging.WARNING, "%s: %s", key, error)
-        self._trouble[key] = str(error)
+        self._last_error[key] = str(error)
         most = 10.0 if not isinstance(error, Forbidden) else 60.0
         again = error.retry_after if isinstance(error, RateLimited) and error.retry_after else None
         self.queue.add_at(key, again or delay(self.failures[key], 0.5, base=0.2, most=most))
 
-    async def _lacking(self, key: Key, error: Forbidden) -> None:
+    async def _report_missing_right(self, key: Key, error: Forbidden) -> None:
         """The object says which right is missing, unless that is the right to say so, or its time is over and its status is what it
         came to: then the log alone does."""
         if raw.uid(self.seen.get(key, {})) in self.sink.leaving:

@@ -8,13 +8,14 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json
+from reconciler.core.times import timestamp_us
 from reconciler.engine.ports import Event
 from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
 from reconciler.log import redact
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube.client import Cluster
 
 log = logging.getLogger("reconciler.kube")
@@ -36,7 +37,7 @@ class _Series:
 
 
 class KubeEvents:
-    """Listen with `take`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
+    """Listen with `post`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
 
     def __init__(self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None]) -> None:
         self._cluster, self._instance, self._known, self._gate = cluster, instance[:128], known, gate
@@ -46,7 +47,7 @@ class KubeEvents:
         self._task: asyncio.Task[None] | None = None
         self.lost: Counter[str] = Counter()
 
-    def take(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         """Post it soon. What has no namespace (a VM nobody owns) is for logs only."""
         if not event.key.namespace:
             return
@@ -57,12 +58,18 @@ class KubeEvents:
         self._some.set()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._post_all(), name="kube events")
+        self._task = asyncio.create_task(supervise(self._post_all, self._failed), name="kube events")
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _failed(self, error: Exception) -> None:
+        """A defect of ours: the event at hand is lost, the next ones are posted."""
+        log.error("an event could not be posted: internal error", exc_info=error)
+        self._lose(type(error).__name__)
+        self._some.set()
 
     def _lose(self, why: str, more: str = "") -> None:
         if not self.lost[why]:
@@ -73,10 +80,10 @@ class KubeEvents:
         while True:
             await self._some.wait()
             while self._waiting:
-                await self._post(self._waiting.popleft())
+                await self._post_one(self._waiting.popleft())
             self._some.clear()
 
-    async def _post(self, event: Event) -> None:
+    async def _post_one(self, event: Event) -> None:
         """Again while the server is away or busy; what it refuses (a namespace that is going) is lost, and counted."""
         for attempt in range(TRIES):
             try:
@@ -98,7 +105,7 @@ class KubeEvents:
         same = (event.uid, event.reason, note)
         series = self._series.get(same)
         if series is not None and event.at - series.first <= SERIES_SECONDS:
-            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": _micro(event.at)}}
+            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": timestamp_us(event.at)}}
             try:
                 await self._cluster.merge(f"{path}/{series.name}", counted)
                 series.count += 1
@@ -115,7 +122,7 @@ class KubeEvents:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": event.key.namespace},
-            "eventTime": _micro(event.at),
+            "eventTime": timestamp_us(event.at),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
             "action": event.reason,
@@ -134,7 +141,3 @@ class KubeEvents:
     def _forget_old(self, now: float) -> None:
         if len(self._series) > WAITING:
             self._series = {same: series for same, series in self._series.items() if now - series.first <= SERIES_SECONDS}
-
-
-def _micro(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

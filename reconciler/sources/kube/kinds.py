@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.api.registry import KINDS, Kind
 from reconciler.api.schema import structural
-from reconciler.core.keys import Json, JsonValue
-from reconciler.sources.kube.raw import as_map
+from reconciler.core.keys import Json, JsonValue, as_map
 
 DISCOVERY = f"/apis/{GROUP}/{VERSION}"
 OPENAPI = f"/openapi/v3/apis/{GROUP}/{VERSION}"

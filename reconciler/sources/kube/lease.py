@@ -8,10 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from reconciler.api.meta import GROUP
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map, as_strings
+from reconciler.core.times import timestamp_us
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
 from reconciler.sources.kube.client import Cluster
 
@@ -46,7 +47,8 @@ class _Seen:
 
 class Lease:
     """One candidate. `identity` must be its own alone. `tell` takes one line for people. `notes`: annotations that the Lease has
-    while this one holds it; what is put in later is there with the next renewal."""
+    while this one holds it; what is put in later is there with the next renewal. `edits`: annotations to set, or to remove (None), once:
+    with the next renewal."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Lease:
         notes: Mapping[str, str] | None = None,
     ) -> None:
         self._cluster, self._tell, self._clock = cluster, tell, clock
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = collection(namespace)
         self._namespace, self._name, self.identity, self.seconds = namespace, name, identity, seconds
         self._seen: _Seen | None = None
         self._renewed = self._read = float("-inf")
@@ -68,12 +70,19 @@ class Lease:
         self._renewing: asyncio.Task[None] | None = None
         self._told = ""
         self.notes = dict(notes or {})
+        self.edits: dict[str, str | None] = {}
+        self._listeners: list[Callable[[Mapping[str, str]], None]] = []
         self.lost = asyncio.Event()
 
     @property
     def where(self) -> str:
         """`NAMESPACE/NAME`."""
         return f"{self._namespace}/{self._name}"
+
+    def subscribe(self, listener: Callable[[Mapping[str, str]], None]) -> Unsubscribe:
+        """Called with the annotations of the Lease now, and whenever it was renewed or read while it is ours."""
+        listener(notes_of(self._current))
+        return subscribed(self._listeners, listener)
 
     def held(self) -> bool:
         """Whether we may act this very moment."""
@@ -125,8 +134,7 @@ class Lease:
             found = await self._cluster.get(f"{self._path}/{self._name}")
         except NotFound:
             found = {}
-        spec = found.get("spec") if found else None
-        spec = spec if isinstance(spec, dict) else {}
+        spec = as_map(found.get("spec"))
         holder = str(spec.get("holderIdentity") or "")
         version = _version(found)
         if self._seen is None or self._seen.version != version:
@@ -144,7 +152,17 @@ class Lease:
         self._renewed = begun
         return True
 
+    def _observed(self) -> None:
+        for listener in tuple(self._listeners):
+            listener(notes_of(self._current))
+
     async def _renew(self) -> None:
+        try:
+            await self._keep_renewing()
+        finally:
+            self.lost.set()  # whatever ended it: nobody renews it any more
+
+    async def _keep_renewing(self) -> None:
         why = ""
         while True:
             await asyncio.sleep(RETRY)
@@ -152,13 +170,14 @@ class Lease:
             try:
                 self._current = await self._write(self._current, self.identity, int(self.seconds))
                 self._renewed = begun
+                self._observed()
                 continue
             except Conflict:
                 try:
                     found = await self._cluster.get(f"{self._path}/{self._name}")
-                    spec = found.get("spec")
-                    if isinstance(spec, dict) and spec.get("holderIdentity") == self.identity:
-                        self._current = found  # somebody wrote a label, or our own renewal was not answered
+                    if as_map(found.get("spec")).get("holderIdentity") == self.identity:
+                        self._current = found  # somebody wrote a label or a request, or our own renewal was not answered
+                        self._observed()
                         continue
                     log.warning("the lease %s was taken from us", self.where)
                     break
@@ -171,12 +190,10 @@ class Lease:
             if self._clock() > self._renewed + self.seconds * GIVE_UP:
                 log.warning("the lease %s could not be renewed in time%s", self.where, why)
                 break
-        self.lost.set()
 
     async def _write(self, found: Json, holder: str, seconds: int, *, taken: bool = False) -> Json:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        old = found.get("spec")
-        spec: Json = dict(old) if isinstance(old, dict) else {}
+        now = timestamp_us(time.time())
+        spec: Json = dict(as_map(found.get("spec")))
         changes = spec.get("leaseTransitions")
         spec.update(holderIdentity=holder, leaseDurationSeconds=seconds, renewTime=now)
         if taken:
@@ -184,15 +201,19 @@ class Lease:
         if not found:
             metadata: Json = {"name": self._name, "namespace": self._namespace}
             body: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-            return await self._cluster.create(self._path, self._noted(body))
+            return await self._cluster.create(self._path, self._noted(body, {}))
         body = {**found, "spec": spec}
-        return await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body) if holder else body)
+        edits = dict(self.edits) if holder else {}
+        written = await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body, edits) if holder else body)
+        for name, value in edits.items():
+            if self.edits.get(name) == value:
+                self.edits.pop(name, None)
+        return written
 
-    def _noted(self, lease: Json) -> Json:
-        if not self.notes:
-            return lease
-        metadata, known = lease.get("metadata"), notes_of(lease)
-        return {**lease, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "annotations": {**known, **self.notes}}}
+    def _noted(self, lease: Json, edits: Mapping[str, str | None]) -> Json:
+        wanted = {**notes_of(lease), **self.notes, **edits}
+        annotations: Json = {name: value for name, value in wanted.items() if value is not None}
+        return {**lease, "metadata": {**as_map(lease.get("metadata")), "annotations": annotations}} if wanted else lease
 
     def _say(self, line: str) -> None:
         if line != self._told:
@@ -200,11 +221,19 @@ class Lease:
             self._tell(line)
 
 
+def collection(namespace: str) -> str:
+    """Where the Leases of a namespace live."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def path_of(namespace: str, name: str) -> str:
+    """Where one Lease lives."""
+    return f"{collection(namespace)}/{name}"
+
+
 def notes_of(lease: Json) -> dict[str, str]:
     """What its holder says of itself there; {} for a Lease that is not."""
-    metadata = lease.get("metadata")
-    found = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return as_strings(as_map(lease.get("metadata")).get("annotations"))
 
 
 def unserved(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
@@ -220,5 +249,4 @@ def unserved(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
 
 
 def _version(found: Json) -> str:
-    metadata = found.get("metadata")
-    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
+    return str(as_map(found.get("metadata")).get("resourceVersion", ""))

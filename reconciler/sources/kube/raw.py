@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.api.meta import GROUP
-from reconciler.api.registry import BY_NAME
-from reconciler.core.keys import Json, JsonValue, Key
-from reconciler.engine.state.declarations import FINALIZERS, Mirrored
-from reconciler.sources.kube.restore import seconds
+from reconciler.api.registry import BY_NAME, finalizers_of
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
+from reconciler.core.times import seconds
+from reconciler.engine.state.declared import Intake
 
 SOURCE = "kube"
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -24,8 +24,7 @@ def key_of(raw: Json) -> Key | None:
 
 
 def metadata(raw: Json) -> Json:
-    found = raw.get("metadata")
-    return found if isinstance(found, dict) else {}
+    return as_map(raw.get("metadata"))
 
 
 def uid(raw: Json) -> str:
@@ -61,7 +60,7 @@ def finalizers(raw: Json) -> list[str]:
 def ours(raw: Json) -> tuple[str, ...]:
     """The finalizers that objects of this kind carry while anything of them is outside."""
     key = key_of(raw)
-    return FINALIZERS.get(key.kind, ()) if key is not None else ()
+    return finalizers_of(key.kind) if key is not None else ()
 
 
 def older(one: Json, other: Json) -> bool:
@@ -70,17 +69,17 @@ def older(one: Json, other: Json) -> bool:
     return uid(one) == uid(other) and a.isdigit() and b.isdigit() and int(a) < int(b)
 
 
-def mirrored(key: Key, raw: Json) -> Mirrored:
+def intake(key: Key, raw: Json) -> Intake:
     """What the engine is told of it."""
     meta = metadata(raw)
-    return Mirrored(
+    return Intake(
         key=key,
         uid=uid(raw),
         generation=generation(raw),
         created_at=seconds(meta.get("creationTimestamp")) or 0.0,
         spec=spec(raw),
-        labels=_strings(meta.get("labels")),
-        annotations={name: value for name, value in _strings(meta.get("annotations")).items() if name != APPLIED},
+        labels=as_strings(meta.get("labels")),
+        annotations={name: value for name, value in as_strings(meta.get("annotations")).items() if name != APPLIED},
         source=SOURCE,
         deleted_at=seconds(meta.get("deletionTimestamp")),
     )
@@ -110,11 +109,3 @@ def without_nulls(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [without_nulls(inner) for inner in value]
     return value
-
-
-def as_map(value: JsonValue) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _strings(value: JsonValue) -> dict[str, str]:
-    return {str(name): str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}

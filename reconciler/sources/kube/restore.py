@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
@@ -16,11 +15,12 @@ from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.core.task.view import marker_of
+from reconciler.core.times import seconds, timestamp_ms
 from reconciler.engine.ports import Intent
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
+class Restored:
     """A lieutenant's record, and the create that may still be on its way."""
 
     record: LieutenantRecord
@@ -31,29 +31,29 @@ class Rebuilt:
         return bool(self.record.slot.vm_id or self.record.slot.epoch or self.intent)
 
 
-def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Rebuilt:
+def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Restored:
     """`vms`: a list of all machines, read just now. Empty status and no claim: it never had a machine."""
-    told, session = _map(status.get("vm")), _map(status.get("session"))
-    handled = {str(verb): str(token) for verb, token in _map(status.get("handled")).items()}
+    told, session = as_map(status.get("vm")), as_map(status.get("session"))
+    handled = as_strings(status.get("handled"))
     claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and vm.labels.get(claims.UID) == uid]
     claimed.sort(key=lambda vm: (_int(vm.labels.get(claims.EPOCH)), vm.created_at, vm.vm_id))
-    create = _map(told.get("create"))
+    create = as_map(told.get("create"))
     epoch = max(_int(told.get("epoch")), _int(create.get("epoch")), *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
     at_hand = claimed[-1] if claimed else _unclaimed(str(told.get("id") or ""), uid, vms, owner)
     named = _session(uid, session)
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
-        return Rebuilt(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
+        return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=_int(create.get("attempt"))), session=named, handled=handled)
-    return Rebuilt(record, intent_of(key, uid, create) if create else None)
+    return Restored(record, intent_of(key, uid, create) if create else None)
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
     """The VMs that a lieutenant owns or is about to, for somebody without the store: by claim, by status, by declaration. `vms`: a
     list of all machines that was begun before this object was read."""
     known = lieutenant(key, uid, status, vms, owner).record.slot.vm_id
-    return {known, str(_map(status.get("vm")).get("id") or ""), str(_map(spec.get("adopt")).get("vmId") or "")} - {""}
+    return {known, str(as_map(status.get("vm")).get("id") or ""), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
 
 
 def _unclaimed(vm_id: str, uid: str, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
@@ -69,8 +69,8 @@ def create_status(intent: Intent) -> Json:
     return {
         "token": intent.token,
         "attempt": intent.attempt,
-        "sentAt": _rfc3339(intent.sent_at),
-        "serverTime": _rfc3339(intent.server_time) if intent.server_time is not None else "",
+        "sentAt": timestamp_ms(intent.sent_at),
+        "serverTime": timestamp_ms(intent.server_time) if intent.server_time is not None else "",
         "commit": str(intent.payload.get("commit") or ""),
         "epoch": intent.payload.get("epoch"),
     }
@@ -92,16 +92,16 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
     phase, attempt = str(status.get("phase") or "Pending"), _int(status.get("attempt"))
     attempts = tuple(
         Attempt(number=_int(a.get("number")), reason=str(a.get("reason") or ""), message=str(a.get("message") or ""))
-        for a in _maps(status.get("attempts"))
+        for a in as_maps(status.get("attempts"))
     )
     escalation_steps = tuple(
         EscalationStep(action=str(r.get("action") or ""), at=seconds(r.get("at")) or 0.0, why=str(r.get("reason") or ""))
-        for r in _maps(status.get("escalation"))
+        for r in as_maps(status.get("escalation"))
     )
     if phase in FINISHED:
-        ready = next((c for c in _maps(status.get("conditions")) if c.get("type") == "Ready"), {})
-        result, landed = _map(status.get("result")), seconds(status.get("landedAt")) or 0.0
-        usage = _map(result.get("usage"))
+        ready = next((c for c in as_maps(status.get("conditions")) if c.get("type") == "Ready"), {})
+        result, landed = as_map(status.get("result")), seconds(status.get("landedAt")) or 0.0
+        usage = as_map(result.get("usage"))
         checks, files = result.get("checks"), result.get("files")
         return TaskRecord(
             phase=phase,
@@ -147,26 +147,11 @@ def further(record: TaskRecord, status: Json) -> bool:
     return phase in FINISHED or _int(status.get("attempt")) > record.attempt
 
 
-def heeded(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
+def acknowledged(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
     """One-shot verbs that were acted on: what the cluster says since another operator said it, else as recorded. `known`: the status
     as the store has it; `told`: as the cluster has it."""
-    theirs = {str(verb): str(token) for verb, token in _map(told.get("handled")).items()}
+    theirs = as_strings(told.get("handled"))
     return record.handled if told.get("handled") == known.get("handled") else {**record.handled, **theirs}
-
-
-def seconds(text: JsonValue) -> float | None:
-    """RFC 3339 → seconds since the epoch; None when it is no time."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _session(uid: str, told: Json) -> SessionRecord:
@@ -186,14 +171,6 @@ def _number(value: JsonValue) -> float:
         return float(str(value or 0))
     except ValueError:
         return 0.0
-
-
-def _map(value: JsonValue) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _maps(value: JsonValue) -> list[Json]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _int(value: object) -> int:

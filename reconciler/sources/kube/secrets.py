@@ -11,8 +11,9 @@ import binascii
 import logging
 from collections.abc import Callable, Iterable
 
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map
 from reconciler.errors import Forbidden, ReconcilerError, Refused
+from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, Gone
 
@@ -102,7 +103,9 @@ class KubeSecrets:
         followed = self._followed.get((plural, namespace, name))
         if followed is None:
             followed = self._followed[(plural, namespace, name)] = _Followed()
-            followed.task = asyncio.create_task(self._keep(plural, namespace, name, followed), name=f"{plural} {namespace}/{name}")
+            followed.task = asyncio.create_task(
+                supervise(lambda: self._keep(plural, namespace, name, followed), _ended), name=f"{plural} {namespace}/{name}"
+            )
         return followed
 
     async def _keep(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
@@ -155,11 +158,16 @@ class KubeSecrets:
             self.changed(namespace)
 
 
+def _ended(error: Exception) -> None:
+    """A defect of ours; following begins anew. Not the error's text: it may hold a value."""
+    log.error("following a secret or a config map ended: internal error: %s", type(error).__name__)
+
+
 def _values(plural: str, obj: Json) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    encoded = raw.as_map(obj.get("data" if plural == SECRET else "binaryData"))
+    encoded = as_map(obj.get("data" if plural == SECRET else "binaryData"))
     if plural == CONFIG:
-        found = {name: str(value).encode() for name, value in raw.as_map(obj.get("data")).items()}
+        found = {name: str(value).encode() for name, value in as_map(obj.get("data")).items()}
     for name, value in encoded.items():
         try:
             found[name] = base64.b64decode(str(value), validate=True)

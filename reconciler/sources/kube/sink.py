@@ -1,5 +1,5 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where a create is written down before it is sent, and where a finalizer goes: `engine.upstream.Upstream`."""
+where a create is written down before it is sent, and where a finalizer goes: `engine.backend.DeclarationBackend`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import NamedTuple
 
 import orjson
 
+from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.profile.rendering import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
 
@@ -49,9 +51,9 @@ class KubeSink:
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
-    def attach(self, table: ObjectTable, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
+    def attach(self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
         """`pending`: the open create of an object, by uid."""
-        self._table, self._effects, self._now, self._pending = table, effects, now, pending
+        self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class KubeSink:
         metadata: Json = {name: value for name, value in raw.metadata(obj).items() if name != "managedFields"}  # kept as they are
         body: Json = {**obj, "metadata": metadata, "status": wanted}
         try:
-            told = await self._effects.call("kube.status", lambda: self._cluster.replace(path_of(key, "status"), body))
+            told = await self._writes.status(path_of(key, "status"), body)
         except (Conflict, NotFound):
             await self._read(key)
             return False
@@ -94,13 +96,13 @@ class KubeSink:
         status: Json = dict(item.obj.status) if item is not None and known else {}
         if refused is not None:
             previous = status or raw.status(obj)
-            said = simple_status(Unresolved(refused[0], refused[1], final=True), previous, raw.generation(obj), self._now())
+            said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
             status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
         if not status:
             return None
         intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
         if intent is not None:
-            status["vm"] = {**raw.as_map(status.get("vm")), "create": create_status(intent)}
+            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent)}
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
@@ -109,7 +111,7 @@ class KubeSink:
         return made.wanted
 
     def _cleaned(self, status: Json) -> Json:
-        return raw.as_map(self._clean(raw.without_nulls(status)))
+        return as_map(self._clean(raw.without_nulls(status)))
 
     def _clean(self, status: JsonValue) -> JsonValue:
         """Without known secret values, wherever they may have come from (G-60)."""
@@ -118,7 +120,7 @@ class KubeSink:
             return status
         return _redacted(status, lambda one: redact(one, self._secrets.known()))
 
-    # --- engine.upstream.Upstream -----------------------------------------------------------------------------------------------------
+    # --- engine.backend.DeclarationBackend --------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
@@ -131,7 +133,7 @@ class KubeSink:
         finally:
             del self._creates[intent.uid]  # from here on the journal says it
 
-    async def show(self, obj: StoredObject) -> None:
+    async def flush_status(self, obj: StoredObject) -> None:
         """That a prompt is on its way is in the status of its task before it is sent."""
         if obj.source == raw.SOURCE:
             await self._written(obj)
@@ -155,7 +157,7 @@ class KubeSink:
                 left: list[JsonValue] = [one for one in raw.finalizers(found) if one not in obj.finalizers]
                 body: Json = {"metadata": {"uid": obj.uid, "resourceVersion": raw.version(found), "finalizers": left}}
                 try:
-                    await self._effects.call("kube.release", lambda body=body: self._cluster.merge(path_of(obj.key), body))  # type: ignore[misc]
+                    await self._writes.remove_finalizer(path_of(obj.key), body)
                 except (Conflict, Rejected):
                     continue
                 except NotFound:
@@ -178,7 +180,7 @@ class KubeSink:
             return
         await self.release(obj)
         try:
-            await self._effects.call("kube.delete", lambda: self._cluster.delete(path_of(obj.key), uid))
+            await self._writes.delete(path_of(obj.key), uid)
         except (NotFound, Conflict):
             self.left(uid)
 

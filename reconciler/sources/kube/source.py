@@ -1,7 +1,7 @@
 """From what a cluster shows to what is in force: one object at a time, level-triggered. Nothing is decided here but what is
 declared; the loop does the rest.
 
-An object is taken once it carries our finalizer, so nothing outside can be made that the cluster would forget. It is withdrawn when
+An object is ingested once it carries our finalizer, so nothing outside can be made that the cluster would forget. It is withdrawn when
 the cluster says so: `deletionTimestamp`, a DELETED event, or another object under its name. An object that is merely not there (a
 backup was restored) is kept and reported: nothing is destroyed because something can't be found."""
 
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.api.reasons import Reason
+from reconciler.core.keys import Json, JsonValue, Key, as_map
 from reconciler.core.records import LieutenantRecord
-from reconciler.engine.loop import Engine
-from reconciler.engine.ports import PutIntent, Write
 from reconciler.engine.state.objects import AnyItem
+from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
-from reconciler.sources.kube import raw
-from reconciler.sources.kube import restore as rebuild
+from reconciler.sources.kube import raw, restore
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.secrets import KubeSecrets
+from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
 
@@ -33,20 +32,21 @@ REMEMBERED = 10_000
 class KubeSource:
     """`seen`: every object as the cluster last told of it, shared with the sink. `refused`: what can't be put in force, by key."""
 
-    def __init__(self, cluster: Cluster, engine: Engine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
+    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
+        self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
-        self.rebuilt: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
+        self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
-        self._taken: dict[Key, Json] = {}
+        self._ingested: dict[Key, Json] = {}
         self.opening = True
         """Nothing was done yet in this life: what a status says that we do not know, another operator wrote."""
 
-    # --- hearing --------------------------------------------------------------------------------------------------------------
+    # --- events  --------------------------------------------------------------------------------------------------------------
 
-    def heard(self, kind: str, obj: Json) -> Key | None:
+    def on_event(self, kind: str, obj: Json) -> Key | None:
         """Take one look at an object; returns its key when that is news."""
         key = raw.key_of(obj)
         if key is None:
@@ -69,9 +69,9 @@ class KubeSource:
         self.seen[key] = obj
         return key
 
-    # --- looking --------------------------------------------------------------------------------------------------------------
+    # --- intake  --------------------------------------------------------------------------------------------------------------
 
-    async def look(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> None:
         """Bring what is in force in line with what the cluster shows of this object. Raises what the API server, the store or
         the platform says; then it is looked at again."""
         obj, item = self.seen.get(key), self._engine.table.get(key)
@@ -85,7 +85,7 @@ class KubeSource:
             if item is not None:
                 await self._gone(item)
             return
-        if item is not None and self._taken.get(key) is obj and key not in self.refused:
+        if item is not None and self._ingested.get(key) is obj and key not in self.refused:
             return  # nothing was said of it since
         if item is not None and item.uid != raw.uid(obj):
             await self._engine.declarations.withdraw(key, "another object took its name")
@@ -95,48 +95,48 @@ class KubeSource:
         if item is None and (problem := unreadable(key, obj)):
             self.refused[key] = ("InvalidSpec", problem)
             if raw.deleting(obj):
-                await self._let_go(key, obj)
+                await self._remove_finalizer(key, obj)
             return
         if not raw.deleting(obj) and not set(raw.ours(obj)) <= set(raw.finalizers(obj)):
-            obj = await self._hold(key, obj)
+            obj = await self._add_finalizer(key, obj)
         await self._secrets.want(key.namespace, raw.references(raw.spec(obj)))
-        await self._mirror(key, obj, item)
+        await self._intake(key, obj, item)
         if key not in self.refused:
-            self._taken[key] = obj
+            self._ingested[key] = obj
 
-    def tell_rebuilt(self) -> None:
-        """One line about all that was rebuilt while it began; nothing when nothing was."""
-        if self.rebuilt:
-            counts = " and ".join(f"{count} {kind.lower()}{'s' if count > 1 else ''}" for kind, count in sorted(self.rebuilt.items()))
-            log.warning("the cluster knew more than the store: rebuilt from status and claims: %s", counts)
-            self.rebuilt.clear()
+    def report_restored(self) -> None:
+        """One line about all that was restored while it began; nothing when nothing was."""
+        if self.restored:
+            counts = " and ".join(f"{count} {kind.lower()}{'s' if count > 1 else ''}" for kind, count in sorted(self.restored.items()))
+            log.warning("the cluster knew more than the store: restored from status and claims: %s", counts)
+            self.restored.clear()
 
     def forget(self, key: Key) -> None:
         """What is in force under this name is not what was taken: it is gone, or was read from the store again."""
-        self._taken.pop(key, None)
+        self._ingested.pop(key, None)
 
-    async def _hold(self, key: Key, obj: Json) -> Json:
+    async def _add_finalizer(self, key: Key, obj: Json) -> Json:
         """Our finalizer, before anything outside is made for it (design §5.1)."""
         wanted = [*raw.finalizers(obj), *(one for one in raw.ours(obj) if one not in raw.finalizers(obj))]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": list(wanted)}}
         try:
-            held = await self._engine.effects.call("kube.hold", lambda: self._cluster.merge(path_of(key), body))
+            held = await self._writes.add_finalizer(path_of(key), body)
         except (Conflict, NotFound, Rejected):
             await self.read(key)
             raise
         self.seen[key] = held
         return held
 
-    async def _let_go(self, key: Key, obj: Json) -> None:
+    async def _remove_finalizer(self, key: Key, obj: Json) -> None:
         """It goes, and what it says can't be carried out: nothing was ever made for it, unless its status names a machine that an
         earlier release made. Such a one is held until its declaration is corrected."""
-        vm = raw.as_map(raw.status(obj).get("vm"))
+        vm = as_map(raw.status(obj).get("vm"))
         if vm.get("id") or vm.get("create"):
             return
         left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": left}}
         try:
-            await self._engine.effects.call("kube.release", lambda: self._cluster.merge(path_of(key), body))
+            await self._writes.remove_finalizer(path_of(key), body)
         except NotFound:
             pass
         except (Conflict, Rejected):
@@ -153,13 +153,13 @@ class KubeSource:
         self.seen[key] = obj
         return obj
 
-    async def _mirror(self, key: Key, obj: Json, item: AnyItem | None) -> None:
-        seen = raw.mirrored(key, obj)
+    async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
+        seen = raw.intake(key, obj)
         try:
             if item is None:
-                await self._take(key, obj)
+                await self._ingest(key, obj)
             else:
-                await self._engine.declarations.mirror(seen)
+                await self._engine.declarations.intake(seen)
                 await self._catch_up(key, obj)
         except (InvalidSpec, UsageError) as error:
             if item is not None and seen.deleted_at is not None:
@@ -170,32 +170,25 @@ class KubeSource:
         else:
             self.refused.pop(key, None)
 
-    async def _take(self, key: Key, obj: Json) -> None:
+    async def _ingest(self, key: Key, obj: Json) -> None:
         """An object that the store does not know: new, or the store was lost."""
-        engine, seen, status = self._engine, raw.mirrored(key, obj), raw.status(obj)
+        engine, seen, status = self._engine, raw.intake(key, obj), raw.status(obj)
         record: Json | None = None
-        rows: list[Write] = []
-        rebuilt: rebuild.Rebuilt | None = None
+        restored: restore.Restored | None = None
         known = False
         if key.kind == "Lieutenant":
-            fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
-            rebuilt = rebuild.lieutenant(key, seen.uid, status, fresh.vms, engine.gatherer.owner)
-            record = rebuilt.record.dump()
-            if rebuilt.intent is not None:
-                rows.append(PutIntent(rebuilt.intent))
-            known = rebuilt.known()
+            restored = restore.lieutenant(key, seen.uid, status, await engine.restore.vms(), engine.restore.owner)
+            record, known = restored.record.dump(), restored.known()
         elif key.kind == "Task" and status:
-            task = rebuild.task(key, seen.uid, status)
+            task = restore.task(key, seen.uid, status)
             record, known = task.dump(), task.phase != "Pending"
-        await engine.declarations.mirror(seen, record, kept(status), *rows)
-        if rebuilt is not None and rebuilt.intent is not None:
-            engine.tools.journal.opened(rebuilt.intent)
+        await engine.restore.object(seen, record, kept(status), restored.intent if restored is not None else None)
         if known:
             if self.opening:
-                self.rebuilt[key.kind] += 1
+                self.restored[key.kind] += 1
             log.log(
                 logging.INFO if self.opening else logging.WARNING,
-                "%s was known to the cluster and not to the store; rebuilt from status and claims",
+                "%s was known to the cluster and not to the store; restored from status and claims",
                 key,
             )
 
@@ -203,25 +196,24 @@ class KubeSource:
         """The store is older than the cluster: another operator with another store put a machine into this slot meanwhile, went on with
         this task, or did what a person asked for."""
         task, item = self._engine.table.task(key), self._engine.table.lieutenant(key)
-        if task is not None and self.opening and rebuild.further(task.record, raw.status(obj)):
+        if task is not None and self.opening and restore.further(task.record, raw.status(obj)):
             log.warning("%s: the store is older than the cluster; it goes on from what its status says", key)
-            theirs, status = rebuild.task(key, task.uid, raw.status(obj)).dump(), kept(raw.status(obj))
-            await self._engine.table.update([(key, lambda o: replace(o, record=theirs, status=status))])
+            theirs, status = restore.task(key, task.uid, raw.status(obj)).dump(), kept(raw.status(obj))
+            await self._engine.restore.record(key, theirs, status)
         if item is not None and self.opening:
-            handled = rebuild.heeded(item.record, item.obj.status, raw.status(obj))
+            handled = restore.acknowledged(item.record, item.obj.status, raw.status(obj))
             if handled != item.record.handled:
-                await self._engine.tools.save(item, item.record.but(handled=handled))
+                await self._engine.restore.record(key, item.record.but(handled=handled).dump())
                 item = self._engine.table.lieutenant(key)
-        told = raw.as_map(raw.status(obj).get("vm")).get("epoch")
+        told = as_map(raw.status(obj).get("vm")).get("epoch")
         if item is None or not isinstance(told, int) or told <= item.record.slot.epoch:
             return
-        engine = self._engine
-        fresh = await engine.fleet.list_since(engine.clock.now() - engine.settings.resync_seconds)
-        rebuilt = rebuild.lieutenant(key, item.uid, raw.status(obj), fresh.vms, engine.gatherer.owner).record
-        if rebuilt.slot.vm_id and rebuilt.slot.epoch > item.record.slot.epoch:
-            record: LieutenantRecord = item.record.but(slot=rebuilt.slot, boot=rebuilt.boot)
-            log.warning("%s: the store is older than the cluster; VM %s is taken over", key, rebuilt.slot.vm_id)
-            await engine.tools.save(item, record)
+        known = self._engine.restore
+        restored = restore.lieutenant(key, item.uid, raw.status(obj), await known.vms(), known.owner).record
+        if restored.slot.vm_id and restored.slot.epoch > item.record.slot.epoch:
+            record: LieutenantRecord = item.record.but(slot=restored.slot, boot=restored.boot)
+            log.warning("%s: the store is older than the cluster; VM %s is taken over", key, restored.slot.vm_id)
+            await known.record(key, record.dump())
 
     # --- going ----------------------------------------------------------------------------------------------------------------
 
@@ -243,8 +235,7 @@ class KubeSource:
             f" `reconciler delete lt {item.key.name} -n {item.key.namespace}` deletes it"
         )
         log.warning("%s: %s", item.key, message)
-        said = self._engine.recorder.event(item.key, item.uid, "DeclarationGone", message, "Warning")
-        await self._engine.table.update([], *said)
+        await self._engine.record_event(item.key, item.uid, Reason.DECLARATION_GONE, message, warning=True)
 
 
 def unreadable(key: Key, obj: Json) -> str:

@@ -40,7 +40,7 @@ LOOK = 1.0
 SILENT = 120.0
 """Seconds without one, after which only a new process helps; longer than any pause."""
 
-Heard = Callable[[str, Json], None]
+OnEvent = Callable[[str, Json], None]
 """Event type (`ADDED`, `MODIFIED`, `DELETED`; '' for one of the first list) and the object."""
 
 
@@ -59,21 +59,21 @@ class Watching(Protocol):
     async def stop(self) -> None: ...
 
 
-Watcher = Callable[[Access, Sequence[str] | None, Heard, Callable[[], None]], Watching]
+Watcher = Callable[[Access, Sequence[str] | None, OnEvent, Callable[[], None]], Watching]
 
 
 class Watch:
-    """Runs kopf until stopped. `heard` and `restarted` are called in the loop that made this object."""
+    """Runs kopf until stopped. `on_event` and `restarted` are called in the loop that made this object."""
 
-    def __init__(self, access: Access, namespaces: Sequence[str] | None, heard: Heard, restarted: Callable[[], None]) -> None:
-        self._access, self._namespaces, self._heard, self._restarted = access, namespaces, heard, restarted
+    def __init__(self, access: Access, namespaces: Sequence[str] | None, on_event: OnEvent, restarted: Callable[[], None]) -> None:
+        self._access, self._namespaces, self._on_event, self._restarted = access, namespaces, on_event, restarted
         self._loop = asyncio.get_running_loop()
         self._said: deque[tuple[str, Json]] = deque()
         self._handing = False
         self._stop, self._flag, self._hurry = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._beat = time.monotonic()
-        self._told = ""
+        self._reported = ""
         self.restarts = 0
 
     def start(self) -> None:
@@ -103,7 +103,7 @@ class Watch:
     def _hand_over(self) -> None:
         self._handing = False  # before the first is taken: what is said from here on is handed over once more
         while self._said:
-            self._heard(*self._said.popleft())
+            self._on_event(*self._said.popleft())
 
     def _tell(self, act: Callable[..., None], *args: object) -> None:
         try:
@@ -131,8 +131,9 @@ class Watch:
             failures = 0 if self._beat - begun > HEALTHY else failures + 1
             self.restarts += 1
             if not self._hurry.is_set():  # else the one who asked has told
-                log.log(logging.WARNING if why != self._told or not failures else logging.INFO, "the watch ended: %s; it begins anew", why)
-                self._told = why
+                level = logging.WARNING if why != self._reported or not failures else logging.INFO
+                log.log(level, "the watch ended: %s; it begins anew", why)
+                self._reported = why
             self._hurry.wait(PAUSE[min(failures, len(PAUSE) - 1)])
             self._tell(self._restarted)
 

@@ -73,7 +73,7 @@ class CatalogOps:
         return wire.empty(204)
 
     def parents(self, commit_id: str) -> Reply:
-        """From the commit to the root; the id field is `id` here (ES §3 #2)."""
+        """From the commit to the root; the id field is `id` here (vers-api §2.3)."""
         chain: list[JsonValue] = []
         next_id: str | None = self.world.commit(commit_id, "not found").id
         while next_id is not None and (commit := self.world.commits.get(next_id)) is not None:

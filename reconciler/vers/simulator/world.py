@@ -272,7 +272,7 @@ def unreachable(message: str) -> NoReturn:
 
 
 def json_row(fields: wire.Json, knobs: Knobs) -> wire.Json:
-    """One object of a reply; with `extra_fields`, also what no client knows (ES §5.2)."""
+    """One object of a reply; with `extra_fields`, also what no client knows (vers-api §2.0)."""
     if knobs.extra_fields == "yes":
         fields["x_unknown_field"] = {"nested": [1, None, "two"]}
     return fields

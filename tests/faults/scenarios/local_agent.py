@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.local import Hosting
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import SETTINGS, Scenario, declared, delivered, treated_well
 

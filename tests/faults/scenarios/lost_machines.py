@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, Machine

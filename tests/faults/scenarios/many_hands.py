@@ -7,7 +7,7 @@ import asyncio
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
 from tests.world import FOREIGN

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 
 from reconciler.core.keys import Key
-from reconciler.engine.state.declarations import Declared
+from reconciler.engine.state.declared import Declared
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, left_nothing, treated_well
 
 LT = Key("Lieutenant", "default", "api")
 ONE, TWO, THREE, FOUR, STEER = (Key("Task", "default", name) for name in ("one", "two", "three", "four", "steer"))
-POLICIES = ["Steer", "Abort", "RestartSession"]
+ESCALATION = ["Steer", "Abort", "RestartSession"]
 LONG, SHORT = 36_000.0, 4.0
 
 
@@ -26,7 +26,7 @@ async def story(run: Run) -> None:
     world.work_seconds = LONG
     await run.declare(declared(LT, role="Keep the API", profileRef={"name": "lightweight"}, limits=limits), task(ONE))
     await run.until(lambda: run.phase(ONE) == "Running", "the first task runs")
-    await run.declare(task(STEER, delivery="Steer", target={"name": "one"}, landSeconds=20, escalation=POLICIES))
+    await run.declare(task(STEER, delivery="Steer", target={"name": "one"}, landSeconds=20, escalation=ESCALATION))
     await run.until(lambda: run.phase(STEER) != "Pending", "it is on its way")
     world.work_seconds = SHORT
     await run.until(lambda: run.phase(STEER) in ("Succeeded", "Expired"), "the steer has a result")
@@ -34,7 +34,7 @@ async def story(run: Run) -> None:
         world.violations.append("the steer expired although it could interrupt")
     await run.until(lambda: run.phase(ONE) == "Succeeded", "the first task is done")
     world.work_seconds = LONG
-    await run.declare(task(TWO, noProgressSeconds=30, escalation=POLICIES))
+    await run.declare(task(TWO, noProgressSeconds=30, escalation=ESCALATION))
     await run.until(lambda: run.phase(TWO) == "Running", "the second task runs, and stalls")
     await asyncio.sleep(10)
     world.work_seconds = SHORT

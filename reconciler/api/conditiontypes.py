@@ -1,0 +1,33 @@
+"""The types of conditions, each with its meaning."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class ConditionType(StrEnum):
+    """What conditions speak of."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    READY = "Ready", "The declared state is reached for this generation; for a lieutenant also when it is suspended on purpose."
+    RECONCILING = "Reconciling", "Something moves or is waited for. Exists only while True."
+    STALLED = "Stalled", "Nothing will move until somebody changes something. Exists only while True."
+    AVAILABLE = "Available", "The lieutenant takes work this second."
+    VM_READY = "VMReady", "Its machine runs, as the platform's list says."
+    AGENT_REACHABLE = "AgentReachable", "pi answers on its machine."
+    AGENT_CONFIGURED = "AgentConfigured", "Role, instructions and model are applied, as read back from pi."
+    UP_TO_DATE = "UpToDate", "The machine was made from the profile as it is now."
+    SUSPENDED = "Suspended", "The machine is suspended."
+    PROFILE_PARTLY_APPLIED = (
+        "ProfilePartlyApplied",
+        "The agent is on the controller's host, where parts of its profile do not apply; the message names them. Exists only while True.",
+    )
+    UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

@@ -1,0 +1,54 @@
+"""`events`: what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import names, output
+from reconciler.cli.access import reader
+from reconciler.cli.documents import event_document
+from reconciler.cli.read import POLL, Watch
+from reconciler.cli.redaction import redaction
+from reconciler.config import Config
+from reconciler.core.times import timestamp
+from reconciler.engine.ports import Event
+from reconciler.log import one_line
+
+
+def events(
+    config: Config,
+    of: Annotated[str, typer.Option("--for", metavar="KIND/NAME", help="Of one object only.", show_default=False)] = "",
+    watch: Watch = False,
+    output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
+) -> None:
+    """Show what happened, newest last."""
+    shape = output.parse_format(output_, ("table", "json", "yaml"))
+    key = names.key([of], config.namespace) if of else None
+
+    async def run() -> None:
+        async with reader(config) as store:
+            clean = await redaction(config, store)
+            found = await store.events(key)
+            if shape.kind == "table":
+                output.table(("TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"), [event_row(event, clean) for event in found])
+            else:
+                output.show([event_document(event) for event in found], shape, False)
+            last = max((event.seq for event in found), default=0)
+            while watch:
+                await asyncio.sleep(POLL)
+                for event in await store.events(key, after=last):
+                    last = event.seq
+                    if shape.kind == "table":
+                        output.out("   ".join(event_row(event, clean)))
+                    else:
+                        output.show([event_document(event)], shape, True)
+
+    asyncio.run(run())
+
+
+def event_row(event: Event, clean: Callable[[str], str]) -> list[str]:
+    return [timestamp(event.at), event.type, event.reason, names.short(event.key), one_line(clean(event.message))]

@@ -1,0 +1,153 @@
+"""The life of a controller's process, the same for `run` and `operator`: signals, what it listens on, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler import log
+from reconciler.cli import names
+from reconciler.cli.output import out, say
+from reconciler.config import Config
+from reconciler.core.keys import Json
+from reconciler.engine.ports import Event
+from reconciler.engine.view import EngineView
+from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.serve.metrics import Sources
+
+STOP_SECONDS = 4.0
+TERMINATED = 0
+INTERRUPTED = 130
+
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False)
+]
+
+logger = logging.getLogger("reconciler.cli")
+
+
+class Runner:
+    """One process. `run` gives it its work; `finish`, or a signal, says that it is to end and with which exit code."""
+
+    def __init__(self, config: Config, listen: str = "") -> None:
+        self.config = config
+        self._listen = listen
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> int:
+        """Do the work until it ends or `finish` was called; returns the exit code. Raises what the work raises."""
+        from reconciler.app import long_lived
+
+        long_lived()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.finish, TERMINATED)
+        loop.add_signal_handler(signal.SIGINT, self.finish, INTERRUPTED)
+        self.log()
+        await work()
+        return self._end.result()
+
+    def log(self, known: Callable[[], Iterable[str]] = tuple) -> None:
+        """Set logging up; `known`: secret values that never leave."""
+        log.setup(self.config.log_format, self.config.verbose, known)
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)
+
+    def finish(self, code: int) -> None:
+        """End with this exit code, unless another one was given before."""
+        if not self._end.done():
+            self._end.set_result(code)
+
+    @property
+    def ending(self) -> bool:
+        return self._end.done()
+
+    async def wait(self, *others: asyncio.Task[Any], timeout: float | None = None) -> None:
+        """Until it is to end, one of the others is done, or so many seconds have passed."""
+        either: list[asyncio.Future[Any]] = [self._end, *others]
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+    async def serve(self, serving: Coroutine[Any, Any, None], *enders: Coroutine[Any, Any, Any], timeout: float | None = None) -> bool:
+        """Run `serving` until it is to end, until one of `enders` ends or until the timeout; then it is ended within `STOP_SECONDS`.
+        Returns whether it ended by itself. Raises what it raises before that; what it raises while it ends is reported."""
+        task = asyncio.create_task(serving, name="serving")
+        others = [asyncio.create_task(one) for one in enders]
+        try:
+            await self.wait(task, *others, timeout=timeout)
+        finally:
+            for one in others:
+                one.cancel()
+            ended = task.done()
+            if not ended:
+                await _end(task)
+        if ended:
+            task.result()
+        return ended
+
+    def prepare(self, engine: EngineView) -> None:
+        """Before the engine starts: print every event, and the platform's absence."""
+
+        def event(one: Event) -> None:
+            out(transition(one, log.redact(one.message, engine.secrets.known()), self.config))
+
+        engine.subscribe(events=event, platform=platform_line)
+
+    @asynccontextmanager
+    async def listening(self, sources: Sources, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
+        """Probes and metrics, where `--listen` asks for them. Raises `Terminal` when the address can't be had, `UsageError` for a
+        bad token."""
+        if not self._listen:
+            yield
+            return
+        from reconciler.app import listening, served
+        from reconciler.serve.http import read_address
+
+        address = read_address(self._listen)
+        async with served(sources, self.config, address, ready) as http:
+            say(listening(self.config, address, http.port))
+            yield
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task], timeout=STOP_SECONDS)
+    if not task.done():
+        say("warning: stopping took too long; connections were left to the system")
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        if isinstance(error, ReconcilerError):
+            say(f"warning: while stopping: {error}")
+        else:
+            logger.error("while stopping: internal error", exc_info=error)
+
+
+def platform_line(message: str) -> None:
+    """That the platform can't be reached, once; and that it answers again."""
+    say(f"platform: {log.one_line(message)}; waiting" if message else "platform: answers again")
+
+
+def transition(event: Event, message: str, config: Config) -> str:
+    """One line about something that happened."""
+    if config.log_format == "json":
+        told: Json = {
+            "time": event.at,
+            "type": event.type,
+            "kind": event.key.kind,
+            "namespace": event.key.namespace,
+            "name": event.key.name,
+            "reason": event.reason,
+            "message": message,
+        }
+        return json.dumps(told, ensure_ascii=False)
+    name = names.short(event.key)
+    if event.key.namespace != config.namespace:
+        name = f"{event.key.namespace}/{name}"
+    warning = "! " if event.type == "Warning" else ""
+    return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {log.one_line(message)}".rstrip()

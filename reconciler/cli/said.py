@@ -1,0 +1,72 @@
+"""`output`: what an agent said."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import names, output
+from reconciler.cli.access import reader
+from reconciler.cli.conversation import Conversation, answers, before, is_for, session_of, texts, turn_of
+from reconciler.cli.read import POLL, one
+from reconciler.cli.redaction import redaction
+from reconciler.config import Config
+from reconciler.core.keys import Key
+from reconciler.engine.ports import Store, StoredObject
+
+
+def output_of(
+    config: Config,
+    lieutenant: Annotated[str, typer.Argument(help="The lieutenant's name.", show_default=False)],
+    task: Annotated[str, typer.Option("--task", metavar="NAME", help="What was said for this task.", show_default=False)] = "",
+    tail: Annotated[int, typer.Option("--tail", metavar="N", min=0, help="Only the last N characters; 0: all.")] = 0,
+    history: Annotated[
+        int | None,
+        typer.Option("--history", metavar="N", min=0, help="The last N answers, also of earlier conversations; 0: all.", show_default="1"),
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with everything that is said.")] = False,
+) -> None:
+    """Print what an agent said.
+
+    It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
+    them."""
+    key = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
+    wanted = names.key([task if "/" in task else f"task/{task}"], config.namespace) if task else None
+
+    async def run() -> None:
+        async with reader(config) as store:
+            obj = await one(store, key)
+            clean = await redaction(config, store)
+            of = await one(store, wanted) if wanted is not None else None
+            talk = Conversation(store, session_of(obj, of))
+            await talk.refresh()
+            said = texts(talk.messages if of is None else turn_of(talk.messages, of))
+            if config.kube:
+                said = await told(store, key, of)
+            if history is not None and of is None and (history == 0 or len(said) < history):
+                said = texts(await before(store, obj)) + said
+            count = history if history is not None else (0 if wanted or tail else 1)
+            text = clean("\n\n".join(said[-count:] if count else said))
+            if text:
+                output.out(text[-tail:] if tail else text)
+            while follow:
+                await asyncio.sleep(POLL)
+                if config.kube:
+                    for one_more in (now := await told(store, key, of))[len(said) :]:
+                        output.out("\n" + clean(one_more))
+                    said = now
+                elif of is None and session_of(obj := await one(store, key)) != talk.session:
+                    talk = Conversation(store, session_of(obj))
+                for one_more in texts(await talk.refresh()):
+                    output.out("\n" + clean(one_more))
+
+    asyncio.run(run())
+
+
+async def told(store: Store, lieutenant: Key, task: StoredObject | None) -> list[str]:
+    """The answers that status has: of one task, or of all of this lieutenant's."""
+    if task is not None:
+        return answers([await one(store, task.key)])
+    return answers([found for found in await store.objects("Task", lieutenant.namespace) if is_for(found, lieutenant)])

@@ -1,0 +1,44 @@
+"""`validate`: declarations checked without a controller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.api.support import unsupported
+from reconciler.cli.output import out, parse_format, say
+from reconciler.config import Config
+from reconciler.sources.files.scan import FileDeclared, Scanner
+
+
+def validate(
+    config: Config,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and directories.", show_default=False)],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
+) -> None:
+    """Check declarations without a controller.
+
+    One line a finding; exit code 1 when there is any."""
+    shape = parse_format(output, ("text", "json"))
+    found = Scanner(config.namespace).scan(paths)
+    if shape.kind == "json":
+        rows = [{"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings]
+        out(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for finding in found.findings:
+            out(str(finding))
+        for declared in found.objects:
+            warn_unsupported(declared)
+        if not found.findings:
+            say(f"{len(found.objects)} valid")
+    raise typer.Exit(1 if found.findings else 0)
+
+
+def warn_unsupported(declared: FileDeclared) -> None:
+    """Say which fields are accepted and not acted on in this release."""
+    for gap in unsupported(declared.key.kind, declared.spec):
+        effect = "nothing starts while it is set" if gap.protects else "ignored"
+        say(f"warning: {declared.origin}: {gap.path}: not acted on in this release; {effect}")

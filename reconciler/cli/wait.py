@@ -1,0 +1,86 @@
+"""Waiting until objects are as asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import names, output
+from reconciler.cli.access import reader
+from reconciler.cli.documents import condition
+from reconciler.cli.read import POLL, One
+from reconciler.config import Config
+from reconciler.core.keys import Key
+from reconciler.engine.ports import Store, StoredObject
+from reconciler.errors import TimedOut, Transient, UsageError
+
+
+def wait(
+    config: Config,
+    words: One,
+    for_: Annotated[str, typer.Option("--for", metavar="WHAT", help="CONDITION[=STATUS], phase=PHASE or delete.", show_default=False)],
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds.")] = 600.0,
+) -> None:
+    """Wait until objects are as asked for.
+
+    Exit code 3 when they are not in time."""
+    keys = names.keys(words, config.namespace)
+    met = goal(for_)
+
+    async def run() -> None:
+        deadline = asyncio.get_running_loop().time() + timeout
+        async with reader(config) as store:
+            for key in keys:
+                await until(store, key, met, deadline, for_)
+                output.out(f"{names.short(key)} {'is gone' if for_ == 'delete' else f'has {for_}'}")
+
+    asyncio.run(run())
+
+
+Goal = Callable[[StoredObject | None], bool]
+
+
+def goal(text: str) -> Goal:
+    """What `--for` asks for, as a test of an object (None: it is not there). Raises `UsageError`."""
+    if text == "delete":
+        return lambda obj: obj is None
+    name, _, value = text.removeprefix("condition=").partition("=")
+    if not name:
+        raise UsageError(f"can't wait for {text!r}", "--for", "use CONDITION[=STATUS], phase=PHASE or delete")
+    if name == "phase" and not text.startswith("condition="):
+        return lambda obj: obj is not None and str(obj.status.get("phase")) == value
+    status = value or "True"
+    return lambda obj: (
+        obj is not None
+        and obj.status.get("observedGeneration") == obj.generation
+        and str(condition(obj.status, name).get("status", "False")).lower() == status.lower()
+    )
+
+
+async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -> StoredObject | None:
+    """Look until the object is as wanted; `deadline` in loop time. A store that goes away after the first look is waited for. Raises
+    `TimedOut` with its last state, and what the store says at the first look."""
+    loop = asyncio.get_running_loop()
+    looked, away = False, ""
+    while True:
+        try:
+            found = await store.objects(key.kind, key.namespace, key.name)
+        except Transient as error:
+            if not looked or loop.time() >= deadline:
+                raise
+            if error.what != away:
+                away = error.what
+                output.say(f"note: {away}; still waiting")
+            await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))
+            continue
+        obj, looked, away = found[0] if found else None, True, ""
+        if met(obj):
+            return obj
+        if loop.time() >= deadline:
+            ready = condition(obj.status, "Ready") if obj else {}
+            state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"
+            raise TimedOut(f"{names.short(key)} is not {what}", state, f"wait longer, or see `reconciler describe {names.short(key)}`")
+        await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))

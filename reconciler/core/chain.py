@@ -1,0 +1,45 @@
+"""An ordered chain of small policies over a snapshot: the first that has an opinion decides, so the order is the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from reconciler.core.decisions import Decision
+
+V = TypeVar("V")
+
+Policy: TypeAlias = Callable[[V], Decision | None]
+"""Looks at a snapshot and decides, or leaves it to those that follow (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(Generic[V]):
+    """`title` and `about` head its section in docs/states.md. A chain is itself a policy, so that stages can be put in a row."""
+
+    title: str
+    about: str
+    policies: tuple[Policy[V] | Chain[V], ...]
+
+    def __call__(self, view: V) -> Decision | None:
+        return self.evaluate(view)
+
+    def evaluate(self, view: V) -> Decision | None:
+        """The first opinion in the order of the chain; None when no policy has one."""
+        for policy in self.policies:
+            decision = policy(view)
+            if decision is not None:
+                return decision
+        return None
+
+    def leaves(self) -> Iterator[Policy[V]]:
+        """Every policy in the order in which it is asked, those of stages included."""
+        for policy in self.policies:
+            if isinstance(policy, Chain):
+                yield from policy.leaves()
+            else:
+                yield policy
+
+    def __iter__(self) -> Iterator[Policy[V] | Chain[V]]:
+        return iter(self.policies)

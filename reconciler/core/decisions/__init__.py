@@ -1,0 +1,77 @@
+"""Everything that may be decided. One closed union; `isinstance` against it is exhaustive under mypy.
+
+A decision is either an act (it changes something), or one of `Wait`, `Refuse`, `Steady`. Each knows its own reason, its urgency and
+whether it only writes into our own books.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.decisions.base import Act as Act
+from reconciler.core.decisions.base import Urgency as Urgency
+from reconciler.core.decisions.local import CloseLocal as CloseLocal
+from reconciler.core.decisions.local import FenceLocal as FenceLocal
+from reconciler.core.decisions.local import LeaveLocal as LeaveLocal
+from reconciler.core.decisions.local import LocalAction as LocalAction
+from reconciler.core.decisions.local import MoveToVm as MoveToVm
+from reconciler.core.decisions.local import OpenLocal as OpenLocal
+from reconciler.core.decisions.machine import CorrectClock as CorrectClock
+from reconciler.core.decisions.machine import CountCrash as CountCrash
+from reconciler.core.decisions.machine import GuestAction as GuestAction
+from reconciler.core.decisions.machine import GuestClaim as GuestClaim
+from reconciler.core.decisions.machine import Install as Install
+from reconciler.core.decisions.machine import ReadBack as ReadBack
+from reconciler.core.decisions.machine import RestAgent as RestAgent
+from reconciler.core.decisions.machine import RestoreSession as RestoreSession
+from reconciler.core.decisions.machine import RunStep as RunStep
+from reconciler.core.decisions.machine import RunVerify as RunVerify
+from reconciler.core.decisions.machine import SetModel as SetModel
+from reconciler.core.decisions.machine import StartAgent as StartAgent
+from reconciler.core.decisions.machine import StartKeeper as StartKeeper
+from reconciler.core.decisions.machine import StopAgent as StopAgent
+from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.requests import Acknowledge as Acknowledge
+from reconciler.core.decisions.requests import RequestAction as RequestAction
+from reconciler.core.decisions.rest import Refuse as Refuse
+from reconciler.core.decisions.rest import Rest as Rest
+from reconciler.core.decisions.rest import Steady as Steady
+from reconciler.core.decisions.rest import Wait as Wait
+from reconciler.core.decisions.session import BeginSession as BeginSession
+from reconciler.core.decisions.session import KeepEnd as KeepEnd
+from reconciler.core.decisions.session import NoteSession as NoteSession
+from reconciler.core.decisions.session import SessionAction as SessionAction
+from reconciler.core.decisions.slot import Adopt as Adopt
+from reconciler.core.decisions.slot import BindCreated as BindCreated
+from reconciler.core.decisions.slot import Cause as Cause
+from reconciler.core.decisions.slot import ClearSlot as ClearSlot
+from reconciler.core.decisions.slot import Create as Create
+from reconciler.core.decisions.slot import Delete as Delete
+from reconciler.core.decisions.slot import Detach as Detach
+from reconciler.core.decisions.slot import GiveUpIntent as GiveUpIntent
+from reconciler.core.decisions.slot import LabelClaim as LabelClaim
+from reconciler.core.decisions.slot import MarkForDeletion as MarkForDeletion
+from reconciler.core.decisions.slot import Release as Release
+from reconciler.core.decisions.slot import Resume as Resume
+from reconciler.core.decisions.slot import SlotAction as SlotAction
+from reconciler.core.decisions.slot import SnapshotLost as SnapshotLost
+from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
+from reconciler.core.decisions.slot import SnapshotVerified as SnapshotVerified
+from reconciler.core.decisions.slot import Suspend as Suspend
+from reconciler.core.decisions.slot import TakeSnapshot as TakeSnapshot
+from reconciler.core.decisions.task import AbortTurn as AbortTurn
+from reconciler.core.decisions.task import Continue as Continue
+from reconciler.core.decisions.task import Deliver as Deliver
+from reconciler.core.decisions.task import Escalate as Escalate
+from reconciler.core.decisions.task import ExpireTask as ExpireTask
+from reconciler.core.decisions.task import Finish as Finish
+from reconciler.core.decisions.task import Landed as Landed
+from reconciler.core.decisions.task import LookForArtifact as LookForArtifact
+from reconciler.core.decisions.task import Progress as Progress
+from reconciler.core.decisions.task import Reprompt as Reprompt
+from reconciler.core.decisions.task import SendSteer as SendSteer
+from reconciler.core.decisions.task import TaskAction as TaskAction
+from reconciler.core.decisions.task import TryAgain as TryAgain
+from reconciler.core.decisions.task import Verify as Verify
+from reconciler.core.decisions.task import Withdraw as Withdraw
+
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | TaskAction
+Decision = Action | Rest

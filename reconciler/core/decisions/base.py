@@ -1,0 +1,60 @@
+"""What every act knows about itself, so that nobody else has to keep a table of acts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+from reconciler.api.reasons import Reason
+
+
+class Urgency(IntEnum):
+    """Which of several acts of one work set comes first. All acts of the most urgent class `RECORD` are carried out together, of
+    any other class one at a time."""
+
+    RECORD = 0  # writes down what was observed of a task
+    CHECK = 1  # looks at what a task left behind
+    MACHINE = 2  # brings slot, machine and agent further
+    ABORT = 3
+    WITHDRAW = 4
+    ESCALATE = 5
+    REPROMPT = 6
+    STEER = 7
+    CONTINUE = 8
+    DELIVER = 9
+
+
+class Act:
+    """Base of everything that changes something.
+
+    `doing`: the reason of conditions while it is carried out. `books_only`: it writes into our own books and changes nothing outside.
+    `reported_first`: it may take long, so status is written before it begins. `then_observe`: what follows can only be decided after
+    observing again; otherwise the snapshot is known once it has succeeded."""
+
+    __slots__ = ()
+
+    doing: ClassVar[Reason]
+    urgency: ClassVar[Urgency] = Urgency.MACHINE
+    books_only: ClassVar[bool] = False
+    reported_first: ClassVar[bool] = False
+    then_observe: ClassVar[bool] = True
+
+    @property
+    def verb(self) -> str:
+        """What a plan calls it."""
+        return type(self).__name__
+
+    @property
+    def message(self) -> str:
+        """What distinguishes it from others of its kind, for conditions; '' for nothing."""
+        return ""
+
+    @property
+    def target(self) -> str:
+        """What it is done to: a VM, a task, a step; '' where the object itself is meant."""
+        return next((str(getattr(self, name)) for name in ("vm_id", "step", "check", "mark") if hasattr(self, name)), "")
+
+    @property
+    def because(self) -> str:
+        """Why, in words where the act has some of its own, else its reason."""
+        return str(getattr(self, "why", "")) or self.message or str(self.doing)

@@ -1,0 +1,42 @@
+"""What may be decided for a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions.base import Act
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSession(Act):
+    """Write down that this many bytes of the conversation are on the machine and not yet in the mirror."""
+
+    doing: ClassVar = Reason.SAVING_SESSION
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSession(Act):
+    """Begin another, empty conversation; the mirror of this one is kept."""
+
+    doing: ClassVar = Reason.BEGINNING_SESSION
+
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEnd(Act):
+    """Of two ends that differ this one goes on; the other is kept under the name it has."""
+
+    doing: ClassVar = Reason.RESOLVING_SESSION
+
+    end: Literal["vm", "local"]
+
+
+SessionAction = NoteSession | BeginSession | KeepEnd

@@ -1,0 +1,193 @@
+"""What may be decided for a VM slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions.base import Act, Urgency
+
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
+"""Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
+agent moved away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Act):
+    """Make a VM for the slot: the intent is durable first, then one call."""
+
+    doing: ClassVar = Reason.CREATING_VM
+    then_observe: ClassVar = False
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindCreated(Act):
+    """Take the VM that one of our own creates of unknown outcome made."""
+
+    doing: ClassVar = Reason.ADOPTING_VM
+    books_only: ClassVar = True
+
+    vm_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt(Act):
+    """Put the existing VM that `adopt` names into the slot; the claim follows."""
+
+    doing: ClassVar = Reason.ADOPTING_VM
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpIntent(Act):
+    """The settle window has passed and nothing appeared: that create did not happen."""
+
+    doing: ClassVar = Reason.CREATE_INDETERMINATE
+    books_only: ClassVar = True
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClaim(Act):
+    """Write our claim into the labels of this VM."""
+
+    doing: ClassVar = Reason.CLAIMING_VM
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Act):
+    """Suspend this VM."""
+
+    doing: ClassVar = Reason.SUSPENDING_VM
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Act):
+    """Resume this VM."""
+
+    doing: ClassVar = Reason.RESUMING_VM
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot(Act):
+    """Commit this VM, before it is deleted."""
+
+    doing: ClassVar = Reason.SNAPSHOTTING_VM
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken(Act):
+    """The platform lists the commit of a call whose answer never came."""
+
+    doing: ClassVar = Reason.SNAPSHOTTING_VM
+
+    vm_id: str
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotVerified(Act):
+    """The platform lists the commit that it told us of."""
+
+    doing: ClassVar = Reason.SNAPSHOTTING_VM
+
+    vm_id: str
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLost(Act):
+    """The settle window is over and the commit does not show: it was not taken."""
+
+    doing: ClassVar = Reason.SNAPSHOTTING_VM
+
+    vm_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach(Act):
+    """The object goes and the VM stays. `Retain`: with our claim, rewritten to say so; `Orphan`: without it; `Leave`: nothing on
+    the VM is changed."""
+
+    doing: ClassVar = Reason.DETACHING
+    books_only: ClassVar = True
+
+    vm_id: str
+    how: Literal["Retain", "Orphan", "Leave"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkForDeletion(Act):
+    """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
+    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
+
+    doing: ClassVar = Reason.DELETING
+
+    vm_id: str
+    why: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Act):
+    """Ask the platform to delete this VM, one attempt."""
+
+    doing: ClassVar = Reason.DELETING
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearSlot(Act):
+    """Drop the record: absence is proven."""
+
+    doing: ClassVar = Reason.VM_GONE
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Act):
+    """Nothing outside is left of it: drop the finalizer and the object."""
+
+    doing: ClassVar = Reason.DELETING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+
+SlotAction = (
+    Create
+    | BindCreated
+    | Adopt
+    | GiveUpIntent
+    | LabelClaim
+    | Suspend
+    | Resume
+    | TakeSnapshot
+    | SnapshotTaken
+    | SnapshotVerified
+    | SnapshotLost
+    | Detach
+    | MarkForDeletion
+    | Delete
+    | ClearSlot
+    | Release
+)

@@ -1,0 +1,176 @@
+"""What may be decided for a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.slot import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver(Act):
+    """Write Delivering, then send the prompt. `resend`: it was sent before and is proven not to have arrived. Then the same
+    key is offered again where the keeper never saw it (should the first sending still arrive, it is known there), and a
+    `fresh_key` is taken where the first came to nothing."""
+
+    doing: ClassVar = Reason.DELIVERING
+    urgency: ClassVar = Urgency.DELIVER
+
+    attempt: int
+    resend: bool = False
+    fresh_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SendSteer(Act):
+    """Hand a steer to the running turn."""
+
+    doing: ClassVar = Reason.DELIVERING
+    urgency: ClassVar = Urgency.STEER
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landed(Act):
+    """The marked message is in the conversation."""
+
+    doing: ClassVar = Reason.RUNNING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Act):
+    """Write down that the conversation grew, or that there were other signs of work."""
+
+    doing: ClassVar = Reason.RUNNING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+    size: int
+    activity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate(Act):
+    """Take the next step of the escalation: Steer, Abort or RestartSession. `hard`: the last one showed no effect; stop pi."""
+
+    doing: ClassVar = Reason.ESCALATING
+    urgency: ClassVar = Urgency.ESCALATE
+
+    step: str
+    why: str
+    hard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reprompt(Act):
+    """The turn was interrupted for a steer that did not land: say it as a prompt of its own, and have the target go on."""
+
+    doing: ClassVar = Reason.ESCALATING
+    urgency: ClassVar = Urgency.REPROMPT
+
+    fresh_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LookForArtifact(Act):
+    """See whether anything in the work dir changed since the prompt was sent."""
+
+    doing: ClassVar = Reason.RUNNING
+    urgency: ClassVar = Urgency.CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class Continue(Act):
+    """pi was restarted in the middle of the turn: ask it to go on (same attempt)."""
+
+    doing: ClassVar = Reason.CONTINUING
+    urgency: ClassVar = Urgency.CONTINUE
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortTurn(Act):
+    """End the turn that runs."""
+
+    doing: ClassVar = Reason.ENDING
+    urgency: ClassVar = Urgency.ABORT
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Act):
+    """Take a steer that has not landed out of pi's queue."""
+
+    doing: ClassVar = Reason.ENDING
+    urgency: ClassVar = Urgency.WITHDRAW
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(Act):
+    """The turn settled well: check what was asked for."""
+
+    doing: ClassVar = Reason.VERIFYING
+    urgency: ClassVar = Urgency.CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain(Act):
+    """This attempt failed; another one is allowed."""
+
+    doing: ClassVar = Reason.RETRYING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Act):
+    """Write down the task's one result."""
+
+    doing: ClassVar = Reason.FINISHING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+    phase: Literal["Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"]
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireTask(Act):
+    """The result has been kept as long as was asked for: remove the task, remember that it was done."""
+
+    doing: ClassVar = Reason.FINISHING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+
+TaskAction = (
+    Deliver
+    | SendSteer
+    | Landed
+    | Progress
+    | Escalate
+    | Reprompt
+    | LookForArtifact
+    | Continue
+    | AbortTurn
+    | Withdraw
+    | Verify
+    | TryAgain
+    | Finish
+    | ExpireTask
+    | Release
+)

@@ -1,0 +1,320 @@
+"""The snapshot of a lieutenant and its tasks once an act has succeeded. Pure: a plan is made of it, and the loop goes on with it where an
+act leaves nothing to be observed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.core.decisions import (
+    AbortTurn,
+    Acknowledge,
+    Action,
+    Adopt,
+    BeginSession,
+    BindCreated,
+    ClearSlot,
+    CloseLocal,
+    Continue,
+    CorrectClock,
+    CountCrash,
+    Create,
+    Delete,
+    Deliver,
+    Detach,
+    Escalate,
+    ExpireTask,
+    FenceLocal,
+    Finish,
+    GiveUpIntent,
+    GuestAction,
+    GuestClaim,
+    Install,
+    KeepEnd,
+    LabelClaim,
+    Landed,
+    LeaveLocal,
+    LookForArtifact,
+    MarkForDeletion,
+    MoveToVm,
+    NoteSession,
+    OpenLocal,
+    Progress,
+    ReadBack,
+    Release,
+    Reprompt,
+    RestAgent,
+    RestoreSession,
+    Resume,
+    RunStep,
+    RunVerify,
+    SendSteer,
+    SetModel,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
+    StartAgent,
+    StartKeeper,
+    StopAgent,
+    Suspend,
+    TakeSnapshot,
+    TryAgain,
+    Verify,
+    Withdraw,
+    WriteFiles,
+)
+from reconciler.core.keys import Key
+from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.requests import acknowledge
+from reconciler.core.lieutenant.session import begun_anew, chosen
+from reconciler.core.plan import Step
+from reconciler.core.profile.localize import localized
+from reconciler.core.profile.rendering import Rendered, Unresolved
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.slot import SnapshotSeen
+from reconciler.core.snapshot.task import Dependency, Talk
+from reconciler.core.snapshot.vm import Absent, Seen, VmState
+from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+
+NEW_VM = "(new VM)"
+NEW_SESSION = "(new session)"
+NEW_COMMIT = "(new commit)"
+
+
+def after(view: WorkSet, step: Step) -> WorkSet | None:
+    """The snapshot once this act has succeeded; None when nothing is left of the lieutenant."""
+    if step.key != view.key:
+        return after_task(view, step.key, step.action)
+    assert view.lieutenant is not None
+    if isinstance(step.action, Release):
+        return None
+    lt, talk = after_lieutenant(view.lieutenant, step.action), view.talk
+    if isinstance(lt.agent, Agent):
+        up = isinstance(lt.agent.process, Up)
+        talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
+    else:
+        talk = None
+    if isinstance(step.action, AbortTurn) and view.talk is not None:
+        talk = replace(view.talk, settled=True)
+    return replace(view, lieutenant=lt, talk=talk)
+
+
+def _busy(lt: LieutenantView) -> bool:
+    return isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up) and lt.agent.process.busy
+
+
+def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+    if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+        there = after_lieutenant(at_vm(lt), action)
+        return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
+    slot, record, guest = lt.slot, lt.slot.record, lt.guest
+    match action:
+        case Acknowledge():
+            assert lt.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.requests).record)
+        case Create(attempt) if lt.record.local.state == "Home":
+            record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
+            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
+            return replace(lt, slot=slot, standby=StandbyVM(claim, Guest(), None))
+        case Create(attempt):
+            record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
+            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+        case BindCreated(vm_id, _):
+            slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            return replace(lt, slot=slot, guest=Guest(), agent=None)
+        case Adopt(vm_id):
+            slot = replace(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
+            seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
+            slot = replace(slot, vm=_seen(seen, claimed=False, claimed_by=""))
+            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
+        case GiveUpIntent():
+            return replace(lt, slot=replace(slot, intent=None))
+        case TakeSnapshot(vm_id):
+            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+        case SnapshotTaken(vm_id, commit_id):
+            taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+        case SnapshotVerified():
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+        case SnapshotLost():
+            return replace(lt, slot=replace(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+        case Detach():
+            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
+        case LabelClaim():
+            return replace(lt, slot=replace(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
+        case Suspend():
+            return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
+        case Resume():
+            if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
+                return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
+            marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
+            guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
+            slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
+            made = lt.rendered
+            process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
+            return replace(lt, slot=slot, guest=guest, agent=_agent(lt, process))
+        case MarkForDeletion(cause=cause):
+            return replace(lt, slot=replace(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
+        case Delete():
+            return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
+        case ClearSlot(vm_id):
+            if record.cause in ("", "Dead"):
+                lt = replace(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
+            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+        case CorrectClock():
+            return replace(lt, guest=_guest(guest, clock_skew=0.0))
+        case GuestClaim():
+            return replace(lt, guest=_guest(guest, claim=lt.claim))
+        case Install():
+            return replace(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
+        case StartKeeper():
+            return replace(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
+        case WriteFiles(_, mark):
+            assert isinstance(lt.rendered, Rendered)
+            written = lt.rendered
+            hashes = {
+                "files": written.files_hash,
+                "organs": written.organs_hash,
+                "agent": written.agent_hash,
+                SECRETS: written.secrets_hash,
+                PREPARED: written.profile_hash,
+            }
+            marked = _marked(guest, mark, hashes[mark])
+            marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
+            return replace(lt, guest=marked, edited=() if mark == "agent" else lt.edited)
+        case RunStep(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            return replace(lt, guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+        case RunVerify(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            check = lt.rendered.check(name)
+            assert check is not None
+            return replace(lt, guest=_marked(guest, *check_mark(check)))
+        case ReadBack():
+            assert isinstance(lt.agent, Agent)
+            assert isinstance(lt.agent.process, Up)
+            return replace(lt, record=lt.record.but(loaded=LoadedRecord(process=process_of(lt, lt.agent.process))))
+        case RestoreSession(_, size):
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            return replace(lt, agent=replace(agent, session_size=size) if agent else None)
+        case StartAgent():
+            assert isinstance(lt.rendered, Rendered)
+            return replace(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+        case SetModel(_, model, thinking):
+            if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
+                has = lt.agent.process
+                process = replace(has, model=model or has.model, thinking=thinking or has.thinking)
+                return replace(lt, agent=replace(lt.agent, process=process))
+            return lt
+        case OpenLocal(place, fallback):
+            assert isinstance(lt.rendered, Rendered)
+            local = LocalRecord(state="Home", fallback=fallback)
+            made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
+            claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
+            slot = replace(slot, record=record.but(epoch=record.epoch + 1))
+            return replace(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
+        case FenceLocal():
+            epoch = record.epoch + 1
+            slot = replace(slot, record=record.but(epoch=epoch))
+            standby = replace(lt.standby, claim={**lt.standby.claim, "epoch": str(epoch)}) if lt.standby else None
+            local = lt.record.local.but(fenced=epoch)
+            return replace(lt, slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
+        case MoveToVm():
+            moved = at_vm(lt)
+            return replace(moved, agent=_agent(lt, NotStarted()))
+        case CloseLocal() | LeaveLocal():
+            return replace(lt, record=lt.record.but(local=LocalRecord()))
+        case StopAgent() | RestAgent():
+            return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+        case CountCrash(at):
+            restart = lt.record.restart.but(crash_at=at)
+            return replace(lt, record=lt.record.but(slot=record, restart=restart))
+        case NoteSession(seen):
+            return replace(lt, record=lt.record.but(session=lt.record.session.but(seen=seen)))
+        case BeginSession(generation, _):
+            session = begun_anew(lt.record.session, NEW_SESSION, generation)
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            fresh = replace(agent, session_size=0) if agent else lt.agent
+            return replace(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
+        case KeepEnd(end):
+            session = chosen(lt.record.session, NEW_SESSION, end)
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            if agent is not None and end == "local":
+                lt = replace(lt, agent=replace(agent, session_size=0))
+            elif agent is not None:
+                lt = replace(lt, mirror_size=agent.session_size)
+            return replace(lt, record=lt.record.but(session=session), session_seen=0, divergence=None)
+        case AbortTurn():
+            slot = replace(slot, busy=False)
+            return replace(lt, slot=slot)
+        case _:
+            return lt
+
+
+def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
+    """The snapshot with this record, also in its slot."""
+    return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
+
+
+def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:
+    """A delivered task is taken to succeed; dependants follow."""
+    phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
+    facts: list[TaskFacts] = []
+    for f in view.tasks:
+        if f.key == key:
+            if isinstance(action, Release | ExpireTask):
+                continue
+            record = f.record
+            match action:
+                case Finish(ended, reason, message):
+                    record = record.but(phase=ended, reason=reason, message=message)
+                case Landed(offset):
+                    record = record.but(phase="Running", landed=offset)
+                case Progress(size, activity):
+                    record = record.but(progress_size=size, progress_at=view.now, activity=activity)
+                case LookForArtifact():
+                    record = record.but(artifact="seen")
+                case TryAgain():
+                    record = record.but(phase="Pending", not_before=0.0)
+                case AbortTurn(why):
+                    record = record.but(abort=why, aborted_at=view.now)
+                case Withdraw():
+                    record = record.but(abort="Withdrawn", aborted_at=view.now)
+                case _:
+                    record = record.but(phase=phase or record.phase)
+            f = replace(f, record=record)
+        facts.append(f)
+    phases = {f.key.name: f.record.phase for f in facts}
+    settled = [replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
+    talk = replace(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
+    lt = view.lieutenant
+    if lt is not None:
+        sent = any(f.record.sent for f in settled)
+        lt = replace(lt, active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
+    return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
+
+
+def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None, claimed_by: str | None = None) -> Seen:
+    old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
+    by = old.claimed_by if claimed_by is None else claimed_by
+    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
+
+
+def _guest(guest: object, **changes: object) -> Guest:
+    return replace(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
+
+
+def _marked(guest: object, name: str, value: str) -> Guest:
+    old = guest if isinstance(guest, Guest) else Guest()
+    return replace(old, marks={**old.marks, name: value})
+
+
+def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
+    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
+    return Agent(lt.keeper_version, lt.slot.record.epoch, process, "", size)

@@ -1,0 +1,43 @@
+"""Whether a BootProfile can be used: its source and everything it extends resolve. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.reasons import Reason
+from reconciler.core.chain import Chain
+from reconciler.core.decisions import Decision, Refuse, Steady, Wait
+from reconciler.core.profile.rendering import Unresolved
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSnapshot:
+    """`unresolved`: what is in the way of resolving it, None when it resolves; `protects`: fields set that protect and are not acted
+    on; `convenience`: other fields set and not acted on."""
+
+    unresolved: Unresolved | None = None
+    protects: tuple[str, ...] = ()
+    convenience: tuple[str, ...] = ()
+
+
+def resolve_what_it_extends(v: ProfileSnapshot) -> Decision | None:
+    """Its source and `extends` resolve; what may still be declared is waited for."""
+    if v.unresolved is None:
+        return None
+    made = Refuse if v.unresolved.final else Wait
+    return made(v.unresolved.reason, v.unresolved.message)
+
+
+def refuse_the_unsupported(v: ProfileSnapshot) -> Decision | None:
+    """A field that protects and is not acted on in this release: nothing is made from it."""
+    return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.protects)}") if v.protects else None
+
+
+PROFILE: Chain[ProfileSnapshot] = Chain(
+    "A boot profile", "How machines and their agents are made.", (resolve_what_it_extends, refuse_the_unsupported)
+)
+
+
+def plan(view: ProfileSnapshot) -> Decision:
+    """None has an opinion: it resolves."""
+    return PROFILE.evaluate(view) or Steady()

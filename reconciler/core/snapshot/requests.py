@@ -1,0 +1,19 @@
+"""What people ask for by annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRequests:
+    """What may ask for something. `suspended`: as declared now; `generation`: of the declaration; `question`: the reason for which
+    it is stalled, as people were told, '' when it is not."""
+
+    annotations: Mapping[str, str]
+    generation: int = 1
+    suspended: bool = False
+    deleting: bool = False
+    question: str = ""
+    now: float = 0.0

@@ -1,0 +1,182 @@
+"""Lieutenant with its Tasks as a plug-in: they share one session, so they are one work set with one reconcile key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from reconciler.core.decisions import (
+    AbortTurn,
+    Acknowledge,
+    Action,
+    Create,
+    GuestAction,
+    LocalAction,
+    RunStep,
+    RunVerify,
+    SessionAction,
+    SlotAction,
+    TaskAction,
+)
+from reconciler.core.keys import Key, boot_profile, lieutenant, task
+from reconciler.core.lasterror import LastError
+from reconciler.core.lieutenant import afterwards, workset
+from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.lieutenant.status import lieutenant_status
+from reconciler.core.plan import Plan, Step
+from reconciler.core.records import ACTIVE
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.vm import Seen, VmState
+from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.task.status import task_status
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.guest import GuestActs
+from reconciler.engine.act.local import LocalActs
+from reconciler.engine.act.preparation import kind_of_check, running
+from reconciler.engine.act.requests import RequestActs
+from reconciler.engine.act.session import SessionActs
+from reconciler.engine.act.slot import SlotActs
+from reconciler.engine.act.task import TaskActs
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
+from reconciler.engine.state.objects import LieutenantItem, with_record
+
+NAME = lieutenant("", "").kind
+TASK_NAME = task("", "").kind
+PROFILE_NAME = boot_profile("", "").kind
+
+KNOWN_SECONDS = 2.0
+"""What was observed so long ago is observed again before anything else is decided."""
+
+
+class LieutenantKind(Kind[WorkSet]):
+    """Its snapshot: the lieutenant and all its tasks."""
+
+    def __init__(self, context: ActContext) -> None:
+        self.t, self._table, self._gatherer = context, context.table, context.gatherer
+        self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
+        self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
+
+    def follow(self, key: Key) -> None:
+        item = self._table.lieutenant(key)
+        if item is not None:
+            self.t.watches.watch(item)
+
+    async def observe(self, key: Key) -> WorkSet:
+        return await self._gatherer.work_set(key)
+
+    def plan(self, snapshot: WorkSet) -> Plan:
+        return workset.plan(snapshot)
+
+    def after(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        return afterwards.after(snapshot, step)
+
+    def probing(self, snapshot: WorkSet) -> bool:
+        return self.t.settings.health_probes
+
+    # --- act ------------------------------------------------------------------------------------------------------------------
+
+    def begun(self, snapshot: WorkSet, steps: Sequence[Step]) -> Sequence[Change]:
+        """A step or check of the profile that is about to run."""
+        item, action = self._table.lieutenant(snapshot.key), steps[0].action
+        if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
+            return ()
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
+        kind, name = kind_of_check(view, action)
+        boot, _ = running(view, item.record.boot, kind, name)
+        return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
+
+    async def act(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        """On the objects as they are now: an act before this one may have written."""
+        item, action = self._table.lieutenant(snapshot.key), step.action
+        if step.key != snapshot.key:
+            found = self._table.task(step.key)
+            if found is not None and isinstance(action, TaskAction):
+                await self._task.act(item, found, snapshot, action)
+            return None
+        if item is None or snapshot.lieutenant is None:
+            return None
+        reached = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
+        return self._known(snapshot, step) if reached and not action.then_observe else None
+
+    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Action) -> bool:
+        """Returns whether what it was for is reached."""
+        if isinstance(action, GuestAction):
+            return await self._guest.act(item, view, action)
+        if isinstance(action, Acknowledge):
+            await self._requests.act(item, view, action)
+        elif isinstance(action, AbortTurn):
+            await self.t.save(item, item.record.but(abort_at=self.t.clock.now()))
+            await self._task.s.interrupt(item)
+        elif isinstance(action, SessionAction):
+            await self._session.act(item, view, action)
+        elif isinstance(action, LocalAction):
+            await self._local.act(item, view, action)
+        elif isinstance(action, SlotAction):
+            await self._slot.act(item, view, action)
+        return True
+
+    def _known(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
+        observed is too old to go on with."""
+        item, then, now = self._table.lieutenant(snapshot.key), afterwards.after(snapshot, step), self.t.clock.now()
+        if item is None or then is None or then.lieutenant is None or now > snapshot.observed_at + KNOWN_SECONDS:
+            return None
+        asked = snapshot.lieutenant.requests if snapshot.lieutenant is not None else None
+        if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
+            return None
+        if asked is not None and asked.annotations != item.obj.annotations:
+            return None
+        lt = afterwards.with_record(then.lieutenant, item.record)
+        if isinstance(step.action, Create):
+            if not lt.slot.record.vm_id:
+                return None
+            lt = replace(lt, slot=replace(lt.slot, vm=Seen(VmState.BOOTING, claimed=False)), guest=None, agent=None, standby=None)
+        return replace(then, now=now, lieutenant=replace(lt, now=now, slot=replace(lt.slot, now=now)))
+
+    # --- status ---------------------------------------------------------------------------------------------------------------
+
+    def status(self, snapshot: WorkSet, plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
+        profiles, decision = self._gatherer.profiles, plan.own
+        item = self._table.lieutenant(snapshot.key)
+        if item is not None and snapshot.lieutenant is not None and decision is not None:
+            active = next((f.key.name for f in snapshot.tasks if f.record.phase in ACTIVE and f.spec.delivery.value == "Queue"), "")
+            pending = sum(1 for f in snapshot.tasks if f.record.phase == "Pending")
+            convenience = profiles.unsupported(item.key, item.obj.spec)[1]
+            convenience += profiles.profile_unsupported(item.key.namespace, item.spec.profile_ref.name)[1]
+            status = lieutenant_status(
+                snapshot.lieutenant, decision, item.obj.status, item.obj.generation, pending, active, convenience, error
+            )
+            yield StatusUpdate(item.key, status, decision, Announce.PHASES)
+        for key, decided in plan.decisions.items():
+            found = self._table.task(key)
+            if found is not None:
+                convenience = profiles.unsupported(key, found.obj.spec)[1]
+                told = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
+                yield StatusUpdate(key, told, decided, Announce.STALLED)
+
+    # --- triggers -------------------------------------------------------------------------------------------------------------
+
+    def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
+        """A task's dependents, the lieutenants that wait for a VM which this one has no more, and those whose profile changed."""
+        if key.kind == TASK_NAME:
+            dependents = (self._table.task(dependent) for dependent in self._table.dependents_of(key))
+            yield from (self._table.reconcile_key(found.key) for found in dependents if found is not None and not found.record.finished)
+        elif key.kind == NAME:
+            yield from self._adopters_freed(before)
+            if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
+                yield key
+        elif key.kind == PROFILE_NAME:
+            yield from (item.key for item in self._table.of_kind(NAME) if item.key.namespace == key.namespace)
+
+    def _adopters_freed(self, before: StoredObject | None) -> Iterable[Key]:
+        slot = before.record.get("slot") if before is not None else None
+        vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
+        if vm_id and self._table.owner_of(vm_id) is None:
+            yield from self._table.adopters_of(vm_id)
+
+    def platform_changed(self) -> Iterable[Key]:
+        return (item.key for item in self._table.of_kind(NAME))
+
+    def forget(self, key: Key) -> None:
+        self._gatherer.profiles.forget(key)

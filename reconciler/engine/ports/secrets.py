@@ -1,0 +1,20 @@
+"""Values that declarations refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Secrets(Protocol):
+    """Values of `secretKeyRef`s and `configMapKeyRef`s, resolved at each use."""
+
+    def get(self, namespace: str, name: str, key: str) -> str | None: ...
+
+    def config(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of a key of a ConfigMap, which is no secret; None when there is none."""
+        ...
+
+    def known(self) -> Iterable[str]:
+        """Every value handed out so far, for redaction."""
+        ...

@@ -1,0 +1,59 @@
+"""The Vers platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from reconciler.core.snapshot.machine import VmShape, VmSource
+from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
+
+
+class VersApi(Protocol):
+    """The Vers HTTP API, one method an operation (vers-api §2). Methods raise:
+
+    `Unauthorized` (no, wrong or expired key), `Forbidden` (403 JSON), `NotFound` (404), `Rejected` (400, 422),
+    `Conflict` (409), `RateLimited` (429), `Capacity` (allocation failures on a create), `Unreachable` (no connection, 5xx,
+    outage texts; the request had no effect or is idempotent), `TimedOut` (idempotent call), and, for create_vm and commit
+    only, `Indeterminate` when the outcome is not known.
+    """
+
+    def account(self) -> str:
+        """The account the current key belongs to (the key's public 36-character id), '' when there is no key."""
+        ...
+
+    def answered(self) -> Mapping[tuple[str, str], int]:
+        """How often the platform answered so far, by method and status."""
+        ...
+
+    async def list_vms(self) -> VmList: ...
+
+    async def get_vm(self, vm_id: str) -> Vm: ...
+
+    async def get_metadata(self, vm_id: str) -> VmMetadata: ...
+
+    async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
+        """One attempt to create one VM; returns its id. `labels` are sent where the operation takes them (RootSource).
+        `token`: constant per intent, sent as X-Idempotency-Key, never relied on. Never retried in transport."""
+        ...
+
+    async def commit(self, vm_id: str, name: str) -> str:
+        """One attempt to commit this VM under a name; returns the commit's id. Never retried in transport."""
+        ...
+
+    async def list_commits(self) -> tuple[Commit, ...]:
+        """Every commit that this account may see, all pages."""
+        ...
+
+    async def delete_vm(self, vm_id: str) -> None:
+        """Returns when the platform accepted the deletion or says 404. 403 JSON raises `Forbidden`: it may mean gone
+        (vers-api §2.0), which only the list can prove."""
+        ...
+
+    async def suspend_vm(self, vm_id: str) -> None: ...
+
+    async def resume_vm(self, vm_id: str) -> None: ...
+
+    async def set_labels(self, vm_id: str, labels: Mapping[str, str]) -> None:
+        """Upsert of these labels; others stay."""
+        ...

@@ -1,0 +1,43 @@
+"""What a lost or an older store does not know, put back from what outlived it; the source that found it says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.core.keys import Json, Key
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.vm import Vm
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.ports import Clock, Intent, PutIntent
+from reconciler.engine.state.declarations import Declarations, Outcome
+from reconciler.engine.state.declared import Intake
+from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.objects import ObjectTable
+
+
+class Restorer:
+    """`engine.view.RestorePort` over the parts of one engine. `max_age`: seconds that a list of VMs may be old."""
+
+    def __init__(
+        self, table: ObjectTable, declarations: Declarations, fleet: Fleet, journal: Journal, owner: Owner, clock: Clock, max_age: float
+    ) -> None:
+        self._table, self._declarations, self._fleet, self._journal = table, declarations, fleet, journal
+        self._clock, self._max_age = clock, max_age
+        self.owner = owner
+
+    async def vms(self) -> Mapping[str, Vm]:
+        return (await self._fleet.list_since(self._clock.now() - self._max_age)).vms
+
+    async def object(self, seen: Intake, record: Json | None, status: Json, intent: Intent | None) -> Outcome:
+        rows = (PutIntent(intent),) if intent is not None else ()
+        outcome = await self._declarations.intake(seen, record, status, *rows)
+        if intent is not None:
+            self._journal.opened(intent)
+        return outcome
+
+    async def record(self, key: Key, record: Json, status: Json | None = None) -> None:
+        await self._table.update([(key, lambda o: replace(o, record=record, status=o.status if status is None else status))])
+
+    def open_create(self, uid: str) -> Intent | None:
+        return self._journal.of(uid)

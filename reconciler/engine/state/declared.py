@@ -1,0 +1,35 @@
+"""What sources hand over: one object as it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.core.keys import Json, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
+
+    key: Key
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
+
+    key: Key
+    uid: str
+    generation: int
+    created_at: float
+    spec: Json
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    source: str
+    deleted_at: float | None = None

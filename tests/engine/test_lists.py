@@ -1,0 +1,118 @@
+"""Lists of the platform: shared by all who ask, and so far apart that they take a small share of the controller's time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from reconciler.core.backoff import pause_after
+from reconciler.core.snapshot.vm import VmList
+from reconciler.engine.clock import LoopClock
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.ports import Store, VersApi
+from reconciler.errors import Unreachable
+from tests.faults.harness import virtual
+
+LATENCY = 0.1
+
+
+class Platform:
+    """Lists of no VM; each takes `LATENCY` seconds, and `work` seconds to read. Remembers when they began."""
+
+    def __init__(self, work: float, clock: LoopClock) -> None:
+        self.work = work
+        self.began: list[float] = []
+        self.failing = False
+        self._clock = clock
+
+    async def list_vms(self) -> VmList:
+        begun = self._clock.now()
+        self.began.append(begun)
+        await asyncio.sleep(LATENCY)
+        if self.failing:
+            raise Unreachable("no answer")
+        return VmList({}, begun, self._clock.now(), None, self.work)
+
+
+def fleet(work: float) -> tuple[Fleet, Platform, LoopClock]:
+    clock = LoopClock(0.0)
+    platform = Platform(work, clock)
+    return Fleet(cast(VersApi, platform), cast(Store, None), clock, 60.0, {}), platform, clock
+
+
+async def ask_for(seen: Fleet, clock: LoopClock, seconds: float) -> None:
+    """Ten who all want a list that is newer than now, again and again for so long."""
+
+    async def one() -> None:
+        while clock.now() < seconds:
+            since = clock.now()
+            assert (await seen.list_since(since)).begun >= since
+
+    await asyncio.gather(*(one() for _ in range(10)))
+
+
+@pytest.mark.parametrize(("work", "apart"), [(0.0, LATENCY), (0.01, LATENCY + 0.19), (0.1, LATENCY + 1.9)])
+def test_the_pause_between_lists_grows_with_the_work_of_one(work: float, apart: float) -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(work)
+        await ask_for(seen, clock, 20.0)
+        gaps = [later - earlier for earlier, later in zip(platform.began, platform.began[1:], strict=False)]
+        assert gaps == pytest.approx([apart] * len(gaps))
+        assert len(gaps) >= 9
+
+    virtual(main)
+
+
+def test_the_first_list_and_one_after_a_long_time_wait_for_nothing() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.1)
+        await seen.list_since(clock.now())
+        await asyncio.sleep(5)
+        await seen.list_since(clock.now())
+        assert platform.began == pytest.approx([0.0, LATENCY + 5])
+
+    virtual(main)
+
+
+def test_whoever_asks_during_a_pause_shares_the_list_after_it() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.1)
+        first = await seen.list_since(clock.now())
+        assert await seen.list_since(first.begun) is first
+
+        async def later(wait: float) -> VmList:
+            await asyncio.sleep(wait)
+            return await seen.list_since(clock.now())
+
+        lists = await asyncio.gather(*(later(wait) for wait in (0.0, 0.5, 1.0, 1.8)))
+        assert all(one is lists[0] for one in lists)
+        assert platform.began == pytest.approx([0.0, LATENCY + 1.9])
+
+    virtual(main)
+
+
+def test_a_list_that_failed_causes_no_pause_and_a_paused_one_can_be_stopped() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.1)
+        platform.failing = True
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                await seen.list_since(clock.now())
+        platform.failing = False
+        await seen.list_since(clock.now())
+        assert platform.began == pytest.approx([0.0, LATENCY, 2 * LATENCY])
+        waiting = asyncio.ensure_future(seen.list_since(clock.now()))
+        await asyncio.sleep(0.1)
+        await seen.stop()
+        assert waiting.cancelled()
+        assert len(platform.began) == 3
+
+    virtual(main)
+
+
+def test_a_pause_is_bounded() -> None:
+    assert pause_after(0.0) == 0.0
+    assert pause_after(1.0, share=0.5) == 1.0
+    assert pause_after(3600.0) == 10.0
