@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from reconciler.api.status.base import Status
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.conversation import Conversation, answers, is_for, session_of, texts
@@ -86,12 +87,7 @@ def _lines(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: 
 
 
 def _conditions(status: Json) -> Iterator[str]:
-    conditions = status.get("conditions")
-    rows = [
-        [str(c.get(name, "")) for name in ("type", "status", "reason")] + [one_line(str(c.get("message", "")))]
-        for c in (conditions if isinstance(conditions, list) else ())
-        if isinstance(c, dict)
-    ]
+    rows = [[c.type, c.status, c.reason, one_line(c.message)] for c in Status.load(status).conditions]
     yield "Conditions:"
     if rows:
         yield from _indented("\n".join(table_lines(("TYPE", "STATUS", "REASON", "MESSAGE"), rows)))

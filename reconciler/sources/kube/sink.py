@@ -102,7 +102,7 @@ class KubeSink:
             return None
         intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
         if intent is not None:
-            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent)}
+            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent).dump()}
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
