@@ -217,7 +217,8 @@ def test_explain_knows_every_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [("pod", "lieutenant"), ("lt.spec.rol", "role"), ("lt.modes", "mode"), ("lt.status.vn", "vm"), ("lt.spec.limits.x", "maxTurns")]
+    ("words", "told"),
+    [("pod", "lieutenant"), ("lt.spec.rol", "role"), ("lt.modes", "mode"), ("lt.status.vn", "vm"), ("lt.spec.limits.x", "maxTurns")],
 )
 def test_explain_says_what_there_is(words: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
