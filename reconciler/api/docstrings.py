@@ -7,6 +7,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from pydantic import BaseModel
@@ -21,7 +22,8 @@ def descriptions(model: type) -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
-def _below_fields(model: type) -> dict[str, str]:
+@cache
+def _below_fields(model: type) -> Mapping[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}
