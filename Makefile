@@ -4,12 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv)
-WORKERS ?= auto
+# Tests wait more than they compute: three at a time for each core of a small machine.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(max(cores, min(8, 3 * cores)))')
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 DEMO ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all strikes lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets kube
+.PHONY: help demo test test-all strikes soak lint format types layers generated generate examples bench check wheel lock clean bubblewrap kube-assets kube
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,13 +24,16 @@ demo: .venv/.runs bubblewrap ## A fleet on this machine: simulated platform, rea
 # --- work on it -----------------------------------------------------------------------------------------------------------
 
 test: .venv/.develops ## The tests of a few minutes; what this machine lacks is skipped and said why
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: .venv/.develops ## All tests, also the slow ones (a fault at every effect, broken-on-purpose variants)
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+test-all: .venv/.develops ## All tests, also the slow ones (real machines that die, one in ten of all fault points)
+	$(PYTEST) $(ARGS)
 
-strikes: .venv/.develops ## Every fault at every effect of every scenario; continuous integration strikes one in three
-	FAULT_SHARE=1 $(BIN)/pytest -n $(WORKERS) tests/faults $(ARGS)
+strikes: .venv/.develops ## Every fault at every effect of every scenario (a quarter of an hour of two cores and more)
+	FAULT_SHARE=1 $(PYTEST) tests/faults $(ARGS)
+
+soak: .venv/.develops ## Everything there is: every fault, thousands of examples of each property, wide explorations, long chaos (hours)
+	SOAK=1 FAULT_SHARE=1 $(PYTEST) --hypothesis-profile=soak -o timeout=3600 $(ARGS)
 
 check: lint types layers generated examples ## Everything that needs no tests to run
 

@@ -31,7 +31,7 @@ from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
 
 from benchmarks.common import Spread, table
 from benchmarks.fleet import CONCURRENCY, machine
-from reconciler.engine.ports import RootSource, VmShape
+from reconciler.core.snapshot.machine import RootSource, VmShape
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from reconciler.vers.transport import AiohttpTransport as OwnTransport

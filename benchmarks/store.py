@@ -20,9 +20,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from benchmarks.common import Goal, Spread, interleave, judge, table
-from reconciler.engine.ports import Intent, Json, Key, PutIntent, PutObject, StoredObject
+from reconciler.engine.ports import Intent, Json, Key, PutIntent, PutObject, SlotOwner, StoredObject
 from reconciler.store.sqlstore import open_store
 
+OWNER = SlotOwner.of(Key("Lieutenant", "default", "a"), "uid")
 WRITERS = 50
 OBJECTS = 10_000
 
@@ -48,9 +49,7 @@ def ours(each: int, shared: list[float]) -> float:
         store = open_store(path)
 
         async def write(token: str) -> None:
-            await store.write(
-                [PutIntent(Intent(token, Key("Lieutenant", "default", "a"), "uid", "create", 1, {"source": {"root": "default"}}, 1.0))]
-            )
+            await store.write([PutIntent(Intent(token, OWNER, "create", 1, {"source": {"root": "default"}}, 1.0))])
 
         await write("warm")
         before = store.stats

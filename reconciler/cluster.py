@@ -133,7 +133,8 @@ async def operating(
         stack.callback(lock.release)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
-        installation = await installed(store, await cluster_uid(cluster), scope)
+        uid = await cluster_uid(cluster)
+        installation = await installed(store, uid, scope)
         clock = clock_of(cluster.dated, tell)
         lease.notes[NOTED] = installation
         secrets = KubeSecrets(cluster)
@@ -143,7 +144,7 @@ async def operating(
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(kube_controller.close)
         prepare(engine)
-        await kube_controller.open(engine)
+        await kube_controller.open(engine, uid)
         requests = OrphanRequests(lease, engine.orphans)
         requests.start()
         stack.push_async_callback(requests.stop)

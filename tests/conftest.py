@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests import effort, promises, scratch
+from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
-from tests.promises import pytest_collection_modifyitems, pytest_configure, pytest_sessionfinish, pytest_terminal_summary
+from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
 
 __all__ = [
     "postgres_server",
     "postgres_url",
     "pytest_collection_modifyitems",
-    "pytest_configure",
+    "pytest_report_header",
     "pytest_sessionfinish",
-    "pytest_terminal_summary",
 ]
+
+effort.register_profiles()  # before Hypothesis' own plugin reads which one the command line names
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    scratch.use_memory()
+    effort.choose_seed()
+    promises.pytest_configure(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    effort.told_at_the_end(terminalreporter)
+    promises.pytest_terminal_summary(terminalreporter, config)

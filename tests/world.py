@@ -14,23 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
-from reconciler.engine.ports import (
-    AgentObservation,
-    Archive,
-    CommandResult,
-    CommitSource,
-    GuestCommand,
-    GuestFile,
-    Json,
-    JsonValue,
-    Launch,
-    Place,
-    VmShape,
-    VmSource,
-)
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, Place
 from reconciler.errors import Capacity, Conflict, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"

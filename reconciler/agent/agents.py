@@ -9,9 +9,10 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from reconciler.agent import bootstrap
+from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
@@ -28,7 +29,6 @@ from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 _log = logging.getLogger(__name__)
 
 CHUNK = 1 << 22
-_PART = 3 << 20  # bytes of files in one request
 _PING = 5.0
 _QUICK = 15.0
 _BULK = 120.0  # answers or requests of megabytes over a slow line
@@ -74,6 +74,10 @@ class KeeperAgents:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
         self._connections: dict[Place, _Connection] = {}
         self._uploads = itertools.count(time.time_ns())
+
+    def _upload(self) -> str:
+        """A name that no other upload has."""
+        return f"{next(self._uploads):x}"
 
     # --- the connection ------------------------------------------------------------------------------------------------------
 
@@ -285,30 +289,8 @@ class KeeperAgents:
     # --- changing -------------------------------------------------------------------------------------------------------------
 
     async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
-        for parts in self._parts(files):
+        for parts in batches(files, self._upload):
             await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir)
-
-    def _parts(self, files: Sequence[GuestFile]) -> Iterator[list[Json]]:
-        """Requests of at most a few megabytes; small files travel together, large ones in pieces."""
-        batch: list[Json] = []
-        room = _PART
-        for file in files:
-            upload = f"{next(self._uploads):x}"
-            offset = 0
-            while True:
-                piece = file.content[offset : offset + room]
-                done = offset + len(piece) == len(file.content)
-                data = base64.b64encode(piece).decode()
-                batch.append({"path": file.path, "mode": file.mode, "data": data, "upload": upload, "offset": offset, "done": done})
-                offset += len(piece)
-                room -= len(piece)
-                if room <= 0:
-                    yield batch
-                    batch, room = [], _PART
-                if done:
-                    break
-        if batch:
-            yield batch
 
     async def mark(self, at: Machine, name: str, value: str) -> None:
         await self._ask(at, "mark", name=name, value=value)

@@ -124,7 +124,7 @@ def find_toolchain(environ: Mapping[str, str], fetch: bool = True) -> Toolchain:
 
 
 def has_pi(environ: Mapping[str, str]) -> bool:
-    """Whether `find_tools` needs to fetch nothing."""
+    """Whether `find_toolchain` needs to fetch nothing."""
     return _pi_here(environ) is not None
 
 

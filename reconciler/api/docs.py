@@ -165,7 +165,7 @@ def _walk(node: Json, path: str, kind: str) -> Iterator[Field]:
 
 
 def _support(kind: str, path: str) -> Support:
-    table = SUPPORT.get(kind, {"": Support.ACTED_ON})
+    table = SUPPORT.get(kind, {})
     if "" in table:
         return Support.ACTED_ON  # said once for the whole kind
     entry = entry_of(table, path.replace("[]", "").removeprefix("spec").removeprefix("."))

@@ -16,15 +16,18 @@ NOTHING = "Nothing; it passes by itself."
 class Waiting:
     """How a wait with this reason is treated. `poll`: seconds after which it is looked at again when nothing wakes it sooner, None:
     the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
-    known to be false, so that `Ready` is Unknown."""
+    known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
+    to be reached is told."""
 
     poll: float | None = None
     rests: bool = False
     unreadable: bool = False
+    undeclared: bool = False
 
 
 MOVES = Waiting()
 RESTS = Waiting(rests=True)
+UNDECLARED = Waiting(rests=True, undeclared=True)
 
 
 class Reason(StrEnum):
@@ -310,7 +313,12 @@ class Reason(StrEnum):
         "Declare it again, or delete it with `reconciler delete`.",
     )
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
-    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or correct `profileRef`.", RESTS
+    PROFILE_NOT_FOUND = (
+        "ProfileNotFound",
+        "No profile of that name is declared or built in.",
+        "Declare it, or correct `profileRef`.",
+        UNDECLARED,
+    )
     SECRET_UNFIT = (
         "SecretUnfit",
         "A secret has a form that no environment variable can carry.",
@@ -320,13 +328,13 @@ class Reason(StrEnum):
         "SecretForbidden",
         "The operator may not read what is referred to.",
         "Grant the right named; it is looked for again.",
-        Waiting(poll=5.0, rests=True),
+        Waiting(poll=5.0, rests=True, undeclared=True),
     )
     SECRET_NOT_FOUND = (
         "SecretNotFound",
         "A secret that is referred to is not there.",
         "Provide it; it is looked for again.",
-        Waiting(poll=5.0, rests=True),
+        Waiting(poll=5.0, rests=True, undeclared=True),
     )
     PRUNE_BLOCKED = (
         "PruneBlocked",
@@ -340,7 +348,7 @@ class Reason(StrEnum):
     NOT_BEFORE = "NotBefore", "Its time has not come.", NOTHING, RESTS
     DEPENDENCY_PENDING = "DependencyPending", "A task that it comes after is not done.", NOTHING, RESTS
     DEPENDENCY_CYCLE = "DependencyCycle", "Tasks wait for each other in a circle.", "Delete one of them."
-    LIEUTENANT_NOT_FOUND = "LieutenantNotFound", "No lieutenant of that name is declared.", "Declare it, or delete the task.", RESTS
+    LIEUTENANT_NOT_FOUND = "LieutenantNotFound", "No lieutenant of that name is declared.", "Declare it, or delete the task.", UNDECLARED
     LIEUTENANT_NOT_READY = "LieutenantNotReady", "Its lieutenant takes no work yet.", "See the lieutenant's conditions.", RESTS
     LIEUTENANT_SUSPENDED = "LieutenantSuspended", "Its lieutenant is suspended as declared.", "Set the lieutenant's `mode: Running`.", RESTS
     TARGET_NOT_RUNNING = "TargetNotRunning", "The task that a steer is meant for does not run yet.", NOTHING

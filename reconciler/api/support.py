@@ -110,9 +110,10 @@ class Finding:
 
 
 def unsupported(kind: str, spec: Json) -> list[Finding]:
-    """What this valid spec asks for that this release does not do; each path once, in the order of the API.
+    """What this valid spec asks for that this release does not do; each path once, in the order of the API. A kind without a table is
+    acted on whole.
     Raises `InvalidSpec` when the spec is not valid."""
-    table = SUPPORT[kind]
+    table = SUPPORT.get(kind, {})
     model = load_spec(kind, spec, tolerant=True)
     if table.get("") is not None and table[""] is not ACTED_ON:
         return [Finding("spec", table[""] is PROTECTS)]

@@ -15,7 +15,6 @@ import typer
 
 from reconciler.cli import names
 from reconciler.cli.access import reader
-from reconciler.cli.conversation import Conversation, session_of
 from reconciler.cli.exec import host_key
 from reconciler.cli.output import say
 from reconciler.cli.read import POLL, one
@@ -25,10 +24,11 @@ from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Key
+from reconciler.core.messages import Message
 from reconciler.core.records import FINISHED
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
+from reconciler.views.conversation import Conversation, session_of
 
 if TYPE_CHECKING:
     from reconciler.agent.keeper_client import KeeperClient

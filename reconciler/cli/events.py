@@ -10,13 +10,13 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.documents import event_document
 from reconciler.cli.read import POLL, Watch
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event
 from reconciler.log import one_line
+from reconciler.views.documents import event_document
 
 
 def events(

@@ -21,6 +21,7 @@ from reconciler.serve.commands import key_of, patched
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.sources.kube.client import Cluster
+    from reconciler.views.forecast import Planned
 
 MANAGER = "reconciler-cli"
 """Who we are among those who declare fields."""
@@ -296,10 +297,12 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
 # --- plan -------------------------------------------------------------------------------------------------------------------------
 
 
-async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[Json]:
-    """What an apply of these (key, request) would change, told by the API server itself, which does nothing (`dryRun`). Rows as `plan`
-    prints them. Raises `Refused` and `Rejected` like `declare`."""
-    rows: list[Json] = []
+async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[Planned]:
+    """What an apply of these (key, request) would change, told by the API server itself, which does nothing (`dryRun`).
+    Raises `Refused` and `Rejected` like `declare`."""
+    from reconciler.views.forecast import Planned
+
+    found: list[Planned] = []
     async with connected(config) as cluster:
         for key, request in declared:
             before, after = await declare(cluster, key, request, dry=True)
@@ -307,10 +310,8 @@ async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[
                 continue
             reason = "declared, and not there" if before is None else f"changed: {', '.join(differences(before, after))}"
             verb = "Create" if before is None else "Change"
-            rows.append(
-                {"kind": key.kind, "name": key.name, "namespace": key.namespace, "verb": verb, "target": "declaration", "reason": reason}
-            )
-    return rows
+            found.append(Planned(key, verb, "declaration", reason))
+    return found
 
 
 def differences(before: Json, after: Json) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from reconciler.api.registry import KINDS, kind_of
 from reconciler.core.keys import Key
+from reconciler.core.keys import short as short
 from reconciler.errors import UsageError
+from reconciler.views.documents import VM
 
-VM = "VM"
 _VM_WORDS = ("vm", "vms")
 
 
@@ -79,8 +80,3 @@ def _pair(word: str) -> tuple[str, str]:
     if len(kinds) != 1 or not name or "/" in name:
         raise UsageError("is not KIND/NAME", word, "write for example lieutenant/api")
     return kinds[0], name
-
-
-def short(key: Key) -> str:
-    """`lieutenant/api`."""
-    return f"{key.kind.lower()}/{key.name}"

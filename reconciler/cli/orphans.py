@@ -10,7 +10,6 @@ import typer
 from reconciler.app import INSTALLATION, vers_of
 from reconciler.cli import kubeorphans, output
 from reconciler.cli.access import reader
-from reconciler.cli.documents import vm_document
 from reconciler.cli.output import out, say
 from reconciler.cli.submit import submit
 from reconciler.config import Config
@@ -20,6 +19,7 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import Owner
 from reconciler.core.times import timestamp
 from reconciler.errors import Refused
+from reconciler.views.documents import vm_document
 
 
 def orphans(

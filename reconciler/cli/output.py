@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.api.registry import BY_NAME, Column
-from reconciler.cli import jsonpath
-from reconciler.cli.documents import list_of, text_at
-from reconciler.cli.names import VM
-from reconciler.core import times
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
-from reconciler.log import one_line
+from reconciler.views import jsonpath
+from reconciler.views.documents import list_of, tables, text_at
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
-AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
-VM_COLUMNS = (
-    Column("State", ".status.state", "As the platform says."),
-    Column("Owner", ".status.owner", "The object whose machine it is."),
-    Column("Fleet", ".metadata.labels['fleet.vers.sh/fleet']", "The fleet that claims it.", wide=True),
-    AGE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,52 +51,10 @@ def show(documents: Sequence[Json], format: Format, single: bool, namespaces: bo
             for doc in documents:
                 out(f"{text_at(doc, '.kind').lower()}/{text_at(doc, '.metadata.name')}")
         case _:
-            tables(documents, format.kind == "wide", namespaces)
-
-
-def tables(documents: Sequence[Json], wide: bool, namespaces: bool) -> None:
-    """One table a kind, kubectl's way: names carry their kind when there are several."""
-    kinds = list(dict.fromkeys(text_at(doc, ".kind") for doc in documents))
-    for number, kind in enumerate(kinds):
-        if number:
-            out("")
-        of_kind = [doc for doc in documents if text_at(doc, ".kind") == kind]
-        table(*rows(of_kind, kind, wide, namespaces, len(kinds) > 1))
-
-
-def rows(documents: Sequence[Json], kind: str, wide: bool, namespaces: bool, prefixed: bool) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of one kind's table."""
-    columns = [c for c in (BY_NAME[kind].columns if kind in BY_NAME else VM_COLUMNS) if wide or not c.wide]
-    namespaces = namespaces and kind != VM
-    header = [*(["NAMESPACE"] if namespaces else []), "NAME", *(c.name.upper() for c in columns)]
-    body = []
-    for doc in documents:
-        name = text_at(doc, ".metadata.name")
-        cells = [cell(doc, column) for column in columns]
-        body.append(
-            [*([text_at(doc, ".metadata.namespace")] if namespaces else []), f"{kind.lower()}/{name}" if prefixed else name, *cells]
-        )
-    return header, body
-
-
-def cell(doc: Json, column: Column) -> str:
-    value = text_at(doc, column.path) or column.default
-    if column.type == "date":
-        return age(value)
-    return one_line(value) or ("Unknown" if column.name == "Ready" else "<none>")
-
-
-def age(stamp: str, now: Callable[[], float] = time.time) -> str:
-    """Time since an RFC 3339 stamp, as kubectl writes it: 45s, 12m, 3h5m, 2d4h."""
-    at = times.seconds(stamp)
-    if at is None:
-        return "<unknown>"
-    seconds = max(0, int(now() - at))
-    for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= (2 if unit != "d" else 1) * size or (unit != "m" and seconds >= size):
-            whole, rest = divmod(seconds, size)
-            return f"{whole}{unit}{rest // small}{smaller}" if whole < 8 and rest // small else f"{whole}{unit}"
-    return f"{seconds}s"
+            for number, one in enumerate(tables(documents, format.kind == "wide", namespaces, time.time())):
+                if number:
+                    out("")
+                table(one.header, one.rows)
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> None:

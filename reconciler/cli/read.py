@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.documents import document, matches
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Store, StoredObject
-from reconciler.errors import NotFound
+from reconciler.errors import NotFound, UsageError
+from reconciler.views.documents import VM, document
 
 POLL = 0.25
 """Seconds between two looks at the store while following."""
@@ -67,7 +68,7 @@ async def documents(
     found: list[Json] = []
     kinds = selection.kinds or tuple(dict.fromkeys(kind for kind, _ in selection.names))
     for kind in kinds:
-        if kind == names.VM:
+        if kind == VM:
             from reconciler.cli.vms import vms  # the platform's client, which nothing else here needs
 
             every = await vms(config, store)
@@ -77,10 +78,28 @@ async def documents(
         wanted = [name for of, name in selection.names if of == kind]
         for name in wanted:
             if not missing_ok and name not in {known for known, _ in every}:
-                where = f"namespace {namespace}" if namespace and kind != names.VM else ""
+                where = f"namespace {namespace}" if namespace and kind != VM else ""
                 raise NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`")
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found
+
+
+def matches(labels: Mapping[str, str], selector: str) -> bool:
+    """Whether labels fit a selector: `a=b,c!=d,e,!f`. Raises `UsageError`."""
+    for term in (part.strip() for part in selector.split(",")):
+        name, unequal, value = term.partition("!=")
+        if unequal:
+            fits = labels.get(name.strip()) != value.strip()
+        elif "=" in term:
+            name, _, value = term.partition("=")
+            fits = labels.get(name.strip()) == value.removeprefix("=").strip()
+        elif term:
+            fits = (term.removeprefix("!") in labels) != term.startswith("!")
+        else:
+            raise UsageError("a selector has an empty part", f"-l {selector}", "write NAME=VALUE,…")
+        if not fits:
+            return False
+    return True
 
 
 def _identity(doc: Json) -> tuple[str, str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,24 +13,23 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
-from reconciler.cli.documents import condition
 from reconciler.cli.output import out, parse_format, say, table, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.conditions import undeclared
+from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import UsageError
-from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
+from reconciler.views.documents import condition
+from reconciler.views.forecast import Forecast, planned
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
-UNMET = frozenset({"ProfileNotFound", "SecretNotFound", "SecretForbidden", "LieutenantNotFound"})
-"""Reasons that only a person can end, though they are waits: another declaration may come at any time."""
 
 Paths = Annotated[
     list[Path] | None, typer.Argument(metavar="[PATH…]", help="Files and directories; without any: ./specs", show_default=False)
@@ -55,9 +53,9 @@ def run(
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
     where = existing(paths)
     if dry_run:
-        planned, _, wrong = asyncio.run(_planned(config, where))
-        _print_plan(planned, wrong=bool(wrong))
-        raise typer.Exit(1 if wrong else 0)
+        forecast = asyncio.run(_forecast(config, where))
+        _print_plan(forecast)
+        raise typer.Exit(1 if forecast.refused else 0)
     raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
 
 
@@ -126,7 +124,7 @@ def verdict(objects: Sequence[StoredObject], findings: bool) -> int:
     code = 1 if findings else 0
     for obj in sorted(objects, key=lambda o: o.key):
         ready, stalled = condition(obj.status, "Ready"), condition(obj.status, "Stalled")
-        if stalled.get("status") == "True" or ready.get("reason") in UNMET:
+        if stalled.get("status") == "True" or undeclared(str(ready.get("reason"))):
             say(f"error: {names.short(obj.key)}: {ready.get('reason')}: {ready.get('message')}".rstrip(": "))
             code = 1
     return code
@@ -150,30 +148,26 @@ def plan(
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
-    planned, inputs, wrong = asyncio.run(_of_apply(config, where) if config.kube else _planned(config, where))
+    forecast = asyncio.run(_of_apply(config, where) if config.kube else _forecast(config, where))
     if shape.kind == "json":
-        summary: Json = dict(sorted(Counter(str(action["verb"]) for action in planned).items()))
-        actions: list[JsonValue] = list(planned)
-        refused: list[JsonValue] = [
-            {"file": one.file, "line": one.line, "column": one.column, "field": one.field, "message": one.message} for one in wrong
-        ]
-        out(to_json({"actions": actions, "summary": summary, "refused": refused, "inputsHash": inputs}))
+        out(to_json(forecast.document()))
     else:
-        _print_plan(planned, wrong=bool(wrong))
-    raise typer.Exit(1 if wrong else 2 if planned else 0)
+        _print_plan(forecast)
+    raise typer.Exit(1 if forecast.refused else 2 if forecast.planned else 0)
 
 
-def _print_plan(planned: Sequence[Json], *, wrong: bool = False) -> None:
-    if not planned:
-        out("nothing to do for what is valid; what is not is left as it was" if wrong else "nothing to do: what is declared is true")
+def _print_plan(forecast: Forecast) -> None:
+    if not forecast.planned:
+        left = "nothing to do for what is valid; what is not is left as it was"
+        out(left if forecast.refused else "nothing to do: what is declared is true")
         return
-    rows = [[str(a["verb"]), f"{str(a['kind']).lower()}/{a['name']}", str(a["target"]), str(a["reason"])] for a in planned]
-    table(("VERB", "OBJECT", "TARGET", "REASON"), rows)
-    out(f"{len(planned)} to do")
+    rows = forecast.table()
+    table(rows.header, rows.rows)
+    out(f"{len(forecast.planned)} to do")
 
 
-async def _of_apply(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, tuple[Finding, ...]]:
-    """As `_planned`, of what an apply does to a cluster."""
+async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
+    """What an apply of these files does to a cluster."""
     found = await asyncio.to_thread(Scanner(config.namespace).scan, paths)
     for finding in found.findings:
         say(str(finding))
@@ -182,11 +176,11 @@ async def _of_apply(config: Config, paths: Sequence[Path]) -> tuple[list[Json], 
         for one in found.objects:
             if one.key.kind == kind.name:
                 wanted.append((one.key, {"spec": one.spec, "labels": dict(one.labels), "annotations": dict(one.annotations)}))
-    return await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings)
+    return Forecast(await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings))
 
 
-async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], str, tuple[Finding, ...]]:
-    """Acts as JSON rows, the hash of what they follow from, and what is wrong with declarations."""
+async def _forecast(config: Config, paths: Sequence[Path]) -> Forecast:
+    """What a controller that follows these files would do."""
     from reconciler.app import INSTALLATION, engine_over
     from reconciler.engine.planning import inputs_hash, plan_everything
 
@@ -198,19 +192,8 @@ async def _planned(config: Config, paths: Sequence[Path]) -> tuple[list[Json], s
             sync = FileSync(engine.table, engine.declarations, say)
             if found is not None:
                 await sync.round(found)
-            planned = await plan_everything(engine)
+            steps = await plan_everything(engine)
             inputs = hashlib.sha256(f"{inputs_hash(engine)}{found.inputs_hash if found else ''}".encode()).hexdigest()
     finally:
         await store.aclose()
-    rows: list[Json] = [
-        {
-            "kind": step.key.kind,
-            "name": step.key.name,
-            "namespace": step.key.namespace,
-            "verb": step.verb,
-            "target": step.target,
-            "reason": step.reason,
-        }
-        for step in planned
-    ]
-    return rows, inputs, tuple(sync.findings)
+    return Forecast(planned(steps), inputs, tuple(sync.findings))

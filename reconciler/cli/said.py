@@ -9,12 +9,12 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.conversation import Conversation, answers, before, is_for, session_of, texts, turn_of
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Store, StoredObject
+from reconciler.views.conversation import Conversation, answers, before, is_for, session_of, texts, turn_of
 
 
 def output_of(

@@ -14,8 +14,6 @@ import typer
 from reconciler.api.parsing import load_spec
 from reconciler.cli import names
 from reconciler.cli.access import reader
-from reconciler.cli.conversation import Conversation, session_of, texts, turn_of
-from reconciler.cli.documents import text_at
 from reconciler.cli.output import out, say
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
@@ -27,6 +25,8 @@ from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.engine.state.tombstones import name_of as tombstone
 from reconciler.errors import TimedOut, UsageError
+from reconciler.views.conversation import answer_of
+from reconciler.views.documents import ready_message, ready_reason, text_at
 
 NAME_LENGTH = 52
 _LETTERS = string.ascii_lowercase + string.digits
@@ -125,7 +125,8 @@ async def follow(config: Config, store: Store, host: Key, key: Key, deadline: fl
         if obj is None:
             return True
         phase = text_at(obj.status, ".phase")
-        state = f"{phase}: {reason_of(obj)}" if reason_of(obj) != phase else phase
+        reason = ready_reason(obj.status)
+        state = f"{phase}: {reason}" if reason != phase else phase
         if phase and state != told:
             told = state
             say(f"{names.short(key)}  {state}")
@@ -141,25 +142,5 @@ async def follow(config: Config, store: Store, host: Key, key: Key, deadline: fl
     phase = text_at(finished.status, ".phase")
     if phase == "Succeeded":
         return 0
-    say(f"error: {names.short(key)} ended as {phase} ({reason_of(finished)}): {clean(text_at(finished.status, READY_MESSAGE))}")
+    say(f"error: {names.short(key)} ended as {phase} ({ready_reason(finished.status)}): {clean(ready_message(finished.status))}")
     return 1
-
-
-READY_REASON = '.conditions[?(@.type=="Ready")].reason'
-READY_MESSAGE = '.conditions[?(@.type=="Ready")].message'
-
-
-def reason_of(obj: StoredObject) -> str:
-    return text_at(obj.status, READY_REASON)
-
-
-async def answer_of(store: Store, host: Key, task: StoredObject) -> str:
-    """The whole last answer of a task's turn, from the conversation; the tail in its status where that is not to be had."""
-    lieutenants = await store.objects(host.kind, host.namespace, host.name)
-    if lieutenants:
-        talk = Conversation(store, session_of(lieutenants[0], task))
-        await talk.refresh()
-        said = texts(turn_of(talk.messages, task))
-        if said:
-            return said[-1]
-    return text_at(task.status, ".result.answer")

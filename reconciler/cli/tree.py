@@ -15,13 +15,13 @@ from rich.tree import Tree
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.documents import document
-from reconciler.cli.forest import Branch, Forest
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.errors import UsageError
 from reconciler.log import one_line
+from reconciler.views.documents import document
+from reconciler.views.tree import Branch, Forest
 
 
 def tree(
@@ -71,17 +71,17 @@ def show(branches: Sequence[Branch], clean: Callable[[str], str]) -> None:
 
 def plain(branch: Branch, clean: Callable[[str], str], depth: int = 0) -> Iterator[str]:
     """Two blanks for each level."""
-    yield "  " * depth + "   ".join((branch.name, *_said(branch, clean)))
+    yield "  " * depth + "   ".join((branch.name, *_facts(branch, clean)))
     for below in branch.below:
         yield from plain(below, clean, depth + 1)
 
 
-def _said(branch: Branch, clean: Callable[[str], str]) -> tuple[str, ...]:
-    return tuple(one_line(clean(part)) for part in branch.told)
+def _facts(branch: Branch, clean: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(one_line(clean(part)) for part in branch.facts)
 
 
 def _grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None) -> Tree:
-    label = Text.assemble((branch.name, "bold"), "   ".join(("", *_said(branch, clean))))
+    label = Text.assemble((branch.name, "bold"), "   ".join(("", *_facts(branch, clean))))
     grown = onto.add(label) if onto is not None else Tree(label)
     for below in branch.below:
         _grown(below, clean, grown)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from reconciler.cli import names
 from reconciler.cli.access import visible
-from reconciler.cli.documents import vm_document
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.ports import Store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
+from reconciler.views.documents import vm_document
 
 
 async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:

@@ -10,12 +10,12 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.documents import condition
 from reconciler.cli.read import POLL, One
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import TimedOut, Transient, UsageError
+from reconciler.views.documents import condition
 
 
 def wait(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from reconciler.core.decisions import Decision
@@ -21,13 +21,17 @@ class Chain(Generic[V]):
     title: str
     about: str
     policies: tuple[Policy[V] | Chain[V], ...]
+    _flat: tuple[Policy[V], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_flat", tuple(self.leaves()))
 
     def __call__(self, view: V) -> Decision | None:
         return self.evaluate(view)
 
     def evaluate(self, view: V) -> Decision | None:
         """The first opinion in the order of the chain; None when no policy has one."""
-        for policy in self.policies:
+        for policy in self._flat:
             decision = policy(view)
             if decision is not None:
                 return decision

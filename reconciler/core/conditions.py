@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import MOVES, Reason, Waiting
 from reconciler.api.status.base import Condition, Status, Truth, clipped
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.times import timestamp
 
 
 def unreadable(reason: str) -> bool:
     """The truth is not known, rather than known to be false. A reason of another release says nothing."""
-    return reason in _UNREADABLE
+    return _waiting_for(reason).unreadable
 
 
-_UNREADABLE = frozenset(reason for reason in Reason if reason.waiting.unreadable)
+def undeclared(reason: str) -> bool:
+    """It waits for something that is not declared. A reason of another release says nothing."""
+    return _waiting_for(reason).undeclared
+
+
+def _waiting_for(reason: str) -> Waiting:
+    found = Reason._value2member_map_.get(reason)
+    return found.waiting if isinstance(found, Reason) else MOVES
 
 
 def reason_of(decision: Decision) -> tuple[Reason, str]:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from reconciler.core.snapshot.conversation import Message, ToolCall, Usage
+from reconciler.core.messages import Message, ToolCall, Usage
 from reconciler.core.times import seconds
 
 TEXT_LIMIT = 65536

@@ -1,4 +1,4 @@
-"""Names of declared objects."""
+"""Names of declared objects and of their VM slots."""
 
 from __future__ import annotations
 
@@ -33,6 +33,48 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def short(key: Key) -> str:
+    """`lieutenant/api`: as people write it."""
+    return f"{key.kind.lower()}/{key.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SlotKey:
+    """Names one VM slot of a declared object: its own (`node` '') or that of one of its nodes. Prints as `Kind/namespace/name` or
+    `Kind/namespace/name/node`."""
+
+    object: Key
+    node: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.object.kind}/{self.path}"
+
+    @property
+    def path(self) -> str:
+        """Without the kind."""
+        return "/".join([self.object.namespace, self.object.name, *([self.node] if self.node else [])])
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SlotOwner:
+    """Whose slot it is: `uid` tells its object from an earlier or later one of the same name."""
+
+    key: SlotKey
+    uid: str
+
+    @classmethod
+    def of(cls, key: Key, uid: str, node: str = "") -> SlotOwner:
+        return cls(SlotKey(key, node), uid)
+
+    @property
+    def object(self) -> Key:
+        return self.key.object
+
+    @property
+    def node(self) -> str:
+        return self.key.node
 
 
 def lieutenant(namespace: str, name: str) -> Key:

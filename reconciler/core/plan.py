@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from reconciler.core.decisions import Act, Action, Decision, Refuse, Rest, Steady, Urgency, Wait
+from reconciler.core.decisions import Act, Decision, Refuse, Rest, Steady, Urgency, Wait
 from reconciler.core.keys import Key
 
 SOONEST = 0.05
 """Seconds; a wait whose time has come is not looked at again sooner than this."""
 
 
-def is_action(decision: Decision | None) -> TypeGuard[Action]:
+def is_action(decision: Decision | None) -> TypeGuard[Act]:
     return isinstance(decision, Act)
 
 
@@ -27,7 +27,7 @@ class Step:
     """One act on one object."""
 
     key: Key
-    action: Action
+    action: Act
 
 
 @dataclass(frozen=True, slots=True)

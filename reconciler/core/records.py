@@ -6,12 +6,13 @@ Stored as JSON with defaults left out; unknown keys of a newer release are kept 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.conversation import Message
+from reconciler.core.messages import Message
 
 
 class Record(BaseModel):
@@ -28,6 +29,10 @@ class Record(BaseModel):
     def but(self, **changes: object) -> Self:
         """A copy with these fields changed (validated types are the caller's)."""
         return self.model_copy(update=changes)
+
+    def slots(self) -> Mapping[str, SlotRecord]:
+        """The VM slots of the object, by node; '' is its own."""
+        return {}
 
 
 class SnapshotRecord(Record):
@@ -178,6 +183,9 @@ class LieutenantRecord(Record):
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
+    def slots(self) -> Mapping[str, SlotRecord]:
+        return {"": self.slot}
+
 
 class Attempt(Record):
     """How one attempt of a Task ended, for the next one's prompt and for people."""
@@ -201,7 +209,7 @@ class EscalationStep(Record):
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation`: what was tried in this attempt
+    `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation_steps`: what was tried in this attempt
     before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
     `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
     looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is

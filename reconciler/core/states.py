@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain
-from reconciler.core.decisions import Action
+from reconciler.core.decisions import Act, Action
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.slot import policies as slot
 from reconciler.core.task import policies as task
@@ -29,7 +29,7 @@ CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, task.QUEUE, stee
 
 def states_markdown() -> str:
     """The whole page; the same code gives the same bytes."""
-    parts = [INTRO, *(_section(chain, "##") for chain in CHAINS), _reasons()]
+    parts = [INTRO, *(_section(chain, "##") for chain in CHAINS), _verbs()]
     return "\n".join(parts)
 
 
@@ -41,17 +41,19 @@ def _section(chain: Chain[Any], mark: str) -> str:
     return "\n".join(lines)
 
 
-def _reasons() -> str:
-    """Condition reasons while an act is carried out, and the waits in which the truth is not known."""
+def _verbs() -> str:
+    """What a plan calls each act, the reason of conditions while it is carried out, and the waits in which the truth is not known."""
     acts = sorted(get_args(Action), key=lambda act: act.__name__)
-    rows = [f"| {_first_line(act).rstrip('.')} | `{act.doing}` |" for act in acts]
+    rows = [f"| `{act.__name__}` | {_first_sentence(act)} | `{act.doing}` |" for act in acts]
     unknown = ", ".join(f"`{reason}`" for reason in sorted(Reason) if reason.waiting.unreadable)
     return "\n".join(
         [
-            "## Reasons while something is done",
+            "## Verbs of a plan",
             "",
-            "| what is done | reason |",
-            "|---|---|",
+            "`reconciler plan` lists acts, each with its verb. Conditions and events have the reason instead.",
+            "",
+            "| verb | what is done | reason meanwhile |",
+            "|---|---|---|",
             *rows,
             "",
             f"`Ready` is `Unknown`, not `False`, with these reasons: {unknown}.",
@@ -62,6 +64,10 @@ def _reasons() -> str:
 
 def _words(policy: Callable[..., object]) -> str:
     return policy.__name__.replace("_", " ")
+
+
+def _first_sentence(act: type[Act]) -> str:
+    return _first_line(act).split(". ")[0].rstrip(".")
 
 
 def _first_line(policy: Callable[..., object]) -> str:

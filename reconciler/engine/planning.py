@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.conditions import stalled_for
-from reconciler.core.decisions import Action
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Key
+from reconciler.core.plan import Step
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
@@ -26,16 +25,6 @@ from reconciler.engine.ports import AgentObservation, Machine, Place
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.engine.state.transcripts import Transcript
 from reconciler.errors import GuestUnreachable
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One line of a plan: what would be done to which object."""
-
-    key: Key
-    verb: str
-    target: str
-    reason: str
 
 
 class RecalledAgents:
@@ -60,7 +49,7 @@ class RecalledAgents:
         item, status = self._status(at)
         if status.machine is None or at != place_of(item):
             return Guest()
-        claim = claims.claim_file(self._owner, item.key, item.uid, item.record.slot.epoch, at.id)
+        claim = claims.claim_file(self._owner, item.slot_owner, item.record.slot.epoch, at.id)
         return Guest(0.0, claim, "known", "known", self._keeper, status.agent is not None, status.machine.marks)
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
@@ -142,33 +131,27 @@ def recalling(engine: Engine) -> Gatherer:
     return replace(own, machines=machines)
 
 
-async def plan_everything(engine: Engine) -> list[Planned]:
+async def plan_everything(engine: Engine) -> list[Step]:
     """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
     its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
     kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())
     keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
-    planned: list[Planned] = []
+    steps: list[Step] = []
     for key in keys:
         kind = kinds.get(key.kind)
         if kind is not None:
-            steps = forecast(await kind.observe(key), kind.plan, kind.after)
-            planned += [line_of(step.key, step.action) for step in steps]
-    return planned
+            steps += forecast(await kind.observe(key), kind.plan, kind.after)
+    return steps
 
 
 def _at(engine: Engine, place: Place) -> LieutenantItem | None:
     """The lieutenant whose agent is, or was, there."""
     if not place.local:
         owner = engine.table.owner_of(place.vm_id)
-        return engine.table.lieutenant(owner) if owner else None
-    known = (engine.table.lieutenant(item.key) for item in engine.table.of_kind("Lieutenant") if item.uid == place.local)
-    return next(known, None)
-
-
-def line_of(key: Key, action: Action) -> Planned:
-    """An act in words: its own name, what it is done to, and why."""
-    return Planned(key, action.verb, action.target, action.because)
+        return engine.table.lieutenant(owner.object) if owner else None
+    known = (engine.table.lieutenant(key) for key in engine.table.all_keys())
+    return next((item for item in known if item is not None and item.uid == place.local), None)
 
 
 def inputs_hash(engine: Engine) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.core.conditions import reason_of, reasons_of
 from reconciler.core.decisions import Refuse
-from reconciler.core.keys import Key
+from reconciler.core.keys import JsonValue, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
 from reconciler.engine.ports import StoredObject, Write
 from reconciler.engine.recorder import Recorder
@@ -61,17 +61,17 @@ class Reporter:
             status = update.status.dump()
             if status != item.obj.status:
                 changes.append((update.key, lambda obj, status=status: replace(obj, status=status)))  # type: ignore[misc]
-                more.extend(self._event(item.obj, update))
+                more.extend(self._event(item.obj, update, status.get("phase")))
         if changes or more:
             await self._table.update(changes, *more)
 
-    def _event(self, obj: StoredObject, update: StatusUpdate) -> Iterable[Write]:
+    def _event(self, obj: StoredObject, update: StatusUpdate, phase: JsonValue) -> Iterable[Write]:
         """What people hear of a changed status: that it is stalled now, or its new phase."""
         if update.announce is Announce.NOTHING:
             return ()
         reason, message = reason_of(update.decision)
         if isinstance(update.decision, Refuse) and reason not in reasons_of(obj.status):
             return self._recorder.event(obj.key, obj.uid, reason, message, "Warning")
-        if update.announce is Announce.PHASES and update.status.phase != obj.status.get("phase"):
-            return self._recorder.event(obj.key, obj.uid, update.status.phase, message)
+        if update.announce is Announce.PHASES and phase != obj.status.get("phase"):
+            return self._recorder.event(obj.key, obj.uid, str(phase), message)
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, SlotOwner
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.observe.fleet import Fleet
@@ -39,5 +39,5 @@ class Restorer:
     async def record(self, key: Key, record: Json, status: Json | None = None) -> None:
         await self._table.update([(key, lambda o: replace(o, record=record, status=o.status if status is None else status))])
 
-    def open_create(self, uid: str) -> Intent | None:
-        return self._journal.of(uid)
+    def open_create(self, slot: SlotOwner) -> Intent | None:
+        return self._journal.of(slot)

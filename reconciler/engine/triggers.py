@@ -75,13 +75,13 @@ class Triggers:
             if any(vm.labels.get(f"{PREFIX}fleet") == self._settings.fleet for vm in fresh.vms.values()):
                 self._hold.until = self._clock.now() + self._settings.empty_store_seconds
         if before is None:
-            for work_set in set(owned.values()):
-                self._queue.add(work_set, Priority.RESYNC)
+            for key in {slot.object for slot in owned.values()}:
+                self._queue.add(key, Priority.RESYNC)
             return
         old, new = before.vms, fresh.vms
-        for vm_id, key in owned.items():
+        for vm_id, slot in owned.items():
             if new.get(vm_id) != old.get(vm_id):
-                self._queue.add(key, Priority.RESYNC)
+                self._queue.add(slot.object, Priority.RESYNC)
         for vm_id in self._table.adopting():
             if new.get(vm_id) != old.get(vm_id):
                 for key in self._table.adopters_of(vm_id):
@@ -91,9 +91,8 @@ class Triggers:
         """VMs of ours that are meant to go; nobody asks when nothing is being deleted."""
         if not self._hold.failing_deletes and not any(self._table.deleting()):
             return frozenset()
-        owners = {key for key in self._table.owned().values()}
-        items = [item for key in owners if (item := self._table.lieutenant(key)) is not None]
-        return frozenset(item.record.slot.vm_id for item in items if item.record.slot.marked_for_deletion)
+        filled = ((vm_id, self._table.slot(slot)) for vm_id, slot in self._table.owned().items())
+        return frozenset(vm_id for vm_id, slot in filled if slot is not None and slot.marked_for_deletion)
 
     def platform_changed(self) -> None:
         """The platform went away, or came back."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.fleet.orphans import Stray
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.effects import Effects
@@ -62,7 +62,7 @@ class ObjectReader(Protocol):
 
     def all_keys(self) -> list[Key]: ...
 
-    def owner_of(self, vm_id: str) -> Key | None: ...
+    def owner_of(self, vm_id: str) -> SlotKey | None: ...
 
 
 class DeclarationPort(Protocol):
@@ -105,8 +105,8 @@ class RestorePort(Protocol):
         """Replace what the store knows of an object by what the cluster knows."""
         ...
 
-    def open_create(self, uid: str) -> Intent | None:
-        """The create of this object whose outcome is not known yet."""
+    def open_create(self, slot: SlotOwner) -> Intent | None:
+        """The create of this slot whose outcome is not known yet."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import SlotKey
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import AgentReader
 from reconciler.engine.queue import Priority, WorkQueue
@@ -24,9 +24,9 @@ class Watches:
         place = place_of(item)
         if place.id and place.id not in self._watched:
             self._watched.add(place.id)
-            self._agents.watch(place, lambda: self.wake(item.key if place.local else self._table.owner_of(place.vm_id)))
+            self._agents.watch(place, lambda: self.wake(item.slot_owner.key if place.local else self._table.owner_of(place.vm_id)))
 
-    def wake(self, key: Key | None) -> None:
-        """A keeper said something, or its connection broke. `key`: whose it is; None: nobody's any more."""
-        if key is not None:
-            self._queue.add_at(key, COALESCE_SECONDS, Priority.CHANGE)
+    def wake(self, slot: SlotKey | None) -> None:
+        """A keeper said something, or its connection broke. `slot`: whose it is; None: nobody's any more."""
+        if slot is not None:
+            self._queue.add_at(slot.object, COALESCE_SECONDS, Priority.CHANGE)

@@ -20,13 +20,20 @@ import orjson
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from reconciler.errors import Refused, Rejected, Unreachable
+from reconciler.store.conversions import STEPS, brought_forward
 from reconciler.store.revision import HEAD
 from reconciler.store.rows import Value, Values
 from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
 from reconciler.store.sqlstore import SqlStore
 
 FORMAT = "reconciler-store"
-VERSION = 1
+VERSION = 2
+"""Of the file. 1: written at revision 0001 of the tables. Since 2 the first line's `schema` tells the revision, and a release refuses
+one that it does not know."""
+
+READABLE = {1: frozenset({"0001"}), VERSION: frozenset({*STEPS, HEAD})}
+"""Versions that are read, each with the revisions that it may be of."""
+
 TABLES: tuple[Table, ...] = (OBJECTS, INTENTS, EVENTS, SESSIONS, CHUNKS, SIGHTINGS, META)
 
 _BY_NAME = {table.name: table for table in TABLES}
@@ -73,11 +80,11 @@ def import_from(store: SqlStore, path: Path) -> int:
     version, `Unreachable` when it can't be read."""
     try:
         with path.open("rb") as file:
-            _verify(file, str(path))
+            revision = _verify(file, str(path))
             file.seek(0)
             with store.transaction(write=True) as connection:
                 _require_empty(connection, store.where)
-                rows = sum(_insert(connection, table, some) for table, some in _batches(file, str(path)))
+                rows = sum(_insert(connection, table, some) for table, some in _batches(file, str(path), revision))
                 if not store.database.sqlite:
                     _renumber(connection)
                 return rows
@@ -103,31 +110,34 @@ def _out(column: str, value: object) -> object:
     return value
 
 
-def _verify(lines: Iterable[bytes], where: str) -> None:
-    """The archive is whole, before the first row is taken from it."""
-    digest, number, last = hashlib.sha256(), 0, b""
+def _verify(lines: Iterable[bytes], where: str) -> str:
+    """The archive is whole, before the first row is taken from it; the revision that its rows are of."""
+    digest, number, last, revision = hashlib.sha256(), 0, b"", ""
     for number, line in enumerate(lines, 1):
         if number == 1:
             head = _parse(line, where, 1)
             if head.get("format") != FORMAT:
                 raise Rejected("not an export of a Reconciler store", f"{where}:1", "give a file that `reconciler export` wrote")
-            if head.get("version") != VERSION:
+            version, revision = head.get("version"), str(head.get("schema"))
+            if not isinstance(version, int) or revision not in READABLE.get(version, ()):
                 raise Rejected("written by a newer Reconciler", f"{where}:1", "install the version that wrote it, or a newer one")
         digest.update(last)
         last = line
     foot = _parse(last, where, number) if number > 1 else {}
     if foot.get("rows") != number - 2 or foot.get("sha256") != digest.hexdigest():
         raise Rejected("the archive is cut or was altered", f"{where}:{max(number, 1)}", "export again, or use another copy")
+    return revision
 
 
-def _batches(file: Iterable[bytes], where: str) -> Iterator[tuple[Table, list[Values]]]:
-    """Rows to insert together: of one table each."""
+def _batches(file: Iterable[bytes], where: str, revision: str) -> Iterator[tuple[Table, list[Values]]]:
+    """Rows to insert together, as they are at the newest revision: of one table each."""
     table, rows = TABLES[0], list[Values]()
     for number, line in enumerate(file, 1):
         found = _parse(line, where, number)
         if "table" not in found:  # the first line and the last
             continue
-        target = _BY_NAME.get(str(found.pop("table")))
+        name = str(found.pop("table"))
+        target, found = _BY_NAME.get(name), brought_forward(revision, name, found)
         if target is None or set(found) != {column.name for column in target.columns}:
             raise Rejected("a row of another kind of store", f"{where}:{number}", "install the version that wrote it")
         if rows and (target is not table or len(rows) >= _ROWS_AT_ONCE):

@@ -16,9 +16,9 @@ Run = Callable[[str, Mapping[str, str | int]], Iterable[Sequence[object]]]
 
 OBJECTS = (
     "kind, namespace, name, uid, generation, version, created_at, deleted_at, labels, annotations, finalizers, spec, status, record,"
-    " source, origin"
+    " source, origin, owner, source_id, source_commit"
 )
-INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome"
+INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome, node"
 EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at"
 """The columns of three tables, in the order in which `rows.py` takes them."""
 

@@ -23,6 +23,8 @@ from reconciler.engine.ports import (
     PutMeta,
     PutObject,
     SawVms,
+    SlotKey,
+    SlotOwner,
     StoredObject,
     Write,
 )
@@ -131,12 +133,16 @@ def object_values(obj: StoredObject) -> Values:
         "record": _dump(obj.record, where),
         "source": obj.source,
         "origin": obj.origin,
+        "owner": obj.owner,
+        "source_id": obj.source_id,
+        "source_commit": obj.source_commit,
     }
 
 
 def object_of(row: Sequence[object]) -> StoredObject:
     """The object of a row whose columns are those of `OBJECTS`, in order. Raises `ReconcilerError` when it is damaged."""
-    kind, namespace, name, uid, generation, version, created, deleted, labels, notes, finalizers, spec, status, record, source, origin = row
+    kind, namespace, name, uid, generation, version, created, deleted, labels, notes, finalizers, spec, status, record, *declared = row
+    source, origin, owner, source_id, source_commit = map(str, declared)
     key = Key(str(kind), str(namespace), str(name))
     where = str(key)
     return StoredObject(
@@ -152,37 +158,40 @@ def object_of(row: Sequence[object]) -> StoredObject:
         deleted_at=None if deleted is None else number(deleted, where),
         status=_mapping(status, where),
         record=_mapping(record, where),
-        source=str(source),
-        origin=str(origin),
+        source=source,
+        origin=origin,
+        owner=owner,
+        source_id=source_id,
+        source_commit=source_commit,
     )
 
 
 def intent_values(intent: Intent) -> Values:
     """The row of an intent, by column name."""
-    key = intent.key
+    key = intent.owner.object
     return {
         "token": intent.token,
         "kind": key.kind,
         "namespace": key.namespace,
         "name": key.name,
-        "uid": intent.uid,
+        "uid": intent.owner.uid,
         "verb": intent.verb,
         "attempt": intent.attempt,
         "payload": _dump(intent.payload, intent.token),
         "sent_at": intent.sent_at,
         "server_time": intent.server_time,
         "outcome": intent.outcome,
+        "node": intent.owner.node,
     }
 
 
 def intent_of(row: Sequence[object]) -> Intent:
     """The intent of a row whose columns are those of `INTENTS`, in order. Raises `ReconcilerError` when it is damaged."""
-    token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome = row
+    token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome, node = row
     where = f"intent {token}"
     return Intent(
         token=str(token),
-        key=Key(str(kind), str(namespace), str(name)),
-        uid=str(uid),
+        owner=SlotOwner(SlotKey(Key(str(kind), str(namespace), str(name)), str(node)), str(uid)),
         verb=str(verb),
         attempt=integer(attempt, where),
         payload=_mapping(payload, where),

@@ -29,6 +29,9 @@ OBJECTS = Table(
     Column("record", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("source_id", Text, nullable=False, server_default=""),
+    Column("source_commit", Text, nullable=False, server_default=""),
 )
 
 INTENTS = Table(
@@ -45,6 +48,7 @@ INTENTS = Table(
     Column("sent_at", Double, nullable=False),
     Column("server_time", Double),
     Column("outcome", Text, nullable=False),
+    Column("node", Text, nullable=False, server_default=""),
     Index("intents_by_time", "sent_at"),
 )
 

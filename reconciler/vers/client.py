@@ -17,8 +17,9 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
+from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
-from reconciler.engine.ports import CommitSource, Json, JsonValue, RefSource, RootSource, VmShape, VmSource
+from reconciler.engine.ports import Json, JsonValue
 from reconciler.errors import NotFound, Rejected, Unreachable
 from reconciler.vers import errors, models
 from reconciler.vers.errors import Effect

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from reconciler.agent.toolchain import Toolchain, find_toolchain
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
+from reconciler.core.messages import Message
 from reconciler.core.snapshot.agent import Up
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import AgentObservation, Launch, Machine, Place
 from reconciler.errors import Terminal
 
@@ -172,7 +173,7 @@ class Rig:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0)
-        if self.layout.socket_path.startswith("/tmp/reconciler-"):
+        if self.layout.socket_path.startswith(f"{tempfile.gettempdir()}/reconciler-"):
             shutil.rmtree(Path(self.layout.socket_path).parent, ignore_errors=True)
 
 

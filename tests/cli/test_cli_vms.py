@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.ports import RootSource, VmShape
+from reconciler.core.snapshot.machine import RootSource, VmShape
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from tests.background import Platform, eventually

@@ -16,7 +16,7 @@ from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.status.task import TaskStatus
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, as_map
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
 from reconciler.core.lieutenant import policies as lieutenant_policies
 from reconciler.core.lieutenant.preparation import check_mark
 from reconciler.core.lieutenant.status import lieutenant_status
@@ -72,7 +72,7 @@ FINISHED = TaskRecord(
     escalation_steps=(EscalationStep(action="Steer", at=NOW, why="no sign of progress"),),
 )  # fmt: skip
 ENDED = replace(PENDING, record=FINISHED)
-CREATE = Intent("token", Key("Lieutenant", "default", "ada"), "u", "create", 3, {"commit": "c", "epoch": 5}, 1234.5, 1200.25)
+CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, {"commit": "c", "epoch": 5}, 1234.5, 1200.25)
 
 
 def paths(node: JsonValue, at: str = "") -> Iterator[str]:

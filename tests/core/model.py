@@ -26,7 +26,7 @@ from reconciler.core.decisions import (
     Suspend,
     Wait,
 )
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner, Pending
@@ -35,7 +35,7 @@ from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmState
 
 US = Owner("fleet", "us")
-KEY = Key("Lieutenant", "default", "api")
+SLOT = SlotOwner.of(Key("Lieutenant", "default", "api"), "uid")
 STATES = {"B": VmState.BOOTING, "R": VmState.RUNNING, "S": VmState.SUSPENDED, "D": VmState.DEAD}
 
 
@@ -104,9 +104,9 @@ def candidates(token: int, shown: tuple[Machine, ...], owned: int) -> tuple[str,
     vms = {}
     for i, m in enumerate(shown):
         if m.state != "X":
-            labels = claims.birth_labels(US, KEY, "uid", 1, str(m.token)) if m.token else {}
+            labels = claims.birth_labels(US, SLOT, 1, str(m.token)) if m.token else {}
             if m.claimed:
-                labels |= claims.claim_labels(US, KEY, "uid", 1, str(i))
+                labels |= claims.claim_labels(US, SLOT, 1, str(i))
             vms[str(i)] = Vm(str(i), "a", 0.0, STATES[m.state], labels)
     mine = frozenset({str(owned)}) if owned >= 0 else frozenset()
     return claims.pair([Pending(str(token), "", None, 0.0)], vms, mine, {}, {}, "a")[str(token)] or ()

@@ -13,7 +13,8 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.api.stock import stock_profiles
 from reconciler.api.support import SUPPORT, Support, entry_of
-from reconciler.core.profile.rendering import Rendered, render
+from reconciler.core.profile.rendering import render
+from reconciler.core.snapshot.rendered import Rendered
 from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL
 
 Effect = Literal["immutable", "machine", "restart", "live"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.conversation import CUT, TEXT_LIMIT, parse
-from reconciler.core.snapshot.conversation import Usage
+from reconciler.core.messages import Usage
 
 REAL = rb"""{"type":"session","version":3,"id":"01a1","timestamp":"2026-11-21T08:17:36.846Z","cwd":"/root/workspace"}
 {"type":"model_change","id":"a1","parentId":null,"timestamp":"2026-11-21T08:17:37.000Z","provider":"p","modelId":"m"}

@@ -8,6 +8,7 @@ from collections import deque
 import pytest
 
 from tests.core.model import Bad, Budget, State, candidates, decide, quiet, reached, successors
+from tests.effort import SOAKING
 
 BUDGETS: dict[str, tuple[Budget, int]] = {
     "everything once": (Budget(crash=1, fault=1, stale=1, edit=1, world=1), 30_000),
@@ -17,6 +18,14 @@ BUDGETS: dict[str, tuple[Budget, int]] = {
     "a wild world": (Budget(crash=1, stale=1, edit=1, world=2), 50_000),
 }
 """Budget, and the least number of states that it must come to: fewer means that the model stopped looking."""
+
+WIDE: dict[str, tuple[Budget, int]] = {
+    "crashes and faults, and more": (Budget(crash=2, fault=2, stale=1, edit=1, world=1), 100_000),
+    "edits in a wild world": (Budget(crash=1, fault=1, stale=1, edit=2, world=2), 300_000),
+}
+"""Those that take longer; explored by `make soak`."""
+if SOAKING:
+    BUDGETS |= WIDE
 
 LONGEST = 60
 

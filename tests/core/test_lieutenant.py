@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reconciler.api.lieutenant import OnLost
 from reconciler.core.decisions import (
@@ -41,10 +41,11 @@ from reconciler.core.lieutenant.configuration import asked
 from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
 from reconciler.core.plan import is_action
-from reconciler.core.profile.rendering import SecretRef, Unresolved, with_secrets
+from reconciler.core.profile.rendering import with_secrets
 from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
@@ -414,7 +415,6 @@ def test_every_policy_decides_in_some_scenario() -> None:
 
 @pytest.mark.guarantee("G-04")
 @given(lieutenants())
-@settings(max_examples=150, deadline=None)
 def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView) -> None:
     blind = replace(view, slot=replace(view.slot, vm=Unknown("503")), guest=None, agent=None)
     assert not is_action(plan(blind))
@@ -427,7 +427,6 @@ def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView)
 
 @pytest.mark.guarantee("G-22")
 @given(lieutenants())
-@settings(max_examples=150, deadline=None)
 def test_a_working_pi_is_never_stopped_nor_replaced(view: LieutenantView) -> None:
     decision = plan(view)
     working = view.agent is not None and not isinstance(view.agent, Unknown) and isinstance(view.agent.process, Up)

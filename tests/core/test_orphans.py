@@ -10,12 +10,12 @@ from reconciler.core.fleet.orphans import Sight, Standing, strays
 from reconciler.core.slot.claims import RETAINED, birth_labels, claim_labels
 from reconciler.core.snapshot.vm import Vm
 from reconciler.sources.kube.restore import vms_of
-from tests.core.test_claims import KEY, THEM, US, labelled, vm
+from tests.core.test_claims import KEY, SLOT, THEM, US, labelled, vm
 from tests.core.views import NOW, OTHER, VM
 
 OLD = NOW - 1000.0
 SETTLED = NOW - 60.0
-CLAIM = claim_labels(US, KEY, "uid-1", 3, VM)
+CLAIM = claim_labels(US, SLOT, 3, VM)
 CLAIMED = labelled(vm(created_at=OLD), CLAIM)
 NOT_READ = Sight(frozenset({"elsewhere"}), frozenset())
 LIVE = Sight(frozenset({"default"}), frozenset({"uid-1"}))
@@ -33,10 +33,10 @@ def told(found: Vm, owned: set[str] | None = None, seen: float = OLD, sight: Sig
     [
         (CLAIMED, Standing.ORPHAN),
         (labelled(vm(), {**CLAIM, RETAINED: "default/api"}), Standing.RETAINED),
-        (labelled(vm(), claim_labels(THEM, KEY, "uid-1", 3, VM)), None),
+        (labelled(vm(), claim_labels(THEM, SLOT, 3, VM)), None),
         (labelled(vm(OTHER), {**CLAIM}), Standing.SUSPECTED),
-        (labelled(vm(), birth_labels(US, KEY, "uid-1", 1, "t")), Standing.SUSPECTED),
-        (labelled(vm(), birth_labels(THEM, KEY, "uid-1", 1, "t")), Standing.UNCLAIMED),
+        (labelled(vm(), birth_labels(US, SLOT, 1, "t")), Standing.SUSPECTED),
+        (labelled(vm(), birth_labels(THEM, SLOT, 1, "t")), Standing.UNCLAIMED),
         (vm(), Standing.UNCLAIMED),
     ],
 )
@@ -57,7 +57,7 @@ def test_one_that_may_be_on_its_way_to_an_owner_is_left_out() -> None:
 @pytest.mark.guarantee("G-04")
 def test_without_a_store_a_lieutenant_owns_what_any_sign_says() -> None:
     """Its newest claim, the VM in its status and the one it is to adopt; an older claim alone is none."""
-    older = labelled(vm(OTHER), {**claim_labels(US, KEY, "uid-1", 2, OTHER)})
+    older = labelled(vm(OTHER), {**claim_labels(US, SLOT, 2, OTHER)})
     vms = {one.vm_id: one for one in (CLAIMED, older)}
     assert vms_of(KEY, "uid-1", {}, {}, vms, US) == {VM}
     assert vms_of(KEY, "uid-1", {}, {"vm": {"id": OTHER}}, vms, US) == {VM, OTHER}

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -16,7 +16,8 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.api.support import ACTED_ON, SUPPORT, entry_of
 from reconciler.core.profile.organs import CAPABILITIES, ORGANS
-from reconciler.core.profile.rendering import Rendered, render
+from reconciler.core.profile.rendering import render
+from reconciler.core.snapshot.rendered import Rendered
 from tests.core.views import lieutenant_spec
 
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
@@ -172,7 +173,6 @@ words = st.lists(st.sampled_from([*ORGANS, *CAPABILITIES, "kidney"]), unique=Tru
 
 @pytest.mark.guarantee("G-47")
 @given(organs=words, capabilities=words, field=st.sampled_from(sorted(CHANGED)))
-@settings(max_examples=80, deadline=None)
 def test_the_same_profile_gives_the_same_bytes_whatever_is_in_it(organs: list[str], capabilities: list[str], field: str) -> None:
     spec = {**CHANGED[field][0], "organs": organs, "capabilities": capabilities}  # type: ignore[dict-item]
     before = copy.deepcopy(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
@@ -311,14 +311,12 @@ def test_every_policy_decides_in_some_scenario() -> None:
 
 @pytest.mark.guarantee("G-04")
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_unknown_never_changes_anything(slot: Slot) -> None:
     assert not is_action(plan(replace(slot, vm=Unknown("no answer"))))
 
 
 @pytest.mark.guarantee("G-05")
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
     decision = plan(slot)
     if isinstance(decision, DESTRUCTIVE):
@@ -351,7 +349,6 @@ def test_every_destructive_act_has_its_cause(slot: Slot) -> None:
 
 @pytest.mark.guarantee("G-07")
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_nothing_is_made_in_place_of_a_vm_that_is_to_be_adopted(slot: Slot) -> None:
     assert not isinstance(plan(replace(slot, adopt=Target(OTHER, Absent(proven=True)))), Create)
 
@@ -379,7 +376,6 @@ def test_the_policies_in_one_word(policy: str, management: str, detached: bool, 
 
 @pytest.mark.guarantee("G-02")
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -> None:
     if isinstance(plan(slot), Create):
         assert not slot.record.vm_id
@@ -391,7 +387,6 @@ def test_a_create_is_sent_only_for_an_empty_slot_with_nothing_open(slot: Slot) -
 
 @pytest.mark.guarantee("G-67")
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
     decision = plan(slot)
     if isinstance(decision, Wait | Refuse) and "VM " in decision.message:
@@ -399,6 +394,5 @@ def test_messages_name_the_whole_vm_id(slot: Slot) -> None:
 
 
 @given(slots())
-@settings(max_examples=150, deadline=None)
 def test_a_record_reads_back_as_it_was_written(slot: Slot) -> None:
     assert SlotRecord.load(slot.record.dump()) == slot.record

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.status import lieutenant_status
-from reconciler.core.profile.rendering import Unresolved
 from reconciler.core.records import EscalationStep, LieutenantRecord, RestartRecord, TaskRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
@@ -66,7 +66,6 @@ def test_a_tasks_status_obeys_kstatus(name: str) -> None:
 
 @pytest.mark.guarantee("G-46")
 @given(lieutenants(), lieutenants())
-@settings(max_examples=100, deadline=None)
 def test_from_any_situation_to_any_other_a_lieutenants_status_is_readable(one: LieutenantView, other: LieutenantView) -> None:
     first = of_lieutenant(one)
     assert problems(first, 3) == []
@@ -75,7 +74,6 @@ def test_from_any_situation_to_any_other_a_lieutenants_status_is_readable(one: L
 
 @pytest.mark.guarantee("G-46")
 @given(tasks())
-@settings(max_examples=100, deadline=None)
 def test_any_tasks_status_is_readable(view: TaskView) -> None:
     assert problems(of_task(view), 3) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.decisions import (
@@ -27,10 +27,10 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
+from reconciler.core.messages import Message
 from reconciler.core.plan import is_action
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.task import Availability, Dependency, TaskView
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
@@ -384,7 +384,6 @@ def test_every_policy_decides_in_some_scenario() -> None:
 
 @pytest.mark.guarantee("G-04")
 @given(tasks())
-@settings(max_examples=150, deadline=None)
 def test_an_unknown_session_is_neither_written_to_nor_judged(view: TaskView) -> None:
     decision = plan(replace(view, talk=None))
     judged = isinstance(decision, TryAgain) and decision.reason == "AcceptanceFailed"  # by its checks, which are known
@@ -395,7 +394,6 @@ def test_an_unknown_session_is_neither_written_to_nor_judged(view: TaskView) -> 
 
 @pytest.mark.guarantee("G-22")
 @given(tasks())
-@settings(max_examples=150, deadline=None)
 def test_a_prompt_goes_only_to_a_settled_session(view: TaskView) -> None:
     decision = plan(view)
     if isinstance(decision, Deliver | Continue):
@@ -409,7 +407,6 @@ def test_a_prompt_goes_only_to_a_settled_session(view: TaskView) -> None:
 
 @pytest.mark.guarantee("G-21")
 @given(tasks())
-@settings(max_examples=150, deadline=None)
 def test_success_has_evidence(view: TaskView) -> None:
     decision = plan(view)
     if not isinstance(decision, Finish) or decision.phase != "Succeeded" or view.steer:
@@ -426,7 +423,6 @@ def test_success_has_evidence(view: TaskView) -> None:
 
 @pytest.mark.guarantee("G-20")
 @given(tasks())
-@settings(max_examples=150, deadline=None)
 def test_a_result_is_never_changed(view: TaskView) -> None:
     if view.record.finished:
         decision = plan(view)
@@ -455,7 +451,6 @@ def ahead_of(place: QueueEntry, found: list[QueueEntry]) -> str:
 
 
 @given(places, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
 def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[QueueEntry], random: st.DataObject) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -465,7 +460,6 @@ def test_the_order_of_the_queue_is_not_the_order_of_looking(found: list[QueueEnt
 
 
 @given(places)
-@settings(max_examples=150, deadline=None)
 def test_exactly_one_runnable_task_is_first(found: list[QueueEntry]) -> None:
     waiting = [p for p in found if p.phase == "Pending" and p.runnable and not p.steer]
     first = [p for p in waiting if not ahead_of(p, found)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.parsing import load_spec
@@ -26,9 +26,9 @@ from reconciler.core.forecast import MOST_STEPS, forecast
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.afterwards import after
 from reconciler.core.lieutenant.workset import Availability, plan, task_view
+from reconciler.core.messages import Message
 from reconciler.core.plan import Step, is_action
 from reconciler.core.records import ACTIVE, EscalationStep, LieutenantRecord, TaskRecord
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency, Talk
@@ -199,7 +199,6 @@ def test_a_dead_machine_is_replaced_with_its_conversation() -> None:
 
 
 @given(lieutenants(), st.lists(st.sampled_from(["pending", "sent", "running", "steer", "cancelled"]), max_size=3))
-@settings(max_examples=150, deadline=None)
 def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView, kinds: list[str]) -> None:
     made = {
         "pending": lambda n: facts(n),
@@ -213,7 +212,6 @@ def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView
 
 
 @given(lieutenants())
-@settings(max_examples=150, deadline=None)
 def test_an_act_that_succeeded_is_not_planned_again(lt: LieutenantView) -> None:
     view = work_set(lt=lt)
     decided = plan(view).own
@@ -244,7 +242,6 @@ def crowds(draw: st.DrawFn) -> tuple[TaskFacts, ...]:
 
 
 @given(crowds())
-@settings(max_examples=300, deadline=None)
 def test_what_a_task_knows_of_the_others_is_what_a_look_at_each_of_them_says(tasks: tuple[TaskFacts, ...]) -> None:
     """Told from the definitions, one by one; the lane makes an index of it once."""
     view = work_set(*tasks, queue={"maxPending": 2})

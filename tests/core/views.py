@@ -11,11 +11,12 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
 from reconciler.core.chain import Chain
-from reconciler.core.profile.rendering import Rendered, Unresolved, render
+from reconciler.core.messages import Message
+from reconciler.core.profile.rendering import render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.task import Availability, Dependency, Talk, TaskView
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState

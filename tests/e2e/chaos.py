@@ -13,7 +13,6 @@ from pathlib import Path
 
 from reconciler import config
 from reconciler.cli.access import reader
-from reconciler.cli.documents import is_true
 from reconciler.cli.submit import submit
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import SESSION_DIR
@@ -22,6 +21,7 @@ from reconciler.engine.ports import StoredObject
 from reconciler.vers.simulator.isolated import IsolatedGuests
 from reconciler.vers.simulator.records import DropConnections
 from reconciler.vers.simulator.world import World
+from reconciler.views.documents import is_true
 from tests.background import Platform, eventually
 from tests.program import Program
 

@@ -13,18 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.conversation import texts
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.service import SimulatorConfig
+from reconciler.views.conversation import texts
 from tests.background import Platform, eventually, platform
 from tests.e2e.chaos import AGENT, KEEPER, Books, Machine, sent_while_busy, user_texts
 from tests.e2e.conftest import PROFILE
+from tests.effort import LONGER
 from tests.program import Controller, Program
 
-ROUNDS = 30
-TASKS = tuple(f"w-{number:02}" for number in range(24))
+ROUNDS = 30 * LONGER
+TASKS = tuple(f"w-{number:02}" for number in range(24 * LONGER))
 CONTROLLER, CONNECTIONS = "controller", "connections"
 VICTIMS = (CONTROLLER, CONTROLLER, KEEPER, AGENT, AGENT, CONNECTIONS, CONNECTIONS)
 WORKING = ("run", "message", "tool", "toolEnd")
@@ -106,7 +107,7 @@ class Ruin:
 @pytest.mark.real("pi")
 @pytest.mark.real("bwrap")
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400 * LONGER)
 @pytest.mark.guarantee("G-01")
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-20")

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from reconciler.core.profile.rendering import MODELS_FILE, ROLE_FILE
 from reconciler.core.snapshot.local import Hosting
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
-from reconciler.engine.ports import CommandResult, GuestCommand
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, RefSource, RootSource, VmShape
 from tests.engine import (
     test_adoption,
     test_clock,

@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.api.reasons import NOTHING, Reason
 from reconciler.core.lasterror import last_error_of
+from reconciler.core.snapshot.machine import CommandResult
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.ports import CommandResult
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
 from tests.engine.test_profiles import PROFILE, Vault

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.slot.claims import Owner, claim_labels
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Unreachable
@@ -20,7 +20,7 @@ def orphan(run: Stage, owner: str = "installation-1") -> Machine:
     """A VM with a valid claim of an object that does not exist."""
     machine = run.world.make({})
     machine.state = VmState.RUNNING
-    machine.labels.update(claim_labels(Owner(SETTINGS.fleet, owner), GONE, "uid-of-gone", 1, machine.vm_id))
+    machine.labels.update(claim_labels(Owner(SETTINGS.fleet, owner), SlotOwner.of(GONE, "uid-of-gone"), 1, machine.vm_id))
     return machine
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json, Key
+from reconciler.core.snapshot.machine import CommandResult, GuestCommand
 from reconciler.engine.planning import plan_everything
-from reconciler.engine.ports import CommandResult, GuestCommand
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
@@ -400,9 +400,9 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         assert await plan_everything(run.engine) == [], "nothing to do before it changes"
         await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
         planned = await plan_everything(run.engine)
-        verbs = [line.verb for line in planned]
+        verbs = [step.action.verb for step in planned]
         assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
-        assert planned[1].reason == "its profile changed after it was prepared"
+        assert planned[1].action.because == "its profile changed after it was prepared"
         assert verbs[-1] == "StartAgent"
 
     tell(tmp_path, story)

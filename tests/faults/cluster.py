@@ -86,7 +86,7 @@ class OperatorLives(Controller):
             Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.kube_controller.sink,
         )  # fmt: skip
         try:
-            await self.kube_controller.open(self.engine)
+            await self.kube_controller.open(self.engine, "uid-of-the-cluster")
         except (Crash, ReconcilerError):
             await self.down()
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +19,10 @@ from reconciler.core.keys import Key
 from reconciler.core.profile.rendering import AGENT_DIR
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
+from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets
+from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
@@ -142,6 +144,7 @@ class Controller:
         self._uids = itertools.count(1)
         self.engine: Engine | None = None
         self.secrets: Secrets | None = None
+        self.kinds: Sequence[Registration] = STOCK
         self.lives = 0
 
     async def up(self) -> Engine:
@@ -151,7 +154,7 @@ class Controller:
         store = open_store(self.path, inline=True)
         engine = Engine(
             self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(), LoopClock(self.world.now()),
-            Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER,
+            Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, kinds=self.kinds,
         )  # fmt: skip
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
         try:
@@ -255,9 +258,9 @@ class Run:
         return ""
 
 
-def virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in virtual time."""
-    loop = looptime.new_event_loop(start=0.0, end=50_000.0, noop_cycles=2)
+def virtual(main: Callable[[], Coroutine[Any, Any, T]], start: float = 0.0) -> T:
+    """Run a coroutine in virtual time, which begins at `start`."""
+    loop = looptime.new_event_loop(start=start, end=50_000.0, noop_cycles=2)
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main())

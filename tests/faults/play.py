@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,26 +12,29 @@ from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
+from tests.effort import one_in, share
 from tests.faults.harness import Fault, Run, Step, virtual
 from tests.world import World
 
 SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, workers=8)
 
+PARTS = max(4, 16 // share())
+"""The points of a scenario that a run strikes are dealt to so many tests, so that they run side by side."""
 
-SHARE = int(os.environ.get("FAULT_SHARE", "3"))
-"""Of the points of a scenario one in so many is struck, always the same ones; 1 strikes them all (`make strikes`)."""
+FEW = 3
+"""So many points of each scenario are struck in the quick tests."""
 
 
-def dealt(points: list[tuple[int, str]], part: int, parts: int, share: int = SHARE) -> list[tuple[int, str]]:
-    """What of the points falls to one of so many tests."""
-    return points[::share][part::parts]
+def dealt(name: str, points: list[tuple[int, str]], part: int) -> list[tuple[int, str]]:
+    """What of the points that this run strikes falls to one of its tests; `name`: of the scenario."""
+    return one_in(share(), name, points)[part::PARTS]
 
 
 @dataclass(frozen=True)
 class Scenario:
     """`story`: what a person declares and waits for. `judge`: asserts how the world was treated, whatever happened to the
-    controller. `points`: least number of fault points, so that a story that shrinks is noticed. `every`: strike every point in
-    every run, with all five faults also where they come to the same."""
+    controller. `points`: least number of fault points, so that a story that shrinks is noticed. `every`: all five faults are points
+    of every effect, also where they come to the same."""
 
     name: str
     story: Step

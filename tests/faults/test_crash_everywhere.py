@@ -9,17 +9,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.effort import sample, share
 from tests.faults.harness import FAULTS, Fault, faults_of
-from tests.faults.play import SHARE, dealt, play
+from tests.faults.play import FEW, PARTS, dealt, play
 from tests.faults.scenarios import all_scenarios
 
 SCENARIOS = all_scenarios()
-PARTS = 16
-"""The points of a scenario are dealt to so many tests, so that they run side by side."""
-
-
-MEMORY = Path("/dev/shm")
-"""Stores of a moment live there, where it is: a crash here is a process's, not a disk's."""
 
 
 @cache
@@ -42,7 +37,7 @@ def test_without_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     effects = effects_of(name)
     points = len(points_of(name))
     with capsys.disabled():
-        struck = "all struck" if SCENARIOS[name].every or SHARE == 1 else f"one in {SHARE} struck"
+        struck = "all struck" if share() == 1 else f"one in {share()} struck"
         print(f"\n{name}: {points} fault points at {len(effects)} numbered effects ({', '.join(FAULTS)}, where they differ), {struck}")
     assert points >= SCENARIOS[name].points
 
@@ -58,6 +53,27 @@ def test_a_dead_controllers_suspend_freezes_a_turn_and_is_undone(tmp_path: Path)
     assert len(run.world.frozen_by_the_dead) == 1  # that it was undone is the scenario's to judge
 
 
+def strike(name: str, points: list[tuple[int, str]]) -> None:
+    met = 0
+    for number, kind in points:
+        with TemporaryDirectory() as directory:
+            run = play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind))
+        met += run.life.fault is not None and run.life.fault.used
+    assert met == len(points), "a fault was never met: the run is not the reference run up to it"
+
+
+@pytest.mark.guarantee("G-01")
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-07")
+@pytest.mark.guarantee("G-08")
+@pytest.mark.guarantee("G-20")
+@pytest.mark.guarantee("G-22")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_few_faults_at_random(name: str) -> None:
+    strike(name, sample(f"few of {name}", points_of(name), FEW))
+
+
 @pytest.mark.guarantee("G-01")
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-05")
@@ -68,12 +84,7 @@ def test_a_dead_controllers_suspend_freezes_a_turn_and_is_undone(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_fault_at_every_effect(name: str, part: int) -> None:
-    mine = dealt(points_of(name), part, PARTS, 1 if SCENARIOS[name].every else SHARE)
-    met = 0
-    for number, kind in mine:
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-            run = play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind))
-        met += run.life.fault is not None and run.life.fault.used
-    assert met == len(mine), "a fault was never met: the run is not the reference run up to it"
+    """Of a run's share of them: see FAULT_SHARE."""
+    strike(name, dealt(name, points_of(name), part))

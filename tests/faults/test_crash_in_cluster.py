@@ -9,17 +9,16 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.effort import one_in, sample, share
 from tests.faults.cluster import play_in_cluster
 from tests.faults.harness import FAULTS, Fault, faults_of
-from tests.faults.play import Scenario, dealt
+from tests.faults.play import FEW, PARTS, Scenario, dealt
 from tests.faults.scenarios import one_lieutenant, reconfigured
-from tests.faults.test_crash_everywhere import MEMORY
 
 SCENARIOS = {scenario.name: scenario for scenario in (one_lieutenant.SCENARIO, reconfigured.SCENARIO)}
 DEADLY = ("crash-before", "crash-after", "late")
 """The faults after which another operator begins, with an empty store where that is lost."""
 LEAST = {True: 600, False: 350}
-PARTS = 16
 SLOW = 0.5
 """Seconds."""
 
@@ -43,6 +42,12 @@ def play(scenario: Scenario, path: Path, fault: Fault, keep: bool, latency: floa
     run = play_in_cluster(scenario, path, fault, keep, latency)
     assert fault.used, "the fault was never met: the run is not the reference run up to it"
     assert not [at for at in run.server.objects if at.plural == "lieutenants"], "its finalizer went"
+
+
+def strike(name: str, keep: bool, points: list[tuple[int, str]]) -> None:
+    for number, kind in points:
+        with TemporaryDirectory() as directory:
+            play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind), keep)
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
@@ -80,15 +85,24 @@ def test_crashes_at_what_counts_most_with_a_lost_store(name: str, tmp_path: Path
 @pytest.mark.guarantee("G-05")
 @pytest.mark.guarantee("G-20")
 @pytest.mark.guarantee("G-62")
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_few_faults_at_random(name: str, keep: bool) -> None:
+    strike(name, keep, sample(f"few of {name} in a cluster {keep}", points_of(name, keep), FEW))
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-05")
+@pytest.mark.guarantee("G-20")
+@pytest.mark.guarantee("G-62")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.timeout(600)
 def test_every_fault_at_every_effect(name: str, keep: bool, part: int) -> None:
-    for number, kind in dealt(points_of(name, keep), part, PARTS):
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-            play(SCENARIOS[name], Path(directory) / "state.db", Fault(number, kind), keep)
+    """Of a run's share of them: see FAULT_SHARE."""
+    strike(name, keep, dealt(f"{name} in a cluster {keep}", points_of(name, keep), part))
 
 
 @pytest.mark.guarantee("G-62")
@@ -97,7 +111,8 @@ def test_every_fault_at_every_effect(name: str, keep: bool, part: int) -> None:
 def test_who_takes_over_has_another_clock(skew: float, keep: bool, tmp_path: Path) -> None:
     """By as much as two readings of the API server's clock may differ: nothing is doubled, leaked or given up for it."""
     lives = []
-    for number in range(5, len(effects_of(one_lieutenant.SCENARIO.name)), 11):
+    numbers = range(5, len(effects_of(one_lieutenant.SCENARIO.name)), 11)
+    for number in one_in(3 if share() > 1 else 1, f"takes over {skew} {keep}", numbers):
         run = play_in_cluster(one_lieutenant.SCENARIO, tmp_path / f"{number}.db", Fault(number, "crash-after"), keep, skew=skew)
         lives.append(run.controller.lives)
     assert min(lives[:-2]) > 1, "somebody took over"

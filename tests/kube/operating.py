@@ -25,7 +25,7 @@ from reconciler.sources.kube.lease import Lease
 from tests.kube.controlplane import Namespace
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
-SETTLE = 3.0
+SETTLE = 1.0
 SECONDS = 60.0
 """How long something may take to show, on a busy machine."""
 

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.api.meta import API_VERSION
 from reconciler.cli.catalog import CLUSTERS
-from reconciler.cli.kube import answers, stored
-from reconciler.core.keys import Json
-from reconciler.engine.ports import StoredObject
 from tests.kube.controlplane import ControlPlane, Namespace
 from tests.kube.operating import Person
 from tests.kube.people import LOOKS, rule, somebody
@@ -141,16 +137,6 @@ async def test_a_suspended_machine_is_not_asked(scene: Desk) -> None:
         assert f"lieutenant/bob is suspended (namespace {cluster.name}): `reconciler resume --kube -n {cluster.name} lt bob`" in told
         told = await with_kube(scene, tuple(word.format("ada") for word in words), code=4)
         assert f"is suspended still (namespace {cluster.name}): wait until it is resumed: `reconciler wait --kube -n" in told
-
-
-def test_answers_are_in_the_order_of_the_work() -> None:
-    def ended(name: str, delivered: int, version: int) -> StoredObject:
-        times: Json = {"finishedAt": "2026-01-01T00:00:09Z", "deliveredAt": f"2026-01-01T00:00:0{delivered}Z"}
-        metadata: Json = {"name": name, "namespace": "team", "uid": name, "resourceVersion": str(version)}
-        status: Json = {**times, "phase": "Succeeded", "result": {"answer": name}}
-        return stored({"kind": "Task", "apiVersion": API_VERSION, "metadata": metadata, "status": status})
-
-    assert answers([ended("a", 3, 9), ended("b", 3, 10), ended("c", 3, 8), ended("d", 1, 20)]) == ["d", "c", "a", "b"]
 
 
 @pytest.mark.guarantee("G-66")

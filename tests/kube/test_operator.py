@@ -44,7 +44,7 @@ async def test_a_fleet_is_applied_works_and_is_deleted(cluster: Namespace, tmp_p
     person = Person(cluster)
     async with charge(cluster, tmp_path, world) as operator:
         statuses: list[tuple[int, dict[str, object]]] = []
-        replace = operator.kube_controller.sink._cluster.replace
+        replace = operator.kube_controller.sink._writes.status
 
         async def judged(path: str, body: dict[str, object]) -> dict[str, object]:
             told = await replace(path, body)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ async def test_a_fleet_is_applied_works_and_is_deleted(cluster: Namespace, tmp_p
                 statuses.append((told["metadata"]["generation"], dict(told["status"])))  # type: ignore[index, call-overload, arg-type]
             return told  # type: ignore[return-value]
 
-        operator.kube_controller.sink._cluster.replace = judged  # type: ignore[assignment, method-assign]
+        operator.kube_controller.sink._writes.status = judged  # type: ignore[assignment, method-assign]
         await person.apply(LIEUTENANT)
         await person.apply(task("one"))
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")

@@ -24,6 +24,7 @@ from reconciler.sources.files.scan import Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.kube.raw import without_nulls
 from reconciler.store.sqlstore import open_store
+from reconciler.views.forecast import planned
 from tests.faults.harness import NoSecrets
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, config, engine_in, until
@@ -101,7 +102,7 @@ class Story:
         self.acts.setdefault(event.key.name, []).append(f"{event.type} {event.reason} {plain(event.message)}")
 
     async def plan(self, engine: Engine) -> None:
-        self.plans = [(str(p.key.name), p.verb, plain(p.target), plain(p.reason)) for p in await plan_everything(engine)]
+        self.plans = [(p.key.name, p.verb, plain(p.target), plain(p.reason)) for p in planned(await plan_everything(engine))]
 
 
 def plain(text: str) -> str:

@@ -15,14 +15,21 @@ import pytest
 from tests.background import Platform, eventually
 from tests.e2e.chaos import AGENT, Machine, sent_while_busy, user_texts
 from tests.e2e.conftest import API, PROFILE, image, real
+from tests.effort import LONGER
 from tests.kube.controlplane import ControlPlane, Namespace
 from tests.program import Controller, Program
 
 __all__ = ["image", "real"]  # fixtures
 
-pytestmark = [pytest.mark.real("kube"), pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.real("kube"),
+    pytest.mark.real("pi"),
+    pytest.mark.real("bwrap"),
+    pytest.mark.slow,
+    pytest.mark.timeout(900 * LONGER),
+]
 
-ROUNDS = 20
+ROUNDS = 20 * LONGER
 SEED = int(os.environ.get("RECONCILER_CHAOS_SEED", "1"))
 LEASE = "reconciler-default"
 

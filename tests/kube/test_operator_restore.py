@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.decisions import Steady
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, SlotOwner
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
@@ -27,7 +27,7 @@ def vm(number: int, labels: dict[str, str]) -> Vm:
 
 def claimed(number: int, epoch: int, owner: Owner = US, uid: str = UID) -> Vm:
     made = vm(number, {})
-    return vm(number, claims.claim_labels(owner, KEY, uid, epoch, made.vm_id))
+    return vm(number, claims.claim_labels(owner, SlotOwner.of(KEY, uid), epoch, made.vm_id))
 
 
 def listed(*vms: Vm) -> dict[str, Vm]:
@@ -90,13 +90,13 @@ def test_what_is_not_ours_is_not_taken(other: Vm) -> None:
 
 
 def test_a_vm_that_was_born_for_it_and_not_claimed_yet_is_taken() -> None:
-    born = vm(3, claims.birth_labels(US, KEY, UID, 1, "token"))
+    born = vm(3, claims.birth_labels(US, SlotOwner.of(KEY, UID), 1, "token"))
     assert restore.lieutenant(KEY, UID, {"vm": {"id": born.vm_id}}, listed(born), US).record.slot.vm_id == born.vm_id
 
 
 @pytest.mark.guarantee("G-02")
 def test_an_open_create_comes_back() -> None:
-    sent = Intent("token", KEY, UID, "create", 3, {"commit": "c0ffee", "epoch": 5}, 1234.5, 1200.25)
+    sent = Intent("token", SlotOwner.of(KEY, UID), "create", 3, {"commit": "c0ffee", "epoch": 5}, 1234.5, 1200.25)
     restored = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US)
     assert restored.intent == sent
     assert (restored.record.slot.epoch, restored.record.slot.attempts) == (5, 3)

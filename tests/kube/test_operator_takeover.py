@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.engine.ports import VmShape, VmSource
+from reconciler.core.snapshot.machine import VmShape, VmSource
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until
 from tests.kube.test_operator import LIEUTENANT, task

@@ -165,12 +165,12 @@ CRASH_AFTER_PROMPT = at("keeper.send", "crash-after")
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
-           "item.record.but(slot=slot), *t.journal.writes_to_open(intent)", "item.record.but(slot=slot)", CRASH_AFTER_CREATE),
+           "slot, *t.journal.writes_to_open(intent)", "slot", CRASH_AFTER_CREATE),
     Mutant("blind-retry", "G-02: an unanswered create is looked for, not repeated", SlotActs, "create",
            "except Indeterminate as error:", "except () as error:",
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
-           "said = t.recorder", "t.journal.closed(intent); said = t.recorder", UNWRITTEN_CREATE),
+           "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
     Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
            "if s.intent.settled:", "if True:", an_unanswered_create_that_shows_late),
     Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
@@ -180,7 +180,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "known.parent_commit_id == commit", "bool(commit)",
            test_outages.test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage),
     Mutant("same-epoch", "G-62: each VM of a slot has a higher epoch", SlotActs, "create",
-           "item.record.slot.epoch + 1", "max(1, item.record.slot.epoch)",
+           "item.record.epoch + 1", "max(1, item.record.epoch)",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
     Mutant("believe-one-list", "G-03: one missing list proves nothing", slot_policies, "believe_only_proven_absence",
            "if s.vm.proven:", "if True:", test_outages.test_a_vm_missing_from_lists_alone_is_kept),

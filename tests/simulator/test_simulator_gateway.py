@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import ssl
 
 import asyncssh
@@ -71,8 +72,17 @@ async def test_streams_go_both_ways_whole(machine: tuple[Running, str]) -> None:
         assert (await process.wait()).exit_status == 0
 
 
-async def test_a_closed_channel_hangs_its_command_up_and_spares_the_detached(machine: tuple[Running, str]) -> None:
+@pytest.mark.parametrize("started", ["plainly", "under nohup"])
+async def test_a_closed_channel_hangs_its_command_up_and_spares_the_detached(started: str, machine: tuple[Running, str]) -> None:
     s, vm_id = machine
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN if started == "under nohup" else signal.SIG_DFL)
+    try:
+        await _hang_up(s, vm_id)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+async def _hang_up(s: Running, vm_id: str) -> None:
     detach = "setsid sh -c 'echo $$ > detached; exec sleep 1000' </dev/null >/dev/null 2>&1 &"
     script = f"{detach} echo $$ > attached; until [ -s detached ]; do :; done; echo up; exec sleep 1000"
     conn = await s.ssh(vm_id)

@@ -36,7 +36,7 @@ def test_what_a_declared_object_carries(root: Path) -> None:
     [one] = look.objects
     assert (one.key, one.labels, one.annotations) == (Key("Lieutenant", "web", "a"), {"team": "x"}, {"note": "hello"})
     assert one.spec == {"role": "some role", "profileRef": {"name": "full"}}
-    assert (one.origin, one.stack) == (f"{root}/a.yaml:2", "")
+    assert (one.origin, one.source_id) == (f"{root}/a.yaml:2", "")
     assert one.at(("spec", "role")).line == 6
     assert look.clean
     assert look.findings == ()
@@ -154,7 +154,7 @@ def test_a_marked_directory_is_a_stack_and_the_nearest_marker_counts(root: Path)
     (inner / "b.yaml").write_text(lieutenant("b"))
     look = scan([root])
     assert look.clean
-    assert {one.key.name: one.stack for one in look.objects} == {"a": UUID, "b": other}
+    assert {one.key.name: one.source_id for one in look.objects} == {"a": UUID, "b": other}
     first, second = look.stacks
     assert (first.root, first.policy.prune, first.policy.max_delete, first.policy.on_drift, first.policy.allow_empty) == (
         str(root),
@@ -183,7 +183,7 @@ def test_a_broken_marker_marks_nothing(root: Path, text: str, line: int, word: s
     (root / ".reconciler.yaml").write_text(text)
     (root / "a.yaml").write_text(lieutenant("a"))
     look = scan([root])
-    assert [one.stack for one in look.objects] == [""]
+    assert [one.source_id for one in look.objects] == [""]
     assert look.stacks == ()
     assert not look.clean
     [told] = [str(one) for one in look.findings]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.engine.ports import Event, Intent, Json, Key, PutObject, StoredObject
+from reconciler.engine.ports import Event, Intent, Json, Key, PutObject, SlotOwner, StoredObject
 
 
 def key(name: str = "a", kind: str = "Lieutenant", namespace: str = "default") -> Key:
@@ -30,6 +30,9 @@ def full(name: str = "full") -> StoredObject:
         record={"vm": "0f", "epoch": 3},
         source="file",
         origin="specs/tree.yaml:12",
+        owner="0a11",
+        source_id="5b1f0d7e-6c0e-4f0b-9a53-00000000c1a5",
+        source_commit="6f1ed002ab5595859014ebf0951522d9",
     )
 
 
@@ -38,8 +41,9 @@ def put(name: str = "a", version: int = 1, *, uid: str = "") -> PutObject:
     return PutObject(thing(name, version, uid=uid), version - 1)
 
 
-def intent(token: str = "t1", outcome: str = "", sent_at: float = 2000.25) -> Intent:
-    return Intent(token, key(), "uid-a", "create", 1, {"source": {"root": "default"}}, sent_at, 1999.0, outcome)
+def intent(token: str = "t1", outcome: str = "", sent_at: float = 2000.25, node: str = "") -> Intent:
+    owner = SlotOwner.of(key(), "uid-a", node)
+    return Intent(token, owner, "create", 1, {"source": {"root": "default"}}, sent_at, 1999.0, outcome)
 
 
 def event(message: str = "hello", name: str = "a", at: float = 3000.0) -> Event:

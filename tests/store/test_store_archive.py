@@ -100,7 +100,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "no foot": lambda data: b"".join(data.splitlines(keepends=True)[:-1]),
     "a row less": lambda data: b"".join(data.splitlines(keepends=True)[:3] + data.splitlines(keepends=True)[4:]),
     "altered": lambda data: data.replace(b"uid-a", b"uid-b", 1),
-    "newer": lambda data: data.replace(b'"version":1', b'"version":2', 1),
+    "newer": lambda data: data.replace(b'"version":2', b'"version":3', 1),
     "other table": lambda data: _resealed([*data.splitlines(keepends=True)[:-1], b'{"table":"users","name":"x"}\n']),
     "other columns": lambda data: _resealed([*data.splitlines(keepends=True)[:-1], b'{"table":"meta","name":"x","value":"y","more":1}\n']),
     "not base64": lambda data: _resealed([*data.splitlines(keepends=True)[:-1], _NOT_BASE64]),

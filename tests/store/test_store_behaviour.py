@@ -186,6 +186,27 @@ async def test_intents_open_until_closed(store: SqlStore) -> None:
     assert (await store.load()).intents == (intent("t1", sent_at=3.0),)
 
 
+async def test_two_slots_of_one_object_have_an_open_intent_each(opened: Open) -> None:
+    store = opened()
+    await store.write([PutIntent(intent("t1")), PutIntent(intent("t2", node="lead")), PutIntent(intent("t3", node="worker"))])
+    await store.write([PutIntent(intent("t2", "created", node="lead"))])
+    await store.aclose()
+    left = (await opened().load()).intents
+    assert [(one.token, one.owner.node, str(one.owner.key)) for one in left] == [
+        ("t1", "", "Lieutenant/default/a"),
+        ("t3", "worker", "Lieutenant/default/a/worker"),
+    ]
+    assert {one.owner.uid for one in left} == {"uid-a"}
+
+
+async def test_owner_and_source_of_an_object_change_with_it(store: SqlStore) -> None:
+    await store.write([PutObject(thing("a"), 0)])
+    assert [(obj.owner, obj.source_id, obj.source_commit) for obj in await store.objects()] == [("", "", "")]
+    changed = replace(thing("a", 2), owner="uid-of-a-swarm", source_id="uuid-of-a-stack", source_commit="0ddba11")
+    await store.write([PutObject(changed, 1)])
+    assert await store.objects() == [changed]
+
+
 async def test_a_vm_keeps_the_time_it_was_first_seen(store: SqlStore) -> None:
     await store.write([SawVms(("a", "b"), 1.0), SawVms(("b", "c"), 2.0)])
     await store.write([SawVms(("a", "d"), 3.0)])

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 
-from reconciler.engine.ports import AddEvent, AppendSession, Event, Intent, Key, PutIntent, PutMeta, PutObject, StoredObject
+from reconciler.engine.ports import AddEvent, AppendSession, Event, Intent, Key, PutIntent, PutMeta, PutObject, SlotOwner, StoredObject
 from reconciler.store.sqlstore import SqlStore, open_store
 
 WRITERS = 8
@@ -25,7 +25,7 @@ async def _write(store: SqlStore, run: str, writer: int) -> None:
             [
                 PutObject(StoredObject(key, name, 1, 1, 1.0, {"run": run, "pad": "x" * 300}), 0),
                 PutMeta(name, "there"),
-                PutIntent(Intent(name, key, name, "create", 1, {}, 1.0)),
+                PutIntent(Intent(name, SlotOwner.of(key, name), "create", 1, {}, 1.0)),
                 AddEvent(Event(key, name, "Normal", "Written", name, 1.0)),
                 AppendSession(f"{run}/{writer}", length, f"{number:6}\n".encode()),
             ]

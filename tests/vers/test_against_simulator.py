@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
+from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.ports import CommitSource, RefSource, RootSource, VmShape
 from reconciler.errors import Capacity, Forbidden, Indeterminate, NotFound, Rejected, TimedOut, Unauthorized, Unreachable
 from reconciler.vers.client import Timeouts, VersClient
 from reconciler.vers.keys import Settings

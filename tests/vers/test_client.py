@@ -16,8 +16,9 @@ from uuid import UUID
 import pytest
 from vers_stub import Action, Garbage, Half, Hang, Platform, Reply, Request, Reset, json_reply, platform, text_reply
 
+from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
-from reconciler.engine.ports import CommitSource, RefSource, RootSource, VersApi, VmShape
+from reconciler.engine.ports import VersApi
 from reconciler.errors import (
     Capacity,
     Conflict,

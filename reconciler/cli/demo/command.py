@@ -25,7 +25,7 @@ SCENARIOS = {
     "outage": "a platform without room for machines: work goes on on this host, then moves to a machine with all it knows and made",
     "survive": "one agent whose process and machines are taken away under it; it goes on, and still knows what it was told",
 }
-"""Stories by name, each a module beside this one."""
+"""Scenarios by name, each a module beside this one."""
 
 
 class Script(Protocol):
@@ -48,7 +48,7 @@ def demo(
     config: Config,
     scenario: Annotated[str, typer.Option("--scenario", metavar="NAME", help="Which story; see --list.")] = "quickstart",
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, and print how to talk to it.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the stories.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
 ) -> None:
     """See it work on this machine: no key, no cluster, no network.

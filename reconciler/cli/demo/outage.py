@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from reconciler.cli.demo.stage import Stage
 from reconciler.cli.demo.story import PROFILE, RECALLS, TOLD, Story, declare_told, holds, leave, remembers, succeeds, vm_of
-from reconciler.cli.documents import condition, text_at
 from reconciler.core.keys import Json, Key
 from reconciler.errors import GuestFailed
+from reconciler.views.documents import condition, text_at
 
 API = Key("Lieutenant", "default", "api")
 WRITE, CHECK, ASK = (Key("Task", "default", name) for name in ("write", "check", "ask"))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from reconciler.agent.scripted_model import MODEL
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.documents import condition, is_true, text_at
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
 from reconciler.log import one_line
+from reconciler.views.documents import condition, is_true, text_at
 
 PROFILE = Key("BootProfile", "default", "scripted")
 _PROFILE = """

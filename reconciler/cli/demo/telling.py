@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli import names
-from reconciler.cli.documents import text_at
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.log import one_line
+from reconciler.views.documents import text_at
 
 KINDS = ("Lieutenant", "Task")
 _SHOWN_EVENTS = 12

@@ -1,7 +1,8 @@
-"""Everything that may be decided. One closed union; `isinstance` against it is exhaustive under mypy.
+"""Everything that may be decided.
 
 A decision is either an act (it changes something), or one of `Wait`, `Refuse`, `Steady`. Each knows its own reason, its urgency and
-whether it only writes into our own books.
+whether it only writes into our own books. `Action` are the acts of the kinds that this release brings, a closed union: `isinstance`
+against its parts is exhaustive under mypy. A kind may bring acts of its own, derived from `Act`.
 """
 
 from __future__ import annotations
@@ -74,4 +75,4 @@ from reconciler.core.decisions.task import Verify as Verify
 from reconciler.core.decisions.task import Withdraw as Withdraw
 
 Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | TaskAction
-Decision = Action | Rest
+Decision = Act | Rest

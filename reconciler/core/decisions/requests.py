@@ -15,7 +15,6 @@ class Acknowledge(Act):
     whose token is new."""
 
     doing: ClassVar = Reason.ACKNOWLEDGING
-    then_observe: ClassVar = False
     books_only: ClassVar = True
 
     verbs: tuple[str, ...] = ()

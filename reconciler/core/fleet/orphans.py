@@ -40,21 +40,19 @@ class Sight:
 
     def unsure(self, vm: Vm) -> str:
         """Why it can't be said that nothing owns this VM of ours, '' when it can."""
-        namespace, name = vm.labels.get(claims.NAMESPACE, "?"), vm.labels.get(claims.NAME, "?")
-        if self.namespaces is not None and namespace not in self.namespaces:
-            return f"carries our claim for {namespace}/{name}, and the objects of that namespace could not be read"
+        if self.namespaces is not None and vm.labels.get(claims.NAMESPACE, "?") not in self.namespaces:
+            return f"carries our claim for {claims.named(vm.labels)}, and the objects of that namespace could not be read"
         if vm.labels.get(claims.UID) in self.uids:
-            return f"carries our claim for {namespace}/{name}, which has another one; only its controller knows whether it may go"
+            return f"carries our claim for {claims.named(vm.labels)}, which has another one; only its controller knows whether it may go"
         return ""
 
 
 def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str] | None:
     """What a VM that no object here owns is to us; None: another installation or another fleet claims it."""
     if claims.is_ours(vm, owner):
-        whose = f"{vm.labels.get(claims.NAMESPACE, '?')}/{vm.labels.get(claims.NAME, '?')}"
         if kept_for := vm.labels.get(claims.RETAINED):
             return Standing.RETAINED, f"left by {kept_for}, which was deleted with deletionPolicy Retain"
-        return Standing.ORPHAN, f"carries our claim for {whose}, which does not own it"
+        return Standing.ORPHAN, f"carries our claim for {claims.named(vm.labels)}, which does not own it"
     if claims.valid_claim(vm):
         return None
     if vm.labels.get(claims.INSTALLATION) == owner.installation:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Adopt,
     BeginSession,
     BindCreated,
@@ -69,11 +69,11 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
@@ -91,22 +91,26 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     assert view.lieutenant is not None
     if isinstance(step.action, Release):
         return None
-    lt, talk = after_lieutenant(view.lieutenant, step.action), view.talk
-    if isinstance(lt.agent, Agent):
-        up = isinstance(lt.agent.process, Up)
-        talk = Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
-    else:
-        talk = None
+    lt = after_lieutenant(view.lieutenant, step.action)
+    talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
         talk = replace(view.talk, settled=True)
     return replace(view, lieutenant=lt, talk=talk)
+
+
+def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
+    """The conversation, as far as this lieutenant's agent can be asked for it."""
+    if not isinstance(lt.agent, Agent):
+        return None
+    up = isinstance(lt.agent.process, Up)
+    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
 
 
 def _busy(lt: LieutenantView) -> bool:
     return isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up) and lt.agent.process.busy
 
 
-def after_lieutenant(lt: LieutenantView, action: Action) -> LieutenantView:
+def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
@@ -262,7 +266,7 @@ def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
 
 
-def after_task(view: WorkSet, key: Key, action: Action) -> WorkSet:
+def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     """A delivered task is taken to succeed; dependants follow."""
     phase = "Succeeded" if isinstance(action, Deliver | SendSteer | Escalate | Reprompt | Continue | Verify) else ""
     facts: list[TaskFacts] = []

@@ -6,10 +6,10 @@ from reconciler.api.status.lieutenant import STEPS, TAIL, BootStatus, PieceStatu
 from reconciler.core.keys import JsonValue
 from reconciler.core.lieutenant.preparation import PREPARED, check_mark, outdated
 from reconciler.core.profile.organs import KEY, pieces
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import StepRecord
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 
 
 def boot_status(view: LieutenantView, previous: JsonValue) -> BootStatus | None:

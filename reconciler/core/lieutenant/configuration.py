@@ -9,9 +9,10 @@ from __future__ import annotations
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.instructions import differing
-from reconciler.core.profile.rendering import Rendered, same_launch
+from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 
 
 def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:

@@ -22,11 +22,11 @@ from reconciler.core.decisions import (
     Wait,
 )
 from reconciler.core.plan import is_action
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot.deletion import CONFIRM, DELETION
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import Hosting
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion
 
 # --- where things are -------------------------------------------------------------------------------------------------------

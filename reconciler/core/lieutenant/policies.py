@@ -45,12 +45,13 @@ from reconciler.core.lieutenant.session import (
     restore_the_conversation,
 )
 from reconciler.core.plan import is_action
-from reconciler.core.profile.rendering import Unresolved, same_launch
+from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Unknown
 

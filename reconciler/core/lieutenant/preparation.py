@@ -3,13 +3,16 @@ counts as done. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
-from reconciler.core.profile.rendering import Check, Rendered, Step, Unresolved, digest, same_launch
+from reconciler.core.profile.rendering import digest, same_launch
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
 
 PREPARED = "prepared"
 """Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""
@@ -18,11 +21,13 @@ SECRETS = "secrets"
 """Done-mark of the files whose content is secret; its value is the digest of the secrets that were written."""
 
 
+@lru_cache(maxsize=4096)
 def step_mark(step: Step) -> tuple[str, str]:
     """Name and value of a step's done-mark: another script of the same name is another step."""
     return f"step:{step.name}", digest([step.run])
 
 
+@lru_cache(maxsize=4096)
 def check_mark(check: Check) -> tuple[str, str]:
     """Name and value of a check's done-mark."""
     return f"verify:{check.name}", digest([list(check.argv), check.exit_code, check.stdout] if check.kind == "Verify" else list(check.argv))
@@ -119,9 +124,14 @@ def expected_skills(v: LieutenantView) -> tuple[str, ...]:
     return (*v.rendered.skills, *ours)
 
 
+@lru_cache(maxsize=1024)
+def _word(skills: tuple[str, ...]) -> str:
+    return digest(skills)
+
+
 def process_of(v: LieutenantView, up: Up) -> str:
     """Which process, and what it is expected to have, in one word."""
-    return f"{v.vm_id}:{up.pid}:{up.launch_hash}:{digest(expected_skills(v))}"
+    return f"{v.vm_id}:{up.pid}:{up.launch_hash}:{_word(expected_skills(v))}"
 
 
 def read_back_what_is_loaded(v: LieutenantView) -> Decision | None:

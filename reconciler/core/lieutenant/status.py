@@ -30,10 +30,11 @@ from reconciler.core.lieutenant.configuration import mismatch, rejected, told_ot
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
-from reconciler.core.profile.rendering import Rendered, Unresolved, same_launch
+from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from reconciler.core.times import timestamp

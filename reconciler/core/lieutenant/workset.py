@@ -35,8 +35,10 @@ def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it."""
     decided = plan_lieutenant(view)
     availability, why = availability_of(view, decided)
-    index = QueueIndex(view)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
+    if not view.tasks:
+        return Plan(view.key, decisions)
+    index = QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))

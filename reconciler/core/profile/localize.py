@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.core.profile.instructions import inside_of
-from reconciler.core.profile.rendering import AGENT_DIR, ROLE_FILE, Rendered, RenderedFile, digest
+from reconciler.core.profile.rendering import AGENT_DIR, ROLE_FILE, digest
 from reconciler.core.snapshot.machine import RootSource, VmShape
+from reconciler.core.snapshot.rendered import Rendered, RenderedFile
 
 HOME_DIR = "/root"
 

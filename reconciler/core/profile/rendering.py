@@ -7,8 +7,8 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
@@ -16,105 +16,13 @@ from reconciler.api.meta import File, ModelChoice, Thinking
 from reconciler.api.reasons import Reason
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
-from reconciler.core.snapshot.agent import Inside
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
 MODELS_FILE = f"{AGENT_DIR}/models.json"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SecretRef:
-    """A key of a Secret or ConfigMap in the object's own namespace."""
-
-    name: str
-    key: str
-    kind: Literal["Secret", "ConfigMap"] = "Secret"
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """`content` or, when it comes from a Secret or ConfigMap, `secret`."""
-
-    path: str
-    content: str = ""
-    secret: SecretRef | None = None
-    mode: int = 0o644
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    name: str
-    run: str
-    timeout: float
-    retries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`kind`: a check that the profile declares, or that of an organ or capability of ours."""
-
-    name: str
-    argv: tuple[str, ...]
-    exit_code: int
-    stdout: str | None
-    timeout: float
-    retries: int = 0
-    kind: Literal["Verify", "Organ", "Capability"] = "Verify"
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
-    `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
-    `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
-    ones."""
-
-    source: VmSource
-    shape: VmShape
-    work_dir: str
-    files: tuple[RenderedFile, ...]
-    steps: tuple[Step, ...]
-    checks: tuple[Check, ...]
-    agent_files: tuple[RenderedFile, ...]
-    command: tuple[str, ...]
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    secret_env: Mapping[str, SecretRef] = field(default_factory=dict)
-    profile_hash: str = ""
-    files_hash: str = ""
-    agent_hash: str = ""
-    launch_hash: str = ""
-    model: str = ""
-    thinking: str = ""
-    told: Inside = field(default_factory=lambda: Inside(""))
-    machine_hash: str = ""
-    secrets_hash: str = ""
-    organs: tuple[str, ...] = ()
-    capabilities: tuple[str, ...] = ()
-    organ_checks: tuple[Check, ...] = ()
-    organs_hash: str = ""
-    skills: tuple[str, ...] = ()
-
-    def check(self, name: str) -> Check | None:
-        """A check of the profile, of an organ or of a capability, by name."""
-        return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)
-
-    def secrets(self) -> frozenset[SecretRef]:
-        """Every secret this machine needs."""
-        files = (f.secret for f in (*self.files, *self.agent_files) if f.secret)
-        return frozenset((*files, *self.secret_env.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class Unresolved:
-    """Why nothing can be rendered (yet). `reason`: a condition reason."""
-
-    reason: Reason
-    message: str
-    final: bool = False  # stays so until somebody changes something
 
 
 def digest(value: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 
 
 @dataclass(frozen=True, slots=True)

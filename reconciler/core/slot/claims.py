@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.api.annotations import PREFIX
-from reconciler.core.keys import Key
+from reconciler.core.keys import SlotOwner
 from reconciler.core.snapshot.vm import Vm, VmMetadata
 
-FLEET, INSTALLATION, KIND, NAMESPACE, NAME, UID, EPOCH, VM_ID, INTENT = (
-    PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "uid", "epoch", "vm-id", "intent")
+FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID, INTENT = (
+    PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "node", "uid", "epoch", "vm-id", "intent")
 )
 RETAINED = PREFIX + "retained"
 """On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
@@ -28,36 +28,45 @@ class Owner:
     installation: str
 
 
-def birth_labels(owner: Owner, key: Key, uid: str, epoch: int, token: str) -> dict[str, str]:
-    """What a fresh VM carries from birth, where the platform takes labels at birth. Not yet a claim: it names no VM id."""
+def birth_labels(owner: Owner, slot: SlotOwner, epoch: int, token: str) -> dict[str, str]:
+    """What a fresh VM carries from birth, where the platform takes labels at birth. Not yet a claim: it names no VM id. The slot of a
+    node is named too; an object's own slot has no such label, so claims of earlier releases are the same."""
+    key = slot.object
     return {
         FLEET: owner.fleet,
         INSTALLATION: owner.installation,
         KIND: key.kind,
         NAMESPACE: key.namespace,
         NAME: key.name,
-        UID: uid,
+        **({NODE: slot.node} if slot.node else {}),
+        UID: slot.uid,
         EPOCH: str(epoch),
         INTENT: token,
     }
 
 
-def claim_labels(owner: Owner, key: Key, uid: str, epoch: int, vm_id: str) -> dict[str, str]:
+def claim_labels(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """A claim, valid only on the VM that it names."""
-    labels = birth_labels(owner, key, uid, epoch, "")
+    labels = birth_labels(owner, slot, epoch, "")
     del labels[INTENT]
     return {**labels, VM_ID: vm_id}
 
 
-def claim_file(owner: Owner, key: Key, uid: str, epoch: int, vm_id: str) -> dict[str, str]:
+def claim_over(labels: Mapping[str, str], owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
+    """Our claim, and what takes the rest of an earlier one off a VM with these labels."""
+    earlier = {name: "" for name in (RETAINED, NODE) if labels.get(name)}
+    return {**earlier, **claim_labels(owner, slot, epoch, vm_id)}
+
+
+def claim_file(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """The same claim, as the guest's claim file holds it."""
-    return {name.removeprefix(PREFIX): value for name, value in claim_labels(owner, key, uid, epoch, vm_id).items()}
+    return {name.removeprefix(PREFIX): value for name, value in claim_labels(owner, slot, epoch, vm_id).items()}
 
 
 def released_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """What takes our claim off a VM. Labels can only be written over (vers-api §2.1), so they become empty; the epoch stays, so
     that whoever claims the VM next counts on."""
-    ours = (FLEET, INSTALLATION, KIND, NAMESPACE, NAME, UID, VM_ID, INTENT, RETAINED)
+    ours = (FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, VM_ID, INTENT, RETAINED)
     return {name: "" for name in ours if labels.get(name)}
 
 
@@ -76,9 +85,20 @@ def is_ours(vm: Vm, owner: Owner) -> bool:
     return valid_claim(vm) and vm.labels.get(INSTALLATION) == owner.installation and vm.labels.get(FLEET) == owner.fleet
 
 
-def claimed_for(vm: Vm, owner: Owner, uid: str, epoch: int) -> bool:
+def names(labels: Mapping[str, str], slot: SlotOwner) -> bool:
+    """The labels name this slot, whatever epoch and VM they tell of."""
+    return labels.get(UID) == slot.uid and labels.get(NODE, "") == slot.node
+
+
+def claimed_for(vm: Vm, owner: Owner, slot: SlotOwner, epoch: int) -> bool:
     """It carries exactly the claim that this slot wants on it."""
-    return is_ours(vm, owner) and vm.labels.get(UID) == uid and vm.labels.get(EPOCH) == str(epoch)
+    return is_ours(vm, owner) and names(vm.labels, slot) and vm.labels.get(EPOCH) == str(epoch)
+
+
+def named(labels: Mapping[str, str]) -> str:
+    """The slot that the labels name, in words: `namespace/name`, with its node where it has one."""
+    words = [labels.get(NAMESPACE, "?"), labels.get(NAME, "?"), labels.get(NODE, "")]
+    return "/".join(words if words[2] else words[:2])
 
 
 def other_claim(vm: Vm, owner: Owner) -> str:

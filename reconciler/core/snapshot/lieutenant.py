@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.lieutenant import OnLost
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.snapshot.agent import Agent, Guest
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.vm import Unknown
 
 

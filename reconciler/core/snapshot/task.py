@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.core.messages import Message
 from reconciler.core.records import TaskRecord
 from reconciler.core.snapshot.agent import Verdict
-from reconciler.core.snapshot.conversation import Message
 
 
 class Availability(StrEnum):

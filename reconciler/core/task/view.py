@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Finish, TryAgain
+from reconciler.core.messages import Message
 from reconciler.core.records import run_of
-from reconciler.core.snapshot.conversation import Message
 from reconciler.core.snapshot.task import Talk, TaskView
 
 ABORT_PATIENCE = 15.0

@@ -6,10 +6,10 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import SetModel
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.configuration import asked
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, session_of

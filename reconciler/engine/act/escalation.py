@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Escalate, LookForArtifact, Reprompt
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import EscalationStep
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.places import machine_of

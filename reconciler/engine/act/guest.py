@@ -26,11 +26,13 @@ from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.localize import header_to
-from reconciler.core.profile.rendering import AGENT_DIR, Rendered
+from reconciler.core.profile.rendering import AGENT_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
+from reconciler.core.snapshot.rendered import Rendered
+from reconciler.core.snapshot.vm import Unknown
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
@@ -51,10 +53,10 @@ class GuestActs:
         self.t = tools
         self.boot = BootActs(tools)
 
-    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> bool:
-        """Carry out one decision about the inside of the machine. Returns whether what it was for is reached; if so, what is known of
-        the machine is known still, else the next pass looks into it afresh."""
-        slot = item.record.slot
+    async def act(self, item: LieutenantItem, view: LieutenantView, action: GuestAction) -> LieutenantView | None:
+        """Carry out one decision about the inside of the machine. Returns the snapshot after it where that is certain; then what is known
+        of the machine is known still, else the next pass looks into it afresh."""
+        slot, given = item.record.slot, view
         place, agents = place_of(item), self.t.agents
         if place.local and slot.vm_id and getattr(action, "vm_id", "") == slot.vm_id:
             view = at_vm(view)  # something on the machine that it will move to
@@ -101,14 +103,16 @@ class GuestActs:
         except ReconcilerError:
             self.t.gatherer.machines.observe_again(place.id)
             raise
-        self.remember(item, view, action, place, reached)
-        return reached
-
-    def remember(self, item: LieutenantItem, view: LieutenantView, action: GuestAction, place: Place, reached: bool) -> None:
-        """What this act has made of the machine, where that is certain."""
-        machines = self.t.gatherer.machines
         known = isinstance(action, StartKeeper | StartAgent | SetModel) or not action.then_observe
-        guest = after_lieutenant(view, action).guest if known and reached else None
+        then = after_lieutenant(view, action) if known and reached else None
+        self.remember(view, action, place, then.guest if then is not None else None)
+        if then is not None and given is not view:
+            then = after_lieutenant(given, action)
+        return then
+
+    def remember(self, view: LieutenantView, action: GuestAction, place: Place, guest: Guest | Unknown | None) -> None:
+        """What this act has made of the machine: `guest`, where that is certain."""
+        machines = self.t.gatherer.machines
         if not isinstance(guest, Guest):
             machines.observe_again(place.id)
         elif isinstance(action, WriteFiles) and action.mark == AGENT and isinstance(view.rendered, Rendered):

@@ -9,10 +9,10 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import CloseLocal, FenceLocal, LeaveLocal, LocalAction, MoveToVm, OpenLocal
 from reconciler.core.lieutenant import session
 from reconciler.core.lieutenant.policies import at_vm
-from reconciler.core.profile.rendering import Rendered
 from reconciler.core.records import BootRecord, LocalRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestFile
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Machine, Place

@@ -10,11 +10,11 @@ from reconciler.core.decisions import ReadBack, RunStep, RunVerify
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
 from reconciler.core.profile.organs import ORGANS, pieces
-from reconciler.core.profile.rendering import Check, Rendered, RenderedFile
 from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
+from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.observe.content import bytes_of
 from reconciler.engine.places import machine_at, place_at

@@ -27,32 +27,35 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
-from reconciler.core.lieutenant.session import housed
-from reconciler.core.profile.rendering import Rendered
-from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, SlotRecord
+from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims
+from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
-from reconciler.core.snapshot.vm import Seen, Vm, VmState
+from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.engine.state.objects import with_record
 from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
 
 
 class SlotActs:
-    def __init__(self, tools: ActContext) -> None:
-        self.t = tools
-        self.commits = CommitActs(tools)
+    """On any slot: it is known by its `SlotItem` only."""
 
-    async def act(self, item: LieutenantItem, view: LieutenantView, action: SlotAction) -> None:
-        """Carry out one decision about the slot. Raises what the platform or the store says."""
+    def __init__(self, tools: ActContext) -> None:
+        self.t, self.books = tools, SlotBooks(tools.table, tools.recorder)
+        self.commits = CommitActs(tools, self.books)
+
+    async def act(self, item: SlotItem, seen: VmObservation, blueprint: Blueprint | None, action: SlotAction) -> None:
+        """Carry out one decision about the slot. `seen`: the VM when it was decided; `blueprint`: what a new one is made from, None
+        as long as that is not known. Raises what the platform or the store says."""
         match action:
             case Create():
-                await self.create(item, view, action)
+                assert blueprint is not None, "nothing is created before it is known from what"
+                await self.create(item, blueprint, action)
             case BindCreated():
                 await self.adopt(item, action)
             case Adopt():
@@ -68,59 +71,55 @@ class SlotActs:
             case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
                 await self.commits.act(item, action)
             case Detach():
-                await self.detached(item, view, action)
+                await self.detached(item, seen, action)
             case MarkForDeletion():
                 await self.mark_for_deletion(item, action)
             case Delete():
-                await self.delete(item, view, action.vm_id)
+                await self.delete(item, seen, action.vm_id)
             case ClearSlot():
                 await self.forget(item, action.vm_id)
             case Release():
-                await self.t.backend.release(item.obj)
-                await self.t.table.drop(item.key, *self.t.recorder.event(item.key, item.uid, Reason.DELETED, "nothing of it is left"))
-                self.t.recorder.forget(item.key)
+                await self.release(item)
             case _:
                 assert_never(action)
 
-    async def create(self, item: LieutenantItem, view: LieutenantView, action: Create) -> None:
+    async def create(self, item: SlotItem, blueprint: Blueprint, action: Create) -> None:
         """Intent, call, result. An answer that never came leaves the intent open; only looking can close it."""
-        assert isinstance(view.rendered, Rendered)
-        t, rendered = self.t, view.rendered
+        t = self.t
         hold, now = t.gatherer.slots.hold, t.clock.now()
         if hold.breaker.blocks(now, len(hold.failing_deletes)):
             return  # another slot's create came first and told us since this was planned
         probed = self.breaker(hold.breaker.probe(now))
-        epoch = item.record.slot.epoch + 1
+        epoch = item.record.epoch + 1
         token = t.token()
         latest = t.fleet.latest
         intent = Intent(
             token=token,
-            key=item.key,
-            uid=item.uid,
+            owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(rendered.source, epoch), "machine": rendered.machine_hash},
+            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
-        slot = item.record.slot.but(epoch=epoch, attempts=action.attempt)
+        slot = item.record.but(epoch=epoch, attempts=action.attempt)
         try:
-            await t.save(item, item.record.but(slot=slot), *t.journal.writes_to_open(intent), *probed)
+            await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)
         except ReconcilerError:
             t.journal.not_sent(intent)
             raise
         t.journal.opened(intent)
-        labels = claims.birth_labels(t.gatherer.owner, item.key, item.uid, epoch, token)
+        labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(rendered.source, rendered.shape, labels, token)
+            vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
         except Indeterminate as error:
-            t.recorder.note(item.key, item.uid, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+            self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
             return
         except ReconcilerError as error:
             await self.create_failed(item, slot, intent, error)
             return
-        if not isinstance(rendered.source, RootSource):
+        if not isinstance(blueprint.source, RootSource):
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
@@ -131,7 +130,7 @@ class SlotActs:
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
 
-    async def create_failed(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
+    async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
         """The platform said no, and said so: nothing was made."""
         t, now = self.t, self.t.clock.now()
         told: tuple[PutMeta, ...] = ()
@@ -140,85 +139,79 @@ class SlotActs:
             slot = slot.but(attempts=slot.attempts - 1)
         else:
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
-        said = t.recorder.event(item.key, item.uid, Reason.CREATE_FAILED, str(error), "Warning")
-        await t.save(item, t.current(item).but(slot=slot), closing(intent, f"failed: {type(error).__name__}"), *told, *said)
+        said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
+        await self.books.save(item, slot, closing(intent, f"failed: {type(error).__name__}"), *told, *said)
         t.journal.closed(intent)
 
-    async def occupy(self, item: LieutenantItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
+    async def occupy(self, item: SlotItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
         t = self.t
-        record = self.filled(item, slot, vm_id, str(intent.payload.get("machine", "")))
+        machine = str(intent.payload.get("machine", ""))
         closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
-        said = t.recorder.event(item.key, item.uid, reason, f"VM {vm_id}")
-        await t.save(item, record, closing(intent, f"vm {vm_id}"), *closed, *said)
+        said = self.books.event(item, reason, f"VM {vm_id}")
+        await self.books.fill(item, self.with_vm(slot, vm_id), machine, closing(intent, f"vm {vm_id}"), *closed, *said)
         t.journal.closed(intent)
 
-    def filled(self, item: LieutenantItem, slot: SlotRecord, vm_id: str, machine: str = "") -> LieutenantRecord:
-        """The record with this VM in the slot. `machine`: digest of what it was made from, where we made it."""
-        old = self.t.current(item)
+    def with_vm(self, slot: SlotRecord, vm_id: str) -> SlotRecord:
+        """The slot with this VM in it: nothing that was tried with another one counts any more."""
         account = self.t.gatherer.slots.account
-        slot = slot.but(
+        return slot.but(
             vm_id=vm_id, account=account, not_before=0.0, last_error="", marked_for_deletion=False, cause="", delete_attempts=0, chosen=""
         )
-        session = housed(old.session, item.uid, item.spec.session.generation)
-        return old.but(slot=slot, session=session, boot=BootRecord(vm_id=vm_id, machine=machine), loaded=LoadedRecord())
 
-    async def take_over(self, item: LieutenantItem, vm_id: str) -> None:
+    async def take_over(self, item: SlotItem, vm_id: str) -> None:
         """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
         permission to take it from another installation lasts until the claim is written."""
         t = self.t
         vm = t.fleet.current(vm_id)
         if t.table.owner_of(vm_id) is not None:
             return  # another one was first; the next look says who
-        slot = item.record.slot
+        slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
-        record = self.filled(item, slot.but(epoch=epoch, adopted=vm_id), vm_id)
-        record = record.but(slot=record.slot.but(chosen=slot.chosen if slot.chosen == vm_id else ""))
-        await t.save(item, record, *t.recorder.event(item.key, item.uid, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
+        chosen = slot.chosen if slot.chosen == vm_id else ""
+        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id), vm_id).but(chosen=chosen)
+        await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
-    async def adopt(self, item: LieutenantItem, action: BindCreated) -> None:
+    async def adopt(self, item: SlotItem, action: BindCreated) -> None:
         """The VM that our own unanswered create made."""
-        intent = self.t.journal.of(item.uid)
+        intent = self.t.journal.of(item.owner)
         if intent is None or intent.token != action.token:
             return
-        await self.occupy(item, item.record.slot, intent, action.vm_id, "AdoptedVM")
+        await self.occupy(item, item.record, intent, action.vm_id, "AdoptedVM")
 
-    async def give_up(self, item: LieutenantItem) -> None:
-        intent = self.t.journal.of(item.uid)
+    async def give_up(self, item: SlotItem) -> None:
+        intent = self.t.journal.of(item.owner)
         if intent is None:
             return
-        said = self.t.recorder.event(item.key, item.uid, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
-        record = item.record.but(slot=item.record.slot.but(chosen=""))
-        await self.t.save(item, record, closing(intent, "no effect"), *said)
+        said = self.books.event(item, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
+        await self.books.save(item, item.record.but(chosen=""), closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
-    async def claim(self, item: LieutenantItem, vm_id: str) -> None:
+    async def claim(self, item: SlotItem, vm_id: str) -> None:
         """Our claim on the VM; where a person said so, over that of another installation, whose epoch it then exceeds."""
-        t, slot = self.t, item.record.slot
+        t, slot = self.t, item.record
         vm = t.fleet.current(vm_id)
         on_it = vm.labels if vm is not None else {}
-        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and on_it.get(claims.UID) != item.uid:
+        if slot.chosen and claims.epoch_on(on_it) >= slot.epoch and not claims.names(on_it, item.owner):
             slot = slot.but(epoch=claims.epoch_on(on_it) + 1)
-            await t.save(item, item.record.but(slot=slot))
-        labels = claims.claim_labels(t.gatherer.owner, item.key, item.uid, slot.epoch, vm_id)
-        if on_it.get(claims.RETAINED):
-            labels[claims.RETAINED] = ""
+            await self.books.save(item, slot)
+        labels = claims.claim_over(on_it, t.gatherer.owner, item.owner, slot.epoch, vm_id)
         await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
         if slot.chosen:
-            await t.save(item, t.current(item).but(slot=slot.but(chosen="")))
+            await self.books.save(item, slot.but(chosen=""))
 
-    async def detached(self, item: LieutenantItem, view: LieutenantView, action: Detach) -> None:
+    async def detached(self, item: SlotItem, seen: VmObservation, action: Detach) -> None:
         """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
         t, vm_id = self.t, action.vm_id
         vm = t.fleet.current(vm_id)
         labels: dict[str, str] = {}
         said = action.why
         if action.how == "Retain":
-            labels = {claims.RETAINED: f"{item.key.namespace}/{item.key.name}"}
+            labels = {claims.RETAINED: item.owner.key.path}
         elif action.how == "Orphan":
             labels = claims.released_labels(vm.labels if vm is not None else {})
-            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
+            if isinstance(seen, Seen) and seen.state is VmState.RUNNING:
                 try:
                     await t.agents.remove_claim(Place(vm_id))
                 except (GuestUnreachable, GuestFailed) as error:
@@ -229,29 +222,29 @@ class SlotActs:
             await t.vers.set_labels(vm_id, labels)
             t.fleet.labelled(vm_id, labels)
         await t.agents.release(Place(vm_id))
-        old = t.current(item)
-        slot = SlotRecord(epoch=old.slot.epoch, account=old.slot.account, adopted=old.slot.adopted)
-        event = t.recorder.event(item.key, item.uid, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
-        await t.save(item, old.but(slot=slot, boot=BootRecord()), *event)
+        old = self.books.now(item)
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted)
+        event = self.books.event(item, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
+        await self.books.empty(item, slot, "", *event)
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
 
-    async def suspend(self, item: LieutenantItem, vm_id: str) -> None:
+    async def suspend(self, item: SlotItem, vm_id: str) -> None:
         t = self.t
         await t.vers.suspend_vm(vm_id)
         t.fleet.changed(vm_id)
         await t.agents.release(Place(vm_id))
         t.gatherer.machines.observe_again(vm_id)
-        t.recorder.note(item.key, item.uid, Reason.SUSPENDED_VM, f"VM {vm_id}")
+        self.books.note(item, Reason.SUSPENDED_VM, f"VM {vm_id}")
 
-    async def resume(self, item: LieutenantItem, vm_id: str) -> None:
+    async def resume(self, item: SlotItem, vm_id: str) -> None:
         t = self.t
         await t.vers.resume_vm(vm_id)
         t.fleet.changed(vm_id)
         t.gatherer.machines.observe_again(vm_id)
-        t.recorder.note(item.key, item.uid, Reason.RESUMED_VM, f"VM {vm_id}")
+        self.books.note(item, Reason.RESUMED_VM, f"VM {vm_id}")
 
-    async def mark_for_deletion(self, item: LieutenantItem, action: MarkForDeletion) -> None:
+    async def mark_for_deletion(self, item: SlotItem, action: MarkForDeletion) -> None:
         """From here on the deletion of this VM can't be taken back. A dead one is looked at once more by itself first."""
         t = self.t
         if action.cause == "Dead":
@@ -259,19 +252,17 @@ class SlotActs:
             if vm.state is not VmState.DEAD:
                 t.fleet.changed(action.vm_id)
                 return
-        slot = item.record.slot.but(
-            marked_for_deletion=True, cause=action.cause, marked_at=t.clock.now(), delete_attempts=0, not_before=0.0
-        )
-        said = t.recorder.event(item.key, item.uid, Reason.DELETING_VM, f"VM {action.vm_id}: {action.why}")
-        await t.save(item, item.record.but(slot=slot), *said)
+        slot = item.record.but(marked_for_deletion=True, cause=action.cause, marked_at=t.clock.now(), delete_attempts=0, not_before=0.0)
+        said = self.books.event(item, Reason.DELETING_VM, f"VM {action.vm_id}: {action.why}")
+        await self.books.save(item, slot, *said)
 
-    async def delete(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
+    async def delete(self, item: SlotItem, seen: VmObservation, vm_id: str) -> None:
         """One attempt, counted before it is made. Some backends want a suspended VM resumed first (vers-api §3.3)."""
         t, now = self.t, self.t.clock.now()
-        attempts = item.record.slot.delete_attempts + 1
+        attempts = item.record.delete_attempts + 1
         wait = DELETE_BACKOFF[min(attempts, len(DELETE_BACKOFF)) - 1]
-        slot = item.record.slot.but(delete_attempts=attempts, not_before=now + wait)
-        await t.save(item, item.record.but(slot=slot))
+        slot = item.record.but(delete_attempts=attempts, not_before=now + wait)
+        await self.books.save(item, slot)
         await t.agents.release(Place(vm_id))
         t.gatherer.machines.observe_again(vm_id)
         error = ""
@@ -279,7 +270,7 @@ class SlotActs:
             await t.vers.delete_vm(vm_id)
         except Rejected as rejected:
             error = str(rejected)
-            if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.SUSPENDED:
+            if isinstance(seen, Seen) and seen.state is VmState.SUSPENDED:
                 await t.vers.resume_vm(vm_id)
         except Forbidden:
             error = ""  # also the answer for a VM that is gone; the list will tell (vers-api §2.0)
@@ -289,27 +280,41 @@ class SlotActs:
         hold = t.gatherer.slots.hold.failing_deletes
         if error:
             hold.add(vm_id)
-            said = t.recorder.event(item.key, item.uid, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
-            await t.save(item, t.current(item).but(slot=slot.but(delete_error=error)), *said)
+            said = self.books.event(item, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
+            await self.books.save(item, slot.but(delete_error=error), *said)
         else:
             hold.discard(vm_id)
             if slot.delete_error:
-                await t.save(item, t.current(item).but(slot=slot.but(delete_error="")))
+                await self.books.save(item, slot.but(delete_error=""))
 
-    async def forget(self, item: LieutenantItem, vm_id: str) -> None:
+    async def forget(self, item: SlotItem, vm_id: str) -> None:
         """Absence is proven: the slot is empty."""
         t = self.t
-        old = item.record.slot
+        old = item.record
         slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed)
-        session = item.record.session
-        if old.cause in ("", "Dead"):  # nobody sent it away: its conversation was lost with it, as far as it was not mirrored
-            session = session.but(lost=vm_id)
-        said = t.recorder.event(item.key, item.uid, Reason.VM_GONE, f"VM {vm_id} no longer exists")
+        lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
+        said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
-        await t.save(item, item.record.but(slot=slot, session=session, boot=BootRecord()), *said)
+        await self.books.empty(item, slot, lost, *said)
         t.gatherer.slots.hold.failing_deletes.discard(vm_id)
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
+
+    async def release(self, item: SlotItem) -> None:
+        """Nothing outside is left of the slot: it goes, and with the last one its object."""
+        t, key = self.t, item.owner.object
+        known = t.table.get(key)
+        if known is None:
+            return
+        left = item.released(known.record)
+        if left is None:
+            await t.backend.release(known.obj)
+        said = self.books.event(item, Reason.DELETED, "nothing of it is left")
+        if left is not None:
+            await t.table.update([(key, with_record(left))], *said)
+            return
+        await t.table.drop(key, *said)
+        t.recorder.forget(key)
 
 
 def intent_payload(source: VmSource, epoch: int) -> Json:

@@ -9,41 +9,43 @@ from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
 from reconciler.core.records import SnapshotRecord
+from reconciler.core.slot.item import SlotItem
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.ports import Intent, PutMeta, Write
 from reconciler.engine.state.journal import COMMIT, closing
-from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import Indeterminate, ReconcilerError, Unauthorized, Unreachable
 
 SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost
 
 
 class CommitActs:
-    def __init__(self, tools: ActContext) -> None:
-        self.t = tools
+    def __init__(self, tools: ActContext, books: SlotBooks) -> None:
+        self.t, self.books = tools, books
 
-    async def act(self, item: LieutenantItem, action: SnapshotAction) -> None:
+    async def act(self, item: SlotItem, action: SnapshotAction) -> None:
         """Carry out one decision about the snapshot. Raises what the platform or the store says."""
         match action:
             case TakeSnapshot():
                 await self.take(item, action.vm_id)
             case SnapshotTaken():
-                intent = self.t.journal.of(item.uid, COMMIT)
+                intent = self.t.journal.of(item.owner, COMMIT)
                 if intent is not None:
                     await self.taken(item, intent, action.vm_id, action.commit_id)
             case SnapshotVerified():
                 await self.verified(item, action)
             case SnapshotLost():
-                await self.failed(item, self.t.journal.of(item.uid, COMMIT), action.vm_id, action.why)
+                await self.failed(item, self.t.journal.of(item.owner, COMMIT), action.vm_id, action.why)
             case _:
                 assert_never(action)
 
-    async def take(self, item: LieutenantItem, vm_id: str) -> None:
+    async def take(self, item: SlotItem, vm_id: str) -> None:
         """Each call makes another commit, so each has a name of its own by which it can be found."""
-        t, attempt = self.t, item.record.slot.snapshot.attempts + 1
+        t, attempt = self.t, item.record.snapshot.attempts + 1
         token = t.token()
-        name = f"{t.settings.fleet}.{item.key.namespace}.{item.key.name}.{token}"
-        intent = Intent(token, item.key, item.uid, COMMIT, attempt, {"vm": vm_id, "name": name}, t.clock.now())
+        key, node = item.owner.object, item.owner.node
+        name = ".".join([t.settings.fleet, key.namespace, key.name, *([node] if node else []), token])
+        intent = Intent(token, item.owner, COMMIT, attempt, {"vm": vm_id, "name": name}, t.clock.now())
         try:
             await t.table.update([], *t.journal.writes_to_open(intent))
         except ReconcilerError:
@@ -54,7 +56,7 @@ class CommitActs:
         try:
             commit_id = await t.vers.commit(vm_id, name)
         except Indeterminate as error:
-            t.recorder.note(item.key, item.uid, Reason.SNAPSHOT_PENDING, str(error), "Warning")
+            self.books.note(item, Reason.SNAPSHOT_PENDING, str(error), "Warning")
             return
         except (Unreachable, Unauthorized) as error:  # not sent, or nobody may call: says nothing about this VM
             await t.table.update([], closing(intent, f"failed: {type(error).__name__}"))
@@ -66,10 +68,10 @@ class CommitActs:
         t.fleet.changed(vm_id)
         await self.taken(item, intent, vm_id, commit_id)
 
-    async def taken(self, item: LieutenantItem, intent: Intent, vm_id: str, commit_id: str) -> None:
+    async def taken(self, item: SlotItem, intent: Intent, vm_id: str, commit_id: str) -> None:
         """The commit's id is known; whether it is there is looked up."""
         t = self.t
-        slot = t.current(item).slot
+        slot = self.books.now(item)
         snapshot = SnapshotRecord(
             vm_id=vm_id,
             commit_id=commit_id,
@@ -77,31 +79,30 @@ class CommitActs:
             taken_at=t.clock.now(),
             attempts=slot.snapshot.attempts,
         )
-        await t.save(item, t.current(item).but(slot=slot.but(snapshot=snapshot)), closing(intent, f"commit {commit_id}"))
+        await self.books.save(item, slot.but(snapshot=snapshot), closing(intent, f"commit {commit_id}"))
         t.journal.closed(intent)
 
-    async def verified(self, item: LieutenantItem, action: SnapshotVerified) -> None:
+    async def verified(self, item: SlotItem, action: SnapshotVerified) -> None:
         """The platform lists it: from here on the VM may go. What is left of it is written where people find it."""
-        t = self.t
-        slot = t.current(item).slot
+        slot = self.books.now(item)
         snapshot = slot.snapshot.but(verified=True)
-        left = {"kind": item.key.kind, "namespace": item.key.namespace, "name": item.key.name, "uid": item.uid}
+        key, node = item.owner.object, item.owner.node
+        left = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": item.owner.uid}
+        left |= {"node": node} if node else {}
         left |= {"vmId": action.vm_id, "commitId": action.commit_id, "commitName": snapshot.name}
-        said = t.recorder.event(
-            item.key, item.uid, "TookSnapshot", f"commit {action.commit_id} of VM {action.vm_id}, named {snapshot.name}"
-        )
-        tombstone = PutMeta(f"tombstone/{item.uid}", json.dumps(left, sort_keys=True))
-        await t.save(item, t.current(item).but(slot=slot.but(snapshot=snapshot)), tombstone, *said)
+        said = self.books.event(item, "TookSnapshot", f"commit {action.commit_id} of VM {action.vm_id}, named {snapshot.name}")
+        tombstone = PutMeta("/".join(["tombstone", item.owner.uid, *([node] if node else [])]), json.dumps(left, sort_keys=True))
+        await self.books.save(item, slot.but(snapshot=snapshot), tombstone, *said)
 
-    async def failed(self, item: LieutenantItem, intent: Intent | None, vm_id: str, why: str) -> None:
+    async def failed(self, item: SlotItem, intent: Intent | None, vm_id: str, why: str) -> None:
         """It was not taken; it is tried again after a delay, and not for ever."""
         t = self.t
-        slot = t.current(item).slot
+        slot = self.books.now(item)
         attempts = slot.snapshot.attempts + 1
         until = t.clock.now() + delay(attempts, t.jitter())
         snapshot = SnapshotRecord(vm_id=vm_id, attempts=attempts, not_before=until, error=why)
-        said = t.recorder.event(item.key, item.uid, Reason.SNAPSHOT_FAILED, f"VM {vm_id}: {why}", "Warning")
+        said = self.books.event(item, Reason.SNAPSHOT_FAILED, f"VM {vm_id}: {why}", "Warning")
         close: list[Write] = [closing(intent, "not taken")] if intent is not None else []
-        await t.save(item, t.current(item).but(slot=slot.but(snapshot=snapshot)), *close, *said)
+        await self.books.save(item, slot.but(snapshot=snapshot), *close, *said)
         if intent is not None:
             t.journal.closed(intent)

@@ -29,10 +29,11 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
-from reconciler.core.profile.rendering import Rendered, digest
+from reconciler.core.messages import Message, Usage
+from reconciler.core.profile.rendering import digest
 from reconciler.core.records import Attempt, TaskRecord, run_of
-from reconciler.core.snapshot.conversation import Message, Usage
 from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.view import ON_ITS_WAY, marker_of

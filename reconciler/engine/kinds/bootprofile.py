@@ -9,8 +9,9 @@ from reconciler.core.keys import Key, boot_profile
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.profile import resolution
-from reconciler.core.profile.rendering import Unresolved, profile_chain
+from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate

@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
-    Action,
+    Act,
     Create,
     GuestAction,
     LocalAction,
@@ -26,6 +26,7 @@ from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
@@ -40,6 +41,7 @@ from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
+from reconciler.engine.state.slots import LieutenantSlot
 
 NAME = lieutenant("", "").kind
 TASK_NAME = task("", "").kind
@@ -96,11 +98,11 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item is None or snapshot.lieutenant is None:
             return None
-        reached = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
-        return self._known(snapshot, step) if reached and not action.then_observe else None
+        then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
+        return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
 
-    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Action) -> bool:
-        """Returns whether what it was for is reached."""
+    async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> LieutenantView | None:
+        """Returns the snapshot after it, None when only looking can tell."""
         if isinstance(action, GuestAction):
             return await self._guest.act(item, view, action)
         if isinstance(action, Acknowledge):
@@ -113,26 +115,27 @@ class LieutenantKind(Kind[WorkSet]):
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
         elif isinstance(action, SlotAction):
-            await self._slot.act(item, view, action)
-        return True
+            blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
+            await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
+        return None if action.then_observe else afterwards.after_lieutenant(view, action)
 
-    def _known(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+    def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
-        item, then, now = self._table.lieutenant(snapshot.key), afterwards.after(snapshot, step), self.t.clock.now()
-        if item is None or then is None or then.lieutenant is None or now > snapshot.observed_at + KNOWN_SECONDS:
+        item, now = self._table.lieutenant(snapshot.key), self.t.clock.now()
+        if item is None or now > snapshot.observed_at + KNOWN_SECONDS:
             return None
-        asked = snapshot.lieutenant.requests if snapshot.lieutenant is not None else None
         if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
             return None
-        if asked is not None and asked.annotations != item.obj.annotations:
+        if lt.requests is not None and lt.requests.annotations != item.obj.annotations:
             return None
-        lt = afterwards.with_record(then.lieutenant, item.record)
-        if isinstance(step.action, Create):
-            if not lt.slot.record.vm_id:
-                return None
-            lt = replace(lt, slot=replace(lt.slot, vm=Seen(VmState.BOOTING, claimed=False)), guest=None, agent=None, standby=None)
-        return replace(then, now=now, lieutenant=replace(lt, now=now, slot=replace(lt.slot, now=now)))
+        slot = item.record.slot
+        if isinstance(action, Create):
+            made = replace(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
+            lt = replace(lt, record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
+            return replace(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
+        lt = replace(lt, record=item.record, now=now, slot=replace(lt.slot, record=slot, now=now))
+        return replace(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -152,8 +155,8 @@ class LieutenantKind(Kind[WorkSet]):
             found = self._table.task(key)
             if found is not None:
                 convenience = profiles.unsupported(key, found.obj.spec)[1]
-                told = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
-                yield StatusUpdate(key, told, decided, Announce.STALLED)
+                of_task = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
+                yield StatusUpdate(key, of_task, decided, Announce.STALLED)
 
     # --- triggers -------------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.api.meta import ContentSource
 from reconciler.core.keys import Key
-from reconciler.core.profile.rendering import RenderedFile, SecretRef
+from reconciler.core.snapshot.rendered import RenderedFile, SecretRef
 from reconciler.engine.ports import Secrets
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.localize import first_line, header_from, in_tree, shift_of
-from reconciler.core.profile.rendering import Rendered, Unresolved
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
@@ -77,7 +77,7 @@ class Machines:
             return here(self.settings, item) and (self.settings.hosting is Hosting.ALLOWED or item.deleting)
         if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING or item.record.slot.marked_for_deletion:
             return False
-        return claims.claimed_for(observed, self.owner, item.uid, item.record.slot.epoch)
+        return claims.claimed_for(observed, self.owner, item.slot_owner, item.record.slot.epoch)
 
     async def observe_agent(
         self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
@@ -103,7 +103,7 @@ class Machines:
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()
-        expected = claims.claim_file(self.owner, item.key, item.uid, slot.epoch, place.id)
+        expected = claims.claim_file(self.owner, item.slot_owner, slot.epoch, place.id)
         if not guest.keeper_alive or dict(guest.claim or {}) != expected:
             return guest, None
         return guest, await self.ask_keeper(item, place, transcript)
@@ -114,7 +114,7 @@ class Machines:
         if item.record.local.state != "Home" or not slot.vm_id:
             return None
         guest, agent = await self.observe_agent(item, observed, None, Place(slot.vm_id))
-        return StandbyVM(claims.claim_file(self.owner, item.key, item.uid, slot.epoch, slot.vm_id), guest, agent)
+        return StandbyVM(claims.claim_file(self.owner, item.slot_owner, slot.epoch, slot.vm_id), guest, agent)
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
         """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""

@@ -10,7 +10,8 @@ from reconciler.api.support import unsupported
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
-from reconciler.core.profile.rendering import Rendered, SecretRef, Unresolved, chain_names, profile_chain, render, with_secrets
+from reconciler.core.profile.rendering import chain_names, profile_chain, render, with_secrets
+from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from reconciler.engine.observe.content import value_of
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place, Secrets

@@ -5,24 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reconciler.api.annotations import PROTECTION
-from reconciler.api.lieutenant import ManagementPolicy, OnBusy
-from reconciler.api.meta import Mode
 from reconciler.core.fleet.breaker import Breaker
-from reconciler.core.lieutenant.session import loss_of
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
-from reconciler.core.slot.deletion import effective_deletion
-from reconciler.core.snapshot.agent import Agent, Up
+from reconciler.core.slot.item import SlotItem, SlotUse
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.places import place_of
 from reconciler.engine.ports import Clock
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import COMMIT, Journal
-from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
-from reconciler.engine.state.transcripts import Transcript
+from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
 
@@ -33,12 +26,6 @@ class Hold:
     breaker: Breaker = field(default_factory=Breaker)
     until: float = 0.0
     failing_deletes: set[str] = field(default_factory=set)
-
-
-def desired_state_of(item: LieutenantItem) -> DesiredState:
-    if item.deleting:
-        return DesiredState.GONE
-    return DesiredState.SUSPENDED if item.spec.mode is Mode.SUSPENDED else DesiredState.RUNNING
 
 
 class Slots:
@@ -58,8 +45,8 @@ class Slots:
         self.owner, self.account = owner, account
         self.hold = Hold()
 
-    async def observe_vm(self, item: LieutenantItem) -> Vm | Absent | Unknown:
-        slot = item.record.slot
+    async def observe_vm(self, item: SlotItem) -> Vm | Absent | Unknown:
+        slot = item.record
         if slot.vm_id:
             return await self.fleet.look(slot.vm_id, lambda vm: self._claimed(vm, item), self.settings.resync_seconds * 1.5)
         try:
@@ -68,72 +55,46 @@ class Slots:
             return Unknown(str(error))
         return Absent(proven=True)
 
-    def _claimed(self, vm: Vm, item: LieutenantItem) -> bool:
-        return claims.claimed_for(vm, self.owner, item.uid, item.record.slot.epoch)
+    def _claimed(self, vm: Vm, item: SlotItem) -> bool:
+        return claims.claimed_for(vm, self.owner, item.owner, item.record.epoch)
 
-    async def slot(
-        self,
-        item: LieutenantItem,
-        observed: Vm | Absent | Unknown,
-        agent: Agent | Unknown | None,
-        transcript: Transcript,
-        tasks: list[TaskItem],
-        now: float,
-    ) -> Slot:
-        spec, record = item.spec, item.record.slot
+    async def slot(self, item: SlotItem, observed: Vm | Absent | Unknown, use: SlotUse, now: float) -> Slot:
+        """All that decisions about this slot may depend on. `use`: what the machine in it is used for."""
+        declared, record = item.declared, item.record
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
-        desired = desired_state_of(item)
-        sent = any(t.record.phase in ("Delivering", "Verifying") for t in tasks)
-        busy: bool | None = sent
-        if isinstance(agent, Agent):
-            busy = sent or (isinstance(agent.process, Up) and (agent.process.busy or not agent.process.responsive))
-        elif isinstance(agent, Unknown):
-            busy = None
-        if desired is DesiredState.GONE:
-            busy = any(t.record.sent for t in tasks)
-        asked = item.record.suspend_asked_at
-        overdue = (
-            desired is DesiredState.SUSPENDED
-            and spec.suspend.on_busy is OnBusy.ABORT
-            and asked > 0
-            and now >= asked + spec.suspend.grace_seconds
-        )
         blocked, until = self.blocked(item, now)
-        known = max(transcript.told(place_of(item).id), item.record.session.seen)
-        deletion = effective_deletion(spec.deletion_policy, spec.management_policy, item.record.detached)
+        snapshotted = declared.desired is DesiredState.GONE and declared.deletion is EffectiveDeletion.SNAPSHOT
         return Slot(
-            desired=desired,
+            desired=declared.desired,
             record=record,
             vm=seen,
             intent=await self.open_intent(item, seen, now),
             account=self.account,
-            protected=item.obj.annotations.get(PROTECTION) == "enabled",
-            deletion=deletion,
-            no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
-            observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
-            adopt=await self.adoption(item),
-            snapshot=await self.snapshot(item, now) if desired is DesiredState.GONE and deletion is EffectiveDeletion.SNAPSHOT else None,
-            busy=busy,
-            mirrored=not isinstance(agent, Agent) or (agent.session_size <= transcript.seen and transcript.divergence is None),
-            loss=loss_of(spec.session.on_lost, item.record.session, transcript.size, known),
-            lost=item.record.session.lost,
+            protected=declared.protected,
+            deletion=declared.deletion,
+            no_delete=declared.no_delete,
+            observe_only=declared.observe_only,
+            adopt=await self.adoption(item, declared.adopt),
+            snapshot=await self.snapshot(item, now) if snapshotted else None,
+            busy=use.busy,
+            mirrored=use.mirrored,
+            loss=use.loss,
+            lost=use.lost,
             blocked=blocked,
             blocked_until=until,
             vanished=record.vm_id in self.fleet.vanished and not record.marked_for_deletion,
-            suspend_overdue=overdue and busy is None,
+            suspend_overdue=use.suspend_overdue,
             now=now,
         )
 
-    def seen(self, vm: Vm, item: LieutenantItem) -> Seen:
-        """One row of the platform, as decisions about this object see it."""
+    def seen(self, vm: Vm, item: SlotItem) -> Seen:
+        """One row of the platform, as decisions about this slot see it."""
         return Seen(vm.state, self._claimed(vm, item), claims.other_claim(vm, self.owner))
 
-    async def adoption(self, item: LieutenantItem) -> Target | None:
+    async def adoption(self, item: SlotItem, vm_id: str) -> Target | None:
         """The VM that `adopt` names, while it still has to be taken over."""
-        slot = item.record.slot
-        if item.spec.adopt is None or slot.vm_id or slot.adopted:
+        if not vm_id or item.record.vm_id or item.record.adopted:
             return None
-        vm_id = item.spec.adopt.vm_id
         owner = self.table.owner_of(vm_id)
         seen: VmObservation
         try:
@@ -146,14 +107,14 @@ class Slots:
             seen = Absent(proven=True)
         except ReconcilerError as error:
             seen = Unknown(str(error))
-        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.key else "")
+        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.owner.key else "")
 
-    async def snapshot(self, item: LieutenantItem, now: float) -> SnapshotSeen | None:
+    async def snapshot(self, item: SlotItem, now: float) -> SnapshotSeen | None:
         """What the platform's commits say about the snapshot that must be there before the VM goes."""
-        slot, record = item.record.slot, item.record.slot.snapshot
+        slot, record = item.record, item.record.snapshot
         if not slot.vm_id or slot.marked_for_deletion or record.verified:
             return None
-        intent = self.journal.of(item.uid, COMMIT)
+        intent = self.journal.of(item.owner, COMMIT)
         if intent is None and not record.commit_id:
             return SnapshotSeen()
         sent_at = intent.sent_at if intent is not None else record.taken_at
@@ -166,9 +127,9 @@ class Slots:
         listed = any(c.commit_id == record.commit_id for c in commits)
         return SnapshotSeen(intent is not None, found, listed, settled=now >= sent_at + self.settings.settle_seconds)
 
-    def blocked(self, item: LieutenantItem, now: float) -> tuple[str, float]:
+    def blocked(self, item: SlotItem, now: float) -> tuple[str, float]:
         """Why this slot may not create now, and until when."""
-        if item.record.slot.vm_id:
+        if item.record.vm_id:
             return "", 0.0
         if now < self.hold.until:
             return "the store is new and the platform has VMs of this fleet; waiting for late effects of an earlier life", self.hold.until
@@ -180,12 +141,10 @@ class Slots:
         why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
         return f"no machine can be made for now: {why}" if why else ""
 
-    async def open_intent(self, item: LieutenantItem, seen: VmObservation, now: float) -> OpenIntent | None:
+    async def open_intent(self, item: SlotItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
-        if item.record.slot.vm_id:
-            self.journal.settled(item.uid)
-        intent = self.journal.of(item.uid)
-        if intent is None:
+        intent = self.journal.of(item.owner)
+        if intent is None or item.record.vm_id:
             return None
         settled_at = intent.sent_at + self.settings.settle_seconds
         since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)
@@ -194,7 +153,7 @@ class Slots:
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
         owned = frozenset(self.table.owned())
-        pending = self.journal.pending()
+        pending = self.journal.pending(self.table.filled)
         unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
         if any(p.commit for p in pending):
             await self.fleet.read_lineage([vm.vm_id for vm in unknown])

@@ -8,13 +8,15 @@ from reconciler.api.lieutenant import OnProfileChange, OutageFallback, Placement
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
+from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.profile.localize import not_applied, shift_of
-from reconciler.core.profile.rendering import Rendered, Unresolved, profile_chain
+from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Dependency
@@ -25,12 +27,14 @@ from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
-from reconciler.engine.observe.slots import Slots, desired_state_of
+from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
+from reconciler.engine.state.slots import LieutenantSlot
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
@@ -87,7 +91,8 @@ class Gatherer:
         if item is None:
             return WorkSet(key, self.clock.now(), tuple(self.facts(t, None) for t in tasks))
         rendered = self.profiles.rendered(key, item.spec)
-        observed = await self.slots.observe_vm(item)
+        slot = LieutenantSlot(item)
+        observed = await self.slots.observe_vm(slot)
         transcript = await self.transcripts.get(session_of(item).name)
         place = place_of(item)
         guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
@@ -100,18 +105,18 @@ class Gatherer:
         now = self.clock.now()
         view = LieutenantView(
             name=key.name,
-            slot=await self.slots.slot(item, observed, agent, transcript, tasks, now),
+            slot=await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now),
             record=item.record,
             rendered=rendered,
             requests=AnnotationRequests(
                 annotations=item.obj.annotations,
                 generation=item.obj.generation,
-                suspended=desired_state_of(item) is DesiredState.SUSPENDED and bool(place.id),
+                suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
                 deleting=item.deleting,
                 question=stalled_for(item.obj.status),
                 now=now,
             ),
-            claim=claims.claim_file(self.owner, key, item.uid, item.record.slot.epoch, place.id),
+            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
             guest=guest,
             agent=agent,

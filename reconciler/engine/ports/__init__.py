@@ -12,14 +12,8 @@ from __future__ import annotations
 from reconciler.core.keys import Json as Json
 from reconciler.core.keys import JsonValue as JsonValue
 from reconciler.core.keys import Key as Key
-from reconciler.core.snapshot.machine import CommandResult as CommandResult
-from reconciler.core.snapshot.machine import CommitSource as CommitSource
-from reconciler.core.snapshot.machine import GuestCommand as GuestCommand
-from reconciler.core.snapshot.machine import GuestFile as GuestFile
-from reconciler.core.snapshot.machine import RefSource as RefSource
-from reconciler.core.snapshot.machine import RootSource as RootSource
-from reconciler.core.snapshot.machine import VmShape as VmShape
-from reconciler.core.snapshot.machine import VmSource as VmSource
+from reconciler.core.keys import SlotKey as SlotKey
+from reconciler.core.keys import SlotOwner as SlotOwner
 from reconciler.engine.ports.agents import LOCAL_PREFIX as LOCAL_PREFIX
 from reconciler.engine.ports.agents import AgentObservation as AgentObservation
 from reconciler.engine.ports.agents import AgentReader as AgentReader

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.agent import Agent, Guest, Verdict
-from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
+
+if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
+    from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+    from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, SlotOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,9 @@ class StoredObject:
 
     `generation` grows with every change of spec; `version` with every write (compare-and-set). `spec` is what the user
     wrote, nothing is ever defaulted into it. `record`: the controller's own durable facts (VM id, epoch, delivery, ...);
-    private, not part of the API. `source`: file | api | kube; `origin`: `FILE:LINE` or ''. `deleted_at`: deletion was asked for."""
+    private, not part of the API. `source`: file | api | kube; `origin`: `FILE:LINE` or ''. `deleted_at`: deletion was asked for.
+    `owner`: uid of the object that this one was made for, '' for one that was declared. `source_id`: which source of that sort declared
+    it (uuid of the stack, uid of the cluster), '' where the source has no identity; `source_commit`: the commit that it was read from."""
 
     key: Key
     uid: str
@@ -31,16 +33,18 @@ class StoredObject:
     record: Json = field(default_factory=dict)
     source: str = "api"
     origin: str = ""
+    owner: str = ""
+    source_id: str = ""
+    source_commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
     """A call that is not idempotent, written down before it was sent (design §5.2). Open while `outcome` is ''.
-    `server_time`: platform clock of the last list before it; `sent_at`: controller clock."""
+    `owner`: the slot that it is for. `server_time`: platform clock of the last list before it; `sent_at`: controller clock."""
 
     token: str
-    key: Key
-    uid: str
+    owner: SlotOwner
     verb: str
     attempt: int
     payload: Json

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from reconciler.core.snapshot.machine import VmShape, VmSource
-from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
+if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
+    from reconciler.core.snapshot.machine import VmShape, VmSource
+    from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
 
 
 class VersApi(Protocol):

@@ -64,11 +64,13 @@ class Declarations:
             labels=dict(declared.labels),
             annotations={**verbs, **declared.annotations},
             origin=declared.origin,
+            source_id=declared.source_id,
+            source_commit=declared.source_commit,
             generation=old.generation + (old.spec != declared.spec),
         )
-        if replace(changed, origin=old.origin) == old:
+        if changed == read_from(old, declared):
             if changed != old:
-                await self._table.update([(old.key, lambda obj: replace(obj, origin=declared.origin))])
+                await self._table.update([(old.key, lambda obj: read_from(obj, declared))])
             return Outcome.UNCHANGED
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
@@ -80,7 +82,7 @@ class Declarations:
         item = self._table.get(seen.key)
         spec = item.spec if item is not None and item.obj.spec == seen.spec else load_spec(seen.key.kind, seen.spec, tolerant=True)
         if item is None:
-            fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source))
+            fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source, source_id=seen.source_id))
             known = replace(
                 fresh,
                 uid=seen.uid,
@@ -109,6 +111,7 @@ class Declarations:
             annotations=dict(seen.annotations),
             generation=seen.generation,
             deleted_at=old.deleted_at if seen.deleted_at is None else seen.deleted_at,
+            source_id=seen.source_id,
         )
         if changed == old:
             return Outcome.UNCHANGED
@@ -180,7 +183,8 @@ class Declarations:
         if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
-        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, obj.origin))
+        place = obj.origin, obj.source_id, obj.source_commit
+        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
 
     def _is_other_work(self, record: TaskRecord, obj: StoredObject, declared: Declared) -> bool:
         """Whether a task is declared under the name of one of which only its result is left."""
@@ -204,4 +208,11 @@ class Declarations:
             record=record.dump(),
             source=declared.source,
             origin=declared.origin,
+            source_id=declared.source_id,
+            source_commit=declared.source_commit,
         )
+
+
+def read_from(obj: StoredObject, declared: Declared) -> StoredObject:
+    """The object with the place at which its declaration stands now."""
+    return replace(obj, origin=declared.origin, source_id=declared.source_id, source_commit=declared.source_commit)

@@ -10,7 +10,8 @@ from reconciler.core.keys import Json, Key
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One object as a source declares it. `origin`: FILE:LINE, or ''."""
+    """One object as a source declares it. `origin`: FILE:LINE, or ''. `source_id`: which source of that sort it is (the stack's uuid),
+    `source_commit`: the commit that it was read from; '' where there is no such thing."""
 
     key: Key
     spec: Json
@@ -18,11 +19,14 @@ class Declared:
     annotations: Mapping[str, str]
     source: str
     origin: str = ""
+    source_id: str = ""
+    source_commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for."""
+    """One object as a cluster has it: identity, generation and deletion are the cluster's. `deleted_at`: deletion was asked for.
+    `source_id`: the cluster's uid."""
 
     key: Key
     uid: str
@@ -33,3 +37,4 @@ class Intake:
     annotations: Mapping[str, str]
     source: str
     deleted_at: float | None = None
+    source_id: str = ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from reconciler.core.keys import SlotOwner
 from reconciler.core.slot.claims import Pending
 from reconciler.engine.ports import Intent, PutIntent
 
@@ -14,18 +15,18 @@ COMMIT = "commit"
 
 
 class Journal:
-    """Open intents by object uid, oldest first. An object sends no second create while one is open, so at most one of its
-    open intents was ever sent. Memory follows the store: an intent is closed here only after its row is."""
+    """Open intents by slot, oldest first. A slot sends no second create while one is open, so at most one of its open intents was
+    ever sent. Memory follows the store: an intent is closed here only after its row is."""
 
     def __init__(self, opened: Iterable[Intent]) -> None:
-        self._open: dict[str, list[Intent]] = {}
+        self._open: dict[SlotOwner, list[Intent]] = {}
         self._unsent: list[Intent] = []
         for intent in sorted(opened, key=lambda i: i.sent_at):
-            self._open.setdefault(intent.uid, []).append(intent)
+            self._open.setdefault(intent.owner, []).append(intent)
 
-    def of(self, uid: str, verb: str = CREATE) -> Intent | None:
-        """The oldest open one of this kind."""
-        return next((intent for intent in self._open.get(uid, ()) if intent.verb == verb), None)
+    def of(self, slot: SlotOwner, verb: str = CREATE) -> Intent | None:
+        """The oldest open one of this slot and kind."""
+        return next((intent for intent in self._open.get(slot, ()) if intent.verb == verb), None)
 
     def writes_to_open(self, intent: Intent) -> list[PutIntent]:
         """The rows that open it (must be durable before the call is sent), and close those that were never sent."""
@@ -33,7 +34,7 @@ class Journal:
 
     def opened(self, intent: Intent) -> None:
         """Its row is durable."""
-        self._open.setdefault(intent.uid, []).append(intent)
+        self._open.setdefault(intent.owner, []).append(intent)
         self._unsent.clear()
 
     def not_sent(self, intent: Intent) -> None:
@@ -42,21 +43,19 @@ class Journal:
 
     def closed(self, intent: Intent) -> None:
         """The row that closes it is durable."""
-        self._keep(intent.uid, [other for other in self._open.get(intent.uid, ()) if other.token != intent.token])
+        self._keep(intent.owner, [other for other in self._open.get(intent.owner, ()) if other.token != intent.token])
 
-    def _keep(self, uid: str, left: list[Intent]) -> None:
+    def _keep(self, slot: SlotOwner, left: list[Intent]) -> None:
         if left:
-            self._open[uid] = left
+            self._open[slot] = left
         else:
-            self._open.pop(uid, None)
+            self._open.pop(slot, None)
 
-    def settled(self, uid: str) -> None:
-        """The object's slot is filled: none of its creates is open any more."""
-        self._keep(uid, [intent for intent in self._open.get(uid, ()) if intent.verb != CREATE])
-
-    def pending(self) -> list[Pending]:
-        """Open creates, as pairing needs them."""
-        every = (intent for intents in self._open.values() for intent in intents if intent.verb == CREATE)
+    def pending(self, filled: Callable[[SlotOwner], bool] = lambda _: False) -> list[Pending]:
+        """Open creates, as pairing needs them. `filled`: whether a slot has a VM, so that none of its creates waits for one. A slot of
+        an earlier life of its object has none: what its create made may still appear."""
+        slots = (intents for slot, intents in self._open.items() if not filled(slot))
+        every = (intent for intents in slots for intent in intents if intent.verb == CREATE)
         return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
 
 

@@ -11,11 +11,11 @@ from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
 from reconciler.api.parsing import load_spec
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Json, Key, boot_profile
+from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
-from reconciler.core.records import LieutenantRecord, Record, TaskRecord
+from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.snapshot.session import SessionName
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
@@ -41,6 +41,11 @@ class Item(Generic[S, R]):
     @property
     def uid(self) -> str:
         return self.obj.uid
+
+    @property
+    def slot_owner(self) -> SlotOwner:
+        """The object's own slot, as journal and claims know it."""
+        return SlotOwner.of(self.key, self.uid)
 
     @property
     def deleting(self) -> bool:
@@ -97,7 +102,7 @@ class ObjectTable:
         self._items: dict[Key, AnyItem] = {}
         self._tasks: dict[Key, dict[Key, TaskItem]] = {}
         self._dependents: dict[Key, dict[Key, None]] = {}
-        self._owners: dict[str, Key] = {}
+        self._owners: dict[str, SlotKey] = {}
         self._adopters: dict[str, dict[Key, None]] = {}
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
@@ -151,8 +156,20 @@ class ObjectTable:
     def all_keys(self) -> list[Key]:
         return list(self._items)
 
-    def owner_of(self, vm_id: str) -> Key | None:
+    def owner_of(self, vm_id: str) -> SlotKey | None:
+        """The slot that this VM fills."""
         return self._owners.get(vm_id)
+
+    def slot(self, slot: SlotKey) -> SlotRecord | None:
+        """The record of a slot, None when its object has none of that name."""
+        item = self._items.get(slot.object)
+        return item.record.slots().get(slot.node) if item is not None else None
+
+    def filled(self, owner: SlotOwner) -> bool:
+        """Whether this very slot, of this life of its object, has a VM."""
+        item = self._items.get(owner.object)
+        slot = item.record.slots().get(owner.node) if item is not None and item.uid == owner.uid else None
+        return slot is not None and slot.vm_id != ""
 
     def adopters_of(self, vm_id: str) -> tuple[Key, ...]:
         """The lieutenants that are declared to adopt this VM."""
@@ -162,8 +179,8 @@ class ObjectTable:
         """Every VM that some lieutenant is declared to adopt."""
         return tuple(self._adopters)
 
-    def owned(self) -> dict[str, Key]:
-        """VM id → its owner, for every VM in a record."""
+    def owned(self) -> dict[str, SlotKey]:
+        """VM id → the slot that it fills, for every VM in a record."""
         return self._owners
 
     # --- writing ------------------------------------------------------------------------------------------------------------------
@@ -183,7 +200,7 @@ class ObjectTable:
             expect = item.obj.version
             before.setdefault(key, item)
             obj = replace(changed, version=expect + 1)
-            self._take(obj)
+            self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, expect))
         if not puts and not more:
             return
@@ -279,10 +296,14 @@ class ObjectTable:
                     self._take(obj)
                     self._tell(key, None, obj)
 
-    def _take(self, obj: StoredObject) -> None:
+    def _take(self, obj: StoredObject, record: Record | None = None) -> None:
+        """`record`: that of `obj`, where it need not be loaded."""
         old = self._items.get(obj.key)
         try:
-            item = parse(obj, self.kinds.record_of(obj.key.kind), old)
+            if record is not None and old is not None and old.obj.spec is obj.spec:
+                item = Item(obj, old.spec, record)
+            else:
+                item = parse(obj, self.kinds.record_of(obj.key.kind), old)
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
@@ -306,11 +327,14 @@ class ObjectTable:
                     work_set[item.key] = item  # type: ignore[assignment]
                 else:
                     work_set.pop(item.key, None)
-            elif isinstance(item.record, LieutenantRecord) and item.record.slot.vm_id:
-                if add:
-                    self._owners[item.record.slot.vm_id] = item.key
-                elif self._owners.get(item.record.slot.vm_id) == item.key:
-                    del self._owners[item.record.slot.vm_id]
+            for node, slot in item.record.slots().items():
+                self._own(slot.vm_id, SlotKey(item.key, node), add)
+
+    def _own(self, vm_id: str, slot: SlotKey, add: bool) -> None:
+        if vm_id and add:
+            self._owners[vm_id] = slot
+        elif self._owners.get(vm_id) == slot:
+            del self._owners[vm_id]
 
     def _adopt(self, key: Key, vm_id: str, add: bool) -> None:
         adopters = self._adopters.setdefault(vm_id, {})
@@ -340,6 +364,16 @@ def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
     return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
 
 
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """The change that replaces the record of an object."""
+
+    record: Record
+
+    def __call__(self, obj: StoredObject) -> StoredObject:
+        return replace(obj, record=self.record.dump())
+
+
 def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
     """Replace the record of an object."""
-    return lambda obj: replace(obj, record=record.dump())
+    return NewRecord(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.conversation import parse
-from reconciler.core.snapshot.conversation import Message
+from reconciler.core.messages import Message
 from reconciler.core.snapshot.session import Divergence
 from reconciler.engine.ports import AppendSession, Store
 from reconciler.errors import ReconcilerError

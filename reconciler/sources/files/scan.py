@@ -29,11 +29,10 @@ _ROUNDS = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDeclared(Declared):
     """One valid object of a file. `spec`: as written, nulls left out, nothing defaulted. `origin` has the whole path. `file`, `line`:
-    where its document begins, as the user named it. `stack`: uuid of the marked directory it stands in, '' when there is none."""
+    where its document begins, as the user named it. `source_id`: uuid of the marked directory it stands in, '' when there is none."""
 
     file: str
     line: int
-    stack: str
     doc: Doc = field(repr=False)
 
     @property
@@ -290,7 +289,7 @@ def _declared(key: Key, doc: Doc, stack: str) -> FileDeclared:
     assert isinstance(spec, dict)
     labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
     origin = f"{os.path.abspath(doc.file)}:{doc.line}"
-    return FileDeclared(key, spec, labels, annotations, SOURCE, origin, file=doc.file, line=doc.line, stack=stack, doc=doc)
+    return FileDeclared(key, spec, labels, annotations, SOURCE, origin, stack, file=doc.file, line=doc.line, doc=doc)
 
 
 def _pairs(value: object) -> Iterator[tuple[str, str]]:

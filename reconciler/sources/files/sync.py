@@ -16,7 +16,6 @@ from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
 
 AT_ONCE = 100
-_ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class FileSync:
@@ -73,8 +72,8 @@ class FileSync:
         if not found.clean:
             return
         declared = {one.key for one in found.objects}
-        for kind in _ORDER:
-            for item in self._table.of_kind(kind):
+        for kind in KINDS:
+            for item in self._table.of_kind(kind.name):
                 if item.obj.source == SOURCE and item.key not in declared and not item.deleting and not still_in_file(item.obj):
                     yield item.obj
 

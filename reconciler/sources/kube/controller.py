@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from reconciler.api.registry import KINDS
+from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Event, StoredObject
@@ -39,7 +39,6 @@ SERVED_SECONDS = 2.0
 """Between two looks whether the kinds are served yet."""
 LASTING = 5
 """So often a right must be missing in a row, over some seconds, until the object says so: a server that just started grants nothing."""
-ORDER = {kind.name: number for number, kind in enumerate(KINDS)}
 
 
 class KubeController:
@@ -72,13 +71,14 @@ class KubeController:
         self._unreported: dict[str, tuple[float, Key]] = {}
         self.swept = 0
 
-    async def open(self, engine: SourceEngine) -> None:
+    async def open(self, engine: SourceEngine, cluster_uid: str) -> None:
         """Take everything that is declared, start the engine, then follow. Waits as long as the kinds are not served. `engine`:
-        made with our `sink` as its backend, not started. Raises what store and platform say while the engine starts."""
+        made with our `sink` as its backend, not started. `cluster_uid`: written into what is taken. Raises what store and platform
+        say while the engine starts."""
         self._engine = engine
-        self.source = KubeSource(self._cluster, engine, self._secrets, self.seen)
+        self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda uid: engine.restore.open_create(uid))
+        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot))
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()
@@ -126,12 +126,12 @@ class KubeController:
         """Wait until the API server knows our kinds and lets us list them. False when it did all the time."""
         told = ""
         while True:
-            trouble = await self._unserved()
-            if not trouble:
+            reason = await self._unserved()
+            if not reason:
                 return bool(told)
-            if trouble != told:
-                told = trouble
-                self._tell(trouble)
+            if reason != told:
+                told = reason
+                self._tell(reason)
             await asyncio.sleep(SERVED_SECONDS)
 
     async def _unserved(self) -> str:
@@ -190,7 +190,9 @@ class KubeController:
     async def _catch_up(self) -> None:
         """Before the engine acts: everything that is declared, profiles first; what can't be taken now is taken later."""
         await self.sweep()
-        keys = sorted({*self.seen, *(k for k in self._engine.table.all_keys() if self._within(k))}, key=lambda k: (ORDER[k.kind], k))
+        order = {kind.name: number for number, kind in enumerate(KINDS)}
+        known = {*self.seen, *(key for key in self._engine.table.all_keys() if self._within(key))}
+        keys = sorted(known, key=lambda key: (order[key.kind], key))
         for start in range(0, len(keys), WORKERS):
             await asyncio.gather(*(self._reconcile_once(key) for key in keys[start : start + WORKERS]))
         self.source.report_restored()
@@ -212,7 +214,7 @@ class KubeController:
                         found.add(key)
                         if self._on_event("", obj) is not None and self._watch is not None:
                             self._unreported.setdefault(raw.uid(obj), (asyncio.get_running_loop().time(), key))
-        for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in ORDER]:
+        for key in [key for key in {*self.seen, *self._engine.table.all_keys()} - found if self._within(key) and key.kind in BY_NAME]:
             item = self._engine.table.get(key)
             if key in self.seen or (item is not None and item.obj.source == raw.SOURCE):
                 await self.source.read(key)  # a list begun before it was made does not have it

@@ -115,11 +115,12 @@ class Lease:
 
     async def release(self) -> None:
         """Let another one have it at once."""
+        held = self.held()  # to stop renewing is to lose it
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
             self._renewing = None
-        if not self.held():
+        if not held:
             return
         self.lost.set()
         try:
@@ -159,8 +160,12 @@ class Lease:
     async def _renew(self) -> None:
         try:
             await self._keep_renewing()
-        finally:
-            self.lost.set()  # whatever ended it: nobody renews it any more
+        except asyncio.CancelledError:
+            raise  # by `release`, which gives it back: it is ours still
+        except Exception:
+            self.lost.set()  # a defect of ours: nobody renews it any more
+            raise
+        self.lost.set()
 
     async def _keep_renewing(self) -> None:
         why = ""

@@ -69,7 +69,7 @@ def older(one: Json, other: Json) -> bool:
     return uid(one) == uid(other) and a.isdigit() and b.isdigit() and int(a) < int(b)
 
 
-def intake(key: Key, raw: Json) -> Intake:
+def intake(key: Key, raw: Json, source_id: str = "") -> Intake:
     """What the engine is told of it."""
     meta = metadata(raw)
     return Intake(
@@ -82,6 +82,7 @@ def intake(key: Key, raw: Json) -> Intake:
         annotations={name: value for name, value in as_strings(meta.get("annotations")).items() if name != APPLIED},
         source=SOURCE,
         deleted_at=seconds(meta.get("deletionTimestamp")),
+        source_id=source_id,
     )
 
 

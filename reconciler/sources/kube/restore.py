@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reconciler.api.status.lieutenant import CreateIntent, LieutenantStatus, SessionStatus, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
-from reconciler.core.keys import Json, Key, as_map, as_strings
+from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
@@ -38,17 +38,18 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     told = LieutenantStatus.load(status)
     ours, handled = told.vm or VMStatus(), told.handled or {}
     create = ours.create or CreateIntent()
-    claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and vm.labels.get(claims.UID) == uid]
+    slot_owner = SlotOwner.of(key, uid)
+    claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and claims.names(vm.labels, slot_owner)]
     claimed.sort(key=lambda vm: (_int(vm.labels.get(claims.EPOCH)), vm.created_at, vm.vm_id))
     epoch = max(ours.epoch or 0, create.epoch or 0, *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
-    at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", uid, vms, owner)
+    at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", slot_owner, vms, owner)
     named = _session(uid, told.session or SessionStatus())
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt), session=named, handled=handled)
-    return Restored(record, intent_of(key, uid, create))
+    return Restored(record, intent_of(slot_owner, create))
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
@@ -64,10 +65,10 @@ def vm_id_of(status: Json) -> str:
     return vm.id or "" if vm is not None else ""
 
 
-def _unclaimed(vm_id: str, uid: str, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
+def _unclaimed(vm_id: str, slot: SlotOwner, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
     """The machine that status names, when its birth says that it was made for this very object."""
     vm = vms.get(vm_id)
-    if vm is None or claims.valid_claim(vm) or not claims.born_ours(vm, owner) or vm.labels.get(claims.UID) != uid:
+    if vm is None or claims.valid_claim(vm) or not claims.born_ours(vm, owner) or not claims.names(vm.labels, slot):
         return None
     return vm
 
@@ -84,13 +85,13 @@ def create_status(intent: Intent) -> CreateIntent:
     )
 
 
-def intent_of(key: Key, uid: str, create: CreateIntent) -> Intent | None:
+def intent_of(slot: SlotOwner, create: CreateIntent) -> Intent | None:
     """The contrary; None when there is none, or somebody made it unreadable."""
     sent = seconds(create.sent_at)
     if sent is None or not create.token:
         return None
     payload: Json = {"commit": create.commit, "epoch": create.epoch or 0}
-    return Intent(create.token, key, uid, "create", create.attempt, payload, sent, seconds(create.server_time))
+    return Intent(create.token, slot, "create", create.attempt, payload, sent, seconds(create.server_time))
 
 
 def task(key: Key, uid: str, status: Json) -> TaskRecord:

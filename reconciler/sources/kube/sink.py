@@ -12,8 +12,8 @@ import orjson
 
 from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, as_map
-from reconciler.core.profile.rendering import Unresolved
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
 from reconciler.engine.view import ObjectReader
@@ -44,15 +44,17 @@ class KubeSink:
 
     def __init__(self, cluster: Cluster, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
         self._cluster, self._secrets, self._seen = cluster, secrets, seen
-        self._creates: dict[str, Intent] = {}
+        self._creates: dict[SlotOwner, Intent] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._made: dict[Key, _Made] = {}
         self.refused: dict[Key, tuple[str, str]] = {}
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
-    def attach(self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[str], Intent | None]) -> None:
-        """`pending`: the open create of an object, by uid."""
+    def attach(
+        self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[SlotOwner], Intent | None]
+    ) -> None:
+        """`pending`: the open create of a slot."""
         self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
 
     # --- status ---------------------------------------------------------------------------------------------------------------
@@ -100,7 +102,8 @@ class KubeSink:
             status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
         if not status:
             return None
-        intent = self._creates.get(raw.uid(obj)) or self._pending(raw.uid(obj))
+        slot = SlotOwner.of(key, raw.uid(obj))
+        intent = self._creates.get(slot) or self._pending(slot)
         if intent is not None:
             status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent).dump()}
         if item is None or refused is not None or intent is not None:
@@ -124,14 +127,14 @@ class KubeSink:
 
     async def persist_intent(self, intent: Intent) -> None:
         """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
-        item = self._table.get(intent.key)
+        item = self._table.get(intent.owner.object)
         if item is None or item.obj.source != raw.SOURCE:
             return
-        self._creates[intent.uid] = intent
+        self._creates[intent.owner] = intent
         try:
             await self._written(item.obj)
         finally:
-            del self._creates[intent.uid]  # from here on the journal says it
+            del self._creates[intent.owner]  # from here on the journal says it
 
     async def flush_status(self, obj: StoredObject) -> None:
         """That a prompt is on its way is in the status of its task before it is sent."""

@@ -32,8 +32,8 @@ REMEMBERED = 10_000
 class KubeSource:
     """`seen`: every object as the cluster last told of it, shared with the sink. `refused`: what can't be put in force, by key."""
 
-    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json]) -> None:
-        self._cluster, self._engine, self._secrets, self.seen = cluster, engine, secrets, seen
+    def __init__(self, cluster: Cluster, engine: SourceEngine, secrets: KubeSecrets, seen: dict[Key, Json], source_id: str) -> None:
+        self._cluster, self._engine, self._secrets, self.seen, self._source_id = cluster, engine, secrets, seen, source_id
         self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
         self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
@@ -154,7 +154,7 @@ class KubeSource:
         return obj
 
     async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
-        seen = raw.intake(key, obj)
+        seen = raw.intake(key, obj, self._source_id)
         try:
             if item is None:
                 await self._ingest(key, obj)
@@ -172,7 +172,7 @@ class KubeSource:
 
     async def _ingest(self, key: Key, obj: Json) -> None:
         """An object that the store does not know: new, or the store was lost."""
-        engine, seen, status = self._engine, raw.intake(key, obj), raw.status(obj)
+        engine, seen, status = self._engine, raw.intake(key, obj, self._source_id), raw.status(obj)
         record: Json | None = None
         restored: restore.Restored | None = None
         known = False

@@ -153,6 +153,8 @@ class DiskGuests(ABC):
                 stderr=pipe,
                 env={**self.environment(vm_id), **self._declared(vm_id), **env},
                 start_new_session=True,
+                # Under nohup this process ignores SIGHUP, and children inherit that; what runs in a machine must not.
+                preexec_fn=_heed_hangups if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None,
             )
         except (OSError, ValueError) as exc:
             raise GuestError(f"a process could not be started in VM {vm_id}: {exc}") from exc
@@ -203,6 +205,10 @@ class DiskGuests(ABC):
         vms = self.directory / "vms"
         for disk in sorted(vms.iterdir()) if vms.is_dir() else ():
             await self.kill(disk.name)
+
+
+def _heed_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.conversation import parse
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Key
+from reconciler.core.messages import Message
 from reconciler.core.records import LieutenantRecord, TaskRecord, run_of
-from reconciler.core.snapshot.conversation import Message
 from reconciler.engine.ports import Store, StoredObject
+from reconciler.views.documents import text_at
 
 WHOLE = 1 << 40
 """People get answers whole, however long they are."""
@@ -81,8 +82,19 @@ def is_for(task: StoredObject, lieutenant: Key) -> bool:
     return isinstance(reference, dict) and reference.get("name") == lieutenant.name
 
 
-def usage_of(task: StoredObject) -> Json:
-    """What a finished task cost, {} before."""
-    result = task.status.get("result")
-    usage = result.get("usage") if isinstance(result, dict) else None
-    return usage if isinstance(usage, dict) else {}
+async def last_said(store: Store, lieutenant: StoredObject, tasks: Sequence[StoredObject]) -> str:
+    """The newest text of the agent: from the mirror of the session, else from the status of these tasks of it. '' when there is none."""
+    talk = Conversation(store, session_of(lieutenant))
+    await talk.refresh()
+    return "".join((texts(talk.messages) or answers(tasks))[-1:])
+
+
+async def answer_of(store: Store, lieutenant: Key, task: StoredObject) -> str:
+    """The whole last answer of a task's turn, from the conversation; the tail in its status where that is not to be had."""
+    for obj in await store.objects(lieutenant.kind, lieutenant.namespace, lieutenant.name):
+        talk = Conversation(store, session_of(obj, task))
+        await talk.refresh()
+        said = texts(turn_of(talk.messages, task))
+        if said:
+            return said[-1]
+    return text_at(task.status, ".result.answer")

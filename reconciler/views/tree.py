@@ -12,21 +12,21 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.api.stock import stock_profiles
 from reconciler.api.vmtree import Node, Origin, VMTreeSpec
-from reconciler.cli import names
-from reconciler.cli.documents import condition, text_at
-from reconciler.core.keys import Json
-from reconciler.core.profile.rendering import Unresolved, profile_chain
+from reconciler.core.keys import Json, short
+from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec
+from reconciler.views.documents import condition, ready_reason, text_at
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One line, and what stands under it."""
+    """One line: a name and what is known of it; and what stands under it."""
 
     name: str
-    told: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     below: tuple[Branch, ...] = ()
 
 
@@ -62,14 +62,14 @@ class Forest:
         """One hierarchy, from its roots."""
         spec = _tree_spec(tree)
         if spec is None:
-            return Branch(names.short(tree.key), (*_state(tree), "its spec is not valid"))
+            return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
         roots = tuple(self._node(tree, spec, node) for node in spec.nodes if node.parent is None)
-        return Branch(names.short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
+        return Branch(short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
 
     def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node) -> Branch:
         mode = node.mode or spec.mode
         inherited = node.from_ is Origin.PARENT
-        told = [
+        facts = [
             node.category.value,
             f"×{node.replicas}" if node.replicas is not None else "",
             mode.value,
@@ -79,9 +79,9 @@ class Forest:
         ]
         lieutenants = [self.lieutenant(one) for one in self._on(tree, node)]
         if node.has_agent and not lieutenants:
-            told.append("no lieutenant yet")
+            facts.append("no lieutenant yet")
         children = [self._node(tree, spec, child) for child in spec.nodes if child.parent == node.name]
-        return Branch(node.name, tuple(part for part in told if part), (*lieutenants, *children))
+        return Branch(node.name, tuple(part for part in facts if part), (*lieutenants, *children))
 
     def _on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The lieutenants of a node that are there."""
@@ -94,7 +94,7 @@ class Forest:
         profile = text_at(obj.spec, ".profileRef.name")
         below = [*self._machine(obj), *_work(self._tasks.get(obj.key.name, []))]
         mode = text_at(obj.spec, ".mode") or str(LieutenantSpec.model_fields["mode"].default)
-        return Branch(names.short(obj.key), (*_state(obj), mode, *_why(obj), f"profile {profile}"), tuple(below))
+        return Branch(short(obj.key), (*_state(obj), mode, *_why(obj), f"profile {profile}"), tuple(below))
 
     def _machine(self, obj: StoredObject) -> Iterator[Branch]:
         if text_at(obj.status, ".local.state") == "Home":
@@ -146,8 +146,8 @@ def _state(obj: StoredObject) -> tuple[str, ...]:
         return ("not looked at yet",)
     if obj.status.get("observedGeneration") != obj.generation:
         return (text_at(obj.status, ".phase"), "changed since it was looked at")
-    told = "Ready" if ready.get("status") == "True" else f"not Ready: {ready.get('reason', '')}"
-    return tuple(part for part in (text_at(obj.status, ".phase"), told) if part)
+    state = "Ready" if ready.get("status") == "True" else f"not Ready: {ready.get('reason', '')}"
+    return tuple(part for part in (text_at(obj.status, ".phase"), state) if part)
 
 
 def _why(obj: StoredObject) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _work(tasks: Sequence[StoredObject]) -> Iterator[Branch]:
         if phase in FINISHED:
             over[phase] += 1
         else:
-            reason = str(condition(task.status, "Ready").get("reason", ""))
-            yield Branch(names.short(task.key), (phase, *([reason] if reason and reason != phase else [])))
+            reason = ready_reason(task.status)
+            yield Branch(short(task.key), (phase, *([reason] if reason and reason != phase else [])))
     if over:
         yield Branch("tasks that are over", tuple(f"{count} {phase}" for phase, count in sorted(over.items())))

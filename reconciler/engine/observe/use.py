@@ -1,0 +1,26 @@
+"""What a lieutenant's machine is used for, as far as decisions about its slot depend on it."""
+
+from __future__ import annotations
+
+from reconciler.core.lieutenant.desired import desired_state, is_busy, is_mirrored, suspend_overdue
+from reconciler.core.lieutenant.session import loss_of
+from reconciler.core.slot.item import SlotUse
+from reconciler.core.snapshot.agent import Agent
+from reconciler.core.snapshot.vm import Unknown
+from reconciler.engine.places import place_of
+from reconciler.engine.state.objects import LieutenantItem, TaskItem
+from reconciler.engine.state.transcripts import Transcript
+
+
+def use_of(item: LieutenantItem, agent: Agent | Unknown | None, transcript: Transcript, tasks: list[TaskItem], now: float) -> SlotUse:
+    """Of the agent on it, its conversation and the tasks."""
+    desired = desired_state(item.spec.mode, item.deleting)
+    busy = is_busy(desired, agent, [task.record for task in tasks])
+    known = max(transcript.told(place_of(item).id), item.record.session.seen)
+    return SlotUse(
+        busy=busy,
+        mirrored=is_mirrored(agent, transcript.seen, transcript.divergence),
+        loss=loss_of(item.spec.session.on_lost, item.record.session, transcript.size, known),
+        lost=item.record.session.lost,
+        suspend_overdue=busy is None and suspend_overdue(desired, item.spec.suspend, item.record.suspend_asked_at, now),
+    )

@@ -1,0 +1,58 @@
+"""The slot of a lieutenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.annotations import PROTECTION
+from reconciler.api.lieutenant import ManagementPolicy
+from reconciler.core.keys import SlotOwner
+from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.session import housed
+from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
+from reconciler.core.slot.deletion import effective_deletion
+from reconciler.core.slot.item import SlotDeclaration
+from reconciler.engine.state.objects import LieutenantItem
+
+
+@dataclass(frozen=True, slots=True)
+class LieutenantSlot:
+    """Implements `core.slot.item.SlotItem`. What was prepared and loaded belongs to one VM; the conversation outlives it."""
+
+    item: LieutenantItem
+
+    @property
+    def owner(self) -> SlotOwner:
+        return self.item.slot_owner
+
+    @property
+    def record(self) -> SlotRecord:
+        return self.item.record.slot
+
+    @property
+    def declared(self) -> SlotDeclaration:
+        spec = self.item.spec
+        return SlotDeclaration(
+            desired=desired_state(spec.mode, self.item.deleting),
+            deletion=effective_deletion(spec.deletion_policy, spec.management_policy, self.item.record.detached),
+            no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
+            observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
+            protected=self.item.obj.annotations.get(PROTECTION) == "enabled",
+            adopt=spec.adopt.vm_id if spec.adopt is not None else "",
+        )
+
+    def changed(self, record: Record, slot: SlotRecord) -> Record:
+        return record.but(slot=slot)
+
+    def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        session = housed(record.session, self.item.uid, self.item.spec.session.generation)
+        return record.but(slot=slot, session=session, boot=BootRecord(vm_id=slot.vm_id, machine=machine), loaded=LoadedRecord())
+
+    def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        session = record.session.but(lost=lost) if lost else record.session
+        return record.but(slot=slot, session=session, boot=BootRecord())
+
+    def released(self, record: Record) -> None:
+        return None

@@ -1,0 +1,90 @@
+"""Everything about one object, for people: what was declared, what its status says, its work and what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.api.status.base import Status
+from reconciler.core.keys import Json
+from reconciler.core.times import timestamp
+from reconciler.engine.ports import Event, Store, StoredObject
+from reconciler.log import one_line
+from reconciler.views.conversation import is_for, last_said
+from reconciler.views.documents import Table, age, ready_reason, text_at
+
+EVENTS = 20
+"""How many events are shown, the newest."""
+LAST_OUTPUT = 2000
+"""How many characters are shown of what the agent said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part with a title. `body`: rows, a piece of the object itself, or text."""
+
+    title: str
+    body: Table | Json | str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """`fields`: titles and values that fit on one line each; then the longer parts, in the order in which they are shown."""
+
+    fields: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+
+
+async def describe(store: Store, obj: StoredObject, now: float) -> Description:
+    """The description of an object of this store. `now`: what its age is reckoned from. Raises what the store raises."""
+    tasks: list[StoredObject] = []
+    said = ""
+    if obj.key.kind == "Lieutenant":
+        tasks = [task for task in await store.objects("Task", obj.key.namespace) if is_for(task, obj.key)]
+        said = await last_said(store, obj, tasks)
+    return description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+
+
+def description(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event], now: float) -> Description:
+    """`tasks`: of a lieutenant; `said`: the last text of its agent; `events`: the newest, oldest first."""
+    fields = tuple((title, one_line(value)) for title, value in _fields(obj, now) if value)
+    return Description(fields, tuple(_sections(obj, tasks, said, events)))
+
+
+def _fields(obj: StoredObject, now: float) -> Iterator[tuple[str, str]]:
+    created = timestamp(obj.created_at)
+    yield "Name", obj.key.name
+    yield "Namespace", obj.key.namespace
+    yield "Kind", obj.key.kind
+    yield "UID", obj.uid
+    yield "Declared by", f"{obj.source} {obj.origin}".strip()
+    yield "Generation", str(obj.generation)
+    yield "Created", f"{created} ({age(created, now)} ago)"
+    yield "Deleting since", timestamp(obj.deleted_at) if obj.deleted_at is not None else ""
+    yield "Labels", ", ".join(f"{name}={value}" for name, value in obj.labels.items())
+    yield "Annotations", ", ".join(f"{name}={value}" for name, value in obj.annotations.items())
+    yield "Phase", text_at(obj.status, ".phase")
+
+
+def _sections(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event]) -> Iterator[Section]:
+    yield Section("Spec", obj.spec)
+    yield Section("Conditions", _conditions(obj.status) or "none yet: no controller has looked at it")
+    rest: Json = {name: value for name, value in obj.status.items() if name not in ("conditions", "phase", "observedGeneration")}
+    if rest:
+        yield Section("Status", rest)
+    if tasks:
+        rows = ((task.key.name, text_at(task.status, ".phase") or "Pending", ready_reason(task.status)) for task in tasks)
+        yield Section("Tasks", Table(("NAME", "PHASE", "REASON"), tuple(rows)))
+    if said:
+        yield Section("Last output", said[-LAST_OUTPUT:])
+    yield Section("Events", _events(events) or "none")
+
+
+def _conditions(status: Json) -> Table | None:
+    rows = tuple((one.type, one.status, one.reason, one_line(one.message)) for one in Status.load(status).conditions)
+    return Table(("TYPE", "STATUS", "REASON", "MESSAGE"), rows) if rows else None
+
+
+def _events(events: Sequence[Event]) -> Table | None:
+    rows = tuple((timestamp(event.at), event.type, event.reason, one_line(event.message)) for event in events)
+    return Table(("TIME", "TYPE", "REASON", "MESSAGE"), rows) if rows else None

@@ -1,0 +1,155 @@
+"""Stored objects, events and the VMs of the platform as JSON documents, what such a document says, and documents as rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.api.registry import BY_NAME, Column
+from reconciler.api.version import API_VERSION
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.times import seconds, timestamp
+from reconciler.log import one_line
+from reconciler.views import jsonpath
+
+if TYPE_CHECKING:
+    from reconciler.core.snapshot.vm import Vm
+    from reconciler.engine.ports import Event, StoredObject
+
+VM = "VM"
+"""The kind of a document about a VM of the platform; nobody declares one."""
+
+
+def document(obj: StoredObject) -> Json:
+    """The resource: apiVersion, kind, metadata, spec, status. The private record is no part of it."""
+    metadata: Json = {
+        "name": obj.key.name,
+        "namespace": obj.key.namespace,
+        "uid": obj.uid,
+        "generation": obj.generation,
+        "resourceVersion": str(obj.version),
+        "creationTimestamp": timestamp(obj.created_at),
+        "labels": dict(obj.labels),
+        "annotations": dict(obj.annotations),
+        "finalizers": list(obj.finalizers),
+    }
+    if obj.deleted_at is not None:
+        metadata["deletionTimestamp"] = timestamp(obj.deleted_at)
+    return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": obj.status}
+
+
+def vm_document(vm: Vm, owner: str) -> Json:
+    """A VM of the platform; `owner`: the object whose record it is in, '' when none is."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VM,
+        "metadata": {"name": vm.vm_id, "creationTimestamp": timestamp(vm.created_at), "labels": dict(vm.labels)},
+        "status": {"state": vm.state.value, "account": vm.owner_id, "owner": owner},
+    }
+
+
+def event_document(event: Event) -> Json:
+    """An event, in the shape of Kubernetes' own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{event.key.name}.{event.seq}", "namespace": event.key.namespace},
+        "involvedObject": {"kind": event.key.kind, "namespace": event.key.namespace, "name": event.key.name, "uid": event.uid},
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message,
+        "lastTimestamp": timestamp(event.at),
+    }
+
+
+def list_of(items: Iterable[Json]) -> Json:
+    """Several resources as one document."""
+    return {"apiVersion": "v1", "kind": "List", "items": list(items)}
+
+
+def condition(status: Json, kind: str) -> Json:
+    """One condition of a status, {} when it has none of that type (any case)."""
+    conditions = status.get("conditions")
+    for one in conditions if isinstance(conditions, list) else ():
+        if isinstance(one, dict) and str(one.get("type", "")).lower() == kind.lower():
+            return one
+    return {}
+
+
+def is_true(status: Json, kind: str) -> bool:
+    return condition(status, kind).get("status") == "True"
+
+
+def text_at(doc: JsonValue, path: str) -> str:
+    """What a JSONPath leads to, as text; '' when it leads nowhere."""
+    found = jsonpath.find(doc, path)
+    return jsonpath.plain(found[0]) if found and found[0] is not None else ""
+
+
+def ready_reason(status: Json) -> str:
+    """The reason of the condition Ready; '' when there is none."""
+    return text_at(condition(status, "Ready"), ".reason")
+
+
+def ready_message(status: Json) -> str:
+    """The message of the condition Ready; '' when there is none."""
+    return text_at(condition(status, "Ready"), ".message")
+
+
+# --- rows of tables ---------------------------------------------------------------------------------------------------------------
+
+AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
+VM_COLUMNS = (
+    Column("State", ".status.state", "As the platform says."),
+    Column("Owner", ".status.owner", "The object whose machine it is."),
+    Column("Fleet", ".metadata.labels['fleet.vers.sh/fleet']", "The fleet that claims it.", wide=True),
+    AGE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Titles of columns, and rows with one cell for each of them."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(documents: Sequence[Json], wide: bool, namespaces: bool, now: float) -> list[Table]:
+    """One table a kind, kubectl's way: names carry their kind when there are several. `now`: what ages are reckoned from."""
+    kinds = list(dict.fromkeys(text_at(doc, ".kind") for doc in documents))
+    of_kind = {kind: [doc for doc in documents if text_at(doc, ".kind") == kind] for kind in kinds}
+    return [_table(found, kind, wide, namespaces, len(kinds) > 1, now) for kind, found in of_kind.items()]
+
+
+def _table(documents: Sequence[Json], kind: str, wide: bool, namespaces: bool, prefixed: bool, now: float) -> Table:
+    columns = [c for c in (BY_NAME[kind].columns if kind in BY_NAME else VM_COLUMNS) if wide or not c.wide]
+    namespaces = namespaces and kind != VM
+    rows = []
+    for doc in documents:
+        name = text_at(doc, ".metadata.name")
+        first = [text_at(doc, ".metadata.namespace")] if namespaces else []
+        rows.append((*first, f"{kind.lower()}/{name}" if prefixed else name, *(cell(doc, column, now) for column in columns)))
+    return Table((*(["NAMESPACE"] if namespaces else []), "NAME", *(c.name.upper() for c in columns)), tuple(rows))
+
+
+def cell(doc: Json, column: Column, now: float) -> str:
+    """What a column shows of a document."""
+    value = text_at(doc, column.path) or column.default
+    if column.type == "date":
+        return age(value, now)
+    return one_line(value) or ("Unknown" if column.name == "Ready" else "<none>")
+
+
+def age(stamp: str, now: float) -> str:
+    """Time since an RFC 3339 stamp, as kubectl writes it: 45s, 12m, 3h5m, 2d4h."""
+    at = seconds(stamp)
+    if at is None:
+        return "<unknown>"
+    passed = max(0, int(now - at))
+    for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if passed >= (2 if unit != "d" else 1) * size or (unit != "m" and passed >= size):
+            whole, rest = divmod(passed, size)
+            return f"{whole}{unit}{rest // small}{smaller}" if whole < 8 and rest // small else f"{whole}{unit}"
+    return f"{passed}s"

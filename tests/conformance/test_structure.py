@@ -1,0 +1,240 @@
+"""The structure of the code, by commands: no kind has a name outside its plug-in, files stay short, an act is defined in one place and
+how a wait is treated in one other. Who may import whom is checked by import-linter (`make layers`); what it must check, here."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from reconciler.api.reasons import Reason
+from reconciler.api.registry import KINDS
+from reconciler.core.conditions import undeclared, unreadable
+from reconciler.core.decisions import Act, Action
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "reconciler"
+LONGEST = 400
+KIND_NAMES = frozenset(kind.name for kind in KINDS)
+REASONS = frozenset(str(reason) for reason in Reason)
+REASON_NAMES = frozenset(reason.name for reason in Reason)
+PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
+"""Phases of a task; some are spelt like a reason."""
+
+Finder = Callable[[ast.AST], Iterator[tuple[int, str]]]
+
+
+def acts_of(base: type[Act]) -> Iterator[type[Act]]:
+    """Every act of the product (other tests bring acts of their own), each as its module has it: a class with slots is made twice."""
+    for act in base.__subclasses__():
+        if act.__module__.startswith("reconciler.") and getattr(sys.modules[act.__module__], act.__name__) is act:
+            yield act
+        yield from acts_of(act)
+
+
+ACTS = tuple(acts_of(Act))
+ACT_NAMES = frozenset(act.__name__ for act in ACTS)
+
+
+def sources(*rooms: str) -> list[Path]:
+    return sorted(path for room in rooms or ("",) for path in (PACKAGE / room).rglob("*.py"))
+
+
+def found_in(paths: list[Path], finder: Finder) -> list[str]:
+    assert paths
+    return [
+        f"{path.relative_to(ROOT)}:{line}: {what}" for path in paths for line, what in finder(ast.parse(path.read_text("utf-8"), str(path)))
+    ]
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------------------
+
+
+def kind_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """String constants that are the name of a kind; without one there is nothing to compare a kind with."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in KIND_NAMES:
+            yield node.lineno, node.value
+
+
+def kind_comparisons(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Comparisons of a kind with a constant, whether spelt here or imported (`key.kind == NAME`)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            texts = [ast.unparse(side) for side in sides]
+            of_an_object = any(text.endswith(("key.kind", "object.kind")) for text in texts)
+            if of_an_object and any(text.rpartition(".")[2].strip("(){}[]").isupper() for text in texts):
+                yield node.lineno, ast.unparse(node)
+
+
+PLUG_INS = PACKAGE / "engine" / "kinds"
+UNNAMED = [path for path in sources("engine", "core") if PLUG_INS not in path.parents and path.relative_to(PACKAGE) != Path("core/keys.py")]
+"""Where no kind may be told from another by its name."""
+
+
+def test_no_kind_is_named_in_the_engine_outside_its_plug_in() -> None:
+    assert found_in(UNNAMED, kind_names) == []
+    assert found_in(UNNAMED, kind_comparisons) == []
+
+
+def test_names_of_kinds_are_made_in_the_core_by_keys_alone() -> None:
+    made = [what.partition(": ")[2] for what in found_in([PACKAGE / "core" / "keys.py"], kind_names)]
+    assert [name for name, times in Counter(made).items() if times > 1] == []
+
+
+# --- files --------------------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_longer_than_it_may_be() -> None:
+    files = [path for suffix in ("*.py", "*.mjs", "*.js", "*.sh", "*.css", "*.html") for path in PACKAGE.rglob(suffix)]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in files}
+    assert len(lengths) > 200
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+# --- acts and waits -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
+def test_an_act_knows_everything_about_itself(act: type[Act]) -> None:
+    assert act.__module__.startswith("reconciler.core.decisions."), "acts are defined in core/decisions"
+    assert isinstance(vars(act).get("doing"), Reason), "its reason is its own, not inherited"
+    assert act.__doc__, "its sentence is the meaning of its verb"
+    assert not act.__doc__.startswith(f"{act.__name__}("), "that is what a dataclass says without one"
+
+
+def test_every_act_has_one_name_and_one_place() -> None:
+    assert [name for name, times in Counter(act.__name__ for act in ACTS).items() if times > 1] == []
+    assert set(get_args(Action)) == set(ACTS)
+
+
+def elements(node: ast.AST) -> list[ast.expr]:
+    """What a table lists: the keys of a dict, the elements of a set, list or tuple."""
+    if isinstance(node, ast.Dict):
+        return [key for key in node.keys if key is not None]
+    return list(node.elts) if isinstance(node, ast.Set | ast.List | ast.Tuple) else []
+
+
+def tables_of_acts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Tables that list acts, by class or by name."""
+    for node in ast.walk(tree):
+        listed = [name_of(one) for one in elements(node)]
+        acts = [name for name in listed if name in ACT_NAMES]
+        if len(acts) > 1 and not set(listed) <= REASONS | PHASES:
+            yield getattr(node, "lineno", 0), ", ".join(acts)
+
+
+def name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def test_nobody_else_keeps_a_table_of_acts() -> None:
+    decisions = PACKAGE / "core" / "decisions"
+    others = [path for path in sources("core", "engine", "cli", "serve", "sources") if decisions not in path.parents]
+    assert found_in(others, tables_of_acts) == []
+
+
+def tables_of_reasons(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Sets and dicts anywhere, and tables of a module or class, that list nothing but reasons."""
+    held = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.Module | ast.ClassDef)
+        for statement in outer.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        for inner in ast.walk(statement.value)
+    }
+    for node in ast.walk(tree):
+        listed = [reason_in(one) for one in elements(node)]
+        if len(listed) > 1 and all(listed) and not set(listed) <= PHASES and (isinstance(node, ast.Set | ast.Dict) or id(node) in held):
+            yield getattr(node, "lineno", 0), ", ".join(listed)
+
+
+def reason_in(node: ast.expr) -> str:
+    """The reason that an element is, '' for anything else."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason" and node.attr in REASON_NAMES:
+        return str(Reason[node.attr])
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in REASONS else ""
+
+
+def test_nobody_keeps_a_table_of_reasons_beside_the_catalogue() -> None:
+    assert found_in([path for path in sources() if path != PACKAGE / "api" / "reasons.py"], tables_of_reasons) == []
+
+
+def test_how_a_wait_is_treated_follows_from_its_reason_alone() -> None:
+    assert {reason for reason in Reason if unreadable(reason)} == {reason for reason in Reason if reason.waiting.unreadable} != set()
+    assert {reason for reason in Reason if undeclared(reason)} == {reason for reason in Reason if reason.waiting.undeclared} != set()
+    assert all(reason.waiting.rests for reason in Reason if reason.waiting.undeclared), "what is not declared may never be"
+    assert not unreadable("OfAnotherRelease")
+    assert not undeclared("OfAnotherRelease")
+
+
+# --- the finders find ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("finder", "text"),
+    [
+        (kind_names, 'items = table.of_kind("Lieutenant")'),
+        (kind_names, 'match key.kind:\n    case "Task":\n        pass'),
+        (kind_comparisons, "if key.kind == NAME:\n    pass"),
+        (kind_comparisons, "if item.key.kind in (a, keys.TASK) or slot.object.kind != NAME:\n    pass"),
+        (tables_of_acts, "DOING = {Create: 1, Delete: 2}"),
+        (tables_of_acts, "FACTS = frozenset({Landed, Progress})"),
+        (tables_of_acts, 'VERBS = ("Create", "Delete")'),
+        (tables_of_reasons, 'RESTING = frozenset({"Queued", "NotBefore"})'),
+        (tables_of_reasons, "POLL = {Reason.BOOTING: 0.5, Reason.DELETING: 1.0}"),
+        (tables_of_reasons, "class A:\n    UNREADABLE = (Reason.VM_UNKNOWN, Reason.VM_MISSING)"),
+    ],
+)
+def test_a_planted_fault_is_found(finder: Finder, text: str) -> None:
+    assert list(finder(ast.parse(text))) != []
+
+
+@pytest.mark.parametrize(
+    ("finder", "text"),
+    [
+        (kind_names, '"""A Lieutenant and its Task."""'),
+        (kind_comparisons, "found = [item for key, item in items if key.kind == kind]"),
+        (tables_of_acts, "if isinstance(action, Create | Delete):\n    pass"),
+        (tables_of_reasons, 'ACTIVE = frozenset({"Delivering", "Running", "Verifying"})'),
+    ],
+)
+def test_what_is_no_fault_is_not_found(finder: Finder, text: str) -> None:
+    assert list(finder(ast.parse(text))) == []
+
+
+# --- who may import whom ------------------------------------------------------------------------------------------------------
+
+
+def contracts() -> list[dict[str, Any]]:
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"])
+
+
+def of_type(kind: str, **wanted: list[str]) -> list[dict[str, Any]]:
+    """The contracts of this type that speak at least of these modules."""
+    found = (one for one in contracts() if one["type"] == kind)
+    return [one for one in found if all(set(modules) <= set(one.get(of, [])) for of, modules in wanted.items())]
+
+
+def test_import_linter_checks_the_rooms() -> None:
+    assert of_type("acyclic_siblings", ancestors=["reconciler.core"]), "no cycles inside the core"
+    outside = ["reconciler.serve", "reconciler.sources", "reconciler.cli"]
+    concrete = ["reconciler.engine.loop", "reconciler.engine.act", "reconciler.engine.observe"]
+    assert of_type("forbidden", source_modules=outside, forbidden_modules=concrete), "nobody outside knows the concrete engine"
+    assert of_type("forbidden", source_modules=["reconciler.core"], forbidden_modules=["asyncio", "socket", "time", "random", "os"])
+    assert of_type("independence", modules=["reconciler.sources.files", "reconciler.sources.kube"])
+    assert of_type("layers", layers=["reconciler.engine", "reconciler.core", "reconciler.api"])
+
+
+def test_no_contract_has_an_exception() -> None:
+    assert [one["name"] for one in contracts() if one.get("ignore_imports") or one.get("skip_descendants")] == []
