@@ -5,7 +5,6 @@ from __future__ import annotations
 from reconciler.api.meta import GROUP, LABEL, VERSION, Json
 from reconciler.api.registry import Column, Kind
 from reconciler.api.schema import structural
-from reconciler.api.status.kinds import STATUSES
 
 
 def crd(kind: Kind) -> Json:
@@ -62,7 +61,7 @@ def _document(kind: Kind) -> Json:
                 },
             },
             "spec": structural(kind.spec),
-            "status": structural(STATUSES[kind.name]),
+            "status": structural(kind.status),
         },
     }
     if told := kind.model.validations():

@@ -32,17 +32,31 @@ def fields(kind: Kind) -> list[Field]:
     return list(_walk(structural(kind.spec), "spec", kind.name))
 
 
+def status_fields(kind: Kind) -> list[Field]:
+    """Every field of a kind's status, outer ones first."""
+    return list(_walk(structural(kind.status), "status", ""))
+
+
+def _is_planned(kind: Kind, field: Field) -> bool:
+    return field.path.split(".")[1].removesuffix("[]") in kind.status.planned
+
+
+_PLANNED = "Not written by this release."
+
+
 def explain(words: str) -> str:
     """`KIND[.FIELD…]` → its documentation, as text. Raises `UsageError` for what does not exist, naming what does."""
     head, _, rest = words.partition(".")
     kind = kind_of(head)
     if kind is None:
         raise UsageError(f"kind {head!r} is unknown", remedy=f"use one of {', '.join(one.singular for one in KINDS)}")
-    wanted = rest.replace("[]", "").removeprefix("spec").removeprefix(".")
-    path = f"spec.{wanted}" if wanted else "spec"
-    known = {field.path.replace("[]", ""): field for field in fields(kind)}
+    wanted = rest.replace("[]", "")
+    top = "status" if wanted.partition(".")[0] == "status" else "spec"
+    wanted = wanted.removeprefix(top).removeprefix(".")
+    path = f"{top}.{wanted}" if wanted else top
+    known = {field.path.replace("[]", ""): field for field in (fields(kind) if top == "spec" else status_fields(kind))}
     below = [name for name in known if name.startswith(f"{path}.") and "." not in name[len(path) + 1 :]]
-    if path != "spec" and path not in known:
+    if path != top and path not in known:
         parent = path.rpartition(".")[0]
         near = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
         raise UsageError(
@@ -55,8 +69,9 @@ def explain(words: str) -> str:
         lines += [f"  {field.bounds}"] if field.bounds else []
         lines += [f"  Rule: {rule}" for rule in field.rules]
         lines += [f"  In this release: {field.support.value}."] if field.support is not Support.ACTED_ON else []
+        lines += [f"  {_PLANNED}"] if top == "status" and _is_planned(kind, field) else []
     else:
-        lines += [f"  {(kind.model.__doc__ or '').strip()}"]
+        lines += [f"  {((kind.model if top == 'spec' else kind.status).__doc__ or '').strip()}"]
     if below:
         lines += ["", "FIELDS:"]
         for name in below:
@@ -109,6 +124,16 @@ def _kind_page(kind: Kind) -> Iterator[str]:
         yield ""
         yield from rules
     yield ""
+    yield f"### Status of a {kind.name}"
+    yield ""
+    yield (kind.status.__doc__ or "").strip()
+    yield ""
+    yield "| field | type | description | bounds |"
+    yield "|---|---|---|---|"
+    for field in status_fields(kind):
+        note = f" *{_PLANNED}*" if _is_planned(kind, field) else ""
+        yield f"| `{field.path}` | {field.type} | {_cell(field.description)}{note} | {_cell(field.bounds)} |"
+    yield ""
 
 
 def _cell(text: str) -> str:
@@ -156,7 +181,7 @@ def _type(node: Json) -> str:
     items = node.get("items")
     if isinstance(items, dict):
         return f"list of {_type(items)}"
-    names: dict[JsonValue, str] = {"object": "map", "integer": "integer", "boolean": "boolean", "string": "string"}
+    names: dict[JsonValue, str] = {"object": "map", "integer": "integer", "boolean": "boolean", "string": "string", "number": "number"}
     return "enum" if "enum" in node else names.get(node.get("type"), "any")
 
 

@@ -15,11 +15,6 @@ from pydantic import BaseModel
 
 def descriptions(model: type) -> Mapping[str, str]:
     """Python name of a field → the docstring below it, also of inherited fields; a field without one is left out."""
-    return _descriptions(model)
-
-
-@cache
-def _descriptions(model: type) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base is not BaseModel and inspect.get_annotations(base):
@@ -27,7 +22,8 @@ def _descriptions(model: type) -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
-def _below_fields(model: type) -> dict[str, str]:
+@cache
+def _below_fields(model: type) -> Mapping[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}

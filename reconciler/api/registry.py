@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast, overload
 
 if TYPE_CHECKING:
     from reconciler.api.resources import Resource, Spec
+    from reconciler.api.status.base import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ PHASE = Column("Phase", ".status.phase", "What it is doing; may gain values.")
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind: its name, what command lines and the cluster call it, and the finalizers that keep a deleted object until its outside is
-    gone. Its models are `NAME` and `NAMESpec` of `module`, by default the module in this package that is called like its `singular`."""
+    gone. Its models are `NAME`, `NAMESpec` and `NAMEStatus` of `module`, by default the modules in this package and in `status` that are
+    called like its `singular`."""
 
     name: str
     singular: str
@@ -59,6 +61,12 @@ class Kind:
     def spec(self) -> type[Spec]:
         """The model of what it declares."""
         return cast("type[Spec]", getattr(self._module(), f"{self.name}Spec"))
+
+    @property
+    def status(self) -> type[Status]:
+        """The model of its status."""
+        module = import_module(self.module or f"reconciler.api.status.{self.singular}")
+        return cast("type[Status]", getattr(module, f"{self.name}Status"))
 
     def _module(self) -> ModuleType:
         return import_module(self.module or f"reconciler.api.{self.singular}")

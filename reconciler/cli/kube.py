@@ -122,8 +122,7 @@ def stored(raw: Json) -> StoredObject:
     status, record = read.status(raw), {}
     if key.kind == "Lieutenant":
         known = restore.lieutenant(key, read.uid(raw), status, {}, Owner("", "")).record
-        vm = as_map(status.get("vm"))
-        record = known.but(slot=known.slot.but(vm_id=str(vm.get("id") or ""))).dump()
+        record = known.but(slot=known.slot.but(vm_id=restore.vm_id_of(status))).dump()
     elif key.kind == "Task":
         record = restore.task(key, read.uid(raw), status).dump()
     seen = read.intake(key, raw)

@@ -1,4 +1,4 @@
-"""Names of declared objects and of their VM slots, and JSON as a type."""
+"""Names of declared objects and of their VM slots."""
 
 from __future__ import annotations
 

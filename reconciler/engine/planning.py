@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.conditions import stalled_for
 from reconciler.core.forecast import forecast
-from reconciler.core.keys import Json, as_strings
 from reconciler.core.plan import Step
 from reconciler.core.slot import claims
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
@@ -39,37 +39,33 @@ class RecalledAgents:
     ) -> None:
         self._item_of, self._mirror, self._owner, self._keeper = item_of, mirror, owner, keeper
 
-    def _status(self, at: Place) -> tuple[LieutenantItem, Json, Json]:
+    def _status(self, at: Place) -> tuple[LieutenantItem, LieutenantStatus]:
         item = self._item_of(at)
         if item is None:
             raise GuestUnreachable("nothing is known of this machine", at.id)
-        agent, machine = item.obj.status.get("agent"), item.obj.status.get("machine")
-        return item, agent if isinstance(agent, dict) else {}, machine if isinstance(machine, dict) else {}
+        return item, LieutenantStatus.load(item.obj.status)
 
     async def inspect(self, at: Place) -> Guest:
-        item, agent, machine = self._status(at)
-        if not machine or at != place_of(item):
+        item, status = self._status(at)
+        if status.machine is None or at != place_of(item):
             return Guest()
         claim = claims.claim_file(self._owner, item.slot_owner, item.record.slot.epoch, at.id)
-        return Guest(0.0, claim, "known", "known", self._keeper, bool(agent), as_strings(machine.get("marks")))
+        return Guest(0.0, claim, "known", "known", self._keeper, status.agent is not None, status.machine.marks)
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
-        item, agent, _ = self._status(at.place)
+        item, status = self._status(at.place)
+        agent = status.agent
         size = await self._mirror(session_of(item).name, at.place)
-        if agent.get("process") != "Up":
+        if agent is None or agent.process != "Up":
             return AgentObservation(Agent(self._keeper, at.epoch, NotStarted(), session_file, size), b"")
-        busy = item.obj.status.get("phase") == "Working"
-        told = agent.get("told")
-        inside = Inside(str(told.get("prompt", "")), as_strings(told.get("files"))) if isinstance(told, dict) else None
-        pid = agent.get("pid")
         process = Up(
-            pid=pid if isinstance(pid, int) else 0,
+            pid=agent.pid or 0,
             started_at=0.0,
-            launch_hash=str(agent.get("launchHash", "")),
-            busy=busy,
-            model=text_of(agent, "model"),
-            thinking=text_of(agent, "thinking"),
-            inside=inside,
+            launch_hash=agent.launch_hash or "",
+            busy=status.phase == "Working",
+            model=agent.model or None,
+            thinking=agent.thinking or None,
+            inside=Inside(agent.told.prompt, agent.told.files) if agent.told is not None else None,
         )
         return AgentObservation(Agent(self._keeper, at.epoch, process, session_file, size), b"")
 
@@ -96,11 +92,6 @@ class RecalledAgents:
 
     async def release(self, at: Place) -> None:
         return None
-
-
-def text_of(facts: Json, name: str) -> str | None:
-    """A text of a status, None when it says nothing."""
-    return str(facts.get(name, "")) or None
 
 
 class RecalledComparison:

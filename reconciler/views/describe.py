@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.keys import Json, as_maps
+from reconciler.api.status.base import Status
+from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.log import one_line
@@ -80,10 +81,7 @@ def _sections(obj: StoredObject, tasks: Sequence[StoredObject], said: str, event
 
 
 def _conditions(status: Json) -> Table | None:
-    rows = tuple(
-        (*(str(one.get(name, "")) for name in ("type", "status", "reason")), one_line(str(one.get("message", ""))))
-        for one in as_maps(status.get("conditions"))
-    )
+    rows = tuple((one.type, one.status, one.reason, one_line(one.message)) for one in Status.load(status).conditions)
     return Table(("TYPE", "STATUS", "REASON", "MESSAGE"), rows) if rows else None
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
+from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.api.stock import stock_profiles
 from reconciler.api.vmtree import Node, Origin, VMTreeSpec
-from reconciler.core.keys import Json, as_map, as_maps, short
+from reconciler.core.keys import Json, short
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.rendered import Unresolved
@@ -157,11 +158,10 @@ def _why(obj: StoredObject) -> tuple[str, ...]:
 
 def _verified(status: Json) -> Iterator[str]:
     """Organs and capabilities as the machine itself was found to have them."""
-    boot = as_map(status.get("boot"))
-    for title in ("organs", "capabilities"):
-        found = as_maps(boot.get(title))
+    boot = LieutenantStatus.load(status).boot or BootStatus()
+    for title, found in (("organs", boot.organs), ("capabilities", boot.capabilities)):
         if found:
-            yield f"{title} " + ", ".join(f"{one.get('name')} ({one.get('state')})" for one in found)
+            yield f"{title} " + ", ".join(f"{one.name} ({one.state})" for one in found)
 
 
 def _work(tasks: Sequence[StoredObject]) -> Iterator[Branch]:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from reconciler.api.conditiontypes import ConditionType
 from reconciler.api.crd import crd
-from reconciler.api.docs import explain, fields
+from reconciler.api.docs import explain, fields, status_fields
 from reconciler.api.generate import check, generate_crds, generate_deploy, generate_docs, generate_schemas, write
 from reconciler.api.meta import Json, JsonValue, Model
 from reconciler.api.parsing import plain
@@ -210,11 +210,15 @@ def test_explain_knows_every_field() -> None:
         for field in fields(kind):
             if kind.name == "Task" or field.path.count(".") == 1:
                 assert field.description in explain(f"{kind.singular}.{field.path}")
+        assert "conditions" in explain(f"{kind.short}.status")
+    assert "Its full id." in explain("lt.status.vm")
+    assert "Not written by this release." in explain("vmt.status.nodes")
     assert explain("task.acceptance.file.path") == explain("ltask.spec.acceptance[].file.path")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [("pod", "lieutenant"), ("lt.spec.rol", "role"), ("lt.modes", "mode"), ("lt.spec.limits.x", "maxTurns")]
+    ("words", "told"),
+    [("pod", "lieutenant"), ("lt.spec.rol", "role"), ("lt.modes", "mode"), ("lt.status.vn", "vm"), ("lt.spec.limits.x", "maxTurns")],
 )
 def test_explain_says_what_there_is(words: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
@@ -224,7 +228,7 @@ def test_explain_says_what_there_is(words: str, told: str) -> None:
 def test_the_page_names_every_field_reason_and_condition() -> None:
     page = generate_docs()["api.md"]
     for kind in KINDS:
-        for field in fields(kind):
+        for field in (*fields(kind), *status_fields(kind)):
             assert f"`{field.path}`" in page
     for word in (*Reason, *ConditionType):
         assert f"| `{word}` |" in page

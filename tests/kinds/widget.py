@@ -15,8 +15,9 @@ from reconciler.api.meta import Model
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import AGE, MESSAGE, PHASE, READY, REASON, Column
 from reconciler.api.registry import Kind as ApiKind
+from reconciler.api.status.base import Condition, Count, Status, section
 from reconciler.core.chain import Chain
-from reconciler.core.conditions import Condition, merge_conditions, progress_conditions, told
+from reconciler.core.conditions import merge_conditions, progress_conditions, told
 from reconciler.core.decisions import Act, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import LastError
@@ -48,6 +49,14 @@ class Widget(Document):
 
 SIZE = Column("Size", ".spec.size", "How often it is turned.", type="integer")
 WIDGET = ApiKind("Widget", "widget", "widgets", "wg", (READY, REASON, PHASE, SIZE, MESSAGE, AGE), module=__name__)
+
+
+@section
+class WidgetStatus(Status):
+    """What was observed of a widget; written by the controller."""
+
+    turned: Count = 0
+    """How often it was turned."""
 
 
 class WidgetRecord(Record):
@@ -147,16 +156,16 @@ class WidgetKind(Kind[WidgetSnapshot]):
             yield StatusUpdate(plan.key, widget_status(snapshot, plan.own, item.obj.status, item.obj.generation, error), plan.own)
 
 
-def widget_status(v: WidgetSnapshot, decision: Decision, previous: Json, generation: int, error: LastError) -> Json:
+def widget_status(v: WidgetSnapshot, decision: Decision, previous: Json, generation: int, error: LastError) -> WidgetStatus:
     reason, message = told(decision, error)
     ready = Condition("Ready", "True" if isinstance(decision, Steady) else "False", reason, message)
     conditions = [ready, *progress_conditions(decision, ready.status, error)]
-    return {
-        "observedGeneration": generation,
-        "phase": "Done" if isinstance(decision, Steady) else "Turning",
-        "turned": v.turned,
-        "conditions": merge_conditions(previous.get("conditions"), conditions, generation, v.now),
-    }
+    return WidgetStatus(
+        observed_generation=generation,
+        phase="Done" if isinstance(decision, Steady) else "Turning",
+        conditions=merge_conditions(previous.get("conditions"), conditions, generation, v.now),
+        turned=v.turned,
+    )
 
 
 def registration(workshop: Workshop) -> Registration:

@@ -9,6 +9,8 @@ import pytest
 
 from reconciler.api.meta import API_VERSION, GROUP, VERSION, Json
 from reconciler.api.registry import BY_NAME
+from tests.conformance.test_status_models import ENDED, FULL
+from tests.core.test_status import of_lieutenant, of_task
 from tests.kube.controlplane import Failed, Namespace
 
 pytestmark = [pytest.mark.real("kube")]
@@ -92,10 +94,19 @@ def test_spec_and_status_are_written_through_doors_of_their_own(cluster: Namespa
     assert (code, again["reason"]) == (409, "Conflict"), "a status made from an old reading is refused"
 
 
-def test_what_a_later_release_puts_into_status_stays(cluster: Namespace) -> None:
+def test_a_status_is_kept_whole_and_what_no_model_has_is_not(cluster: Namespace) -> None:
     applied(cluster, "ada", LIEUTENANT)
-    cluster.set_status("lt", "ada", {"vm": {"id": VM, "epoch": 3}, "brandNew": {"x": [1, {"y": "z"}]}})
-    assert cluster.get("lt", "ada")["status"] == {"vm": {"id": VM, "epoch": 3}, "brandNew": {"x": [1, {"y": "z"}]}}
+    full = of_lieutenant(FULL["all that can be said"])
+    cluster.set_status("lt", "ada", full)
+    assert cluster.get("lt", "ada")["status"] == full
+    cluster.set_status("lt", "ada", {"brandNew": {"x": [1, {"y": "z"}]}})
+    assert cluster.get("lt", "ada")["status"] == full
+
+
+def test_a_result_is_kept_whole(cluster: Namespace) -> None:
+    applied(cluster, "ada", {"lieutenantRef": {"name": "ada"}, "prompt": "Work."}, "Task")
+    cluster.set_status("ltask", "ada", of_task(ENDED))
+    assert cluster.get("ltask", "ada")["status"] == of_task(ENDED)
 
 
 def test_conditions_are_merged_by_type(cluster: Namespace) -> None:

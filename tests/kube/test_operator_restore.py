@@ -97,10 +97,10 @@ def test_a_vm_that_was_born_for_it_and_not_claimed_yet_is_taken() -> None:
 @pytest.mark.guarantee("G-02")
 def test_an_open_create_comes_back() -> None:
     sent = Intent("token", SlotOwner.of(KEY, UID), "create", 3, {"commit": "c0ffee", "epoch": 5}, 1234.5, 1200.25)
-    restored = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent)}}, {}, US)
+    restored = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US)
     assert restored.intent == sent
     assert (restored.record.slot.epoch, restored.record.slot.attempts) == (5, 3)
-    garbled = {"vm": {"create": {**restore.create_status(sent), "sentAt": "yesterday"}}}
+    garbled = {"vm": {"create": {**restore.create_status(sent).dump(), "sentAt": "yesterday"}}}
     assert restore.lieutenant(KEY, UID, garbled, {}, US).intent is None
 
 

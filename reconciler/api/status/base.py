@@ -61,9 +61,11 @@ class Section:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler.resolve_ref_schema(handler(schema))
-        for name, text in descriptions(cls).items():
-            if to_camel(name) in found["properties"]:
-                found["properties"][to_camel(name)]["description"] = text
+        below = {to_camel(name): text for name, text in descriptions(cls).items()}
+        for name, inner in found["properties"].items():
+            inner["description"] = below[name]
+            if inner.get("default") is not None:
+                del inner["default"]  # what is not there was not observed
         return found
 
 
@@ -134,14 +136,14 @@ Count = Annotated[int, between(0, 2**53 - 1)]
 """A number that is not negative and that every reader of JSON keeps exactly."""
 ExitCode = Annotated[int, between(-(2**31), 2**31 - 1)]
 Generation = Annotated[int, Keywords((("format", "int64"), ("minimum", 0)))]
-Word = Annotated[str, AtMost(64)]
+WORD, ID, DIGEST, MESSAGE = 64, 128, 128, 1024
+"""The most characters of such texts."""
+Word = Annotated[str, AtMost(WORD)]
 Time = Annotated[str, AtMost(64)]
 """RFC 3339."""
-Id = Annotated[str, AtMost(128)]
-MESSAGE = 1024
-"""Characters of a message."""
+Id = Annotated[str, AtMost(ID)]
 Message = Annotated[str, AtMost(MESSAGE)]
-Digest = Annotated[str, AtMost(128)]
+Digest = Annotated[str, AtMost(DIGEST)]
 List = Annotated[tuple[T, ...], ListAtomic()]
 
 
@@ -187,6 +189,9 @@ class Condition(Section):
 @section
 class Status(Section):
     """What was observed; written by the controller."""
+
+    planned: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no part of this release writes, by their names in JSON; what is below them is not written either."""
 
     observed_generation: Generation = 0
     """The generation that this status was made for."""

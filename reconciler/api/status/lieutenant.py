@@ -29,6 +29,8 @@ EARLIER = 10
 """Conversations before the one in force that are named."""
 STEPS = 512
 """Steps and checks of a machine's preparation, the last ones."""
+MODEL = 1024
+"""Characters of what pi calls its model."""
 FILES = 50
 """Project files whose digest is told."""
 
@@ -112,7 +114,7 @@ class AgentStatus(Section):
     """Whether pi runs."""
     pid: Count | None = None
     """Process id of pi."""
-    model: Annotated[str, AtMost(1024)] | None = None
+    model: Annotated[str, AtMost(MODEL)] | None = None
     """The model that pi says it uses; empty: it has not said."""
     thinking: Word | None = None
     """The thinking level that pi says it uses; empty: it has not said."""

@@ -10,6 +10,8 @@ ANSWER = 4096
 """Characters of an answer, its end; the conversation has all of it."""
 FILES = 100
 """Files that are named."""
+TRIES = 100
+"""Attempts, and steps of escalation, that are told of, the last ones."""
 PATH = 4096
 """Characters of a path."""
 
@@ -84,9 +86,9 @@ class TaskStatus(Status):
     """When its prompt was seen in the conversation."""
     finished_at: Time | None = None
     """When it ended."""
-    attempts: Annotated[List[AttemptStatus], AtMost(100)] | None = None
+    attempts: Annotated[List[AttemptStatus], AtMost(TRIES)] | None = None
     """Attempts that ended without success before the last one."""
-    escalation: Annotated[List[EscalationStatus], AtMost(100)] | None = None
+    escalation: Annotated[List[EscalationStatus], AtMost(TRIES)] | None = None
     """What was done about a lack of progress in this attempt."""
     result: ResultStatus | None = None
     """What it came to; left out unless its prompt was seen in the conversation and it ended."""

@@ -1,8 +1,8 @@
-"""The status of a VMTree. In this release only what every status has is written; see `PLANNED` of `reconciler.api.status.kinds`."""
+"""The status of a VMTree. In this release only what every status has is written; see `planned`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from reconciler.api.markers import ListMap
 from reconciler.api.status.base import AtMost, Count, Id, Message, Section, Status, Word, section
@@ -55,6 +55,8 @@ class TreeCounts(Section):
 @section
 class VMTreeStatus(Status):
     """What was observed of a hierarchy; written by the controller."""
+
+    planned: ClassVar[frozenset[str]] = frozenset({"counts", "nodes"})
 
     counts: TreeCounts | None = None
     """How many nodes are in which state."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.api.status.base import Condition
+from reconciler.api.status.base import DIGEST, ID, WORD, Condition
 from reconciler.api.status.lieutenant import (
     EARLIER,
     FILES,
+    MODEL,
     STDERR,
     AgentStatus,
     Instructions,
@@ -31,7 +32,7 @@ from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
-from reconciler.core.snapshot.agent import Agent, Exited, Guest, Up
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, Slot
@@ -266,37 +267,41 @@ def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
         recent=len(restart.times),
         last_at=timestamp(restart.times[-1]),
         exit_code=restart.exit_code,
-        signal=restart.signal,
+        signal=restart.signal and restart.signal[:WORD],
         stderr_tail=restart.stderr_tail[-STDERR:],
     )
 
 
 def _machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
     if isinstance(view.guest, Guest):
-        return MachineStatus({name: value for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
+        return MachineStatus({name: value[:DIGEST] for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
     return MachineStatus.load(previous["machine"]) if "machine" in previous and view.vm_id else None
 
 
 def _agent_status(view: LieutenantView, previous: Json) -> AgentStatus | None:
-    """As the keeper reports it; of a suspended machine as it was."""
+    """As the keeper reports it, no longer than a status may be: it is the machine that says it. Of a suspended one as it was."""
     agent = view.agent
     if not isinstance(agent, Agent):
         recalled = "agent" in previous and view.vm_id and view.slot.desired is DesiredState.SUSPENDED
         return AgentStatus.load(previous["agent"]) if recalled else None
+    keeper = agent.keeper_version[:WORD]
     match agent.process:
         case Up() as up:
-            inside = up.inside
             return AgentStatus(
-                keeper_version=agent.keeper_version,
+                keeper_version=keeper,
                 process="Up",
                 pid=up.pid,
-                model=up.model or "",
-                thinking=up.thinking or "",
-                session_id=up.session_id or "",
-                launch_hash=up.launch_hash,
-                told=Instructions(inside.prompt, dict(sorted(inside.context.items())[:FILES])) if inside is not None else None,
+                model=(up.model or "")[:MODEL],
+                thinking=(up.thinking or "")[:WORD],
+                session_id=(up.session_id or "")[:ID],
+                launch_hash=up.launch_hash[:DIGEST],
+                told=_instructions(up.inside) if up.inside is not None else None,
             )
         case Exited() as exited:
-            return AgentStatus(agent.keeper_version, "Exited", exit_code=exited.exit_code, signal=exited.signal)
+            return AgentStatus(keeper, "Exited", exit_code=exited.exit_code, signal=exited.signal and exited.signal[:WORD])
         case _:
-            return AgentStatus(agent.keeper_version, "NotStarted")
+            return AgentStatus(keeper, "NotStarted")
+
+
+def _instructions(inside: Inside) -> Instructions:
+    return Instructions(inside.prompt[:DIGEST], {path: found[:DIGEST] for path, found in sorted(inside.context.items())[:FILES]})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from reconciler.api.status.base import Condition, Truth, clipped
+from reconciler.api.status.base import WORD, Condition, Truth, clipped
 from reconciler.api.status.task import (
     ANSWER,
     FILES,
     PATH,
+    TRIES,
     AttemptStatus,
     EscalationStatus,
     ResultStatus,
@@ -43,8 +44,8 @@ def task_status(
         delivered_at=_time(record.delivering_at),
         landed_at=_time(record.landed_at),
         finished_at=_time(record.finished_at),
-        attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts) or None,
-        escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps) or None,
+        attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts[-TRIES:]) or None,
+        escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps[-TRIES:]) or None,
         result=_result(record) if record.finished and record.landed >= 0 else None,
     )
 
@@ -55,7 +56,7 @@ def _time(at: float) -> str | None:
 
 def _result(record: TaskRecord) -> ResultStatus:
     return ResultStatus(
-        stop_reason=record.stop_reason,
+        stop_reason=clipped(record.stop_reason, WORD),
         answer=record.answer[-ANSWER:],
         answer_bytes=record.answer_bytes,
         usage=UsageStatus(record.input_tokens, record.output_tokens, f"{record.cost:.6f}"),

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps, as_strings
+from reconciler.api.status.lieutenant import CreateIntent, LieutenantStatus, SessionStatus, VMStatus
+from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
+from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
@@ -33,28 +35,34 @@ class Restored:
 
 def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Restored:
     """`vms`: a list of all machines, read just now. Empty status and no claim: it never had a machine."""
-    told, session = as_map(status.get("vm")), as_map(status.get("session"))
-    handled = as_strings(status.get("handled"))
+    told = LieutenantStatus.load(status)
+    ours, handled = told.vm or VMStatus(), told.handled or {}
+    create = ours.create or CreateIntent()
     slot_owner = SlotOwner.of(key, uid)
     claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and claims.names(vm.labels, slot_owner)]
     claimed.sort(key=lambda vm: (_int(vm.labels.get(claims.EPOCH)), vm.created_at, vm.vm_id))
-    create = as_map(told.get("create"))
-    epoch = max(_int(told.get("epoch")), _int(create.get("epoch")), *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
-    at_hand = claimed[-1] if claimed else _unclaimed(str(told.get("id") or ""), slot_owner, vms, owner)
-    named = _session(uid, session)
+    epoch = max(ours.epoch or 0, create.epoch or 0, *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
+    at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", slot_owner, vms, owner)
+    named = _session(uid, told.session or SessionStatus())
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
-    record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=_int(create.get("attempt"))), session=named, handled=handled)
-    return Restored(record, intent_of(slot_owner, create) if create else None)
+    record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt), session=named, handled=handled)
+    return Restored(record, intent_of(slot_owner, create))
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
     """The VMs that a lieutenant owns or is about to, for somebody without the store: by claim, by status, by declaration. `vms`: a
     list of all machines that was begun before this object was read."""
     known = lieutenant(key, uid, status, vms, owner).record.slot.vm_id
-    return {known, str(as_map(status.get("vm")).get("id") or ""), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
+    return {known, vm_id_of(status), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
+
+
+def vm_id_of(status: Json) -> str:
+    """The machine that the status of a lieutenant names; '' when it names none."""
+    vm = LieutenantStatus.load(status).vm
+    return vm.id or "" if vm is not None else ""
 
 
 def _unclaimed(vm_id: str, slot: SlotOwner, vms: Mapping[str, Vm], owner: Owner) -> Vm | None:
@@ -65,67 +73,60 @@ def _unclaimed(vm_id: str, slot: SlotOwner, vms: Mapping[str, Vm], owner: Owner)
     return vm
 
 
-def create_status(intent: Intent) -> Json:
+def create_status(intent: Intent) -> CreateIntent:
     """An open create, as it stands in `status.vm.create`."""
-    return {
-        "token": intent.token,
-        "attempt": intent.attempt,
-        "sentAt": timestamp_ms(intent.sent_at),
-        "serverTime": timestamp_ms(intent.server_time) if intent.server_time is not None else "",
-        "commit": str(intent.payload.get("commit") or ""),
-        "epoch": intent.payload.get("epoch"),
-    }
+    return CreateIntent(
+        token=intent.token,
+        attempt=intent.attempt,
+        sent_at=timestamp_ms(intent.sent_at),
+        server_time=timestamp_ms(intent.server_time) if intent.server_time is not None else "",
+        commit=str(intent.payload.get("commit") or ""),
+        epoch=_int(intent.payload.get("epoch")),
+    )
 
 
-def intent_of(slot: SlotOwner, create: Json) -> Intent | None:
-    """The contrary; None when somebody made it unreadable."""
-    sent = seconds(create.get("sentAt"))
-    token = str(create.get("token") or "")
-    if sent is None or not token:
+def intent_of(slot: SlotOwner, create: CreateIntent) -> Intent | None:
+    """The contrary; None when there is none, or somebody made it unreadable."""
+    sent = seconds(create.sent_at)
+    if sent is None or not create.token:
         return None
-    payload: Json = {"commit": str(create.get("commit") or ""), "epoch": _int(create.get("epoch"))}
-    return Intent(token, slot, "create", _int(create.get("attempt")), payload, sent, seconds(create.get("serverTime")))
+    payload: Json = {"commit": create.commit, "epoch": create.epoch or 0}
+    return Intent(create.token, slot, "create", create.attempt, payload, sent, seconds(create.server_time))
 
 
 def task(key: Key, uid: str, status: Json) -> TaskRecord:
     """A task that was on its way is looked for in the conversation before anything is sent: its marker can be told from its uid
     and attempt, and the keeper forwards the same key once only (G-20)."""
-    phase, attempt = str(status.get("phase") or "Pending"), _int(status.get("attempt"))
-    attempts = tuple(
-        Attempt(number=_int(a.get("number")), reason=str(a.get("reason") or ""), message=str(a.get("message") or ""))
-        for a in as_maps(status.get("attempts"))
-    )
-    escalation_steps = tuple(
-        EscalationStep(action=str(r.get("action") or ""), at=seconds(r.get("at")) or 0.0, why=str(r.get("reason") or ""))
-        for r in as_maps(status.get("escalation"))
-    )
+    told = TaskStatus.load(status)
+    phase, attempt = told.phase or "Pending", told.attempt
+    attempts = tuple(Attempt(number=a.number, reason=a.reason, message=a.message) for a in told.attempts or ())
     if phase in FINISHED:
-        ready = next((c for c in as_maps(status.get("conditions")) if c.get("type") == "Ready"), {})
-        result, landed = as_map(status.get("result")), seconds(status.get("landedAt")) or 0.0
-        usage = as_map(result.get("usage"))
-        checks, files = result.get("checks"), result.get("files")
+        ready, result = told.condition("Ready"), told.result or ResultStatus()
+        usage, reason = result.usage or UsageStatus(), ready.reason if ready is not None else ""
         return TaskRecord(
             phase=phase,
-            reason=str(ready.get("reason") or ""),
-            message=str(ready.get("message") or ""),
+            reason=reason,
+            message=ready.message if ready is not None else "",
             attempt=attempt,
             attempts=attempts,
-            delivering_at=seconds(status.get("deliveredAt")) or 0.0,
-            landed=0 if result else -1,
-            landed_at=landed,
-            stop_reason=str(result.get("stopReason") or ""),
-            answer=str(result.get("answer") or ""),
-            answer_bytes=_int(result.get("answerBytes")),
-            input_tokens=_int(usage.get("inputTokens")),
-            output_tokens=_int(usage.get("outputTokens")),
-            cost=_number(usage.get("cost")),
-            turns=_int(result.get("turns")),
-            files=tuple(str(f) for f in files) if isinstance(files, list) else (),
-            files_more=_int(result.get("filesMore")),
-            checks=tuple(str(c) for c in checks) if isinstance(checks, list) else (),
-            escalation_steps=escalation_steps,
-            recalled=str(ready.get("reason")) == "AlreadyDone",
-            finished_at=seconds(status.get("finishedAt")) or 0.0,
+            delivering_at=seconds(told.delivered_at) or 0.0,
+            landed=0 if told.result is not None else -1,
+            landed_at=seconds(told.landed_at) or 0.0,
+            stop_reason=result.stop_reason,
+            answer=result.answer,
+            answer_bytes=result.answer_bytes,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost=_number(usage.cost),
+            turns=result.turns,
+            files=result.files,
+            files_more=result.files_more or 0,
+            checks=result.checks,
+            escalation_steps=tuple(
+                EscalationStep(action=step.action, at=seconds(step.at) or 0.0, why=step.reason) for step in told.escalation or ()
+            ),
+            recalled=reason == "AlreadyDone",
+            finished_at=seconds(told.finished_at) or 0.0,
         )
     if phase == "Pending" or attempt < 1:
         return TaskRecord(attempt=attempt, attempts=attempts)
@@ -135,17 +136,17 @@ def task(key: Key, uid: str, status: Json) -> TaskRecord:
         attempts=attempts,
         sends=1,
         marker=marker_of(key.namespace, key.name, attempt, digest([uid, attempt])[:8]),
-        delivering_at=seconds(status.get("deliveredAt")) or 0.0,
+        delivering_at=seconds(told.delivered_at) or 0.0,
     )
 
 
 def further(record: TaskRecord, status: Json) -> bool:
     """Whether the cluster tells of more than the store knows: an operator with another store went on from here, or the store is an old
     copy. Ours is written before the cluster's, so a store of our own is never behind."""
-    phase = str(status.get("phase") or "Pending")
-    if record.finished or phase == "Pending":
+    told = TaskStatus.load(status)
+    if record.finished or told.phase in ("", "Pending"):
         return False
-    return phase in FINISHED or _int(status.get("attempt")) > record.attempt
+    return told.phase in FINISHED or told.attempt > record.attempt
 
 
 def acknowledged(record: LieutenantRecord, known: Json, told: Json) -> dict[str, str]:
@@ -155,27 +156,26 @@ def acknowledged(record: LieutenantRecord, known: Json, told: Json) -> dict[str,
     return record.handled if told.get("handled") == known.get("handled") else {**record.handled, **theirs}
 
 
-def _session(uid: str, told: Json) -> SessionRecord:
+def _session(uid: str, told: SessionStatus) -> SessionRecord:
     """Which conversation is in force; the mirror is read anew from the machine."""
-    name, generation, earlier = str(told.get("name") or ""), _int(told.get("generation")), told.get("earlier")
-    number = name.removeprefix(f"{session_name(uid, generation)}-")
+    number = told.name.removeprefix(f"{session_name(uid, told.generation)}-")
     return SessionRecord(
-        name=name,
-        generation=generation,
-        incarnation=_int(number) if number != name else 0,
-        earlier=tuple(str(one) for one in earlier) if isinstance(earlier, list) else (),
+        name=told.name,
+        generation=told.generation,
+        incarnation=_int(number) if number != told.name else 0,
+        earlier=told.earlier or (),
     )
 
 
-def _number(value: JsonValue) -> float:
+def _number(value: str) -> float:
     try:
-        return float(str(value or 0))
+        return float(value or 0)
     except ValueError:
         return 0.0
 
 
 def _int(value: object) -> int:
-    """What a status or a label says; what is no number counts as 0."""
+    """What a label says; what is no number counts as 0."""
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else 0

@@ -105,7 +105,7 @@ class KubeSink:
         slot = SlotOwner.of(key, raw.uid(obj))
         intent = self._creates.get(slot) or self._pending(slot)
         if intent is not None:
-            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent)}
+            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent).dump()}
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
