@@ -242,7 +242,7 @@ class Run:
     def describe(self) -> str:
         known = [item for key in self.engine.table.all_keys() if (item := self.engine.table.get(key))]
         items = [(str(i.key), i.obj.status.get("phase"), i.obj.status.get("conditions")) for i in known]
-        return f"fault {self.life.fault}; objects {items}; trouble {self.engine.reporter.last_error}; violations {self.world.violations}"
+        return f"fault {self.life.fault}; objects {items}; last errors {self.engine.reporter._last}; violations {self.world.violations}"
 
     def phase(self, key: Key) -> str:
         item = self.engine.table.get(key)
