@@ -209,7 +209,7 @@ class Lease:
             return await self._cluster.create(self._path, self._noted(body, {}))
         body = {**found, "spec": spec}
         edits = dict(self.edits) if holder else {}
-        written = await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body, edits) if holder else body)
+        written = await self._cluster.replace(f"{self._path}/{self._name}", self._noted(body, edits))
         for name, value in edits.items():
             if self.edits.get(name) == value:
                 self.edits.pop(name, None)
