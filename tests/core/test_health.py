@@ -121,7 +121,7 @@ def test_the_time_of_a_message_and_of_an_end_are_compared_for_equality_only() ->
     """`Message.at` and `Exited.at` are a guest's times; in the core they stand in no order and in no sum with ours."""
     root = Path(reconciler.__file__).parent / "core"
     wrong: list[str] = []
-    for file in sorted(root.glob("*.py")):
+    for file in sorted(root.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             parts: list[ast.expr] = []
             if isinstance(node, ast.Compare) and not all(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
