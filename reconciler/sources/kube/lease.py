@@ -160,12 +160,8 @@ class Lease:
     async def _renew(self) -> None:
         try:
             await self._keep_renewing()
-        except asyncio.CancelledError:
-            raise  # by `release`, which gives it back: it is ours still
-        except Exception:
-            self.lost.set()  # a defect of ours: nobody renews it any more
-            raise
-        self.lost.set()
+        finally:
+            self.lost.set()  # whatever ended it: nobody renews it any more
 
     async def _keep_renewing(self) -> None:
         why = ""
