@@ -102,4 +102,4 @@ def judge(run: Run) -> None:
     assert any(TEXT in text for _, text in world.prompts), where
 
 
-SCENARIO = Scenario("asleep-and-changed", story, judge, points=830, secrets=Board)
+SCENARIO = Scenario("asleep-and-changed", story, judge, points=780, secrets=Board)

@@ -95,4 +95,4 @@ def judge(run: Run) -> None:
         assert [attempt.reason for attempt in item.record.attempts] == [reason], where
 
 
-SCENARIO = Scenario("checked-work", story, judge, points=780)
+SCENARIO = Scenario("checked-work", story, judge, points=740)
