@@ -44,6 +44,7 @@ class _Head:
     chunked: bool
     left: int
     last: bool = False
+    pieces: int = 0
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -164,7 +165,8 @@ class Incoming:
                     raise Malformed(400, "malformed chunk")
                 size = int(digits, 16)
                 at = end + len(_CRLF)
-                if len(head.body) + size > head.most:
+                head.pieces += 1
+                if len(head.body) + size > head.most or head.pieces > limits.CHUNKS:
                     raise _too_large(head.most)
                 head.left, head.last = size + len(_CRLF), size == 0
         finally:

@@ -21,6 +21,8 @@ BUFFERED: Final = 96 * MIB
 """Of all requests that arrive and all answers that nobody fetched yet, together."""
 CONNECTIONS: Final = 2000
 """HTTP, and as many to the gateway."""
+CHUNKS: Final = 100_000
+"""Of one body."""
 PIPELINED: Final = 16
 REQUEST_S: Final = 60.0
 """From the first byte of a request to its last."""

@@ -36,8 +36,19 @@ class ProcessGuests(DiskGuests):
         rooted.write(local, "/bin/date", ("\n".join(lines) + "\n").encode())
 
     async def halt(self, vm_id: str) -> None:
+        await self._end({vm_id})
+
+    async def stop(self) -> None:
+        """All at once: to look who belongs to a guest is to read all processes of the host."""
+        vms = self.directory / "vms"
+        await self._end({disk.name for disk in vms.iterdir()} if vms.is_dir() else set())
+        self._runs.clear()
+        self._frozen.clear()
+
+    async def _end(self, vm_ids: set[str]) -> None:
+        marks = {f"{_MARK}={vm_id}".encode() for vm_id in vm_ids}
         for _ in range(_ROUNDS):
-            members = self.members(vm_id)
+            members = _marked(marks)
             if not members:
                 return
             for pid in members:
@@ -48,8 +59,7 @@ class ProcessGuests(DiskGuests):
             await asyncio.sleep(0.01)
 
     def members(self, vm_id: str) -> set[int]:
-        mark = f"{_MARK}={vm_id}".encode()
-        return {int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _environ(name)}
+        return _marked({f"{_MARK}={vm_id}".encode()})
 
     def command(self, vm_id: str, argv: Sequence[str], cwd: str, env: dict[str, str]) -> list[str]:
         directory = self.path(vm_id, cwd)
@@ -70,6 +80,11 @@ class ProcessGuests(DiskGuests):
 
     def _root(self, vm_id: str) -> Path:
         return self.disk(vm_id) / "root"
+
+
+def _marked(marks: set[bytes]) -> set[int]:
+    """Who has one of these in the environment."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit() and not marks.isdisjoint(_environ(name))}
 
 
 def _environ(pid: str) -> list[bytes]:
