@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import shlex
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
@@ -19,7 +20,7 @@ import pytest
 
 from reconciler.vers.simulator import limits, rooted
 from tests.simulator.conftest import Start
-from tests.simulator.support import Running
+from tests.simulator.support import Running, until
 from tests.simulator.test_simulator_http import head
 
 pytestmark = pytest.mark.guarantee("G-65")
@@ -83,7 +84,8 @@ async def test_what_is_kept_is_small(start: Start) -> None:
     wrong = await s.api.post(f"/vm/{vm_id}/commit", json={"commit_id": large, "name": [[[]] * 3] * 3})
     assert wrong.status_code == 422
     assert len(wrong.content) < 2000  # it does not repeat what was sent
-    assert not (s.simulator.world.commits or s.simulator.world.environment)
+    assert not s.simulator.world.commits
+    assert not s.simulator.world.environment
 
 
 async def test_a_nested_or_odd_body_is_refused(start: Start) -> None:
@@ -147,8 +149,7 @@ async def test_so_many_commands_at_once_and_no_more(start: Start, monkeypatch: p
     vm_id = await s.create()
     sleep = {"command": ["sleep", "1000"]}
     waiting = [asyncio.create_task(s.api.post(f"/vm/{vm_id}/exec", json=sleep)) for _ in range(3)]
-    while len([1 for run in s.simulator._execs._runs.get(vm_id, {}).values()]) < 3:  # type: ignore[union-attr]
-        await asyncio.sleep(0.01)
+    await until(lambda: len(s.simulator._execs._runs.get(vm_id, {})) == 3, "three commands run")  # type: ignore[union-attr]
     busy = await s.api.post(f"/vm/{vm_id}/exec", json=sleep)
     assert (busy.status_code, "already" in refusal(busy)) == (429, True)
     for task in waiting:
@@ -195,8 +196,12 @@ async def test_a_walk_stays_below_its_root(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sent", ["endless chunks", "tiny chunks", "an endless body", "an endless head", "requests without end"])
 async def test_a_request_without_end_is_cut_off(start: Start, sent: str) -> None:
     s = await start(latency={"whoami": 1000})
+    chunked = head(s, "POST /api/v1/vm/new_root HTTP/1.1", "Transfer-Encoding: chunked")
     pieces = {
-        "endless chunks": (head(s, "POST /api/v1/vm/new_root HTTP/1.1", "Transfer-Encoding: chunked"), b"10000\r\n" + b"x" * 65536 + b"\r\n"),
+        "endless chunks": (
+            head(s, "POST /api/v1/vm/new_root HTTP/1.1", "Transfer-Encoding: chunked"),
+            b"10000\r\n" + b"x" * 65536 + b"\r\n",
+        ),
         "tiny chunks": (head(s, "POST /api/v1/vm/new_root HTTP/1.1", "Transfer-Encoding: chunked"), b"1\r\nx\r\n" * 10_000),
         "an endless body": (head(s, "PUT /api/v1/vm/x/files HTTP/1.1", f"Content-Length: {limits.FILE_BODY + 1}"), b"x" * 65536),
         "an endless head": (b"GET / HTTP/1.1\r\n", b"x: y\r\n" * 1000),
@@ -236,18 +241,31 @@ async def test_who_stalls_is_cut_off(start: Start, monkeypatch: pytest.MonkeyPat
     writer.close()
 
 
-@asynccontextmanager
-async def program(tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, str]]]:
-    """`reconciler simulate` in a process of its own."""
+@dataclass
+class Simulated:
+    """`reconciler simulate` in a process of its own. `names`: ids that a test wants to remember."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    headers: dict[str, str]
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def api(self) -> str:
+        return f"{self.url}/api/v1"
+
+
+@contextmanager
+def simulated(*arguments: str) -> Iterator[Simulated]:
     command = [sys.executable, "-m", "reconciler", "simulate", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2])
-    try:
-        assert process.stdout is not None
-        yield process, orjson.loads(await asyncio.wait_for(process.stdout.readline(), 60))
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as process:
+        try:
+            assert process.stdout is not None
+            told = orjson.loads(process.stdout.readline())
+            yield Simulated(process, told["url"], {"Authorization": f"Bearer {told['apiKey']}"})
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def resident(pid: int) -> int:
@@ -258,19 +276,19 @@ def resident(pid: int) -> int:
     raise AssertionError("no VmHWM")
 
 
-async def test_sigterm_ends_it_whatever_guests_do(tmp_path: Path) -> None:
-    async with program(tmp_path, "--guests", "process") as (process, told):
-        bearer = {"Authorization": f"Bearer {told['apiKey']}"}
-        async with httpx.AsyncClient(base_url=f"{told['url']}/api/v1", headers=bearer, timeout=30, verify=False) as api:
+async def test_sigterm_ends_it_whatever_guests_do() -> None:
+    with simulated("--guests", "process") as started:
+        async with httpx.AsyncClient(base_url=started.api, headers=started.headers, timeout=30, verify=False) as api:
             vm_id = (await api.post("/vm/new_root", json={"vm_config": {}})).json()["vm_id"]
             deaf = "trap '' TERM HUP INT; cd; mkfifo fifo; setsid sh -c 'while :; do sleep 1; done' & while :; do sleep 1; done"
             running = asyncio.create_task(api.post(f"/vm/{vm_id}/exec", json={"command": ["sh", "-c", deaf]}))
-            while (await api.get(f"/vm/{vm_id}/files?path=/root/fifo")).status_code != 400:
-                await asyncio.sleep(0.05)
-            stream = asyncio.create_task(api.post(f"/vm/{vm_id}/exec/stream", json={"command": ["sh", "-c", f"cat {shlex.quote('fifo')}"]}))
+
+            async def made() -> bool:
+                return (await api.get(f"/vm/{vm_id}/files?path=/root/fifo")).status_code == 400
+
+            await until(made, "the FIFO is there")
+            stream = asyncio.create_task(api.post(f"/vm/{vm_id}/exec/stream", json={"command": ["cat", "fifo"]}))
             await asyncio.sleep(0.1)
-            began = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), PROMPT_S) == 0
-            assert time.monotonic() - began < PROMPT_S
+            started.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(started.process.wait, PROMPT_S) == 0
             await asyncio.gather(running, stream, return_exceptions=True)

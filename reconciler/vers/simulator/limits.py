@@ -36,7 +36,7 @@ ECHO: Final = 200
 
 # --- records --------------------------------------------------------------------------------------------------------------------
 
-BRANCHES: Final = 50
+BRANCHES: Final = 32
 """VMs that one call makes."""
 VMS: Final = 20_000
 GUESTS: Final = 250
@@ -82,9 +82,12 @@ GUEST_FILE: Final = 4 * 1024 * MIB
 """The largest file that a process of a guest can write."""
 COPY_S: Final = 60.0
 CONNECT_S: Final = 4.0
-START_AT_ONCE: Final = 8
+STARTING: Final = 48
+"""Machines that are being started; more are asked for again a moment later."""
 
 # --- the end --------------------------------------------------------------------------------------------------------------------
 
+STOP_S: Final = 4.0
+"""For all of it."""
 STOP_PART_S: Final = 1.0
-"""Each of the parts that are stopped one after the other: three of them wait for others."""
+"""For each part that waits for others."""

@@ -214,6 +214,7 @@ class Simulator:
 
     async def stop(self) -> None:
         """Guests are ended (those of a data directory come back with it), listeners closed, a temporary directory removed."""
+        deadline = asyncio.get_running_loop().time() + limits.STOP_S
         for part in (self._server, self._gateway, self._execs, self._machines):
             if part is not None:
                 await _bounded(part.stop(), type(part).__name__)
@@ -222,7 +223,7 @@ class Simulator:
                 self._durable.save(self.world)
             self._durable.close()
         if self._temporary and self._directory is not None:
-            await _remove(self._directory)
+            await _remove(self._directory, deadline)
         self._server = self._gateway = self._execs = self._machines = self._durable = self._directory = None
 
     # --- for tests and demonstrations --------------------------------------------------------------------------------------------
@@ -256,11 +257,11 @@ async def _bounded(stopping: Coroutine[None, None, None], what: str) -> None:
         log.warning("%s did not stop within %g s; what is left of it ends with this process", what, limits.STOP_PART_S)
 
 
-async def _remove(directory: Path) -> None:
+async def _remove(directory: Path, deadline: float) -> None:
     """A program of its own does it, which goes on by itself when there is much to remove."""
     process = await children.start(("rm", "-rf", "--", str(directory)), {"PATH": os.defpath, "LC_ALL": "C"})
     try:
-        async with asyncio.timeout(limits.STOP_PART_S):
+        async with asyncio.timeout_at(deadline):
             await process.wait()
     except TimeoutError:
         log.warning("%s is still being removed", directory)

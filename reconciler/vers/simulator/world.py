@@ -77,6 +77,8 @@ class World:
         self.touched: dict[Touched, None] = {}
         self.key_expired = False
         self.most_vms = limits.VMS
+        self.starting = 0
+        """Machines under way, as whoever carries effects out counts them."""
         self.replies: dict[str, wire.Reply] = {}
         self._ids = 0
         self._recent_calls: list[float] = []
@@ -161,6 +163,8 @@ class World:
     def check_quota(self, wanted: int = 1) -> None:
         """Raises the JSON 403 when `wanted` more VMs exceed the quota (F18), or what the simulator can hold."""
         self.sweep()
+        if self.starting + wanted > limits.STARTING and self.starting:
+            raise wire.too_much(f"{self.starting} VMs are being started")
         if len(self.present) + wanted > self.most_vms:
             raise wire.refused(403, f"quota exceeded: {len(self.present)} of {self.most_vms} VMs in use")
         if not self.knobs.quota:
