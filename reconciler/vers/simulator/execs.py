@@ -22,6 +22,8 @@ from reconciler.vers.simulator.wire import ApiError, Json, JsonValue, Reply
 
 _CHUNK = 64 * 1024
 _OVERFLOWN = f"output exceeds {limits.OUTPUT} bytes; the command was ended"
+_SMALL = 4096
+_GATHER_S = 0.005
 _STRAGGLERS_S = 0.5
 _TIMED_OUT = 124
 
@@ -130,6 +132,11 @@ class Execs:
         while data := await reader.read(_CHUNK):
             if run.overflown.is_set():
                 continue
+            if len(data) < _SMALL:  # who writes byte by byte makes a few pieces, not a million
+                await asyncio.sleep(_GATHER_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0):
+                        data += await reader.read(_CHUNK)
             chunk = Chunk(len(run.chunks) + 1, run.exec_id, stream, data, self._clock(), self._ends.get(vm_id, 0))
             if run.cost + chunk.cost > limits.OUTPUT or not self._room(chunk.cost):
                 run.overflown.set()
