@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from reconciler.core.profile.instructions import sha256
@@ -139,7 +140,10 @@ class ReadyAgents:
     async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         return ()
 
-    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
+    async def write_files(
+        self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._at(at).marks |= marks
         self._at(at).digests |= {file.path: sha256(file.content) for file in files}
         self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 

@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from reconciler.agent import bootstrap
 from reconciler.agent.batches import batches
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 CHUNK = 1 << 22
 _PING = 5.0
 _QUICK = 15.0
+_NO_MARKS: Mapping[str, str] = MappingProxyType({})
 _BULK = 120.0  # answers or requests of megabytes over a slow line
 _START = 30.0  # the keeper gives pi 20 s
 _VERDICT = 30.0
@@ -278,19 +280,23 @@ class KeeperAgents:
         return bytes(content)
 
     async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
-        facts = obj((await self._ask(at, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
-        return {path: str(digest) for path, digest in facts.items()}
+        facts = await self._ask(at, "files.digest", paths=list(paths), workDir=work_dir)
+        return {path: str(digest) for path, digest in obj(facts.get("digests")).items()}
 
     async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         facts = await self._ask(at, "file.prefixes", _BULK, path=path, ends=list(ends), blanks=[list(blank) for blank in blanks])
-        found = facts.get("digests")
-        return tuple(str(digest) for digest in found) if isinstance(found, list) else ()
+        return tuple(map(str, found)) if isinstance(found := facts.get("digests"), list) else ()
 
     # --- changing -------------------------------------------------------------------------------------------------------------
 
-    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
-        for parts in batches(files, self._upload):
-            await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir)
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] = _NO_MARKS) -> None:
+        waiting, uploads = marks, list(batches(files, self._upload))
+        for parts in uploads:
+            final = {"marks": dict(marks)} if marks and parts is uploads[-1] else {}
+            answer = await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir, **final)
+            waiting = _NO_MARKS if answer.get("marked") is True else waiting
+        for name, value in waiting.items():  # no files, or a keeper of an earlier release
+            await self.mark(at, name, value)
 
     async def mark(self, at: Machine, name: str, value: str) -> None:
         await self._ask(at, "mark", name=name, value=value)
