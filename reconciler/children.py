@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypedDict, TypeVar
 
 _P = TypeVar("_P", bound=asyncio.SubprocessProtocol)
+_BUFFER = 1 << 16
 NOWHERE = subprocess.DEVNULL
 PIPE = subprocess.PIPE
 
@@ -66,6 +67,37 @@ def _limit(which: int, wanted: int | None) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
+class _Told(asyncio.subprocess.SubprocessStreamProtocol):
+    """Knows when the process has ended, and not only when nobody holds its pipes any more."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=_BUFFER, loop=asyncio.get_running_loop())
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+class Child(asyncio.subprocess.Process):
+    """A process whose `wait` returns when it has ended. That of asyncio waits for the ends of its pipes too, which whatever the
+    process left behind may hold for ever."""
+
+    def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Told) -> None:
+        super().__init__(transport, protocol, asyncio.get_running_loop())
+        self._pipes, self._exited = transport, protocol.exited
+
+    async def wait(self) -> int:
+        await self._exited.wait()
+        code = self._pipes.get_returncode()
+        assert code is not None
+        return code
+
+    def let_go(self) -> None:
+        """Close our ends of its pipes, whoever holds the others; a process that runs is killed."""
+        self._pipes.close()
+
+
 async def start(
     argv: Sequence[str],
     env: Mapping[str, str],
@@ -76,11 +108,12 @@ async def start(
     stderr: int = NOWHERE,
     pass_fds: tuple[int, ...] = (),
     limits: Limits = PLAIN,
-) -> asyncio.subprocess.Process:
+) -> Child:
     """Start a program. Raises `OSError`, and `ValueError` for an argument with a NUL byte."""
-    return await asyncio.create_subprocess_exec(
-        *argv, env=dict(env), cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, **condition(limits)
+    transport, protocol = await asyncio.get_running_loop().subprocess_exec(
+        _Told, *argv, env=dict(env), cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, **condition(limits)
     )
+    return Child(transport, protocol)
 
 
 async def start_with(

@@ -114,6 +114,13 @@ async def test_commands_of_a_guest_hear_signals_and_are_limited(as_under_nohup: 
         assert (await asyncio.wait_for(conn.run("umask"), 10)).stdout == "0022\n"
 
 
+async def test_a_process_has_ended_when_it_has_whatever_it_left_behind() -> None:
+    child = await children.start(["/bin/sh", "-c", "sleep 0.2; sleep 100 & exit 3"], {"PATH": "/usr/bin:/bin"}, stdout=children.PIPE)
+    assert await asyncio.wait_for(child.wait(), 10) == 3
+    child.let_go()
+    os.killpg(child.pid, signal.SIGKILL)
+
+
 def test_limits_never_exceed_what_this_host_allows() -> None:
     limits = children.Limits(files=1 << 40, file_bytes=1 << 40)
     command = ["/bin/sh", "-c", "ulimit -Hn; ulimit -Sn"]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler import children
+from reconciler.children import Child
 from reconciler.vers.simulator import limits, rooted
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
 from reconciler.vers.simulator.image import GuestImage, build_base, remove_tools
@@ -23,6 +24,7 @@ ROOM = "room-kib"
 
 _GUEST = children.Limits(file_bytes=limits.GUEST_FILE)
 _TOOLS = {"PATH": os.defpath, "LC_ALL": "C"}
+_SETTLE_S = 0.02
 _ROUNDS = 50  # a fork between looking and stopping needs another round; a fork bomb needs them all
 
 
@@ -36,7 +38,8 @@ class DiskGuests(ABC):
         self.directory = directory
         self.image = image
         self._frozen: set[str] = set()
-        self._runs: dict[str, set[asyncio.subprocess.Process]] = {}
+        self._copied: dict[str, asyncio.Event] = {}
+        self._runs: dict[str, set[Child]] = {}
         self._building = asyncio.Lock()
 
     # --- what subclasses say -----------------------------------------------------------------------------------------------
@@ -128,13 +131,16 @@ class DiskGuests(ABC):
     async def snapshot(self, vm_id: str, commit: str, frozen: bool) -> None:
         target = self._kept(commit)
         fresh = target.with_name(commit + ".new")
-        await self.freeze(vm_id)
+        copied = self._copied[vm_id] = asyncio.Event()
         try:
+            await self.freeze(vm_id)
             await _copy_tree(self.disk(vm_id), fresh)
             fresh.rename(target)
         finally:
             if not frozen:
                 await self.thaw(vm_id, False)
+            del self._copied[vm_id]
+            copied.set()
 
     async def remove(self, vm_id: str) -> None:
         await self.kill(vm_id)
@@ -154,7 +160,9 @@ class DiskGuests(ABC):
 
     # --- processes -----------------------------------------------------------------------------------------------------------
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
+        if (copied := self._copied.get(vm_id)) is not None:  # a snapshot is short, and nothing that its clients have to know of
+            await copied.wait()
         if vm_id in self._frozen:
             raise GuestError(f"VM {vm_id} is suspended")
         runs = self._runs.setdefault(vm_id, set())
@@ -200,9 +208,13 @@ class DiskGuests(ABC):
             await self.kill(vm_id)
             await self.again(vm_id)
             return
-        _signal(self.members(vm_id), signal.SIGCONT)
-        # what waits outside for a process inside stops along with it
-        _signal([p.pid for p in self._runs.get(vm_id, ()) if p.returncode is None], signal.SIGCONT)
+        for pause in (0.0, _SETTLE_S):
+            await asyncio.sleep(pause)
+            if vm_id in self._frozen:
+                return
+            _signal(self.members(vm_id), signal.SIGCONT)
+            # what waits outside for a process inside stops along with it, perhaps only now that it notices
+            _signal([p.pid for p in self._runs.get(vm_id, ()) if p.returncode is None], signal.SIGCONT)
 
     async def kill(self, vm_id: str) -> None:
         await self.halt(vm_id)

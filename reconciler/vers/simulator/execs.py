@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from reconciler.children import Child
 from reconciler.vers.simulator import limits, rooted, wire
 from reconciler.vers.simulator.guests import Guests
 from reconciler.vers.simulator.operations import Attach, Exec, Logs, ReadFile, WriteFile
@@ -100,7 +101,7 @@ class Execs:
         task.add_done_callback(self._tasks.discard)
         return run
 
-    async def _attend(self, work: Exec, run: Run, process: asyncio.subprocess.Process, cap: float) -> None:
+    async def _attend(self, work: Exec, run: Run, process: Child, cap: float) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         readers = [
@@ -124,6 +125,7 @@ class Execs:
         _, pending = await asyncio.wait(readers, timeout=_STRAGGLERS_S)
         for task in pending:
             task.cancel()
+        process.let_go()
         run.finished = code if code >= 0 else 128 - code
         await run.tell()
 
@@ -280,7 +282,7 @@ def _line(value: Json) -> bytes:
     return orjson.dumps(value) + b"\n"
 
 
-async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+async def _feed(process: Child, data: bytes) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.children import Child
 from reconciler.vers.simulator.records import Kit
 from reconciler.vers.simulator.rooted import MAX_LINKS
 
@@ -59,7 +59,7 @@ class Guests(Protocol):
 
     async def forget(self, commit: str) -> None: ...
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
         """Run argv in it, as root, with pipes, in a process group of its own."""
         ...
 
@@ -110,7 +110,7 @@ class StubGuests:
     async def forget(self, commit: str) -> None:
         return
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
         raise GuestError("stub guests run no processes; start the simulator with --guests isolated or process")
 
     def root(self, vm_id: str) -> Path:

@@ -12,6 +12,7 @@ from typing import cast
 
 import asyncssh
 
+from reconciler.children import Child
 from reconciler.vers.simulator import certs, limits, rooted
 from reconciler.vers.simulator.guests import GuestError, Guests
 
@@ -115,12 +116,12 @@ async def serve_command(guests: Guests, vm_id: str, process: asyncssh.SSHServerP
     await asyncio.gather(feeding, ended, closed, return_exceptions=True)
 
 
-async def _end(child: asyncio.subprocess.Process, outputs: list[asyncio.Task[None]]) -> None:
+async def _end(child: Child, outputs: list[asyncio.Task[None]]) -> None:
     await child.wait()
     await asyncio.gather(*outputs)
 
 
-async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
+async def _feed(process: asyncssh.SSHServerProcess[bytes], child: Child, stdin: asyncio.StreamWriter) -> None:
     while True:
         try:
             data = await process.stdin.read(_CHUNK)

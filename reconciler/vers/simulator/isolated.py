@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler import children
+from reconciler.children import Child
 from reconciler.vers.simulator import limits
 from reconciler.vers.simulator.disks import ROOM, DiskGuests
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
@@ -30,7 +31,7 @@ _IN_DIRECTORY = 'cd -- "$0" && exec "$@"'
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    process: asyncio.subprocess.Process
+    process: Child
     pid: int  # its pid 1, as the host sees it
     namespace: str
 
@@ -95,7 +96,7 @@ class IsolatedGuests(DiskGuests):
             ]
         return [*command, "--proc", "/proc", "--dev", "/dev", "--", "/bin/sh", "-c", "echo up; exec sleep infinity >/dev/null 2>&1"]
 
-    async def _child_pid(self, process: asyncio.subprocess.Process, reader: int) -> int:
+    async def _child_pid(self, process: Child, reader: int) -> int:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
