@@ -253,14 +253,8 @@ class Execs:
         if len(data) > limits.FILE:
             raise wire.refused(413, f"file is larger than {limits.FILE} bytes")
         root, path = self._guests.root(work.vm_id), self._guests.below(work.vm_id, work.path)
-
-        def write() -> None:
-            if work.create_dirs:
-                rooted.make_parents(root, path)
-            rooted.write(root, path, data, work.mode & 0o7777)
-
         try:
-            await asyncio.to_thread(write)
+            await asyncio.to_thread(rooted.write, root, path, data, work.mode & 0o7777, make=work.create_dirs)
         except (OSError, UnicodeError) as exc:
             raise _refused_file(exc) from exc
         return wire.empty()

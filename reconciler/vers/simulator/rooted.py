@@ -41,21 +41,22 @@ class Spot:
 
 
 @contextmanager
-def at(root: Path, path: str, *, follow: bool = True) -> Iterator[Spot]:
-    """Walk to `path`; only its last part need not exist. `follow`: a link at the end too. Raises `OSError`."""
+def at(root: Path, path: str, *, follow: bool = True, make: bool = False) -> Iterator[Spot]:
+    """Walk to `path`; only its last part need not exist. `follow`: a link at the end too. `make`: directories
+    that are missing on the way. Raises `OSError`."""
     if len(os.fsencode(path)) > limits.PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     if "\0" in path:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     opened = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
     try:
-        yield _walk(opened, path, follow)
+        yield _walk(opened, path, follow, make)
     finally:
         for fd in opened:
             os.close(fd)
 
 
-def _walk(opened: list[int], path: str, follow: bool) -> Spot:
+def _walk(opened: list[int], path: str, follow: bool, make: bool) -> Spot:
     """`opened`: the root, to which each directory on the way is added, and in the end what was found."""
     pending = _parts(path)
     stack = [opened[0]]
@@ -68,9 +69,12 @@ def _walk(opened: list[int], path: str, follow: bool) -> Spot:
         try:
             fd = os.open(part, os.O_PATH | _FLAGS, dir_fd=stack[-1])
         except FileNotFoundError:
-            if pending:
+            if not pending:
+                return Spot(stack[-1], part, None)
+            if not make:
                 raise
-            return Spot(stack[-1], part, None)
+            os.mkdir(part, 0o755, dir_fd=stack[-1])
+            fd = os.open(part, os.O_PATH | _FLAGS, dir_fd=stack[-1])
         mode = os.fstat(fd).st_mode
         if stat.S_ISLNK(mode) and (pending or follow):
             try:
@@ -132,23 +136,14 @@ def read(root: Path, path: str, most: int = limits.FILE) -> bytes:
     return data
 
 
-def write(root: Path, path: str, data: bytes, mode: int | None = None) -> None:
+def write(root: Path, path: str, data: bytes, mode: int | None = None, *, make: bool = False) -> None:
     """Make a plain file, or replace what is in it; a mode of None leaves that of a file that is there. Raises `OSError`."""
-    with at(root, path) as spot:
+    with at(root, path, make=make) as spot:
         fd = open_plain(spot, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644 if mode is None else mode)
     with open(fd, "wb") as file:
         file.write(data)
         if mode is not None:
             os.fchmod(file.fileno(), mode)
-
-
-def make_parents(root: Path, path: str) -> None:
-    """The directories above `path` that are missing. Raises `OSError`."""
-    parts = _parts(path)[:-1]
-    for count in range(1, len(parts) + 1):
-        with at(root, "/".join(parts[:count])) as spot:
-            if spot.fd is None:
-                os.mkdir(spot.name, 0o755, dir_fd=spot.parent)
 
 
 def remove(root: Path, path: str) -> None:
