@@ -12,7 +12,6 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, VmShape, VmSource
@@ -427,7 +426,7 @@ class FakeAgents:
         return AgentObservation(agent, session[offset:])
 
     async def write_files(
-        self, at: ports.Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] = MappingProxyType({})
+        self, at: ports.Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None
     ) -> None:
         m = await self._keeper(at)
         for f in files:
@@ -436,7 +435,7 @@ class FakeAgents:
             m.files[f.path], m.modes[f.path] = f.content, f.mode
             if f.path.endswith(".jsonl"):
                 m.sessions[f.path], m.session_file = f.content, f.path
-        m.marks |= marks
+        m.marks |= marks or {}
 
     async def mark(self, at: ports.Machine, name: str, value: str) -> None:
         (await self._keeper(at)).marks[name] = value
