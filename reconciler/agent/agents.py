@@ -24,6 +24,7 @@ from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.ports import AgentObservation, Archive, Launch, Machine, Place
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 _log = logging.getLogger(__name__)
@@ -70,8 +71,10 @@ class KeeperAgents:
         layout: Callable[[Place], GuestLayout] = lambda _: GuestLayout(),
         tools: Callable[[Place], Awaitable[Toolchain | None]] | None = None,
         now: Callable[[], float] = time.time,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._connections: dict[Place, _Connection] = {}
         self._uploads = itertools.count(time.time_ns())
 
@@ -114,7 +117,11 @@ class KeeperAgents:
 
     async def _open(self, at: Place, connection: _Connection, transport: Transport) -> KeeperClient:
         duplex = await transport.open_unix(self._layout(at).socket_path)
-        return KeeperClient(duplex, f"keeper of {at.id}", lambda message: self._heard(connection, message), connection.wake)
+
+        def heard(message: Json) -> None:
+            self._heard(connection, message)
+
+        return KeeperClient(duplex, f"keeper of {at.id}", heard, connection.wake, self._supervisor)
 
     def _heard(self, connection: _Connection, message: Json) -> None:
         seq = whole(obj(message.get("event")), "seq")
@@ -154,7 +161,7 @@ class KeeperAgents:
         """A connection of its own to a keeper that is this place's already; must be closed. `heard`: every unasked line; `lost`: its
         end, when it is not ours. Raises `GuestUnreachable`, `StaleEpoch`."""
         duplex = await (await self._connect(at.place)).open_unix(self._layout(at.place).socket_path)
-        client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost)
+        client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost, self._supervisor)
         try:
             facts = await client.hello(at.id, at.epoch, _QUICK)
             if facts.get("foreign") is True:

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from reconciler.core.keys import Json, as_map
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Forbidden, ReconcilerError, Refused
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, Gone
 
@@ -40,8 +40,9 @@ class _Followed:
 class KubeSecrets:
     """`engine.ports.Secrets` over a cluster. `changed` is told the namespace in which a followed secret changed."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, supervisor: Supervisor | None = None) -> None:
         self._cluster = cluster
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._followed: dict[tuple[str, str, str], _Followed] = {}
         self._known: set[str] = set()
         self.changed: Callable[[str], None] = lambda namespace: None
@@ -103,8 +104,8 @@ class KubeSecrets:
         followed = self._followed.get((plural, namespace, name))
         if followed is None:
             followed = self._followed[(plural, namespace, name)] = _Followed()
-            followed.task = asyncio.create_task(
-                supervise(lambda: self._keep(plural, namespace, name, followed), _ended), name=f"{plural} {namespace}/{name}"
+            followed.task = self._supervisor.start(
+                "secret watch", lambda: self._keep(plural, namespace, name, followed), _ended, name=f"{plural} {namespace}/{name}"
             )
         return followed
 
