@@ -304,10 +304,12 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def injected(task: asyncio.Task[Any]) -> bool:
-    """Make what it waits for raise; False when it waits for nothing this moment, or for something that others wait for too."""
+    """Make what it waits for raise, or cancel it where that is a task itself; False when it waits for nothing this moment."""
     waits = cast(Any, task)._fut_waiter
-    if waits is None or isinstance(waits, asyncio.Task) or waits.done():
+    if waits is None or waits.done():
         return False
+    if isinstance(waits, asyncio.Task):
+        return waits.cancel()
     waits.set_exception(Injected())
     return True
 
