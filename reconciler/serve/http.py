@@ -59,12 +59,19 @@ def is_loopback(address: Address) -> bool:
 
 def token_of(state: Path, environ: Mapping[str, str]) -> str:
     """The token of the environment, else the one in the state directory, made there (0600) at first. Raises `UsageError` for one
-    that can be guessed."""
+    that can be guessed, `Terminal` when it can't be read or made."""
     given = environ.get(TOKEN_VARIABLE, "")
     if given:
         if len(given) < _SHORTEST_TOKEN:
             raise UsageError(f"shorter than {_SHORTEST_TOKEN} characters", TOKEN_VARIABLE, "use a long random one")
         return given
+    try:
+        return _kept_token(state)
+    except (OSError, UnicodeError) as error:
+        raise Terminal("the token for the HTTP server can't be read or made", str(state / TOKEN_FILE), "correct owner and mode") from error
+
+
+def _kept_token(state: Path) -> str:
     path = state / TOKEN_FILE
     with suppress(FileNotFoundError):
         kept = path.read_text().strip()
