@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import itertools
 import logging
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -16,10 +14,10 @@ from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
-from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, unwritten_of, verdict_of, whole
+from reconciler.agent.protocol import KEEPER_VERSION, agent_of, binary, number, obj, signal_number, text, unwritten_of, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Toolchain, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
-from reconciler.core.keys import Json, JsonValue
+from reconciler.core.keys import Json
 from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
@@ -266,7 +264,7 @@ class KeeperAgents:
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
         facts = await self._ask(at, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
-        return AgentObservation(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
+        return AgentObservation(agent_of(facts, session_file, self._now()), binary(facts, "chunk"), text(facts, "live"))
 
     async def file_size(self, at: Machine, path: str) -> int | None:
         return whole(await self._ask(at, "file.size", path=path), "size")
@@ -278,7 +276,7 @@ class KeeperAgents:
         content = bytearray()
         while len(content) < limit:
             asked = min(CHUNK, limit - len(content))
-            part = _bytes((await self._ask(at, "file.read", _BULK, path=path, offset=len(content), limit=asked)).get("data"))
+            part = binary(await self._ask(at, "file.read", _BULK, path=path, offset=len(content), limit=asked), "data")
             content += part
             if len(part) < asked:
                 break
@@ -309,7 +307,7 @@ class KeeperAgents:
         )  # fmt: skip
         exit_code = whole(facts, "exitCode")
         if exit_code is None and facts.get("timedOut") is not True:
-            exit_code = -getattr(signal, text(facts, "signal"), 1)  # ended by a signal of its own
+            exit_code = -(signal_number(facts) or 1)  # ended by a signal of its own
         return CommandResult(exit_code, text(facts, "stdout"), text(facts, "stderr"), number(facts, "durationMs") / 1000)
 
     # --- from one place to another --------------------------------------------------------------------------------------------
@@ -326,7 +324,7 @@ class KeeperAgents:
         if (await self._tool(at, "test", "-d", directory, fine=(0, 1))).exit_code == 1:
             return Archive(0, b"")
         measured = (await self._tool(at, "du", "-sb", "--one-file-system", directory, fine=(0, 1))).stdout.split()
-        size = int(measured[0]) if measured and measured[0].isdigit() else 0
+        size = int(measured[0]) if measured and measured[0].isascii() and measured[0].isdigit() and len(measured[0]) < 20 else 0
         if size > limit:
             return Archive(size)
         archive = f"{self._layout(at.place).base}/{_PACKED}"
@@ -388,10 +386,6 @@ class KeeperAgents:
     async def call(self, at: Machine, command: Json) -> Json:
         facts = await self._ask(at, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
         return obj(facts.get("response"))
-
-
-def _bytes(value: JsonValue) -> bytes:
-    return base64.b64decode(value) if isinstance(value, str) else b""
 
 
 def _epoch_of(claim: Mapping[str, str]) -> int:

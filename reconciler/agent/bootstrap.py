@@ -5,10 +5,10 @@ Scripts take every value from standard input, one a line; none of it is ever cod
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 import tempfile
@@ -117,6 +117,8 @@ def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
         said[name] = value.strip()
     try:
         clock = float(said.get("clock", ""))
+        if not math.isfinite(clock):
+            raise ValueError
     except ValueError:
         raise GuestFailed("the machine did not tell its time", remedy="`date +%s.%N` must work there", tail=repr(output[-200:])) from None
     keeper = said.get("keeper", "")
@@ -135,9 +137,9 @@ def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
 def _strings(encoded: str) -> dict[str, str]:
     try:
         value = json.loads(base64.b64decode(encoded, validate=True))
-    except (ValueError, binascii.Error):
+        return as_strings(value)
+    except (ValueError, RecursionError):
         return {}
-    return as_strings(value)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------------

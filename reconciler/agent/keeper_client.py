@@ -76,6 +76,9 @@ class KeeperClient:
                     self._take(decode(line))
         except ReconcilerError as error:
             why = error
+        except Exception:
+            await self._duplex.close()
+            raise
         self._end(why)
         await self._duplex.close()
         self._on_lost()

@@ -157,16 +157,20 @@ class KubeController:
     # --- events ---------------------------------------------------------------------------------------------------------------
 
     def _on_watch_event(self, kind: str, obj: Json) -> None:
-        """The watch reports an object. Nothing that it says may keep the next report from being heard."""
-        try:
-            self._unreported.pop(raw.uid(obj), None)
-            self._on_event(kind, obj)
-        except Exception as bug:
-            self.reconcile_errors[type(bug).__name__] += 1
-            log.error("what the watch said could not be taken in: internal error", exc_info=bug)
-            self._due.set()  # the sweep finds it
+        """The watch reports an object."""
+        self._unreported.pop(raw.uid(obj), None)
+        self._on_event(kind, obj)
 
     def _on_event(self, kind: str, obj: Json) -> Key | None:
+        """Nothing that is said of one object may keep the next one from being heard of."""
+        try:
+            return self._heard(kind, obj)
+        except Exception as bug:
+            self.reconcile_errors[type(bug).__name__] += 1
+            log.error("an object of the cluster could not be taken in: internal error", exc_info=bug)
+            return None
+
+    def _heard(self, kind: str, obj: Json) -> Key | None:
         key = self.source.on_event(kind, obj)
         if kind == "DELETED":
             self.sink.left(raw.uid(obj))

@@ -107,7 +107,7 @@ def answered_at(value: str) -> float:
 def _answer(value: str) -> Json:
     try:
         return as_map(json.loads(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

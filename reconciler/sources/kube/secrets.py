@@ -168,7 +168,7 @@ def _values(plural: str, obj: Json) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     encoded = as_map(obj.get("data" if plural == SECRET else "binaryData"))
     if plural == CONFIG:
-        found = {name: str(value).encode() for name, value in as_map(obj.get("data")).items()}
+        found = {name: value.encode(errors="replace") for name, value in as_map(obj.get("data")).items() if isinstance(value, str)}
     for name, value in encoded.items():
         try:
             found[name] = base64.b64decode(str(value), validate=True)
