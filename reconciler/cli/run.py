@@ -94,7 +94,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
-        follower = Follower(FileSource(paths, config.namespace, sync), say, runner.supervisor)
+        follower = Follower(FileSource(paths, config.namespace, sync, engine), say, runner.supervisor)
         sources = Sources(
             lambda: engine,
             lambda: answers_of(opened.engine),

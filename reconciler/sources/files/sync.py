@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler import paths
 from reconciler.api.registry import KINDS
+from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.view import DeclarationPort, ObjectReader
@@ -23,17 +24,20 @@ AT_ONCE = 100
 class FileSync:
     """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes.
 
-    `findings`: everything wrong in the last round, unreadable documents and refused objects alike."""
+    `findings`: everything wrong in the last round, unreadable documents and refused objects alike. `waiting`: what could not be declared
+    because an earlier object of its name is still being deleted."""
 
     def __init__(self, table: ObjectReader, declarations: DeclarationPort, tell: Callable[[str], None]) -> None:
         self._table, self._declarations, self._tell = table, declarations, tell
         self._told: set[str] = set()
         self._broken: frozenset[str] = frozenset()
         self.findings: tuple[Finding, ...] = ()
+        self.waiting: set[Key] = set()
 
     async def round(self, found: Scan) -> int:
         """Apply one scan; returns how many objects changed. Raises what the store says when it can't be written."""
         refused: list[Finding] = []
+        self.waiting.clear()
         changed = 0
         for kind in KINDS:
             objects = [declared for declared in found.objects if declared.key.kind == kind.name]
@@ -49,6 +53,9 @@ class FileSync:
         try:
             return await self._declarations.apply(one)
         except (Refused, UsageError, InvalidSpec) as error:
+            item = self._table.get(one.key)
+            if item is not None and item.deleting:
+                self.waiting.add(one.key)
             field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
             mark = one.at(tuple(field.split("."))) if isinstance(error, UsageError) else one.at(("metadata", "name"))
             what = error.what.removeprefix(f"{field}: ")
