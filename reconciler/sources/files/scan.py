@@ -52,8 +52,9 @@ class Scan:
     """What one look at all paths told.
 
     `objects`: valid ones, in the order in which they were read: paths as given, files by name, documents as they stand. `findings`:
-    everything wrong, by file and line. `broken`: files with findings; the last good version of what they declared stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the
-    marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
+    everything wrong, by file and line. `broken`: files with findings; the last good version of what they declared
+    stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the marked directories that were read.
+    `clean`: everything was there and could be read, and held still meanwhile.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
