@@ -5,7 +5,6 @@ Scripts take every value from standard input, one a line; none of it is ever cod
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import json
@@ -135,9 +134,9 @@ def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
 def _strings(encoded: str) -> dict[str, str]:
     try:
         value = json.loads(base64.b64decode(encoded, validate=True))
-    except (ValueError, binascii.Error):
+        return as_strings(value)
+    except (ValueError, RecursionError):
         return {}
-    return as_strings(value)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------------

@@ -333,6 +333,7 @@ class Reason(StrEnum):
         "An object is not in the cluster any more and nobody was seen to delete it; its machine is kept.",
         "Declare it again, or delete it with `reconciler delete`.",
     )
+    BACKGROUND_TASK_ENDED = "BackgroundTaskEnded", "A part of the controller ended and begins anew.", "Nothing once; else see the log."
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = (
         "ProfileNotFound",

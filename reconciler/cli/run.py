@@ -90,12 +90,19 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare) as opened:
+    async with controller(config, runner.prepare, runner.supervisor) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
-        follower = Follower(FileSource(paths, config.namespace, sync), say)
-        sources = Sources(lambda: engine, lambda: answers_of(opened.engine), lambda: True, source_errors=lambda: follower.errors)
+        follower = Follower(FileSource(paths, config.namespace, sync, engine), say, runner.supervisor)
+        sources = Sources(
+            lambda: engine,
+            lambda: answers_of(opened.engine),
+            lambda: True,
+            source_errors=lambda: follower.errors,
+            following=follower.healthy,
+            supervisor=runner.supervisor,
+        )
         async with runner.listening(sources):
             following = asyncio.create_task(follower.run(), name="follower")
             try:

@@ -19,6 +19,7 @@ from reconciler.cli.output import out, say
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.engine.ports import Event
+from reconciler.engine.supervision import Supervisor
 from reconciler.engine.view import EngineView
 from reconciler.errors import ReconcilerError
 
@@ -42,6 +43,7 @@ class Runner:
     def __init__(self, config: Config, listen: str = "") -> None:
         self.config = config
         self._listen = listen
+        self.supervisor = Supervisor()
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> int:

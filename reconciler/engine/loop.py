@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
 from typing import TypeVar
 
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
@@ -33,6 +34,7 @@ from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
+from reconciler.engine.supervision import Ended, Supervisor
 from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.triggers import Triggers
 from reconciler.engine.view import FleetState, OnChange, OnEvent, OnPlatform, QueueState
@@ -74,6 +76,7 @@ class Engine:
         keeper_version: str,
         backend: DeclarationBackend | None = None,
         kinds: Sequence[Registration] = STOCK,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.settings, self.secrets = settings, secrets
         self.vers: VersApi = NumberedVers(vers, effects)
@@ -92,7 +95,9 @@ class Engine:
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._reported: dict[Key, float] = {}
+        self.supervisor = supervisor if supervisor is not None else Supervisor()
         self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe: Unsubscribe = lambda: None
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
@@ -138,11 +143,14 @@ class Engine:
         if catch_up is not None:
             await catch_up()
         self.triggers.begin()
-        self._tasks = [asyncio.create_task(self.queue.serve(self._process), name=f"worker-{n}") for n in range(self.settings.workers)]
-        self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
+        self._unsubscribe = self.supervisor.subscribe(self._background_ended)
+        start = self.supervisor.start
+        self._tasks = [start("worker", lambda: self.queue.serve(self._process), name=f"worker-{n}") for n in range(self.settings.workers)]
+        self._tasks.append(start("resync", self._resync))
 
     async def stop(self) -> None:
         """Stop looking. Sends nothing to any machine (G-01)."""
+        self._unsubscribe()
         self.queue.close()
         for task in self._tasks:
             task.cancel()
@@ -251,8 +259,14 @@ class Engine:
             self._reported.pop(key, None)
 
     def healthy(self) -> bool:
-        """Every worker runs, and so does the resync: False is a defect of ours that only a restart mends."""
+        """Every worker is kept running, and so is the resync: False is a defect of ours that only a restart mends."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _background_ended(self, ended: Ended) -> None:
+        """What runs beside the work ended: an event, also for who looks later."""
+        message = f"{ended.task} ended: {ended.why}" + ("; it begins anew" if ended.comes_back else "")
+        key = Key("Controller", "", ended.task.replace(" ", "-"))
+        await self.record_event(key, "", Reason.BACKGROUND_TASK_ENDED, message, warning=True)
 
     async def reconcile(self, key: Key) -> float | None:
         """Observe, plan, act, report, until nothing is to be done. Returns seconds until it should be looked at again

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from reconciler import paths
 from reconciler.errors import Refused
 
 MAX_BYTES = 1 << 20
@@ -76,6 +77,8 @@ class FileSecrets:
             self._check(path, os.fstat(descriptor))
             with os.fdopen(os.dup(descriptor), "rb") as file:
                 data = file.read(MAX_BYTES + 1)
+        except OSError as error:  # a disk or a file server that fails
+            raise Refused("a secret's file can't be read", str(path), paths.why(error)) from None
         finally:
             os.close(descriptor)
         if len(data) > MAX_BYTES:
@@ -93,7 +96,10 @@ class FileSecrets:
             raise Refused(f"others may read a secret (mode {stat.S_IMODE(found.st_mode):04o})", str(path), "`chmod 600` it")
         if found.st_uid not in (os.geteuid(), 0):
             raise Refused("a secret's file belongs to somebody else", str(path), "`chown` it to the user that runs the controller")
-        if not path.resolve().is_relative_to(self._directory.resolve()):
+        within, at = paths.real(self._directory), paths.real(path)
+        if not isinstance(at, Path) or not isinstance(within, Path):
+            raise Refused("it can't be told where a secret's file is", str(path), "correct the permissions of the directories above it")
+        if not at.is_relative_to(within):
             raise Refused("a secret is a link that leads out of the directory", str(path), "copy the file there")
 
 

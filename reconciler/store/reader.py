@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from reconciler import paths
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store import queries
 from reconciler.store.revision import HEAD, VERSION_TABLE
@@ -24,7 +25,7 @@ def open_reader(url_or_path: str | Path) -> SqliteReader | SqlStore:
     """Open a store for reading; nothing is created, upgraded or written. Raises what `open_store` raises."""
     if isinstance(url_or_path, Path) or "://" not in url_or_path:
         path = Path(url_or_path).absolute()
-        if not path.exists():
+        if isinstance(paths.look(path), paths.Absent):
             raise missing(path)
         reader = SqliteReader(path)
         if reader.current():

@@ -45,6 +45,7 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})
         sources = Sources(lambda: engine, lambda: {("GET", "200"): 1}, lambda: True, lambda: front, lambda: {"Unreachable": 1})
+        sources.supervisor.restarts["resync"] += 1
         families = list(ControllerCollector(sources).collect())
         labels_of = {family.name: set(family._labelnames) for family in families}  # also of those without a sample
         text = exposition(ControllerCollector(sources)).decode()

@@ -14,9 +14,9 @@ from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp_us
 from reconciler.engine.ports import Event
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
 from reconciler.log import redact
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube.client import Cluster
 
 log = logging.getLogger("reconciler.kube")
@@ -41,8 +41,11 @@ class _Series:
 class KubeEvents:
     """Listen with `post`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
 
-    def __init__(self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None], supervisor: Supervisor
+    ) -> None:
         self._cluster, self._instance, self._known, self._gate = cluster, instance[:128], known, gate
+        self._supervisor = supervisor
         self._waiting: deque[Event] = deque()
         self._some = asyncio.Event()
         self._series: dict[tuple[str, str, str], _Series] = {}
@@ -60,7 +63,7 @@ class KubeEvents:
         self._some.set()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(supervise(self._post_all, self._failed), name="kube events")
+        self._task = self._supervisor.start("cluster events", self._post_all, self._failed)
 
     async def stop(self) -> None:
         if self._task is not None:
