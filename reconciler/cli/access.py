@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import Forbidden, NotFound
@@ -34,7 +34,7 @@ async def reader(config: Config) -> AsyncIterator[Store]:
     try:
         yield store
         if fresh and not config.state.exists():
-            print(f"note: {hint}", file=sys.stderr)
+            say(f"note: {hint}")
     except NotFound as error:
         if fresh:
             raise NotFound(error.what, error.where, f"{hint}; check --state") from None
@@ -49,9 +49,7 @@ async def visible(config: Config, store: Store, kind: str) -> list[StoredObject]
         return await store.objects(kind)
     except Forbidden:
         found = await store.objects(kind, config.namespace)
-        print(
-            f"note: only the {kind.lower()}s of namespace {config.namespace} are known; you may not list those of others", file=sys.stderr
-        )
+        say(f"note: only the {kind.lower()}s of namespace {config.namespace} are known; you may not list those of others")
         return found
 
 

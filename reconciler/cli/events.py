@@ -15,8 +15,8 @@ from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event
-from reconciler.log import one_line
 from reconciler.views.documents import event_document
+from reconciler.visible import one_line
 
 
 def events(

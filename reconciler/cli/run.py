@@ -144,8 +144,8 @@ def plan(
 ) -> None:
     """Print what the loop would do; change nothing.
 
-    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already. With --kube: what an apply of these files
-    would change in the cluster, by the API server's own word."""
+    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already.
+    With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])

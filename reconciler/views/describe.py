@@ -9,9 +9,9 @@ from reconciler.api.status.base import Status
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
-from reconciler.log import one_line
 from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, ready_reason, text_at
+from reconciler.visible import one_line
 
 EVENTS = 20
 """How many events are shown, the newest."""
