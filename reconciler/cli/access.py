@@ -26,7 +26,7 @@ async def reader(config: Config) -> AsyncIterator[Store]:
         from reconciler.cli import kube
 
         async with kube.connected(config) as cluster:
-            yield kube.KubeStore(cluster, config.namespace)
+            yield kube.KubeStore(cluster)
         return
     fresh = not config.store and not config.state.exists()
     hint = f"{config.state} does not exist yet; nothing was ever declared there"
@@ -77,9 +77,9 @@ class LateStore:
         base = self._base()
         return await base.objects(kind, namespace, name) if base else []
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
         base = self._base()
-        return await base.events(key, after, limit) if base else []
+        return await base.events(key, after, limit, namespace) if base else []
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         base = self._base()

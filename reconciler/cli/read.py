@@ -11,7 +11,7 @@ import typer
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.config import Config
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, as_map, as_strings
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, UsageError
 from reconciler.views.documents import VM, document
@@ -71,7 +71,7 @@ async def documents(
         if kind == VM:
             from reconciler.cli.vms import vms  # the platform's client, which nothing else here needs
 
-            every = await vms(config, store)
+            every = [(name, doc) for name, doc in await vms(config, store) if not selector or matches(labels_of(doc), selector)]
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(obj.labels, selector)]
@@ -82,6 +82,10 @@ async def documents(
                 raise NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`")
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found
+
+
+def labels_of(doc: Json) -> dict[str, str]:
+    return as_strings(as_map(doc.get("metadata")).get("labels"))
 
 
 def matches(labels: Mapping[str, str], selector: str) -> bool:

@@ -99,6 +99,23 @@ def test_documents_are_harmless_and_mean_the_same(evil: Run, form: str) -> None:
     assert loaded["status"]["result"]["answer"] == EVIL
 
 
+def test_events_are_those_of_the_namespace(evil: Run, tmp_path: Path) -> None:
+    """What is about no object of a namespace is in `default`, as in a cluster."""
+    about = (Key("Task", "other", "o"), Key("VM", "", "v"))
+    change(tmp_path / "state", lambda obj: obj, *(AddEvent(Event(key, "u", "Normal", "Seen", key.name, 2.0, 0)) for key in about))
+
+    def of(*words: str) -> list[str]:
+        items = evil("events", "-o", "json", *words).json["items"]
+        return [one["involvedObject"]["name"] for one in items]
+
+    assert of("-n", "other") == ["o"]
+    assert of("-n", "empty") == []
+    assert of() == ["api", "v"]
+    assert of("-A") == ["api", "o", "v"]
+    assert "other" in evil("events", "-A").out
+    assert evil("events", "-A", "--for", "lt/api").code == 64
+
+
 def test_programs_get_it_as_it_was_said(evil: Run) -> None:
     assert evil("output", "api", "--history", "1", "--raw").out == f"{EVIL} again\n"
     assert evil("get", "task", "old", "-o", "jsonpath={.status.phase}").out == EVIL

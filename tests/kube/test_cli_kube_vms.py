@@ -139,7 +139,7 @@ def test_a_lease_can_not_make_orphans_of_another_clusters_machines(yard: Yard, m
     eventually(lambda: yard.orphans().get(mine) == "Orphan", "they are old enough", pause=0.3)
     evil = yard.cluster.plane.namespace()
     evil.plane.apply(lease(evil.name, "another/reconciler"))
-    assert yard.orphans() == {mine: "Orphan"}
+    assert yard.orphans() == {mine: "Orphan", theirs: "Foreign"}
     assert "nothing proves that installation another/reconciler is this cluster's" in yard("orphans", "--kube")
     monkeypatch.setenv("KUBECONFIG", str(somebody(evil, LOOKS, SEES_LEASES).kubeconfig))
     assert "can't be proven" in yard("orphans", "--kube", code=1)

@@ -45,7 +45,7 @@ def test_a_time_that_is_none_has_no_age() -> None:
 
 def test_a_kind_alone_has_bare_names_and_several_have_prefixed_ones() -> None:
     (alone,) = tables([MACHINE], wide=False, namespaces=True, now=60.0)
-    assert alone == Table(("NAME", "STATE", "OWNER", "AGE"), (("v", "Running", "<none>", "60s"),))
+    assert alone == Table(("NAME", "STATE", "OWNER", "AGE"), (("v", "Running\\x1b", "<none>", "60s"),))
     task, machine = tables([ADA, MACHINE], wide=True, namespaces=True, now=60.0)
     assert task.header[:2] == ("NAMESPACE", "NAME")
     assert task.rows[0][:2] == ("team", "task/ada")
