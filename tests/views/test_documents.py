@@ -50,7 +50,7 @@ def test_a_kind_alone_has_bare_names_and_several_have_prefixed_ones() -> None:
     assert task.header[:2] == ("NAMESPACE", "NAME")
     assert task.rows[0][:2] == ("team", "task/ada")
     assert task.rows[0][task.header.index("AGE")] == "20s"
-    assert machine == Table(("NAME", "STATE", "OWNER", "FLEET", "AGE"), (("vm/v", "Running", "<none>", "f", "60s"),))
+    assert machine == Table(("NAME", "STATE", "OWNER", "FLEET", "AGE"), (("vm/v", "Running\\x1b", "<none>", "f", "60s"),))
     assert tables([], wide=False, namespaces=False, now=0.0) == []
 
 
