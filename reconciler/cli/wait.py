@@ -104,6 +104,6 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, t
         if loop.time() >= deadline or (there and obj is None):
             ready = condition(obj.status, "Ready") if obj else {}
             state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"
-            see = f"describe {names.short(key)}" if obj else f"get {key.kind.lower()} -A"
+            see = f"describe {names.short(key)}" if obj else f"get {key.kind.lower()}"
             raise TimedOut(f"{names.short(key)} is not {what}", state, f"{'wait longer, or ' if obj else ''}see `reconciler {see}`")
         await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))

@@ -94,7 +94,7 @@ def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(yard: Yard) ->
     theirs = yard.make({**claim, "fleet.vers.sh/installation": "another"})
     nobodys = yard.make()
     eventually(lambda: yard.orphans().get(lost) == "Orphan", "it is told", pause=0.3)
-    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown", nobodys: "Unclaimed"}
+    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown", theirs: "Foreign", nobodys: "Unclaimed"}
     assert "only its controller knows" in yard("orphans", "--kube")
     assert lost in yard("orphans", "--kube", "--delete", code=4)
     assert lost in yard.stub.present()
