@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from reconciler.api.crd import crd
@@ -62,6 +64,22 @@ def check(root: Path) -> list[str]:
             for path in sorted((root / folder).glob(pattern))
             if path not in expected
         ]
+    return found
+
+
+def check_packaged() -> list[str]:
+    """What differs in the CRDs and schemas that this installation carries from what its models say; [] when nothing does."""
+    packaged = files("reconciler") / "made"
+    folder: Traversable = packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / CRDS
+    remedy = "install the package again"
+    found: list[str] = []
+    for part, texts in ((folder, generate_crds()), (folder / "schema", generate_schemas())):
+        for name, text in texts.items():
+            path = part / name
+            if not path.is_file():
+                found.append(f"{path} is missing; {remedy}")
+            elif path.read_text("utf-8") != text:
+                found.append(f"{path} differs from the models; {remedy}")
     return found
 
 

@@ -77,7 +77,7 @@ class Kind:
         return (self.singular, self.plural, self.short)
 
 
-_STOCK: tuple[Kind, ...] = (
+STOCK: tuple[Kind, ...] = (
     Kind(
         "BootProfile",
         "bootprofile",
@@ -152,7 +152,7 @@ class Kinds(Sequence[Kind]):
         return len(self.by_name)
 
 
-KINDS = Kinds(_STOCK)
+KINDS = Kinds(STOCK)
 BY_NAME: Mapping[str, Kind] = KINDS.by_name
 
 

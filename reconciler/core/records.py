@@ -223,7 +223,7 @@ class TaskRecord(Record):
     before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
     `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
     looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
-    remembered of a task that was removed."""
+    remembered of a task that was removed. `retried`: the last retry that was asked for before the latest attempt ended."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -246,6 +246,7 @@ class TaskRecord(Record):
     artifact: str = ""
     turns: int = 0
     recalled: bool = False
+    retried: str = ""
     not_before: float = 0.0
     target: str = ""
     abort: str = ""

@@ -58,8 +58,8 @@ class SqliteReader:
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
         return self._query(lambda run: queries.objects(run, kind, namespace, name))
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        return self._query(lambda run: queries.events(run, key, after, limit))
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
+        return self._query(lambda run: queries.events(run, key, after, limit, namespace))
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         return self._query(lambda run: queries.session(run, session, offset, limit))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, Key
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand
 from reconciler.engine.planning import plan_everything
@@ -400,9 +401,9 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         await made(run, BEFORE, update=RECREATE)
         await pass_time(20)
         await run.engine.stop()
-        assert await plan_everything(run.engine) == [], "nothing to do before it changes"
+        assert await plan_everything(run.engine) == Foreseen(), "nothing to do before it changes"
         await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
-        planned = await plan_everything(run.engine)
+        planned = (await plan_everything(run.engine)).steps
         verbs = [step.action.verb for step in planned]
         assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
         assert planned[1].action.because == "its profile changed after it was prepared"

@@ -83,7 +83,7 @@ def test_it_is_planned_executed_reported_and_looked_at_again(tmp_path: Path, run
 
     async def story(stage: Stage) -> None:
         await stage.engine.stop()
-        planned = await plan_everything(stage.engine)
+        planned = (await plan_everything(stage.engine)).steps
         assert [(step.key, step.action.verb, step.action.because) for step in planned] == [
             (ONE, "TurnWidget", f"turn {n}") for n in (1, 2, 3)
         ]

@@ -22,13 +22,13 @@ from reconciler.engine.places import machine_of, path_at
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
-from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
 from reconciler.serve.control import ask
 from reconciler.sources.files.scan import Scanner
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.isolated import missing_for_isolation
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
+from reconciler.visible import one_line
 
 SETTLE_SECONDS = 3.0
 RESYNC_SECONDS = 1.0

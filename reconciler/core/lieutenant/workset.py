@@ -133,6 +133,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         other_steer=index.steer_beside(name),
         held_by=index.holder_of(name),
         content_missing=facts.content_missing,
+        hurried=facts.retry not in ("", record.retried),
         unsupported=facts.unsupported,
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),

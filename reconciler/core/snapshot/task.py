@@ -87,4 +87,5 @@ class TaskView:
     unsupported: tuple[str, ...] = ()
     abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
     session: str = ""  # the conversation in force
+    hurried: bool = False  # a person asked that the next attempt does not wait
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -87,7 +87,7 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
         return Wait(Reason.LIEUTENANT_NOT_READY, v.unavailable_because, until=next_limit(v))
     if v.content_missing:
         return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=next_limit(v))
-    if v.now < v.record.not_before:
+    if v.now < v.record.not_before and not v.hurried:
         return Wait(Reason.BACKING_OFF, v.record.message, until=v.record.not_before)
     if v.active or v.ahead:
         return Wait(Reason.QUEUED, f"after {v.active or v.ahead}", until=next_limit(v))

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Callable
 from typing import assert_never
 
+from reconciler.api.annotations import RETRY
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Acceptance
 from reconciler.core.backoff import delay
@@ -251,6 +252,7 @@ class TaskActs:
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
+        record = record.but(retried=task.obj.annotations.get(RETRY, ""))
         self.t.recorder.note(task.key, task.uid, Reason.RETRYING, f"{reason}: {message}", "Warning")
         await self.s.put(task, record)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.api.annotations import RETRY
 from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
@@ -179,7 +180,17 @@ class Gatherer:
             cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
         protects = () if task.record.finished else self.profiles.unsupported(task.key, task.obj.spec)[0]
         return TaskFacts(
-            task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
+            key=task.key,
+            spec=task.spec,
+            record=task.record,
+            created_at=task.obj.created_at,
+            deleting=task.deleting,
+            dependencies=phases,
+            cycle=cycle,
+            unsupported=protects,
+            verdict=verdict,
+            content_missing=self.missing(task),
+            retry=task.obj.annotations.get(RETRY, ""),
         )
 
     def remembered(self, key: Key) -> str:
