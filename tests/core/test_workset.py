@@ -129,12 +129,12 @@ def test_order(name: str) -> None:
 @pytest.mark.guarantee("G-08")
 def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_the_machine_suspended() -> None:
     policy = {"suspend": {"onBusy": "Abort", "graceSeconds": 60}}
-    asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
+    asked = SLEEPY.but(record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
     view = work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False), **policy)
     decided = plan(view).own
     assert isinstance(decided, Wait)
     assert decided.until == NOW + 30
-    late = replace(view, lieutenant=replace(asked, record=asked.record.but(suspend_asked_at=NOW - 61)))
+    late = replace(view, lieutenant=asked.but(record=asked.record.but(suspend_asked_at=NOW - 61)))
     assert acts(late) == [("api", AbortTurn)]
     settled = lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, busy=False))
     assert acts(work_set(lt=settled, **policy)) == [("api", Suspend)]
@@ -142,7 +142,7 @@ def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_t
 
 @pytest.mark.guarantee("G-08")
 def test_without_that_policy_a_turn_is_never_cut_off_however_long_it_takes() -> None:
-    asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 1_000_000))
+    asked = SLEEPY.but(record=SLEEPY.record.but(suspend_asked_at=NOW - 1_000_000))
     assert acts(work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False))) == []
 
 
@@ -160,7 +160,7 @@ def test_a_steer_without_a_target_goes_to_the_task_that_runs() -> None:
 def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
     view = work_set(facts("a", ARRIVED, taskTimeoutSeconds=20), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
     assert plan(view).wake_at() == NOW + 10  # the probe comes first
-    slow = replace(BUSY_LT, health_period=1000.0)
+    slow = BUSY_LT.but(health_period=1000.0)
     assert plan(replace(view, lieutenant=slow)).wake_at() == NOW - 4 + 20
 
 

@@ -83,7 +83,7 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.READY, ""
         case Wait(Reason.LOCAL_FALLBACK):
             return Availability.READY, ""
-        case _ if works_aside(lt, decision):
+        case _ if works_aside(lt.for_slot, decision):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason

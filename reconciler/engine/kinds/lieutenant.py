@@ -83,7 +83,7 @@ class LieutenantKind(Kind[WorkSet]):
         item, action = self._table.lieutenant(snapshot.key), steps[0].action
         if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
             return ()
-        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.for_slot.standby is not None else snapshot.lieutenant
         kind, name = kind_of_check(view, action)
         boot, _ = running(view, item.record.boot, kind, name)
         return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
@@ -127,14 +127,15 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
             return None
-        if lt.requests is not None and lt.requests.annotations != item.obj.annotations:
+        requests = lt.for_slot.requests
+        if requests is not None and requests.annotations != item.obj.annotations:
             return None
         slot = item.record.slot
         if isinstance(action, Create):
             made = replace(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
-            lt = replace(lt, record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
+            lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replace(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
-        lt = replace(lt, record=item.record, now=now, slot=replace(lt.slot, record=slot, now=now))
+        lt = lt.but(record=item.record, now=now, slot=replace(lt.slot, record=slot, now=now))
         return replace(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
 
     # --- status ---------------------------------------------------------------------------------------------------------------
