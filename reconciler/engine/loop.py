@@ -269,6 +269,9 @@ class Engine:
                 kind.follow(key)
                 snapshot = await kind.observe(key)
             plan = kind.plan(snapshot)
+            if plan.first is not None:
+                snapshot = await kind.act(snapshot, plan.first)
+                continue
             steps = plan.next_steps()
             await self._report(kind, snapshot, plan, steps)
             if not steps:

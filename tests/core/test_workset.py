@@ -17,6 +17,7 @@ from reconciler.core.decisions import (
     Deliver,
     Finish,
     Landed,
+    MirrorSession,
     SendSteer,
     Suspend,
     Verify,
@@ -196,6 +197,25 @@ def test_a_dead_machine_is_replaced_with_its_conversation() -> None:
     told = names(work_set(lt=dead, talk=None))
     assert told[:4] == ["MarkForDeletion", "Delete", "ClearSlot", "Create"]
     assert told.index("RestoreSession") < told.index("StartAgent")
+
+
+@pytest.mark.guarantee("G-32")
+def test_what_was_read_is_saved_before_anything_is_concluded_from_it() -> None:
+    told = work_set(facts("one", SENT), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
+    recorded = names(told)
+    assert recorded[0] == "Landed"
+    unsaved = replace(told, lieutenant=BUSY_LT.but(mirror_size=200, pending=100))
+    step = Step(LIEUTENANT, MirrorSession(200))
+    assert plan(unsaved).next_steps() == [step]
+    assert plan(unsaved).decisions == plan(replace(told, lieutenant=BUSY_LT.but(mirror_size=200))).decisions, "decided as if it were saved"
+    then = after(unsaved, step)
+    assert then is not None
+    assert [step.action.verb for step in forecast(then, plan, after)] == recorded
+
+
+@pytest.mark.guarantee("G-41")
+def test_saving_what_was_read_is_no_change_that_a_plan_shows() -> None:
+    assert forecast(work_set(lt=RUNNING.but(pending=100)), plan, after) == []
 
 
 @given(lieutenants(), st.lists(st.sampled_from(["pending", "sent", "running", "steer", "cancelled"]), max_size=3))

@@ -35,6 +35,7 @@ from reconciler.core.decisions import (
     LeaveLocal,
     LookForArtifact,
     MarkForDeletion,
+    MirrorSession,
     MoveToVm,
     NoteSession,
     OpenLocal,
@@ -89,6 +90,8 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     if step.key != view.key:
         return after_task(view, step.key, step.action)
     assert view.lieutenant is not None
+    if isinstance(step.action, MirrorSession):
+        return replace(view, lieutenant=view.lieutenant.but(pending=0))
     if isinstance(step.action, Release):
         return None
     lt = after_lieutenant(view.lieutenant, step.action)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.core.decisions import BeginSession, Decision, KeepEnd, MirrorSession, NoteSession, Refuse, RestoreSession, StopAgent, Wait
 from reconciler.core.records import SessionRecord
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.session import SessionName
@@ -95,6 +95,12 @@ def loss_of(on_lost: OnLost, record: SessionRecord, mirrored: int, seen: int) ->
 
 
 # --- policies -----------------------------------------------------------------------------------------------------------------
+
+
+def mirror_what_was_read(v: SessionPart) -> MirrorSession | None:
+    """G-32: what was read of the conversation is in its mirror before anything is concluded from it. Asked beside the chains: all other
+    decisions are made as if it were there already, and wait for it."""
+    return MirrorSession(v.mirror_size) if v.pending else None
 
 
 def note_what_was_seen(v: SlotPart) -> Decision | None:

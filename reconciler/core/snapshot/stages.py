@@ -60,7 +60,8 @@ class Placed(Part):
 @dataclass(frozen=True, slots=True)
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
-    bytes of the conversation in the store; `session_seen`: bytes of whole lines of it, as far as its keeper told of them."""
+    bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
+    as its keeper told of them."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
@@ -88,11 +89,13 @@ class PreparePart(Part):
 
 @dataclass(frozen=True, slots=True)
 class SessionPart(Part):
-    """The conversation. `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other;
-    `edited`: files pi reads that are not on the disk as they were written."""
+    """The conversation. `mirror_size`: as for the slot; `pending`: bytes of it that were read and are not in the store yet;
+    `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other; `edited`: files pi reads that
+    are not on the disk as they were written."""
 
     slot: Slot
     mirror_size: int = 0
+    pending: int = 0
     session_generation: int = 1
     divergence: Divergence | None = None
     edited: tuple[str, ...] = ()

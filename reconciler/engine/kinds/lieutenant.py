@@ -12,6 +12,7 @@ from reconciler.core.decisions import (
     Create,
     GuestAction,
     LocalAction,
+    MirrorSession,
     RunStep,
     RunVerify,
     SessionAction,
@@ -98,6 +99,9 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item is None or snapshot.lieutenant is None:
             return None
+        if isinstance(action, MirrorSession):
+            await self._session.act(item, snapshot.lieutenant, action)
+            return afterwards.after(snapshot, step) if self._holds(snapshot) else None
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
 
@@ -118,6 +122,14 @@ class LieutenantKind(Kind[WorkSet]):
             blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
+
+    def _holds(self, snapshot: WorkSet) -> bool:
+        """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""
+        item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
+        if item is None or lt is None or self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS:
+            return False
+        same = item.spec is snapshot.spec and item.obj.deleted_at == snapshot.deleted_at
+        return same and lt.for_slot.session_seen <= lt.for_slot.mirror_size
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was

@@ -143,6 +143,7 @@ class Gatherer:
                 basics,
                 seen,
                 mirror_size=transcript.size,
+                pending=transcript.unsaved,
                 session_generation=item.spec.session.generation,
                 divergence=transcript.divergence if isinstance(agent, Agent) else None,
                 edited=edited,
