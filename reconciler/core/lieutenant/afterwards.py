@@ -3,8 +3,6 @@ act leaves nothing to be observed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
@@ -79,6 +77,7 @@ from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.values import replaced
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
@@ -91,14 +90,14 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
         return after_task(view, step.key, step.action)
     assert view.lieutenant is not None
     if isinstance(step.action, MirrorSession):
-        return replace(view, lieutenant=view.lieutenant.but(pending=0))
+        return replaced(view, lieutenant=view.lieutenant.but(pending=0))
     if isinstance(step.action, Release):
         return None
     lt = after_lieutenant(view.lieutenant, step.action)
     talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
-        talk = replace(view.talk, settled=True)
-    return replace(view, lieutenant=lt, talk=talk)
+        talk = replaced(view.talk, settled=True)
+    return replaced(view, lieutenant=lt, talk=talk)
 
 
 def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
@@ -124,58 +123,58 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
         case Create(attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
             return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
         case BindCreated(vm_id, _):
-            slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
             return lt.but(slot=slot, guest=Guest(), agent=None)
         case Adopt(vm_id):
-            slot = replace(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
-            slot = replace(slot, vm=_seen(seen, claimed=False, claimed_by=""))
+            slot = replaced(slot, vm=_seen(seen, claimed=False, claimed_by=""))
             return lt.but(
                 slot=slot, claim={**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None
             )
         case GiveUpIntent():
-            return lt.but(slot=replace(slot, intent=None))
+            return lt.but(slot=replaced(slot, intent=None))
         case TakeSnapshot(vm_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
-            return lt.but(slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotTaken(vm_id, commit_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
-            return lt.but(slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotVerified():
-            return lt.but(slot=replace(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
         case SnapshotLost():
-            return lt.but(slot=replace(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
         case Detach():
-            return lt.but(slot=replace(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():
-            return lt.but(slot=replace(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
+            return lt.but(slot=replaced(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
         case Suspend():
-            return lt.but(slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
+            return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
-                return lt.but(slot=replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
+                return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.for_reach.claim, "node", "pi", lt.lt.keeper_version, True, marks)
-            slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
+            slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
             return lt.but(slot=slot, guest=guest, agent=_agent(lt, process))
         case MarkForDeletion(cause=cause):
-            return lt.but(slot=replace(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
+            return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
-            return lt.but(slot=replace(slot, vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, vm=Absent(proven=True)))
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return lt.but(slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
         case CorrectClock():
             return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():
@@ -211,28 +210,28 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return lt.but(record=lt.record.but(loaded=LoadedRecord(process=process_of(lt.lt, lt.agent.process))))
         case RestoreSession(_, size):
             agent = lt.agent if isinstance(lt.agent, Agent) else None
-            return lt.but(agent=replace(agent, session_size=size) if agent else None)
+            return lt.but(agent=replaced(agent, session_size=size) if agent else None)
         case StartAgent():
             assert isinstance(lt.rendered, Rendered)
             return lt.but(agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
-                process = replace(has, model=model or has.model, thinking=thinking or has.thinking)
-                return lt.but(agent=replace(lt.agent, process=process))
+                process = replaced(has, model=model or has.model, thinking=thinking or has.thinking)
+                return lt.but(agent=replaced(lt.agent, process=process))
             return lt
         case OpenLocal(place, fallback):
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
             made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
             claim = {**lt.for_reach.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
-            slot = replace(slot, record=record.but(epoch=record.epoch + 1))
+            slot = replaced(slot, record=record.but(epoch=record.epoch + 1))
             return lt.but(slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
-            slot = replace(slot, record=record.but(epoch=epoch))
+            slot = replaced(slot, record=record.but(epoch=epoch))
             vm = lt.for_slot.standby
-            standby = replace(vm, claim={**vm.claim, "epoch": str(epoch)}) if vm else None
+            standby = replaced(vm, claim={**vm.claim, "epoch": str(epoch)}) if vm else None
             local = lt.record.local.but(fenced=epoch)
             return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.for_reach.claim, "epoch": str(epoch)})
         case MoveToVm():
@@ -249,18 +248,18 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case BeginSession(generation, _):
             session = begun_anew(lt.record.session, NEW_SESSION, generation)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
-            fresh = replace(agent, session_size=0) if agent else lt.agent
+            fresh = replaced(agent, session_size=0) if agent else lt.agent
             return lt.but(record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
         case KeepEnd(end):
             session = chosen(lt.record.session, NEW_SESSION, end)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             if agent is not None and end == "local":
-                lt = lt.but(agent=replace(agent, session_size=0))
+                lt = lt.but(agent=replaced(agent, session_size=0))
             elif agent is not None:
                 lt = lt.but(mirror_size=agent.session_size)
             return lt.but(record=lt.record.but(session=session), session_seen=0, divergence=None)
         case AbortTurn():
-            slot = replace(slot, busy=False)
+            slot = replaced(slot, busy=False)
             return lt.but(slot=slot)
         case _:
             return lt
@@ -268,7 +267,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
 
 def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     """The snapshot with this record, also in its slot."""
-    return lt.but(record=record, slot=replace(lt.slot, record=record.slot))
+    return lt.but(record=record, slot=replaced(lt.slot, record=record.slot))
 
 
 def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
@@ -297,31 +296,31 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(abort="Withdrawn", aborted_at=view.now)
                 case _:
                     record = record.but(phase=phase or record.phase)
-            f = replace(f, record=record)
+            f = replaced(f, record=record)
         facts.append(f)
     phases = {f.key.name: f.record.phase for f in facts}
-    settled = [replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
-    talk = replace(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
+    settled = [replaced(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
+    talk = replaced(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        lt = lt.but(active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
-    return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
+        lt = lt.but(active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
+    return replaced(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 
 def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None, claimed_by: str | None = None) -> Seen:
     old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
     by = old.claimed_by if claimed_by is None else claimed_by
-    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
+    return replaced(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
 
 
 def _guest(guest: object, **changes: object) -> Guest:
-    return replace(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
+    return replaced(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
 
 
 def _marked(guest: object, name: str, value: str) -> Guest:
     old = guest if isinstance(guest, Guest) else Guest()
-    return replace(old, marks={**old.marks, name: value})
+    return replaced(old, marks={**old.marks, name: value})
 
 
 def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
