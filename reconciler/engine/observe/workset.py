@@ -126,7 +126,7 @@ class Gatherer:
                 seen,
                 local,
                 standby,
-                requests=self.requests(item, place, now),
+                requests=self.requests(item, rendered, place, now),
                 unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
@@ -160,7 +160,7 @@ class Gatherer:
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
 
-    def requests(self, item: LieutenantItem, place: Place, now: float) -> AnnotationRequests:
+    def requests(self, item: LieutenantItem, rendered: Rendered | Unresolved, place: Place, now: float) -> AnnotationRequests:
         """What people ask of it by annotations, and what the answer depends on."""
         return AnnotationRequests(
             annotations=item.obj.annotations,
@@ -169,6 +169,8 @@ class Gatherer:
             deleting=item.deleting,
             question=stalled_for(item.obj.status),
             now=now,
+            basis=rendered.basis if isinstance(rendered, Rendered) else "",
+            machine=rendered.machine_hash if isinstance(rendered, Rendered) else "",
         )
 
     def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
