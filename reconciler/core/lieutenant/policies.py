@@ -86,10 +86,11 @@ def resolve_before_creating(v: SlotPart) -> Decision | None:
 
 
 def plan_slot(v: Placed) -> Decision:
-    """What the slot is about to do, or waits for."""
+    """What the slot is about to do, or waits for. What is suspended is not as declared either when what it is made from is not there."""
     decision = vmslot.plan(v.slot)
     made = v.local.machine or v.lt.rendered
-    if isinstance(decision, Create) and isinstance(made, Unresolved):
+    asleep = isinstance(decision, Steady) and v.slot.desired is DesiredState.SUSPENDED
+    if (isinstance(decision, Create) or asleep) and isinstance(made, Unresolved):
         return without_a_rendering(made)
     return decision
 
