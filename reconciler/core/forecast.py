@@ -27,8 +27,8 @@ class Foreseen:
 
 
 def forecast(snapshot: S, plan: Callable[[S], Plan], after: Callable[[S, Step], S | None]) -> Foreseen:
-    """Every act from this snapshot to rest, and what rests without being as declared. `after`: the snapshot once an act has succeeded,
-    None where that is the end of what can be foreseen."""
+    """Every act from this snapshot to rest, without what changes no object (`Plan.first`), and what rests without being as declared.
+    `after`: the snapshot once an act has succeeded, None where that is the end of what can be foreseen."""
     steps: list[Step] = []
     while True:
         planned = plan(snapshot)
@@ -36,7 +36,8 @@ def forecast(snapshot: S, plan: Callable[[S], Plan], after: Callable[[S, Step], 
         if not following or len(steps) >= MOST_STEPS:
             return Foreseen(tuple(steps), _left(planned), bool(following))
         for step in following:
-            steps.append(step)
+            if step is not planned.first:
+                steps.append(step)
             then = after(snapshot, step)
             if then is None:
                 return Foreseen(tuple(steps), _left(planned))

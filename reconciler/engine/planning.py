@@ -132,8 +132,8 @@ def recalling(engine: Engine) -> Gatherer:
 
 async def plan_everything(engine: Engine) -> Foreseen:
     """Every act the loop would carry out from here to rest, per reconcile key in order of name, and what is not as declared even
-    then. `engine` is loaded, not started; its machines are not asked (they are recalled from status). Raises what the platform says
-    when it can't be read."""
+    then. `engine` is not started; its machines are not asked (they are recalled from status). Raises what the platform says when it
+    can't be read."""
     kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())
     keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})

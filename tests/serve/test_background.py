@@ -252,7 +252,7 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
             return Follow(server, namespaces, on_event)
 
         controller = KubeController(cluster, secrets, ["default"], "one", lambda line: None, watcher=watcher, supervisor=supervisor)
-        engine = Engine(
+        engine = await Engine.open(
             EngineSettings(installation="i", resync_seconds=0.2, workers=2), FakeVers(world), FakeAgents(world), store, secrets,
             LoopClock(), Effects(), random.Random(1).random, lambda: "token", KEEPER, controller.sink, supervisor=supervisor,
         )  # fmt: skip

@@ -1,11 +1,11 @@
-"""Acts on the conversation: note what can't be saved yet, begin another one, let one of two ends go on. All of them only write the
-record; what is on a machine or in the store stays where it is (G-32)."""
+"""Acts on the conversation: save what was read of it, note what can't be saved yet, begin another one, let one of two ends go on. All of
+them only write into our own books; what is on a machine or in the store stays where it is (G-32)."""
 
 from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from reconciler.core.decisions import BeginSession, KeepEnd, NoteSession, SessionAction
+from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.act.context import ActContext
@@ -19,6 +19,9 @@ class SessionActs:
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:
         """Carry out one decision about the conversation, durably."""
+        if isinstance(action, MirrorSession):
+            await self.t.gatherer.transcripts.save(session_of(item).name)
+            return
         old = item.record.session
         said: list[AddEvent] = []
         match action:
@@ -26,7 +29,7 @@ class SessionActs:
                 session = old.but(seen=seen)
             case BeginSession(generation, why):
                 session = begun_anew(old, item.uid, generation)
-                kept = f"; the one before, {view.mirror_size} bytes, is kept as {old.name}" if old.name else ""
+                kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
                 said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):
