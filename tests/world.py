@@ -123,6 +123,8 @@ class World:
         self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
         self.call_seconds = 1.0
         self.unknown_models: set[str] = set()
+        self.declines = ""  # what pi says instead of taking a prompt
+        self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -184,9 +186,14 @@ class World:
         self.entry(m, {"role": "user", "content": [{"type": "text", "text": text}], "timestamp": 1})
 
     def assistant(self, m: Machine, text: str, stop: str) -> None:
+        """`stop`: `error: WORDS` is an error of the model, `nothing` a good end without text and tokens, as real providers do it."""
         usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": 0.001}}
-        content = [{"type": "text", "text": text}]
-        self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
+        content: list[dict[str, object]] = [{"type": "text", "text": text}]
+        stop, _, words = stop.partition(": ")
+        if words or stop == "nothing":
+            content, usage = [], {"input": 0, "output": 0, "cost": {"total": 0.0}}
+        message = {"role": "assistant", "content": content, "stopReason": "stop" if stop == "nothing" else stop, "usage": usage}
+        self.entry(m, {**message, "timestamp": 2, **({"errorMessage": words} if words else {})})
 
     async def use_tools(self, m: Machine, pi: Pi) -> bool:
         """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
@@ -419,6 +426,7 @@ class FakeAgents:
                 activity=m.pi.activity,
                 inside=m.pi.inside,
                 session_file=m.pi.launch.session_file,
+                retry_after=self.world.retry_after,
             )
         else:
             process = m.exited or NotStarted()
@@ -529,7 +537,9 @@ class FakeAgents:
             m.verdicts[key] = Lost("pi is not up")
             return m.verdicts[key]
         text = str(command["message"])
-        if m.pi.busy:
+        if self.world.declines:
+            m.verdicts[key] = Declined(self.world.declines)
+        elif m.pi.busy:
             if command["streamingBehavior"] != "steer":
                 self.world.violations.append(f"prompt to a busy session: {text[:60]}")
                 m.verdicts[key] = Declined("busy")

@@ -121,6 +121,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 session_id=text(facts, "sessionId") or None,
                 activity=whole(facts, "activity") or 0,
                 inside=inside_of(facts.get("inside")),
+                retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
             return Exited(

@@ -212,7 +212,8 @@ class TaskRecord(Record):
     `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation_steps`: what was tried in this attempt
     before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
     `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
-    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
+    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `held`: how often the model's provider said
+    no to it, which is no attempt. `recalled`: made from what is
     remembered of a task that was removed."""
 
     phase: str = "Pending"
@@ -235,6 +236,7 @@ class TaskRecord(Record):
     artifacts: str = ""
     artifact: str = ""
     turns: int = 0
+    held: int = 0
     recalled: bool = False
     not_before: float = 0.0
     target: str = ""

@@ -64,8 +64,10 @@ from reconciler.core.decisions.task import Deliver as Deliver
 from reconciler.core.decisions.task import Escalate as Escalate
 from reconciler.core.decisions.task import ExpireTask as ExpireTask
 from reconciler.core.decisions.task import Finish as Finish
+from reconciler.core.decisions.task import HoldForProvider as HoldForProvider
 from reconciler.core.decisions.task import Landed as Landed
 from reconciler.core.decisions.task import LookForArtifact as LookForArtifact
+from reconciler.core.decisions.task import NoteAnswer as NoteAnswer
 from reconciler.core.decisions.task import Progress as Progress
 from reconciler.core.decisions.task import Reprompt as Reprompt
 from reconciler.core.decisions.task import SendSteer as SendSteer

@@ -28,6 +28,7 @@ from reconciler.core.decisions import (
     GiveUpIntent,
     GuestAction,
     GuestClaim,
+    HoldForProvider,
     Install,
     KeepEnd,
     LabelClaim,
@@ -36,6 +37,7 @@ from reconciler.core.decisions import (
     LookForArtifact,
     MarkForDeletion,
     MoveToVm,
+    NoteAnswer,
     NoteSession,
     OpenLocal,
     Progress,
@@ -69,6 +71,7 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
+from reconciler.core.provider.breaker import CLOSED
 from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -286,6 +289,8 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(artifact="seen")
                 case TryAgain():
                     record = record.but(phase="Pending", not_before=0.0)
+                case HoldForProvider():
+                    record = record.but(phase="Pending", held=record.held + 1)
                 case AbortTurn(why):
                     record = record.but(abort=why, aborted_at=view.now)
                 case Withdraw():
@@ -300,7 +305,12 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        lt = replace(lt, active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
+        provider = lt.provider
+        if isinstance(action, HoldForProvider):
+            provider = replace(provider, breaker=provider.breaker.failed(action.trouble, action.error, view.now))
+        elif isinstance(action, NoteAnswer):
+            provider = replace(provider, breaker=CLOSED)
+        lt = replace(lt, provider=provider, active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
     return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 

@@ -36,6 +36,7 @@ from reconciler.core.lieutenant.preparation import (
     refresh_the_secret_files,
     replace_the_outdated,
 )
+from reconciler.core.lieutenant.provider import report_the_provider
 from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
@@ -339,6 +340,7 @@ GOVERN = Chain(
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,
+        report_the_provider,
     ),
 )
 

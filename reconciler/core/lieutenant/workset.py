@@ -15,10 +15,12 @@ from reconciler.core.decisions import AbortTurn, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.policies import works_aside
+from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.plan import Plan
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.provider import NO_PROVIDER
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
@@ -83,6 +85,8 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.READY, ""
         case Wait(Reason.LOCAL_FALLBACK):
             return Availability.READY, ""
+        case _ if provider_reason(decision):
+            return Availability.READY, ""
         case _ if works_aside(lt, decision):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
@@ -98,6 +102,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
     active = index.active(name)
     target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
+    provider = view.lieutenant.provider if view.lieutenant is not None else NO_PROVIDER
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
         name=name,
@@ -134,6 +139,8 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         held_by=index.holder_of(name),
         content_missing=facts.content_missing,
         unsupported=facts.unsupported,
+        provider=provider,
+        probes=provider.breaker.prober == str(facts.key),
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,

@@ -55,6 +55,7 @@ class Up:
     activity: int = 0
     inside: Inside | None = None  # None: it has not said yet, or can't
     session_file: str = ""  # the one it was started on; '' when the keeper does not say
+    retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 
 @dataclass(frozen=True, slots=True)

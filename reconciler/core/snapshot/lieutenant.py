@@ -8,6 +8,7 @@ from reconciler.api.lieutenant import OnLost
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
@@ -46,6 +47,7 @@ class LieutenantView:
     startup_limit: float = 120.0  # seconds from its start to its first answer
     edited: tuple[str, ...] = ()  # files pi reads that are not on the disk as they were written
     local: LocalPlacement = NO_LOCAL_PLACEMENT
+    provider: Provider = NO_PROVIDER  # of its model
     standby: StandbyVM | None = None  # the inside of the slot's VM, while the agent lives on this host
 
     @property

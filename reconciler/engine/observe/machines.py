@@ -200,5 +200,6 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
-        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
+        process = agent.process
+        return Talk(transcript.messages, transcript.size, settled, True, process.started_at, process.activity, process.retry_after)
     return Talk(transcript.messages, transcript.size, False, False)

@@ -27,6 +27,7 @@ from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
+from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
@@ -51,6 +52,7 @@ class Gatherer:
     owner: Owner
     keeper_version: str
     profiles: Profiles
+    providers: Providers
     slots: Slots
     machines: Machines
 
@@ -80,6 +82,7 @@ class Gatherer:
             owner=owner,
             keeper_version=keeper_version,
             profiles=Profiles(settings, table, secrets),
+            providers=Providers(table),
             slots=Slots(settings, table, fleet, journal, clock, owner, account),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
@@ -136,6 +139,7 @@ class Gatherer:
             startup_limit=float(item.spec.health.startup_timeout_seconds),
             edited=await self.machines.edited(item, rendered, guest, agent),
             local=local,
+            provider=self.providers.of(item, rendered, agent, tasks),
             standby=standby,
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
