@@ -501,6 +501,11 @@ class FakeAgents:
             self.world.violations.append(f"a second pi on the session of {at.id}")
         self.world.pids += 1
         m.session_file = launch.session_file
+        if m.session and not m.session.startswith(b'{"type":"session"'):
+            m.exited = Exited(
+                self.world.now(), 1, None, f"Error: Session file is not a valid pi session: {m.session_file}", launch.launch_hash
+            )
+            raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))
 

@@ -29,6 +29,9 @@ from reconciler.api.meta import (
     Text,
     VmId,
 )
+from reconciler.api.session import OnLost as OnLost
+from reconciler.api.session import OnWorkspaceLost as OnWorkspaceLost
+from reconciler.api.session import Session as Session
 
 
 class PlacementType(Choice):
@@ -238,23 +241,6 @@ class Restart(Model):
     """Delays."""
     crash_loop: CrashLoop = CrashLoop()
     """Giving up."""
-
-
-class OnLost(Choice):
-    """What happens when the session's machine is gone for good."""
-
-    RESUME = "Resume"
-    FAIL = "Fail"
-    NEW = "New"
-
-
-class Session(Model):
-    """The conversation."""
-
-    generation: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """Raise it to start a new conversation on purpose."""
-    on_lost: OnLost = OnLost.RESUME
-    """`Resume` from the mirror or a snapshot, else stop; `Fail`: stop; `New`: begin anew."""
 
 
 class OnProfileChange(Choice):

@@ -51,6 +51,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "restart": ACTED_ON,
         "session.generation": ACTED_ON,
         "session.onLost": ACTED_ON,
+        "session.onWorkspaceLost": ACTED_ON,
         "update": ACTED_ON,
         "snapshots": PROTECTS,
         "managementPolicy": ACTED_ON,

@@ -169,6 +169,14 @@ class LoadedRecord(Record):
     again: bool = False
 
 
+class WorkspaceRecord(Record):
+    """The agent's files. `left`: the machine that was in the slot last, until another one is; `lost`: the machine whose files are gone
+    while the conversation goes on, until a person says that it is known."""
+
+    left: str = ""
+    lost: str = ""
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
     session: SessionRecord = SessionRecord()
@@ -178,6 +186,7 @@ class LieutenantRecord(Record):
     local: LocalRecord = LocalRecord()
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
+    workspace: WorkspaceRecord = WorkspaceRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched

@@ -15,8 +15,10 @@ from reconciler.core.decisions import (
     Deliver,
     Escalate,
     Finish,
+    HoldForProvider,
     Landed,
     LookForArtifact,
+    NoteAnswer,
     Progress,
     Refuse,
     Release,
@@ -29,8 +31,11 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.messages import Message
 from reconciler.core.plan import is_action
+from reconciler.core.provider.breaker import ProviderBreaker
+from reconciler.core.provider.trouble import Remedy, Trouble
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
+from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.task import Availability, Dependency, TaskView
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
@@ -65,6 +70,8 @@ INTERRUPTED = replace(RUNS, talk=said())
 ABORTED = replace(RUNS, record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW - 1))
 CHECKING = replace(RUNS, record=ARRIVED.but(phase="Verifying"), talk=said(WELL))
 LIMITED = replace(RUNS, timeout_seconds=3)
+LIMITED_PROVIDER = ProviderBreaker("ProviderLimited", "429", NOW - 60, next_probe=NOW + 30)
+DUE_PROVIDER = replace(LIMITED_PROVIDER, next_probe=NOW)
 
 SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "a finished task stays as it is": (replace(PENDING, record=DONE), Steady()),
@@ -241,20 +248,66 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "settled with a good end it has succeeded": (ENDED, Finish("Succeeded", "Completed")),
     "with acceptance it is checked first": (replace(ENDED, has_acceptance=True), Verify()),
     "words decide nothing": (
-        replace(RUNS, talk=said(answer("error", "I have succeeded", "overloaded"))),
-        Finish("Failed", "ModelError", "overloaded"),
+        replace(RUNS, talk=said(answer("error", "I have succeeded", "flagged"))),
+        Finish("Failed", "ModelError", "flagged"),
     ),
     "a cut-off answer is no success": (
         replace(RUNS, talk=said(answer("length"))),
         Finish("Failed", "OutputTruncated", "the last answer ended with length"),
     ),
     "a model's error is tried again where that is allowed": (
-        replace(RUNS, retries=1, talk=said(answer("error", "", "overloaded"))),
-        TryAgain("ModelError", "overloaded"),
+        replace(RUNS, retries=1, talk=said(answer("error", "", "flagged"))),
+        TryAgain("ModelError", "flagged"),
     ),
     "as often as allowed": (
-        replace(RUNS, retries=1, record=ONE_TRY, talk=said(answer("error", "", "overloaded"))),
-        Finish("Failed", "ModelError", "overloaded"),
+        replace(RUNS, retries=1, record=ONE_TRY, talk=said(answer("error", "", "flagged"))),
+        Finish("Failed", "ModelError", "flagged"),
+    ),
+    "a provider at its limit costs no attempt": (
+        replace(RUNS, retries=1, talk=said(answer("error", "", "429: slow down"))),
+        HoldForProvider(Trouble(Remedy.TIME), "429: slow down"),
+    ),
+    "as long as it asks for": (
+        replace(RUNS, talk=replace(said(answer("error", "", "429: slow down")), retry_after=3300.0)),
+        HoldForProvider(Trouble(Remedy.TIME, retry_after=3300.0), "429: slow down"),
+    ),
+    "nor does one that refuses": (
+        replace(RUNS, talk=said(answer("error", "", "401: no"))),
+        HoldForProvider(Trouble(Remedy.CHANGE), "401: no"),
+    ),
+    "nor a prompt that pi declines for want of a key": (
+        replace(DELIVERING, verdict=Declined("No API key found for the selected model.")),
+        HoldForProvider(Trouble(Remedy.CHANGE), "No API key found for the selected model."),
+    ),
+    "an error that the request may cause itself is waited for a few times only": (
+        replace(RUNS, record=ARRIVED.but(held=5), talk=said(answer("error", "", "500: internal"))),
+        Finish("Failed", "ModelError", "500: internal"),
+    ),
+    "no prompt goes to a provider at its limit": (
+        replace(PENDING, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+    ),
+    "nor while another task probes it": (
+        replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER, probing=True)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 1),
+    ),
+    "when its time has come one goes": (replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER)), Deliver(1)),
+    "a turn that was cut short waits for it too": (
+        replace(INTERRUPTED, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+    ),
+    "the first good answer of the probe opens it to all": (
+        replace(RUNS, talk=said(answer("toolUse"), settled=False), provider=Provider(breaker=DUE_PROVIDER, probing=True), probes=True),
+        NoteAnswer(),
+    ),
+    "an empty answer is no success": (replace(RUNS, talk=said(answer("stop"))), Continue(1, empty=True)),
+    "nor with blanks only, nor where checks would pass": (
+        replace(RUNS, has_acceptance=True, talk=said(answer("stop", " \n"))),
+        Continue(1, empty=True),
+    ),
+    "two of them are a failed attempt": (
+        replace(RUNS, retries=1, talk=said(answer("stop"), Message("e3", 300, "user", "go on"), answer("stop", offset=400))),
+        TryAgain("EmptyAnswer", "the model ended twice without text, tool call and tokens"),
     ),
     "silence is no success: an interrupted turn goes on": (INTERRUPTED, Continue(1)),
     "also one that ended in a tool's result": (replace(RUNS, talk=said(WELL, Message("e3", 300, "toolResult", "ok"))), Continue(1)),

@@ -39,6 +39,7 @@ from reconciler.core.decisions import (
     MoveToVm,
     NoteAnswer,
     NoteSession,
+    NoteWorkspace,
     OpenLocal,
     Progress,
     ReadBack,
@@ -72,7 +73,7 @@ from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -170,6 +171,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return replace(lt, slot=replace(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
             return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
+        case NoteWorkspace(vm_id):
+            return replace(lt, record=lt.record.but(workspace=WorkspaceRecord(lost=vm_id)))
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = replace(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))

@@ -45,6 +45,7 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
@@ -294,6 +295,7 @@ SLOT = Chain(
         refuse_the_unsupported,
         note_what_was_seen,
         begin_anew_after_a_loss,
+        note_the_lost_files,
         local.close_before_the_end,
         local.live_here_as_declared,
         resolve_before_creating,
@@ -340,6 +342,7 @@ GOVERN = Chain(
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,
+        hold_without_its_files,
         report_the_provider,
     ),
 )

@@ -31,6 +31,7 @@ from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
@@ -217,6 +218,8 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
+    if (lost := workspace_condition(view)) is not None:
+        conditions.append(lost)
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.lieutenant import OnLost
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
@@ -36,6 +36,8 @@ class LieutenantView:
     session_generation: int = 1
     on_lost: OnLost = OnLost.RESUME
     divergence: Divergence | None = None
+    on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
+    workspace_untold: bool = False  # the agent was not told yet that its files are gone
     active_task: bool = False
     unsupported: tuple[str, ...] = ()
     now: float = 0.0

@@ -31,6 +31,7 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
+from reconciler.core.lieutenant.workspace import sentence, untold
 from reconciler.core.messages import Message, Usage
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import Attempt, TaskRecord, run_of
@@ -119,7 +120,7 @@ class TaskActs:
             case Continue(number, empty):
                 assert view.lieutenant is not None
                 await self.providers.sending(task.key, view.lieutenant.provider)
-                await self.go_on(lieutenant, task, number, empty)
+                await self.go_on(lieutenant, task, number, empty, lost_files(lieutenant, view))
             case AbortTurn(why):
                 await self.abort(lieutenant, task, why)
             case Withdraw():
@@ -164,7 +165,7 @@ class TaskActs:
                 record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
-        await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)))
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
         assert view.talk is not None
@@ -198,7 +199,7 @@ class TaskActs:
             checks=(),
         )
 
-    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False) -> None:
+    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, lost: str = "") -> None:
         """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
         await self.s.put(task, record)
@@ -215,6 +216,7 @@ class TaskActs:
                 f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
                 "do not try again what did not come to an end, and finish it another way."
             )
+        asked = f"{sentence(lost)}\n\n{asked}" if lost else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
@@ -327,9 +329,17 @@ def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]
     }
 
 
-def prompt_text(task: TaskItem, content: str) -> str:
-    """Marker, what the last attempt came to, and the prompt. It never begins with `/`."""
+def lost_files(lieutenant: LieutenantItem, view: WorkSet) -> str:
+    """The machine whose loss its agent does not know of, '' for none."""
+    return untold(lieutenant.record.workspace, view.talk.messages if view.talk is not None else ())
+
+
+def prompt_text(task: TaskItem, content: str, lost: str = "") -> str:
+    """Marker, that its files are gone (`lost`: with which machine), what the last attempt came to, and the prompt. It never begins with
+    `/`."""
     parts = [task.record.marker]
+    if lost:
+        parts.append(sentence(lost))
     if task.record.attempts:
         last = task.record.attempts[-1]
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")

@@ -9,6 +9,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
@@ -139,6 +140,8 @@ class Gatherer:
             startup_limit=float(item.spec.health.startup_timeout_seconds),
             edited=await self.machines.edited(item, rendered, guest, agent),
             local=local,
+            on_workspace_lost=item.spec.session.on_workspace_lost,
+            workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
             provider=self.providers.of(item, rendered, agent, tasks),
             standby=standby,
         )
