@@ -13,7 +13,20 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.agent import (
+    Accepted,
+    Agent,
+    Declined,
+    Exited,
+    Guest,
+    Inside,
+    Lost,
+    NotStarted,
+    RunningTool,
+    Unheard,
+    Up,
+    Verdict,
+)
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
@@ -38,6 +51,8 @@ class Pi:
     aborted: bool = False
     deaf: bool = False
     activity: int = 0
+    tool: RunningTool | None = None
+    work: int = 0
     stubborn: bool = False  # an abort shows no effect
     model: str = ""
     thinking: str = "off"
@@ -426,6 +441,8 @@ class FakeAgents:
                 activity=m.pi.activity,
                 inside=m.pi.inside,
                 session_file=m.pi.launch.session_file,
+                tool=m.pi.tool,
+                work=m.pi.work,
                 retry_after=self.world.retry_after,
             )
         else:

@@ -77,6 +77,13 @@ class Queue(Model):
     """Tasks beyond this many stay `Pending` with reason `QueueFull`."""
 
 
+class ToolProgress(Choice):
+    """What of a running tool counts as progress."""
+
+    OUTPUT = "Output"
+    WORK = "Work"
+
+
 class Limits(Model):
     """Guards that the controller enforces. 0 means no limit."""
 
@@ -84,6 +91,8 @@ class Limits(Model):
     """Longest run of one task, counted from its delivery."""
     no_progress_seconds: Seconds = 600
     """Longest time in a turn without any sign of progress."""
+    tool_progress: ToolProgress = ToolProgress.OUTPUT
+    """What of a running tool counts as progress: what it puts out, or (`Work`) also CPU and I/O that its processes use."""
     first_artifact_seconds: Seconds = 0
     """Longest time until the first file is written."""
     steer_land_seconds: PositiveSeconds = 60

@@ -39,6 +39,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "limits.taskTimeoutSeconds": ACTED_ON,
         "limits.noProgressSeconds": ACTED_ON,
         "limits.steerLandSeconds": ACTED_ON,
+        "limits.toolProgress": ACTED_ON,
         "limits.firstArtifactSeconds": ACTED_ON,
         "limits.maxTurns": ACTED_ON,
         "idle": CONVENIENCE,

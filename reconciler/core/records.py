@@ -218,12 +218,11 @@ class EscalationStep(Record):
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation_steps`: what was tried in this attempt
-    before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
-    `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
-    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `held`: how often the model's provider said
-    no to it, which is no attempt. `recalled`: made from what is
-    remembered of a task that was removed."""
+    `landed`: offset of the marked message. `abort`: why its turn is being ended, `because`: the same in words.
+    `escalation_steps`: what was tried in this attempt before giving up; `reprompted`: a steer's text was sent as a prompt of its own
+    after an interruption. `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery;
+    `artifact`: what looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `held`: how often the
+    model's provider said no to it, which is no attempt. `recalled`: made from what is remembered of a task that was removed."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -251,6 +250,7 @@ class TaskRecord(Record):
     target: str = ""
     abort: str = ""
     aborted_at: float = 0.0
+    because: str = ""
     span_end: int = 0
     stop_reason: str = ""
     answer: str = ""

@@ -29,12 +29,12 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
-from reconciler.core.messages import Message
+from reconciler.core.messages import Message, ToolCall
 from reconciler.core.plan import is_action
 from reconciler.core.provider.breaker import ProviderBreaker
 from reconciler.core.provider.trouble import Remedy, Trouble
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
-from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
+from reconciler.core.snapshot.agent import Accepted, Declined, Lost, RunningTool, Unanswered, Unheard
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.task import Availability, Dependency, TaskView
 from reconciler.core.task.policies import QUEUE, plan
@@ -70,6 +70,7 @@ INTERRUPTED = replace(RUNS, talk=said())
 ABORTED = replace(RUNS, record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW - 1))
 CHECKING = replace(RUNS, record=ARRIVED.but(phase="Verifying"), talk=said(WELL))
 LIMITED = replace(RUNS, timeout_seconds=3)
+CALLS = Message("e2", 200, "assistant", "", "toolUse", calls=(ToolCall("c1", "bash", "sleep 25"),))
 LIMITED_PROVIDER = ProviderBreaker("ProviderLimited", "429", NOW - 60, next_probe=NOW + 30)
 DUE_PROVIDER = replace(LIMITED_PROVIDER, next_probe=NOW)
 
@@ -112,14 +113,14 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Progress(900),
     ),
     "a pending one is cancelled at once": (replace(PENDING, cancel=True), CANCELLED),
-    "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser")),
+    "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser", "cancelled as declared")),
     "then waited for": (
         replace(ABORTED, cancel=True),
         Wait("Ending", "cancelled as declared", until=NOW - 1 + 15),
     ),
     "an abort without effect is repeated": (
         replace(RUNS, cancel=True, record=ARRIVED.but(abort="CancelledByUser", aborted_at=NOW - 16)),
-        AbortTurn("CancelledByUser"),
+        AbortTurn("CancelledByUser", "cancelled as declared"),
     ),
     "then it ends": (replace(ABORTED, cancel=True, talk=said(answer("aborted"))), CANCELLED),
     "a delivered one ends only where its agent can be asked": (
@@ -148,7 +149,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         replace(PENDING, deadline_seconds=10, not_before=NOW + 5),
         Wait("NotBefore", "its time has not come", until=NOW + 5),
     ),
-    "a turn that takes too long is aborted": (LIMITED, AbortTurn("TaskTimeout")),
+    "a turn that takes too long is aborted": (LIMITED, AbortTurn("TaskTimeout", "not done within 3 s of its delivery")),
     "and has timed out": (
         replace(LIMITED, record=ABORTED.record, talk=said(answer("aborted"))),
         Finish("TimedOut", "TaskTimeout", "not done within 3 s of its delivery"),
@@ -158,7 +159,30 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Wait("Interrupted", "s interrupted it, to be said before it goes on"),
     ),
     "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
-    "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
+    "a turn without progress is aborted": (
+        replace(RUNS, no_progress_seconds=4),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s"),
+    ),
+    "and it is said which tool runs, about what, since when": (
+        replace(
+            RUNS,
+            no_progress_seconds=4,
+            talk=replace(said(CALLS, settled=False), size=200, tool=RunningTool("bash", NOW - 25)),
+        ),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s; bash (sleep 25) runs without output since 2027-01-15T07:59:35Z"),
+    ),
+    "which is still said when the turn has ended": (
+        replace(RUNS, record=ARRIVED.but(abort="NoProgress", because="bash runs"), talk=said(answer("aborted"))),
+        Finish("TimedOut", "NoProgress", "bash runs"),
+    ),
+    "a tool whose processes work is no progress of the conversation": (
+        replace(RUNS, no_progress_seconds=4, talk=replace(RUNS.talk, work=3)),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s"),
+    ),
+    "unless that is declared": (
+        replace(RUNS, no_progress_seconds=4, work_is_progress=True, talk=replace(RUNS.talk, work=3)),
+        Progress(200, 3),
+    ),
     "with a escalation it is steered before": (
         replace(RUNS, no_progress_seconds=4, escalation=("Steer", "Abort")),
         Escalate("Steer", "no sign of progress for 4 s"),

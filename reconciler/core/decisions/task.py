@@ -101,12 +101,13 @@ class Continue(Act):
 
 @dataclass(frozen=True, slots=True)
 class AbortTurn(Act):
-    """End the turn that runs."""
+    """End the turn that runs. `told`: what is said of it in the end."""
 
     doing: ClassVar = Reason.ENDING
     urgency: ClassVar = Urgency.ABORT
 
     why: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

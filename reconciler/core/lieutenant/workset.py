@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.api.lieutenant import OnBusy
+from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
@@ -116,6 +116,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         deadline_seconds=spec.deadline_seconds or 0,
         timeout_seconds=_first(spec.task_timeout_seconds, limits.task_timeout_seconds if limits else 0),
         no_progress_seconds=_first(spec.no_progress_seconds, limits.no_progress_seconds if limits else 0),
+        work_is_progress=limits is not None and limits.tool_progress is ToolProgress.WORK,
         land_seconds=_first(spec.land_seconds, limits.steer_land_seconds if limits else 60),
         first_artifact_seconds=limits.first_artifact_seconds if limits else 0,
         max_turns=limits.max_turns if limits else 0,

@@ -61,7 +61,7 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     if not v.talk.settled:
         if v.record.abort and v.now < v.record.aborted_at + ABORT_PATIENCE:
             return Wait(Reason.ENDING, ending.message, until=v.record.aborted_at + ABORT_PATIENCE)
-        return AbortTurn(ending.reason)
+        return AbortTurn(ending.reason, ending.message)
     if v.record.phase != "Delivering" and not v.record.abort and ending.phase != "Cancelled" and ended_well(v):
         return None  # it was done before it could be ended
     return ending

@@ -121,8 +121,8 @@ class TaskActs:
                 assert view.lieutenant is not None
                 await self.providers.sending(task.key, view.lieutenant.provider)
                 await self.go_on(lieutenant, task, number, empty, lost_files(lieutenant, view))
-            case AbortTurn(why):
-                await self.abort(lieutenant, task, why)
+            case AbortTurn(why, told):
+                await self.abort(lieutenant, task, why, told)
             case Withdraw():
                 await self.s.call(lieutenant, {"type": "clear_queue"})
                 await self.s.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
@@ -195,6 +195,7 @@ class TaskActs:
             artifacts="",
             artifact="",
             abort="",
+            because="",
             aborted_at=0.0,
             checks=(),
         )
@@ -220,10 +221,10 @@ class TaskActs:
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
-    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
+    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str, told: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""
         again = bool(task.record.abort)
-        await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
+        await self.s.put(task, task.record.but(abort=why, because=task.record.because if again else told, aborted_at=self.t.clock.now()))
         if again:
             await self.t.agents.stop_agent(machine_of(lieutenant), 5.0)
             return

@@ -209,5 +209,15 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
         process = agent.process
-        return Talk(transcript.messages, transcript.size, settled, True, process.started_at, process.activity, process.retry_after)
+        return Talk(
+            transcript.messages,
+            transcript.size,
+            settled,
+            True,
+            process.started_at,
+            process.activity,
+            process.retry_after,
+            process.tool,
+            process.work,
+        )
     return Talk(transcript.messages, transcript.size, False, False)
