@@ -129,7 +129,7 @@ async def ours(count: int, state: Path) -> None:
     ) -> AsyncIterator[Engine]:
         vers = VersClient(Settings(os.environ))
         made = replace(SETTINGS, installation=installation, fleet=config.fleet)
-        yield Engine(
+        yield await Engine.open(
             made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, backend
         )  # fmt: skip
         await vers.aclose()

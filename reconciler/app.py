@@ -122,7 +122,7 @@ async def engine_over(
     backend: DeclarationBackend | None = None,
     clock: LoopClock | None = None,
 ) -> AsyncIterator[Engine]:
-    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
+    """An engine with its ways to the platform and the machines, not started; closes those ways at the end.
     `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
     declarations live; then no agent runs on this host; `clock`: instead of this host's."""
     clock = clock or LoopClock()
@@ -138,7 +138,7 @@ async def engine_over(
             local_root=str(ways.host.root),
             host=host_id(ways.host.root),
         )
-        yield Engine(
+        yield await Engine.open(
             settings, ways.vers, ways.agents, store, secrets or secrets_of(config), clock, Effects(hook),
             random.random, _token, KEEPER_VERSION, backend
         )  # fmt: skip

@@ -188,7 +188,6 @@ async def _forecast(config: Config, paths: Sequence[Path]) -> Forecast:
     store = LateStore(config.store_address)
     try:
         async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
-            await engine.load()
             sync = FileSync(engine.table, engine.declarations, say)
             if found is not None:
                 await sync.round(found)

@@ -14,15 +14,17 @@ MOST_STEPS = 300
 
 
 def forecast(snapshot: S, plan: Callable[[S], Plan], after: Callable[[S, Step], S | None]) -> list[Step]:
-    """Every act from this snapshot to rest, in order. `after`: the snapshot once an act has succeeded, None where that is the end of what
-    can be foreseen."""
+    """Every act from this snapshot to rest, in order, without what changes no object (`Plan.first`). `after`: the snapshot once an act
+    has succeeded, None where that is the end of what can be foreseen."""
     steps: list[Step] = []
     while len(steps) < MOST_STEPS:
-        following = plan(snapshot).next_steps()
+        planned = plan(snapshot)
+        following = planned.next_steps()
         if not following:
             break
         for step in following:
-            steps.append(step)
+            if step is not planned.first:
+                steps.append(step)
             then = after(snapshot, step)
             if then is None:
                 return steps

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
@@ -22,7 +22,7 @@ from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
-from reconciler.engine.ports import AgentReader, Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
+from reconciler.engine.ports import AgentReader, Agents, Clock, Image, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Kind, Registration, Registry
@@ -59,7 +59,7 @@ REPORT_EVERY = 1.0
 
 
 class Engine:
-    """Owns the queue and the workers. Everything it needs comes in; nothing global."""
+    """Owns the queue and the workers. Everything it needs comes in; nothing global. `image`: what the store holds (`open` reads it)."""
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Engine:
         jitter: Callable[[], float],
         token: Callable[[], str],
         keeper_version: str,
+        image: Image,
         backend: DeclarationBackend | None = None,
         kinds: Sequence[Registration] = STOCK,
     ) -> None:
@@ -94,12 +95,6 @@ class Engine:
         self._failures: Counter[Key] = Counter()
         self._reported: dict[Key, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-
-    # --- life -------------------------------------------------------------------------------------------------------------
-
-    async def load(self) -> None:
-        """Read the store and set up; nothing outside is touched."""
-        image = await self.store.load()
         first_seen = dict(image.first_seen)
         self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
         self.table.fill(image.objects, image.meta)
@@ -128,10 +123,31 @@ class Engine:
         )  # fmt: skip
         self.reporter = Reporter(self.table, self.recorder, self.tools.redact)
 
+    @classmethod
+    async def open(
+        cls,
+        settings: EngineSettings,
+        vers: VersApi,
+        agents: Agents,
+        store: Store,
+        secrets: Secrets,
+        clock: Clock,
+        effects: Effects,
+        jitter: Callable[[], float],
+        token: Callable[[], str],
+        keeper_version: str,
+        backend: DeclarationBackend | None = None,
+        kinds: Sequence[Registration] = STOCK,
+    ) -> Self:
+        """Read the store and make an engine of what it holds; nothing outside is touched."""
+        image = await NumberedStore(store, effects).load()
+        return cls(settings, vers, agents, store, secrets, clock, effects, jitter, token, keeper_version, image, backend, kinds)
+
+    # --- life -------------------------------------------------------------------------------------------------------------
+
     async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
-        loading and before anything acts, to take what was declared while nobody listened."""
-        await self.load()
+        """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
+        before anything acts, to take what was declared while nobody listened."""
         if not self.gatherer.profiles.fingerprint_key:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
@@ -271,6 +287,9 @@ class Engine:
                 kind.follow(key)
                 snapshot = await kind.observe(key)
             plan = kind.plan(snapshot)
+            if plan.first is not None:
+                snapshot = await kind.act(snapshot, plan.first)
+                continue
             steps = plan.next_steps()
             await self._report(kind, snapshot, plan, steps)
             if not steps:

@@ -132,7 +132,7 @@ def recalling(engine: Engine) -> Gatherer:
 
 
 async def plan_everything(engine: Engine) -> list[Step]:
-    """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
+    """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is not started;
     its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
     kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())

@@ -153,10 +153,15 @@ class Controller:
         self.life.crashed.clear()
         self.lives += 1
         store = open_store(self.path, inline=True)
-        engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(), LoopClock(self.world.now()),
-            Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, kinds=self.kinds,
-        )  # fmt: skip
+        try:
+            engine = await Engine.open(
+                self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(),
+                LoopClock(self.world.now()), Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}",
+                KEEPER, kinds=self.kinds,
+            )  # fmt: skip
+        except (Crash, ReconcilerError):
+            await store.aclose()
+            raise
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
         try:
             await engine.start()

@@ -89,7 +89,8 @@ def test_it_is_planned_executed_reported_and_looked_at_again(tmp_path: Path, run
         ]
         assert workshop.turns == {}, "a plan changes nothing"
         workshop.visits.clear()
-        await stage.engine.start()
+        await stage.controller.down()
+        await stage.controller.up()
         await stage.until(lambda: "the workshop is shut" in stage.message(ONE, "Reconciling"), "what is in the way is told")
         await stage.says(ONE, "Reconciling", "Booting")
         assert workshop.turns == {"one": 3}

@@ -97,7 +97,7 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
         settings = EngineSettings(
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
-        yield Engine(
+        yield await Engine.open(
             settings, vers(world), FakeAgents(world), store, secrets, clock, Effects(hook), random.Random(1).random,
             lambda: f"{uuid.uuid4()}", KEEPER, backend,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from reconciler.core import conditions
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session, workspace
@@ -87,10 +87,13 @@ class Mutant:
 
 def _replaced(chain: Chain[Any], original: object, broken: object) -> Chain[Any]:
     """The chain with one policy, here or in a stage, replaced."""
-    policies = [
-        _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one for one in chain.policies
-    ]
-    return replace(chain, policies=tuple(policies))
+
+    def then(one: Any) -> Any:
+        if isinstance(one, Stage):
+            return replace(one, chain=_replaced(one.chain, original, broken))
+        return _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one
+
+    return replace(chain, policies=tuple(then(one) for one in chain.policies))
 
 
 def _impatient(begin: Callable[..., None]) -> Callable[..., None]:
@@ -250,7 +253,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "or Withdraw() if v.target_phase", 'or Finish("Expired", "NotLanded") if v.target_phase',
            test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("crash-not-counted", "G-24, G-25: an unasked-for end is written down", lieutenant, "count_the_crash",
-           "!= v.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
+           "!= v.lt.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
     Mutant("loop-unbounded", "G-25: too many crashes stop it", lieutenant, "bound_the_crash_loop",
            "if restart.degraded:", "if False:",
            test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
@@ -279,7 +282,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("target-goes-first", "G-23: an interrupted turn waits for the steer that interrupted it", task, "judge_the_turn",
            "if v.held_by:", "if False:", task_table),
     Mutant("amnesia", "G-32: a new machine gets the conversation first", lieutenant, "restore_the_conversation",
-           "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
+           "return RestoreSession(v.lt.vm_id, v.mirror_size)", "return None",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
     Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", slot_policies, "replace_the_dead",
            "if s.loss:", "if False:", slot_table),
@@ -292,11 +295,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("mirror-overwritten", "G-32: the end that is not chosen keeps its name", session, "chosen",
            "kept.but(file=name)", "kept", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
     Mutant("begun-under-a-task", "G-30: no new conversation under a task", session, "begin_as_declared",
-           "or v.active_task", "", lieutenant_table),
+           "or v.lt.active_task", "", lieutenant_table),
     Mutant("more-was-seen", "G-32: what was seen and not saved is known durably", session, "loss_of",
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
-           "and not running and not v.guest.keeper_alive", "", lieutenant_table),
+           "and not running and not v.lt.guest.keeper_alive", "", lieutenant_table),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),

@@ -38,6 +38,7 @@ from reconciler.core.decisions.rest import Steady as Steady
 from reconciler.core.decisions.rest import Wait as Wait
 from reconciler.core.decisions.session import BeginSession as BeginSession
 from reconciler.core.decisions.session import KeepEnd as KeepEnd
+from reconciler.core.decisions.session import MirrorSession as MirrorSession
 from reconciler.core.decisions.session import NoteSession as NoteSession
 from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
 from reconciler.core.decisions.session import SessionAction as SessionAction

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSession(Act):
+    """Put what was read of the conversation into its mirror, which has this many bytes then."""
+
+    doing: ClassVar = Reason.SAVING_SESSION
+    urgency: ClassVar = Urgency.EVIDENCE
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +61,4 @@ class NoteWorkspace(Act):
     vm_id: str
 
 
-SessionAction = NoteSession | BeginSession | KeepEnd | NoteWorkspace
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace

@@ -8,9 +8,9 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
 from reconciler.core.profile.rendering import digest, key_variable, shout
 from reconciler.core.provider.breaker import CLOSED, ProviderBreaker
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import Rendered
+from reconciler.core.snapshot.stages import GovernPart
 
 KEYS = ("_API_KEY", "_KEY", "_TOKEN")
 
@@ -50,15 +50,15 @@ def in_force(breakers: Mapping[str, ProviderBreaker], provider: Provider) -> Pro
     return next((found for scope in (provider.scope, provider.model_scope) if (found := breakers.get(scope, CLOSED)).open), CLOSED)
 
 
-def report_the_provider(v: LieutenantView) -> Wait | Refuse | None:
+def report_the_provider(v: GovernPart) -> Wait | Refuse | None:
     """A model that can't answer is not called usable: one whose provider refuses waits for a change, one at its limit for its time.
     One that nobody waits for counts as usable once its time has come: the next task tries it."""
     provider = v.provider
     breaker = provider.breaker
     if breaker.refused:
         return Refuse(Reason.MODEL_REFUSED, provider.words)
-    if breaker.open and (breaker.blocks(v.now, provider.probing) or provider.wanted):
-        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=max(breaker.next_probe, v.now + 1.0))
+    if breaker.open and (breaker.blocks(v.lt.now, provider.probing) or provider.wanted):
+        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=max(breaker.next_probe, v.lt.now + 1.0))
     return None
 
 

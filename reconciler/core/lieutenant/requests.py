@@ -15,8 +15,8 @@ from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.stages import SlotPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
     return Acknowledged(first if record == first else record, tuple(verbs))
 
 
-def acknowledge_requests(v: LieutenantView) -> Decision | None:
+def acknowledge_requests(v: SlotPart) -> Decision | None:
     """What people ask for is written down before anything follows from it; each token is acted on once."""
     if v.requests is None:
         return None
-    found = acknowledge(v.record, v.requests)
-    return Acknowledge(found.verbs) if found.record is not v.record else None
+    found = acknowledge(v.lt.record, v.requests)
+    return Acknowledge(found.verbs) if found.record is not v.lt.record else None

@@ -108,22 +108,22 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "Unknown", "AgentUnresponsive")
     if not same_launch(process.launch_hash, view.rendered):
         return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
-    if view.agent.keeper_version != view.keeper_version:
+    if view.agent.keeper_version != view.lt.keeper_version:
         return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
     if process.inside is None:
         return Condition(kind, "Unknown", "InstructionsUnread", "pi has not said yet what it was told")
     if differs := told_otherwise(view.rendered, process.inside):
         return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
-    if view.edited:
-        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.edited)}")
-    reason, words = mismatch(view)
-    if reason and rejected(view):
+    if view.for_agent.edited:
+        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    reason, words = mismatch(view.lt)
+    if reason and rejected(view.lt):
         refused = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
         return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
     if reason:
         return Condition(kind, "False", reason, words)
-    if expected_skills(view):
-        if view.record.loaded.process != process_of(view, process):
+    if expected_skills(view.lt):
+        if view.record.loaded.process != process_of(view.lt, process):
             return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
@@ -131,10 +131,10 @@ def _configured(view: LieutenantView) -> Condition:
 
 
 def _up_to_date(view: LieutenantView) -> Condition:
-    why = outdated(view)
+    why = outdated(view.lt)
     if why:
-        when = "it is replaced when its agent is settled" if view.recreate else "it stays as it is (update.onProfileChange)"
-        held = held_back(view) if view.recreate else ""
+        when = "it is replaced when its agent is settled" if view.for_prepare.recreate else "it stays as it is (update.onProfileChange)"
+        held = held_back(view.for_prepare) if view.for_prepare.recreate else ""
         return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
     if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
         return Condition("UpToDate", "True", "ProfileApplied")
@@ -162,7 +162,7 @@ def _suspended(view: LieutenantView) -> Condition:
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
     here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
-    return here or isinstance(decision, Steady) or works_aside(view, decision)
+    return here or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -200,7 +200,7 @@ def lieutenant_status(
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
-    silent = None if observed else provider_condition(view)
+    silent = None if observed else provider_condition(view.for_govern)
     usable = usable and silent is None
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
@@ -218,9 +218,9 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
-    if (lost := workspace_condition(view)) is not None:
+    if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
-    unsupported = (*view.unsupported, *convenience)
+    unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
@@ -232,7 +232,7 @@ def lieutenant_status(
         vm=_vm_status(view.slot),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
-        provider=provider_status(view.provider),
+        provider=provider_status(view.for_govern.provider),
         session=_session_status(view.record.session),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),

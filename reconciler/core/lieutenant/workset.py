@@ -16,7 +16,8 @@ from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
-from reconciler.core.plan import Plan
+from reconciler.core.lieutenant.session import mirror_what_was_read
+from reconciler.core.plan import Plan, Step
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -34,18 +35,20 @@ ABANDON_AFTER = 60.0
 
 
 def plan(view: WorkSet) -> Plan:
-    """Decide the lieutenant, then each of its tasks in the light of it."""
+    """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
     availability, why = availability_of(view, decided)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
+    mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
+    first = Step(view.key, mirror) if mirror is not None else None
     if not view.tasks:
-        return Plan(view.key, decisions)
+        return Plan(view.key, decisions, first)
     index = QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))
         decisions[facts.key] = only_observe(decision) if observing else decision
-    return Plan(view.key, decisions)
+    return Plan(view.key, decisions, first)
 
 
 def plan_lieutenant(view: WorkSet) -> Decision | None:
@@ -87,7 +90,7 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.READY, ""
         case _ if provider_reason(decision):
             return Availability.READY, ""
-        case _ if works_aside(lt, decision):
+        case _ if works_aside(lt.for_slot, decision):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
@@ -102,7 +105,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
     active = index.active(name)
     target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
-    provider = view.lieutenant.provider if view.lieutenant is not None else NO_PROVIDER
+    provider = view.lieutenant.for_govern.provider if view.lieutenant is not None else NO_PROVIDER
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
         name=name,

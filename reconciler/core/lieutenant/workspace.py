@@ -12,8 +12,8 @@ from reconciler.api.status.base import Condition
 from reconciler.core.decisions import Decision, NoteWorkspace, Refuse
 from reconciler.core.messages import Message
 from reconciler.core.records import WorkspaceRecord
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.stages import GovernPart, SlotPart
 
 
 def mark_of(vm_id: str) -> str:
@@ -35,24 +35,30 @@ def untold(record: WorkspaceRecord, messages: Iterable[Message]) -> str:
     return record.lost if record.lost and not any(m.role == "user" and mark in m.text for m in messages) else ""
 
 
-def note_the_lost_files(v: LieutenantView) -> Decision | None:
+def note_the_lost_files(v: SlotPart) -> Decision | None:
     """G-37: that a machine went with the files that its conversation remembers is written down and told before there is another one."""
-    left = v.record.workspace.left
-    if not left or v.slot.record.vm_id or v.slot.desired is not DesiredState.RUNNING or not v.mirror_size or v.record.local.state == "Home":
+    left = v.lt.record.workspace.left
+    if (
+        not left
+        or v.slot.record.vm_id
+        or v.slot.desired is not DesiredState.RUNNING
+        or not v.mirror_size
+        or v.lt.record.local.state == "Home"
+    ):
         return None
-    return NoteWorkspace(left) if v.record.workspace.lost != left else None
+    return NoteWorkspace(left) if v.lt.record.workspace.lost != left else None
 
 
-def hold_without_its_files(v: LieutenantView) -> Decision | None:
+def hold_without_its_files(v: GovernPart) -> Decision | None:
     """session.onWorkspaceLost Hold: no work until a person has seen to the files."""
-    if v.on_workspace_lost is not OnWorkspaceLost.HOLD or not v.record.workspace.lost:
+    if v.on_workspace_lost is not OnWorkspaceLost.HOLD or not v.lt.record.workspace.lost:
         return None
-    how = f"`reconciler resolve lieutenant {v.name} --workspace` lets it go on"
-    return Refuse(Reason.WORKSPACE_LOST, f"VM {v.record.workspace.lost} is gone with the files of its agent; {how}")
+    how = f"`reconciler resolve lieutenant {v.lt.name} --workspace` lets it go on"
+    return Refuse(Reason.WORKSPACE_LOST, f"VM {v.lt.record.workspace.lost} is gone with the files of its agent; {how}")
 
 
-def workspace_condition(v: LieutenantView) -> Condition | None:
-    lost = v.record.workspace.lost
+def workspace_condition(v: GovernPart) -> Condition | None:
+    lost = v.lt.record.workspace.lost
     if not lost or v.slot.desired is DesiredState.GONE:
         return None
     told = "is told before its next prompt" if v.workspace_untold else "was told"

@@ -191,8 +191,8 @@ class BootActs:
         assert isinstance(view.agent.process, Up)
         answer = await self.t.agents.call(machine_at(item, view), {"type": "get_commands"})
         found = skill_files(answer)
-        missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
-        loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)
+        missing = tuple(path for path in expected_skills(view.lt) if not any(has(file, path) for file in found))
+        loaded = LoadedRecord(process=process_of(view.lt, view.agent.process), missing=missing)
         message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
         said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning") if missing else []
         await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)

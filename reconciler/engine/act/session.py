@@ -1,12 +1,12 @@
-"""Acts on the conversation: note what can't be saved yet, begin another one, let one of two ends go on. All of them only write the
-record; what is on a machine or in the store stays where it is (G-32)."""
+"""Acts on the conversation: save what was read of it, note what can't be saved yet, begin another one, let one of two ends go on. All of
+them only write into our own books; what is on a machine or in the store stays where it is (G-32)."""
 
 from __future__ import annotations
 
 from typing import Literal, assert_never
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, KeepEnd, NoteSession, NoteWorkspace, SessionAction
+from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, NoteWorkspace, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
 from reconciler.core.records import RestartRecord
 from reconciler.core.snapshot.agent import Agent, Exited
@@ -22,6 +22,9 @@ class SessionActs:
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:
         """Carry out one decision about the conversation, durably."""
+        if isinstance(action, MirrorSession):
+            await self.t.gatherer.transcripts.save(session_of(item).name)
+            return
         old = item.record.session
         said: list[AddEvent] = []
         if isinstance(action, NoteWorkspace):
@@ -32,7 +35,7 @@ class SessionActs:
                 session = old.but(seen=seen)
             case BeginSession(generation, why):
                 session = begun_anew(old, item.uid, generation)
-                kept = f"; the one before, {view.mirror_size} bytes, is kept as {old.name}" if old.name else ""
+                kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
                 said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):

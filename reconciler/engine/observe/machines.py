@@ -34,6 +34,9 @@ LOOK_EVERY = 60.0
 """Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
 between two lists, and its clock be wrong (G-12)."""
 
+READ_AT_ONCE = 8 * 1024 * 1024
+"""Bytes of a conversation after which what was read is saved before more is read."""
+
 
 class Machines:
     """`agents`, `comparison`: the way in, which changes nothing. `owner`: whose claim a machine must carry to be looked into."""
@@ -84,7 +87,7 @@ class Machines:
         self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
         """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
-        nothing is mirrored from there."""
+        no conversation is read there."""
         slot = item.record.slot
         if not self.usable(item, observed, place):
             self.observe_again(place.id)
@@ -118,14 +121,15 @@ class Machines:
         return StandbyVM(claims.claim_file(self.owner, item.slot_owner, slot.epoch, slot.vm_id), guest, agent)
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
-        """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
+        """pi's state and then the conversation, to its end or until there is enough to be saved first (without a transcript: pi's state
+        only)."""
         machine, session, tree = Machine(place, item.record.slot.epoch), session_of(item), tree_at(self.settings, place)
         session = SessionName(session.name, in_tree(tree, session.file))
         try:
             if transcript is None:
                 look = await self.agents.observe(machine, session.file, NOTHING_OF_IT)
                 return redact_agent(look.agent, self.secrets)
-            tail = b""  # of a line that is not finished: only whole lines are mirrored
+            tail = b""  # of a line that is not finished: only whole lines are taken
             while True:
                 at = transcript.size + shift_of(transcript.header, tree) + len(tail)
                 look = await self.agents.observe(machine, session.file, at)
@@ -140,11 +144,11 @@ class Machines:
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
                 if newline:
                     begin = whole + newline if transcript.size else header_from(whole + newline, tree)
-                    await self.transcripts.append(transcript, seal(begin, self.secrets))
+                    transcript.take(seal(begin, self.secrets))
                 transcript.seen = transcript.size + len(tail)
                 if size <= transcript.seen:
                     transcript.reported = transcript.size
-                if size <= transcript.seen or not look.chunk:
+                if size <= transcript.seen or not look.chunk or transcript.unsaved >= READ_AT_ONCE:
                     return agent
         except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
             return Unknown(str(error))

@@ -15,11 +15,12 @@ from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
-from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
@@ -107,46 +108,80 @@ class Gatherer:
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        view = LieutenantView(
+        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now)
+        edited = await self.machines.edited(item, rendered, guest, agent)
+        health = item.spec.health
+        basics = Basics(
             name=key.name,
-            slot=await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now),
             record=item.record,
             rendered=rendered,
-            requests=AnnotationRequests(
-                annotations=item.obj.annotations,
-                generation=item.obj.generation,
-                suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
-                deleting=item.deleting,
-                question=stalled_for(item.obj.status),
-                now=now,
-            ),
-            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
+            vm_id=whereabouts(item.record, seen, local),
             guest=guest,
             agent=agent,
-            mirror_size=transcript.size,
-            session_seen=transcript.told(place_of(item).id),
-            session_generation=item.spec.session.generation,
-            on_lost=item.spec.session.on_lost,
-            divergence=transcript.divergence if isinstance(agent, Agent) else None,
             active_task=any(t.record.sent for t in tasks),
-            unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+            health_period=float(health.period_seconds) if self.settings.health_probes else 0.0,
             now=now,
-            recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
-            replace_blocked=self.slots.replace_blocked(now),
-            health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
-            mute_since=self.machines.mute_since(place.id, agent, now),
-            mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
-            startup_limit=float(item.spec.health.startup_timeout_seconds),
-            edited=await self.machines.edited(item, rendered, guest, agent),
-            local=local,
-            on_workspace_lost=item.spec.session.on_workspace_lost,
-            workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
-            provider=self.providers.of(item, rendered, agent, tasks),
-            standby=standby,
+        )
+        view = LieutenantView(
+            basics,
+            SlotPart(
+                basics,
+                seen,
+                local,
+                standby,
+                requests=self.requests(item, place, now),
+                unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+                mirror_size=transcript.size,
+                session_seen=transcript.told(place_of(item).id),
+                on_lost=item.spec.session.on_lost,
+            ),
+            ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
+            PreparePart(
+                basics,
+                seen,
+                recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+                replace_blocked=self.slots.replace_blocked(now),
+            ),
+            SessionPart(
+                basics,
+                seen,
+                mirror_size=transcript.size,
+                pending=transcript.unsaved,
+                session_generation=item.spec.session.generation,
+                divergence=transcript.divergence if isinstance(agent, Agent) else None,
+                edited=edited,
+            ),
+            AgentPart(
+                basics,
+                edited=edited,
+                mute_since=self.machines.mute_since(place.id, agent, now),
+                mute_limit=float(health.period_seconds * health.failure_threshold),
+                startup_limit=float(health.startup_timeout_seconds),
+            ),
+            GovernPart(
+                basics,
+                seen,
+                local,
+                standby,
+                provider=self.providers.of(item, rendered, agent, tasks),
+                on_workspace_lost=item.spec.session.on_workspace_lost,
+                workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+            ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
+
+    def requests(self, item: LieutenantItem, place: Place, now: float) -> AnnotationRequests:
+        """What people ask of it by annotations, and what the answer depends on."""
+        return AnnotationRequests(
+            annotations=item.obj.annotations,
+            generation=item.obj.generation,
+            suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
+            deleting=item.deleting,
+            question=stalled_for(item.obj.status),
+            now=now,
+        )
 
     def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
         """What concerns an agent on this host."""
