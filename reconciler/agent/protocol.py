@@ -23,6 +23,7 @@ from reconciler.core.snapshot.agent import (
     Lost,
     NotStarted,
     Process,
+    RunningTool,
     Unanswered,
     Unheard,
     Up,
@@ -147,6 +148,9 @@ def process_of(value: JsonValue, now: float) -> Process:
                 session_id=text(facts, "sessionId") or None,
                 activity=whole(facts, "activity") or 0,
                 inside=inside_of(facts.get("inside")),
+                tool=tool_of(facts.get("tool"), now),
+                work=whole(facts, "work") or 0,
+                retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
             return Exited(
@@ -158,6 +162,13 @@ def process_of(value: JsonValue, now: float) -> Process:
             )
         case other:
             raise GuestFailed(f"the keeper told a state {other!r} of pi that is not known here", remedy="upgrade the controller")
+
+
+def tool_of(value: JsonValue, now: float) -> RunningTool | None:
+    """The tool that runs; its start is told by its age, not by the guest's clock."""
+    facts = obj(value)
+    name = text(facts, "name")
+    return RunningTool(name[:100], now - max(0.0, number(facts, "ageMs")) / 1000) if name else None
 
 
 def inside_of(value: JsonValue) -> Inside | None:

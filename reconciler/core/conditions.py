@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from reconciler.api.reasons import MOVES, Reason, Waiting
+from reconciler.api.reasons import Reason
 from reconciler.api.status.base import Condition, Status, Truth, clipped
+from reconciler.api.waits import MOVES, Waiting
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError

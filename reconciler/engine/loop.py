@@ -15,6 +15,7 @@ from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
+from reconciler.core.provider.breaker import PROVIDERS, read_kept
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.effects import Effects, NumberedAgents, NumberedReader, NumberedStore, NumberedVers
@@ -114,6 +115,7 @@ class Engine:
             self.secrets, self.clock, self.jitter, self.token, self.backend, self.watches,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
+        self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
         self.restore = Restorer(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from reconciler.api.lieutenant import OnLost
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.decisions import (
     Acknowledge,
     BeginSession,
@@ -22,6 +22,7 @@ from reconciler.core.decisions import (
     KeepEnd,
     MarkForDeletion,
     NoteSession,
+    NoteWorkspace,
     ReadBack,
     Refuse,
     Release,
@@ -42,9 +43,11 @@ from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import with_secrets
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
+from reconciler.core.provider.breaker import ProviderBreaker
+from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
@@ -57,6 +60,7 @@ from tests.core.views import (
     FILLED,
     MARKS,
     NOW,
+    OTHER,
     RENDERED,
     RUNNING,
     UP,
@@ -75,6 +79,12 @@ STEADY = Steady(until=NOW + 10)
 WAITS = Unresolved("ProfileNotFound", "BootProfile p does not exist")
 FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
+
+
+def refusing(reason: str, next_probe: float = NOW + 30) -> ProviderBreaker:
+    return ProviderBreaker(reason, "no", NOW - 60, next_probe=next_probe)
+
+
 PARTED = Divergence(at=3, machine=5, mirror=9)
 DIVERGED = (
     f"5 bytes on {VM}, 9 in the mirror, the same up to byte 3; `reconciler resolve lieutenant api --session vm|local` says which goes on"
@@ -357,6 +367,38 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a model that is not the declared one is set while it runs": (having(model="a/old"), SetModel(VM, "a/one", "high")),
     "so is how much it thinks": (having(thinking="off"), SetModel(VM, "a/one", "high")),
     "not in a turn": (having(model="a/old", busy=True), STEADY),
+    "a provider that refuses is no usable model": (
+        lieutenant(provider=Provider(name="acme", key="Secret s key k", breaker=refusing("ModelRefused"))),
+        Refuse("ModelRefused", "acme (Secret s key k) refuses: no"),
+    ),
+    "nor is one at its limit": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited"))),
+        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 30),
+    ),
+    "once its time has come the next task tries it": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW))),
+        STEADY,
+    ),
+    "where one waits it is on its way": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW), wanted=True)),
+        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 1),
+    ),
+    "that files went with a machine is written down before there is another": (
+        lieutenant(EMPTY, guest=None, agent=None, mirror_size=4, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),
+        NoteWorkspace(OTHER),
+    ),
+    "not where there was no conversation": (
+        lieutenant(EMPTY, guest=None, agent=None, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),
+        Create(1),
+    ),
+    "without its files it goes on": (lieutenant(record=RUNNING.record.but(workspace=WorkspaceRecord(lost=OTHER))), STEADY),
+    "or is held, as declared": (
+        lieutenant(record=RUNNING.record.but(workspace=WorkspaceRecord(lost=OTHER)), on_workspace_lost=OnWorkspaceLost.HOLD),
+        Refuse(
+            "WorkspaceLost",
+            f"VM {OTHER} is gone with the files of its agent; `reconciler resolve lieutenant api --workspace` lets it go on",
+        ),
+    ),
     "what pi refused is owned up to": (
         having(model="a/old").but(record=refused("Model not found: a/one")),
         Refuse("ModelRejected", "declared a/one, pi says a/old: Model not found: a/one"),

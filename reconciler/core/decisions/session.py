@@ -51,4 +51,14 @@ class KeepEnd(Act):
     end: Literal["vm", "local"]
 
 
-SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd
+@dataclass(frozen=True, slots=True)
+class NoteWorkspace(Act):
+    """Write down that the files of this machine are gone while the conversation goes on."""
+
+    doing: ClassVar = Reason.WORKSPACE_LOST
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace

@@ -26,6 +26,7 @@ from reconciler.core.decisions import (
     GiveUpIntent,
     GuestAction,
     GuestClaim,
+    HoldForProvider,
     Install,
     KeepEnd,
     LabelClaim,
@@ -35,7 +36,9 @@ from reconciler.core.decisions import (
     MarkForDeletion,
     MirrorSession,
     MoveToVm,
+    NoteAnswer,
     NoteSession,
+    NoteWorkspace,
     OpenLocal,
     Progress,
     ReadBack,
@@ -68,7 +71,8 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.provider.breaker import CLOSED
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -171,6 +175,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
             return lt.but(slot=replaced(slot, vm=Absent(proven=True)))
+        case NoteWorkspace(vm_id):
+            return lt.but(record=lt.record.but(workspace=WorkspaceRecord(lost=vm_id)))
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
@@ -290,6 +296,8 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(artifact="seen")
                 case TryAgain():
                     record = record.but(phase="Pending", not_before=0.0)
+                case HoldForProvider():
+                    record = record.but(phase="Pending", held=record.held + 1)
                 case AbortTurn(why):
                     record = record.but(abort=why, aborted_at=view.now)
                 case Withdraw():
@@ -304,7 +312,12 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        lt = lt.but(active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
+        provider = lt.for_govern.provider
+        if isinstance(action, HoldForProvider):
+            provider = replaced(provider, breaker=provider.breaker.failed(action.trouble, action.error, view.now))
+        elif isinstance(action, NoteAnswer):
+            provider = replaced(provider, breaker=CLOSED)
+        lt = lt.but(provider=provider, active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
     return replaced(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 

@@ -37,6 +37,7 @@ from reconciler.core.lieutenant.preparation import (
     replace_the_outdated,
     without_a_rendering,
 )
+from reconciler.core.lieutenant.provider import report_the_provider
 from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
@@ -45,6 +46,7 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
@@ -305,6 +307,7 @@ SLOT: Chain[SlotPart] = Chain(
         refuse_the_unsupported,
         note_what_was_seen,
         begin_anew_after_a_loss,
+        note_the_lost_files,
         local.close_before_the_end,
         local.live_here_as_declared,
         resolve_before_creating,
@@ -351,6 +354,8 @@ GOVERN: Chain[GovernPart] = Chain(
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,
+        hold_without_its_files,
+        report_the_provider,
     ),
 )
 

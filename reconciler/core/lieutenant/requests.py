@@ -59,12 +59,15 @@ def _differs(tried: str, now: str) -> bool:
 
 
 def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
-    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `vm=ID:TOKEN` or `none:TOKEN`. One that does not
+    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `workspace=known:TOKEN`,
+    `vm=ID:TOKEN` or `none:TOKEN`. One that does not
     fit the question about a conversation is dropped; which VM it is holds until it is acted on."""
     what, _, rest = token.partition("=")
     answer = rest.partition(":")[0]
     if what == "session":
         return record.but(session=answered(record.session, asked.question, answer))
+    if what == "workspace":
+        return record.but(workspace=record.workspace.but(lost=""))
     if what == "vm":
         return record.but(slot=record.slot.but(chosen=answer))
     return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record

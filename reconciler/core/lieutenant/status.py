@@ -30,6 +30,8 @@ from reconciler.core.lieutenant.configuration import mismatch, rejected, told_ot
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
@@ -199,13 +201,15 @@ def lieutenant_status(
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
+    silent = None if observed else provider_condition(view.for_govern)
+    usable = usable and silent is None
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
         *moving,
-        Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
+        silent or Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
         *([] if view.local.declared else [_vm_ready(view)]),
         reachable,
         configured,
@@ -215,6 +219,8 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
+    if (lost := workspace_condition(view.for_govern)) is not None:
+        conditions.append(lost)
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
@@ -227,6 +233,7 @@ def lieutenant_status(
         vm=_vm_status(view.slot),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
+        provider=provider_status(view.for_govern.provider),
         session=_session_status(view.record.session),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),

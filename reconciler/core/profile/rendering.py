@@ -51,7 +51,7 @@ def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
     if not prints:
         return made
     secrets_hash = digest([[ref, prints[ref]] for ref in sorted(prints)])
-    return replace(made, secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
+    return replace(made, prints=dict(prints), secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
 
 
 def same_launch(running: str, declared: Rendered) -> bool:
@@ -184,7 +184,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     agent_files += [rendered_file(f) for f in spec.instructions.files]
     declared: dict[str, dict[str, object]] = {}
     for provider in providers:
-        variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
+        variable_name = key_variable(provider.name)
         if provider.api_key_from:
             ref = provider.api_key_from.secret_key_ref
             secret_env[variable_name] = SecretRef(ref.name, ref.key)
@@ -242,11 +242,17 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         capabilities=capabilities,
         organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
         organs_hash=digest(carried) if carried else "",
+        endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
     )
 
 
-def _shout(name: str) -> str:
+def key_variable(provider: str) -> str:
+    """The variable that has the key of a provider which a profile declares."""
+    return f"RECONCILER_PROVIDER_{shout(provider)}_KEY"
+
+
+def shout(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name).upper()
 
 

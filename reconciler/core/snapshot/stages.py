@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.lieutenant import OnLost
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
@@ -114,4 +115,9 @@ class AgentPart(Part):
 
 @dataclass(frozen=True, slots=True)
 class GovernPart(Placed):
-    """What is left when pi runs: what it says it was told, and the way back from this host."""
+    """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
+    `workspace_untold`: the agent was not told yet that its files are gone."""
+
+    provider: Provider = NO_PROVIDER
+    on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
+    workspace_untold: bool = False

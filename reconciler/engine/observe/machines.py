@@ -10,7 +10,7 @@ from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.localize import first_line, header_from, in_tree, shift_of
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
-from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, Process, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
@@ -58,6 +58,7 @@ class Machines:
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
 
     def observe_again(self, place: str) -> None:
         """The next pass looks into this machine afresh. `place`: a place's id."""
@@ -132,6 +133,7 @@ class Machines:
             while True:
                 at = transcript.size + shift_of(transcript.header, tree) + len(tail)
                 look = await self.agents.observe(machine, session.file, at)
+                self.ended(place, look.agent.process)
                 header = transcript.header or header_from(first_line(look.chunk), tree)
                 size = max(0, look.agent.session_size - shift_of(header, tree))
                 agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
@@ -150,6 +152,12 @@ class Machines:
                     return agent
         except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
             return Unknown(str(error))
+
+    def ended(self, place: Place, process: Process) -> None:
+        """Each time that pi has ended by itself its file is compared with the mirror again: what pi refuses to read is told as that."""
+        if isinstance(process, Exited) and self._ended.get(place.id) != process.at:
+            self._ended[place.id] = process.at
+            self.comparison.forget(place)
 
     async def edited(
         self, item: LieutenantItem, rendered: Rendered | Unresolved, guest: Guest | Unknown | None, agent: Agent | Unknown | None
@@ -204,5 +212,16 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
-        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
+        process = agent.process
+        return Talk(
+            transcript.messages,
+            transcript.size,
+            settled,
+            True,
+            process.started_at,
+            process.activity,
+            process.retry_after,
+            process.tool,
+            process.work,
+        )
     return Talk(transcript.messages, transcript.size, False, False)

@@ -10,6 +10,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
@@ -29,6 +30,7 @@ from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
+from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
@@ -53,6 +55,7 @@ class Gatherer:
     owner: Owner
     keeper_version: str
     profiles: Profiles
+    providers: Providers
     slots: Slots
     machines: Machines
 
@@ -82,6 +85,7 @@ class Gatherer:
             owner=owner,
             keeper_version=keeper_version,
             profiles=Profiles(settings, table, secrets),
+            providers=Providers(table),
             slots=Slots(settings, table, fleet, journal, clock, owner, account),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
@@ -156,7 +160,15 @@ class Gatherer:
                 mute_limit=float(health.period_seconds * health.failure_threshold),
                 startup_limit=float(health.startup_timeout_seconds),
             ),
-            GovernPart(basics, seen, local, standby),
+            GovernPart(
+                basics,
+                seen,
+                local,
+                standby,
+                provider=self.providers.of(item, rendered, agent, tasks),
+                on_workspace_lost=item.spec.session.on_workspace_lost,
+                workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+            ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
