@@ -5,28 +5,11 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
-
-from reconciler.api.waits import MOVES, RESTS, UNDECLARED, Waiting
-
-NOTHING = "Nothing; it passes by itself."
+from reconciler.api.waits import NOTHING, RESTS, RETRIES, UNDECLARED, Explained, Waiting
 
 
-class Reason(StrEnum):
+class Reason(Explained):
     """Why a condition is what it is, or what an event reports."""
-
-    meaning: str
-    remedy: str
-    waiting: Waiting
-
-    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.remedy = remedy
-        member.waiting = waiting
-        return member
 
     # Reached
     STEADY = "Steady", "Everything is as declared.", "Nothing."
@@ -72,7 +55,12 @@ class Reason(StrEnum):
     PREPARING_MACHINE = "PreparingMachine", "Files and steps of the profile are being applied.", NOTHING
     PREPARED_MACHINE = "PreparedMachine", "Files, steps and verification of the profile are done.", "Nothing."
     STEP_DONE = "StepDone", "One step of the profile is done.", "Nothing."
-    BOOT_RETRYING = "BootRetrying", "A step of the profile failed and is tried again.", "See the tail of its output in the message."
+    BOOT_RETRYING = (
+        "BootRetrying",
+        "A step of the profile failed and is tried again.",
+        "See the tail of its output in the message; `reconciler retry` or a corrected profile does not wait.",
+        RETRIES,
+    )
     READING_BACK = "ReadingBack", "pi is asked what it has loaded.", NOTHING
     SKILL_NOT_LOADED = (
         "SkillNotLoaded",
@@ -165,7 +153,12 @@ class Reason(StrEnum):
         "Check the account; if they are really gone, `reconciler retry`.",
     )
     PLATFORM_BLOCKED = "PlatformBlocked", "The platform has no room for more machines; existing ones are fine.", NOTHING
-    BACKING_OFF = "BackingOff", "The last attempt failed; the next one comes after a delay.", "`reconciler retry` does not wait."
+    BACKING_OFF = (
+        "BackingOff",
+        "The last attempt failed; the next one comes after a delay.",
+        "`reconciler retry` or a corrected declaration does not wait.",
+        RETRIES,
+    )
     PROTECTED = (
         "Protected",
         "It is protected and is not deleted, nor replaced when it is dead.",
@@ -202,9 +195,18 @@ class Reason(StrEnum):
     AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."
-    AGENT_BACKING_OFF = "AgentBackingOff", "pi ended; it is started again after a delay.", "`reconciler retry` does not wait."
+    AGENT_BACKING_OFF = (
+        "AgentBackingOff",
+        "pi ended; it is started again after a delay.",
+        "`reconciler retry` or a corrected declaration does not wait.",
+        RETRIES,
+    )
     AGENT_BUSY = "AgentBusy", "The agent is in a turn; what is to be done needs it settled.", NOTHING
-    CRASH_LOOP = "CrashLoop", "pi ended too often in too short a time.", "Mend the cause; `reconciler retry` or a changed spec starts it."
+    CRASH_LOOP = (
+        "CrashLoop",
+        "pi ended too often in too short a time.",
+        "Mend the cause; a changed spec, profile or secret starts it, and so does `reconciler retry`.",
+    )
     LAUNCH_CHANGED = "LaunchChanged", "The declaration changed; pi is restarted on the same session when settled.", NOTHING
     SETTING_MODEL = "SettingModel", "Model and thinking are being set in the running pi.", NOTHING
     MODEL_SET = "ModelSet", "Model and thinking were set in the running pi.", "Nothing."
@@ -224,6 +226,7 @@ class Reason(StrEnum):
         "ProviderLimited",
         "The model's provider is at a limit, overloaded, out of quota or can't be reached; tasks wait, and no attempt is spent.",
         "Nothing, or raise the limit with the provider; `reconciler retry` asks it now.",
+        RETRIES,
     )
     PROVIDER_ANSWERS = "ProviderAnswers", "The model's provider answers again.", "Nothing."
     THINKING_REJECTED = (
@@ -388,7 +391,7 @@ class Reason(StrEnum):
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     EMPTY_ANSWER = (
         "EmptyAnswer",
-        "The model ended its answer without text, tool call and tokens, also when asked to go on; that is no evidence of work.",
+        "The model's answer was empty, also when it was asked to go on.",
         "See provider and model; raise `retries`.",
     )
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
