@@ -389,11 +389,7 @@ class Reason(Explained):
     )
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
-    EMPTY_ANSWER = (
-        "EmptyAnswer",
-        "The model's answer was empty, also when it was asked to go on.",
-        "See provider and model; raise `retries`.",
-    )
+    EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."
