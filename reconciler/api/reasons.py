@@ -5,28 +5,11 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
-
-from reconciler.api.waits import MOVES, RESTS, RETRIES, UNDECLARED, Waiting
-
-NOTHING = "Nothing; it passes by itself."
+from reconciler.api.waits import NOTHING, RESTS, RETRIES, UNDECLARED, Explained, Waiting
 
 
-class Reason(StrEnum):
+class Reason(Explained):
     """Why a condition is what it is, or what an event reports."""
-
-    meaning: str
-    remedy: str
-    waiting: Waiting
-
-    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.remedy = remedy
-        member.waiting = waiting
-        return member
 
     # Reached
     STEADY = "Steady", "Everything is as declared.", "Nothing."
@@ -243,6 +226,7 @@ class Reason(StrEnum):
         "ProviderLimited",
         "The model's provider is at a limit, overloaded, out of quota or can't be reached; tasks wait, and no attempt is spent.",
         "Nothing, or raise the limit with the provider; `reconciler retry` asks it now.",
+        RETRIES,
     )
     PROVIDER_ANSWERS = "ProviderAnswers", "The model's provider answers again.", "Nothing."
     THINKING_REJECTED = (
@@ -406,11 +390,7 @@ class Reason(StrEnum):
     )
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
-    EMPTY_ANSWER = (
-        "EmptyAnswer",
-        "The model ended its answer without text, tool call and tokens, also when asked to go on; that is no evidence of work.",
-        "See provider and model; raise `retries`.",
-    )
+    EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."

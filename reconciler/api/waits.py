@@ -1,8 +1,12 @@
-"""How a wait is treated, by its reason."""
+"""What every reason says of itself, and how a wait with it is treated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+NOTHING = "Nothing; it passes by itself."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +27,19 @@ MOVES = Waiting()
 RESTS = Waiting(rests=True)
 UNDECLARED = Waiting(rests=True, undeclared=True)
 RETRIES = Waiting(retries=True)
+
+
+class Explained(StrEnum):
+    """A word with its meaning, what a person can do about it, and how waits with it are treated."""
+
+    meaning: str
+    remedy: str
+    waiting: Waiting
+
+    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.remedy = remedy
+        member.waiting = waiting
+        return member
