@@ -19,7 +19,17 @@ from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, Place
-from reconciler.errors import Capacity, Conflict, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
+from reconciler.errors import (
+    Conflict,
+    Forbidden,
+    GuestFailed,
+    GuestUnreachable,
+    NoAnswerForWantOfRoom,
+    NotFound,
+    Rejected,
+    StaleEpoch,
+    Unauthorized,
+)
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
@@ -298,7 +308,7 @@ class FakeVers:
     async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         await self._call()
         if self.world.full:
-            raise Capacity("netlink error: Address in use", "POST /vm")
+            raise NoAnswerForWantOfRoom("netlink error: Address in use", "POST /vm")
         born = {} if isinstance(source, CommitSource) else labels
         parent = source.commit_id if isinstance(source, CommitSource) else None
         made = self.world.make(born, parent)

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import GuestFailed, Indeterminate, Refused, Rejected, Unreachable
+from reconciler.errors import GuestFailed, Indeterminate, NotSent, Refused, Rejected, Unreachable
 from tests.engine.stage import LT, SETTLE, Stage, declared, failing, losing, pass_time, tell
 
 PROTECTED = {"fleet.vers.sh/deletion-protection": "enabled"}
@@ -78,7 +78,7 @@ def test_an_outage_at_the_snapshot_is_waited_for_and_counts_as_no_failure(tmp_pa
     async def story(run: Stage) -> None:
         await run.lieutenant(deletionPolicy="Snapshot")
         machine = await run.ready()
-        run.weather.rules["vers.commit"] = failing(lambda: Unreachable("connection refused"))
+        run.weather.rules["vers.commit"] = failing(lambda: NotSent("connection refused"))
         await run.delete(LT)
         await pass_time(1800)
         assert not machine.deleted

@@ -10,7 +10,17 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
+from reconciler.errors import (
+    Capacity,
+    Conflict,
+    Forbidden,
+    Indeterminate,
+    NoAnswerForWantOfRoom,
+    RateLimited,
+    ReconcilerError,
+    TimedOut,
+    Unreachable,
+)
 from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World
 
@@ -242,17 +252,18 @@ def test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own(tmp_path: 
 
 
 @pytest.mark.guarantee("G-06")
-def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Capacity, NoAnswerForWantOfRoom])
+def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(error: type[ReconcilerError], tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         existing = await run.lieutenant("old")
         await run.ready(existing)
-        run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("500 netlink: no free address"))
+        run.weather.rules["vers.create_vm"] = failing(lambda: error("500 netlink: no free address"))
         before = run.weather.count("vers.create_vm")
         keys = [await run.lieutenant(f"n{n}") for n in range(5)]
         await pass_time(3600)
         assert run.weather.count("vers.create_vm") - before <= 11 + len(keys)
-        assert all(run.reason(key, "Ready") == "PlatformBlocked" for key in keys)
-        assert "netlink" in run.message(keys[0], "Ready")
+        assert all(run.reason(key, "Ready") in ("PlatformBlocked", "CreateIndeterminate") for key in keys)
+        assert any("netlink" in run.message(key, "Ready") for key in keys)
         assert run.condition(existing, "Available") == "True"
         del run.weather.rules["vers.create_vm"]
         for key in keys:
@@ -261,6 +272,20 @@ def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_it
     run = tell(tmp_path, story)
     assert run.world.created == 6
     assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("error", [Unreachable, TimedOut, RateLimited, Conflict, NoAnswerForWantOfRoom, ReconcilerError])
+def test_what_does_not_prove_a_refusal_leaves_a_create_open(error: type[ReconcilerError], tmp_path: Path) -> None:
+    """The create took effect, and what came back is an error that says nothing about it."""
+
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = losing(lambda: error("500 request time limit exceeded"))
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
 
 
 @pytest.mark.guarantee("G-05")

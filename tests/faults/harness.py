@@ -25,7 +25,7 @@ from reconciler.engine.ports import Secrets
 from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
-from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
+from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
@@ -129,7 +129,7 @@ async def late(act: Callable[[], Awaitable[object]], seconds: float) -> object:
 def failure(name: str, happened: bool) -> ReconcilerError:
     """What the caller sees of a call that failed on the way there or back."""
     if name in ("vers.create_vm", "vers.commit"):
-        return Indeterminate("connection reset") if happened else Unreachable("connection refused")
+        return Indeterminate("connection reset") if happened else NotSent("connection refused")
     if name.startswith(("guest.", "keeper.")):
         return GuestUnreachable("connection lost")
     return Unreachable("connection lost")

@@ -167,7 +167,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
            "slot, *t.journal.writes_to_open(intent)", "slot", CRASH_AFTER_CREATE),
     Mutant("blind-retry", "G-02: an unanswered create is looked for, not repeated", SlotActs, "create",
-           "except Indeterminate as error:", "except () as error:",
+           "except REFUSED as error:", "except ReconcilerError as error:",
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),

@@ -39,7 +39,16 @@ from reconciler.engine.act.snapshot import CommitActs
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
-from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
+from reconciler.errors import (
+    REFUSED,
+    Capacity,
+    Forbidden,
+    GuestFailed,
+    GuestUnreachable,
+    NoAnswerForWantOfRoom,
+    ReconcilerError,
+    Rejected,
+)
 
 
 class SlotActs:
@@ -113,11 +122,11 @@ class SlotActs:
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
             vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
-        except Indeterminate as error:
-            self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+        except REFUSED as error:
+            await self.create_failed(item, slot, intent, error)
             return
         except ReconcilerError as error:
-            await self.create_failed(item, slot, intent, error)
+            await self.create_in_doubt(item, error)
             return
         if not isinstance(blueprint.source, RootSource):
             labels = {}
@@ -129,6 +138,13 @@ class SlotActs:
         hold = self.t.gatherer.slots.hold
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
+
+    async def create_in_doubt(self, item: SlotItem, error: ReconcilerError) -> None:
+        """Nothing proves that no VM was made: the intent stays open. Where the platform speaks of no room, creates slow down."""
+        if isinstance(error, NoAnswerForWantOfRoom):
+            hold = self.t.gatherer.slots.hold
+            await self.t.table.update([], *self.breaker(hold.breaker.failed(error.what, self.t.clock.now())))
+        self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
 
     async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
         """The platform said no, and said so: nothing was made."""
