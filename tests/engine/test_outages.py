@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.snapshot.vm import VmState
+from reconciler.core.snapshot.vm import VmList, VmState
 from reconciler.errors import (
     Capacity,
     Conflict,
@@ -21,7 +21,7 @@ from reconciler.errors import (
     TimedOut,
     Unreachable,
 )
-from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
+from tests.engine.stage import LT, MUTATIONS, SETTLE, Rule, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
@@ -207,6 +207,67 @@ def test_a_create_that_never_happened_is_given_up_and_made_again_once(tmp_path: 
         assert run.happened("CreateLost") == 1
 
     assert tell(tmp_path, story).world.created == 1
+
+
+def wrong_once(wrong: Callable[[VmList], VmList], after: float, run: Stage) -> Rule:
+    """Lists fail until `after`, then one is wrong, and from there on they are right."""
+    told: list[VmList] = []
+
+    async def rule(act: Callable[[], Awaitable[VmList]]) -> VmList:
+        if run.world.now() < after:
+            raise Unreachable("503 Service unavailable")
+        right = await act()
+        told.append(right)
+        return wrong(right) if len(told) == 1 else right
+
+    return rule
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("others", [0, 5])
+def test_one_empty_list_after_the_window_gives_up_no_create(others: int, tmp_path: Path) -> None:
+    """The create took effect, its answer was lost, no list could be read until the window was over, and the first one is empty."""
+
+    async def story(run: Stage) -> None:
+        keys = [await run.lieutenant(f"a{n}") for n in range(others)]
+        for key in keys:
+            await run.ready(key)
+        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"))
+        await run.lieutenant()
+        await run.until(lambda: run.world.created == others + 1, "it is made")
+        run.weather.rules["vers.list_vms"] = wrong_once(lambda right: replace(right, vms={}), run.world.now() + SETTLE + 5, run)
+        await pass_time(SETTLE + 60)
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    run = tell(tmp_path, story)
+    assert run.world.created == others + 1
+    assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-03")
+def test_while_many_vms_are_missing_no_create_is_given_up_and_none_is_sent(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        keys = [await run.lieutenant(f"a{n}") for n in range(5)]
+        for key in keys:
+            await run.ready(key)
+        run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"))
+        await run.lieutenant()
+        await run.until(lambda: run.world.created == 6, "it is made")
+        run.world.hide_from_lists.update(run.world.machines)
+        await run.says(keys[0], "Ready", "FleetVanished")
+        new = await run.lieutenant("new")
+        await pass_time(5 * SETTLE)
+        assert run.reason(LT, "Ready") == run.reason(new, "Ready") == "FleetVanished"
+        assert run.world.created == 6
+        run.world.hide_from_lists.clear()
+        await run.ready()
+        await run.ready(new)
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 7
+    assert run.world.deletes == []
 
 
 async def from_commit(run: Stage, *names: str) -> None:

@@ -29,6 +29,7 @@ from reconciler.core.task import view as taskview
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.slots import Slots
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
@@ -122,6 +123,10 @@ def an_unanswered_create_that_shows_late(path: Path) -> None:
     test_outages.test_own_creates_that_lists_do_not_show_yet_are_not_made_again(False, path)
 
 
+def one_wrong_list_after_a_lost_answer(path: Path) -> None:
+    test_outages.test_one_empty_list_after_the_window_gives_up_no_create(0, path)
+
+
 def the_explored_model(_: Path) -> None:
     test_explore.Explored(State(test_explore.BUDGETS["everything once"][0]))
 
@@ -172,7 +177,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
     Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
-           "if s.intent.settled:", "if True:", an_unanswered_create_that_shows_late),
+           "if s.intent.settled and not s.vanished:", "if not s.vanished:", an_unanswered_create_that_shows_late),
+    Mutant("one-list-settles", "G-02: a create is given up after two lists without its VM", Slots, "open_intent",
+           "settled=twice if lacks else over", "settled=over", one_wrong_list_after_a_lost_answer),
+    Mutant("given-up-in-a-vanished-fleet", "G-02: no create is given up while many VMs are missing",
+           slot_policies, "settle_the_open_intent",
+           "if s.intent.settled and not s.vanished:", "if s.intent.settled:",
+           test_outages.test_while_many_vms_are_missing_no_create_is_given_up_and_none_is_sent),
     Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
            "(found[index].vm_id,) if index", "(found[0].vm_id,) if index",
            test_outages.test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own),
