@@ -20,7 +20,7 @@ from reconciler.core.chain import Chain
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
-from reconciler.core.slot import claims, deletion
+from reconciler.core.slot import claims, deletion, marks
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
@@ -33,7 +33,7 @@ from reconciler.engine.observe.slots import Slots
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
-from tests.engine import test_conversation_lost, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_conversation_lost, test_copied_disks, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -190,6 +190,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", claims, "pair",
            "known.parent_commit_id == commit", "bool(commit)",
            test_outages.test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage),
+    Mutant("copied-marks", "G-27: a mark is valid only on the machine that it names", marks, "valid",
+           "machine == place and", "bool(machine) and",
+           test_copied_disks.test_a_profile_from_a_commit_of_a_prepared_machine_is_applied),
     Mutant("same-epoch", "G-62: each VM of a slot has a higher epoch", SlotActs, "create",
            "item.record.epoch + 1", "max(1, item.record.epoch)",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),

@@ -172,7 +172,15 @@ class SlotActs:
         """The slot with this VM in it: nothing that was tried with another one counts any more."""
         account = self.t.gatherer.slots.account
         return slot.but(
-            vm_id=vm_id, account=account, not_before=0.0, last_error="", marked_for_deletion=False, cause="", delete_attempts=0, chosen=""
+            vm_id=vm_id,
+            account=account,
+            filled=slot.epoch,
+            not_before=0.0,
+            last_error="",
+            marked_for_deletion=False,
+            cause="",
+            delete_attempts=0,
+            chosen="",
         )
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
