@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, VmShape, VmSource
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
@@ -317,8 +317,8 @@ class FakeVers:
         await self._call()
         if self.world.full:
             raise NoAnswerForWantOfRoom("netlink error: Address in use", "POST /vm")
-        born = {} if isinstance(source, CommitSource) else labels
-        parent = source.commit_id if isinstance(source, CommitSource) else None
+        born = labels if isinstance(source, RootSource) else {}
+        parent = source.commit_id if isinstance(source, CommitSource) else f"of {source.ref}" if isinstance(source, RefSource) else None
         made = self.world.make(born, parent)
         made.source, made.shape = source, shape
         if parent in self.world.disks:

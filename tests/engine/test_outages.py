@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from reconciler.errors import (
     TimedOut,
     Unreachable,
 )
-from tests.engine.stage import LT, MUTATIONS, SETTLE, Rule, Stage, declared, failing, lagging, losing, pass_time, tell
+from tests.engine.stage import LT, MUTATIONS, SETTINGS, SETTLE, Rule, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
@@ -326,6 +327,110 @@ def test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own(tmp_path: 
         assert run.happened("AdoptedVM") == 2
 
     assert tell(tmp_path, story).world.created == 2
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize("whose", ["ours", "a stranger's"])
+def test_a_create_answered_with_the_id_of_another_vm_takes_what_it_made(whose: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        stranger = run.world.make({"made-by": "hand"})
+        other = await run.ready(await run.lieutenant("old"))
+        wrong = other if whose == "ours" else stranger
+
+        async def mistaken(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            await act()
+            return wrong.vm_id
+
+        run.weather.rules["vers.create_vm"] = mistaken
+        await run.lieutenant()
+        machine = await run.ready()
+        assert machine.vm_id not in (other.vm_id, stranger.vm_id)
+        assert stranger.labels == {"made-by": "hand"}
+
+    assert tell(tmp_path, story).world.created == 3
+
+
+@pytest.mark.guarantee("G-03")
+def test_a_vm_that_was_answered_and_never_shows_is_given_up_by_proof(tmp_path: Path) -> None:
+    """Also when it could not even be claimed."""
+
+    async def story(run: Stage) -> None:
+        async def ghost(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            return "00000000-0000-4000-8000-00000000dead"
+
+        run.weather.rules["vers.create_vm"] = ghost
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("VMGone") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_create_that_ends_in_doubt_after_minutes_has_the_whole_window_after_that(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        async def slow(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            await pass_time(10 * SETTLE)
+            asyncio.get_running_loop().call_later(SETTLE - 5, lambda: asyncio.ensure_future(act()))
+            raise Indeterminate("no answer within 300 s")
+
+        run.weather.rules["vers.create_vm"] = slow
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("date", [0.0, 253_402_300_799.0, None])
+def test_one_odd_date_header_hides_no_vm_that_a_create_made(date: float | None, tmp_path: Path) -> None:
+    """Before the create, when the platform's time is noted."""
+
+    async def story(run: Stage) -> None:
+        await run.until(lambda: run.engine.fleet.latest is not None, "a first list")
+
+        async def odd(act: Callable[[], Awaitable[VmList]]) -> VmList:
+            return replace(await act(), server_time=date)
+
+        run.weather.rules["vers.list_vms"] = odd
+        await run.engine.fleet.list_since(run.world.now())
+        lost_and_then(run, lambda: run.weather.rules.pop("vers.list_vms"))
+        await from_commit(run, "api")
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize(
+    ("source", "dedicated"),
+    [({"commitId": COMMIT}, False), ({"ref": "golden:latest"}, True), ({"ref": "golden:latest"}, False)],
+    ids=["shared account", "a reference", "a reference, shared account"],
+)
+def test_what_nobody_can_know_is_a_persons_to_say(source: dict[str, str], dedicated: bool, tmp_path: Path) -> None:
+    """Where others start VMs from the same commit, or nobody knows which commit it was, none is taken for ours by its looks."""
+
+    async def story(run: Stage) -> None:
+        lost_and_then(run, lambda: None)
+        await run.declare(declared(Key("BootProfile", "default", "restored"), source=source))
+        await run.lieutenant(profileRef={"name": "restored"})
+        await run.says(LT, "Stalled", "CreateAmbiguous")
+        (machine,) = run.world.alive()
+        assert machine.vm_id in run.message(LT, "Stalled")
+        assert "reconciler resolve" in run.message(LT, "Stalled")
+        await pass_time(5 * SETTLE)
+        assert machine.labels == {}
+        assert run.world.created == 1
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/resolve": f"vm={machine.vm_id}:a"})
+        assert await run.ready() is machine
+
+    tell(tmp_path, story, settings=replace(SETTINGS, dedicated_account=dedicated))
 
 
 @pytest.mark.guarantee("G-06")

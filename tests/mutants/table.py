@@ -20,7 +20,7 @@ from reconciler.core.chain import Chain
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
-from reconciler.core.slot import claims, deletion, marks
+from reconciler.core.slot import deletion, marks, pairing
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
@@ -184,11 +184,11 @@ MUTANTS: tuple[Mutant, ...] = (
            slot_policies, "settle_the_open_intent",
            "if s.intent.settled and not s.vanished:", "if s.intent.settled:",
            test_outages.test_while_many_vms_are_missing_no_create_is_given_up_and_none_is_sent),
-    Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
-           "(found[index].vm_id,) if index", "(found[0].vm_id,) if index",
+    Mutant("one-for-two", "G-02: one VM is never given to two creates", pairing, "_restored",
+           "if vm is not its", "",
            test_outages.test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own),
-    Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", claims, "pair",
-           "known.parent_commit_id == commit", "bool(commit)",
+    Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", pairing.Pending, "of_lineage",
+           "known.parent_commit_id == self.commit", "bool(self.commit)",
            test_outages.test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage),
     Mutant("copied-marks", "G-27: a mark is valid only on the machine that it names", marks, "valid",
            "machine == place and", "bool(machine) and",

@@ -58,7 +58,7 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
     match s.intent.candidates:
         case None:
             return Wait(Reason.CREATE_INDETERMINATE, "the platform's list could not be read")
-        case (only,):
+        case (only,) if s.intent.certain:
             return BindCreated(only, s.intent.token)
         case ():
             if s.intent.settled and not s.vanished:
@@ -70,6 +70,11 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
             return BindCreated(s.record.chosen, s.intent.token)
         case _ if s.record.chosen == NONE and s.intent.settled:
             return GiveUpIntent(s.intent.token)
+        case (only,):
+            return Refuse(
+                Reason.CREATE_AMBIGUOUS,
+                f"VM {only} fits a create that was not answered, and somebody else may have made it; `reconciler resolve` takes it or not",
+            )
         case several:
             return Refuse(
                 Reason.CREATE_AMBIGUOUS, f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them"

@@ -34,11 +34,13 @@ class EffectiveDeletion(StrEnum):
 class OpenIntent:
     """A create that was written down before it was sent and whose answer never came. `settled`: the window in which a late
     effect may still appear is over, and two successful lists begun after it left no candidate, or one list leaves several.
-    `candidates`: unowned VMs that pairing leaves to it; None: could not be read."""
+    `candidates`: unowned VMs that pairing leaves to it; None: could not be read. `certain`: a single one was made by it; otherwise
+    somebody else may have made it."""
 
     token: str
     settled: bool
     candidates: tuple[str, ...] | None
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

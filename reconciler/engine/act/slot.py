@@ -30,6 +30,7 @@ from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.item import Blueprint, SlotItem
+from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
@@ -45,6 +46,7 @@ from reconciler.errors import (
     Forbidden,
     GuestFailed,
     GuestUnreachable,
+    Indeterminate,
     NoAnswerForWantOfRoom,
     ReconcilerError,
     Rejected,
@@ -107,7 +109,7 @@ class SlotActs:
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash},
+            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -126,7 +128,11 @@ class SlotActs:
             await self.create_failed(item, slot, intent, error)
             return
         except ReconcilerError as error:
-            await self.create_in_doubt(item, error)
+            await self.create_in_doubt(item, intent, error)
+            return
+        if t.table.owner_of(vm_id) is not None or t.fleet.first_seen.get(vm_id, intent.sent_at) < intent.sent_at:
+            what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
+            await self.create_in_doubt(item, intent, Indeterminate(what))
             return
         if not isinstance(blueprint.source, RootSource):
             labels = {}
@@ -139,8 +145,9 @@ class SlotActs:
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
 
-    async def create_in_doubt(self, item: SlotItem, error: ReconcilerError) -> None:
+    async def create_in_doubt(self, item: SlotItem, intent: Intent, error: ReconcilerError) -> None:
         """Nothing proves that no VM was made: the intent stays open. Where the platform speaks of no room, creates slow down."""
+        self.t.journal.in_doubt(intent, self.t.clock.now())
         if isinstance(error, NoAnswerForWantOfRoom):
             hold = self.t.gatherer.slots.hold
             await self.t.table.update([], *self.breaker(hold.breaker.failed(error.what, self.t.clock.now())))
@@ -349,6 +356,6 @@ def intent_payload(source: VmSource, epoch: int) -> Json:
         case CommitSource(commit_id):
             return {"commit": commit_id, "epoch": epoch}
         case RefSource(ref):
-            return {"commit": f"ref:{ref}", "epoch": epoch}
+            return {"commit": f"{REF}{ref}", "epoch": epoch}
         case _:
             assert_never(source)

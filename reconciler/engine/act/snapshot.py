@@ -63,6 +63,7 @@ class CommitActs:
             await self.failed(item, intent, vm_id, str(error))
             return
         except ReconcilerError as error:
+            t.journal.in_doubt(intent, t.clock.now())
             self.books.note(item, Reason.SNAPSHOT_PENDING, str(error), "Warning")
             return
         t.fleet.changed(vm_id)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.keys import SlotOwner
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot import claims
+from reconciler.core.slot import claims, pairing
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.item import SlotItem, SlotUse
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.ports import Clock
+from reconciler.engine.ports import Clock, Intent
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import COMMIT, CREATE, Journal
 from reconciler.engine.state.objects import ObjectTable
@@ -137,14 +138,14 @@ class Slots:
         intent = self.journal.of(item.owner, COMMIT)
         if intent is None and not record.commit_id:
             return SnapshotSeen()
-        sent_at = intent.sent_at if intent is not None else record.taken_at
+        sent_at = self.journal.ended(intent) if intent is not None else record.taken_at
         begun = self.clock.now()
         try:
             commits = await self.fleet.vers.list_commits()
         except ReconcilerError:
             return SnapshotSeen(intent is not None, None, None)
         name = str(intent.payload.get("name", "")) if intent is not None else ""
-        found = next((c.commit_id for c in commits if name and c.name == name), "")
+        found = next((c.commit_id for c in commits if name and c.name == name and is_of(c, slot.vm_id, name)), "")
         listed = any(c.commit_id == record.commit_id and is_of(c, slot.vm_id, record.name) for c in commits)
         over = begun >= sent_at + self.settings.settle_seconds
         lacks = over and not (found if intent is not None else listed)
@@ -171,7 +172,7 @@ class Slots:
         if intent is None or item.record.vm_id:
             self.lacking(item.owner, CREATE, "", now)
             return None
-        settled_at = intent.sent_at + self.settings.settle_seconds
+        settled_at = self.journal.ended(intent) + self.settings.settle_seconds
         if now < settled_at:
             since = max(intent.sent_at, now - self.settings.moving_seconds)
         else:
@@ -181,17 +182,36 @@ class Slots:
             fresh = await self.fleet.list_since(since)
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
-        owned = frozenset(self.table.owned())
-        pending = self.journal.pending(self.table.filled)
-        unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
-        if any(p.commit for p in pending):
-            await self.fleet.read_lineage([vm.vm_id for vm in unknown])
-        pairs = claims.pair(pending, fresh.vms, owned, self.fleet.first_seen, self.fleet.lineage, self.account)
-        candidates = pairs.get(intent.token, ())
+        owned, seen_at = frozenset(self.table.owned()), self.fleet.first_seen
+        pending = [self.pending(one) for one in self.journal.creates(self.table.filled)]
+        unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
+        await self.fleet.read_lineage([vm.vm_id for vm in unknown])
+        candidates = pairing.pair(pending, fresh.vms, owned, seen_at, self.fleet.lineage).get(intent.token, ())
         over = fresh.begun >= settled_at
         lacks = over and candidates == ()
         twice = self.lacking(item.owner, CREATE, intent.token if lacks else "", fresh.begun)
-        return OpenIntent(intent.token, settled=twice if lacks else over, candidates=candidates)
+        if lacks and not twice:
+            self.fleet.read_again(vm.vm_id for vm in unknown)
+        return OpenIntent(intent.token, settled=twice if lacks else over, candidates=candidates, certain=self.certain(intent))
+
+    def pending(self, intent: Intent) -> Pending:
+        """An open create, as pairing needs it. What is noted in it about the platform's clock is believed only as far as lists do."""
+        low, _ = self.fleet.platform_clock(intent.sent_at)
+        _, high = self.fleet.platform_clock(self.journal.ended(intent) + self.settings.settle_seconds)
+        known = [at for at in (intent.server_time, low) if at is not None]
+        account = str(intent.payload.get("account", "")) or self.account
+        return Pending(intent.token, commit_of(intent), min(known, default=None), intent.sent_at, high, account)
+
+    def certain(self, intent: Intent) -> bool:
+        """Whether a VM that fits this create was made by it: marked at birth; or the only one of its commit, in an account where nobody
+        else makes VMs from it. Of a reference nobody knows which commit it was."""
+        commit = commit_of(intent)
+        return not commit or (self.settings.dedicated_account and not commit.startswith(pairing.REF))
+
+
+def commit_of(intent: Intent) -> str:
+    """What a create restores, as `intent_payload` wrote it."""
+    return str(intent.payload.get("commit", ""))
 
 
 def is_of(commit: Commit, vm_id: str, name: str) -> bool:
