@@ -163,7 +163,11 @@ class Slots:
 
     def replace_blocked(self, now: float) -> str:
         """Why no machine may be given up for a new one now: the platform might have none."""
-        why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
+        if self.fleet.vanished:
+            return f"no machine can be made for now: {len(self.fleet.vanished)} VMs are missing at once"
+        if now < self.hold.until:
+            return "no machine can be made for now: the store is new"
+        why = self.hold.breaker.doubts(now, len(self.hold.failing_deletes))
         return f"no machine can be made for now: {why}" if why else ""
 
     async def open_intent(self, item: SlotItem, seen: VmObservation, now: float) -> OpenIntent | None:
