@@ -119,6 +119,28 @@ def test_a_snapshot_that_was_never_made_is_taken_again_after_the_window(tmp_path
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("verbs", [None, {"detached": "t"}], ids=["retained", "let go of"])
+def test_a_vm_is_let_out_of_sight_only_when_its_labels_are_read_back(verbs: dict[str, str] | None, tmp_path: Path) -> None:
+    """The platform says yes and does nothing, once."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Retain")
+        machine = await run.ready()
+
+        async def nothing(act: Callable[[], Awaitable[object]]) -> None:
+            del run.weather.rules["vers.set_labels"]
+
+        run.weather.rules["vers.set_labels"] = nothing
+        await run.retrying(lambda: run.engine.declarations.delete(LT, verbs=verbs))
+        await run.gone(LT)
+        assert not machine.deleted
+        assert bool(machine.labels.get("fleet.vers.sh/retained")) is (verbs is None)
+        assert bool(machine.labels.get("fleet.vers.sh/vm-id")) is (verbs is None)
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-05")
 def test_one_list_of_commits_without_it_proves_no_lost_snapshot(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:

@@ -50,6 +50,7 @@ from reconciler.errors import (
     NoAnswerForWantOfRoom,
     ReconcilerError,
     Rejected,
+    Unreachable,
 )
 
 
@@ -250,8 +251,7 @@ class SlotActs:
             else:
                 said = f"{said}; the claim file inside it stays, it does not run"
         if labels:
-            await t.vers.set_labels(vm_id, labels)
-            t.fleet.labelled(vm_id, labels)
+            await self.label_for_good(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = self.books.now(item)
         slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted)
@@ -259,6 +259,15 @@ class SlotActs:
         await self.books.empty(item, slot, "", *event)
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
+
+    async def label_for_good(self, vm_id: str, labels: dict[str, str]) -> None:
+        """Nobody looks at this VM again: that the labels are on it is read back. Raises what the platform says."""
+        t = self.t
+        await t.vers.set_labels(vm_id, labels)
+        there = (await t.vers.get_vm(vm_id)).labels
+        if any(there.get(name, "") != value for name, value in labels.items()):
+            raise Unreachable("the platform took labels and does not show them", f"VM {vm_id}", "they are written again")
+        t.fleet.labelled(vm_id, labels)
 
     async def suspend(self, item: SlotItem, vm_id: str) -> None:
         t = self.t
