@@ -92,7 +92,9 @@ class BootActs:
         marks = {mark: values[mark]}
         if mark == "files" and any(f.secret for f in rendered.files):
             marks[SECRETS] = rendered.secrets_hash
-        await self.t.agents.write_files(machine_at(item, view), self.files_of(item, rendered, mark), rendered.work_dir, marks)
+        at, slot = machine_at(item, view), self.t.current(item).slot
+        written = {name: sealed(value, at.id, slot) for name, value in marks.items()}
+        await self.t.agents.write_files(at, self.files_of(item, rendered, mark), rendered.work_dir, written)
         if mark == PREPARED:
             self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
