@@ -114,7 +114,7 @@ class SlotActs:
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
-        slot = item.record.but(epoch=epoch, attempts=action.attempt)
+        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash)
         try:
             await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)
@@ -349,7 +349,7 @@ class SlotActs:
         left = item.released(known.record)
         if left is None:
             await t.backend.release(known.obj)
-        said = self.books.event(item, Reason.DELETED, "nothing of it is left")
+        said = self.books.event(item, Reason.DELETED, "it is not managed any more")
         if left is not None:
             await t.table.update([(key, with_record(left))], *said)
             return
