@@ -81,11 +81,12 @@ class ReachPart(Part):
 @dataclass(frozen=True, slots=True)
 class PreparePart(Part):
     """Whether the machine is as its profile says. `recreate`: update.onProfileChange is Recreate; `replace_blocked`: why no machine
-    may be replaced now."""
+    may be replaced now; `unsupported`: as for the slot."""
 
     slot: Slot
     recreate: bool = False
     replace_blocked: str = ""
+    unsupported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class Gatherer:
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
+        unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
         basics = Basics(
             name=key.name,
             record=item.record,
@@ -132,7 +133,7 @@ class Gatherer:
                 local,
                 standby,
                 requests=self.requests(item, rendered, place, now),
-                unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+                unsupported=unsupported,
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
                 on_lost=item.spec.session.on_lost,
@@ -143,6 +144,7 @@ class Gatherer:
                 seen,
                 recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
                 replace_blocked=self.slots.replace_blocked(now),
+                unsupported=unsupported,
             ),
             SessionPart(
                 basics,
