@@ -19,7 +19,7 @@ def told(plane: ControlPlane) -> str:
 # kube-apiserver at {plane.api_url}, with our kinds and the operator's rights in namespace {NAMESPACE}. No pods run in it. Ctrl-C ends it.
 # as an admin:
 export KUBECONFIG={plane.admin.kubeconfig} PATH={plane.assets.directory}:$PATH
-# machines, and the operator with the rights of deploy/base/rbac.yaml and no others:
+# machines, and the operator with the rights of deploy/cluster/rbac.yaml and no others:
 reconciler simulate --env-file env.sh &
 (. ./env.sh; KUBECONFIG={plane.operator.kubeconfig} reconciler operator --namespace {NAMESPACE})
 """
