@@ -67,7 +67,12 @@ def check(root: Path) -> list[str]:
 
 
 def _expected(root: Path) -> dict[Path, str]:
-    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()), *((folder, generate_deploy()) for folder in DEPLOYED))
+    made = (
+        (CRDS, generate_crds()),
+        (SCHEMAS, generate_schemas()),
+        (DOCS, generate_docs()),
+        *((folder, generate_deploy()) for folder in DEPLOYED),
+    )
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 
 

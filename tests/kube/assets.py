@@ -1,8 +1,8 @@
 """kube-apiserver, etcd, kubectl and helm for the tests: where they are, or how they are made. `python -m tests.kube.assets` makes them.
 
-Looked for in `$KUBEBUILDER_ASSETS` (envtest's convention; it has no helm), then in `~/.cache/reconciler/kube/VERSION`. No package registry has them
-ready, so they are built from the Go modules in hack/kube, which pin every version: a few minutes the first time, and the only time. Builds
-that meet wait for each other, and the directory appears whole or not at all.
+Looked for in `$KUBEBUILDER_ASSETS` (envtest's convention; it has no helm), then in `~/.cache/reconciler/kube/VERSION`. No package
+registry has them ready, so they are built from the Go modules in hack/kube, which pin every version: a few minutes the first time, and the
+only time. Builds that meet wait for each other, and the directory appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def build_helm(environ: Mapping[str, str]) -> Path:
     return find_helm(environ)
 
 
-def _once(target: Path, programs: Sequence[str], compiled: Callable[[str, Path, Mapping[str, str]], None], environ: Mapping[str, str]) -> None:
+def _once(
+    target: Path, programs: Sequence[str], compiled: Callable[[str, Path, Mapping[str, str]], None], environ: Mapping[str, str]
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target.with_name(f".{target.name}.lock")):
         if not _lacking(target, programs):

@@ -1,7 +1,8 @@
 """A real Kubernetes API server: etcd and kube-apiserver of this machine, on free loopback ports, in a directory of their own.
 
 There is no controller manager, no scheduler and no node, so nothing collects garbage: a deleted namespace stays Terminating, and an owner's
-deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/cluster/rbac.yaml says.
+deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/cluster/rbac.yaml
+says.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.assets import ROOT, Assets
+from tests.kube.assets import ROOT, Assets, versions
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.test_deploy import DEPLOY, NEVER, Right, may, objects
 
@@ -30,14 +30,29 @@ class Helm:
 
     def __call__(self, *words: str, fails: bool = False) -> str:
         home = self._plane.home
-        env = {"PATH": os.defpath, "HOME": str(home), "KUBECONFIG": str(self._plane.admin.kubeconfig), "HELM_CACHE_HOME": str(home / "helm")}
+        env = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "KUBECONFIG": str(self._plane.admin.kubeconfig),
+            "HELM_CACHE_HOME": str(home / "helm"),
+        }
         done = subprocess.run([str(self._program), *words], env=env, cwd=home, capture_output=True, text=True, timeout=100, check=False)
         assert (done.returncode != 0) == fails, f"helm {' '.join(words)}\n{done.stdout}{done.stderr}"
         assert fails or done.stderr == "", "it warns of nothing"
         return done.stdout + done.stderr
 
     def rendered(self, namespace: str, *values: str) -> list[dict[str, Any]]:
-        told = self("template", "reconciler", str(CHART), "-n", namespace, *(word for value in values for word in ("--set", value)))
+        release = f"v{versions().kubernetes}"
+        told = self(
+            "template",
+            "reconciler",
+            str(CHART),
+            "--kube-version",
+            release,
+            "-n",
+            namespace,
+            *(word for value in values for word in ("--set", value)),
+        )
         file = self._plane.home / "chart.yaml"
         file.write_text(told)
         return documents(file)
@@ -80,9 +95,7 @@ def test_the_chart_gives_the_rights_of_the_manifests(helm: Helm, everywhere: boo
     made = helm.rendered("team-a", f"allNamespaces={str(everywhere).lower()}")
     rules = {(one["kind"], one["metadata"]["name"]): one["rules"] for one in made if one["kind"] in ("Role", "ClusterRole")}
     wanted = {
-        one["metadata"]["name"]: one["rules"]
-        for file in ("rbac.yaml", "people.yaml")
-        for one in documents(DEPLOY / "cluster" / file)
+        one["metadata"]["name"]: one["rules"] for file in ("rbac.yaml", "people.yaml") for one in documents(DEPLOY / "cluster" / file)
     }
     assert rules.pop(("ClusterRole", "reconciler.team-a") if everywhere else ("Role", "reconciler")) == wanted["reconciler"]
     assert rules.pop(("Role", "reconciler-lease")) == wanted["reconciler-lease"]

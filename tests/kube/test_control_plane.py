@@ -130,22 +130,3 @@ def test_no_process_is_left(kube_assets: object, private_plane: ControlPlane) ->
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-
-
-@pytest.mark.real("kube")
-def test_a_person_gets_one_to_try_things_on() -> None:
-    """`make kube`: what it prints is enough to go on, and the end of it is the end of all."""
-    command = [sys.executable, "-m", "tests.kube"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = ""
-        while "reconciler operator" not in said:
-            line = process.stdout.readline()
-            assert line, "it says how to run the operator"
-            said += line
-        (exported,) = (line for line in said.splitlines() if line.startswith("export KUBECONFIG="))
-        told = subprocess.run(["sh", "-c", f"{exported}; kubectl get lt -n team"], capture_output=True, text=True, timeout=60, check=True)
-        assert "No resources found in team namespace" in told.stderr
-        process.terminate()
-        assert process.wait(60) == 0
-    assert not Path(exported.split("=")[1].split()[0]).exists()

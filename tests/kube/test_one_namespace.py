@@ -53,7 +53,7 @@ def test_installed_twice_each_has_its_own_rights_and_keeps_them(private_plane: C
     plane.kubectl("delete", "-k", str(folders["team-b"]), "--wait=false")
     eventually(lambda: not may(plane, NEEDED[0], "team-b", user=account("team-b")), "the rights of the removed one are gone")
     assert has_all("team-a")
-    assert plane.get("/apis/fleet.vers.sh/v1alpha1/lieutenants")[0] == 200, "the kinds are everybody's"
+    eventually(lambda: plane.get("/apis/fleet.vers.sh/v1alpha1/lieutenants")[0] == 200, "the kinds are everybody's")
 
 
 def test_it_owns_nothing_outside_of_its_namespace_and_not_the_namespace(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -63,9 +63,7 @@ def test_it_owns_nothing_outside_of_its_namespace_and_not_the_namespace(control_
 
 
 @pytest.mark.guarantee("G-60")
-def test_an_operator_that_may_not_read_kube_system_waits_and_begins_when_it_may(
-    private_plane: ControlPlane, tmp_path: Path
-) -> None:
+def test_an_operator_that_may_not_read_kube_system_waits_and_begins_when_it_may(private_plane: ControlPlane, tmp_path: Path) -> None:
     plane = private_plane
     plane.install_crds()
     plane.install_rbac()

@@ -23,6 +23,7 @@ from tests.kube.test_pages import commands, operator_of
 pytestmark = pytest.mark.real("kube")
 
 CRDS = [f"{kind.plural}.fleet.vers.sh" for kind in KINDS]
+LIEUTENANTS = "lieutenants.fleet.vers.sh"
 DECLARED = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -75,6 +76,10 @@ async def test_what_was_declared_to_stay_outlives_the_deletion_of_its_kind(
     plane.install_crds()
     plane.install_rbac()
     person = Person(plane.namespace("team"))
+
+    def alive() -> set[str]:
+        return {machine.vm_id for machine in world.alive()}
+
     async with charge(person.cluster, tmp_path, world) as _:
         for name in ("plain", "guarded", *KEPT):
             await person.apply(LIEUTENANT.replace("name: ada", f"name: {name}"))
@@ -84,14 +89,14 @@ async def test_what_was_declared_to_stay_outlives_the_deletion_of_its_kind(
             field, value = line.split(": ")
             await person.kubectl("patch", f"lt/{name}", "--type=merge", "-p", json.dumps({"spec": {field: value}}))
         await person.kubectl("annotate", "lt/guarded", "fleet.vers.sh/deletion-protection=enabled")
-        await person.kubectl("delete", "crd", CRDS[1], "--wait=false")
-        await until(lambda: vms["plain"] not in world.alive(), "what nothing protects is deleted")
+        await person.kubectl("delete", "crd", LIEUTENANTS, "--wait=false")
+        await until(lambda: vms["plain"] not in alive(), "what nothing protects is deleted")
         await person.sees("lt", "guarded", "Stalled", "Protected")
-        assert set(world.alive()) == set(vms.values()) - {vms["plain"]}
+        assert alive() == set(vms.values()) - {vms["plain"]}
         await person.kubectl("annotate", "lt/guarded", "fleet.vers.sh/deletion-protection-")
-        await until(lambda: plane.get(f"{DECLARED}/{CRDS[1]}")[0] == 404, "the kind is gone")
-        await until(lambda: vms["guarded"] not in world.alive(), "and what was protected, once it no longer was")
-    assert set(world.alive()) == {vms[name] for name in KEPT}
+        await until(lambda: plane.get(f"{DECLARED}/{LIEUTENANTS}")[0] == 404, "the kind is gone")
+        await until(lambda: vms["guarded"] not in alive(), "and what was protected, once it no longer was")
+    assert alive() == {vms[name] for name in KEPT}
 
 
 @pytest.mark.slow
