@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,10 @@ def built(home: Path) -> Path:
     build("add", "--quiet", container, str(base), "/")
     build("commit", "--quiet", "--rm", container, "localhost/base")
     base.unlink()
-    build("bud", "--quiet", "--isolation", "chroot", "--build-arg", "BASE=localhost/base", "--tag", "reconciler", str(ROOT))
+    words = ["--quiet", "--isolation", "chroot", "--build-arg", "BASE=localhost/base", "--tag", "reconciler"]
+    if authorities := ssl.get_default_verify_paths().cafile:  # this host's: there may be a proxy between it and the package index
+        words += ["--volume", f"{authorities}:/etc/ssl/certs/ca-certificates.crt:ro"]
+    build("bud", *words, str(ROOT))
     told = json.loads(build("inspect", "--type", "image", "reconciler"))["OCIv1"]["config"]
     assert told["Entrypoint"] == ["reconciler"], told
     return Path(build("mount", build("from", "reconciler")))
