@@ -139,7 +139,8 @@ class ReadyAgents:
     async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         return ()
 
-    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None) -> None:
+        self._at(at).marks |= marks or {}
         self._at(at).digests |= {file.path: sha256(file.content) for file in files}
         self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 

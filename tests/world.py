@@ -425,7 +425,9 @@ class FakeAgents:
         agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
         return AgentObservation(agent, session[offset:])
 
-    async def write_files(self, at: ports.Machine, files: Sequence[GuestFile], work_dir: str) -> None:
+    async def write_files(
+        self, at: ports.Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None
+    ) -> None:
         m = await self._keeper(at)
         for f in files:
             if m.pi is not None and f.path == m.session_file:
@@ -433,6 +435,7 @@ class FakeAgents:
             m.files[f.path], m.modes[f.path] = f.content, f.mode
             if f.path.endswith(".jsonl"):
                 m.sessions[f.path], m.session_file = f.content, f.path
+        m.marks |= marks or {}
 
     async def mark(self, at: ports.Machine, name: str, value: str) -> None:
         (await self._keeper(at)).marks[name] = value

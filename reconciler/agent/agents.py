@@ -10,8 +10,10 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from reconciler.agent import bootstrap
+from reconciler.agent import bootstrap, clock
 from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
@@ -105,9 +107,7 @@ class KeeperAgents:
             if client is not connection.client:
                 connection.client, connection.subscribed, connection.seq = client, False, whole(facts, "seq") or 0
                 if unwritten := unwritten_of(facts):
-                    _log.warning(
-                        "the keeper of %s could not write what it had to, %d times: see whether its disk is full", at.id, unwritten
-                    )
+                    _log.warning("the keeper of %s could not write %d times: see whether its disk is full", at.id, unwritten)
                 if survived := ", ".join(f"{name} {times}" for name, times in sorted(obj(facts.get("counters")).items())):
                     _log.info("the keeper of %s survived since its start: %s", at.id, survived)
             return client
@@ -177,6 +177,7 @@ class KeeperAgents:
 
     async def _found(self, at: Place) -> bootstrap.Found:
         stdin = bootstrap.lines(self._layout(at).base)
+        await self._connect(at)  # making a connection is no part of the way that the clock is measured over
         asked = self._now()
         result = await self._script(at, bootstrap.INSPECT, stdin, "looking at the machine", timeout=30.0)
         return bootstrap.parse_inspect(result.stdout, asked, self._now())
@@ -185,7 +186,7 @@ class KeeperAgents:
         """See `Agents.inspect`. A Node that is too old and a pi of another version count as missing."""
         guest = (await self._found(at)).guest
         alive = guest.keeper is not None and await self._alive(at)
-        return Guest(guest.clock_skew, guest.claim, guest.node, guest.pi, guest.keeper, alive, guest.marks)
+        return replace(guest, keeper_alive=alive)
 
     async def _alive(self, at: Place) -> bool:
         """Whether a keeper answers there. Raises `GuestUnreachable` when it is the machine that does not."""
@@ -209,9 +210,9 @@ class KeeperAgents:
             return True
 
     async def correct_clock(self, at: Place) -> None:
-        if not self._layout(at).own_clock:
-            return
-        await self._script(at, bootstrap.CORRECT_CLOCK, bootstrap.lines(f"{self._now():.6f}"), "setting the clock")
+        if self._layout(at).own_clock:
+            await self._connect(at)
+            await clock.correct(partial(self._script, at), self._now)
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
         """The claim file; before it, a keeper that came as a copy from another machine is claimed too, so that it never happens
@@ -278,19 +279,23 @@ class KeeperAgents:
         return bytes(content)
 
     async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
-        facts = obj((await self._ask(at, "files.digest", paths=list(paths), workDir=work_dir)).get("digests"))
-        return {path: str(digest) for path, digest in facts.items()}
+        facts = await self._ask(at, "files.digest", paths=list(paths), workDir=work_dir)
+        return {path: str(digest) for path, digest in obj(facts.get("digests")).items()}
 
     async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         facts = await self._ask(at, "file.prefixes", _BULK, path=path, ends=list(ends), blanks=[list(blank) for blank in blanks])
-        found = facts.get("digests")
-        return tuple(str(digest) for digest in found) if isinstance(found, list) else ()
+        return tuple(map(str, found)) if isinstance(found := facts.get("digests"), list) else ()
 
     # --- changing -------------------------------------------------------------------------------------------------------------
 
-    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None:
-        for parts in batches(files, self._upload):
-            await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir)
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None) -> None:
+        waiting, uploads = marks or {}, list(batches(files, self._upload))
+        for parts in uploads:
+            final = {"marks": dict(marks)} if marks and parts is uploads[-1] else {}
+            answer = await self._ask(at, "files.write", _BULK, parts=parts, workDir=work_dir, **final)
+            waiting = {} if answer.get("marked") is True else waiting
+        for name, value in waiting.items():  # no files, or a keeper of an earlier release
+            await self.mark(at, name, value)
 
     async def mark(self, at: Machine, name: str, value: str) -> None:
         await self._ask(at, "mark", name=name, value=value)

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from reconciler.agent import clock
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.toolchain import NODE_MIN, PI_VERSION, Package, version_tuple
 from reconciler.agent.transport import FixedScript
@@ -96,6 +97,7 @@ printf 'pi %s\n' "$(pi_version)"
 [ -r "$base/keeper/main.mjs" ] && printf 'keeper %s\n' "$(basename "$(readlink -f "$base/keeper")")"
 file claim "$base/claim.json"
 file marks "$base/marks.json"
+printf 'until %s\n' "$(date +%s.%N)"
 exit 0
 """)
 
@@ -109,20 +111,18 @@ class Found:
 
 
 def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
-    """Read `INSPECT`'s output; the two times are the controller's clock around it, the guest's is taken for their middle.
-    Unreadable claims and marks read as none. Raises `GuestFailed` when the clock is missing: that was not our script."""
+    """Read `INSPECT`'s output; the two times are the controller's clock around it. Unreadable claims and marks read as none. Raises
+    `GuestFailed` when the clock is missing: that was not our script."""
     said: dict[str, str] = {}
     for line in output.decode(errors="replace").splitlines():
         name, _, value = line.partition(" ")
         said[name] = value.strip()
-    try:
-        clock = float(said.get("clock", ""))
-    except ValueError:
-        raise GuestFailed("the machine did not tell its time", remedy="`date +%s.%N` must work there", tail=repr(output[-200:])) from None
+    measured = clock.skew(said.get("clock", ""), said.get("until", ""), asked_at, answered_at)
     keeper = said.get("keeper", "")
     claim = _strings(said.get("claim", ""))
     guest = Guest(
-        clock_skew=clock - (asked_at + answered_at) / 2,
+        clock_skew=measured.ahead,
+        clock_uncertainty=measured.uncertainty,
         claim=claim or None,
         node=said["node"] if version_tuple(said.get("node", "")) >= NODE_MIN else None,
         pi=PI_VERSION if said.get("pi", "") == PI_VERSION else None,
@@ -141,11 +141,6 @@ def _strings(encoded: str) -> dict[str, str]:
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------------
-
-CORRECT_CLOCK: Final = FixedScript(r"""
-read -r now
-date -s "@$now" > /dev/null
-""")
 
 WRITE_CLAIM: Final = FixedScript(r"""
 set -eu

@@ -26,7 +26,7 @@ from reconciler.core.snapshot.agent import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-77304aaf0ca1"
+KEEPER_VERSION: Final = "1-8c4b64c21559"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler.api.jsontype import Json as Json
 from reconciler.api.jsontype import JsonValue as JsonValue
@@ -23,9 +24,8 @@ def as_strings(value: object) -> dict[str, str]:
     return {str(name): str(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """Names one declared object; prints as `Kind/namespace/name`."""
+class Key(NamedTuple):
+    """Names one declared object; prints as `Kind/namespace/name`. A tuple, for it is what most tables are looked up by."""
 
     kind: str
     namespace: str

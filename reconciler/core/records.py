@@ -26,6 +26,10 @@ class Record(BaseModel):
         dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
         return dumped
 
+    def __eq__(self, other: object) -> bool:
+        """As pydantic's; the same record, as defaults are, without a look at its fields."""
+        return self is other or super().__eq__(other)
+
     def but(self, **changes: object) -> Self:
         """A copy with these fields changed (validated types are the caller's)."""
         return self.model_copy(update=changes)

@@ -53,7 +53,7 @@ MAX_REPEATS = 5
 REPEAT_PAUSE = 5.0
 """The same act so often in a row without an effect that shows: pause, so that nothing loops hot."""
 
-REPORT_EVERY = 0.5
+REPORT_EVERY = 1.0
 """Seconds: status is written when an object comes to rest, and not more often than this while it moves."""
 
 

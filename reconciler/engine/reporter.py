@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from reconciler.core.conditions import reason_of, reasons_of
 from reconciler.core.decisions import Refuse
 from reconciler.core.keys import JsonValue, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
+from reconciler.core.values import replaced
 from reconciler.engine.ports import StoredObject, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Announce, Change, StatusUpdate
@@ -39,7 +39,7 @@ class Reporter:
     def failed(self, key: Key, error: ReconcilerError) -> None:
         """An error is reported once, and counted always (G-66); what a machine says may have a secret in it (G-60)."""
         last = last_error_of(error)
-        last = replace(last, message=self._redact(last.message))
+        last = replaced(last, message=self._redact(last.message))
         before, item = self.last_error(key), self._table.get(key)
         if before != last:
             level = logging.INFO if isinstance(error, Conflict | GuestUnreachable) else logging.WARNING
@@ -60,7 +60,7 @@ class Reporter:
             more.extend(self._recorder.take(update.key))
             status = update.status.dump()
             if status != item.obj.status:
-                changes.append((update.key, lambda obj, status=status: replace(obj, status=status)))  # type: ignore[misc]
+                changes.append((update.key, lambda obj, status=status: replaced(obj, status=status)))  # type: ignore[misc]
                 more.extend(self._event(item.obj, update, status.get("phase")))
         if changes or more:
             await self._table.update(changes, *more)

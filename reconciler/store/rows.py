@@ -125,9 +125,9 @@ def object_values(obj: StoredObject) -> Values:
         "version": obj.version,
         "created_at": obj.created_at,
         "deleted_at": obj.deleted_at,
-        "labels": _dump(dict(obj.labels), where),
-        "annotations": _dump(dict(obj.annotations), where),
-        "finalizers": _dump(obj.finalizers, where),
+        "labels": _dump(dict(obj.labels), where) if obj.labels else "{}",
+        "annotations": _dump(dict(obj.annotations), where) if obj.annotations else "{}",
+        "finalizers": _dump(obj.finalizers, where) if obj.finalizers else "[]",
         "spec": _dump(obj.spec, where),
         "status": _dump(obj.status, where),
         "record": _dump(obj.record, where),
@@ -231,6 +231,8 @@ def _storable(text: str) -> str:
 
 
 def _dump(value: object, where: str) -> str:
+    if not value and isinstance(value, dict):
+        return "{}"
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:

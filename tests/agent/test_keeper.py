@@ -130,6 +130,16 @@ async def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
         assert (dead.keeper, dead.keeper_alive, dead.marks) == (KEEPER_VERSION, False, there.marks)
 
 
+async def test_done_marks_are_there_only_once_all_their_files_are(rig: Rig) -> None:
+    files = [GuestFile("m/big", os.urandom(6 << 20)), GuestFile("m/small", b"x")]
+    await rig.agents.write_files(AT, files, str(rig.root), {"files": "h1", "secrets": "h2"})
+    assert (await rig.agents.inspect(VM)).marks == {"files": "h1", "secrets": "h2"}
+    with pytest.raises(GuestFailed):
+        await rig.agents.write_files(AT, [*files, GuestFile("m/small/below", b"y")], str(rig.root), {"files": "h3"})
+    await rig.agents.write_files(AT, [], str(rig.root), {"organs": "h4"})
+    assert (await rig.agents.inspect(VM)).marks == {"files": "h1", "secrets": "h2", "organs": "h4"}
+
+
 async def test_a_machine_that_does_not_answer_is_not_a_dead_keeper(rig: Rig) -> None:
     await rig.transports[-1].close()
     first = rig.agents

@@ -158,10 +158,10 @@ export function bytesFrom(file, offset, limit = READ_LIMIT) {
   }
 }
 
-/** Done-marks, durable when it returns. */
-export function mark(directory, name, value) {
+/** Done-marks ({name: value}), durable when it returns. */
+export function mark(directory, marks) {
   const file = path.join(directory, "marks.json");
-  writeAtomic(file, JSON.stringify({ ...readJson(file), [name]: value }));
+  writeAtomic(file, JSON.stringify({ ...readJson(file), ...marks }));
 }
 
 const running = new Map();

@@ -221,7 +221,7 @@ const OPS = {
     return { verdict: this.commands.verdict(key) };
   },
   mark({ name, value }) {
-    machine.mark(this.directory, name, value);
+    machine.mark(this.directory, { [name]: value });
     return {};
   },
   run(request) {
@@ -236,9 +236,10 @@ const OPS = {
   "exec.signal"(request, peer) {
     return peer.execs.signal(request);
   },
-  "files.write"({ parts, workDir }) {
+  "files.write"({ parts, workDir, marks }) {
     machine.writeFiles(parts, workDir ?? this.pi.workDir, this.pi.sessionFile);
-    return {};
+    if (marks) machine.mark(this.directory, marks); // only once the files are there for good
+    return { marked: Boolean(marks) };
   },
   inside() {
     return this.pi.inside();

@@ -3,8 +3,6 @@ act leaves nothing to be observed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.core.decisions import (
     AbortTurn,
     Acknowledge,
@@ -78,6 +76,7 @@ from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.values import replaced
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
@@ -94,8 +93,8 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     lt = after_lieutenant(view.lieutenant, step.action)
     talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
-        talk = replace(view.talk, settled=True)
-    return replace(view, lieutenant=lt, talk=talk)
+        talk = replaced(view.talk, settled=True)
+    return replaced(view, lieutenant=lt, talk=talk)
 
 
 def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
@@ -113,7 +112,7 @@ def _busy(lt: LieutenantView) -> bool:
 def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
-        return replace(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
+        return replaced(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
@@ -121,64 +120,64 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return with_record(lt, acknowledge(lt.record, lt.requests).record)
         case Create(attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
-            return replace(lt, slot=slot, standby=StandbyVM(claim, Guest(), None))
+            return replaced(lt, slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replace(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
-            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            return replaced(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
         case BindCreated(vm_id, _):
-            slot = replace(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
-            return replace(lt, slot=slot, guest=Guest(), agent=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            return replaced(lt, slot=slot, guest=Guest(), agent=None)
         case Adopt(vm_id):
-            slot = replace(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
-            slot = replace(slot, vm=_seen(seen, claimed=False, claimed_by=""))
-            return replace(lt, slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
+            slot = replaced(slot, vm=_seen(seen, claimed=False, claimed_by=""))
+            return replaced(lt, slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
         case GiveUpIntent():
-            return replace(lt, slot=replace(slot, intent=None))
+            return replaced(lt, slot=replaced(slot, intent=None))
         case TakeSnapshot(vm_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
-            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotTaken(vm_id, commit_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
-            return replace(lt, slot=replace(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotVerified():
-            return replace(lt, slot=replace(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
         case SnapshotLost():
-            return replace(lt, slot=replace(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
         case Detach():
-            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
+            return replaced(lt, slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():
-            return replace(lt, slot=replace(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
+            return replaced(lt, slot=replaced(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
         case Suspend():
-            return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
+            return replaced(lt, slot=replaced(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
-                return replace(lt, slot=replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
+                return replaced(lt, slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
-            slot = replace(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
+            slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
-            return replace(lt, slot=slot, guest=guest, agent=_agent(lt, process))
+            return replaced(lt, slot=slot, guest=guest, agent=_agent(lt, process))
         case MarkForDeletion(cause=cause):
-            return replace(lt, slot=replace(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
+            return replaced(lt, slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
-            return replace(lt, slot=replace(slot, vm=Absent(proven=True)))
+            return replaced(lt, slot=replaced(slot, vm=Absent(proven=True)))
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
-                lt = replace(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return replace(lt, slot=replace(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+                lt = replaced(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
+            return replaced(lt, slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
         case CorrectClock():
-            return replace(lt, guest=_guest(guest, clock_skew=0.0))
+            return replaced(lt, guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():
-            return replace(lt, guest=_guest(guest, claim=lt.claim))
+            return replaced(lt, guest=_guest(guest, claim=lt.claim))
         case Install():
-            return replace(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
+            return replaced(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
         case StartKeeper():
-            return replace(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
+            return replaced(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
             written = lt.rendered
@@ -191,79 +190,79 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             }
             marked = _marked(guest, mark, hashes[mark])
             marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
-            return replace(lt, guest=marked, edited=() if mark == "agent" else lt.edited)
+            return replaced(lt, guest=marked, edited=() if mark == "agent" else lt.edited)
         case RunStep(_, name):
             assert isinstance(lt.rendered, Rendered)
-            return replace(lt, guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+            return replaced(lt, guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
         case RunVerify(_, name):
             assert isinstance(lt.rendered, Rendered)
             check = lt.rendered.check(name)
             assert check is not None
-            return replace(lt, guest=_marked(guest, *check_mark(check)))
+            return replaced(lt, guest=_marked(guest, *check_mark(check)))
         case ReadBack():
             assert isinstance(lt.agent, Agent)
             assert isinstance(lt.agent.process, Up)
-            return replace(lt, record=lt.record.but(loaded=LoadedRecord(process=process_of(lt, lt.agent.process))))
+            return replaced(lt, record=lt.record.but(loaded=LoadedRecord(process=process_of(lt, lt.agent.process))))
         case RestoreSession(_, size):
             agent = lt.agent if isinstance(lt.agent, Agent) else None
-            return replace(lt, agent=replace(agent, session_size=size) if agent else None)
+            return replaced(lt, agent=replaced(agent, session_size=size) if agent else None)
         case StartAgent():
             assert isinstance(lt.rendered, Rendered)
-            return replace(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+            return replaced(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
-                process = replace(has, model=model or has.model, thinking=thinking or has.thinking)
-                return replace(lt, agent=replace(lt.agent, process=process))
+                process = replaced(has, model=model or has.model, thinking=thinking or has.thinking)
+                return replaced(lt, agent=replaced(lt.agent, process=process))
             return lt
         case OpenLocal(place, fallback):
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
             made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
             claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
-            slot = replace(slot, record=record.but(epoch=record.epoch + 1))
-            return replace(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
+            slot = replaced(slot, record=record.but(epoch=record.epoch + 1))
+            return replaced(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
-            slot = replace(slot, record=record.but(epoch=epoch))
-            standby = replace(lt.standby, claim={**lt.standby.claim, "epoch": str(epoch)}) if lt.standby else None
+            slot = replaced(slot, record=record.but(epoch=epoch))
+            standby = replaced(lt.standby, claim={**lt.standby.claim, "epoch": str(epoch)}) if lt.standby else None
             local = lt.record.local.but(fenced=epoch)
-            return replace(lt, slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
+            return replaced(lt, slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
         case MoveToVm():
             moved = at_vm(lt)
-            return replace(moved, agent=_agent(lt, NotStarted()))
+            return replaced(moved, agent=_agent(lt, NotStarted()))
         case CloseLocal() | LeaveLocal():
-            return replace(lt, record=lt.record.but(local=LocalRecord()))
+            return replaced(lt, record=lt.record.but(local=LocalRecord()))
         case StopAgent() | RestAgent():
-            return replace(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+            return replaced(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
         case CountCrash(at):
             restart = lt.record.restart.but(crash_at=at)
-            return replace(lt, record=lt.record.but(slot=record, restart=restart))
+            return replaced(lt, record=lt.record.but(slot=record, restart=restart))
         case NoteSession(seen):
-            return replace(lt, record=lt.record.but(session=lt.record.session.but(seen=seen)))
+            return replaced(lt, record=lt.record.but(session=lt.record.session.but(seen=seen)))
         case BeginSession(generation, _):
             session = begun_anew(lt.record.session, NEW_SESSION, generation)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
-            fresh = replace(agent, session_size=0) if agent else lt.agent
-            return replace(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
+            fresh = replaced(agent, session_size=0) if agent else lt.agent
+            return replaced(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
         case KeepEnd(end):
             session = chosen(lt.record.session, NEW_SESSION, end)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             if agent is not None and end == "local":
-                lt = replace(lt, agent=replace(agent, session_size=0))
+                lt = replaced(lt, agent=replaced(agent, session_size=0))
             elif agent is not None:
-                lt = replace(lt, mirror_size=agent.session_size)
-            return replace(lt, record=lt.record.but(session=session), session_seen=0, divergence=None)
+                lt = replaced(lt, mirror_size=agent.session_size)
+            return replaced(lt, record=lt.record.but(session=session), session_seen=0, divergence=None)
         case AbortTurn():
-            slot = replace(slot, busy=False)
-            return replace(lt, slot=slot)
+            slot = replaced(slot, busy=False)
+            return replaced(lt, slot=slot)
         case _:
             return lt
 
 
 def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     """The snapshot with this record, also in its slot."""
-    return replace(lt, record=record, slot=replace(lt.slot, record=record.slot))
+    return replaced(lt, record=record, slot=replaced(lt.slot, record=record.slot))
 
 
 def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
@@ -292,31 +291,31 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(abort="Withdrawn", aborted_at=view.now)
                 case _:
                     record = record.but(phase=phase or record.phase)
-            f = replace(f, record=record)
+            f = replaced(f, record=record)
         facts.append(f)
     phases = {f.key.name: f.record.phase for f in facts}
-    settled = [replace(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
-    talk = replace(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
+    settled = [replaced(f, dependencies=tuple(Dependency(d.name, phases.get(d.name, d.phase)) for d in f.dependencies)) for f in facts]
+    talk = replaced(view.talk, settled=True) if view.talk and isinstance(action, AbortTurn) else view.talk
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        lt = replace(lt, active_task=sent, slot=replace(lt.slot, busy=sent and bool(lt.slot.busy)))
-    return replace(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
+        lt = replaced(lt, active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
+    return replaced(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 
 def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None, claimed_by: str | None = None) -> Seen:
     old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
     by = old.claimed_by if claimed_by is None else claimed_by
-    return replace(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
+    return replaced(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
 
 
 def _guest(guest: object, **changes: object) -> Guest:
-    return replace(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
+    return replaced(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
 
 
 def _marked(guest: object, name: str, value: str) -> Guest:
     old = guest if isinstance(guest, Guest) else Guest()
-    return replace(old, marks={**old.marks, name: value})
+    return replaced(old, marks={**old.marks, name: value})
 
 
 def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:

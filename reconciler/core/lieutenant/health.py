@@ -42,7 +42,8 @@ def after_an_end(old: RestartRecord, policy: Restart, ended: Exited, at: float, 
 
 
 def clock_is_wrong(guest: Guest) -> bool:
-    return abs(guest.clock_skew) > CLOCK_TOLERANCE
+    """Whether it differs by more than it may, and by more than a slow way to the machine explains."""
+    return abs(guest.clock_skew) > max(CLOCK_TOLERANCE, guest.clock_uncertainty)
 
 
 def clock_given_up(record: ClockRecord, vm_id: str, now: float) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 class Guest:
     """What one look into a reachable machine told, before and beside its keeper.
 
-    `clock_skew`: guest minus controller, seconds. `claim`: the claim file, as written (may be a parent's copy).
-    `node`, `pi`: versions found, None when missing. `keeper`: version of the keeper installed, None when missing.
-    `keeper_alive`: its socket answered. `marks`: done-marks of boot steps, name → hash."""
+    `clock_skew`: guest minus controller, seconds; `clock_uncertainty`: how many of them may be due to a slow way. `claim`: the claim
+    file, as written (may be a parent's copy). `node`, `pi`: versions found, None when missing. `keeper`: version of the keeper
+    installed, None when missing. `keeper_alive`: its socket answered. `marks`: done-marks of boot steps, name → hash."""
 
     clock_skew: float = 0.0
     claim: Mapping[str, str] | None = None
@@ -21,6 +21,7 @@ class Guest:
     keeper: str | None = None
     keeper_alive: bool = False
     marks: Mapping[str, str] = field(default_factory=dict)
+    clock_uncertainty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

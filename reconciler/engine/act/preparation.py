@@ -88,12 +88,10 @@ class BootActs:
             SECRETS: rendered.secrets_hash,
             PREPARED: rendered.profile_hash,
         }
-        files = self.files_of(item, rendered, mark)
-        if files:
-            await self.write(item, view, rendered, files)
-        await self.mark(item, view, mark, values[mark])
+        marks = {mark: values[mark]}
         if mark == "files" and any(f.secret for f in rendered.files):
-            await self.mark(item, view, SECRETS, rendered.secrets_hash)
+            marks[SECRETS] = rendered.secrets_hash
+        await self.t.agents.write_files(machine_at(item, view), self.files_of(item, rendered, mark), rendered.work_dir, marks)
         if mark == PREPARED:
             self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from reconciler.core.decisions import (
     AbortTurn,
@@ -30,6 +29,7 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
+from reconciler.core.values import replaced
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
@@ -131,11 +131,11 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         slot = item.record.slot
         if isinstance(action, Create):
-            made = replace(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
-            lt = replace(lt, record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
-            return replace(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
-        lt = replace(lt, record=item.record, now=now, slot=replace(lt.slot, record=slot, now=now))
-        return replace(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
+            made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
+            lt = replaced(lt, record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
+            return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
+        lt = replaced(lt, record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
+        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,9 @@ class AgentWriter(Protocol):
         """Start the keeper detached from us (it survives every disconnect), or adopt the one that runs."""
         ...
 
-    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str) -> None: ...
+    async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None) -> None:
+        """Files, and then the done-marks that say which: a mark is there only once all files are. Durable in the guest."""
+        ...
 
     async def mark(self, at: Machine, name: str, value: str) -> None:
         """Write a done-mark (durable in the guest)."""

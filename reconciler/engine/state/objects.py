@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -17,6 +17,7 @@ from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.snapshot.session import SessionName
+from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.tombstones import Tombstone
@@ -199,7 +200,7 @@ class ObjectTable:
                 continue
             expect = item.obj.version
             before.setdefault(key, item)
-            obj = replace(changed, version=expect + 1)
+            obj = replaced(changed, version=expect + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, expect))
         if not puts and not more:
@@ -271,7 +272,7 @@ class ObjectTable:
         now = self._items.get(put.key)
         if now is not None and now.obj is not put:
             obj = now.obj
-            old = replace(old, spec=obj.spec, labels=obj.labels, annotations=obj.annotations, generation=obj.generation)
+            old = replaced(old, spec=obj.spec, labels=obj.labels, annotations=obj.annotations, generation=obj.generation)
         self._take(old)
 
     def _tell(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
@@ -371,7 +372,7 @@ class NewRecord:
     record: Record
 
     def __call__(self, obj: StoredObject) -> StoredObject:
-        return replace(obj, record=self.record.dump())
+        return replaced(obj, record=self.record.dump())
 
 
 def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:

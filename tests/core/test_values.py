@@ -1,0 +1,34 @@
+"""`replaced` is `dataclasses.replace`, only cheaper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from reconciler.core.values import replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+    y: int = 0
+    tags: tuple[str, ...] = ()
+    sum: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sum", self.x + self.y)
+
+
+@pytest.mark.parametrize("changes", [{}, {"x": 5}, {"y": 2, "tags": ("a",)}])
+def test_it_returns_what_dataclasses_replace_returns(changes: dict[str, object]) -> None:
+    point = Point(1, 7, ("t",))
+    made = replaced(point, **changes)  # type: ignore[arg-type]
+    assert made == replace(point, **changes)  # type: ignore[arg-type]
+    assert made.sum == made.x + made.y
+    assert point == Point(1, 7, ("t",))
+
+
+def test_a_field_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        replaced(Point(1), colour="red")  # type: ignore[call-arg]
