@@ -22,7 +22,7 @@ MOST = 300 << 20
 """Bytes that the image may have, unpacked."""
 USER = 10001
 STRIPPED = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "python3,python3-venv,ca-certificates,passwd"
 NEEDED = ("buildah", "chroot", "mmdebstrap")
 
 

@@ -124,6 +124,21 @@ def test_monitor_alerts_and_protection_are_the_manifests(helm: Helm, plane: Cont
     assert kinds & {"ServiceMonitor", "PrometheusRule"} == set()
 
 
+def test_the_component_for_prometheus_adds_both_to_an_overlay(plane: ControlPlane, tmp_path: Path) -> None:
+    """As its own comment says."""
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    (tmp_path / "mine").mkdir()
+    says = (DEPLOY / "prometheus" / "kustomization.yaml").read_text("utf-8")
+    lines = re.findall(r"^#   ((?:resources|components): .*)$", says, re.MULTILINE)
+    assert len(lines) == 2, "the component no longer says how it is used"
+    (tmp_path / "mine" / "kustomization.yaml").write_text("\n".join(lines) + "\nnamespace: elsewhere\n")
+    made = {one["kind"]: one for one in objects(plane, tmp_path / "mine")}
+    assert made["ServiceMonitor"]["metadata"]["namespace"] == made["PrometheusRule"]["metadata"]["namespace"] == "elsewhere"
+    (endpoint,) = made["ServiceMonitor"]["spec"]["endpoints"]
+    assert endpoint["port"] in {one["name"] for one in made["Service"]["spec"]["ports"]}
+    assert made["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items() <= made["Service"]["metadata"]["labels"].items()
+
+
 def test_helm_finds_nothing_to_say_about_the_chart(helm: Helm) -> None:
     told = helm("lint", "--strict", str(CHART), *(word for value in EVERYTHING for word in ("--set", value)))
     assert "0 chart(s) failed" in told
