@@ -48,6 +48,7 @@ format: .venv/.develops ## Rewrite what `lint` would complain about
 types: .venv/.develops ## mypy --strict
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks
+	$(BIN)/mypy tests/conformance tests/faults tests/kinds tests/program.py tests/warm.py
 
 layers: .venv/.develops ## Which package may import which
 	$(BIN)/lint-imports

@@ -9,18 +9,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+from tests import warm
 from tests.background import eventually
 
 PASSED_ON = ("PYTHONPATH", "PATH", "LANG", "TMPDIR", "CI", "NODE_EXTRA_CA_CERTS")
 
 
 class Program:
-    """Runs `reconciler` over a state directory. `env`: what it sees besides the bare necessities."""
+    """Runs `reconciler` over a state directory. `env`: what it sees besides the bare necessities. `warm`: its processes are forked from
+    one that has imported everything, which costs a tenth."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
-        self.folder, self.state = folder, folder / "state"
+    def __init__(self, folder: Path, env: dict[str, str], *, warm: bool = False) -> None:
+        self.folder, self.state, self.warm = folder, folder / "state", warm
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -37,9 +40,35 @@ class Program:
         return done.stdout
 
     def full(self, *words: str, stdin: str = "", seconds: float = 90.0) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words), env=self.env, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        if not self.warm:
+            return subprocess.run(
+                self.command(*words),
+                env=self.env,
+                cwd=self.folder,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
+        with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            given.write(stdin)
+            given.seek(0)
+            process = warm.start(words, self.env, self.folder, (given, out, err))
+            try:
+                code = process.wait(seconds)
+            finally:
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(process.args, code, out.read(), err.read())
+
+    def background(self, *words: str, log: Path) -> subprocess.Popen[bytes] | warm.Forked:
+        """Start a command whose streams go to one file."""
+        with log.open("wb") as out, open(os.devnull, "rb") as nothing:
+            if self.warm:
+                return warm.start(words, self.env, self.folder, (nothing, out, out))
+            return subprocess.Popen(self.command(*words), env=self.env, cwd=self.folder, stdin=nothing, stdout=out, stderr=out)
 
     def json(self, *words: str, code: int | None = 0, seconds: float = 90.0) -> Any:
         return json.loads(self(*words, "-o", "json", code=code, seconds=seconds))
@@ -58,10 +87,7 @@ class Controller:
 
     def __init__(self, program: Program, words: Sequence[str], log: Path) -> None:
         self.log = log
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                program.command(*words), env=program.env, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+        self.process = program.background(*words, log=log)
 
     @property
     def said(self) -> str:

@@ -62,7 +62,7 @@ class Instructions(Model):
     context: Text = ""
     """What the agent should know; part of its system prompt."""
     directive: Text = ""
-    """What the agent must obey; in the system prompt, and asserted again after every compaction."""
+    """What the agent must obey. It is part of the system prompt, which a compaction does not shorten."""
     files: Files = ()
     """Files for the agent, such as AGENTS.md; relative paths start at its work dir."""
 

@@ -17,17 +17,19 @@ class Waiting:
     """How a wait with this reason is treated. `poll`: seconds after which it is looked at again when nothing wakes it sooner, None:
     the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
     known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
-    to be reached is told."""
+    to be reached is told. `retries`: something failed and is tried again at a time that status tells."""
 
     poll: float | None = None
     rests: bool = False
     unreadable: bool = False
     undeclared: bool = False
+    retries: bool = False
 
 
 MOVES = Waiting()
 RESTS = Waiting(rests=True)
 UNDECLARED = Waiting(rests=True, undeclared=True)
+RETRIES = Waiting(retries=True)
 
 
 class Reason(StrEnum):
@@ -89,7 +91,12 @@ class Reason(StrEnum):
     PREPARING_MACHINE = "PreparingMachine", "Files and steps of the profile are being applied.", NOTHING
     PREPARED_MACHINE = "PreparedMachine", "Files, steps and verification of the profile are done.", "Nothing."
     STEP_DONE = "StepDone", "One step of the profile is done.", "Nothing."
-    BOOT_RETRYING = "BootRetrying", "A step of the profile failed and is tried again.", "See the tail of its output in the message."
+    BOOT_RETRYING = (
+        "BootRetrying",
+        "A step of the profile failed and is tried again.",
+        "See the tail of its output in the message; `reconciler retry` or a corrected profile does not wait.",
+        RETRIES,
+    )
     READING_BACK = "ReadingBack", "pi is asked what it has loaded.", NOTHING
     SKILL_NOT_LOADED = (
         "SkillNotLoaded",
@@ -182,7 +189,12 @@ class Reason(StrEnum):
         "Check the account; if they are really gone, `reconciler retry`.",
     )
     PLATFORM_BLOCKED = "PlatformBlocked", "The platform has no room for more machines; existing ones are fine.", NOTHING
-    BACKING_OFF = "BackingOff", "The last attempt failed; the next one comes after a delay.", "`reconciler retry` does not wait."
+    BACKING_OFF = (
+        "BackingOff",
+        "The last attempt failed; the next one comes after a delay.",
+        "`reconciler retry` or a corrected declaration does not wait.",
+        RETRIES,
+    )
     PROTECTED = (
         "Protected",
         "It is protected and is not deleted, nor replaced when it is dead.",
@@ -219,9 +231,18 @@ class Reason(StrEnum):
     AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."
-    AGENT_BACKING_OFF = "AgentBackingOff", "pi ended; it is started again after a delay.", "`reconciler retry` does not wait."
+    AGENT_BACKING_OFF = (
+        "AgentBackingOff",
+        "pi ended; it is started again after a delay.",
+        "`reconciler retry` or a corrected declaration does not wait.",
+        RETRIES,
+    )
     AGENT_BUSY = "AgentBusy", "The agent is in a turn; what is to be done needs it settled.", NOTHING
-    CRASH_LOOP = "CrashLoop", "pi ended too often in too short a time.", "Mend the cause; `reconciler retry` or a changed spec starts it."
+    CRASH_LOOP = (
+        "CrashLoop",
+        "pi ended too often in too short a time.",
+        "Mend the cause; a changed spec, profile or secret starts it, and so does `reconciler retry`.",
+    )
     LAUNCH_CHANGED = "LaunchChanged", "The declaration changed; pi is restarted on the same session when settled.", NOTHING
     SETTING_MODEL = "SettingModel", "Model and thinking are being set in the running pi.", NOTHING
     MODEL_SET = "ModelSet", "Model and thinking were set in the running pi.", "Nothing."

@@ -11,10 +11,10 @@ from reconciler.api.parsing import load_spec
 
 
 class Support(Enum):
-    """What happens to a field that is set to something other than its default."""
+    """What happens to a field that is set to something other than its default, in the words of the documentation."""
 
     ACTED_ON = "acted on"
-    CONVENIENCE = "recorded, not acted on: a warning and the condition `Unsupported`"
+    CONVENIENCE = "recorded, not acted on: a warning and the condition `Unsupported` when it is set; its default is not acted on either"
     PROTECTS = "not acted on, and somebody relies on it: `Stalled/Unsupported`, nothing starts"
 
 

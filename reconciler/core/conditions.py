@@ -43,6 +43,13 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
             return decision.doing, decision.message
 
 
+def next_try(decision: Decision | None) -> str | None:
+    """When what failed is tried again (RFC 3339), None when nothing waits for that."""
+    if isinstance(decision, Wait) and decision.until is not None and _waiting_for(decision.reason).retries:
+        return timestamp(decision.until)
+    return None
+
+
 _TYPE = attrgetter("type")
 
 

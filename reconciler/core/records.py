@@ -56,7 +56,8 @@ class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
-    person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced."""
+    person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
+    create was made from."""
 
     vm_id: str = ""
     account: str = ""
@@ -72,6 +73,7 @@ class SlotRecord(Record):
     adopted: str = ""
     chosen: str = ""
     confirmed: str = ""
+    tried_with: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
 
 
@@ -106,7 +108,8 @@ class LocalRecord(Record):
 
 class RestartRecord(Record):
     """Unasked-for ends of pi. `times`: of the recent ones; `crash_at`: of the last one counted, by the
-    guest's clock. `generation`: of the declaration under which they happened; a change of it ends a crash loop."""
+    guest's clock. `generation`: of the declaration under which they happened, `tried_with`: digest of what that pi was made from; a
+    change of either ends a crash loop."""
 
     times: tuple[float, ...] = ()
     not_before: float = 0.0
@@ -116,6 +119,7 @@ class RestartRecord(Record):
     exit_code: int | None = None
     signal: str | None = None
     stderr_tail: str = ""
+    tried_with: str = ""
 
 
 class ConfigRecord(Record):
@@ -152,7 +156,8 @@ class StepRecord(Record):
 
 class BootRecord(Record):
     """How far the machine in the slot has been prepared: all of it belongs to `vm_id`. `machine`: digest of what the VM was made
-    from. `failed`: a step that ended badly and used up its retries, with its message. `steps`: in the order of their first run."""
+    from. `failed`: a step that ended badly and used up its retries, with its message. `tried_with`: digest of what it was made from.
+    `steps`: in the order of their first run."""
 
     vm_id: str = ""
     machine: str = ""
@@ -161,6 +166,7 @@ class BootRecord(Record):
     not_before: float = 0.0
     failed: str = ""
     failed_hash: str = ""
+    tried_with: str = ""
     steps: tuple[StepRecord, ...] = ()
 
 

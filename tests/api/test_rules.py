@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.api.bootprofile import Source
 from reconciler.api.cron import expand
-from reconciler.api.meta import Json, JsonValue
+from reconciler.api.meta import Json, JsonValue, Model
 from reconciler.api.parsing import load_spec, parse, validate_update
+from reconciler.api.task import Acceptance
 from reconciler.api.vmtree import cycle
 from reconciler.errors import InvalidSpec
 from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, SECRET, TASK, TREE, UUID, document, replaced
@@ -14,6 +16,11 @@ from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, SECRET, TASK
 LT: Json = {"role": "x", "profileRef": {"name": "full"}}
 T: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
 P: Json = {"source": {"image": "default"}}
+
+
+def names_of(choice: type[Model]) -> str:
+    """All fields of a model of which exactly one is given, as messages have them: one that is added is in its rule, too."""
+    return ", ".join(f"`{field.alias or name}`" for name, field in choice.model_fields.items())
 
 
 def tree(*nodes: Json) -> Json:
@@ -33,7 +40,7 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("Lieutenant", {**LT, "snapshots": {"schedule": "* * * *"}}, "spec.snapshots.schedule", "five fields"),
     ("Lieutenant", {**LT, "role": "  \n"}, "spec.role", "must not be empty"),
     ("BootProfile", {}, "spec.source", "required unless `extends`"),
-    ("BootProfile", {"source": {}}, "spec.source", "exactly one of `image`, `commitId`, `ref`"),
+    ("BootProfile", {"source": {}}, "spec.source", f"exactly one of {names_of(Source)}"),
     ("BootProfile", {**P, "steps": [{"name": "a", "run": "x"}, {"name": "a", "run": "y"}]}, "spec.steps[1].name", "duplicate"),
     ("BootProfile", {**P, "agent": {"workDir": "relative"}}, "spec.agent.workDir", "absolute"),
     ("BootProfile", {**P, "agent": {"workDir": "/srv/../etc"}}, "spec.agent.workDir", "'..'"),
@@ -41,7 +48,7 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("Task", {"lieutenantRef": {"name": "api"}}, "spec", "exactly one of `prompt`, `contentFrom`"),
     ("Task", {**T, "contentFrom": SECRET}, "spec", "exactly one of `prompt`, `contentFrom`"),
     ("Task", {**T, "target": {"name": "b"}}, "spec.target", "delivery: Steer"),
-    ("Task", {**T, "acceptance": [{}]}, "spec.acceptance[0]", "exactly one of `file`, `command`"),
+    ("Task", {**T, "acceptance": [{}]}, "spec.acceptance[0]", f"exactly one of {names_of(Acceptance)}"),
     ("Task", {**T, "notBefore": "2026-01-01"}, "spec.notBefore", "RFC 3339"),
     ("Task", {**T, "notBefore": "2026-01-01T00:00:00"}, "spec.notBefore", "time zone"),
     ("VMTree", {"nodes": []}, "spec.nodes", "must not be empty"),

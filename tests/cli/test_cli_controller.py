@@ -37,7 +37,7 @@ FAST = {"RECONCILER_SETTLE_SECONDS": "1", "RECONCILER_RESYNC_SECONDS": "0.2"}
 def program(tmp_path: Path) -> Program:
     """Without a key; an empty folder `specs`."""
     (tmp_path / "specs").mkdir()
-    return Program(tmp_path, dict(FAST))
+    return Program(tmp_path, dict(FAST), warm=True)
 
 
 @pytest.mark.guarantee("G-42")

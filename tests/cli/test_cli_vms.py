@@ -51,7 +51,7 @@ class Scene:
     def __init__(self, folder: Path, run: Run, stub: Platform) -> None:
         (folder / "specs").mkdir()
         self.run, self.stub = run, stub
-        self._program = Program(folder, {**FAST, **stub.endpoints.environment()})
+        self._program = Program(folder, {**FAST, **stub.endpoints.environment()}, warm=True)
         self._made = 0
 
     def controller(self) -> Controller:

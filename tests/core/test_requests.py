@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, SlotRecord
 from reconciler.core.snapshot.requests import AnnotationRequests
@@ -59,3 +61,28 @@ def test_a_declared_suspension_has_a_clock() -> None:
 def test_a_changed_declaration_ends_a_crash_loop() -> None:
     assert acknowledge(STUCK, replace(NOTHING, generation=1)).record.restart.degraded
     assert not acknowledge(STUCK, replace(NOTHING, generation=2)).record.restart.degraded
+
+
+BROKEN = {
+    "a create that was refused": LieutenantRecord(slot=SlotRecord(attempts=3, not_before=200.0, tried_with="m1")),
+    "a step that is tried again": LieutenantRecord(boot=BootRecord(vm_id="v", step="s", tries=2, not_before=200.0, tried_with="one")),
+    "a step that used up its retries": LieutenantRecord(boot=BootRecord(vm_id="v", failed="x", failed_hash="h", tried_with="one")),
+    "an agent that ended": LieutenantRecord(restart=RestartRecord(times=(99.0,), not_before=200.0, generation=1, tried_with="one")),
+    "an agent that ended too often": LieutenantRecord(restart=RestartRecord(degraded=True, generation=1, tried_with="one")),
+}
+
+
+@pytest.mark.parametrize("record", BROKEN.values(), ids=BROKEN)
+def test_a_back_off_does_not_outlive_its_cause(record: LieutenantRecord) -> None:
+    """What failed is tried again at once when profile, spec or secret have changed since, and waits as before when they have not."""
+    assert acknowledge(record, replace(NOTHING, basis="one", machine="m1")).record is record
+    assert acknowledge(record, NOTHING).record is record, "what can't be rendered is no correction"
+    tried = acknowledge(record, replace(NOTHING, basis="two", machine="m2")).record
+    assert (tried.slot.not_before, tried.boot.not_before, tried.boot.failed) == (0.0, 0.0, "")
+    assert (tried.restart.not_before, tried.restart.degraded) == (0.0, False)
+    assert tried.slot.attempts == record.slot.attempts
+
+
+def test_a_deletion_that_slows_down_is_no_business_of_the_profile() -> None:
+    deleting = LieutenantRecord(slot=SlotRecord(vm_id="v", delete_attempts=3, not_before=200.0, tried_with="m1"))
+    assert acknowledge(deleting, replace(NOTHING, basis="two", machine="m2")).record is deleting

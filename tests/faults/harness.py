@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,7 +207,10 @@ class Run:
     async def declare(self, *declared: Declared) -> None:
         """As a person would: again until it was taken."""
         for one in declared:
-            await self.retrying(lambda one=one: self.engine.declarations.apply(one))
+            await self.retrying(partial(self._apply, one))
+
+    async def _apply(self, one: Declared) -> None:
+        await self.engine.declarations.apply(one)
 
     async def delete(self, key: Key) -> None:
         async def once() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.ports import Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from tests.effort import one_in, share
-from tests.faults.harness import Fault, Run, Step, virtual
+from tests.faults.harness import Fault, NoSecrets, Run, Step, virtual
 from tests.world import World
 
 SETTINGS = EngineSettings(installation="installation-1", settle_seconds=30.0, workers=8)
@@ -43,6 +44,7 @@ class Scenario:
     every: bool = False
     settings: EngineSettings = SETTINGS
     world: Callable[[], World] = field(default=World)
+    secrets: Callable[[], Secrets] = field(default=NoSecrets)
 
 
 def declared(kind_and_name: object, **spec: object) -> Declared:
@@ -54,6 +56,7 @@ def play(scenario: Scenario, path: Path, fault: Fault | None) -> Run:
 
     async def main() -> Run:
         run = Run(scenario.world(), path, fault, scenario.settings)
+        run.controller.secrets = scenario.secrets()
         try:
             await run.alive()
             await scenario.story(run)

@@ -42,6 +42,11 @@ def test_without_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert points >= SCENARIOS[name].points
 
 
+def test_all_stories_together_have_many_points() -> None:
+    """A lieutenant that needs fewer effects has fewer points: then another story is missing, not a smaller number here."""
+    assert sum(scenario.points for scenario in SCENARIOS.values()) >= 7_500
+
+
 def test_one_lieutenant_needs_one_create() -> None:
     assert effects_of("one-lieutenant").count("vers.create_vm") == 1
 

@@ -56,6 +56,9 @@ _SERVER_FLAGS = (
     "--endpoint-reconciler-type=none",
 )
 
+_FEWER_COLLECTIONS = {"GOGC": "400", "GOMEMLIMIT": "600MiB"}
+"""Go collects garbage less often: a quarter of a server's processor time, for 200 MB of memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -252,7 +255,8 @@ class ControlPlane:
         def start() -> subprocess.Popen[bytes]:
             with (self.home / f"{name}.log").open("ab") as output:
                 argv = [*tied, self.assets.program(name), *flags]
-                return subprocess.Popen(argv, cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+                env = {**os.environ, **_FEWER_COLLECTIONS}
+                return subprocess.Popen(argv, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
         self._processes[name] = self._starter.submit(start).result()
 

@@ -71,7 +71,9 @@ class Yard:
 def yard(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     with platform(SimulatorConfig(guests="stub", knobs=Knobs(foreign_vms=1))) as stub:
         endpoints = stub.endpoints.environment()
-        program = Program(tmp_path / "pod", {**FAST, **endpoints, "KUBECONFIG": str(cluster.inside(cluster.plane.operator).kubeconfig)})
+        program = Program(
+            tmp_path / "pod", {**FAST, **endpoints, "KUBECONFIG": str(cluster.inside(cluster.plane.operator).kubeconfig)}, warm=True
+        )
         for name, value in {**FAST, **endpoints, "HOME": tmp_path, "RECONCILER_STATE": tmp_path / "none"}.items():
             monkeypatch.setenv(name, str(value))
         monkeypatch.setenv("KUBECONFIG", str(cluster.inside().kubeconfig))

@@ -41,7 +41,9 @@ class Front:
 @pytest.fixture
 def program(tmp_path: Path, cluster: Namespace) -> Program:
     kubeconfig = cluster.inside(cluster.plane.operator).kubeconfig
-    return Program(tmp_path, {"KUBECONFIG": str(kubeconfig), "RECONCILER_HTTP_TOKEN": TOKEN, "VERS_BASE_URL": "http://127.0.0.1:9"})
+    return Program(
+        tmp_path, {"KUBECONFIG": str(kubeconfig), "RECONCILER_HTTP_TOKEN": TOKEN, "VERS_BASE_URL": "http://127.0.0.1:9"}, warm=True
+    )
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_nothing_listens_unless_it_is_said_where(program: Program, cluster: Name
 def test_operators_whose_namespaces_overlap_meet_where_they_are_told_to(program: Program, cluster: Namespace, tmp_path: Path) -> None:
     """On one Lease, so that one acts; what the other one serves besides is told, and its store is of the same installation."""
     other, third = cluster.plane.namespace(), cluster.plane.namespace()
-    second = Program(tmp_path / "second", {name: program.env[name] for name in ("KUBECONFIG", "VERS_BASE_URL")})
+    second = Program(tmp_path / "second", {name: program.env[name] for name in ("KUBECONFIG", "VERS_BASE_URL")}, warm=True)
     where = ("--lease-namespace", third.name)
     with program.operator("--namespace", cluster.name, *where) as one:
         one.says(f"in charge of {cluster.name}, by the Lease {third.name}/{LEASE}")

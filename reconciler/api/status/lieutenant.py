@@ -242,3 +242,5 @@ class LieutenantStatus(Status):
     """What was found on its machine."""
     boot: BootStatus | None = None
     """How its machine was prepared; left out when it has none."""
+    next_try_at: Time | None = None
+    """When what failed is tried again; left out while nothing waits for that."""

@@ -90,5 +90,7 @@ class TaskStatus(Status):
     """Attempts that ended without success before the last one."""
     escalation: Annotated[List[EscalationStatus], AtMost(TRIES)] | None = None
     """What was done about a lack of progress in this attempt."""
+    next_try_at: Time | None = None
+    """When it is tried again after an attempt that failed; left out while it does not wait for that."""
     result: ResultStatus | None = None
     """What it came to; left out unless its prompt was seen in the conversation and it ended."""

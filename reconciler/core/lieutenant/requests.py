@@ -12,7 +12,7 @@ from reconciler.api.annotations import PREFIX
 from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
-from reconciler.core.records import ConfigRecord, LieutenantRecord
+from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -37,6 +37,25 @@ def retry(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> Li
     config = ConfigRecord(again=True)
     slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
     return forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
+
+
+def with_a_changed_cause(record: LieutenantRecord, asked: AnnotationRequests) -> LieutenantRecord:
+    """A back-off does not outlive its cause: what failed is tried again at once when what it was made from has changed since. Deletions
+    are not meant: they go on whatever is declared."""
+    if not asked.basis:
+        return record
+    slot, boot, restart = record.slot, record.boot, record.restart
+    if slot.not_before > asked.now and not slot.vm_id and _differs(slot.tried_with, asked.machine):
+        record = record.but(slot=slot.but(not_before=0.0))
+    if (boot.failed or boot.not_before > asked.now) and _differs(boot.tried_with, asked.basis):
+        record = forget_failures(record)
+    if (restart.degraded or restart.not_before > asked.now) and _differs(restart.tried_with, asked.basis):
+        record = record.but(restart=RestartRecord())
+    return record
+
+
+def _differs(tried: str, now: str) -> bool:
+    return bool(tried) and tried != now
 
 
 def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
@@ -80,6 +99,7 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
         record = record.but(suspend_asked_at=0.0, abort_at=0.0)
     if record.restart.degraded and record.restart.generation != asked.generation:
         record = record.but(restart=LieutenantRecord().restart)
+    record = with_a_changed_cause(record, asked)
     return Acknowledged(first if record == first else record, tuple(verbs))
 
 

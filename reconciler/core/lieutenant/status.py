@@ -21,7 +21,7 @@ from reconciler.api.status.lieutenant import (
     SessionStatus,
     VMStatus,
 )
-from reconciler.core.conditions import merge_conditions, progress_conditions, told, unreadable
+from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
@@ -231,6 +231,7 @@ def lieutenant_status(
         restarts=_restarts_status(view.record.restart),
         machine=_machine_status(view, previous),
         boot=boot_status(view, previous.get("boot")),
+        next_try_at=next_try(decision),
     )
 
 

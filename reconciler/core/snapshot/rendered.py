@@ -84,6 +84,11 @@ class Rendered:
     organs_hash: str = ""
     skills: tuple[str, ...] = ()
 
+    @property
+    def basis(self) -> str:
+        """Digests of everything that machine and agent are made from."""
+        return f"{self.machine_hash}/{self.profile_hash}/{self.launch_hash}/{self.agent_hash}"
+
     def check(self, name: str) -> Check | None:
         """A check of the profile, of an organ or of a capability, by name."""
         return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)

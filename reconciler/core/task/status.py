@@ -14,7 +14,7 @@ from reconciler.api.status.task import (
     TaskStatus,
     UsageStatus,
 )
-from reconciler.core.conditions import merge_conditions, progress_conditions, reason_of, unreadable
+from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, reason_of, unreadable
 from reconciler.core.decisions import Decision
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
@@ -46,6 +46,7 @@ def task_status(
         finished_at=_time(record.finished_at),
         attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts[-TRIES:]) or None,
         escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps[-TRIES:]) or None,
+        next_try_at=None if record.finished else next_try(decision),
         result=_result(record) if record.finished and record.landed >= 0 else None,
     )
 

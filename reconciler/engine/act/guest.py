@@ -92,7 +92,7 @@ class GuestActs:
                     await agents.stop_agent(machine, STOP_GRACE)
                     self.note(item, "StoppedAgent", why)
                     if hung:
-                        await self.count(item, item.record.restart.crash_at, None, None, why)
+                        await self.count(item, view, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case RestAgent(_, why):
@@ -171,9 +171,9 @@ class GuestActs:
             look = await self.t.agents.observe(machine, launch.session_file, 0)
             ended = look.agent.process
             if isinstance(ended, Exited):
-                await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
+                await self.count(item, view, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
             else:
-                await self.count(item, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
+                await self.count(item, view, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
             return False
         if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
             await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
@@ -184,9 +184,11 @@ class GuestActs:
         assert isinstance(view.agent, Agent)
         assert isinstance(view.agent.process, Exited)
         ended = view.agent.process
-        await self.count(item, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
+        await self.count(item, view, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
 
-    async def count(self, item: LieutenantItem, crash_at: float, exit_code: int | None, signal: str | None, stderr: str) -> None:
+    async def count(
+        self, item: LieutenantItem, view: LieutenantView, crash_at: float, exit_code: int | None, signal: str | None, stderr: str
+    ) -> None:
         """Write down an unasked-for end of pi; G-25 follows from what is written. `crash_at` is the guest's own time and
         only tells one end from another; all arithmetic is on our clock (G-12)."""
         ended_so = Exited(crash_at, exit_code, signal, self.t.redact(stderr))
@@ -195,7 +197,8 @@ class GuestActs:
         if exit_code is None and signal is None:
             ended = "was stopped"
         said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
-        await self.t.save(item, self.t.current(item).but(restart=restart), *said)
+        tried_with = view.rendered.basis if isinstance(view.rendered, Rendered) else ""
+        await self.t.save(item, self.t.current(item).but(restart=restart.but(tried_with=tried_with)), *said)
 
 
 def unasked(view: LieutenantView) -> bool:

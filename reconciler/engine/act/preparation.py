@@ -167,6 +167,7 @@ class BootActs:
             not_before=self.t.clock.now() + delay(tries, self.t.jitter()),
             failed=message if final else "",
             failed_hash=view.rendered.profile_hash if final else "",
+            tried_with=view.rendered.basis,
         )
         said = self.t.recorder.event(item.key, item.uid, Reason.BOOT_FAILED if final else Reason.BOOT_RETRYING, message, "Warning")
         await self.t.save(item, self.t.current(item).but(boot=boot), *said)

@@ -102,7 +102,7 @@ class SlotActs:
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
-        slot = item.record.but(epoch=epoch, attempts=action.attempt)
+        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash)
         try:
             await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)

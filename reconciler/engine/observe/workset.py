@@ -115,6 +115,8 @@ class Gatherer:
                 deleting=item.deleting,
                 question=stalled_for(item.obj.status),
                 now=now,
+                basis=rendered.basis if isinstance(rendered, Rendered) else "",
+                machine=rendered.machine_hash if isinstance(rendered, Rendered) else "",
             ),
             claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,

@@ -37,4 +37,4 @@ def judge(run: Run) -> None:
     assert freed == {}, f"let go of, and still claimed: {freed}; {where}"
 
 
-SCENARIO = Scenario("goodbyes", story, judge, points=500)
+SCENARIO = Scenario("goodbyes", story, judge, points=490)

@@ -101,4 +101,4 @@ def judge(run: Run) -> None:
         assert delivered(run, key.name) == 1, f"{key.name} was delivered {delivered(run, key.name)} times; {where}"
 
 
-SCENARIO = Scenario("lost-machines", story, judge, points=900)
+SCENARIO = Scenario("lost-machines", story, judge, points=850)

@@ -88,4 +88,4 @@ def judge(run: Run) -> None:
         assert delivered(run, name) == 1, f"{name} was delivered {delivered(run, name)} times; {where}"
 
 
-SCENARIO = Scenario("many-hands", story, judge, points=700)
+SCENARIO = Scenario("many-hands", story, judge, points=650)
