@@ -76,7 +76,7 @@ def test_what_needs_no_machine_runs_from_the_wheel(installed: Installed) -> None
     assert json.loads(installed("schema"))["title"]
     assert installed("crds").count("kind: CustomResourceDefinition") == 4
     shutil.copy(ROOT / "examples" / "quickstart.yaml", installed.room / "here")
-    assert "valid" in installed("validate", "quickstart.yaml")
+    installed("validate", "quickstart.yaml")
     assert sorted(path.name for path in (installed.room / "here").iterdir()) == ["quickstart.yaml"], "nothing is left lying about"
 
 
