@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reconciler import children
 from reconciler.errors import Terminal
 
 NODE_MIN: Final = (22, 19)
@@ -158,10 +159,14 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
 
 def _version_of(program: str) -> str:
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+        done = children.run([program, "--version"], _harmless(os.environ), 30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _harmless(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
 
 
 def _is_pi(directory: Path) -> bool:
@@ -231,13 +236,11 @@ def _unpacked(environ: Mapping[str, str], node: Node, package: Package, work: Pa
     remedy = f"check the network, or run `npm i -g {PI_PACKAGE.spec}`"
     # Its errors are wanted (`--silent` has none), its other words and its log files are not.
     command = [*node.npm, "pack", "--loglevel=error", "--logs-max=0", "--ignore-scripts", "--pack-destination", str(work), package.spec]
-    env = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+    env = _harmless(environ)
     # npm's own first line finds `node` by PATH.
     env["PATH"] = os.pathsep.join([str(node.program.parent), env.get("PATH", os.defpath)])
     try:
-        done = subprocess.run(
-            command, cwd=work, env=env, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
+        done = children.run(command, env, _FETCH_SECONDS, work)
     except subprocess.TimeoutExpired:
         raise Terminal(f"fetching took more than {_FETCH_SECONDS:g} s", package.spec, remedy) from None
     tarballs = sorted(work.glob("*.tgz"))

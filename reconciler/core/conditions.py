@@ -27,6 +27,12 @@ def undeclared(reason: str) -> bool:
     return _waiting_for(reason).undeclared
 
 
+def meaning(reason: str) -> str:
+    """What the catalogue says of a reason, for a condition that has nothing more precise to say."""
+    found = Reason._value2member_map_.get(reason)
+    return found.meaning if isinstance(found, Reason) else ""
+
+
 def _waiting_for(reason: str) -> Waiting:
     found = Reason._value2member_map_.get(reason)
     return found.waiting if isinstance(found, Reason) else MOVES
@@ -63,7 +69,7 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
             since = str(old["lastTransitionTime"])
         else:
             since = moved = moved or timestamp(now)
-        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message), generation, since))
+        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message or meaning(c.reason)), generation, since))
     return tuple(merged)
 
 

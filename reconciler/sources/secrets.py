@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from reconciler.errors import Refused
 
@@ -49,6 +50,13 @@ class FileSecrets:
         if text is None:
             raise Refused("a config map's file is not UTF-8 text of at most 1 MiB", str(path), "put a shorter text there")
         return text
+
+    def holds(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> bool:
+        """Whether it has a directory, or any variable that is named after it."""
+        directory = self._directory if kind == "Secret" else self._configs
+        if directory is not None and _PART.match(namespace) and _PART.match(name) and os.path.isdir(directory / namespace / name):
+            return True
+        return kind == "Secret" and any(one.startswith(variable(name, "")) for one in self._environ)
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, longest first, so that redacting one leaves nothing of another."""

@@ -65,6 +65,9 @@ class NoSecrets:
     def config(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return False
+
     def known(self) -> tuple[str, ...]:
         return ()
 

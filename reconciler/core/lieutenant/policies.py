@@ -81,10 +81,11 @@ def resolve_before_creating(v: LieutenantView) -> Decision | None:
 
 
 def plan_slot(v: LieutenantView) -> Decision:
-    """What the slot is about to do, or waits for."""
+    """What the slot is about to do, or waits for. What is suspended is not as declared either when what it is made from is not there."""
     decision = vmslot.plan(v.slot)
     made = v.local.machine or v.rendered
-    if isinstance(decision, Create) and isinstance(made, Unresolved):
+    asleep = isinstance(decision, Steady) and v.slot.desired is DesiredState.SUSPENDED
+    if (isinstance(decision, Create) or asleep) and isinstance(made, Unresolved):
         return Refuse(made.reason, made.message) if made.final else Wait(made.reason, made.message)
     return decision
 

@@ -66,7 +66,7 @@ T = TypeVar("T")
 Lookup = Callable[[str], BootProfileSpec | None]
 
 
-def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Unresolved:
+def profile_chain(name: str, lookup: Lookup, namespace: str = "") -> tuple[BootProfileSpec, ...] | Unresolved:
     """The profile and what it extends, base first."""
     chain: list[BootProfileSpec] = []
     seen: list[str] = []
@@ -77,7 +77,8 @@ def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Un
         seen.append(at)
         spec = lookup(at)
         if spec is None:
-            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist; declare it or name another one")
+            where = f" in namespace {namespace}" if namespace else ""
+            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist{where}; declare it there or name another one")
         chain.append(spec)
         at = spec.extends.name if spec.extends else None
     if not any(spec.source for spec in chain):
@@ -143,9 +144,9 @@ def rendered_file(file: File) -> RenderedFile:
     return RenderedFile(file.path, file.content or "", ref, int(file.mode, 8))
 
 
-def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "") -> Rendered | Unresolved:
+def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "", namespace: str = "") -> Rendered | Unresolved:
     """Everything a machine for this lieutenant is made of, or why that can't be said."""
-    chain = profile_chain(spec.profile_ref.name, lookup)
+    chain = profile_chain(spec.profile_ref.name, lookup, namespace)
     if isinstance(chain, Unresolved):
         return chain
     sizes = [spec_.resources for spec_ in chain if spec_.resources] + ([spec.resources] if spec.resources else [])

@@ -18,6 +18,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler import children
 from reconciler.errors import Unauthorized, UsageError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -75,10 +76,7 @@ class Access:
             environ[str(pair.get("name", ""))] = str(pair.get("value", ""))
         args = self.plugin.get("args")
         try:
-            process = await asyncio.create_subprocess_exec(
-                command, *(str(a) for a in (args if isinstance(args, list) else [])),
-                env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
+            process = await children.start([command, *map(str, args if isinstance(args, list) else [])], environ, stdout=children.PIPE)
         except OSError as error:
             raise Unauthorized("it can't be run", where, (error.strerror or "install it").lower()) from None
         try:

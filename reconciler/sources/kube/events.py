@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ WAITING = 2000
 SERIES_SECONDS = 600.0
 """A repetition within this time is counted on the first one; later it is news again."""
 NOTE = 1000
+_NUMBER = re.compile(r"\d+")
 CONTROLLER = f"{GROUP}/reconciler"
 TRIES = 5
 
@@ -102,7 +104,7 @@ class KubeEvents:
     async def _write(self, event: Event) -> None:
         note = redact(event.message, self._known())[:NOTE]
         path = f"/apis/events.k8s.io/v1/namespaces/{event.key.namespace}/events"
-        same = (event.uid, event.reason, note)
+        same = (event.uid, event.reason, _NUMBER.sub("#", note))  # the tenth delivery is the news that the first was
         series = self._series.get(same)
         if series is not None and event.at - series.first <= SERIES_SECONDS:
             counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": timestamp_us(event.at)}}

@@ -10,6 +10,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from reconciler.core.keys import Json, as_map
 from reconciler.errors import Forbidden, ReconcilerError, Refused
@@ -58,6 +59,10 @@ class KubeSecrets:
     def config(self, namespace: str, name: str, key: str) -> str | None:
         """As `get`, of a ConfigMap; its values are no secrets."""
         return self._value(CONFIG, namespace, name, key)
+
+    def holds(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> bool:
+        """As last seen."""
+        return self._follow(SECRET if kind == "Secret" else CONFIG, namespace, name).data is not None
 
     def _value(self, plural: str, namespace: str, name: str, key: str) -> str | None:
         followed = self._follow(plural, namespace, name)
