@@ -23,7 +23,7 @@ from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.supervision import Supervisor
-from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.errors import Forbidden, NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
 from reconciler.serve.metrics import Front
@@ -42,6 +42,8 @@ log = logging.getLogger("reconciler.kube")
 T = TypeVar("T")
 AGREED = 2.0
 """Seconds by which clocks may differ without a word: a date in an answer has whole seconds, and is a moment old."""
+PERMITTED_SECONDS = 2.0
+"""Between two looks of one who lacks the right to begin."""
 SYSTEM = "/api/v1/namespaces/kube-system"
 DEPLOYED = "reconciler"
 """The namespace that deploy/ makes: where an operator of every namespace outside of the cluster meets the one inside."""
@@ -106,7 +108,7 @@ def lease_of(
 
 
 def lease_name(fleet: str) -> str:
-    """RBAC names it too: deploy/base/rbac.yaml."""
+    """RBAC names it too: deploy/cluster/rbac.yaml."""
     return f"reconciler-{fleet}"
 
 
@@ -139,7 +141,7 @@ async def operating(
         stack.callback(lock.release)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
-        uid = await cluster_uid(cluster)
+        uid = await permitted_uid(cluster, tell)
         installation = await installed(store, uid, scope)
         clock = clock_of(cluster.dated, tell)
         lease.notes[NOTED] = installation
@@ -205,6 +207,19 @@ async def cluster_uid(cluster: Cluster) -> str:
         return raw.uid(await cluster.get(SYSTEM))
     except NotFound:
         raise Refused("this API server has no namespace kube-system", cluster.access.server, "name a cluster with --context") from None
+
+
+async def permitted_uid(cluster: Cluster, tell: Callable[[str], None], again: float = PERMITTED_SECONDS) -> str:
+    """As `cluster_uid`. While we may not read it, that is told, once, and we wait: only somebody who grants the right helps."""
+    told = ""
+    while True:
+        try:
+            return await cluster_uid(cluster)
+        except Forbidden as error:
+            if error.what != told:
+                told = error.what
+                tell(f"waiting: {told}: bind the ClusterRole reconciler-cluster of deploy/cluster to it; it goes on by itself")
+        await asyncio.sleep(again)
 
 
 async def installed(store: Store, uid: str, scope: Scope) -> str:

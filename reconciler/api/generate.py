@@ -14,7 +14,8 @@ from reconciler.api.registry import KINDS
 from reconciler.api.schema import any_document, for_editors
 from reconciler.api.yamlwriter import yaml_text
 
-CRDS, SCHEMAS, DOCS, DEPLOY = "crds", "crds/schema", "docs", "deploy/base"
+CRDS, SCHEMAS, DOCS = "crds", "crds/schema", "docs"
+DEPLOYED = ("deploy/cluster", "deploy/chart/crds")
 
 
 def generate_crds() -> dict[str, str]:
@@ -34,7 +35,7 @@ def generate_docs() -> dict[str, str]:
 
 
 def generate_deploy() -> dict[str, str]:
-    """File name → YAML. Kustomize reads nothing outside its own directories, so what is deployed has the kinds once more."""
+    """File name → YAML. Kustomize and Helm read nothing outside their own directories, so what is deployed has the kinds once more."""
     return {"crds.yaml": "---\n".join(generate_crds().values())}
 
 
@@ -84,7 +85,12 @@ def check_packaged() -> list[str]:
 
 
 def _expected(root: Path) -> dict[Path, str]:
-    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()), (DEPLOY, generate_deploy()))
+    made = (
+        (CRDS, generate_crds()),
+        (SCHEMAS, generate_schemas()),
+        (DOCS, generate_docs()),
+        *((folder, generate_deploy()) for folder in DEPLOYED),
+    )
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 
 
