@@ -282,7 +282,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("nothing-is-a-success", "G-21: an answer with nothing in it is no evidence", taskview, "says_nothing",
            "return not message.text.strip()", "return False and not message.text.strip()",
            test_providers.test_an_empty_answer_is_no_evidence_it_is_continued_once_and_then_has_failed),
-    Mutant("files-untold", "G-32: an agent knows that its files are gone", workspace, "note_the_lost_files", "if not left or", "if left or",
+    Mutant("files-untold", "G-32: an agent knows that its files are gone", workspace, "note_the_lost_files", "not left\n        or", "left\n        or",
            test_workspace.test_the_agent_is_told_before_its_next_prompt_and_people_by_a_condition_and_a_warning),
     Mutant("timeout-ignored", "G-29: limits are enforced", limits, "must_end",
            "v.now >= begun(v.record) + v.timeout_seconds", "False", a_timeout),
