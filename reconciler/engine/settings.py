@@ -14,7 +14,8 @@ class EngineSettings:
     creates nothing when the platform shows VMs of our fleet. `health_probes`: whether agents are asked for their state
     every `health.periodSeconds`. `hosting`: whether agents may run on this host; `local_root`: absolute, without symbolic links,
     where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
-    account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made."""
+    account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made.
+    `pi_version`: the release of pi that is installed where there is none, '' where releases are not told."""
 
     fleet: str = "default"
     installation: str = ""
@@ -30,3 +31,4 @@ class EngineSettings:
     local_root: str = "/nonexistent"
     host: str = ""
     dedicated_account: bool = True
+    pi_version: str = ""
