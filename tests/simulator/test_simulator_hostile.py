@@ -125,7 +125,7 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # a shrunk example would take minutes, and say no more
-FEW = 6
+FEW = 4
 asked = given(calls=st.lists(CALLS, min_size=1, max_size=6), raw=RAW)
 
 
