@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,8 @@ class Guest:
         self._bin = directory
         self._set = directory / "set"
         date = directory / "date"
-        date.write_text(f'#!/bin/sh\n[ "$1" = -s ] && {{ printf %s "$2" > {self._set}; exit; }}\nprintf %s "$(cat {directory}/$1)"\n')
+        here = quote(str(directory))
+        date.write_text(f'#!/bin/sh\n[ "$1" = -s ] && {{ printf %s "$2" > {here}/set; exit; }}\nprintf %s "$(cat {here}/"$1")"\n')
         date.chmod(0o755)
 
     async def script(self, script: FixedScript, stdin: bytes, what: str) -> RunResult:

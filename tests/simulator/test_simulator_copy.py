@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from shlex import quote
 
 import asyncssh
 import pytest
@@ -54,7 +55,7 @@ async def test_a_copy_does_not_leave_the_guest_and_nothing_in_it_holds_it(machin
     s, vm_id = machine
     secret = tmp_path / "secret"
     secret.write_text("host")
-    await s.run(vm_id, f"cd; ln -s {secret} out; ln -s {tmp_path} dir; mkfifo fifo; ln -s / root; ln -s loop loop")
+    await s.run(vm_id, f"cd; ln -s {quote(str(secret))} out; ln -s {quote(str(tmp_path))} dir; mkfifo fifo; ln -s / root; ln -s loop loop")
     async with await s.ssh(vm_id) as conn, conn.start_sftp_client() as files:
         began = time.monotonic()
         for path in ("out", "dir/secret", str(secret), f"../../../../..{secret}", f"root{secret}", "fifo", "loop", "n" * 300, "/etc"):
