@@ -455,7 +455,7 @@ async def test_how_a_command_ended(rig: Rig) -> None:
         await run("no-such-program")
     with pytest.raises(GuestFailed, match=r"/no/where does not exist"):
         await run("true", cwd="/no/where")
-    slow = await run("sh", "-c", f"sleep 600 & echo $! > {rig.root}/child; wait", timeout=0.3)
+    slow = await run("sh", "-c", "sleep 600 & echo $! > child; wait", timeout=0.3)
     assert slow.exit_code is None
     child = int((rig.root / "child").read_text())
     await until(lambda: not alive(child))
@@ -463,7 +463,7 @@ async def test_how_a_command_ended(rig: Rig) -> None:
 
 async def test_a_command_asked_for_again_while_it_runs_runs_once(rig: Rig) -> None:
     go = rig.root / "go"
-    code = f"echo x >> {rig.root}/runs; until [ -e {go} ]; do sleep 0.02; done"
+    code = "echo x >> runs; until [ -e go ]; do sleep 0.02; done"
     command = GuestCommand(("sh", "-c", code), cwd=str(rig.root))
     cut_off = asyncio.create_task(rig.agents.run(AT, command))
     await until(lambda: (rig.root / "runs").exists())

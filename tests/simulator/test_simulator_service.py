@@ -140,11 +140,12 @@ async def test_the_command_prints_one_line_and_ends_on_sigterm(tmp_path: Path, g
         sourced = await asyncio.create_subprocess_exec(
             "sh",
             "-c",
-            '. "$0"; echo $VERS_API_KEY $VERS_BASE_URL $RECONCILER_VM_GATEWAY $RECONCILER_VM_DOMAIN $RECONCILER_VM_CA',
+            """. "$0"; printf '%s\\n' "$VERS_API_KEY" "$VERS_BASE_URL" """
+            '"$RECONCILER_VM_GATEWAY" "$RECONCILER_VM_DOMAIN" "$RECONCILER_VM_CA"',
             str(env_file),
             stdout=subprocess.PIPE,
         )
-        words = (await sourced.communicate())[0].decode().split()
+        words = (await sourced.communicate())[0].decode().splitlines()
         assert words == [line[name] for name in ("apiKey", "url", "gateway", "vmDomain", "ca")]
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {line['apiKey']}"}, verify=False) as api:
             assert len((await api.get(f"{line['url']}/api/v1/vms")).json()) == 1

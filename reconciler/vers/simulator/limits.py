@@ -87,7 +87,7 @@ STARTING: Final = 48
 
 # --- the end --------------------------------------------------------------------------------------------------------------------
 
-STOP_S: Final = 4.0
-"""For all of it."""
+STOP_S: Final = 3.0
+"""For all of it; the rest of the five seconds is the interpreter's, which takes its time on a busy host."""
 STOP_PART_S: Final = 1.0
 """For each part that waits for others."""
