@@ -197,3 +197,4 @@ class LieutenantKind(Kind[WorkSet]):
 
     def forget(self, key: Key) -> None:
         self._gatherer.profiles.forget(key)
+        self._gatherer.providers.forget(key)
