@@ -134,6 +134,7 @@ async def engine_over(
             settle_seconds=config.settle_seconds,
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
+            dedicated_account=config.dedicated_account,
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(ways.host.root),
             host=host_id(ways.host.root),

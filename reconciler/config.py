@@ -34,6 +34,7 @@ NAMES = frozenset(
         "config-maps",
         "default-model",
         "allow-local",
+        "dedicated-account",
         "kube",
         "context",
     }
@@ -57,6 +58,7 @@ class Config:
     configs: Path | None = None
     default_model: str = ""
     allow_local: bool = False
+    dedicated_account: bool = True
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
     kube: bool = False
@@ -108,10 +110,12 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
             raise UsageError(f"must be a number of seconds above 0, not {value!r}", where, "write for example 60")
         return number
 
-    def switch(name: str) -> bool:
+    def switch(name: str, default: bool = False) -> bool:
         value, where = pick(name)
         if value is None or isinstance(value, bool):
-            return bool(value)
+            return default if value is None else value
+        if value in ("true", "false"):
+            return value == "true"
         raise UsageError(f"must be true or false, not {value!r}", where, "write true or false")
 
     log_format = text("log-format", "text")
@@ -132,6 +136,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         configs=Path(configs).expanduser().absolute() if configs else None,
         default_model=text("default-model"),
         allow_local=switch("allow-local"),
+        dedicated_account=switch("dedicated-account", True),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,

@@ -3,12 +3,14 @@
 ReconcilerError
 ├── Transient                  try again later, with back-off
 │   ├── Unreachable            no answer, or an answer that says nothing (5xx, 503 text, connection refused)
+│   │   ├── NotSent            the request provably never left
 │   │   └── GuestUnreachable   the machine or its keeper did not answer
 │   ├── RateLimited            429; `retry_after` seconds
 │   ├── TimedOut               the deadline of one call passed
 │   └── Conflict               409, or a row that somebody else changed first
 ├── Indeterminate              a call that is not idempotent may or may not have happened
-├── Capacity                   the platform has no room (netlink, Ceph, quota, 503 on a create)
+│   └── NoAnswerForWantOfRoom  and what came instead of an answer tells of no room (netlink, Ceph, 503 on a create)
+├── Capacity                   the platform refused a VM for want of room, and said so in a way that proves it (403)
 ├── Terminal                   stays wrong until somebody changes something
 │   ├── Unauthorized           no key, wrong key, expired key
 │   ├── Forbidden              the key is fine and may not do this (or the VM is not there: see vers-api §2.0)
@@ -48,6 +50,10 @@ class Unreachable(Transient):
     """No answer, or one that says nothing about the object asked for."""
 
 
+class NotSent(Unreachable):
+    """The request provably never left: no effect, whatever the operation."""
+
+
 class GuestUnreachable(Unreachable):
     """The machine or its keeper did not answer."""
 
@@ -71,8 +77,12 @@ class Indeterminate(ReconcilerError):
     """A call that is not idempotent may or may not have taken effect; only looking can tell."""
 
 
+class NoAnswerForWantOfRoom(Indeterminate):
+    """A create failed with words that tell of no room. They are reason to slow down, and no proof that nothing was made."""
+
+
 class Capacity(ReconcilerError):
-    """The platform has no room for another VM; existing ones are fine."""
+    """The platform has no room for another VM, and refused the request provably; existing ones are fine."""
 
 
 class Terminal(ReconcilerError):
@@ -117,3 +127,7 @@ class StaleEpoch(ReconcilerError):
 
 class UsageError(ReconcilerError):
     """The command line or a document is wrong."""
+
+
+REFUSED = (NotSent, Capacity, Terminal)
+"""What proves that a call which is not idempotent had no effect. Whatever else one raises leaves its outcome open (G-02)."""

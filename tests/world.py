@@ -14,12 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, VmShape, VmSource
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
 from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, Place
-from reconciler.errors import Capacity, Conflict, Forbidden, GuestFailed, GuestUnreachable, NotFound, Rejected, StaleEpoch, Unauthorized
+from reconciler.errors import (
+    Conflict,
+    Forbidden,
+    GuestFailed,
+    GuestUnreachable,
+    NoAnswerForWantOfRoom,
+    NotFound,
+    Rejected,
+    StaleEpoch,
+    Unauthorized,
+)
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
@@ -129,6 +139,7 @@ class World:
         self.full = False  # no room for another VM
         self.commits: dict[str, Commit] = {}
         self.hidden_commits: set[str] = set()
+        self.disks: dict[str, Machine] = {}  # what a VM restored from a commit has on its disk
         self.watchers: dict[str, list[Callable[[], None]]] = {}
 
     def now(self) -> float:
@@ -254,6 +265,13 @@ class World:
         self.wake(m)
 
 
+def copy_disk(source: Machine, target: Machine) -> None:
+    """Everything that is kept in files: what is installed, the claim and the marks of its parent, files and conversations."""
+    target.installed, target.claim = source.installed, dict(source.claim) if source.claim is not None else None
+    target.marks, target.files, target.modes = dict(source.marks), dict(source.files), dict(source.modes)
+    target.sessions = dict(source.sessions)
+
+
 class FakeVers:
     """The platform's API over the world."""
 
@@ -298,11 +316,13 @@ class FakeVers:
     async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         await self._call()
         if self.world.full:
-            raise Capacity("netlink error: Address in use", "POST /vm")
-        born = {} if isinstance(source, CommitSource) else labels
-        parent = source.commit_id if isinstance(source, CommitSource) else None
+            raise NoAnswerForWantOfRoom("netlink error: Address in use", "POST /vm")
+        born = labels if isinstance(source, RootSource) else {}
+        parent = source.commit_id if isinstance(source, CommitSource) else f"of {source.ref}" if isinstance(source, RefSource) else None
         made = self.world.make(born, parent)
         made.source, made.shape = source, shape
+        if parent in self.world.disks:
+            copy_disk(self.world.disks[parent], made)
         return made.vm_id
 
     async def commit(self, vm_id: str, name: str) -> str:
@@ -314,6 +334,8 @@ class FakeVers:
             self.world.violations.append(f"snapshot of {vm_id} in the middle of a turn")
         made = Commit(f"00000000-0000-4000-9000-{len(self.world.commits) + 1:012d}", name, self.world.now(), vm_id)
         self.world.commits[made.commit_id] = made
+        self.world.disks[made.commit_id] = Machine(vm_id, self.world.now())
+        copy_disk(m, self.world.disks[made.commit_id])
         return made.commit_id
 
     async def list_commits(self) -> tuple[Commit, ...]:

@@ -268,7 +268,7 @@ class Update(Model):
     """How changes reach an existing machine."""
 
     on_profile_change: OnProfileChange = OnProfileChange.ON_DELETE
-    """`OnDelete`: with the next machine. `Recreate`: replace the machine, when settled."""
+    """`OnDelete`: with the next machine. `Recreate`: replace the machine, when settled; its workspace goes with it."""
 
 
 class Snapshots(Model):

@@ -147,7 +147,7 @@ class Reason(StrEnum):
     CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
-        "More machines than creations of ours fit, so none can be taken for certain.",
+        "More machines than creations of ours fit, or one that somebody else may have made, so none is taken for certain.",
         "Say which one with `reconciler resolve lieutenant NAME --vm ID`, or `--none`.",
     )
     CLAIM_CONFLICT = (

@@ -44,6 +44,9 @@ GLOBALS: dict[str, object] = {
         str | None, _option("--default-model", metavar="PROVIDER/ID", help="Model of agents that declare none.")
     ],
     "allow_local": Annotated[bool | None, _option("--allow-local", help="Agents may run on this host.")],
+    "dedicated_account": Annotated[
+        str | None, _option("--dedicated-account", metavar="true|false", help="Whether nobody else makes VMs from our commits (true).")
+    ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
     "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],

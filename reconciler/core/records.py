@@ -53,7 +53,8 @@ class SnapshotRecord(Record):
 
 
 class SlotRecord(Record):
-    """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one.
+    """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
+    one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
@@ -62,6 +63,7 @@ class SlotRecord(Record):
     vm_id: str = ""
     account: str = ""
     epoch: int = 0
+    filled: int = 0
     attempts: int = 0
     not_before: float = 0.0
     last_error: str = ""

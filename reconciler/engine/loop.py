@@ -102,7 +102,7 @@ class Engine:
         first_seen = dict(image.first_seen)
         self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
         self.table.fill(image.objects, image.meta)
-        journal = Journal(image.intents)
+        journal = Journal(image.intents, self.clock.now())
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,

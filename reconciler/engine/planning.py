@@ -15,6 +15,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.forecast import forecast
 from reconciler.core.plan import Step
 from reconciler.core.slot import claims
+from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.engine.loop import Engine
@@ -50,7 +51,8 @@ class RecalledAgents:
         if status.machine is None or at != place_of(item):
             return Guest()
         claim = claims.claim_file(self._owner, item.slot_owner, item.record.slot.epoch, at.id)
-        return Guest(0.0, claim, "known", "known", self._keeper, status.agent is not None, status.machine.marks)
+        marks = {name: sealed(value, at.id, item.record.slot) for name, value in status.machine.marks.items()}
+        return Guest(0.0, claim, "known", "known", self._keeper, status.agent is not None, marks)
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
         item, status = self._status(at.place)

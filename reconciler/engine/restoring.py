@@ -34,6 +34,7 @@ class Restorer:
         outcome = await self._declarations.intake(seen, record, status, *rows)
         if intent is not None:
             self._journal.opened(intent)
+            self._journal.in_doubt(intent, self._clock.now())
         return outcome
 
     async def record(self, key: Key, record: Json, status: Json | None = None) -> None:

@@ -13,7 +13,8 @@ class EngineSettings:
     show its effect, and in which a list may lag behind. `empty_store_seconds`: how long a store that knows nothing yet
     creates nothing when the platform shows VMs of our fleet. `health_probes`: whether agents are asked for their state
     every `health.periodSeconds`. `hosting`: whether agents may run on this host; `local_root`: absolute, without symbolic links,
-    where their directories are; `host`: names that place, whatever its path."""
+    where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
+    account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made."""
 
     fleet: str = "default"
     installation: str = ""
@@ -28,3 +29,4 @@ class EngineSettings:
     hosting: Hosting = Hosting.NOT_ALLOWED
     local_root: str = "/nonexistent"
     host: str = ""
+    dedicated_account: bool = True

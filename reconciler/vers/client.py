@@ -115,7 +115,7 @@ class VersClient:
         if outcome.answer is not None and outcome.answer.ok:
             vm_id = models.created_id(outcome.answer.json())
             if vm_id is not None and is_uuid(vm_id):
-                return vm_id
+                return vm_id.lower()
         outcome.required()
         raise errors.senseless(Effect.CREATE, outcome.where, "no VM id in it")
 

@@ -1,7 +1,7 @@
 """What an answer of the platform means, as a class of `reconciler.errors` (vers-api §2.0 and §5, as observed, not as specified).
 
-Decided by status, content type and the *shape* of the body. Words are looked at only where the reference documents them:
-allocation failures on a create, and `unknown variant` of the suspend dialects.
+Decided by status, content type and the *shape* of the body. An operation that is not idempotent was refused only where the answer proves
+it (`_refused`, vers-api §7.4). Words prove nothing: those of allocation failures only say whether creates slow down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from reconciler.errors import (
     Conflict,
     Forbidden,
     Indeterminate,
+    NoAnswerForWantOfRoom,
     NotFound,
+    NotSent,
     RateLimited,
     ReconcilerError,
     Rejected,
@@ -29,11 +31,10 @@ from reconciler.errors import (
 )
 
 # F1 netlink, F3 Ceph, F18 quota (vers-api §5), matched in the platform's own `error` text or a plain-text body only.
-_ALLOCATION = re.compile(r"\b(netlink|ceph|quota|capacity|allocat\w*)\b|\blimit (?:reached|exceeded)\b", re.IGNORECASE)
-# F2: the gateway's outage text; it never reached what creates VMs.
+_ALLOCATION = re.compile(r"\b(netlink|ceph|quota|capacity|allocat\w*)\b|(?<!time )\blimit (?:reached|exceeded)\b", re.IGNORECASE)
+# F2: the text of an outage.
 _OUTAGE = re.compile(r"(?:503 )?service unavailable", re.IGNORECASE)
-# The 2xx answer with an `error` in it (a hybrid): the texts that say nothing was there to work on.
-_ABSENT = frozenset({"not found", "commit not found", "parent vm not found", "tag not found", "repository not found"})
+_LOOK = "only looking can tell whether it took effect"
 _SAID_CHARS = 300
 MAX_RETRY_AFTER = 60.0
 
@@ -103,7 +104,11 @@ def refusal(effect: Effect, where: str, answer: Answer) -> ReconcilerError | Non
     status, error = answer.status, answer.error()
     said = _said(answer, error)
     if answer.ok:
-        return None if error is None else _hybrid(effect, where, error)
+        return None if error is None else _unknown(effect, where, f"the platform answered with an error: {clean(error)}")
+    if effect.once and not _refused(status, answer, error):
+        scarce = effect is Effect.CREATE and (_allocation(answer, error) or (status == 503 and _OUTAGE.fullmatch(answer.text())))
+        what = f"the platform failed ({status}): {said}"
+        return NoAnswerForWantOfRoom(what, where, _LOOK) if scarce else _unknown(effect, where, what)
     if status == 401 or (status == 403 and error is None):
         return Unauthorized("the platform refused the API key", where, "check VERS_API_KEY: wrong, missing or expired")
     if status == 403:
@@ -120,19 +125,33 @@ def refusal(effect: Effect, where: str, answer: Answer) -> ReconcilerError | Non
     if status == 429:
         return RateLimited("the platform asks to slow down", where, retry_after=retry_after(answer))
     if status == 408:
-        return _unknown(effect, where, "the platform gave up waiting for the request (408)")
+        return Unreachable("the platform gave up waiting for the request (408)", where)
     if 400 <= status < 500:
         return Rejected(f"the platform refused the request ({status}): {said}", where)
     if status < 500:
         return Unreachable(f"unexpected answer {status}", where, "check VERS_BASE_URL")
-    if effect is Effect.CREATE and (_allocation(answer, error) or (status == 503 and _OUTAGE.fullmatch(answer.text()))):
-        return Capacity(f"the platform cannot allocate a VM ({status}): {said}", where, "existing VMs are not affected")
-    return _unknown(effect, where, f"the platform failed ({status}): {said}")
+    return Unreachable(f"the platform failed ({status}): {said}", where)
+
+
+def _refused(status: int, answer: Answer, error: str | None) -> bool:
+    """Whether this answer to something that must not be sent twice proves that nothing was done: the refusals that the reference
+    documents for such an operation, in the shape that it documents (vers-api §2.0, §7.4). 429, 409 and every 5xx are not among them."""
+    match status:
+        case 400 | 422:  # what was sent is wrong: JSON of the platform, or plain text of its parser
+            return error is not None or bool(answer.text())
+        case 401:  # declared without a body
+            return True
+        case 403:  # JSON: not allowed, or no room; plain text: the gateway did not accept the key
+            return error is not None or bool(answer.text())
+        case 404:  # JSON only: what it was to be made from is not there
+            return error is not None
+        case _:
+            return False
 
 
 def unsent(where: str, why: str) -> ReconcilerError:
     """The request provably never left: no effect whatever the operation."""
-    return Unreachable(f"no connection to the Vers API: {why}", where, "check the network and VERS_BASE_URL")
+    return NotSent(f"no connection to the Vers API: {why}", where, "check the network and VERS_BASE_URL")
 
 
 def lost(effect: Effect, where: str, why: str) -> ReconcilerError:
@@ -152,15 +171,7 @@ def senseless(effect: Effect, where: str, why: str) -> ReconcilerError:
 
 
 def _unknown(effect: Effect, where: str, what: str) -> ReconcilerError:
-    return Indeterminate(what, where, "only looking can tell whether it took effect") if effect.once else Unreachable(what, where)
-
-
-def _hybrid(effect: Effect, where: str, error: str) -> ReconcilerError:
-    if error in _ABSENT:
-        return NotFound(f"the platform says: {error}", where)
-    if effect is Effect.CREATE and _ALLOCATION.search(error):
-        return Capacity(f"the platform has no room: {clean(error)}", where, "existing VMs are not affected")
-    return _unknown(effect, where, f"the platform answered with an error: {clean(error)}")
+    return Indeterminate(what, where, _LOOK) if effect.once else Unreachable(what, where)
 
 
 def _allocation(answer: Answer, error: str | None) -> bool:

@@ -22,7 +22,7 @@ import orjson
 from pydantic import SecretStr
 
 from reconciler.engine.ports import Json, JsonValue
-from reconciler.errors import Unauthorized, Unreachable
+from reconciler.errors import NotSent, Unauthorized, Unreachable
 
 DEFAULT_URL = "https://api.vers.sh"
 DEFAULT_VM_DOMAIN = "vm.vers.sh"
@@ -66,7 +66,7 @@ class Settings:
         self._urls: dict[str, str] = {}
 
     def access(self) -> Access:
-        """URL and key. Raises `Unauthorized` when there is no usable key, `Unreachable` when the URL is none."""
+        """URL and key. Raises `Unauthorized` when there is no usable key, `NotSent` when the URL is none."""
         url = self.url()
         key, where = self._key()
         if key is None:
@@ -89,7 +89,7 @@ class Settings:
         return "key-" + hashlib.sha256(value.encode()).hexdigest()[:32]
 
     def url(self) -> str:
-        """The API's URL, ending in `/api/v1`. Raises `Unreachable` when it is not an http(s) URL."""
+        """The API's URL, ending in `/api/v1`. Raises `NotSent` when it is not an http(s) URL."""
         for name in ("VERS_BASE_URL", "VERS_URL"):
             raw = self._env.get(name, "").strip()
             if raw:
@@ -129,10 +129,10 @@ class Settings:
         except ValueError:
             usable = False
         if not usable:
-            raise Unreachable("the address of the Vers API is not an http or https URL", name, remedy)
+            raise NotSent("the address of the Vers API is not an http or https URL", name, remedy)
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             # Credentials in a URL would show up in logs and replace the key.
-            raise Unreachable("the address of the Vers API has more than host and path", name, remedy)
+            raise NotSent("the address of the Vers API has more than host and path", name, remedy)
         path = parts.path.rstrip("/")
         url = f"{parts.scheme}://{parts.netloc}{path if path.endswith(PREFIX) else path + PREFIX}"
         self._urls = {raw: url}

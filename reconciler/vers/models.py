@@ -58,7 +58,7 @@ def vm(row: JsonValue) -> Vm:
     if not isinstance(vm_id, str) or not vm_id:
         raise Malformed("a VM has no vm_id")
     return Vm(
-        vm_id,
+        vm_id.lower(),  # ids are UUIDs, whose case says nothing
         owner if isinstance(owner, str) else "",
         timestamp(row.get("created_at")),
         state(row.get("state")),
@@ -79,11 +79,15 @@ class Listing:
         before, known = last.rows, last.vms
         for row in rows:
             vm_id = row.get("vm_id") if isinstance(row, dict) else None
+            if isinstance(vm_id, str) and self.rows.get(vm_id, row) != row:
+                raise Malformed("a VM is in the list twice, and the two rows differ")
             if isinstance(vm_id, str) and (same := before.get(vm_id)) == row and same is not None:
                 self.rows[vm_id], self.vms[vm_id] = same, known[vm_id]
             else:
                 one = vm(row)
                 assert isinstance(row, dict)  # `vm` takes nothing else
+                if one.vm_id in self.vms and self.vms[one.vm_id] != one:
+                    raise Malformed("a VM is in the list twice, and the two rows differ")
                 self.rows[one.vm_id], self.vms[one.vm_id] = row, one
 
 
@@ -105,7 +109,7 @@ def metadata(body: JsonValue) -> VmMetadata:
         raise Malformed("the metadata has no vm_id")
     deleted = body.get("deleted_at")
     return VmMetadata(
-        vm_id,
+        vm_id.lower(),
         timestamp(body.get("created_at")),
         state(body.get("state")),
         _id_or_none(body.get("parent_commit_id")),

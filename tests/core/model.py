@@ -28,8 +28,9 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot import claims
-from reconciler.core.slot.claims import Owner, Pending
+from reconciler.core.slot import claims, pairing
+from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.slot.policies import plan
 from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmState
@@ -109,7 +110,7 @@ def candidates(token: int, shown: tuple[Machine, ...], owned: int) -> tuple[str,
                 labels |= claims.claim_labels(US, SLOT, 1, str(i))
             vms[str(i)] = Vm(str(i), "a", 0.0, STATES[m.state], labels)
     mine = frozenset({str(owned)}) if owned >= 0 else frozenset()
-    return claims.pair([Pending(str(token), "", None, 0.0)], vms, mine, {}, {}, "a")[str(token)] or ()
+    return pairing.pair([Pending(str(token), "", None, 0.0)], vms, mine, {}, {})[str(token)] or ()
 
 
 @cache

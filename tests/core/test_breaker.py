@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.backoff import delay
-from reconciler.core.fleet.breaker import FAILED_DELETES, Breaker
+from reconciler.core.fleet.breaker import FAILED_DELETES, SILENCE, Breaker
 
 CLOSED = Breaker()
 OPEN = CLOSED.failed("netlink", 1000.0)
@@ -30,6 +30,15 @@ def test_when_the_time_comes_one_may_try_and_then_nobody_for_longer() -> None:
     probing = OPEN.probe(due)
     assert probing.blocks(due) != ""
     assert probing.next_probe - due == 2 * (due - 1000.0)
+
+
+@pytest.mark.guarantee("G-14")
+def test_no_machine_is_given_up_for_a_probe_until_nobody_probes_any_more() -> None:
+    due = OPEN.next_probe
+    assert CLOSED.doubts(due) == ""
+    assert OPEN.doubts(due) == OPEN.doubts(due + SILENCE - 1) == "the platform refuses new VMs: netlink"
+    assert OPEN.doubts(due + SILENCE) == ""
+    assert CLOSED.doubts(0.0, FAILED_DELETES + 1) != ""
 
 
 @pytest.mark.guarantee("G-06")

@@ -82,6 +82,14 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "an object with an open create is not released": (replace(EMPTY, desired=DesiredState.GONE, intent=LOST), WAITING),
     "a suspended one waits for its lost create too": (replace(EMPTY, desired=DesiredState.SUSPENDED, intent=LOST), WAITING),
     "a create that never happened is closed": (replace(EMPTY, intent=replace(LOST, settled=True)), GiveUpIntent("t")),
+    "while many VMs are missing no create is given up": (
+        replace(EMPTY, intent=replace(LOST, settled=True), vanished=True),
+        Wait("FleetVanished", "a create was sent and not answered, and too many VMs are missing to give it up"),
+    ),
+    "and none is sent": (
+        replace(EMPTY, vanished=True),
+        Wait("FleetVanished", "too many VMs are missing at once; nothing is created until they show, or a person confirms"),
+    ),
     "an unreadable list settles no create": (
         replace(EMPTY, intent=replace(LOST, candidates=None)),
         Wait("CreateIndeterminate", "the platform's list could not be read"),

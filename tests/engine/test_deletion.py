@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import GuestFailed, Indeterminate, Refused, Rejected, Unreachable
+from reconciler.core.snapshot.vm import Commit, VmState
+from reconciler.errors import GuestFailed, Indeterminate, NotSent, Refused, Rejected, Unreachable
 from tests.engine.stage import LT, SETTLE, Stage, declared, failing, losing, pass_time, tell
+from tests.world import FOREIGN
 
 PROTECTED = {"fleet.vers.sh/deletion-protection": "enabled"}
 
@@ -78,7 +79,7 @@ def test_an_outage_at_the_snapshot_is_waited_for_and_counts_as_no_failure(tmp_pa
     async def story(run: Stage) -> None:
         await run.lieutenant(deletionPolicy="Snapshot")
         machine = await run.ready()
-        run.weather.rules["vers.commit"] = failing(lambda: Unreachable("connection refused"))
+        run.weather.rules["vers.commit"] = failing(lambda: NotSent("connection refused"))
         await run.delete(LT)
         await pass_time(1800)
         assert not machine.deleted
@@ -114,6 +115,79 @@ def test_a_snapshot_that_was_never_made_is_taken_again_after_the_window(tmp_path
         await run.gone(LT)
         assert run.world.now() - at >= SETTLE
         assert len(run.world.commits) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("verbs", [None, {"detached": "t"}], ids=["retained", "let go of"])
+def test_a_vm_is_let_out_of_sight_only_when_its_labels_are_read_back(verbs: dict[str, str] | None, tmp_path: Path) -> None:
+    """The platform says yes and does nothing, once."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Retain")
+        machine = await run.ready()
+
+        async def nothing(act: Callable[[], Awaitable[object]]) -> None:
+            del run.weather.rules["vers.set_labels"]
+
+        run.weather.rules["vers.set_labels"] = nothing
+        await run.retrying(lambda: run.engine.declarations.delete(LT, verbs=verbs))
+        await run.gone(LT)
+        assert not machine.deleted
+        assert bool(machine.labels.get("fleet.vers.sh/retained")) is (verbs is None)
+        assert bool(machine.labels.get("fleet.vers.sh/vm-id")) is (verbs is None)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_one_list_of_commits_without_it_proves_no_lost_snapshot(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(deletionPolicy="Snapshot")
+        await run.ready()
+        run.weather.rules["vers.commit"] = losing(lambda: Indeterminate("connection reset"))
+        asked: list[float] = []
+
+        async def empty_once(act: Callable[[], Awaitable[object]]) -> object:
+            if run.world.now() < at + SETTLE + 5:
+                raise Unreachable("503 Service unavailable")
+            asked.append(run.world.now())
+            return () if len(asked) == 1 else await act()
+
+        at = run.world.now()
+        run.weather.rules["vers.list_commits"] = empty_once
+        await run.delete(LT)
+        await run.gone(LT)
+        assert len(asked) >= 2
+        assert len(run.world.commits) == 1
+
+    assert tell(tmp_path, story).happened("TookSnapshot") == 1
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_commit_of_another_vm_is_no_snapshot_of_this_one(tmp_path: Path) -> None:
+    """The platform answers a commit with the id of one that is there already, and is of something else."""
+
+    async def story(run: Stage) -> None:
+        elsewhere = run.world.make({}, owner=FOREIGN)
+        other = Commit("00000000-0000-4000-9000-00000000ffff", "theirs", run.world.now(), elsewhere.vm_id)
+        run.world.commits[other.commit_id] = other
+        await run.lieutenant(deletionPolicy="Snapshot")
+        machine = await run.ready()
+
+        async def other_id(act: Callable[[], Awaitable[object]]) -> object:
+            run.weather.rules.clear()
+            await act()
+            return other.commit_id
+
+        run.weather.rules["vers.commit"] = other_id
+        await run.delete(LT)
+        await run.gone(LT)
+        assert [c.commit_id for c in run.world.commits.values() if c.parent_vm_id == machine.vm_id]
+        taken = [e.message for e in run.controller.told if e.reason == "TookSnapshot"]
+        assert len(taken) == 1
+        assert other.commit_id not in taken[0]
 
     tell(tmp_path, story)
 

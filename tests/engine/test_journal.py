@@ -26,13 +26,13 @@ def test_two_slots_of_one_object_have_an_open_create_each() -> None:
     assert journal.of(LEAD) == FIRST
     assert journal.of(WORKER) == SECOND
     assert journal.of(OWN) is None
-    assert [one.token for one in journal.pending()] == ["t1", "t2"]
+    assert [one.token for one in journal.creates()] == ["t1", "t2"]
 
 
 @pytest.mark.guarantee("G-02")
 def test_closing_or_filling_one_slot_leaves_the_others() -> None:
     journal = Journal([FIRST, SECOND, intent("t3", LEAD, COMMIT)])
-    assert [one.token for one in journal.pending(lambda slot: slot == LEAD)] == ["t2"], "a slot that has a VM waits for none"
+    assert [one.token for one in journal.creates(lambda slot: slot == LEAD)] == ["t2"], "a slot that has a VM waits for none"
     journal.closed(FIRST)
     assert journal.of(LEAD) is None
     assert journal.of(WORKER) == SECOND
@@ -42,7 +42,7 @@ def test_closing_or_filling_one_slot_leaves_the_others() -> None:
     journal.closed(SECOND)
     assert journal.of(WORKER) is None
     assert journal.of(LEAD, COMMIT) == snapshot
-    assert journal.pending() == []
+    assert journal.creates() == []
 
 
 @pytest.mark.guarantee("G-02")
@@ -60,3 +60,14 @@ def test_what_was_never_sent_is_closed_with_the_next_one_of_any_slot() -> None:
     assert journal.of(WORKER) == SECOND
     assert journal.writes_to_open(FIRST) == [PutIntent(FIRST)]
     assert closing(SECOND, "vm x") == PutIntent(replace(SECOND, outcome="vm x"))
+
+
+@pytest.mark.guarantee("G-02")
+def test_the_window_for_late_effects_begins_when_the_call_has_ended() -> None:
+    """A call may take minutes; and whatever an earlier life of the controller sent had ended when this one began."""
+    journal = Journal([FIRST], begun=FIRST.sent_at + 500)
+    assert journal.ended(FIRST) == FIRST.sent_at + 500
+    journal.opened(SECOND)
+    assert journal.ended(SECOND) == SECOND.sent_at
+    journal.in_doubt(SECOND, SECOND.sent_at + 300)
+    assert journal.ended(SECOND) == SECOND.sent_at + 300

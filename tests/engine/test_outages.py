@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,19 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import Capacity, Forbidden, Indeterminate, ReconcilerError, TimedOut, Unreachable
-from tests.engine.stage import LT, MUTATIONS, SETTLE, Stage, declared, failing, lagging, losing, pass_time, tell
+from reconciler.core.snapshot.vm import VmList, VmState
+from reconciler.errors import (
+    Capacity,
+    Conflict,
+    Forbidden,
+    Indeterminate,
+    NoAnswerForWantOfRoom,
+    RateLimited,
+    ReconcilerError,
+    TimedOut,
+    Unreachable,
+)
+from tests.engine.stage import LT, MUTATIONS, SETTINGS, SETTLE, Rule, Stage, declared, failing, lagging, losing, pass_time, tell
 from tests.world import FOREIGN, Machine, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
@@ -199,6 +210,83 @@ def test_a_create_that_never_happened_is_given_up_and_made_again_once(tmp_path: 
     assert tell(tmp_path, story).world.created == 1
 
 
+def lost_and_then(run: Stage, then: Callable[[], None]) -> None:
+    """The next create takes effect, its answer is lost, and this happens before anybody can look."""
+
+    async def rule(act: Callable[[], Awaitable[object]]) -> object:
+        await act()
+        del run.weather.rules["vers.create_vm"]
+        then()
+        raise Indeterminate("connection reset")
+
+    run.weather.rules["vers.create_vm"] = rule
+
+
+def wrong_once(wrong: Callable[[VmList], VmList], after: float, now: Callable[[], float]) -> Rule:
+    """Lists fail until `after`, then one is wrong, and from there on they are right."""
+    told: list[VmList] = []
+
+    async def rule(act: Callable[[], Awaitable[VmList]]) -> VmList:
+        if now() < after:
+            raise Unreachable("503 Service unavailable")
+        right = await act()
+        told.append(right)
+        return wrong(right) if len(told) == 1 else right
+
+    return rule
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("others", [0, 5])
+def test_one_empty_list_after_the_window_gives_up_no_create(others: int, tmp_path: Path) -> None:
+    """The create took effect, its answer was lost, no list could be read until the window was over, and the first one is empty."""
+
+    async def story(run: Stage) -> None:
+        keys = [await run.lieutenant(f"a{n}") for n in range(others)]
+        for key in keys:
+            await run.ready(key)
+
+        def then() -> None:
+            run.weather.rules["vers.list_vms"] = wrong_once(
+                lambda right: replace(right, vms={}), run.world.now() + SETTLE + 5, run.world.now
+            )
+
+        lost_and_then(run, then)
+        await run.lieutenant()
+        await run.until(lambda: run.world.created == others + 1, "it is made")
+        await pass_time(SETTLE + 20)
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    run = tell(tmp_path, story)
+    assert run.world.created == others + 1
+    assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-03")
+def test_while_many_vms_are_missing_no_create_is_given_up_and_none_is_sent(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        keys = [await run.lieutenant(f"a{n}") for n in range(5)]
+        for key in keys:
+            await run.ready(key)
+        lost_and_then(run, lambda: run.world.hide_from_lists.update(run.world.machines))
+        await run.lieutenant()
+        await run.says(keys[0], "Ready", "FleetVanished")
+        new = await run.lieutenant("new")
+        await pass_time(5 * SETTLE)
+        assert run.reason(LT, "Ready") == run.reason(new, "Ready") == "FleetVanished"
+        assert run.world.created == 6
+        run.world.hide_from_lists.clear()
+        await run.ready()
+        await run.ready(new)
+        assert run.happened("AdoptedVM") == 1
+
+    run = tell(tmp_path, story)
+    assert run.world.created == 7
+    assert run.world.deletes == []
+
+
 async def from_commit(run: Stage, *names: str) -> None:
     await run.declare(declared(Key("BootProfile", "default", "restored"), source={"commitId": COMMIT}))
     for name in names:
@@ -241,18 +329,123 @@ def test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own(tmp_path: 
     assert tell(tmp_path, story).world.created == 2
 
 
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize("whose", ["ours", "a stranger's"])
+def test_a_create_answered_with_the_id_of_another_vm_takes_what_it_made(whose: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        stranger = run.world.make({"made-by": "hand"})
+        other = await run.ready(await run.lieutenant("old"))
+        wrong = other if whose == "ours" else stranger
+
+        async def mistaken(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            await act()
+            return wrong.vm_id
+
+        run.weather.rules["vers.create_vm"] = mistaken
+        await run.lieutenant()
+        machine = await run.ready()
+        assert machine.vm_id not in (other.vm_id, stranger.vm_id)
+        assert stranger.labels == {"made-by": "hand"}
+
+    assert tell(tmp_path, story).world.created == 3
+
+
+@pytest.mark.guarantee("G-03")
+def test_a_vm_that_was_answered_and_never_shows_is_given_up_by_proof(tmp_path: Path) -> None:
+    """Also when it could not even be claimed."""
+
+    async def story(run: Stage) -> None:
+        async def ghost(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            return "00000000-0000-4000-8000-00000000dead"
+
+        run.weather.rules["vers.create_vm"] = ghost
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("VMGone") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_create_that_ends_in_doubt_after_minutes_has_the_whole_window_after_that(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        async def slow(act: Callable[[], Awaitable[object]]) -> object:
+            del run.weather.rules["vers.create_vm"]
+            await pass_time(10 * SETTLE)
+            asyncio.get_running_loop().call_later(SETTLE - 5, lambda: asyncio.ensure_future(act()))
+            raise Indeterminate("no answer within 300 s")
+
+        run.weather.rules["vers.create_vm"] = slow
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("date", [0.0, 253_402_300_799.0, None])
+def test_one_odd_date_header_hides_no_vm_that_a_create_made(date: float | None, tmp_path: Path) -> None:
+    """Before the create, when the platform's time is noted."""
+
+    async def story(run: Stage) -> None:
+        await run.until(lambda: run.engine.fleet.latest is not None, "a first list")
+
+        async def odd(act: Callable[[], Awaitable[VmList]]) -> VmList:
+            return replace(await act(), server_time=date)
+
+        run.weather.rules["vers.list_vms"] = odd
+        await run.engine.fleet.list_since(run.world.now())
+        lost_and_then(run, lambda: run.weather.rules.pop("vers.list_vms"))
+        await from_commit(run, "api")
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize(
+    ("source", "dedicated"),
+    [({"commitId": COMMIT}, False), ({"ref": "golden:latest"}, True), ({"ref": "golden:latest"}, False)],
+    ids=["shared account", "a reference", "a reference, shared account"],
+)
+def test_what_nobody_can_know_is_a_persons_to_say(source: dict[str, str], dedicated: bool, tmp_path: Path) -> None:
+    """Where others start VMs from the same commit, or nobody knows which commit it was, none is taken for ours by its looks."""
+
+    async def story(run: Stage) -> None:
+        lost_and_then(run, lambda: None)
+        await run.declare(declared(Key("BootProfile", "default", "restored"), source=source))
+        await run.lieutenant(profileRef={"name": "restored"})
+        await run.says(LT, "Stalled", "CreateAmbiguous")
+        (machine,) = run.world.alive()
+        assert machine.vm_id in run.message(LT, "Stalled")
+        assert "reconciler resolve" in run.message(LT, "Stalled")
+        await pass_time(5 * SETTLE)
+        assert machine.labels == {}
+        assert run.world.created == 1
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/resolve": f"vm={machine.vm_id}:a"})
+        assert await run.ready() is machine
+
+    tell(tmp_path, story, settings=replace(SETTINGS, dedicated_account=dedicated))
+
+
 @pytest.mark.guarantee("G-06")
-def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Capacity, NoAnswerForWantOfRoom])
+def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(error: type[ReconcilerError], tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         existing = await run.lieutenant("old")
         await run.ready(existing)
-        run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("500 netlink: no free address"))
+        run.weather.rules["vers.create_vm"] = failing(lambda: error("500 netlink: no free address"))
         before = run.weather.count("vers.create_vm")
         keys = [await run.lieutenant(f"n{n}") for n in range(5)]
         await pass_time(3600)
         assert run.weather.count("vers.create_vm") - before <= 11 + len(keys)
-        assert all(run.reason(key, "Ready") == "PlatformBlocked" for key in keys)
-        assert "netlink" in run.message(keys[0], "Ready")
+        assert all(run.reason(key, "Ready") in ("PlatformBlocked", "CreateIndeterminate") for key in keys)
+        assert any("netlink" in run.message(key, "Ready") for key in keys)
         assert run.condition(existing, "Available") == "True"
         del run.weather.rules["vers.create_vm"]
         for key in keys:
@@ -261,6 +454,20 @@ def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_it
     run = tell(tmp_path, story)
     assert run.world.created == 6
     assert run.world.deletes == []
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("error", [Unreachable, TimedOut, RateLimited, Conflict, NoAnswerForWantOfRoom, ReconcilerError])
+def test_what_does_not_prove_a_refusal_leaves_a_create_open(error: type[ReconcilerError], tmp_path: Path) -> None:
+    """The create took effect, and what came back is an error that says nothing about it."""
+
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = losing(lambda: error("500 request time limit exceeded"))
+        await run.lieutenant()
+        await run.ready()
+        assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
 
 
 @pytest.mark.guarantee("G-05")

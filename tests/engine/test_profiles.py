@@ -391,6 +391,52 @@ def test_a_changed_profile_touches_nothing_while_the_machine_can_not_be_read(tmp
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {**AFTER, "extends": {"name": "nowhere"}},
+        {**AFTER, "env": [{"name": "TOKEN", "valueFrom": SECRET}]},
+        {**AFTER, "files": [{"path": "/etc/token", "contentFrom": SECRET}]},
+    ],
+    ids=["extends what is not there", "a missing secret", "a missing secret in a file"],
+)
+def test_recreate_does_not_begin_while_the_new_profile_cannot_be_rendered(broken: dict[str, object], tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, update=RECREATE)
+        await profile(run, **broken)
+        await pass_time(120)
+        assert not old.deleted
+        assert not run.record().slot.marked_for_deletion
+        assert old.pi is not None, "it works on meanwhile"
+        await profile(run, **AFTER)
+        await run.until(lambda: old.deleted, "now it is replaced")
+        await run.ready()
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-06")
+@pytest.mark.guarantee("G-14")
+def test_recreate_does_not_begin_while_the_platform_refuses_machines_to_others_between_probes_too(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, update=RECREATE)
+        run.world.full = True
+        other = await run.lieutenant("other")
+        await run.says(other, "Ready", "CreateIndeterminate")
+        await profile(run, **AFTER)
+        await run.says(LT, "UpToDate", "ReplacementHeldBack")
+        await pass_time(1800)
+        assert not old.deleted
+        assert run.condition(LT, "Ready") == "True"
+        run.world.full = False
+        await run.ready(other)
+        await run.until(lambda: old.deleted, "now it is replaced")
+        await run.ready()
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-41")
 def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
@@ -402,7 +448,9 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         planned = await plan_everything(run.engine)
         verbs = [step.action.verb for step in planned]
         assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
-        assert planned[1].action.because == "its profile changed after it was prepared"
+        said = planned[1].action.because
+        assert said.startswith("its profile changed after it was prepared; Recreate deletes VM ")
+        assert "with its workspace /root/workspace" in said
         assert verbs[-1] == "StartAgent"
 
     tell(tmp_path, story)

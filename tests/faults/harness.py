@@ -26,8 +26,9 @@ from reconciler.engine.ports import Secrets
 from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
-from reconciler.errors import GuestUnreachable, Indeterminate, ReconcilerError, Unreachable
+from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
+from tests.faults.lies import WRONG_LISTS, Liar, lies_of
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
 T = TypeVar("T")
@@ -47,11 +48,19 @@ READS = frozenset(
 """Effects that change nothing: a crash before one is a crash after it, and an error of one is a lost answer of it."""
 
 
-def faults_of(effect: str) -> tuple[str, ...]:
-    """The faults that differ at this effect. A write to the store that shows late is one that was never made."""
+def faults_of(effect: str, number: int, every: bool = False) -> tuple[str, ...]:
+    """The faults that differ at this effect, and what the platform may lie about there. A write to the store that shows late is one
+    that was never made. `every`: those too that come to the same."""
+    lies = lies_of(effect, number)
+    if every:
+        return (*FAULTS, *lies)
     if effect in READS:
-        return ("crash-before", "error")
-    return FAULTS[:-1] if effect.startswith("store.") else FAULTS
+        return ("crash-before", "error", *lies)
+    return FAULTS[:-1] if effect.startswith("store.") else (*FAULTS, *lies)
+
+
+LIES = ("odd-", "hostile-")
+"""What the kinds of answers begin with that are of the right type and not true (`tests/faults/lies.py`)."""
 
 
 class Crash(BaseException):
@@ -89,6 +98,8 @@ class Life:
     crashed: asyncio.Event = field(default_factory=asyncio.Event)
     stray: list[asyncio.Task[object]] = field(default_factory=list)
     dead: bool = False
+    liar: Liar = field(default_factory=Liar)
+    settle_seconds: float = 0.0
 
     async def hook(self, number: int, name: str, act: Callable[[], Awaitable[T]]) -> T:
         if self.dead:
@@ -96,8 +107,19 @@ class Life:
         self.names.append(name)
         fault = self.fault
         if fault is None or fault.used or len(self.names) != fault.number:
+            if name == "vers.list_vms":
+                told: T = await self.liar.list_vms(act, asyncio.get_running_loop().time())  # type: ignore[arg-type, assignment]
+                return told
             return await act()
         fault.used, fault.name = True, name
+        if fault.kind in WRONG_LISTS:
+            await act()
+            blind = self.settle_seconds + 5 if fault.number % 2 else 0.0
+            self.liar.wrong, self.liar.blind_until = fault.kind, asyncio.get_running_loop().time() + blind
+            raise failure(name, happened=True)
+        if fault.kind.startswith(LIES):
+            lie: T = await self.liar.answer(fault.kind, act)
+            return lie
         if fault.kind == "crash-before":
             self.die()
         if fault.kind == "error":
@@ -130,7 +152,7 @@ async def late(act: Callable[[], Awaitable[object]], seconds: float) -> object:
 def failure(name: str, happened: bool) -> ReconcilerError:
     """What the caller sees of a call that failed on the way there or back."""
     if name in ("vers.create_vm", "vers.commit"):
-        return Indeterminate("connection reset") if happened else Unreachable("connection refused")
+        return Indeterminate("connection reset") if happened else NotSent("connection refused")
     if name.startswith(("guest.", "keeper.")):
         return GuestUnreachable("connection lost")
     return Unreachable("connection lost")
@@ -181,7 +203,7 @@ class Run:
     """One run of a scenario under one fault."""
 
     def __init__(self, world: World, path: Path, fault: Fault | None, settings: EngineSettings) -> None:
-        self.world, self.life = world, Life(fault)
+        self.world, self.life = world, Life(fault, settle_seconds=settings.settle_seconds)
         world.posthumous = self.life.stray
         self.controller = Controller(world, path, self.life, settings)
         self.deadline = 3600.0

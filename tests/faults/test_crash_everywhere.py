@@ -1,5 +1,6 @@
-"""Process death, error, lost answer, late effect, each before and after every numbered effect of every scenario (G-01, G-02,
-G-05, G-07, G-08, G-20, G-22): it converges, nothing leaks, every task is delivered once."""
+"""Process death, error, lost answer, late effect, each before and after every numbered effect of every scenario, and at every call to
+the platform one wrong list after a lost answer, an odd header or field, and a made-up value (G-01, G-02, G-03, G-05, G-07, G-08, G-20,
+G-22): it converges, nothing leaks, every task is delivered once."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.effort import sample, share
-from tests.faults.harness import FAULTS, Fault, faults_of
+from tests.faults.harness import FAULTS, LIES, Fault, faults_of
+from tests.faults.lies import WRONG_LISTS, lies_of
 from tests.faults.play import FEW, PARTS, dealt, play
 from tests.faults.scenarios import all_scenarios
 
@@ -29,7 +31,7 @@ def effects_of(name: str) -> tuple[str, ...]:
 def points_of(name: str) -> list[tuple[int, str]]:
     """Every number of the seam with every fault that makes a difference there."""
     every = SCENARIOS[name].every
-    return [(number, kind) for number, effect in enumerate(effects_of(name), 1) for kind in (FAULTS if every else faults_of(effect))]
+    return [(number, kind) for number, effect in enumerate(effects_of(name), 1) for kind in faults_of(effect, number, every)]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -38,7 +40,8 @@ def test_without_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     points = len(points_of(name))
     with capsys.disabled():
         struck = "all struck" if share() == 1 else f"one in {share()} struck"
-        print(f"\n{name}: {points} fault points at {len(effects)} numbered effects ({', '.join(FAULTS)}, where they differ), {struck}")
+        kinds = f"{', '.join(FAULTS)}, wrong lists, odd and hostile answers, where they differ"
+        print(f"\n{name}: {points} fault points at {len(effects)} numbered effects ({kinds}), {struck}")
     assert points >= SCENARIOS[name].points
 
 
@@ -56,6 +59,11 @@ def test_a_dead_controllers_suspend_freezes_a_turn_and_is_undone(tmp_path: Path)
     number = effects_of("three-homes").index("vers.suspend_vm") + 1
     run = play(SCENARIOS["three-homes"], tmp_path / "state.db", Fault(number, "late"))
     assert len(run.world.frozen_by_the_dead) == 1  # that it was undone is the scenario's to judge
+
+
+def lies_at(name: str) -> list[tuple[int, str]]:
+    """Of the points those where the platform tells what is not so."""
+    return [(number, kind) for number, kind in points_of(name) if kind.startswith((*LIES, *WRONG_LISTS))]
 
 
 def strike(name: str, points: list[tuple[int, str]]) -> None:
@@ -77,6 +85,23 @@ def strike(name: str, points: list[tuple[int, str]]) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_few_faults_at_random(name: str) -> None:
     strike(name, sample(f"few of {name}", points_of(name), FEW))
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-03")
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_lie_at_random(name: str) -> None:
+    """One wrong list after a lost answer, an odd header or field, or a made-up value of the right type does no harm."""
+    strike(name, sample(f"lies of {name}", lies_at(name), 1))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
+    """Of every call to the platform that a scenario makes, each kind is struck somewhere."""
+    struck = {kind for _, kind in lies_at(name)}
+    assert struck >= {kind for effect in set(effects_of(name)) if effect != "vers.list_vms" for kind in lies_of(effect, 0)}
+    assert {kind.partition("-")[0] for kind in struck} == {"list", "odd", "hostile"}
 
 
 @pytest.mark.guarantee("G-01")

@@ -35,7 +35,7 @@ def effects_of(name: str, latency: float = 0.005) -> tuple[str, ...]:
 def points_of(name: str, keep: bool) -> list[tuple[int, str]]:
     """Every number of the seam with every fault that makes a difference there."""
     kinds = FAULTS if keep else DEADLY
-    return [(number, kind) for number, effect in enumerate(effects_of(name), 1) for kind in faults_of(effect) if kind in kinds]
+    return [(number, kind) for number, effect in enumerate(effects_of(name), 1) for kind in faults_of(effect, number) if kind in kinds]
 
 
 def play(scenario: Scenario, path: Path, fault: Fault, keep: bool, latency: float = 0.005) -> None:

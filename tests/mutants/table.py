@@ -20,7 +20,7 @@ from reconciler.core.chain import Chain
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session
-from reconciler.core.slot import claims, deletion
+from reconciler.core.slot import deletion, marks, pairing
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
@@ -29,10 +29,11 @@ from reconciler.core.task import view as taskview
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.slots import Slots
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
-from tests.engine import test_conversation_lost, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import test_conversation_lost, test_copied_disks, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -122,6 +123,10 @@ def an_unanswered_create_that_shows_late(path: Path) -> None:
     test_outages.test_own_creates_that_lists_do_not_show_yet_are_not_made_again(False, path)
 
 
+def one_wrong_list_after_a_lost_answer(path: Path) -> None:
+    test_outages.test_one_empty_list_after_the_window_gives_up_no_create(0, path)
+
+
 def the_explored_model(_: Path) -> None:
     test_explore.Explored(State(test_explore.BUDGETS["everything once"][0]))
 
@@ -167,18 +172,27 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
            "slot, *t.journal.writes_to_open(intent)", "slot", CRASH_AFTER_CREATE),
     Mutant("blind-retry", "G-02: an unanswered create is looked for, not repeated", SlotActs, "create",
-           "except Indeterminate as error:", "except () as error:",
+           "except REFUSED as error:", "except ReconcilerError as error:",
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
     Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
-           "if s.intent.settled:", "if True:", an_unanswered_create_that_shows_late),
-    Mutant("one-for-two", "G-02: one VM is never given to two creates", claims, "pair",
-           "(found[index].vm_id,) if index", "(found[0].vm_id,) if index",
+           "if s.intent.settled and not s.vanished:", "if not s.vanished:", an_unanswered_create_that_shows_late),
+    Mutant("one-list-settles", "G-02: a create is given up after two lists without its VM", Slots, "open_intent",
+           "settled=twice if lacks else over", "settled=over", one_wrong_list_after_a_lost_answer),
+    Mutant("given-up-in-a-vanished-fleet", "G-02: no create is given up while many VMs are missing",
+           slot_policies, "settle_the_open_intent",
+           "if s.intent.settled and not s.vanished:", "if s.intent.settled:",
+           test_outages.test_while_many_vms_are_missing_no_create_is_given_up_and_none_is_sent),
+    Mutant("one-for-two", "G-02: one VM is never given to two creates", pairing, "_restored",
+           "if vm is not its", "",
            test_outages.test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own),
-    Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", claims, "pair",
-           "known.parent_commit_id == commit", "bool(commit)",
+    Mutant("any-lineage", "G-07: only a VM of the same commit is adopted", pairing.Pending, "of_lineage",
+           "known.parent_commit_id == self.commit", "bool(self.commit)",
            test_outages.test_a_restored_vm_whose_answer_is_lost_is_adopted_by_its_lineage),
+    Mutant("copied-marks", "G-27: a mark is valid only on the machine that it names", marks, "valid",
+           "machine == place and", "bool(machine) and",
+           test_copied_disks.test_a_profile_from_a_commit_of_a_prepared_machine_is_applied),
     Mutant("same-epoch", "G-62: each VM of a slot has a higher epoch", SlotActs, "create",
            "item.record.epoch + 1", "max(1, item.record.epoch)",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),

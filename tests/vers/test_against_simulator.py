@@ -13,7 +13,17 @@ from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import Capacity, Forbidden, Indeterminate, NotFound, Rejected, TimedOut, Unauthorized, Unreachable
+from reconciler.errors import (
+    Capacity,
+    Forbidden,
+    Indeterminate,
+    NoAnswerForWantOfRoom,
+    NotFound,
+    Rejected,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+)
 from reconciler.vers.client import Timeouts, VersClient
 from reconciler.vers.keys import Settings
 from reconciler.vers.simulator.service import Simulator, configure
@@ -119,10 +129,13 @@ async def test_a_create_is_sent_once_and_its_doubt_is_told(kind: str, when: str)
 
 
 @pytest.mark.guarantee("G-06")
-@pytest.mark.parametrize("kind", ["netlink", "ceph", "quota", "503"])
-async def test_no_room_is_capacity_and_nothing_else_is_touched(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("netlink", NoAnswerForWantOfRoom), ("ceph", NoAnswerForWantOfRoom), ("quota", Capacity), ("503", NoAnswerForWantOfRoom)],
+)
+async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: type[Exception]) -> None:
     async with simulated(faults=(f"create:1:{kind}",)) as (client, _):
-        with pytest.raises(Capacity):
+        with pytest.raises(expected):
             await client.create_vm(RootSource(), SHAPE, {}, "t")
         assert (await client.list_vms()).vms == {}
         assert await client.create_vm(RootSource(), SHAPE, {}, "t")

@@ -20,10 +20,12 @@ from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import VersApi
 from reconciler.errors import (
+    REFUSED,
     Capacity,
     Conflict,
     Forbidden,
     Indeterminate,
+    NoAnswerForWantOfRoom,
     NotFound,
     RateLimited,
     ReconcilerError,
@@ -130,6 +132,7 @@ ONCE = [create_root, restore, commit, suspend, resume]
 READS = [list_vms, get_vm, get_metadata, ssh_key]
 REPEATED = [*READS, delete, set_labels]
 EVERYTHING = [*ONCE, *REPEATED]
+AGAIN = [suspend, resume, *REPEATED]
 
 
 def name(operation: Operation) -> str:
@@ -355,20 +358,25 @@ SHAPES: list[tuple[str, Reply, list[Operation], type[ReconcilerError]]] = [
     ),
     ("commit not found", json_reply({"error": "commit not found", "success": False}, 404), [restore], NotFound),
     ("hybrid 404", json_reply({"vms": [], "error": "parent vm not found"}, 404), [restore], NotFound),
-    ("hybrid 201", json_reply({"vms": [], "error": "tag not found"}, 201), [restore], NotFound),
+    ("hybrid 201", json_reply({"vms": [], "error": "tag not found"}, 201), [restore], Indeterminate),
     ("hybrid 201, unknown words", json_reply({"vms": [], "error": "half of it failed"}, 201), CREATES, Indeterminate),
-    ("hybrid 201, no room", json_reply({"vms": [], "error": "netlink error: Address in use (os error 98)"}, 201), CREATES, Capacity),
-    ("somebody else's 404", text_reply("404 page not found", 404), [*EVERYTHING], Unreachable),
-    ("somebody else's JSON 404", json_reply({"detail": "Not Found"}, 404), [*EVERYTHING], Unreachable),
-    ("conflict", json_reply({"error": "commit still has 1 active VM(s)", "success": False}, 409), EVERYTHING, Conflict),
-    ("rate limit", SLOW, EVERYTHING, RateLimited),
-    ("redirect", Reply(302, headers={"Location": "http://127.0.0.1:1/"}), EVERYTHING, Unreachable),
+    ("hybrid 201, no room", json_reply({"vms": [], "error": "netlink error: Address in use (os error 98)"}, 201), CREATES, Indeterminate),
+    ("somebody else's 404", text_reply("404 page not found", 404), AGAIN, Unreachable),
+    ("somebody else's JSON 404", json_reply({"detail": "Not Found"}, 404), AGAIN, Unreachable),
+    ("conflict", json_reply({"error": "commit still has 1 active VM(s)", "success": False}, 409), AGAIN, Conflict),
+    ("rate limit", SLOW, AGAIN, RateLimited),
+    ("redirect", Reply(302, headers={"Location": "http://127.0.0.1:1/"}), AGAIN, Unreachable),
     ("outage", OUTAGE, [*REPEATED, suspend, resume], Unreachable),
-    ("outage on a create", OUTAGE, CREATES, Capacity),
+    ("outage on a create", OUTAGE, CREATES, NoAnswerForWantOfRoom),
     ("outage on a commit", OUTAGE, [commit], Indeterminate),
-    ("netlink", json_reply({"error": "netlink error: Address in use (os error 98)", "success": False}, 500), CREATES, Capacity),
-    ("netlink as text", text_reply("netlink error: Address in use (os error 98)", 500), CREATES, Capacity),
-    ("Ceph", json_reply({"error": "ceph: no space for volume", "success": False}, 500), CREATES, Capacity),
+    (
+        "netlink",
+        json_reply({"error": "netlink error: Address in use (os error 98)", "success": False}, 500),
+        CREATES,
+        NoAnswerForWantOfRoom,
+    ),
+    ("netlink as text", text_reply("netlink error: Address in use (os error 98)", 500), CREATES, NoAnswerForWantOfRoom),
+    ("Ceph", json_reply({"error": "ceph: no space for volume", "success": False}, 500), CREATES, NoAnswerForWantOfRoom),
     ("quota", json_reply({"error": "VM quota exceeded", "success": False}, 403), CREATES, Capacity),
     ("netlink elsewhere", json_reply({"error": "netlink error", "success": False}, 500), [*REPEATED, suspend, resume], Unreachable),
     ("500", json_reply({"error": "Internal server error", "success": False}, 500), [*CREATES, commit], Indeterminate),
@@ -405,6 +413,89 @@ async def test_every_shape_has_its_class(reply: Reply, operation: Operation, exp
     # 404 on a list, JSON or not, says nothing about VMs and is Unreachable by then.
     assert served.url in caught.value.where or expected is Unreachable
     assert KEY not in str(caught.value)
+
+
+PROVEN = [
+    *(text_reply("Failed to parse the request body as JSON", status) for status in (400, 422)),
+    *(json_reply({"error": "no", "success": False}, status) for status in (400, 403, 404, 422)),
+    Reply(401),
+    FORBIDDEN_TEXT,
+    json_reply({"vms": [], "error": "parent vm not found"}, 404),
+]
+"""Every answer that the reference documents as a refusal of an operation that must not be sent twice (vers-api §7.4)."""
+
+WORDS = (
+    "request time limit exceeded",
+    "503 Service Unavailable",
+    "Service unavailable",
+    "quota exceeded",
+    "netlink error: Address in use (os error 98)",
+    "not found",
+    "commit not found",
+    "Forbidden",
+    "nothing was created",
+    "",
+)
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("operation", [*CREATES, commit], ids=name)
+async def test_only_a_documented_refusal_proves_that_nothing_was_made(operation: Operation) -> None:
+    """Every other status says nothing, whatever its words and its type, and so does a documented one in the dress of a proxy."""
+    async with always(Reply(500)) as served, connected(served) as client:
+        for reply in PROVEN:
+            served.handler = lambda _, reply=reply: reply
+            with pytest.raises(REFUSED):
+                await operation(client)  # type: ignore[misc]
+        page = "text/html"
+        for status in (
+            200,
+            201,
+            202,
+            204,
+            301,
+            307,
+            400,
+            402,
+            403,
+            404,
+            405,
+            408,
+            409,
+            410,
+            413,
+            418,
+            422,
+            425,
+            429,
+            451,
+            499,
+            500,
+            502,
+            503,
+            504,
+            599,
+        ):
+            for words in WORDS:
+                said = [text_reply(f"<html>{words}</html>", status, page)]
+                if status not in (400, 403, 422):
+                    said.append(text_reply(words, status))
+                if status not in (400, 403, 404, 422):
+                    said.append(json_reply({"error": words, "success": False}, status))
+                for reply in said:
+                    served.handler = lambda _, reply=reply: reply
+                    with pytest.raises(Indeterminate):
+                        await operation(client)  # type: ignore[misc]
+
+
+@pytest.mark.guarantee("G-06")
+async def test_words_of_no_room_slow_creates_down_and_a_time_limit_is_none() -> None:
+    async with always(Reply(500)) as served, connected(served) as client:
+        for words, expected in (("VM limit reached", True), ("request time limit exceeded", False), ("upstream timed out", False)):
+            served.handler = lambda _, words=words: text_reply(words, 500)
+            with pytest.raises(Indeterminate) as caught:
+                await create_root(client)  # type: ignore[misc]
+            assert isinstance(caught.value, NoAnswerForWantOfRoom) is expected
 
 
 # --- lost answers, deadlines, attempts ---------------------------------------------------------------------------------------------

@@ -105,3 +105,30 @@ def test_any_rows_are_read_or_refused_as_malformed(rows: list[models.JsonValue])
     again = models.Listing()
     again.add(list(last.rows.values()), last)
     assert again.vms == last.vms
+
+
+def row(**changes: object) -> dict[str, object]:
+    return {
+        "vm_id": "0f5a6b1c-1111-4222-8333-444455556666",
+        "owner_id": "o",
+        "created_at": "2026-04-17T20:05:00Z",
+        "state": "running",
+        **changes,
+    }
+
+
+@pytest.mark.guarantee("G-03")
+def test_a_vm_that_is_listed_twice_is_one_and_one_that_contradicts_itself_is_no_list() -> None:
+    listing = models.Listing()
+    listing.add([row(), row()], models.Listing())  # type: ignore[list-item]
+    assert len(listing.vms) == 1
+    for other in ({"state": "dead"}, {"labels": {"a": "b"}}, {"vm_id": str(row()["vm_id"]).upper(), "state": "dead"}):
+        with pytest.raises(models.Malformed, match="twice"):
+            models.Listing().add([row(), row(**other)], models.Listing())  # type: ignore[list-item]
+
+
+@pytest.mark.guarantee("G-03")
+def test_the_case_of_an_id_says_nothing() -> None:
+    listing = models.Listing()
+    listing.add([row(vm_id=str(row()["vm_id"]).upper())], models.Listing())  # type: ignore[list-item]
+    assert list(listing.vms) == [row()["vm_id"]]

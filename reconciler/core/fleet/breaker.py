@@ -19,6 +19,10 @@ FIRST_PROBE, LONGEST_PAUSE = 30.0, 450.0
 one controller has one breaker."""
 
 
+SILENCE = 2 * LONGEST_PAUSE
+"""Seconds after the time of a probe that nobody made: whoever wanted a machine then wants none any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """`reason` '' means closed. `since`, `next_probe`: controller clock. `probes`: how many since it opened."""
@@ -35,6 +39,13 @@ class Breaker:
         if not self.reason or now >= self.next_probe:
             return ""
         return f"the platform refuses new VMs: {self.reason}"
+
+    def doubts(self, now: float, failing_deletes: int = 0) -> str:
+        """Why no machine should be given up for a new one now; '' when one may. Other than `blocks` it does not let probes through: they
+        are for those who have none. When nobody has probed for long, what was said of the platform says nothing any more."""
+        if self.reason and now < self.next_probe + SILENCE:
+            return f"the platform refuses new VMs: {self.reason}"
+        return self.blocks(now, failing_deletes)
 
     def probe(self, now: float) -> Breaker:
         """A create is about to be sent. While open it is the one probe of its time, whatever becomes of it or of its slot."""

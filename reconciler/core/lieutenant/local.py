@@ -98,9 +98,9 @@ def fall_back(v: LieutenantView, slot: Decision) -> Decision | None:
         return None
     if v.record.local.state == "Left":  # the VM it had moved to is gone; what it left is here
         return OpenLocal(v.local.place, fallback=True) if v.local.hosting is Hosting.ALLOWED and v.local.here else None
-    if not v.local.fallback or not v.local.outage or not isinstance(slot, Wait) or v.slot.intent is not None:
+    if not v.local.fallback or not v.local.outage or not isinstance(slot, Wait):
         return None
-    if slot.reason not in (Reason.PLATFORM_BLOCKED, Reason.VM_UNKNOWN):
+    if slot.reason not in (Reason.PLATFORM_BLOCKED, Reason.VM_UNKNOWN, Reason.CREATE_INDETERMINATE):
         return None
     if v.local.hosting is not Hosting.ALLOWED:
         return replace(slot, message=f"{slot.message}; outageFallback needs a controller started with --allow-local")

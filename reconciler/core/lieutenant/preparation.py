@@ -81,20 +81,29 @@ def held_back(v: LieutenantView) -> str:
         return f"VM {v.vm_id} was adopted; only what was made from a profile is replaced by it"
     if v.slot.protected and v.slot.record.confirmed != v.vm_id:
         return f"VM {v.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
+    if v.unsupported:
+        return f"a new machine would not be started: not acted on in this release: {', '.join(v.unsupported)}"
     return v.replace_blocked
+
+
+def replaced(v: LieutenantView, why: str) -> str:
+    """What a replacement comes to, in words: the old machine goes before the new one is there."""
+    assert isinstance(v.rendered, Rendered)
+    return f"{why}; Recreate deletes VM {v.vm_id} with its workspace {v.rendered.work_dir}, then makes another; the conversation goes on"
 
 
 def replace_the_outdated(v: LieutenantView) -> Decision | None:
     """`update.onProfileChange: Recreate`: an outdated machine goes when its agent is settled, no task is sent and its conversation is
-    safe; while anything about it is unknown it stays (G-04, G-32)."""
+    safe. While anything about it is unknown, while its profile can't be rendered or would not be started, and while the platform may have
+    no room, it stays (G-04, G-06, G-32)."""
     why = outdated(v)
     if not why or not v.recreate or held_back(v) or v.active_task or not isinstance(v.agent, Agent):
         return None
     if isinstance(v.agent.process, Up):
-        return StopAgent(v.vm_id, f"VM {v.vm_id} is replaced: {why}") if v.settled else None
+        return StopAgent(v.vm_id, replaced(v, why)) if v.settled else None
     if not v.slot.mirrored:
         return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.now + 1.0)
-    return MarkForDeletion(v.vm_id, why, "Outdated")
+    return MarkForDeletion(v.vm_id, replaced(v, why), "Outdated")
 
 
 # --- secrets in files -------------------------------------------------------------------------------------------------------------

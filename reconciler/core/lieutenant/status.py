@@ -131,7 +131,11 @@ def _configured(view: LieutenantView) -> Condition:
 def _up_to_date(view: LieutenantView) -> Condition:
     why = outdated(view)
     if why:
-        when = "it is replaced when its agent is settled" if view.recreate else "it stays as it is (update.onProfileChange)"
+        when = (
+            "it is deleted with its workspace and replaced when its agent is settled"
+            if view.recreate
+            else "it stays as it is (update.onProfileChange)"
+        )
         held = held_back(view) if view.recreate else ""
         return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
     if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:

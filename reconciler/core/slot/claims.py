@@ -1,23 +1,19 @@
-"""Whose VM is it? Claims as labels and as a file in the guest, and the pairing of creates of unknown outcome with the VMs
-that appeared (design §5.2, vers-api §7). Pure."""
+"""Whose VM is it? Claims as labels and as a file in the guest (design §5.2, vers-api §7). Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import SlotOwner
-from reconciler.core.snapshot.vm import Vm, VmMetadata
+from reconciler.core.snapshot.vm import Vm
 
 FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID, INTENT = (
     PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "node", "uid", "epoch", "vm-id", "intent")
 )
 RETAINED = PREFIX + "retained"
 """On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
-
-CLOCK_SLACK = 5.0
-"""Seconds by which a VM's `created_at` may lie before the platform time noted in the intent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,75 +107,3 @@ def other_claim(vm: Vm, owner: Owner) -> str:
 def born_ours(vm: Vm, owner: Owner) -> bool:
     """It was made by one of our creates, says its birth label (or a copy of it)."""
     return vm.labels.get(INSTALLATION) == owner.installation and INTENT in vm.labels
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An open create, as pairing needs it. `commit`: the commit restored, '' for a fresh VM with labels from birth.
-    `since`: platform clock noted before the call; `sent_at`: ours."""
-
-    token: str
-    commit: str
-    since: float | None
-    sent_at: float
-
-
-def pair(
-    pending: Iterable[Pending],
-    vms: Mapping[str, Vm],
-    owned: frozenset[str],
-    first_seen: Mapping[str, float],
-    lineage: Mapping[str, VmMetadata],
-    account_owner: str,
-) -> dict[str, tuple[str, ...] | None]:
-    """For each open create: the VMs it may have made. Fresh VMs are told by their birth label. Restored ones carry nothing
-    from birth, so unowned VMs of the same commit that appeared since are paired oldest with oldest; only more VMs than
-    creates is ambiguous, and then every create of that commit gets all of them. None: their lineage could not be read."""
-    result: dict[str, tuple[str, ...] | None] = {}
-    by_commit: dict[str, list[Pending]] = {}
-    for create in sorted(pending, key=lambda p: (p.sent_at, p.token)):
-        if create.commit:
-            by_commit.setdefault(create.commit, []).append(create)
-        else:
-            result[create.token] = tuple(
-                sorted(
-                    vm.vm_id
-                    for vm in vms.values()
-                    if vm.labels.get(INTENT) == create.token and vm.vm_id not in owned and vm.labels.get(VM_ID, vm.vm_id) == vm.vm_id
-                )
-            )
-    for commit, creates in by_commit.items():
-        found: list[Vm] = []
-        unread = False
-        for vm in strangers(creates, vms, owned, first_seen, account_owner):
-            known = lineage.get(vm.vm_id)
-            unread |= known is None
-            if known is not None and known.parent_commit_id == commit:
-                found.append(vm)
-        found.sort(key=lambda vm: (vm.created_at, vm.vm_id))
-        for index, create in enumerate(creates):
-            if unread:
-                result[create.token] = None
-            elif len(found) > len(creates):
-                result[create.token] = tuple(vm.vm_id for vm in found)
-            else:
-                result[create.token] = (found[index].vm_id,) if index < len(found) else ()
-    return result
-
-
-def strangers(
-    creates: Iterable[Pending], vms: Mapping[str, Vm], owned: frozenset[str], first_seen: Mapping[str, float], account_owner: str
-) -> list[Vm]:
-    """VMs nobody owns that appeared since the oldest of these creates was sent: whose lineage must be read."""
-    creates = list(creates)
-    oldest = min((c.sent_at for c in creates), default=0.0)
-    since = min((c.since for c in creates if c.since is not None), default=None)
-    return [
-        vm
-        for vm in vms.values()
-        if vm.vm_id not in owned
-        and not valid_claim(vm)
-        and first_seen.get(vm.vm_id, oldest) >= oldest
-        and (since is None or vm.created_at >= since - CLOCK_SLACK)
-        and (not account_owner or vm.owner_id == account_owner)
-    ]

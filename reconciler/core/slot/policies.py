@@ -51,22 +51,30 @@ def stop_at_unknown(s: Slot) -> Decision | None:
 
 
 def settle_the_open_intent(s: Slot) -> Decision | None:
-    """G-02: a create of unknown outcome is resolved before anything else is tried."""
+    """G-02: a create of unknown outcome is resolved before anything else is tried. It is given up on the proof that a VM's absence
+    needs (G-03): two lists, the first begun after the window, and not while many VMs are missing."""
     if s.intent is None or s.record.vm_id:
         return None
     match s.intent.candidates:
         case None:
             return Wait(Reason.CREATE_INDETERMINATE, "the platform's list could not be read")
-        case (only,):
+        case (only,) if s.intent.certain:
             return BindCreated(only, s.intent.token)
         case ():
-            if s.intent.settled:
+            if s.intent.settled and not s.vanished:
                 return GiveUpIntent(s.intent.token)
+            if s.vanished:
+                return Wait(Reason.FLEET_VANISHED, "a create was sent and not answered, and too many VMs are missing to give it up")
             return Wait(Reason.CREATE_INDETERMINATE, "a create was sent and not answered; waiting for its effect to show")
         case several if s.record.chosen in several:
             return BindCreated(s.record.chosen, s.intent.token)
         case _ if s.record.chosen == NONE and s.intent.settled:
             return GiveUpIntent(s.intent.token)
+        case (only,):
+            return Refuse(
+                Reason.CREATE_AMBIGUOUS,
+                f"VM {only} fits a create that was not answered, and somebody else may have made it; `reconciler resolve` takes it or not",
+            )
         case several:
             return Refuse(
                 Reason.CREATE_AMBIGUOUS, f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them"
@@ -127,9 +135,11 @@ def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
 
 
 def hold_back_creates(s: Slot) -> Decision | None:
-    """G-06, G-25: the fleet's breaker, the hold after an empty store and the slot's own back-off."""
+    """G-03, G-06, G-25: many VMs missing at once, the fleet's breaker, the hold after an empty store and the slot's own back-off."""
     if s.record.vm_id:
         return None
+    if s.vanished:
+        return Wait(Reason.FLEET_VANISHED, "too many VMs are missing at once; nothing is created until they show, or a person confirms")
     if s.blocked:
         return Wait(Reason.PLATFORM_BLOCKED, s.blocked, until=s.blocked_until or None)
     if s.now < s.record.not_before:

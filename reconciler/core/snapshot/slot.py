@@ -33,11 +33,14 @@ class EffectiveDeletion(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OpenIntent:
     """A create that was written down before it was sent and whose answer never came. `settled`: the window in which a late
-    effect may still appear is over. `candidates`: unowned VMs that pairing leaves to it; None: could not be read."""
+    effect may still appear is over, and two successful lists begun after it left no candidate, or one list leaves several.
+    `candidates`: unowned VMs that pairing leaves to it; None: could not be read. `certain`: a single one was made by it; otherwise
+    somebody else may have made it."""
 
     token: str
     settled: bool
     candidates: tuple[str, ...] | None
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class SnapshotSeen:
     """What the platform's list of commits says. `pending`: a commit was sent and not answered; `found`: the commit of that name,
-    '' for none; `listed`: the commit we were told of is in it; `settled`: the window for late effects is over. None: unreadable."""
+    '' for none; `listed`: the commit we were told of is in it, and of this VM; `settled`: the window for late effects is over, and
+    two lists begun after it lack the commit. None: unreadable."""
 
     pending: bool = False
     found: str | None = ""
@@ -85,6 +89,6 @@ class Slot:
     blocked_until: float = 0.0
     loss: str = ""  # why its conversation does not go on elsewhere as declared, should the machine be lost
     lost: str = ""  # the VM that was in the slot and was lost with the conversation
-    vanished: bool = False  # too many VMs vanished at once: nothing is forgotten until a person says so
+    vanished: bool = False  # too many VMs vanished at once, this one among them or the slot is empty: nothing is forgotten or created
     suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
     now: float = 0.0

@@ -11,6 +11,7 @@ from reconciler.core.keys import Json
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, expected_skills, process_of, step_mark
 from reconciler.core.profile.organs import ORGANS, pieces
 from reconciler.core.records import BootRecord, LoadedRecord, StepRecord
+from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
@@ -99,7 +100,8 @@ class BootActs:
         await self.t.agents.write_files(machine_at(item, view), files, rendered.work_dir)
 
     async def mark(self, item: LieutenantItem, view: LieutenantView, name: str, value: str) -> None:
-        await self.t.agents.mark(machine_at(item, view), name, value)
+        at = machine_at(item, view)
+        await self.t.agents.mark(at, name, sealed(value, at.id, self.t.current(item).slot))
 
     # --- steps and checks -----------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.item import Blueprint, SlotItem
+from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
@@ -39,7 +40,18 @@ from reconciler.engine.act.snapshot import CommitActs
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
-from reconciler.errors import Capacity, Forbidden, GuestFailed, GuestUnreachable, Indeterminate, ReconcilerError, Rejected
+from reconciler.errors import (
+    REFUSED,
+    Capacity,
+    Forbidden,
+    GuestFailed,
+    GuestUnreachable,
+    Indeterminate,
+    NoAnswerForWantOfRoom,
+    ReconcilerError,
+    Rejected,
+    Unreachable,
+)
 
 
 class SlotActs:
@@ -98,7 +110,7 @@ class SlotActs:
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash},
+            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -113,11 +125,15 @@ class SlotActs:
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
             vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
-        except Indeterminate as error:
-            self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+        except REFUSED as error:
+            await self.create_failed(item, slot, intent, error)
             return
         except ReconcilerError as error:
-            await self.create_failed(item, slot, intent, error)
+            await self.create_in_doubt(item, intent, error)
+            return
+        if t.table.owner_of(vm_id) is not None or t.fleet.first_seen.get(vm_id, intent.sent_at) < intent.sent_at:
+            what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
+            await self.create_in_doubt(item, intent, Indeterminate(what))
             return
         if not isinstance(blueprint.source, RootSource):
             labels = {}
@@ -129,6 +145,14 @@ class SlotActs:
         hold = self.t.gatherer.slots.hold
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
+
+    async def create_in_doubt(self, item: SlotItem, intent: Intent, error: ReconcilerError) -> None:
+        """Nothing proves that no VM was made: the intent stays open. Where the platform speaks of no room, creates slow down."""
+        self.t.journal.in_doubt(intent, self.t.clock.now())
+        if isinstance(error, NoAnswerForWantOfRoom):
+            hold = self.t.gatherer.slots.hold
+            await self.t.table.update([], *self.breaker(hold.breaker.failed(error.what, self.t.clock.now())))
+        self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
 
     async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
         """The platform said no, and said so: nothing was made."""
@@ -156,7 +180,15 @@ class SlotActs:
         """The slot with this VM in it: nothing that was tried with another one counts any more."""
         account = self.t.gatherer.slots.account
         return slot.but(
-            vm_id=vm_id, account=account, not_before=0.0, last_error="", marked_for_deletion=False, cause="", delete_attempts=0, chosen=""
+            vm_id=vm_id,
+            account=account,
+            filled=slot.epoch,
+            not_before=0.0,
+            last_error="",
+            marked_for_deletion=False,
+            cause="",
+            delete_attempts=0,
+            chosen="",
         )
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
@@ -219,8 +251,7 @@ class SlotActs:
             else:
                 said = f"{said}; the claim file inside it stays, it does not run"
         if labels:
-            await t.vers.set_labels(vm_id, labels)
-            t.fleet.labelled(vm_id, labels)
+            await self.label_for_good(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = self.books.now(item)
         slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted)
@@ -228,6 +259,15 @@ class SlotActs:
         await self.books.empty(item, slot, "", *event)
         t.gatherer.machines.observe_again(vm_id)
         t.fleet.forget(vm_id)
+
+    async def label_for_good(self, vm_id: str, labels: dict[str, str]) -> None:
+        """Nobody looks at this VM again: that the labels are on it is read back. Raises what the platform says."""
+        t = self.t
+        await t.vers.set_labels(vm_id, labels)
+        there = (await t.vers.get_vm(vm_id)).labels
+        if any(there.get(name, "") != value for name, value in labels.items()):
+            raise Unreachable("the platform took labels and does not show them", f"VM {vm_id}", "they are written again")
+        t.fleet.labelled(vm_id, labels)
 
     async def suspend(self, item: SlotItem, vm_id: str) -> None:
         t = self.t
@@ -325,6 +365,6 @@ def intent_payload(source: VmSource, epoch: int) -> Json:
         case CommitSource(commit_id):
             return {"commit": commit_id, "epoch": epoch}
         case RefSource(ref):
-            return {"commit": f"ref:{ref}", "epoch": epoch}
+            return {"commit": f"{REF}{ref}", "epoch": epoch}
         case _:
             assert_never(source)

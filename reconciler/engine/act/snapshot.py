@@ -14,7 +14,7 @@ from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.ports import Intent, PutMeta, Write
 from reconciler.engine.state.journal import COMMIT, closing
-from reconciler.errors import Indeterminate, ReconcilerError, Unauthorized, Unreachable
+from reconciler.errors import REFUSED, NotSent, ReconcilerError, Unauthorized
 
 SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost
 
@@ -55,15 +55,16 @@ class CommitActs:
         t.fleet.changed(vm_id)
         try:
             commit_id = await t.vers.commit(vm_id, name)
-        except Indeterminate as error:
-            self.books.note(item, Reason.SNAPSHOT_PENDING, str(error), "Warning")
-            return
-        except (Unreachable, Unauthorized) as error:  # not sent, or nobody may call: says nothing about this VM
+        except (NotSent, Unauthorized) as error:  # it says nothing about this VM
             await t.table.update([], closing(intent, f"failed: {type(error).__name__}"))
             t.journal.closed(intent)
             raise
-        except ReconcilerError as error:
+        except REFUSED as error:
             await self.failed(item, intent, vm_id, str(error))
+            return
+        except ReconcilerError as error:
+            t.journal.in_doubt(intent, t.clock.now())
+            self.books.note(item, Reason.SNAPSHOT_PENDING, str(error), "Warning")
             return
         t.fleet.changed(vm_id)
         await self.taken(item, intent, vm_id, commit_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,9 @@ from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
 from reconciler.engine.ports import Clock, SawVms, Store, VersApi
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
+
+DATES = 3
+"""Lists whose Date headers are remembered."""
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Fleet:
         self.latest: VmList | None = None
         self.failure: ReconcilerError | None = None
         self.lineage: dict[str, VmMetadata] = {}
+        self._dates: deque[tuple[float, float]] = deque(maxlen=DATES)
         self.vanished: frozenset[str] = frozenset()
         self._confirmed: set[str] = set()
         self._started = clock.now()
@@ -84,6 +89,8 @@ class Fleet:
         self.failure = None
         before, self.latest = self.latest, fresh
         self._next_list = fresh.ended + pause_after(fresh.work)
+        if fresh.server_time is not None:
+            self._dates.append((fresh.server_time - fresh.ended, fresh.server_time + 1.0 - fresh.begun))
         await self._note(fresh)
         at_work = self._clock.now()
         for listener in self.on_list:
@@ -130,6 +137,13 @@ class Fleet:
         self._confirmed |= confirmed
         return confirmed
 
+    def platform_clock(self, at: float) -> tuple[float | None, float | None]:
+        """The platform's clock at a moment of ours: not before and not after, as the last lists say. One wrong Date header among them
+        makes it less certain, and not wrong."""
+        if not self._dates:
+            return None, None
+        return at + min(low for low, _ in self._dates), at + max(high for _, high in self._dates)
+
     # --- one VM --------------------------------------------------------------------------------------------------------------------
 
     def created(self, vm: Vm) -> None:
@@ -158,9 +172,9 @@ class Fleet:
         return self.latest.vms.get(vm_id) if self.latest else None
 
     async def look(self, vm_id: str, claimed: Callable[[Vm], bool], max_age: float) -> Vm | Absent | Unknown:
-        """What is known of this VM. A VM that we just made and that still lacks our claim needs no list."""
+        """What is known of this VM. A VM that we just made and that still lacks our claim needs no list, for as long as one may lag."""
         told = self._told.get(vm_id)
-        if told is not None and not claimed(told[1]):
+        if told is not None and not claimed(told[1]) and self._clock.now() < told[0] + self.settle:
             return told[1]
         since = max(self._changed.get(vm_id, 0.0), self._clock.now() - max_age)
         try:
@@ -200,6 +214,11 @@ class Fleet:
                 self.lineage[vm_id] = await self.vers.get_metadata(vm_id)
             except ReconcilerError as error:
                 self.failure = self.failure or error
+
+    def read_again(self, vm_ids: Iterable[str]) -> None:
+        """What was read of their lineage is not believed for good."""
+        for vm_id in list(vm_ids):
+            self.lineage.pop(vm_id, None)
 
     def forget(self, vm_id: str) -> None:
         self._confirmed.discard(vm_id)

@@ -10,6 +10,7 @@ from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.localize import first_line, header_from, in_tree, shift_of
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.marks import valid
 from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
@@ -100,6 +101,7 @@ class Machines:
         except (GuestUnreachable, GuestFailed) as error:
             self.observe_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
+        guest = replace(guest, marks=valid(guest.marks, place.id, slot))
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()

@@ -3,18 +3,22 @@ come before a deletion, and why nothing may be created for now."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from reconciler.core.fleet.breaker import Breaker
-from reconciler.core.slot import claims
+from reconciler.core.keys import SlotOwner
+from reconciler.core.records import SlotRecord
+from reconciler.core.slot import claims, pairing
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.item import SlotItem, SlotUse
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
-from reconciler.core.snapshot.vm import Absent, Seen, Unknown, Vm, VmObservation
+from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.ports import Clock
+from reconciler.engine.ports import Clock, Intent
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.journal import COMMIT, Journal
+from reconciler.engine.state.journal import COMMIT, CREATE, Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
@@ -44,6 +48,7 @@ class Slots:
         self.settings, self.table, self.fleet, self.journal, self.clock = settings, table, fleet, journal, clock
         self.owner, self.account = owner, account
         self.hold = Hold()
+        self._first_lacking: dict[tuple[SlotOwner, str], tuple[str, float]] = {}
 
     async def observe_vm(self, item: SlotItem) -> Vm | Absent | Unknown:
         slot = item.record
@@ -82,10 +87,26 @@ class Slots:
             lost=use.lost,
             blocked=blocked,
             blocked_until=until,
-            vanished=record.vm_id in self.fleet.vanished and not record.marked_for_deletion,
+            vanished=self.vanished(record),
             suspend_overdue=use.suspend_overdue,
             now=now,
         )
+
+    def vanished(self, record: SlotRecord) -> bool:
+        """Too many VMs are missing at once, the one of this slot among them or this slot has none."""
+        return (record.vm_id in self.fleet.vanished and not record.marked_for_deletion) if record.vm_id else bool(self.fleet.vanished)
+
+    def lacking(self, slot: SlotOwner, verb: str, token: str, begun: float) -> bool:
+        """A list begun then, after the window, lacks what this call may have made: whether an earlier one lacked it too. Another
+        token, or a list that has it (`''`), starts anew; so does another life of the controller."""
+        known = self._first_lacking.get((slot, verb))
+        if not token:
+            self._first_lacking.pop((slot, verb), None)
+            return False
+        if known is None or known[0] != token:
+            self._first_lacking[slot, verb] = token, begun
+            return False
+        return begun > known[1]
 
     def seen(self, vm: Vm, item: SlotItem) -> Seen:
         """One row of the platform, as decisions about this slot see it."""
@@ -117,15 +138,19 @@ class Slots:
         intent = self.journal.of(item.owner, COMMIT)
         if intent is None and not record.commit_id:
             return SnapshotSeen()
-        sent_at = intent.sent_at if intent is not None else record.taken_at
+        sent_at = self.journal.ended(intent) if intent is not None else record.taken_at
+        begun = self.clock.now()
         try:
             commits = await self.fleet.vers.list_commits()
         except ReconcilerError:
             return SnapshotSeen(intent is not None, None, None)
         name = str(intent.payload.get("name", "")) if intent is not None else ""
-        found = next((c.commit_id for c in commits if name and c.name == name), "")
-        listed = any(c.commit_id == record.commit_id for c in commits)
-        return SnapshotSeen(intent is not None, found, listed, settled=now >= sent_at + self.settings.settle_seconds)
+        found = next((c.commit_id for c in commits if name and c.name == name and is_of(c, slot.vm_id, name)), "")
+        listed = any(c.commit_id == record.commit_id and is_of(c, slot.vm_id, record.name) for c in commits)
+        over = begun >= sent_at + self.settings.settle_seconds
+        lacks = over and not (found if intent is not None else listed)
+        settled = self.lacking(item.owner, COMMIT, (name or record.commit_id) if lacks else "", begun)
+        return SnapshotSeen(intent is not None, found, listed, settled)
 
     def blocked(self, item: SlotItem, now: float) -> tuple[str, float]:
         """Why this slot may not create now, and until when."""
@@ -138,24 +163,61 @@ class Slots:
 
     def replace_blocked(self, now: float) -> str:
         """Why no machine may be given up for a new one now: the platform might have none."""
-        why = self.hold.breaker.blocks(now, len(self.hold.failing_deletes))
+        if self.fleet.vanished:
+            return f"no machine can be made for now: {len(self.fleet.vanished)} VMs are missing at once"
+        if now < self.hold.until:
+            return "no machine can be made for now: the store is new"
+        why = self.hold.breaker.doubts(now, len(self.hold.failing_deletes))
         return f"no machine can be made for now: {why}" if why else ""
 
     async def open_intent(self, item: SlotItem, seen: VmObservation, now: float) -> OpenIntent | None:
         """What became of the create whose answer never came."""
         intent = self.journal.of(item.owner)
         if intent is None or item.record.vm_id:
+            self.lacking(item.owner, CREATE, "", now)
             return None
-        settled_at = intent.sent_at + self.settings.settle_seconds
-        since = settled_at if now >= settled_at else max(intent.sent_at, now - self.settings.moving_seconds)
+        settled_at = self.journal.ended(intent) + self.settings.settle_seconds
+        if now < settled_at:
+            since = max(intent.sent_at, now - self.settings.moving_seconds)
+        else:
+            lacked = self._first_lacking.get((item.owner, CREATE))
+            since = settled_at if lacked is None or lacked[0] != intent.token else math.nextafter(lacked[1], math.inf)
         try:
             fresh = await self.fleet.list_since(since)
         except ReconcilerError:
             return OpenIntent(intent.token, settled=False, candidates=None)
-        owned = frozenset(self.table.owned())
-        pending = self.journal.pending(self.table.filled)
-        unknown = claims.strangers([p for p in pending if p.commit], fresh.vms, owned, self.fleet.first_seen, self.account)
-        if any(p.commit for p in pending):
-            await self.fleet.read_lineage([vm.vm_id for vm in unknown])
-        pairs = claims.pair(pending, fresh.vms, owned, self.fleet.first_seen, self.fleet.lineage, self.account)
-        return OpenIntent(intent.token, settled=fresh.begun >= settled_at, candidates=pairs.get(intent.token, ()))
+        owned, seen_at = frozenset(self.table.owned()), self.fleet.first_seen
+        pending = [self.pending(one) for one in self.journal.creates(self.table.filled)]
+        unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
+        await self.fleet.read_lineage([vm.vm_id for vm in unknown])
+        candidates = pairing.pair(pending, fresh.vms, owned, seen_at, self.fleet.lineage).get(intent.token, ())
+        over = fresh.begun >= settled_at
+        lacks = over and candidates == ()
+        twice = self.lacking(item.owner, CREATE, intent.token if lacks else "", fresh.begun)
+        if lacks and not twice:
+            self.fleet.read_again(vm.vm_id for vm in unknown)
+        return OpenIntent(intent.token, settled=twice if lacks else over, candidates=candidates, certain=self.certain(intent))
+
+    def pending(self, intent: Intent) -> Pending:
+        """An open create, as pairing needs it. What is noted in it about the platform's clock is believed only as far as lists do."""
+        low, _ = self.fleet.platform_clock(intent.sent_at)
+        _, high = self.fleet.platform_clock(self.journal.ended(intent) + self.settings.settle_seconds)
+        known = [at for at in (intent.server_time, low) if at is not None]
+        account = str(intent.payload.get("account", "")) or self.account
+        return Pending(intent.token, commit_of(intent), min(known, default=None), intent.sent_at, high, account)
+
+    def certain(self, intent: Intent) -> bool:
+        """Whether a VM that fits this create was made by it: marked at birth; or the only one of its commit, in an account where nobody
+        else makes VMs from it. Of a reference nobody knows which commit it was."""
+        commit = commit_of(intent)
+        return not commit or (self.settings.dedicated_account and not commit.startswith(pairing.REF))
+
+
+def commit_of(intent: Intent) -> str:
+    """What a create restores, as `intent_payload` wrote it."""
+    return str(intent.payload.get("commit", ""))
+
+
+def is_of(commit: Commit, vm_id: str, name: str) -> bool:
+    """Whether this commit is one of the VM, under the name that it was to have where the platform does not say of which."""
+    return commit.parent_vm_id == vm_id if commit.parent_vm_id else bool(name) and commit.name == name

@@ -14,9 +14,11 @@ class VersApi(Protocol):
     """The Vers HTTP API, one method an operation (vers-api §2). Methods raise:
 
     `Unauthorized` (no, wrong or expired key), `Forbidden` (403 JSON), `NotFound` (404), `Rejected` (400, 422),
-    `Conflict` (409), `RateLimited` (429), `Capacity` (allocation failures on a create), `Unreachable` (no connection, 5xx,
-    outage texts; the request had no effect or is idempotent), `TimedOut` (idempotent call), and, for create_vm and commit
-    only, `Indeterminate` when the outcome is not known.
+    `Conflict` (409), `RateLimited` (429), `Unreachable` (no connection, 5xx, outage texts), `NotSent` of those when the
+    request provably never left, and `TimedOut`.
+
+    create_vm and commit raise a class of `errors.REFUSED` (among them `Capacity`) only where it is proven that they had no
+    effect, and `Indeterminate` for everything else; `NoAnswerForWantOfRoom` of those when a create met words of no room.
     """
 
     def account(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from reconciler.core.keys import SlotOwner
-from reconciler.core.slot.claims import Pending
 from reconciler.engine.ports import Intent, PutIntent
 
 CREATE = "create"
@@ -16,11 +15,18 @@ COMMIT = "commit"
 
 class Journal:
     """Open intents by slot, oldest first. A slot sends no second create while one is open, so at most one of its open intents was
-    ever sent. Memory follows the store: an intent is closed here only after its row is."""
+    ever sent. Memory follows the store: an intent is closed here only after its row is.
 
-    def __init__(self, opened: Iterable[Intent]) -> None:
+    A call may take effect until it is given up, so the window for late effects begins there. `begun`: when this life of the
+    controller began, before which every call of an earlier one had ended."""
+
+    def __init__(self, opened: Iterable[Intent], begun: float = 0.0) -> None:
         self._open: dict[SlotOwner, list[Intent]] = {}
         self._unsent: list[Intent] = []
+        self._ended: dict[str, float] = {}
+        opened = list(opened)
+        for intent in opened:
+            self._ended[intent.token] = begun
         for intent in sorted(opened, key=lambda i: i.sent_at):
             self._open.setdefault(intent.owner, []).append(intent)
 
@@ -41,8 +47,17 @@ class Journal:
         """Its row may or may not be there; the call was not made. The next one closes it."""
         self._unsent.append(intent)
 
+    def in_doubt(self, intent: Intent, now: float) -> None:
+        """The call has ended, and what came of it is not known."""
+        self._ended[intent.token] = now
+
+    def ended(self, intent: Intent) -> float:
+        """When the call had ended: from then on its effect is late."""
+        return max(intent.sent_at, self._ended.get(intent.token, 0.0))
+
     def closed(self, intent: Intent) -> None:
         """The row that closes it is durable."""
+        self._ended.pop(intent.token, None)
         self._keep(intent.owner, [other for other in self._open.get(intent.owner, ()) if other.token != intent.token])
 
     def _keep(self, slot: SlotOwner, left: list[Intent]) -> None:
@@ -51,12 +66,11 @@ class Journal:
         else:
             self._open.pop(slot, None)
 
-    def pending(self, filled: Callable[[SlotOwner], bool] = lambda _: False) -> list[Pending]:
-        """Open creates, as pairing needs them. `filled`: whether a slot has a VM, so that none of its creates waits for one. A slot of
-        an earlier life of its object has none: what its create made may still appear."""
+    def creates(self, filled: Callable[[SlotOwner], bool] = lambda _: False) -> list[Intent]:
+        """Open creates. `filled`: whether a slot has a VM, so that none of its creates waits for one. A slot of an earlier life of its
+        object has none: what its create made may still appear."""
         slots = (intents for slot, intents in self._open.items() if not filled(slot))
-        every = (intent for intents in slots for intent in intents if intent.verb == CREATE)
-        return [Pending(i.token, str(i.payload.get("commit", "")), i.server_time, i.sent_at) for i in every]
+        return [intent for intents in slots for intent in intents if intent.verb == CREATE]
 
 
 def closing(intent: Intent, outcome: str) -> PutIntent:

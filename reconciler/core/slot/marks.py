@@ -1,0 +1,31 @@
+"""Done-marks in a guest: which part of a profile was applied to it. Like a claim, a mark is valid only on the machine that it names, and
+only for the time that this machine is in its slot: one that was copied with a disk says nothing about the copy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.core.records import SlotRecord
+
+
+def sealed(value: str, place: str, slot: SlotRecord) -> str:
+    """A mark's value as the guest keeps it: the digest of what was applied, the machine, and the epoch in which it came into its slot.
+    `place`: the id of the VM, or of a directory on this host."""
+    return f"{value} {place}/{_epoch(place, slot)}"
+
+
+def valid(marks: Mapping[str, str], place: str, slot: SlotRecord) -> dict[str, str]:
+    """The digests of those that hold here. Where the epoch is not known, every one that names this machine does, and so does one
+    without a name: earlier releases wrote it."""
+    epoch = _epoch(place, slot)
+    found: dict[str, str] = {}
+    for name, text in marks.items():
+        value, _, where = text.partition(" ")
+        machine, _, since = where.rpartition("/")
+        if (machine == place and (not epoch or since == str(epoch))) or (not where and not epoch):
+            found[name] = value
+    return found
+
+
+def _epoch(place: str, slot: SlotRecord) -> int:
+    return slot.filled if place == slot.vm_id else 0

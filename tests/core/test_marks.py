@@ -1,0 +1,43 @@
+"""A done-mark is valid like a claim: on its machine, while that is in its slot (G-07)."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.records import SlotRecord
+from reconciler.core.slot.marks import sealed, valid
+from tests.core.views import OTHER, VM
+
+HERE = SlotRecord(vm_id=VM, epoch=5, filled=3)
+EARLIER = SlotRecord(vm_id=VM, epoch=5)
+MARK = {"prepared": sealed("digest", VM, HERE)}
+
+
+def test_a_mark_is_valid_where_it_was_written() -> None:
+    assert valid(MARK, VM, HERE) == {"prepared": "digest"}
+    assert valid(MARK, VM, HERE.but(epoch=9)) == {"prepared": "digest"}, "an epoch raised for a move leaves the machine what it is"
+
+
+@pytest.mark.parametrize(
+    ("place", "slot"),
+    [
+        (OTHER, HERE.but(vm_id=OTHER)),
+        (OTHER, EARLIER.but(vm_id=OTHER)),
+        (VM, HERE.but(filled=4)),
+        ("local-of-it", HERE),
+    ],
+    ids=["a copy of its disk", "a copy, read back from a cluster", "the same machine in another slot", "a directory here"],
+)
+def test_a_mark_is_valid_nowhere_else(place: str, slot: SlotRecord) -> None:
+    assert valid(MARK, place, slot) == {}
+
+
+def test_marks_of_an_earlier_release_hold_only_where_that_release_filled_the_slot() -> None:
+    assert valid({"prepared": "digest"}, VM, EARLIER) == {"prepared": "digest"}
+    assert valid({"prepared": "digest"}, VM, HERE) == {}
+    assert valid(MARK, VM, EARLIER) == {"prepared": "digest"}
+
+
+@pytest.mark.parametrize("text", ["", " ", "digest /", f"digest {VM}", f"digest {VM}/", f"digest {VM}/x", f"digest x{VM}/3", "a b c/3"])
+def test_a_mark_that_makes_no_sense_is_none(text: str) -> None:
+    assert valid({"prepared": text}, VM, HERE) == {}
