@@ -168,6 +168,21 @@ class Reason(StrEnum):
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    COMMIT_OF_ANOTHER_NAMESPACE = (
+        "CommitOfAnotherNamespace",
+        "The source is a commit of a machine of another namespace, which has its files and secrets; nothing is made from it.",
+        "Name a commit of this namespace; the operator shares them with `--share OWNER=USER` (docs/tenancy.md).",
+    )
+    VM_OF_ANOTHER_NAMESPACE = (
+        "VMOfAnotherNamespace",
+        "The machine was made by another namespace and has its files and secrets; it is not taken over.",
+        "Name a machine of this namespace; the operator shares them with `--share OWNER=USER` (docs/tenancy.md).",
+    )
+    UNOWNED_NOT_ALLOWED = (
+        "UnownedNotAllowed",
+        "What is named by an id carries no mark of this fleet, so it is not known whose it is, and this namespace may not use such ids.",
+        "The operator names the namespaces that may with `--adopt-unowned NAMESPACE` (docs/tenancy.md).",
+    )
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
     OBSERVE_ONLY = (
         "ObserveOnly",

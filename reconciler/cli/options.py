@@ -47,6 +47,17 @@ GLOBALS: dict[str, object] = {
     "dedicated_account": Annotated[
         str | None, _option("--dedicated-account", metavar="true|false", help="Whether nobody else makes VMs from our commits (true).")
     ],
+    "adopt_unowned": Annotated[
+        str | None,
+        _option(
+            "--adopt-unowned",
+            metavar="NS…",
+            help="Namespaces that may name VMs and commits without our mark; * is every one. Default: * for files, none in a cluster.",
+        ),
+    ],
+    "share": Annotated[
+        str | None, _option("--share", metavar="OWNER=USER…", help="Namespaces that may use commits and VMs which another one made.")
+    ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
     "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],

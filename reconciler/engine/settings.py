@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.snapshot.local import Hosting
+from reconciler.core.snapshot.origin import OPEN, Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class EngineSettings:
     creates nothing when the platform shows VMs of our fleet. `health_probes`: whether agents are asked for their state
     every `health.periodSeconds`. `hosting`: whether agents may run on this host; `local_root`: absolute, without symbolic links,
     where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
-    account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made."""
+    account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made.
+    `sharing`: which namespaces may use what others made, or what carries no mark of ours."""
 
     fleet: str = "default"
     installation: str = ""
@@ -30,3 +32,4 @@ class EngineSettings:
     local_root: str = "/nonexistent"
     host: str = ""
     dedicated_account: bool = True
+    sharing: Sharing = OPEN

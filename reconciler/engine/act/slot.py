@@ -28,7 +28,7 @@ from reconciler.core.decisions import (
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot import claims
+from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
@@ -242,7 +242,9 @@ class SlotActs:
         if action.how == "Retain":
             labels = {claims.RETAINED: item.owner.key.path}
         elif action.how == "Orphan":
+            shared = t.gatherer.slots.origins.shared(item.owner)
             labels = claims.released_labels(vm.labels if vm is not None else {})
+            labels |= tenancy.released_by(t.gatherer.owner, vm_id, item.owner.object.namespace, shared)
             if isinstance(seen, Seen) and seen.state is VmState.RUNNING:
                 try:
                     await t.agents.remove_claim(Place(vm_id))
