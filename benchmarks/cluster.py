@@ -40,6 +40,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
+from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import load
 from reconciler.sources.kube.client import Cluster, collection
@@ -125,12 +126,21 @@ async def ours(count: int, state: Path) -> None:
 
     @asynccontextmanager
     async def make(
-        _: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, backend: DeclarationBackend, clock: LoopClock, /
+        _: Config,
+        store: Store,
+        installation: str,
+        secrets: Secrets,
+        hook: Hook,
+        backend: DeclarationBackend,
+        clock: LoopClock,
+        supervisor: Supervisor,
+        /,
     ) -> AsyncIterator[Engine]:
         vers = VersClient(Settings(os.environ))
         made = replace(SETTINGS, installation=installation, fleet=config.fleet)
-        yield Engine(
-            made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, backend
+        yield await Engine.open(
+            made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, backend,
+            supervisor=supervisor,
         )  # fmt: skip
         await vers.aclose()
 

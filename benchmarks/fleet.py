@@ -207,6 +207,9 @@ class NoSecrets:
     def config(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return False
+
     def known(self) -> tuple[str, ...]:
         return ()
 
@@ -223,7 +226,7 @@ async def controller(at: Platform, directory: Path, resync_seconds: float = SETT
     store = open_store(directory / "state.db")
     jitter = random.Random(1).random
     settings = replace(SETTINGS, resync_seconds=resync_seconds)
-    engine = Engine(
+    engine = await Engine.open(
         settings, vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), jitter, lambda: str(uuid.uuid4()), KEEPER
     )  # fmt: skip
     try:

@@ -34,6 +34,7 @@ from reconciler.engine.places import machine_of, place_of
 from reconciler.engine.ports import Machine, Place, PutMeta, Secrets, Store, StoredObject
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, parse
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
@@ -86,8 +87,9 @@ class Ways:
 
 
 @asynccontextmanager
-async def ways_of(config: Config, now: Callable[[], float]) -> AsyncIterator[Ways]:
-    """Opened as they are used, closed at the end. `now`: the controller's clock."""
+async def ways_of(config: Config, now: Callable[[], float], supervisor: Supervisor) -> AsyncIterator[Ways]:
+    """Opened as they are used, closed at the end. `now`: the controller's clock; `supervisor`: hears of connections that end by a
+    defect."""
     async with AsyncExitStack() as stack:
         vers = vers_of(config)
         stack.push_async_callback(vers.aclose)
@@ -108,7 +110,7 @@ async def ways_of(config: Config, now: Callable[[], float]) -> AsyncIterator[Way
         def layout(at: Place) -> GuestLayout:
             return local_layout(host.root, at.local) if at.local else GuestLayout()
 
-        agents = KeeperAgents(connect, release, layout, tools, now)
+        agents = KeeperAgents(connect, release, layout, tools, now, supervisor)
         stack.push_async_callback(agents.aclose)
         yield Ways(vers, agents, host)
 
@@ -129,12 +131,13 @@ async def engine_over(
     hook: Hook | None = None,
     backend: DeclarationBackend | None = None,
     clock: LoopClock | None = None,
+    supervisor: Supervisor | None = None,
 ) -> AsyncIterator[Engine]:
-    """An engine with its ways to the platform and the machines, neither loaded nor started; closes those ways at the end.
+    """An engine with its ways to the platform and the machines, not started; closes those ways at the end.
     `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
-    declarations live; then no agent runs on this host; `clock`: instead of this host's."""
-    clock = clock or LoopClock()
-    async with ways_of(config, clock.now) as ways:
+    declarations live; then no agent runs on this host; `clock`: instead of this host's; `supervisor`: keeps what runs beside."""
+    clock, supervisor = clock or LoopClock(), supervisor or Supervisor()
+    async with ways_of(config, clock.now, supervisor) as ways:
         settings = EngineSettings(
             fleet=config.fleet,
             installation=installation,
@@ -148,9 +151,9 @@ async def engine_over(
             local_root=str(ways.host.root),
             host=host_id(ways.host.root),
         )
-        yield Engine(
+        yield await Engine.open(
             settings, ways.vers, ways.agents, store, secrets or secrets_of(config), clock, Effects(hook),
-            random.random, _token, KEEPER_VERSION, backend
+            random.random, _token, KEEPER_VERSION, backend, supervisor=supervisor,
         )  # fmt: skip
 
 
@@ -184,7 +187,7 @@ async def reach(config: Config, store: Store, lieutenant: StoredObject) -> Async
         if found.spec.mode is Mode.SUSPENDED:
             raise Refused(f"{name} is suspended", where, f"`reconciler resume lt {lieutenant.key.name}` resumes it")
         raise Refused(f"{name} is suspended still", where, f"wait until it is resumed: `reconciler wait {name} --for Ready`")
-    async with ways_of(config, LoopClock().now) as ways:
+    async with ways_of(config, LoopClock().now, Supervisor()) as ways:
         yield Reach(found, ways.agents)
 
 
@@ -193,21 +196,24 @@ def _token() -> str:
 
 
 @asynccontextmanager
-async def controller(config: Config, prepare: Callable[[Engine], None] = lambda _: None) -> AsyncIterator[Controller]:
+async def controller(
+    config: Config, prepare: Callable[[Engine], None] = lambda _: None, supervisor: Supervisor | None = None
+) -> AsyncIterator[Controller]:
     """Become the controller of this state directory: lock, store, engine, control socket. `prepare` is called with the engine
     before it starts. At the end everything is let go of and nothing outside is changed (G-01). Raises `Refused` naming the pid
     when another one runs."""
+    supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
         stack.callback(lock.release)
         make_host(config.agents_dir)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
-        engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store)))
+        engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store), supervisor=supervisor))
         stack.push_async_callback(engine.stop)
         prepare(engine)
         await engine.start()
-        control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle)
+        control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)
@@ -222,10 +228,11 @@ async def served(sources: Sources, config: Config, address: Address, ready: Call
 
     def healthy() -> bool:
         engine, front = sources.engine(), sources.front()
-        return (engine is None or engine.healthy()) and (front is None or front.watching)
+        acts = (engine is None or engine.healthy()) and (front is None or front.watching)
+        return acts and sources.following() and sources.supervisor.healthy()
 
     probes = Probes(healthy, lambda: healthy() and (sources.engine() is not None or ready()), lambda: exposition(collector))
-    server = HttpServer(address, application(probes, token_of(config.state, config.environ)))
+    server = HttpServer(address, application(probes, token_of(config.state, config.environ)), sources.supervisor)
     await server.start()
     try:
         yield server

@@ -22,7 +22,8 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
-from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.engine.supervision import Supervisor
+from reconciler.errors import Forbidden, NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
 from reconciler.serve.metrics import Front
@@ -41,6 +42,8 @@ log = logging.getLogger("reconciler.kube")
 T = TypeVar("T")
 AGREED = 2.0
 """Seconds by which clocks may differ without a word: a date in an answer has whole seconds, and is a moment old."""
+PERMITTED_SECONDS = 2.0
+"""Between two looks of one who lacks the right to begin."""
 SYSTEM = "/api/v1/namespaces/kube-system"
 DEPLOYED = "reconciler"
 """The namespace that deploy/ makes: where an operator of every namespace outside of the cluster meets the one inside."""
@@ -86,6 +89,7 @@ class MakeEngine(Protocol):
         hook: Hook,
         backend: DeclarationBackend,
         clock: LoopClock,
+        supervisor: Supervisor,
         /,
     ) -> AbstractAsyncContextManager[Engine]: ...
 
@@ -95,14 +99,16 @@ def identity() -> str:
     return f"{socket.gethostname()}_{uuid.uuid4()}"
 
 
-def lease_of(config: Config, cluster: Cluster, scope: Scope, who: str, tell: Callable[[str], None]) -> Lease:
+def lease_of(
+    config: Config, cluster: Cluster, scope: Scope, who: str, tell: Callable[[str], None], supervisor: Supervisor | None = None
+) -> Lease:
     """One Lease for each fleet and namespace of operators."""
     notes = {SERVES: scope.serves, RUNS_IN: own_namespace(config.context, config.environ), RELEASE: version("reconciler")}
-    return Lease(cluster, scope.home, lease_name(config.fleet), who, tell, notes=notes)
+    return Lease(cluster, scope.home, lease_name(config.fleet), who, tell, notes=notes, supervisor=supervisor)
 
 
 def lease_name(fleet: str) -> str:
-    """RBAC names it too: deploy/base/rbac.yaml."""
+    """RBAC names it too: deploy/cluster/rbac.yaml."""
     return f"reconciler-{fleet}"
 
 
@@ -125,34 +131,38 @@ async def operating(
     tell: Callable[[str], None],
     prepare: Callable[[Engine], None] = lambda _: None,
     make: MakeEngine = engine_over,
+    supervisor: Supervisor | None = None,
 ) -> AsyncIterator[Operator]:
     """Be the operator in charge, while `lease` is held: store, engine, front door, control socket. At the end everything is let go
     of and nothing outside is changed. Raises `Refused` for a store of another cluster, and what store and API server say."""
+    supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
         stack.callback(lock.release)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
-        uid = await cluster_uid(cluster)
+        uid = await permitted_uid(cluster, tell)
         installation = await installed(store, uid, scope)
         clock = clock_of(cluster.dated, tell)
         lease.notes[NOTED] = installation
-        secrets = KubeSecrets(cluster)
+        secrets = KubeSecrets(cluster, supervisor)
         stack.push_async_callback(secrets.aclose)
-        kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check)
-        engine = await stack.enter_async_context(make(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock))
+        kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check, supervisor=supervisor)
+        engine = await stack.enter_async_context(
+            make(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock, supervisor)
+        )
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(kube_controller.close)
         prepare(engine)
         await kube_controller.open(engine, uid)
-        requests = OrphanRequests(lease, engine.orphans)
+        requests = OrphanRequests(lease, engine.orphans, supervisor=supervisor)
         requests.start()
         stack.push_async_callback(requests.stop)
 
         def still_declared(obj: StoredObject) -> bool:
             return obj.source == raw.SOURCE and obj.key in kube_controller.seen
 
-        control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle)
+        control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         yield Operator(engine, kube_controller, secrets)
@@ -197,6 +207,19 @@ async def cluster_uid(cluster: Cluster) -> str:
         return raw.uid(await cluster.get(SYSTEM))
     except NotFound:
         raise Refused("this API server has no namespace kube-system", cluster.access.server, "name a cluster with --context") from None
+
+
+async def permitted_uid(cluster: Cluster, tell: Callable[[str], None], again: float = PERMITTED_SECONDS) -> str:
+    """As `cluster_uid`. While we may not read it, that is told, once, and we wait: only somebody who grants the right helps."""
+    told = ""
+    while True:
+        try:
+            return await cluster_uid(cluster)
+        except Forbidden as error:
+            if error.what != told:
+                told = error.what
+                tell(f"waiting: {told}: bind the ClusterRole reconciler-cluster of deploy/cluster to it; it goes on by itself")
+        await asyncio.sleep(again)
 
 
 async def installed(store: Store, uid: str, scope: Scope) -> str:

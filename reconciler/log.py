@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from reconciler.core.times import timestamp_us
+from reconciler.visible import in_json, one_line, visible
 
 SHORTEST_SECRET = 4
 """Values below this length are not redacted: they would make holes in ordinary words."""
@@ -22,11 +23,6 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         if len(value) >= SHORTEST_SECRET and value in text:
             text = text.replace(value, "[redacted]")
     return text
-
-
-def one_line(text: str) -> str:
-    """Fit for one line of a terminal: what agents and platforms say may hold line ends and escape sequences."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 class Formatter(logging.Formatter):
@@ -51,9 +47,9 @@ class Formatter(logging.Formatter):
             }
             if trace:
                 line["traceback"] = trace
-            return json.dumps(line, ensure_ascii=False)
+            return in_json(json.dumps(line, ensure_ascii=False))
         text = f"{at.astimezone():%H:%M:%S} {record.levelname.lower()}: {one_line(message)}"
-        return f"{text}\n{trace.rstrip()}" if trace else text
+        return f"{text}\n{visible(trace.rstrip())}" if trace else text
 
 
 def setup(kind: Literal["text", "json"], verbose: bool, known: Callable[[], Iterable[str]] = tuple) -> None:

@@ -13,7 +13,20 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Inside, Lost, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.agent import (
+    Accepted,
+    Agent,
+    Declined,
+    Exited,
+    Guest,
+    Inside,
+    Lost,
+    NotStarted,
+    RunningTool,
+    Unheard,
+    Up,
+    Verdict,
+)
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
@@ -48,6 +61,8 @@ class Pi:
     aborted: bool = False
     deaf: bool = False
     activity: int = 0
+    tool: RunningTool | None = None
+    work: int = 0
     stubborn: bool = False  # an abort shows no effect
     model: str = ""
     thinking: str = "off"
@@ -133,6 +148,8 @@ class World:
         self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
         self.call_seconds = 1.0
         self.unknown_models: set[str] = set()
+        self.declines = ""  # what pi says instead of taking a prompt
+        self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -195,9 +212,14 @@ class World:
         self.entry(m, {"role": "user", "content": [{"type": "text", "text": text}], "timestamp": 1})
 
     def assistant(self, m: Machine, text: str, stop: str) -> None:
+        """`stop`: `error: WORDS` is an error of the model, `nothing` a good end without text and tokens, as real providers do it."""
         usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": 0.001}}
-        content = [{"type": "text", "text": text}]
-        self.entry(m, {"role": "assistant", "content": content, "stopReason": stop, "usage": usage, "timestamp": 2})
+        content: list[dict[str, object]] = [{"type": "text", "text": text}]
+        stop, _, words = stop.partition(": ")
+        if words or stop == "nothing":
+            content, usage = [], {"input": 0, "output": 0, "cost": {"total": 0.0}}
+        message = {"role": "assistant", "content": content, "stopReason": "stop" if stop == "nothing" else stop, "usage": usage}
+        self.entry(m, {**message, "timestamp": 2, **({"errorMessage": words} if words else {})})
 
     async def use_tools(self, m: Machine, pi: Pi) -> bool:
         """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
@@ -441,6 +463,9 @@ class FakeAgents:
                 activity=m.pi.activity,
                 inside=m.pi.inside,
                 session_file=m.pi.launch.session_file,
+                tool=m.pi.tool,
+                work=m.pi.work,
+                retry_after=self.world.retry_after,
             )
         else:
             process = m.exited or NotStarted()
@@ -518,6 +543,11 @@ class FakeAgents:
             self.world.violations.append(f"a second pi on the session of {at.id}")
         self.world.pids += 1
         m.session_file = launch.session_file
+        if m.session and not m.session.startswith(b'{"type":"session"'):
+            m.exited = Exited(
+                self.world.now(), 1, None, f"Error: Session file is not a valid pi session: {m.session_file}", launch.launch_hash
+            )
+            raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))
 
@@ -554,7 +584,9 @@ class FakeAgents:
             m.verdicts[key] = Lost("pi is not up")
             return m.verdicts[key]
         text = str(command["message"])
-        if m.pi.busy:
+        if self.world.declines:
+            m.verdicts[key] = Declined(self.world.declines)
+        elif m.pi.busy:
             if command["streamingBehavior"] != "steer":
                 self.world.violations.append(f"prompt to a busy session: {text[:60]}")
                 m.verdicts[key] = Declined("busy")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import itertools
 import logging
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,14 +16,15 @@ from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
-from reconciler.agent.protocol import KEEPER_VERSION, agent_of, number, obj, text, unwritten_of, verdict_of, whole
+from reconciler.agent.protocol import KEEPER_VERSION, agent_of, binary, number, obj, signal_number, text, unwritten_of, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Toolchain, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
-from reconciler.core.keys import Json, JsonValue
+from reconciler.core.keys import Json
 from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.ports import AgentObservation, Archive, Launch, Machine, Place
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 _log = logging.getLogger(__name__)
@@ -72,8 +71,10 @@ class KeeperAgents:
         layout: Callable[[Place], GuestLayout] = lambda _: GuestLayout(),
         tools: Callable[[Place], Awaitable[Toolchain | None]] | None = None,
         now: Callable[[], float] = time.time,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._connect, self._release, self._layout, self._tools, self._now = connect, release, layout, tools, now
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._connections: dict[Place, _Connection] = {}
         self._uploads = itertools.count(time.time_ns())
 
@@ -114,7 +115,11 @@ class KeeperAgents:
 
     async def _open(self, at: Place, connection: _Connection, transport: Transport) -> KeeperClient:
         duplex = await transport.open_unix(self._layout(at).socket_path)
-        return KeeperClient(duplex, f"keeper of {at.id}", lambda message: self._heard(connection, message), connection.wake)
+
+        def heard(message: Json) -> None:
+            self._heard(connection, message)
+
+        return KeeperClient(duplex, f"keeper of {at.id}", heard, connection.wake, self._supervisor)
 
     def _heard(self, connection: _Connection, message: Json) -> None:
         seq = whole(obj(message.get("event")), "seq")
@@ -154,7 +159,7 @@ class KeeperAgents:
         """A connection of its own to a keeper that is this place's already; must be closed. `heard`: every unasked line; `lost`: its
         end, when it is not ours. Raises `GuestUnreachable`, `StaleEpoch`."""
         duplex = await (await self._connect(at.place)).open_unix(self._layout(at.place).socket_path)
-        client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost)
+        client = KeeperClient(duplex, f"keeper of {at.id}", heard, lost, self._supervisor)
         try:
             facts = await client.hello(at.id, at.epoch, _QUICK)
             if facts.get("foreign") is True:
@@ -260,7 +265,7 @@ class KeeperAgents:
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
         facts = await self._ask(at, "observe", _BULK, sessionFile=session_file, offset=offset, max=CHUNK)
-        return AgentObservation(agent_of(facts, session_file, self._now()), _bytes(facts.get("chunk")), text(facts, "live"))
+        return AgentObservation(agent_of(facts, session_file, self._now()), binary(facts, "chunk"), text(facts, "live"))
 
     async def file_size(self, at: Machine, path: str) -> int | None:
         return whole(await self._ask(at, "file.size", path=path), "size")
@@ -272,7 +277,7 @@ class KeeperAgents:
         content = bytearray()
         while len(content) < limit:
             asked = min(CHUNK, limit - len(content))
-            part = _bytes((await self._ask(at, "file.read", _BULK, path=path, offset=len(content), limit=asked)).get("data"))
+            part = binary(await self._ask(at, "file.read", _BULK, path=path, offset=len(content), limit=asked), "data")
             content += part
             if len(part) < asked:
                 break
@@ -307,7 +312,7 @@ class KeeperAgents:
         )  # fmt: skip
         exit_code = whole(facts, "exitCode")
         if exit_code is None and facts.get("timedOut") is not True:
-            exit_code = -getattr(signal, text(facts, "signal"), 1)  # ended by a signal of its own
+            exit_code = -(signal_number(facts) or 1)  # ended by a signal of its own
         return CommandResult(exit_code, text(facts, "stdout"), text(facts, "stderr"), number(facts, "durationMs") / 1000)
 
     # --- from one place to another --------------------------------------------------------------------------------------------
@@ -324,7 +329,7 @@ class KeeperAgents:
         if (await self._tool(at, "test", "-d", directory, fine=(0, 1))).exit_code == 1:
             return Archive(0, b"")
         measured = (await self._tool(at, "du", "-sb", "--one-file-system", directory, fine=(0, 1))).stdout.split()
-        size = int(measured[0]) if measured and measured[0].isdigit() else 0
+        size = int(measured[0]) if measured and measured[0].isascii() and measured[0].isdigit() and len(measured[0]) < 20 else 0
         if size > limit:
             return Archive(size)
         archive = f"{self._layout(at.place).base}/{_PACKED}"
@@ -386,10 +391,6 @@ class KeeperAgents:
     async def call(self, at: Machine, command: Json) -> Json:
         facts = await self._ask(at, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
         return obj(facts.get("response"))
-
-
-def _bytes(value: JsonValue) -> bytes:
-    return base64.b64decode(value) if isinstance(value, str) else b""
 
 
 def _epoch_of(claim: Mapping[str, str]) -> int:

@@ -5,7 +5,6 @@ Scripts take every value from standard input, one a line; none of it is ever cod
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import json
@@ -19,7 +18,7 @@ from typing import Final
 
 from reconciler.agent import clock
 from reconciler.agent.protocol import KEEPER_VERSION
-from reconciler.agent.toolchain import NODE_MIN, PI_VERSION, Package, version_tuple
+from reconciler.agent.toolchain import NODE_MIN, PI_TESTED, Package, version_tuple
 from reconciler.agent.transport import FixedScript
 from reconciler.core.keys import as_strings
 from reconciler.core.profile.localize import local_dir
@@ -125,7 +124,7 @@ def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
         clock_uncertainty=measured.uncertainty,
         claim=claim or None,
         node=said["node"] if version_tuple(said.get("node", "")) >= NODE_MIN else None,
-        pi=PI_VERSION if said.get("pi", "") == PI_VERSION else None,
+        pi=said["pi"] if said.get("pi", "") in PI_TESTED else None,
         keeper=keeper.removeprefix("keeper-") or None,
         marks=_strings(said.get("marks", "")),
     )
@@ -135,9 +134,9 @@ def parse_inspect(output: bytes, asked_at: float, answered_at: float) -> Found:
 def _strings(encoded: str) -> dict[str, str]:
     try:
         value = json.loads(base64.b64decode(encoded, validate=True))
-    except (ValueError, binascii.Error):
+        return as_strings(value)
+    except (ValueError, RecursionError):
         return {}
-    return as_strings(value)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------------

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import signal as signals
 from collections.abc import Awaitable, Callable, Sequence
 
 from reconciler.agent.keeper_client import KeeperClient
-from reconciler.agent.protocol import obj, text, whole
+from reconciler.agent.protocol import binary, obj, signal_number, whole
 from reconciler.core.keys import Json
 from reconciler.engine.ports import Machine
 from reconciler.errors import GuestFailed, GuestUnreachable
@@ -78,12 +77,10 @@ class Exec:
             return
         try:
             for name, sink in self._sinks.items():
-                if data := text(message, name):
-                    sink(base64.b64decode(data, validate=True))
-        except (binascii.Error, OSError) as error:
-            self._ended.set_exception(
-                error if isinstance(error, OSError) else GuestFailed("the keeper told output that can't be read", self._at.id)
-            )
+                if data := binary(message, name):
+                    sink(data)
+        except (GuestFailed, OSError) as error:
+            self._ended.set_exception(error)
             return
         if "exit" in message:
             self._ended.set_result(exit_code(obj(message["exit"])))
@@ -98,4 +95,4 @@ def exit_code(facts: Json) -> int:
     code = whole(facts, "exitCode")
     if code is not None:
         return code
-    return 128 + int(getattr(signals, text(facts, "signal"), signals.SIGKILL))
+    return 128 + (signal_number(facts) or int(signals.SIGKILL))

@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from reconciler import paths
 from reconciler.agent.toolchain import Toolchain, find_toolchain
 from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.profile.localize import HOME_DIR, local_dir, tree_of
-from reconciler.errors import GuestFailed, Unreachable
+from reconciler.errors import GuestFailed, GuestUnreachable, Terminal, Unreachable
 
 # What an agent may see of our environment: what every program needs, and nothing that could be a secret (G-60).
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -38,7 +39,11 @@ class Host:
     async def transport(self, uid: str) -> Transport:
         known = self._transports.get(uid)
         if known is None or known.closed:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                what = "the directory of agents on this host can't be used"
+                raise GuestUnreachable(what, str(self.root), paths.why(error)) from error
             known = self._transports[uid] = LocalTransport(env=self.environment(uid), cwd=self.root)
         return known
 
@@ -50,8 +55,14 @@ class Host:
     async def tools(self) -> Toolchain:
         """Node and pi, found (or pi fetched) once. Raises `Terminal` with a remedy when they can't be had."""
         if self._tools is None or (self._tools.done() and not _went_well(self._tools)):
-            self._tools = asyncio.ensure_future(asyncio.to_thread(find_toolchain, self._environ))
+            self._tools = asyncio.ensure_future(self._find())
         return await asyncio.shield(self._tools)
+
+    async def _find(self) -> Toolchain:
+        try:
+            return await asyncio.to_thread(find_toolchain, self._environ)
+        except (OSError, RuntimeError) as error:  # a directory of PATH, or the cache, that can't be looked into
+            raise Terminal(f"Node and pi can't be looked for: {paths.why(error)}", remedy="correct PATH and the cache directory") from error
 
 
 def _went_well(task: asyncio.Task[Toolchain]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from reconciler.agent.protocol import PROTOCOLS, Lines, decode, encode, error_of, obj
 from reconciler.agent.transport import Duplex
 from reconciler.core.keys import Json
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import GuestUnreachable, ReconcilerError
 
 _READ = 1 << 18
@@ -18,13 +19,21 @@ class KeeperClient:
     """Speaks to the keeper behind `duplex`, which it owns. `where`: for errors; `on_event`: called with each unasked line;
     `on_lost`: called once when the connection ends other than by `close`."""
 
-    def __init__(self, duplex: Duplex, where: str, on_event: Callable[[Json], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        duplex: Duplex,
+        where: str,
+        on_event: Callable[[Json], None],
+        on_lost: Callable[[], None],
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self._duplex, self._where = duplex, where
         self._on_event, self._on_lost = on_event, on_lost
         self._waiting: dict[int, asyncio.Future[Json]] = {}
         self._next = 0
         self._gone = asyncio.Event()
-        self._reader = asyncio.create_task(self._read(), name=f"keeper {where}")
+        supervisor = supervisor if supervisor is not None else Supervisor()
+        self._reader = supervisor.once("keeper connection", self._read, self._broke, name=f"keeper {where}")
 
     @property
     def closed(self) -> bool:
@@ -67,8 +76,16 @@ class KeeperClient:
                     self._take(decode(line))
         except ReconcilerError as error:
             why = error
+        except Exception:
+            await self._duplex.close()
+            raise
         self._end(why)
         await self._duplex.close()
+        self._on_lost()
+
+    def _broke(self, error: Exception) -> None:
+        """By a defect of ours in what was made of the keeper's words: whoever waits is told, the next one connects anew."""
+        self._end(GuestUnreachable(f"the connection to the keeper broke: internal error: {type(error).__name__}", self._where))
         self._on_lost()
 
     def _take(self, message: Json) -> None:

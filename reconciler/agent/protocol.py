@@ -5,10 +5,14 @@ A request is `{id, op, epoch, …}`; its answer `{id, ok: true, …}` or `{id, e
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import signal as signals
 from collections.abc import Mapping
 from typing import Final
 
+from reconciler.core.conversation import storable
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.snapshot.agent import (
     Accepted,
@@ -19,6 +23,7 @@ from reconciler.core.snapshot.agent import (
     Lost,
     NotStarted,
     Process,
+    RunningTool,
     Unanswered,
     Unheard,
     Up,
@@ -26,11 +31,15 @@ from reconciler.core.snapshot.agent import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-8c4b64c21559"
+KEEPER_VERSION: Final = "1-77cfef556b97"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
 """Protocols this controller speaks, all that were ever released."""
+
+LARGEST: Final = 1 << 53
+"""Numbers that a keeper counts or measures are smaller: it is a program in JavaScript."""
+_UNSTORABLE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 _NOT_NOW: Final = ("NotAnswering", "Deadline", "NotRunning", "Foreign")
 
@@ -41,14 +50,32 @@ def encode(message: Mapping[str, object]) -> bytes:
 
 
 def decode(line: bytes) -> Json:
-    """One line as an object. Raises `GuestUnreachable` when it is none: what answers there is no keeper."""
+    """One line as an object, without characters that no store can hold. Raises `GuestUnreachable` when it is none: what answers there
+    is no keeper."""
+    said = line.decode("utf-8", "replace")
     try:
-        message = json.loads(line)
-    except ValueError as error:
+        message = json.loads(said, parse_constant=_no_number)
+        if _UNSTORABLE.search(said):
+            message = _storable(message)
+    except (ValueError, RecursionError) as error:
         raise GuestUnreachable("the keeper said something that is no JSON", remedy=type(error).__name__) from error
     if not isinstance(message, dict):
         raise GuestUnreachable("the keeper said something that is no JSON object")
     return message
+
+
+def _no_number(word: str) -> JsonValue:
+    raise ValueError(f"{word} is no number in JSON")
+
+
+def _storable(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    if isinstance(value, dict):
+        return {storable(name): _storable(one) for name, one in value.items()}
+    return value
 
 
 class Lines:
@@ -121,6 +148,9 @@ def process_of(value: JsonValue, now: float) -> Process:
                 session_id=text(facts, "sessionId") or None,
                 activity=whole(facts, "activity") or 0,
                 inside=inside_of(facts.get("inside")),
+                tool=tool_of(facts.get("tool"), now),
+                work=whole(facts, "work") or 0,
+                retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
             return Exited(
@@ -132,6 +162,13 @@ def process_of(value: JsonValue, now: float) -> Process:
             )
         case other:
             raise GuestFailed(f"the keeper told a state {other!r} of pi that is not known here", remedy="upgrade the controller")
+
+
+def tool_of(value: JsonValue, now: float) -> RunningTool | None:
+    """The tool that runs; its start is told by its age, not by the guest's clock."""
+    facts = obj(value)
+    name = text(facts, "name")
+    return RunningTool(name[:100], now - max(0.0, number(facts, "ageMs")) / 1000) if name else None
 
 
 def inside_of(value: JsonValue) -> Inside | None:
@@ -174,9 +211,23 @@ def text(facts: Json, name: str) -> str:
 
 def whole(facts: Json, name: str) -> int | None:
     value = facts.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST else None
 
 
 def number(facts: Json, name: str) -> float:
     value = facts.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST else 0.0
+
+
+def signal_number(facts: Json) -> int | None:
+    """Of the signal that is named in `signal`; None when there is none of that name."""
+    found = signals.Signals.__members__.get(text(facts, "signal"))
+    return int(found) if found is not None else None
+
+
+def binary(facts: Json, name: str) -> bytes:
+    """Bytes, which travel as base64; b'' when they are missing. Raises `GuestFailed` for what is none."""
+    try:
+        return base64.b64decode(text(facts, name), validate=True)
+    except ValueError:
+        raise GuestFailed("the keeper told bytes that can't be read", name) from None

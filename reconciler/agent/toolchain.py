@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reconciler import children
 from reconciler.errors import Terminal
 
 NODE_MIN: Final = (22, 19)
 NODE_VERSION: Final = "22.23.3"  # what is installed where there is none that will do
-PI_VERSION: Final = "1.5.2"
+PI_VERSION: Final = "1.6.0"  # what is installed where none of the tested ones is
 PI_NAME: Final = "@earendil-works/pi-coding-agent"
 _PI_CLI: Final = "dist/bundle/cli.js"
 _FETCH_SECONDS: Final = 300.0
@@ -43,12 +44,22 @@ class Package:
     name: str
 
 
-PI_PACKAGE: Final = Package(
-    f"{PI_NAME}@{PI_VERSION}",
-    "994588d38aea17555dfe6d6af8fb355de5ac4d7115bd1527b2645af372370f3b9ad13c796d84bdde299eaad21fad77fb3e491a47a111cfe02e4212099689b9c8",
-    _PI_CLI,
-    "pi",
-)
+_PI_SHA512: Final = {
+    "1.6.0": "cd7d41544b2c871ec0d8c46e43a8dfaf7449196c385a7faf2eae597e696f4b54"
+    "6c9214660726926555c7ff373046b5873bba8f82cf7ca4d09b3ce12d8bfb747d",
+    "1.5.2": "994588d38aea17555dfe6d6af8fb355de5ac4d7115bd1527b2645af372370f3b"
+    "9ad13c796d84bdde299eaad21fad77fb3e491a47a111cfe02e4212099689b9c8",
+}
+PI_TESTED: Final = tuple(_PI_SHA512)
+"""Releases of pi that the tests run against, newest first; docs/design/pi-rpc.md says what differs. A machine that has one of them keeps
+it: no release of ours replaces the pi of an agent that works."""
+
+
+def pi_package(version: str) -> Package:
+    return Package(f"{PI_NAME}@{version}", _PI_SHA512[version], _PI_CLI, "pi")
+
+
+PI_PACKAGE: Final = pi_package(PI_VERSION)
 # pi's bundle is whole but for this one: it loads extensions, and without it pi with an extension ends at once.
 JITI_PACKAGE: Final = Package(
     "jiti@2.7.0",
@@ -107,25 +118,35 @@ def find_toolchain(environ: Mapping[str, str], fetch: bool = True) -> Toolchain:
     """Find Node and pi; `fetch`: pi is fetched into the user's cache when it is nowhere. Blocks (run it in a thread). Raises
     `Terminal` with a remedy when one is missing."""
     node = find_node(environ)
-    found = _pi_here(environ)
+    version = chosen_pi(environ)
+    found = _pi_here(environ, version)
     if found is None:
         if not fetch:
-            raise Terminal(f"pi {PI_VERSION} is not on this host", str(cache_dir(environ)), f"run `npm i -g {PI_PACKAGE.spec}`")
-        found = _fetched_pi(environ, node)
+            raise Terminal(f"pi {version} is not on this host", str(cache_dir(environ)), f"run `npm i -g {PI_NAME}@{version}`")
+        found = _fetched_pi(environ, node, version)
     directory, origin = found
     return Toolchain(
         node_dir=node.directory,
         node=node.program,
         pi_dir=directory,
         pi_cli=directory / _PI_CLI,
-        versions={"node": node.version, "pi": PI_VERSION},
+        versions={"node": node.version, "pi": version},
         origin={"node": node.origin, "pi": origin},
     )
 
 
 def has_pi(environ: Mapping[str, str]) -> bool:
     """Whether `find_toolchain` needs to fetch nothing."""
-    return _pi_here(environ) is not None
+    return _pi_here(environ, chosen_pi(environ)) is not None
+
+
+def chosen_pi(environ: Mapping[str, str]) -> str:
+    """The release of pi for agents on this host: the newest tested one, or the tested one that `RECONCILER_PI_VERSION` names. Raises
+    `Terminal` for one that is not tested."""
+    version = environ.get("RECONCILER_PI_VERSION") or PI_VERSION
+    if version not in PI_TESTED:
+        raise Terminal(f"pi {version} is not tested with this release", "RECONCILER_PI_VERSION", f"name one of {', '.join(PI_TESTED)}")
+    return version
 
 
 def find_node(environ: Mapping[str, str]) -> Node:
@@ -158,67 +179,71 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
 
 def _version_of(program: str) -> str:
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+        done = children.run([program, "--version"], _harmless(os.environ), 30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _is_pi(directory: Path) -> bool:
-    """Whether this is the unpacked package of the pinned version."""
+def _harmless(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+
+
+def _is_pi(directory: Path, version: str) -> bool:
+    """Whether this is the unpacked package of that version."""
     try:
         package = json.loads((directory / "package.json").read_bytes())
     except (OSError, ValueError):
         return False
-    named = isinstance(package, dict) and package.get("name") == PI_NAME and package.get("version") == PI_VERSION
+    named = isinstance(package, dict) and package.get("name") == PI_NAME and package.get("version") == version
     return named and (directory / _PI_CLI).is_file()
 
 
-def _pi_here(environ: Mapping[str, str]) -> tuple[Path, str] | None:
-    """Directory and origin of a pi of the pinned version; None when there is none on this host."""
-    return _system_pi(environ) or _cached_pi(environ)
+def _pi_here(environ: Mapping[str, str], version: str) -> tuple[Path, str] | None:
+    """Directory and origin of a pi of that version; None when there is none on this host."""
+    return _system_pi(environ, version) or _cached_pi(environ, version)
 
 
-def _system_pi(environ: Mapping[str, str]) -> tuple[Path, str] | None:
+def _system_pi(environ: Mapping[str, str], version: str) -> tuple[Path, str] | None:
     program = shutil.which("pi", path=environ.get("PATH", os.defpath))
     if program is None:
         return None
     for directory in Path(program).resolve().parents[:4]:
-        if _is_pi(directory):
+        if _is_pi(directory, version):
             return directory, "system"
     return None
 
 
-def _cached_pi(environ: Mapping[str, str]) -> tuple[Path, str] | None:
-    directory = cache_dir(environ) / f"pi-{PI_VERSION}"
-    return (directory, "cache") if _is_whole(directory) else None
+def _cached_pi(environ: Mapping[str, str], version: str) -> tuple[Path, str] | None:
+    directory = cache_dir(environ) / f"pi-{version}"
+    return (directory, "cache") if _is_whole(directory, version) else None
 
 
-def _is_whole(directory: Path) -> bool:
+def _is_whole(directory: Path, version: str) -> bool:
     """A pi of ours, with what its extensions need."""
-    return _is_pi(directory) and (directory / JITI_PACKAGE.name / "package.json").is_file()
+    return _is_pi(directory, version) and (directory / JITI_PACKAGE.name / "package.json").is_file()
 
 
-def _fetched_pi(environ: Mapping[str, str], node: Node) -> tuple[Path, str]:
+def _fetched_pi(environ: Mapping[str, str], node: Node, version: str) -> tuple[Path, str]:
     """Fetch, check, unpack; the directory appears whole or not at all."""
     cache = cache_dir(environ)
-    target = cache / f"pi-{PI_VERSION}"
+    target = cache / f"pi-{version}"
     if not node.npm:
-        raise Terminal(f"pi {PI_VERSION} is not on this host and there is no npm to fetch it", str(node.program), "install npm")
+        raise Terminal(f"pi {version} is not on this host and there is no npm to fetch it", str(node.program), "install npm")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as work:
-            unpacked = _unpacked(environ, node, PI_PACKAGE, Path(work, "pi"))
+            unpacked = _unpacked(environ, node, pi_package(version), Path(work, "pi"))
             (unpacked / _PI_CLI).chmod(0o755)
             library = unpacked / JITI_PACKAGE.name
             library.parent.mkdir(exist_ok=True)
             _unpacked(environ, node, JITI_PACKAGE, Path(work, "jiti")).rename(library)
-            if target.exists() and not _is_whole(target):
+            if target.exists() and not _is_whole(target, version):
                 shutil.rmtree(target)
             try:
                 unpacked.rename(target)
             except OSError:
-                if not _is_whole(target):  # else somebody was faster, with the same bytes
+                if not _is_whole(target, version):  # else somebody was faster, with the same bytes
                     raise
     except (OSError, tarfile.TarError) as error:
         raise Terminal(f"pi could not be unpacked: {error}", str(cache), "make the directory writable, or empty it") from error
@@ -231,13 +256,11 @@ def _unpacked(environ: Mapping[str, str], node: Node, package: Package, work: Pa
     remedy = f"check the network, or run `npm i -g {PI_PACKAGE.spec}`"
     # Its errors are wanted (`--silent` has none), its other words and its log files are not.
     command = [*node.npm, "pack", "--loglevel=error", "--logs-max=0", "--ignore-scripts", "--pack-destination", str(work), package.spec]
-    env = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
+    env = _harmless(environ)
     # npm's own first line finds `node` by PATH.
     env["PATH"] = os.pathsep.join([str(node.program.parent), env.get("PATH", os.defpath)])
     try:
-        done = subprocess.run(
-            command, cwd=work, env=env, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
+        done = children.run(command, env, _FETCH_SECONDS, work)
     except subprocess.TimeoutExpired:
         raise Terminal(f"fetching took more than {_FETCH_SECONDS:g} s", package.spec, remedy) from None
     tarballs = sorted(work.glob("*.tgz"))

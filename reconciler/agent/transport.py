@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NewType, Protocol
 
+from reconciler import children
 from reconciler.errors import GuestFailed, GuestUnreachable
 
 FixedScript = NewType("FixedScript", str)
@@ -191,12 +192,11 @@ class LocalTransport:
         loop = asyncio.get_running_loop()
         try:
             # The two steps of create_subprocess_exec, because only the transport can let go of pipes that others hold open.
-            pipes, protocol = await loop.subprocess_exec(
+            pipes, protocol = await children.start_with(
                 lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
-                *("/bin/sh", "-c", script),
-                env=self._env,
-                cwd=self._cwd,
-                start_new_session=True,
+                ("/bin/sh", "-c", script),
+                self._env,
+                self._cwd,
             )
         except OSError as error:
             raise GuestUnreachable("a script can't be started on this host", str(self._cwd or ""), error.strerror or "") from error

@@ -30,4 +30,9 @@ class ConditionType(StrEnum):
         "ProfilePartlyApplied",
         "The agent is on the controller's host, where parts of its profile do not apply; the message names them. Exists only while True.",
     )
+    WORKSPACE_LOST = (
+        "WorkspaceLost",
+        "The conversation goes on, and the files of the machine before this one are gone. Exists only while True: until a person says "
+        "that it is known.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from reconciler.api.crd import crd
@@ -12,7 +14,8 @@ from reconciler.api.registry import KINDS
 from reconciler.api.schema import any_document, for_editors
 from reconciler.api.yamlwriter import yaml_text
 
-CRDS, SCHEMAS, DOCS, DEPLOY = "crds", "crds/schema", "docs", "deploy/base"
+CRDS, SCHEMAS, DOCS = "crds", "crds/schema", "docs"
+DEPLOYED = ("deploy/cluster", "deploy/chart/crds")
 
 
 def generate_crds() -> dict[str, str]:
@@ -32,7 +35,7 @@ def generate_docs() -> dict[str, str]:
 
 
 def generate_deploy() -> dict[str, str]:
-    """File name → YAML. Kustomize reads nothing outside its own directories, so what is deployed has the kinds once more."""
+    """File name → YAML. Kustomize and Helm read nothing outside their own directories, so what is deployed has the kinds once more."""
     return {"crds.yaml": "---\n".join(generate_crds().values())}
 
 
@@ -65,8 +68,29 @@ def check(root: Path) -> list[str]:
     return found
 
 
+def check_packaged() -> list[str]:
+    """What differs in the CRDs and schemas that this installation carries from what its models say; [] when nothing does."""
+    packaged = files("reconciler") / "made"
+    folder: Traversable = packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / CRDS
+    remedy = "install the package again"
+    found: list[str] = []
+    for part, texts in ((folder, generate_crds()), (folder / "schema", generate_schemas())):
+        for name, text in texts.items():
+            path = part / name
+            if not path.is_file():
+                found.append(f"{path} is missing; {remedy}")
+            elif path.read_text("utf-8") != text:
+                found.append(f"{path} differs from the models; {remedy}")
+    return found
+
+
 def _expected(root: Path) -> dict[Path, str]:
-    made = ((CRDS, generate_crds()), (SCHEMAS, generate_schemas()), (DOCS, generate_docs()), (DEPLOY, generate_deploy()))
+    made = (
+        (CRDS, generate_crds()),
+        (SCHEMAS, generate_schemas()),
+        (DOCS, generate_docs()),
+        *((folder, generate_deploy()) for folder in DEPLOYED),
+    )
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 
 

@@ -29,6 +29,9 @@ from reconciler.api.meta import (
     Text,
     VmId,
 )
+from reconciler.api.session import OnLost as OnLost
+from reconciler.api.session import OnWorkspaceLost as OnWorkspaceLost
+from reconciler.api.session import Session as Session
 
 
 class PlacementType(Choice):
@@ -74,6 +77,13 @@ class Queue(Model):
     """Tasks beyond this many stay `Pending` with reason `QueueFull`."""
 
 
+class ToolProgress(Choice):
+    """What of a running tool counts as progress."""
+
+    OUTPUT = "Output"
+    WORK = "Work"
+
+
 class Limits(Model):
     """Guards that the controller enforces. 0 means no limit."""
 
@@ -81,6 +91,8 @@ class Limits(Model):
     """Longest run of one task, counted from its delivery."""
     no_progress_seconds: Seconds = 600
     """Longest time in a turn without any sign of progress."""
+    tool_progress: ToolProgress = ToolProgress.OUTPUT
+    """What of a running tool counts as progress: what it puts out, or (`Work`) also CPU and I/O that its processes use."""
     first_artifact_seconds: Seconds = 0
     """Longest time until the first file is written."""
     steer_land_seconds: PositiveSeconds = 60
@@ -238,23 +250,6 @@ class Restart(Model):
     """Delays."""
     crash_loop: CrashLoop = CrashLoop()
     """Giving up."""
-
-
-class OnLost(Choice):
-    """What happens when the session's machine is gone for good."""
-
-    RESUME = "Resume"
-    FAIL = "Fail"
-    NEW = "New"
-
-
-class Session(Model):
-    """The conversation."""
-
-    generation: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """Raise it to start a new conversation on purpose."""
-    on_lost: OnLost = OnLost.RESUME
-    """`Resume` from the mirror or a snapshot, else stop; `Fail`: stop; `New`: begin anew."""
 
 
 class OnProfileChange(Choice):

@@ -5,47 +5,11 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
-
-NOTHING = "Nothing; it passes by itself."
+from reconciler.api.waits import NOTHING, RESTS, RETRIES, UNDECLARED, Explained, Waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How a wait with this reason is treated. `poll`: seconds after which it is looked at again when nothing wakes it sooner, None:
-    the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
-    known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
-    to be reached is told. `retries`: something failed and is tried again at a time that status tells."""
-
-    poll: float | None = None
-    rests: bool = False
-    unreadable: bool = False
-    undeclared: bool = False
-    retries: bool = False
-
-
-MOVES = Waiting()
-RESTS = Waiting(rests=True)
-UNDECLARED = Waiting(rests=True, undeclared=True)
-RETRIES = Waiting(retries=True)
-
-
-class Reason(StrEnum):
+class Reason(Explained):
     """Why a condition is what it is, or what an event reports."""
-
-    meaning: str
-    remedy: str
-    waiting: Waiting
-
-    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.remedy = remedy
-        member.waiting = waiting
-        return member
 
     # Reached
     STEADY = "Steady", "Everything is as declared.", "Nothing."
@@ -268,6 +232,18 @@ class Reason(StrEnum):
         "pi refused the declared model; a turn that runs goes on with the one it has, new work waits.",
         "Correct `model`, its provider in the profile or the provider's key; `reconciler retry` asks again.",
     )
+    MODEL_REFUSED = (
+        "ModelRefused",
+        "The model's provider refuses: there is no key, a wrong one, one without the right, or the provider has no such model.",
+        "Correct `model`, the provider in the profile or its key: a change is tried at once, as is `reconciler retry`; tasks wait.",
+    )
+    PROVIDER_LIMITED = (
+        "ProviderLimited",
+        "The model's provider is at a limit, overloaded, out of quota or can't be reached; tasks wait, and no attempt is spent.",
+        "Nothing, or raise the limit with the provider; `reconciler retry` asks it now.",
+        RETRIES,
+    )
+    PROVIDER_ANSWERS = "ProviderAnswers", "The model's provider answers again.", "Nothing."
     THINKING_REJECTED = (
         "ThinkingRejected",
         "The model does not offer the declared level of thinking.",
@@ -296,6 +272,11 @@ class Reason(StrEnum):
         "SessionDiverged",
         "The file on the machine and the mirror of the session differ, and neither continues the other.",
         "`reconciler resolve lieutenant NAME --session vm|local`: the file or the mirror goes on, the other is kept beside it.",
+    )
+    WORKSPACE_LOST = (
+        "WorkspaceLost",
+        "The machine was lost and replaced: the conversation goes on, and the files of the one before are gone.",
+        "Bring back what is needed; `reconciler resolve lieutenant NAME --workspace` says that it is known.",
     )
     # An agent on the controller's host
     LOCAL_UNAVAILABLE = "LocalUnavailable", "Agents can't run where this controller runs.", "Declare `placement.type: VM`."
@@ -348,6 +329,7 @@ class Reason(StrEnum):
         "An object is not in the cluster any more and nobody was seen to delete it; its machine is kept.",
         "Declare it again, or delete it with `reconciler delete`.",
     )
+    BACKGROUND_TASK_ENDED = "BackgroundTaskEnded", "A part of the controller ended and begins anew.", "Nothing once; else see the log."
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
     PROFILE_NOT_FOUND = (
         "ProfileNotFound",
@@ -423,6 +405,7 @@ class Reason(StrEnum):
     )
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
+    EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."
     MODEL_ERROR = "ModelError", "The model failed to answer.", "Check provider, key and quota."
     ACCEPTANCE_FAILED = "AcceptanceFailed", "The work was done and did not pass acceptance.", "See which check failed; raise `retries`."
     NOTHING_TO_STEER = "NothingToSteer", "No task was running when the steer was accepted.", "Declare it with `delivery: Queue`."

@@ -34,7 +34,7 @@ READY = Column("Ready", _condition("Ready", "status"), "Whether the declared sta
 REASON = Column("Reason", _condition("Ready", "reason"), "Why.")
 MESSAGE = Column("Message", _condition("Ready", "message"), "Why, in words.", wide=True)
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since creation.", type="date")
-MODE = Column("Mode", ".spec.mode", "What is wanted; empty: Running.", wide=True, default="Running")
+MODE = Column("Mode", ".status.mode", "What is wanted; empty: Running.", wide=True, default="Running")
 PHASE = Column("Phase", ".status.phase", "What it is doing; may gain values.")
 
 
@@ -77,7 +77,7 @@ class Kind:
         return (self.singular, self.plural, self.short)
 
 
-_STOCK: tuple[Kind, ...] = (
+STOCK: tuple[Kind, ...] = (
     Kind(
         "BootProfile",
         "bootprofile",
@@ -152,7 +152,7 @@ class Kinds(Sequence[Kind]):
         return len(self.by_name)
 
 
-KINDS = Kinds(_STOCK)
+KINDS = Kinds(STOCK)
 BY_NAME: Mapping[str, Kind] = KINDS.by_name
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import Forbidden, NotFound
@@ -26,7 +26,7 @@ async def reader(config: Config) -> AsyncIterator[Store]:
         from reconciler.cli import kube
 
         async with kube.connected(config) as cluster:
-            yield kube.KubeStore(cluster, config.namespace)
+            yield kube.KubeStore(cluster)
         return
     fresh = not config.store and not config.state.exists()
     hint = f"{config.state} does not exist yet; nothing was ever declared there"
@@ -34,7 +34,7 @@ async def reader(config: Config) -> AsyncIterator[Store]:
     try:
         yield store
         if fresh and not config.state.exists():
-            print(f"note: {hint}", file=sys.stderr)
+            say(f"note: {hint}")
     except NotFound as error:
         if fresh:
             raise NotFound(error.what, error.where, f"{hint}; check --state") from None
@@ -49,9 +49,7 @@ async def visible(config: Config, store: Store, kind: str) -> list[StoredObject]
         return await store.objects(kind)
     except Forbidden:
         found = await store.objects(kind, config.namespace)
-        print(
-            f"note: only the {kind.lower()}s of namespace {config.namespace} are known; you may not list those of others", file=sys.stderr
-        )
+        say(f"note: only the {kind.lower()}s of namespace {config.namespace} are known; you may not list those of others")
         return found
 
 
@@ -79,9 +77,9 @@ class LateStore:
         base = self._base()
         return await base.objects(kind, namespace, name) if base else []
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
         base = self._base()
-        return await base.events(key, after, limit) if base else []
+        return await base.events(key, after, limit, namespace) if base else []
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         base = self._base()

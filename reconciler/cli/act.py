@@ -21,6 +21,7 @@ from reconciler.cli.access import reader
 from reconciler.cli.edit import Change, edit
 from reconciler.cli.output import out, say
 from reconciler.cli.read import One, one
+from reconciler.cli.several import each, tell
 from reconciler.cli.submit import submit
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.wait import until
@@ -28,10 +29,11 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import Refused, UsageError
+from reconciler.errors import ReconcilerError, Refused, UsageError
 from reconciler.serve.commands import naming
 from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
 from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
+from reconciler.views.documents import text_at
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
@@ -65,23 +67,23 @@ def findings(found: Scan) -> int:
 def apply(config: Config, filename: Files) -> None:
     """Declare objects without a directory.
 
-    A broken document is refused, the others are declared."""
+    A document that is broken, or that is declared elsewhere, is refused; the others are declared."""
     found = read(config, filename)
     code = findings(found)
 
-    async def run() -> None:
-        for declared in ordered(found):
-            warn_unsupported(declared)
-            request: Json = {
-                **naming(declared.key, "apply"),
-                "spec": declared.spec,
-                "labels": dict(declared.labels),
-                "annotations": dict(declared.annotations),
-            }
-            outcome = await submit(config, [request])
-            out(f"{names.short(declared.key)} {outcome[0]}")
+    async def declare(declared: FileDeclared) -> None:
+        warn_unsupported(declared)
+        request: Json = {
+            **naming(declared.key, "apply"),
+            "spec": declared.spec,
+            "labels": dict(declared.labels),
+            "annotations": dict(declared.annotations),
+        }
+        outcome = await submit(config, [request])
+        out(f"{names.short(declared.key)} {outcome[0]}")
 
-    asyncio.run(run())
+    _, wrong = asyncio.run(each(ordered(found), declare))
+    tell(config, wrong)
     raise typer.Exit(code)
 
 
@@ -97,27 +99,38 @@ def delete(
 ) -> None:
     """Undeclare objects.
 
-    `deletionPolicy` says what becomes of their machines."""
+    `deletionPolicy` says what becomes of their machines. What can't be deleted keeps none of the others."""
     if bool(words) == bool(filename):
         raise UsageError("what is to be deleted?", "KIND NAME | -f FILE", "give one of them")
     found = read(config, filename) if filename else None
     code = findings(found) if found else 0
     keys = [declared.key for declared in reversed(ordered(found))] if found else names.keys(words or [], config.namespace)
 
-    async def run() -> None:
-        for key in keys:
-            verbs: Json = {"delete-confirmed": secrets.token_hex(4)} if confirm else {}
-            await submit(config, [{**naming(key, "delete"), "verbs": verbs}])
-            out(f"{names.short(key)} deletion asked for")
-        if wait:
-            deadline = asyncio.get_running_loop().time() + timeout
-            async with reader(config) as store:
-                for key in keys:
-                    await until(store, key, lambda obj: obj is None, deadline, "gone")
-                    out(f"{names.short(key)} is gone")
+    async def undeclare(key: Key) -> None:
+        verbs: Json = {"delete-confirmed": secrets.token_hex(4)} if confirm else {}
+        await submit(config, [{**naming(key, "delete"), "verbs": verbs}])
+        out(f"{names.short(key)} deletion asked for")
 
-    asyncio.run(run())
+    async def run() -> list[ReconcilerError]:
+        deadline = asyncio.get_running_loop().time() + timeout
+        asked, wrong = await each(keys, undeclare)
+        if not wait or not asked:
+            return wrong
+        async with reader(config) as store:
+
+            async def gone(key: Key) -> None:
+                await until(store, key, lambda obj: obj is None, deadline, "gone")
+                out(f"{names.short(key)} is gone")
+
+            return wrong + (await each(asked, gone))[1]
+
+    tell(config, asyncio.run(run()))
     raise typer.Exit(code)
+
+
+async def _look(config: Config, key: Key) -> StoredObject:
+    async with reader(config) as store:
+        return await one(store, key)
 
 
 # --- changing what is declared ---------------------------------------------------------------------------------------------------
@@ -125,8 +138,7 @@ def delete(
 
 async def change(config: Config, key: Key, changes: Callable[[StoredObject], Sequence[Change]]) -> str:
     """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`."""
-    async with reader(config) as store:
-        obj = await one(store, key)
+    obj = await _look(config, key)
     wanted = changes(obj)
     if obj.source == FILE_SOURCE:
         return f"in {edit(obj, wanted)}"
@@ -183,7 +195,21 @@ def set_(
     if not settings:
         raise UsageError("nothing to set", names.short(key), "write PATH=VALUE, for example limits.taskTimeoutSeconds=600")
     changes = [setting(text) for text in settings]
-    out(f"{names.short(key)} changed {asyncio.run(change(config, key, lambda obj: changes))}")
+    out(f"{names.short(key)} changed {asyncio.run(change(config, key, lambda obj: whole_model(obj, changes)))}")
+
+
+def whole_model(obj: StoredObject, changes: Sequence[Change]) -> list[Change]:
+    """The changes; one of `model` alone of an object that declares no model goes with the one it has now. Raises `UsageError` when
+    nothing tells which that is."""
+    parts = {path[1] for path, _ in changes if path[0] == "model" and len(path) > 1}
+    if obj.key.kind != "Lieutenant" or "model" in obj.spec or not parts or {"provider", "id"} <= parts:
+        return list(changes)
+    provider, slash, model = text_at(obj.status, ".agent.model").partition("/")
+    if not slash:
+        remedy = "set model.provider and model.id too"
+        raise UsageError("it declares no model, and it is not known yet which one it has", names.short(obj.key), remedy)
+    known: list[Change] = [(("model", "provider"), provider), (("model", "id"), model)]
+    return [*(one for one in known if one[0][1] not in parts), *changes]
 
 
 def setting(text: str) -> Change:
@@ -219,10 +245,14 @@ def retry(
     words: One,
     confirm: Annotated[bool, typer.Option("--confirm", help="Replace its dead machine although it is protected.")] = False,
 ) -> None:
-    """Clear a back-off, a crash loop or a Stalled, and try again now."""
+    """Clear a back-off, a crash loop or a Stalled, and try again now.
+
+    A task that has ended is not tried again: declare another one."""
     key = names.key(words, config.namespace)
     if key.kind == "Task":
-        raise Refused("a task has one result, it is not tried again", names.short(key), "declare another one, or set `retries`")
+        phase = asyncio.run(_look(config, key)).status.get("phase")
+        if phase in FINISHED:
+            raise Refused(f"the task is {phase} already; a task has one result", names.short(key), "declare another one")
     verbs = ("retry", "delete-confirmed") if confirm else ("retry",)
     tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
     asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": tokens}]))

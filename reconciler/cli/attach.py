@@ -16,7 +16,7 @@ import typer
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.exec import host_key
-from reconciler.cli.output import say
+from reconciler.cli.output import piece, say
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
 from reconciler.cli.send import named, task_name, task_spec
@@ -29,6 +29,7 @@ from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
 from reconciler.views.conversation import Conversation, session_of
+from reconciler.visible import one_line
 
 if TYPE_CHECKING:
     from reconciler.agent.keeper_client import KeeperClient
@@ -167,17 +168,16 @@ class Screen:
             if shown or text:
                 self._write(f"{rest.rstrip()}\n")
             for call in message.calls:
-                self._write(f"  · {call.tool} {self._clean(call.about)[:SHOWN]}".rstrip() + "\n")
+                self._write(f"  · {one_line(call.tool)} {one_line(self._clean(call.about))[:SHOWN]}".rstrip() + "\n")
             if message.error:
-                self._write(f"  ! {self._clean(message.error)[:SHOWN]}\n")
+                self._write(f"  ! {one_line(self._clean(message.error))[:SHOWN]}\n")
         elif message.role == "user":
             self._write("".join(f"> {line}\n" for line in text.splitlines()))
         elif message.role == "toolResult" and message.failed:
             self._write(f"  ! {text[:SHOWN]}\n")
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        piece(text)
 
     def close(self) -> None:
         if self._shown:

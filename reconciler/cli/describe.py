@@ -13,21 +13,31 @@ from reconciler.cli.read import One, one
 from reconciler.cli.redaction import redaction
 from reconciler.cli.yamlout import to_yaml
 from reconciler.config import Config
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, boot_profile
+from reconciler.errors import NotFound
 from reconciler.views import describe as views
 from reconciler.views.documents import Table
+
+PROFILE = boot_profile("", "").kind
 
 
 def describe(config: Config, words: One) -> None:
     """Show everything about one object.
 
-    Spec, conditions, machine, session, queue, usage, last output, events."""
+    Spec, conditions, machine, session, queue, usage, last output, events. A boot profile may be
+    one that this release brings."""
     key = names.key(words, config.namespace)
 
     async def run() -> None:
         async with reader(config) as store:
-            text = "\n".join(lines(await views.describe(store, await one(store, key), time.time())))
-            output.out((await redaction(config, store))(text))
+            try:
+                description = await views.describe(store, await one(store, key), time.time())
+            except NotFound:
+                stock = views.stock(key.name) if key.kind == PROFILE else None
+                if stock is None:
+                    raise
+                description = stock
+            output.out((await redaction(config, store))("\n".join(lines(description))))
 
     asyncio.run(run())
 

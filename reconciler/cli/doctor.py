@@ -14,7 +14,7 @@ from reconciler.cli.output import out
 from reconciler.cli.remarks import Remark
 from reconciler.config import Config
 from reconciler.errors import NotFound, ReconcilerError
-from reconciler.log import one_line
+from reconciler.visible import one_line
 
 CLOCK_TOLERANCE = 5.0
 """Seconds between our clock and the platform's that need no remark."""

@@ -1,4 +1,5 @@
-"""Change a declaration in the file where it lives: one field, in place; comments, order and everything else stay as they are."""
+"""Change a declaration in the file where it lives: one field, in place; comments, order, indentation, line ends and everything else stay
+as they are."""
 
 from __future__ import annotations
 
@@ -12,20 +13,15 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from reconciler.cli import inplace, textform
+from reconciler.cli.inplace import Change as Change
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, NotFound, Unreachable
 from reconciler.serve.commands import patched
-from reconciler.sources.documents.yamltext import split
 from reconciler.sources.files.scan import Scan, Scanner
-
-Change = tuple[Sequence[str], JsonValue]
-"""(path from `spec`, value); None takes the field away."""
-
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
-_WORDS_TO_QUOTE = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
 def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
@@ -35,7 +31,7 @@ def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
     file = Path(obj.origin.rpartition(":")[0])
     try:
         real = file.resolve(strict=True)
-        text = real.read_bytes().decode("utf-8")
+        text, form = textform.read(real.read_bytes().decode("utf-8"))
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
         raise NotFound(f"the file that declares {obj.key} can't be read", str(file), "restore it") from error
     before = _declared(text, file, obj.key)
@@ -44,14 +40,14 @@ def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
     after = patched(obj.key, before, [{"path": list(path), "value": value} for path, value in changes])
     if after == before:
         return file
-    for attempt in (_in_place, _round_trip):
+    for attempt in (inplace.change, _round_trip):
         changed = attempt(text, file, obj.key, changes)
-        if (
-            changed is not None
-            and _declared(changed, file, obj.key) == after
-            and _others(text, file, obj.key) == _others(changed, file, obj.key)
-        ):
-            _replace(real, changed)
+        if changed is None:
+            continue
+        written = form.write(changed)
+        read_again, _ = textform.read(written)
+        if _declared(read_again, file, obj.key) == after and _others(text, file, obj.key) == _others(read_again, file, obj.key):
+            _replace(real, written)
             return file
     raise InvalidSpec(f"{obj.key} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
 
@@ -87,125 +83,25 @@ def _replace(path: Path, text: str) -> None:
         raise Unreachable(f"the file can't be written: {error.strerror}", str(path), "check its directory's permissions") from error
 
 
-# --- a text edited in place --------------------------------------------------------------------------------------------------
-
-
-def _in_place(text: str, file: Path, key: Key, changes: Sequence[Change]) -> str | None:
-    """Replace scalars where they stand, and put new fields on lines of their own. None when that is not possible."""
-    if file.suffix == ".json":
-        return None
-    for change in changes:
-        found = _set_one(text, key, change)
-        if found is None:
-            return None
-        text = found
-    return text
-
-
-def _set_one(text: str, key: Key, change: Change) -> str | None:
-    lines = text.splitlines(keepends=True)
-    for before, chunk in split(text):
-        try:
-            node = YAML(pure=True).compose(chunk)
-        except YAMLError:
-            continue
-        for document in _documents(node):
-            if _names(document, key):
-                changed = _set_in(chunk, document, ["spec", *change[0]], change[1])
-                if changed is None:
-                    return None
-                start = sum(map(len, lines[:before]))
-                return text[:start] + changed + text[start + len(chunk) :]
-    return None
-
-
-def _documents(node: Node | None) -> list[MappingNode]:
-    if not isinstance(node, MappingNode):
-        return []
-    if _scalar(_field(node, "kind")) == "List":
-        items = _field(node, "items")
-        return [item for item in items.value if isinstance(item, MappingNode)] if isinstance(items, SequenceNode) else []
-    return [node]
-
-
-def _names(document: MappingNode, key: Key) -> bool:
-    metadata = _field(document, "metadata")
-    if _scalar(_field(document, "kind")) != key.kind or not isinstance(metadata, MappingNode):
-        return False
-    return _scalar(_field(metadata, "name")) == key.name and _scalar(_field(metadata, "namespace")) in (None, key.namespace)
-
-
-def _field(node: Node | None, name: str) -> Node | None:
-    if isinstance(node, MappingNode):
-        return next((value for key, value in node.value if _scalar(key) == name), None)
-    if isinstance(node, SequenceNode) and name.isdigit() and int(name) < len(node.value):
-        found: Node = node.value[int(name)]
-        return found
-    return None
-
-
-def _scalar(node: Node | None) -> str | None:
-    return str(node.value) if isinstance(node, ScalarNode) else None
-
-
-def _set_in(chunk: str, document: MappingNode, path: list[str], value: JsonValue) -> str | None:
-    at: Node | None = document
-    for depth, step in enumerate(path):
-        following = _field(at, step)
-        if following is None:
-            return _insert(chunk, at, path[depth:], value)
-        at = following
-    written = _flow(value)
-    if not isinstance(at, ScalarNode) or written is None or at.anchor or "\n" in chunk[at.start_mark.index : at.end_mark.index]:
-        return None
-    return chunk[: at.start_mark.index] + written + chunk[at.end_mark.index :]
-
-
-def _insert(chunk: str, at: Node | None, path: list[str], value: JsonValue) -> str | None:
-    """A new first line in a block map."""
-    written = _flow(value)
-    if not isinstance(at, MappingNode) or at.flow_style or not at.value or written is None:
-        return None
-    first = at.value[0][0].start_mark
-    begin = chunk.rfind("\n", 0, first.index) + 1
-    if chunk[begin : first.index].strip():
-        return None  # the first key stands behind a dash or on the line of its parent
-    indent = " " * first.column
-    for step in reversed(path[1:]):
-        written = f"{{{step}: {written}}}"
-    return f"{chunk[:begin]}{indent}{path[0]}: {written}\n{chunk[begin:]}"
-
-
-def _flow(value: JsonValue) -> str | None:
-    """A value on one line, quoted where any reader could take it for something else."""
-    match value:
-        case None:
-            return None
-        case bool():
-            return "true" if value else "false"
-        case str() if _WORD.match(value) and value.lower() not in _WORDS_TO_QUOTE:
-            return value
-        case _:
-            return json.dumps(value, ensure_ascii=False)  # JSON is YAML
-
-
 # --- a text read and written again --------------------------------------------------------------------------------------------
 
 
 def _round_trip(text: str, file: Path, key: Key, changes: Sequence[Change]) -> str | None:
-    """The document written anew, its comments with it; other documents of the file stay byte for byte."""
+    """The document written anew, its comments with it, indented as it was; other documents of the file stay byte for byte."""
     if file.suffix == ".json":
         document = json.loads(text)
         for one in document.get("items", ()) if document.get("kind") == "List" else (document,):
             if _is(one, key):
                 _put(one, changes)
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    lines = text.splitlines(keepends=True)
-    for before, chunk in split(text):
+        indent = re.search(r"^([ \t]+)", text, re.MULTILINE)
+        written = json.dumps(document, indent=indent[1] if indent else None, ensure_ascii=text.isascii())
+        return _ended_as(text, written)
+    for start, chunk in inplace.chunks(text):
         yaml = YAML(typ="rt")
         yaml.preserve_quotes = True
         yaml.width = 4096
         yaml.explicit_start = chunk.startswith("---")
+        yaml.indent(**_indentation(chunk))
         try:
             document = yaml.load(chunk)
         except YAMLError:
@@ -214,11 +110,23 @@ def _round_trip(text: str, file: Path, key: Key, changes: Sequence[Change]) -> s
         if not found:
             continue
         _put(found[0], changes)
-        written = io.StringIO()
-        yaml.dump(document, written)
-        start = sum(map(len, lines[:before]))
-        return text[:start] + written.getvalue() + text[start + len(chunk) :]
+        written_to = io.StringIO()
+        yaml.dump(document, written_to)
+        return text[:start] + _ended_as(chunk, written_to.getvalue()) + text[start + len(chunk) :]
     return None
+
+
+def _ended_as(before: str, after: str) -> str:
+    """With as many empty lines at its end, and with a last line end only where there was one."""
+    return after.rstrip("\n") + before[len(before.rstrip("\n")) :]
+
+
+def _indentation(chunk: str) -> dict[str, int]:
+    """How far maps and lists stand below what they belong to, by the first of each."""
+    mapping = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*\1( +)[^\s#-]", chunk, re.MULTILINE)
+    listed = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*\1( *)-( +)", chunk, re.MULTILINE)
+    offset = len(listed[2]) if listed else 0
+    return {"mapping": len(mapping[2]) if mapping else 2, "sequence": offset + 1 + len(listed[3]) if listed else 2, "offset": offset}
 
 
 def _is(document: Json, key: Key) -> bool:
@@ -236,6 +144,20 @@ def _put(document: Json, changes: Sequence[Change]) -> None:
         if isinstance(at, dict) and value is None:
             at.pop(path[-1], None)
         elif isinstance(at, dict):
-            at[path[-1]] = value
+            at[path[-1]] = _quoted(value)
         elif isinstance(at, list):
-            at[int(path[-1])] = value
+            at[int(path[-1])] = _quoted(value)
+
+
+def _quoted(value: JsonValue) -> JsonValue:
+    """The same value, its texts quoted where any reader could take them for something else."""
+    match value:
+        case str() if inplace.flow(value, False) != value:
+            quoted: str = DoubleQuotedScalarString(value)
+            return quoted
+        case dict():
+            return {name: _quoted(inner) for name, inner in value.items()}
+        case list():
+            return [_quoted(inner) for inner in value]
+        case _:
+            return value

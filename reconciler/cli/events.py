@@ -15,40 +15,49 @@ from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event
-from reconciler.log import one_line
+from reconciler.errors import UsageError
 from reconciler.views.documents import event_document
+from reconciler.visible import one_line
 
 
 def events(
     config: Config,
     of: Annotated[str, typer.Option("--for", metavar="KIND/NAME", help="Of one object only.", show_default=False)] = "",
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Every namespace.")] = False,
     watch: Watch = False,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
-    """Show what happened, newest last."""
+    """Show what happened, newest last.
+
+    In the namespace; what is about machines alone is in `default`, as in a cluster."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
+    if of and all_namespaces:
+        raise UsageError("one object is in one namespace", "-A", "leave out either -A or --for")
     key = names.key([of], config.namespace) if of else None
+    within = None if all_namespaces or of else config.namespace
 
     async def run() -> None:
         async with reader(config) as store:
             clean = await redaction(config, store)
-            found = await store.events(key)
+            found = await store.events(key, namespace=within)
             if shape.kind == "table":
-                output.table(("TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"), [event_row(event, clean) for event in found])
+                header = ("TIME", "TYPE", "REASON", *(("NAMESPACE",) if all_namespaces else ()), "OBJECT", "MESSAGE")
+                output.table(header, [event_row(event, clean, all_namespaces) for event in found])
             else:
                 output.show([event_document(event) for event in found], shape, False)
             last = max((event.seq for event in found), default=0)
             while watch:
                 await asyncio.sleep(POLL)
-                for event in await store.events(key, after=last):
+                for event in await store.events(key, after=last, namespace=within):
                     last = event.seq
                     if shape.kind == "table":
-                        output.out("   ".join(event_row(event, clean)))
+                        output.out("   ".join(event_row(event, clean, all_namespaces)))
                     else:
                         output.show([event_document(event)], shape, True)
 
     asyncio.run(run())
 
 
-def event_row(event: Event, clean: Callable[[str], str]) -> list[str]:
-    return [timestamp(event.at), event.type, event.reason, names.short(event.key), one_line(clean(event.message))]
+def event_row(event: Event, clean: Callable[[str], str], namespaces: bool = False) -> list[str]:
+    where = [event.key.namespace] if namespaces else []
+    return [timestamp(event.at), event.type, event.reason, *where, names.short(event.key), one_line(clean(event.message))]

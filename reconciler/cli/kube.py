@@ -57,9 +57,8 @@ class KubeStore:
     """A cluster in the shape of a store, for looking only. Followed, it is asked once in `PACE` seconds. Every method raises what the
     API server says."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        """`namespace`: whose events are meant where no object is named."""
-        self._cluster, self._namespace = cluster, namespace
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._asked: dict[tuple[object, ...], float] = {}
 
     async def _pace(self, *what: object) -> None:
@@ -93,11 +92,12 @@ class KubeStore:
         ]
         return [obj for obj in found if name is None or obj.key.name == name]
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        """As the operator posted them, oldest first; of one object, or of every one in the namespace. `after`: a resource version."""
-        await self._pace("events", key)
-        namespace = key.namespace if key is not None else self._namespace
-        found = [event_of(raw) for raw in await self._cluster.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")]
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
+        """As the operator posted them, oldest first; of one object, of a namespace, or of all. `after`: a resource version."""
+        await self._pace("events", key, namespace)
+        within = key.namespace if key is not None else namespace
+        path = f"namespaces/{within}/events" if within is not None else "events"
+        found = [event_of(raw) for raw in await self._cluster.items(f"/apis/events.k8s.io/v1/{path}")]
         ours = [event for event in found if event is not None and (key is None or event.key == key) and event.seq > after]
         return sorted(ours, key=lambda event: (event.at, event.seq))[-limit:]
 

@@ -97,6 +97,8 @@ async def told(config: Config, cluster: Cluster, client: VersClient) -> list[Str
         owned = set[str]().union(*(vms_of(obj.key, obj.uid, obj.spec, obj.status, vms, owner) for obj in lieutenants))
         known |= owned
         for stray in strays(vms.values(), owner, owned, first_seen, settled, sight):
+            if stray.standing is Standing.FOREIGN and any(claims.is_ours(stray.vm, one) for one in owners):
+                continue  # of another operator of this cluster
             if stray.vm.vm_id not in found or stray.standing is not Standing.UNCLAIMED:  # nobody's to one of several operators
                 found[stray.vm.vm_id] = stray
     if known and not known & vms.keys():
@@ -127,7 +129,7 @@ async def proven(cluster: Cluster, named: Sequence[Owner], vms: Iterable[Vm], ui
         refused = error
     for owner in named:
         if owner not in found:
-            say(f"note: nothing proves that installation {owner.installation} is this cluster's; its VMs are left out")
+            say(f"note: nothing proves that installation {owner.installation} is this cluster's; its VMs are foreign here")
     if not found:
         what = f"which VMs are this cluster's can't be proven{f': {refused.what}' if refused else ''}"
         raise Forbidden(what, "namespace kube-system", "ask somebody who may read it")

@@ -63,13 +63,14 @@ def code_of(error: ReconcilerError) -> int:
 
 
 def _tell(message: str, code: int) -> int:
-    from reconciler.log import one_line
+    from reconciler.cli import output
+    from reconciler.visible import one_line
 
     if {"-v", "--verbose"} & set(sys.argv[1:]):
         import traceback
 
-        traceback.print_exc()
-    print(f"error: {one_line(message)}", file=sys.stderr)
+        output.say(traceback.format_exc().rstrip())
+    output.say(f"error: {one_line(message)}")
     return code
 
 

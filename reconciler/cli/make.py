@@ -22,11 +22,15 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Write below thi
 def crds(
     config: Config,
     out_: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write a file a kind there; without it, print them.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Say what differs from what is committed here.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what differs from --out, from the checkout here, or from what is installed.")
+    ] = False,
 ) -> None:
     """Make the CustomResourceDefinitions of all kinds."""
     if check:
-        differences = generate.check(out_ or Path())
+        here = Path() if (Path() / generate.CRDS).is_dir() else None
+        root = out_ or here
+        differences = generate.check(root) if root is not None else generate.check_packaged()
         for line in differences:
             out(line)
         raise typer.Exit(1 if differences else 0)
@@ -58,6 +62,7 @@ def _write(folder: Path, made: dict[str, str]) -> None:
 def explain(
     config: Config,
     field: Annotated[str, typer.Argument(metavar="KIND[.FIELD…]", help="Such as `lieutenant.spec.limits`.", show_default=False)],
+    recursive: Annotated[bool, typer.Option("--recursive", help="The names of all fields inside too.")] = False,
 ) -> None:
     """Explain a kind or one of its fields."""
     word, _, path = field.partition(".")
@@ -65,25 +70,36 @@ def explain(
     if kind is None:
         raise UsageError(f"unknown kind {word!r}", field, f"use one of {', '.join(k.singular for k in KINDS)}")
     node = _walk(kind, [step for step in path.split(".") if step], field)
-    required = node.get("required")
     out(f"KIND:     {kind.name}\nVERSION:  {API_VERSION}")
     if path:
         out(f"FIELD:    {path} <{_type(node)}>")
-    out(f"\n{node.get('description', 'No description.')}")
+    out(f"\nDESCRIPTION:\n    {node.get('description', 'No description.')}")
     for title, text in _facts(node):
-        out(f"{title}: {text}")
+        out(f"    {title}: {text}")
     fields = _fields(node)
     if fields:
         out("\nFIELDS:")
-        for name, inner in fields.items():
-            needed = " -required-" if isinstance(required, list) and name in required else ""
-            out(f"  {name} <{_type(inner)}>{needed}\n      {inner.get('description', '')}")
+        _list(node, 1, recursive)
+        if not path and not recursive:
+            out(f"\nFIELDS of spec (`reconciler explain {kind.singular}.FIELD` explains one):")
+            _list(fields["spec"], 1, False)
+
+
+def _list(node: Json, depth: int, recursive: bool) -> None:
+    """Each field with its type and what it says; with those inside it below it, and without what they say, when `recursive`."""
+    required = node.get("required")
+    for name, inner in _fields(node).items():
+        needed = " -required-" if isinstance(required, list) and name in required else ""
+        out(f"{'  ' * depth}{name} <{_type(inner)}>{needed}")
+        if recursive:
+            _list(inner, depth + 1, True)
+        elif description := inner.get("description"):
+            out(f"{'  ' * (depth + 2)}{description}")
 
 
 def _walk(kind: Kind, steps: list[str], where: str) -> Json:
-    spec = structural(kind.spec)
-    node: Json = {"type": "object", "description": (kind.model.__doc__ or "").strip(), "properties": {"spec": spec}}
-    if steps and steps[0] != "spec":
+    node: Json = {"type": "object", "description": (kind.model.__doc__ or "").strip(), "properties": _top(kind)}
+    if steps and steps[0] not in _fields(node):
         steps = ["spec", *steps]  # `explain lt.mode` means the spec
     for step in steps:
         fields = _fields(node)
@@ -91,6 +107,18 @@ def _walk(kind: Kind, steps: list[str], where: str) -> Json:
             raise UsageError(f"there is no field {step!r}", where, f"use one of {', '.join(fields) or 'none: it has no fields'}")
         node = fields[step]
     return node
+
+
+def _top(kind: Kind) -> Json:
+    """The fields that every object has."""
+    metadata: Json = {"type": "object", "description": "Name, namespace, labels and annotations, as Kubernetes has them."}
+    return {
+        "apiVersion": {"type": "string", "description": f"{API_VERSION}."},
+        "kind": {"type": "string", "description": f"{kind.name}."},
+        "metadata": metadata,
+        "spec": {"description": "What is declared.", **structural(kind.spec)},
+        "status": {"description": "What is true.", **structural(kind.status)},
+    }
 
 
 def _fields(node: Json) -> dict[str, Json]:

@@ -77,12 +77,13 @@ class OperatorLife:
         from reconciler.sources.kube.access import load
 
         async with cluster.cluster_of(load(self._config.context, self._config.environ)) as api:
-            lease = cluster.lease_of(self._config, api, self._scope, cluster.identity(), say)
+            lease = cluster.lease_of(self._config, api, self._scope, cluster.identity(), say, self._runner.supervisor)
             sources = Sources(
                 lambda: self._operator.engine if self._operator is not None else None,
                 lambda: answers_of(self._operator.engine if self._operator is not None else None),
                 lease.held,
                 lambda: front_of(self._operator.kube_controller) if self._operator is not None else None,
+                supervisor=self._runner.supervisor,
             )
             # Probes and metrics from the first moment, also while standing by. Standing by is ready, being what it is there for; one that
             # does not know whose the Lease is does not stand by.
@@ -100,7 +101,9 @@ class OperatorLife:
                 served = self._scope.namespaces
                 say(f"in charge of {', '.join(served) if served else 'all namespaces'}, by the Lease {lease.where}")
                 self._beginning = True
-                await self._charge(cluster.operating(self._config, api, self._scope, lease, say, self._runner.prepare), lease)
+                runner = self._runner
+                charge = cluster.operating(self._config, api, self._scope, lease, say, runner.prepare, supervisor=runner.supervisor)
+                await self._charge(charge, lease)
                 self._beginning = False
         finally:
             await lease.release()
@@ -128,7 +131,7 @@ class OperatorLife:
 
     async def _acquired(self, lease: Lease) -> bool:
         """In charge; False when told to stop before."""
-        acquiring = asyncio.create_task(lease.acquire())
+        acquiring = self._runner.supervisor.start("lease candidacy", lease.acquire, may_end=True, most=AGAIN)
         await self._runner.wait(acquiring)
         if self._runner.ending:
             acquiring.cancel()

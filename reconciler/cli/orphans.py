@@ -31,7 +31,7 @@ def orphans(
     """Show VMs that no object here owns; delete proven orphans.
 
     Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates, not claimed. Retained: left to us by
-    `deletionPolicy: Retain`. Unclaimed: nobody's. Only orphans can be deleted.
+    `deletionPolicy: Retain`. Foreign: another installation or fleet claims it. Unclaimed: nobody's. Only orphans can be deleted.
 
     With --kube: the platform as your own key sees it beside the cluster's objects. Unknown: carries our claim, and you can't see
     whether it has an owner."""

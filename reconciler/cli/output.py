@@ -1,4 +1,7 @@
-"""How results are printed: `-o table|wide|json|yaml|name|jsonpath=…`."""
+"""How results are printed: `-o table|wide|json|yaml|name|jsonpath=…`.
+
+The one place through which commands write to a terminal. Whatever people read is made harmless on its way (`reconciler.visible`): agents,
+machines and platforms say what they like."""
 
 from __future__ import annotations
 
@@ -7,11 +10,17 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
 from reconciler.views import jsonpath
 from reconciler.views.documents import list_of, tables, text_at
+from reconciler.visible import in_json, one_line, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 
@@ -46,7 +55,7 @@ def show(documents: Sequence[Json], format: Format, single: bool, namespaces: bo
 
             out(to_yaml(whole).rstrip("\n"))
         case "jsonpath":
-            sys.stdout.write(jsonpath.render(whole, format.template))
+            raw(jsonpath.render(whole, format.template))
         case "name":
             for doc in documents:
                 out(f"{text_at(doc, '.kind').lower()}/{text_at(doc, '.metadata.name')}")
@@ -64,22 +73,52 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> None:
 
 
 def table_lines(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    lines = [list(header), *(list(row) for row in body)]
+    lines = [list(header), *([one_line(cell) for cell in row] for row in body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def out(line: str) -> None:
     """One line of result, at once (somebody may follow it)."""
-    sys.stdout.write(line + "\n")
+    raw(visible(line) + "\n")
+
+
+def piece(text: str) -> None:
+    """A part of a result that goes on."""
+    raw(visible(text))
+
+
+def raw(text: str) -> None:
+    """For programs: as it is."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def say(line: str) -> None:
     """One line for people, beside the result."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()
 
 
+def terminal() -> bool:
+    """Whether somebody looks at results."""
+    return sys.stdout.isatty()
+
+
+def console(stderr: bool = False) -> Console:
+    """What draws pictures of `styled` texts."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Text for a console."""
+    from rich.text import Text
+
+    return Text(visible(text), style)
+
+
 def to_json(value: JsonValue) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """The same value to every program, with nothing in it that a terminal obeys."""
+    return in_json(json.dumps(value, indent=2, ensure_ascii=False))

@@ -10,10 +10,11 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.several import tell
 from reconciler.config import Config
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, as_map, as_strings
 from reconciler.engine.ports import Store, StoredObject
-from reconciler.errors import NotFound, UsageError
+from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import VM, document
 
 POLL = 0.25
@@ -42,15 +43,16 @@ def get(
 
     async def run() -> None:
         async with reader(config) as store:
-            found = await documents(config, store, selection, namespace, selector)
-            if selection.names or found or shape.kind in ("json", "yaml", "jsonpath"):
+            found, missing = await documents(config, store, selection, namespace, selector)
+            if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
+            tell(config, missing)
             if not found and not selection.names:
                 output.say(f"nothing found{f' in namespace {namespace}' if namespace else ''}")
             seen = {_identity(doc): doc for doc in found}
             while watch:
                 await asyncio.sleep(POLL)
-                fresh = {_identity(doc): doc for doc in await documents(config, store, selection, namespace, selector, missing_ok=True)}
+                fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector))[0]}
                 changed = [doc for name, doc in fresh.items() if seen.get(name) != doc]
                 if changed:
                     output.show(changed, shape, True, all_namespaces)
@@ -62,26 +64,31 @@ def get(
 
 
 async def documents(
-    config: Config, store: Store, selection: names.Selection, namespace: str | None, selector: str, missing_ok: bool = False
-) -> list[Json]:
-    """The resources a selection means. Raises `NotFound` for a name that is not there."""
+    config: Config, store: Store, selection: names.Selection, namespace: str | None, selector: str
+) -> tuple[list[Json], list[ReconcilerError]]:
+    """The resources a selection means, and what is to be told of names that are not there."""
     found: list[Json] = []
+    missing: list[ReconcilerError] = []
     kinds = selection.kinds or tuple(dict.fromkeys(kind for kind, _ in selection.names))
     for kind in kinds:
         if kind == VM:
             from reconciler.cli.vms import vms  # the platform's client, which nothing else here needs
 
-            every = await vms(config, store)
+            every = [(name, doc) for name, doc in await vms(config, store) if not selector or matches(labels_of(doc), selector)]
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(obj.labels, selector)]
         wanted = [name for of, name in selection.names if of == kind]
         for name in wanted:
-            if not missing_ok and name not in {known for known, _ in every}:
+            if name not in {known for known, _ in every}:
                 where = f"namespace {namespace}" if namespace and kind != VM else ""
-                raise NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`")
+                missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
-    return found
+    return found, missing
+
+
+def labels_of(doc: Json) -> dict[str, str]:
+    return as_strings(as_map(doc.get("metadata")).get("labels"))
 
 
 def matches(labels: Mapping[str, str], selector: str) -> bool:

@@ -10,6 +10,7 @@ from reconciler.engine.ports import Secrets, Store, StoredObject
 from reconciler.engine.redaction import stand_ins
 from reconciler.log import redact
 from reconciler.sources.secrets import FileSecrets
+from reconciler.visible import one_line, visible
 
 
 async def redaction(config: Config, store: Store) -> Redaction:
@@ -28,7 +29,7 @@ class Redaction:
             for name, key in references(obj.spec):
                 value = secrets.get(obj.key.namespace, name, key)
                 if value:
-                    found.add(value)
+                    found |= {value, visible(value), one_line(value)}  # the latter as it is shown
         self._values = sorted(found, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

@@ -13,13 +13,14 @@ import typer
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.meta import UUID
+from reconciler.api.reasons import Reason
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.output import out
 from reconciler.cli.read import One, one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
-from reconciler.core.conditions import stalled_for
+from reconciler.core.conditions import reasons_of, stalled_for
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
@@ -43,16 +44,22 @@ def resolve(
     vm: Annotated[
         str, typer.Option("--vm", metavar="ID", help="The VM that its create made, or that it takes from its claimant.", show_default=False)
     ] = "",
+    workspace: Annotated[bool, typer.Option("--workspace", help="That its files are gone with a lost machine is known: go on.")] = False,
     none: Annotated[bool, typer.Option("--none", help="None of these VMs: make another one.")] = False,
 ) -> None:
     """Answer what a lieutenant is stalled for.
 
-    Which end of its conversation goes on (the other one is kept), or which VM is its own (the others are left alone)."""
+    Which end of its conversation goes on (the other one is kept), that its files are known to be gone, or which VM is its own
+    (the others are left alone)."""
     key = names.key(words, config.namespace)
     if key.kind != "Lieutenant":
         raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant")
-    if sum((session is not None, bool(vm), none)) != 1:
-        raise UsageError("what is the answer?", names.short(key), "give one of --session vm|local, --vm ID and --none")
+    if sum((session is not None, bool(vm), none, workspace)) != 1:
+        raise UsageError("what is the answer?", names.short(key), "give one of --session vm|local, --workspace, --vm ID and --none")
+    if workspace:
+        asyncio.run(answer(config, key, "workspace=known", lambda obj: fits_workspace(key, obj)))
+        out(f"{names.short(key)} goes on without the files of the lost machine")
+        return
     if session is None:
         if vm and not re.fullmatch(UUID, vm):
             raise UsageError("not a full id of a VM", repr(vm), "use the 36 characters that `reconciler get vm` prints")
@@ -70,6 +77,12 @@ def fits_session(key: Key, obj: StoredObject, end: End) -> None:
         raise Refused("its conversation is not in question", names.short(key), f"see `reconciler describe {names.short(key)}`")
     if reason == "SessionLost" and end is End.VM:
         raise Refused("its machine is lost, with what only that had", names.short(key), "`--session local` goes on from the mirror")
+
+
+def fits_workspace(key: Key, obj: StoredObject) -> None:
+    """Raises `Refused` when nothing asks for this answer now."""
+    if Reason.WORKSPACE_LOST not in reasons_of(obj.status):
+        raise Refused("no files of it are known to be lost", names.short(key), f"see `reconciler describe {names.short(key)}`")
 
 
 def fits_vm(key: Key, obj: StoredObject, vm_id: str) -> None:

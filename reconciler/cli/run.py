@@ -15,6 +15,7 @@ from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
 from reconciler.cli.output import out, parse_format, say, table, to_json
 from reconciler.cli.runner import Listen, Runner
+from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
 from reconciler.core.keys import Json, Key
@@ -26,7 +27,7 @@ from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
-from reconciler.views.forecast import Forecast, planned
+from reconciler.views.forecast import Forecast, forecast_of
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
@@ -90,12 +91,19 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare) as opened:
+    async with controller(config, runner.prepare, runner.supervisor) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
-        follower = Follower(FileSource(paths, config.namespace, sync), say)
-        sources = Sources(lambda: engine, lambda: answers_of(opened.engine), lambda: True, source_errors=lambda: follower.errors)
+        follower = Follower(FileSource(paths, config.namespace, sync, engine), say, runner.supervisor)
+        sources = Sources(
+            lambda: engine,
+            lambda: answers_of(opened.engine),
+            lambda: True,
+            source_errors=lambda: follower.errors,
+            following=follower.healthy,
+            supervisor=runner.supervisor,
+        )
         async with runner.listening(sources):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
@@ -143,8 +151,8 @@ def plan(
 ) -> None:
     """Print what the loop would do; change nothing.
 
-    The answer comes from the loop's own code. Exit code 2 when there is something to do. With --kube: what an apply of these files
-    would change in the cluster, by the API server's own word."""
+    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already.
+    With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
@@ -152,18 +160,24 @@ def plan(
     if shape.kind == "json":
         out(to_json(forecast.document()))
     else:
-        _print_plan(forecast)
-    raise typer.Exit(1 if forecast.refused else 2 if forecast.planned else 0)
+        _print_plan(forecast, "what is declared is true" if not config.kube else "the cluster has these declarations already")
+    raise typer.Exit(1 if forecast.refused else 0 if forecast.true else 2)
 
 
-def _print_plan(forecast: Forecast) -> None:
-    if not forecast.planned:
-        left = "nothing to do for what is valid; what is not is left as it was"
-        out(left if forecast.refused else "nothing to do: what is declared is true")
-        return
-    rows = forecast.table()
-    table(rows.header, rows.rows)
-    out(f"{len(forecast.planned)} to do")
+def _print_plan(forecast: Forecast, done: str = "what is declared is true") -> None:
+    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then."""
+    if forecast.planned:
+        rows = forecast.table()
+        table(rows.header, rows.rows)
+        out(f"{'the first ' if forecast.cut else ''}{len(forecast.planned)} to do")
+    if forecast.pending:
+        rows = forecast.pending_table()
+        out("\nnot as declared even then:" if forecast.planned else "nothing can be done now; not as declared:")
+        table(rows.header, rows.rows)
+    if forecast.true:
+        out(f"nothing to do: {done}")
+    elif not forecast.planned and not forecast.pending:
+        out("nothing to do for what is valid; what is not is left as it was")
 
 
 async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
@@ -171,6 +185,8 @@ async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
     found = await asyncio.to_thread(Scanner(config.namespace).scan, paths)
     for finding in found.findings:
         say(str(finding))
+    for declared in found.objects:
+        warn_unsupported(declared)
     wanted: list[tuple[Key, Json]] = []
     for kind in KINDS:
         for one in found.objects:
@@ -188,12 +204,13 @@ async def _forecast(config: Config, paths: Sequence[Path]) -> Forecast:
     store = LateStore(config.store_address)
     try:
         async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
-            await engine.load()
             sync = FileSync(engine.table, engine.declarations, say)
             if found is not None:
                 await sync.round(found)
-            steps = await plan_everything(engine)
+                for declared in found.objects:
+                    warn_unsupported(declared)
+            foreseen = await plan_everything(engine)
             inputs = hashlib.sha256(f"{inputs_hash(engine)}{found.inputs_hash if found else ''}".encode()).hexdigest()
     finally:
         await store.aclose()
-    return Forecast(planned(steps), inputs, tuple(sync.findings))
+    return forecast_of(foreseen, inputs, tuple(sync.findings))

@@ -19,8 +19,10 @@ from reconciler.cli.output import out, say
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.engine.ports import Event
+from reconciler.engine.supervision import Supervisor
 from reconciler.engine.view import EngineView
 from reconciler.errors import ReconcilerError
+from reconciler.visible import in_json, one_line
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.serve.metrics import Sources
@@ -42,6 +44,7 @@ class Runner:
     def __init__(self, config: Config, listen: str = "") -> None:
         self.config = config
         self._listen = listen
+        self.supervisor = Supervisor()
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> int:
@@ -130,7 +133,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def platform_line(message: str) -> None:
     """That the platform can't be reached, once; and that it answers again."""
-    say(f"platform: {log.one_line(message)}; waiting" if message else "platform: answers again")
+    say(f"platform: {one_line(message)}; waiting" if message else "platform: answers again")
 
 
 def transition(event: Event, message: str, config: Config) -> str:
@@ -145,9 +148,9 @@ def transition(event: Event, message: str, config: Config) -> str:
             "reason": event.reason,
             "message": message,
         }
-        return json.dumps(told, ensure_ascii=False)
+        return in_json(json.dumps(told, ensure_ascii=False))
     name = names.short(event.key)
     if event.key.namespace != config.namespace:
         name = f"{event.key.namespace}/{name}"
     warning = "! " if event.type == "Warning" else ""
-    return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {log.one_line(message)}".rstrip()
+    return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {one_line(message)}".rstrip()

@@ -98,7 +98,7 @@ async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, tim
             if not await store.objects(before.kind, before.namespace, before.name) and not await store.meta(tombstone(before)):
                 say(f"note: task/{name} does not exist in namespace {host.namespace}; {key.name} waits until it is declared and done")
         await submit(config, [{**named(key), "spec": spec, "labels": {}, "annotations": {}}])
-        (say if wait else out)(names.short(key) if wait else key.name)
+        (say if wait else out)(key.name)
         if not config.kube and not runs(config):
             say("no controller runs on this state directory; the next `reconciler run` delivers it")
         if not wait:
@@ -129,7 +129,7 @@ async def follow(config: Config, store: Store, host: Key, key: Key, deadline: fl
         state = f"{phase}: {reason}" if reason != phase else phase
         if phase and state != told:
             told = state
-            say(f"{names.short(key)}  {state}")
+            say(f"{key.name}  {state}")
         return phase in FINISHED
 
     finished = await until(store, key, done, deadline, "finished")

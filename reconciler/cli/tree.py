@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 from rich.tree import Tree
 
 from reconciler.api.registry import KINDS
@@ -19,9 +16,9 @@ from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.errors import UsageError
-from reconciler.log import one_line
 from reconciler.views.documents import document
 from reconciler.views.tree import Branch, Forest
+from reconciler.visible import one_line
 
 
 def tree(
@@ -59,12 +56,12 @@ def tree(
 
 def show(branches: Sequence[Branch], clean: Callable[[str], str]) -> None:
     """With lines that connect them on a terminal, indented when piped."""
-    if not sys.stdout.isatty():
+    if not output.terminal():
         for branch in branches:
             for line in plain(branch, clean):
                 output.out(line)
         return
-    console = Console(highlight=False)
+    console = output.console()
     for branch in branches:
         console.print(_grown(branch, clean))
 
@@ -81,7 +78,7 @@ def _facts(branch: Branch, clean: Callable[[str], str]) -> tuple[str, ...]:
 
 
 def _grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None) -> Tree:
-    label = Text.assemble((branch.name, "bold"), "   ".join(("", *_facts(branch, clean))))
+    label = output.styled(branch.name, "bold").append_text(output.styled("   ".join(("", *_facts(branch, clean)))))
     grown = onto.add(label) if onto is not None else Tree(label)
     for below in branch.below:
         _grown(below, clean, grown)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.api.support import unsupported
-from reconciler.cli.output import out, parse_format, say
+from reconciler.cli.output import out, parse_format, say, to_json
 from reconciler.config import Config
+from reconciler.core.keys import JsonValue
 from reconciler.sources.files.scan import FileDeclared, Scanner
 
 
@@ -25,8 +25,10 @@ def validate(
     shape = parse_format(output, ("text", "json"))
     found = Scanner(config.namespace).scan(paths)
     if shape.kind == "json":
-        rows = [{"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings]
-        out(json.dumps(rows, indent=2, ensure_ascii=False))
+        rows: list[JsonValue] = [
+            {"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings
+        ]
+        out(to_json(rows))
     else:
         for finding in found.findings:
             out(str(finding))

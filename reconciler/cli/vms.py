@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from reconciler.app import INSTALLATION
 from reconciler.cli import names
 from reconciler.cli.access import visible
 from reconciler.config import Config
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
+from reconciler.core.slot import claims
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.ports import Store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
@@ -20,6 +24,12 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
         listed = await client.list_vms()
     finally:
         await client.aclose()
+    ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
     owners = {LieutenantRecord.load(obj.record).slot.vm_id: names.short(obj.key) for obj in await visible(config, store, "Lieutenant")}
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
-    return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id, ""))) for vm in rows]
+    return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id) or claimed_by(vm, ours))) for vm in rows]
+
+
+def claimed_by(vm: Vm, ours: Owner) -> str:
+    """Who else says that it is theirs; '' when nobody does, or when the claim is ours and its object does not own it."""
+    return claims.claimant(vm.labels) if claims.valid_claim(vm) and not claims.is_ours(vm, ours) else ""

@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from reconciler.api.conditions import CONDITIONS
+from reconciler.api.registry import STOCK
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.read import POLL, One
+from reconciler.cli.several import each, tell
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Store, StoredObject
@@ -26,18 +29,37 @@ def wait(
 ) -> None:
     """Wait until objects are as asked for.
 
-    Exit code 3 when they are not in time."""
+    Exit code 3 when they are not in time, and at once for one that does not exist."""
     keys = names.keys(words, config.namespace)
     met = goal(for_)
+    if for_ != "delete":
+        known(for_, frozenset(key.kind for key in keys))
 
     async def run() -> None:
         deadline = asyncio.get_running_loop().time() + timeout
         async with reader(config) as store:
-            for key in keys:
-                await until(store, key, met, deadline, for_)
+
+            async def is_met(key: Key) -> None:
+                await until(store, key, met, deadline, for_, there=for_ != "delete")
                 output.out(f"{names.short(key)} {'is gone' if for_ == 'delete' else f'has {for_}'}")
 
+            tell(config, (await each(keys, is_met))[1])
+
     asyncio.run(run())
+
+
+def known(text: str, kinds: frozenset[str]) -> None:
+    """Raises `UsageError` for what no object of these kinds will ever have."""
+    name, _, value = text.removeprefix("condition=").partition("=")
+    stock = frozenset(kind.name for kind in STOCK)
+    if name == "phase" and not text.startswith("condition="):
+        if not value:
+            raise UsageError("which phase?", f"--for {text}", "write for example phase=Succeeded")
+        return
+    if value and value.lower() not in ("true", "false", "unknown"):
+        raise UsageError(f"a condition is never {value!r}", f"--for {text}", "use True, False or Unknown")
+    if kinds <= stock and name.lower() not in {one.lower() for one in CONDITIONS}:
+        raise UsageError(f"there is no condition {name!r}", f"--for {text}", f"use one of {', '.join(sorted(CONDITIONS))}")
 
 
 Goal = Callable[[StoredObject | None], bool]
@@ -60,9 +82,9 @@ def goal(text: str) -> Goal:
     )
 
 
-async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -> StoredObject | None:
+async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, there: bool = False) -> StoredObject | None:
     """Look until the object is as wanted; `deadline` in loop time. A store that goes away after the first look is waited for. Raises
-    `TimedOut` with its last state, and what the store says at the first look."""
+    `TimedOut` with its last state, at once when it does not exist and is to be `there`, and what the store says at the first look."""
     loop = asyncio.get_running_loop()
     looked, away = False, ""
     while True:
@@ -79,8 +101,9 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str) -
         obj, looked, away = found[0] if found else None, True, ""
         if met(obj):
             return obj
-        if loop.time() >= deadline:
+        if loop.time() >= deadline or (there and obj is None):
             ready = condition(obj.status, "Ready") if obj else {}
             state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"
-            raise TimedOut(f"{names.short(key)} is not {what}", state, f"wait longer, or see `reconciler describe {names.short(key)}`")
+            see = f"describe {names.short(key)}" if obj else f"get {key.kind.lower()}"
+            raise TimedOut(f"{names.short(key)} is not {what}", state, f"{'wait longer, or ' if obj else ''}see `reconciler {see}`")
         await asyncio.sleep(min(POLL, max(0.01, deadline - loop.time())))

@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 from reconciler.core.decisions import Decision
 
 V = TypeVar("V")
+P = TypeVar("P")
 
 Policy: TypeAlias = Callable[[V], Decision | None]
 """Looks at a snapshot and decides, or leaves it to those that follow (None)."""
@@ -16,7 +17,7 @@ Policy: TypeAlias = Callable[[V], Decision | None]
 
 @dataclass(frozen=True, slots=True)
 class Chain(Generic[V]):
-    """`title` and `about` head its section in docs/states.md. A chain is itself a policy, so that stages can be put in a row."""
+    """`title` and `about` head its section in docs/states.md. A chain is itself a policy, so that chains can be put in a row."""
 
     title: str
     about: str
@@ -24,7 +25,7 @@ class Chain(Generic[V]):
     _flat: tuple[Policy[V], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_flat", tuple(self.leaves()))
+        object.__setattr__(self, "_flat", tuple(self._asked()))
 
     def __call__(self, view: V) -> Decision | None:
         return self.evaluate(view)
@@ -37,13 +38,35 @@ class Chain(Generic[V]):
                 return decision
         return None
 
-    def leaves(self) -> Iterator[Policy[V]]:
-        """Every policy in the order in which it is asked, those of stages included."""
+    def _asked(self) -> Iterator[Policy[V]]:
+        """What this chain asks in turn; a stage is asked as one, for it looks at another type."""
         for policy in self.policies:
             if isinstance(policy, Chain):
+                yield from policy._asked()
+            else:
+                yield policy
+
+    def leaves(self) -> Iterator[Callable[..., Decision | None]]:
+        """Every policy in the order in which it is asked, those of stages included."""
+        for policy in self.policies:
+            if isinstance(policy, Chain | Stage):
                 yield from policy.leaves()
             else:
                 yield policy
 
     def __iter__(self) -> Iterator[Policy[V] | Chain[V]]:
         return iter(self.policies)
+
+
+@dataclass(frozen=True)
+class Stage(Generic[V, P]):
+    """A chain over a part of the snapshot, and of nothing else. It is a policy over the whole."""
+
+    chain: Chain[P]
+    part: Callable[[V], P]
+
+    def __call__(self, view: V) -> Decision | None:
+        return self.chain.evaluate(self.part(view))
+
+    def leaves(self) -> Iterator[Callable[..., Decision | None]]:
+        return self.chain.leaves()

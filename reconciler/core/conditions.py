@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from reconciler.api.reasons import MOVES, Reason, Waiting
+from reconciler.api.reasons import Reason
 from reconciler.api.status.base import Condition, Status, Truth, clipped
+from reconciler.api.waits import MOVES, Waiting
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
@@ -25,6 +26,12 @@ def unreadable(reason: str) -> bool:
 def undeclared(reason: str) -> bool:
     """It waits for something that is not declared. A reason of another release says nothing."""
     return _waiting_for(reason).undeclared
+
+
+def meaning(reason: str) -> str:
+    """What the catalogue says of a reason, for a condition that has nothing more precise to say."""
+    found = Reason._value2member_map_.get(reason)
+    return found.meaning if isinstance(found, Reason) else ""
 
 
 def _waiting_for(reason: str) -> Waiting:
@@ -63,7 +70,7 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
             since = str(old["lastTransitionTime"])
         else:
             since = moved = moved or timestamp(now)
-        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message), generation, since))
+        merged.append(Condition(c.type, c.status, c.reason, clipped(c.message or meaning(c.reason)), generation, since))
     return tuple(merged)
 
 

@@ -37,9 +37,12 @@ def parse(data: bytes, base: int, limit: int = TEXT_LIMIT) -> tuple[tuple[Messag
 def read_line(line: bytes, offset: int, limit: int = TEXT_LIMIT) -> Message | None:
     """One entry, or None when it is no message."""
     try:
-        entry = json.loads(line.decode(errors="replace"))
+        return _message(json.loads(line.decode(errors="replace")), offset, limit)
     except (ValueError, RecursionError):  # an agent can write to its own session file: nothing in it may harm us (G-65)
         return None
+
+
+def _message(entry: object, offset: int, limit: int) -> Message | None:
     if not isinstance(entry, dict) or entry.get("type") != "message" or not isinstance(entry.get("message"), dict):
         return None
     said: Loose = entry["message"]

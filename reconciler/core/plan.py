@@ -32,10 +32,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`key`: what was reconciled; `decisions`: one for each object that belongs to it, in the order of the objects."""
+    """`key`: what was reconciled; `decisions`: one for each object that belongs to it, in the order of the objects. `first`: what must be
+    durable before any of them is carried out or reported. It only writes into our own books, and no object changes by it."""
 
     key: Key
     decisions: Mapping[Key, Decision] = field(default_factory=dict)
+    first: Step | None = None
 
     @property
     def own(self) -> Decision | None:
@@ -43,7 +45,10 @@ class Plan:
         return self.decisions.get(self.key)
 
     def next_steps(self) -> Sequence[Step]:
-        """What to do now, in order: every act that only writes down what was observed of tasks, else the most urgent one."""
+        """What to do now, in order: what must be durable first; else every act that only writes down what was observed of tasks; else the
+        most urgent one."""
+        if self.first is not None:
+            return [self.first]
         steps = [Step(key, decision) for key, decision in self.decisions.items() if is_action(decision)]
         if len(steps) < 2:
             return steps

@@ -181,6 +181,14 @@ class LoadedRecord(Record):
     again: bool = False
 
 
+class WorkspaceRecord(Record):
+    """The agent's files. `left`: the machine that was in the slot last, until another one is; `lost`: the machine whose files are gone
+    while the conversation goes on, until a person says that it is known."""
+
+    left: str = ""
+    lost: str = ""
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
     session: SessionRecord = SessionRecord()
@@ -190,6 +198,7 @@ class LieutenantRecord(Record):
     local: LocalRecord = LocalRecord()
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
+    workspace: WorkspaceRecord = WorkspaceRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
@@ -221,11 +230,12 @@ class EscalationStep(Record):
 class TaskRecord(Record):
     """One Task's delivery. `marker` makes its prompt findable in the conversation; `sends` counts the keys used for it in
     this attempt (a key is forwarded at most once, ever). `baseline`: length of the session when delivery began.
-    `landed`: offset of the marked message. `abort`: why its turn is being ended. `escalation_steps`: what was tried in this attempt
-    before giving up; `reprompted`: a steer's text was sent as a prompt of its own after an interruption.
-    `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery; `artifact`: what
-    looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `recalled`: made from what is
-    remembered of a task that was removed."""
+    `landed`: offset of the marked message. `abort`: why its turn is being ended, `because`: the same in words.
+    `escalation_steps`: what was tried in this attempt before giving up; `reprompted`: a steer's text was sent as a prompt of its own
+    after an interruption. `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery;
+    `artifact`: what looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `held`: how often the
+    model's provider said no to it, which is no attempt. `recalled`: made from what is remembered of a task that was removed.
+    `retried`: the last retry that was asked for before the latest attempt ended."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -247,11 +257,14 @@ class TaskRecord(Record):
     artifacts: str = ""
     artifact: str = ""
     turns: int = 0
+    held: int = 0
     recalled: bool = False
+    retried: str = ""
     not_before: float = 0.0
     target: str = ""
     abort: str = ""
     aborted_at: float = 0.0
+    because: str = ""
     span_end: int = 0
     stop_reason: str = ""
     answer: str = ""

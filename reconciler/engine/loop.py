@@ -7,13 +7,15 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
-from typing import TypeVar
+from typing import Self, TypeVar
 
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Key
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
+from reconciler.core.provider.breaker import PROVIDERS, read_kept
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.effects import Effects, NumberedAgents, NumberedReader, NumberedStore, NumberedVers
@@ -21,7 +23,7 @@ from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
-from reconciler.engine.ports import AgentReader, Agents, Clock, PutMeta, Secrets, Store, StoredObject, VersApi
+from reconciler.engine.ports import AgentReader, Agents, Clock, Image, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Kind, Registration, Registry
@@ -33,6 +35,7 @@ from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
+from reconciler.engine.supervision import Ended, Supervisor
 from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.triggers import Triggers
 from reconciler.engine.view import FleetState, OnChange, OnEvent, OnPlatform, QueueState
@@ -58,7 +61,7 @@ REPORT_EVERY = 1.0
 
 
 class Engine:
-    """Owns the queue and the workers. Everything it needs comes in; nothing global."""
+    """Owns the queue and the workers. Everything it needs comes in; nothing global. `image`: what the store holds (`open` reads it)."""
 
     def __init__(
         self,
@@ -72,8 +75,10 @@ class Engine:
         jitter: Callable[[], float],
         token: Callable[[], str],
         keeper_version: str,
+        image: Image,
         backend: DeclarationBackend | None = None,
         kinds: Sequence[Registration] = STOCK,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.settings, self.secrets = settings, secrets
         self.vers: VersApi = NumberedVers(vers, effects)
@@ -92,13 +97,9 @@ class Engine:
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._reported: dict[Key, float] = {}
+        self.supervisor = supervisor if supervisor is not None else Supervisor()
         self._tasks: list[asyncio.Task[None]] = []
-
-    # --- life -------------------------------------------------------------------------------------------------------------
-
-    async def load(self) -> None:
-        """Read the store and set up; nothing outside is touched."""
-        image = await self.store.load()
+        self._unsubscribe: Unsubscribe = lambda: None
         first_seen = dict(image.first_seen)
         self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
         self.table.fill(image.objects, image.meta)
@@ -115,6 +116,7 @@ class Engine:
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)
+        self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
         self.restore = Restorer(
@@ -127,10 +129,34 @@ class Engine:
         )  # fmt: skip
         self.reporter = Reporter(self.table, self.recorder, self.tools.redact)
 
+    @classmethod
+    async def open(
+        cls,
+        settings: EngineSettings,
+        vers: VersApi,
+        agents: Agents,
+        store: Store,
+        secrets: Secrets,
+        clock: Clock,
+        effects: Effects,
+        jitter: Callable[[], float],
+        token: Callable[[], str],
+        keeper_version: str,
+        backend: DeclarationBackend | None = None,
+        kinds: Sequence[Registration] = STOCK,
+        supervisor: Supervisor | None = None,
+    ) -> Self:
+        """Read the store and make an engine of what it holds; nothing outside is touched."""
+        image = await NumberedStore(store, effects).load()
+        return cls(
+            settings, vers, agents, store, secrets, clock, effects, jitter, token, keeper_version, image, backend, kinds, supervisor
+        )  # fmt: skip
+
+    # --- life -------------------------------------------------------------------------------------------------------------
+
     async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Load, look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited after
-        loading and before anything acts, to take what was declared while nobody listened."""
-        await self.load()
+        """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
+        before anything acts, to take what was declared while nobody listened."""
         if not self.gatherer.profiles.fingerprint_key:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
@@ -139,11 +165,14 @@ class Engine:
         if catch_up is not None:
             await catch_up()
         self.triggers.begin()
-        self._tasks = [asyncio.create_task(self.queue.serve(self._process), name=f"worker-{n}") for n in range(self.settings.workers)]
-        self._tasks.append(asyncio.create_task(self._resync(), name="resync"))
+        self._unsubscribe = self.supervisor.subscribe(self._background_ended)
+        start = self.supervisor.start
+        self._tasks = [start("worker", lambda: self.queue.serve(self._process), name=f"worker-{n}") for n in range(self.settings.workers)]
+        self._tasks.append(start("resync", self._resync))
 
     async def stop(self) -> None:
         """Stop looking. Sends nothing to any machine (G-01)."""
+        self._unsubscribe()
         self.queue.close()
         for task in self._tasks:
             task.cancel()
@@ -252,8 +281,14 @@ class Engine:
             self._reported.pop(key, None)
 
     def healthy(self) -> bool:
-        """Every worker runs, and so does the resync: False is a defect of ours that only a restart mends."""
+        """Every worker is kept running, and so is the resync: False is a defect of ours that only a restart mends."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _background_ended(self, ended: Ended) -> None:
+        """What runs beside the work ended: an event, also for who looks later."""
+        message = f"{ended.task} ended: {ended.why}" + ("; it begins anew" if ended.comes_back else "")
+        key = Key("Controller", "", ended.task.replace(" ", "-"))
+        await self.record_event(key, "", Reason.BACKGROUND_TASK_ENDED, message, warning=True)
 
     async def reconcile(self, key: Key) -> float | None:
         """Observe, plan, act, report, until nothing is to be done. Returns seconds until it should be looked at again
@@ -270,6 +305,9 @@ class Engine:
                 kind.follow(key)
                 snapshot = await kind.observe(key)
             plan = kind.plan(snapshot)
+            if plan.first is not None:
+                snapshot = await kind.act(snapshot, plan.first)
+                continue
             steps = plan.next_steps()
             await self._report(kind, snapshot, plan, steps)
             if not steps:

@@ -66,8 +66,8 @@ class Orphans:
             return
         standing = standing_of(vm, self._owner)
         owner = self._table.owner_of(vm_id)
-        if owner is not None or standing is None or standing[0] is not Standing.ORPHAN:
-            why = f"belongs to {owner}" if owner is not None else (standing[1] if standing is not None else "is claimed by somebody else")
+        if owner is not None or standing[0] is not Standing.ORPHAN:
+            why = f"belongs to {owner}" if owner is not None else standing[1]
             await self._over(vm_id, "NoOrphan", f"{why}; it is not deleted")
             return
         if vm_id not in self.found:

@@ -12,8 +12,7 @@ from functools import partial
 
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.conditions import stalled_for
-from reconciler.core.forecast import forecast
-from reconciler.core.plan import Step
+from reconciler.core.forecast import Foreseen, forecast, together
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
@@ -133,18 +132,19 @@ def recalling(engine: Engine) -> Gatherer:
     return replace(own, machines=machines)
 
 
-async def plan_everything(engine: Engine) -> list[Step]:
-    """Every act the loop would carry out from here to rest, per lieutenant in order of name. `engine` is loaded, not started;
-    its machines are not asked (they are recalled from status). Raises what the platform says when it can't be read."""
+async def plan_everything(engine: Engine) -> Foreseen:
+    """Every act the loop would carry out from here to rest, per reconcile key in order of name, and what is not as declared even
+    then. `engine` is not started; its machines are not asked (they are recalled from status). Raises what the platform says when it
+    can't be read."""
     kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())
     keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
-    steps: list[Step] = []
+    found: list[Foreseen] = []
     for key in keys:
         kind = kinds.get(key.kind)
         if kind is not None:
-            steps += forecast(await kind.observe(key), kind.plan, kind.after)
-    return steps
+            found.append(forecast(await kind.observe(key), kind.plan, kind.after))
+    return together(found)
 
 
 def _at(engine: Engine, place: Place) -> LieutenantItem | None:

@@ -17,6 +17,10 @@ class Priority(IntEnum):
     RESYNC = 2
 
 
+AFTER_A_DEFECT = 1.0
+"""Seconds until a key comes again whose look was cut short."""
+
+
 class WorkQueue:
     """Keys to be looked at. A key is handed to one worker at a time; added again meanwhile, it comes once more afterwards."""
 
@@ -77,13 +81,18 @@ class WorkQueue:
                     self._waiters.remove(waiter)
 
     async def serve(self, look: Callable[[Key], Awaitable[None]]) -> None:
-        """One worker: look at one key after another, for ever. `look` must not raise."""
+        """One worker: look at one key after another, for ever. `look` should not raise; if it does, so does this, and the key comes
+        once more."""
         while True:
             key = await self.get()
+            whole = False
             try:
                 await look(key)
+                whole = True
             finally:
                 self.done(key)
+                if not whole:
+                    self.add_at(key, AFTER_A_DEFECT)
 
     def done(self, key: Key) -> None:
         self._working.discard(key)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.core.keys import Json
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import ReconcilerError, Unreachable
 
 SOCKET = "control.sock"
@@ -44,14 +45,28 @@ def address(state: Path) -> Iterator[str]:
 class ControlServer:
     """Answers requests of this user (and root) with `handle`."""
 
-    def __init__(self, state: Path, handle: Callable[[Json], Awaitable[Json]]) -> None:
-        self._state, self._handle = state, handle
+    def __init__(self, state: Path, handle: Callable[[Json], Awaitable[Json]], supervisor: Supervisor) -> None:
+        self._state, self._handle, self._supervisor = state, handle, supervisor
         self._server: asyncio.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
 
     async def start(self) -> None:
         """Listen. The caller holds the controller's lock, so a socket that is there is a dead one's. Raises `Unreachable`."""
+        self._server = await self._listening()
+        self._serving = self._supervisor.start("control socket", self._serve)
+
+    async def _serve(self) -> None:
+        server = self._server if self._server is not None else await self._listening()
+        self._server = server
+        try:
+            await server.serve_forever()
+        finally:
+            self._server = None
+            server.close()
+
+    async def _listening(self) -> asyncio.Server:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with address(self._state) as path:
@@ -59,7 +74,7 @@ class ControlServer:
                     os.unlink(path)
                 listener.bind(path)
                 os.chmod(path, 0o600)
-            self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=LINE_LIMIT)
+            return await asyncio.start_unix_server(self._connected, sock=listener, limit=LINE_LIMIT)
         except OSError as error:
             listener.close()
             raise Unreachable(
@@ -68,12 +83,14 @@ class ControlServer:
 
     async def stop(self) -> None:
         """Answer nothing more; a request under way is cut off (its write is durable or not at all)."""
-        if self._server is None:
+        if self._serving is None:
             return
-        self._server.close()
+        self._serving.cancel()
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._serving, *self._tasks, return_exceptions=True)
+        if self._server is not None:  # it was never served
+            self._server.close()
         with suppress(FileNotFoundError):
             os.unlink(self._state / SOCKET)
 
@@ -98,7 +115,7 @@ class ControlServer:
     async def _answer(self, line: bytes) -> Json:
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):
             return {"error": {"type": "UsageError", "what": "a request is one JSON object a line", "where": "control socket", "remedy": ""}}

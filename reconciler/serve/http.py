@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Terminal, UsageError
 from reconciler.serve.metrics import CONTENT_TYPE
 
@@ -58,12 +59,19 @@ def is_loopback(address: Address) -> bool:
 
 def token_of(state: Path, environ: Mapping[str, str]) -> str:
     """The token of the environment, else the one in the state directory, made there (0600) at first. Raises `UsageError` for one
-    that can be guessed."""
+    that can be guessed, `Terminal` when it can't be read or made."""
     given = environ.get(TOKEN_VARIABLE, "")
     if given:
         if len(given) < _SHORTEST_TOKEN:
             raise UsageError(f"shorter than {_SHORTEST_TOKEN} characters", TOKEN_VARIABLE, "use a long random one")
         return given
+    try:
+        return _kept_token(state)
+    except (OSError, UnicodeError) as error:
+        raise Terminal("the token for the HTTP server can't be read or made", str(state / TOKEN_FILE), "correct owner and mode") from error
+
+
+def _kept_token(state: Path) -> str:
     path = state / TOKEN_FILE
     with suppress(FileNotFoundError):
         kept = path.read_text().strip()
@@ -117,21 +125,30 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """`port` is known once started."""
 
-    def __init__(self, address: Address, app: Starlette) -> None:
-        self._address, self._app = address, app
+    def __init__(self, address: Address, app: Starlette, supervisor: Supervisor) -> None:
+        self._address, self._app, self._supervisor = address, app, supervisor
+        self._listener: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Raises `Terminal` when the address can't be had."""
+        self._listener = self._bound()
+        self.port = int(self._listener.getsockname()[1])
+        self._task = self._supervisor.start("http server", self._serve, may_end=True)
+
+    def _bound(self) -> socket.socket:
         try:
-            family, _, _, _, where = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)[0]
-            listener = socket.create_server((str(where[0]), int(where[1])), family=family)
+            port = self.port or self._address.port
+            family, _, _, _, where = socket.getaddrinfo(self._address.host, port, type=socket.SOCK_STREAM)[0]
+            return socket.create_server((str(where[0]), int(where[1])), family=family)
         except OSError as error:
             place = f"{self._address.host}:{self._address.port}"
             raise Terminal(f"can't listen: {error.strerror}", place, "choose another --listen HOST:PORT") from error
-        self.port = int(listener.getsockname()[1])
+
+    async def _serve(self) -> None:
+        """Until it is told to exit. The port stays the one that was told."""
         config = uvicorn.Config(
             self._app,
             log_config=None,
@@ -141,13 +158,24 @@ class HttpServer:
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=16384,
         )
+        listener, self._listener = self._listener or self._bound(), None
         self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve([listener]), name="http")
+        try:
+            await self._server.serve([listener])
+        finally:
+            for server in getattr(self._server, "servers", ()):  # it closes them itself only where it ended in order
+                server.close()
+            listener.close()
+        if not self._server.should_exit:
+            raise Terminal("the HTTP server stopped by itself", f"{self._address.host}:{self.port}", "see the log")
 
     async def stop(self) -> None:
-        if self._server is None or self._task is None:
+        if self._task is None:
             return
-        self._server.should_exit = True
+        if self._server is not None:
+            self._server.should_exit = True
         with suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._task
+        if self._listener is not None:  # it was never served
+            self._listener.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from reconciler.engine.supervision import Supervisor
 from reconciler.engine.telemetry import BOUNDS, Histogram
 from reconciler.engine.view import EngineView
 
@@ -41,13 +42,16 @@ class Front:
 class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
     `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
-    `source_errors`: failures to follow declarations, by class."""
+    `source_errors`: failures to follow declarations, by class; `following`: False while they are not followed; `supervisor`: of what
+    runs in the background."""
 
     engine: Callable[[], EngineView | None]
     answered: Callable[[], Mapping[tuple[str, str], int]]
     leading: Callable[[], bool]
     front: Callable[[], Front | None] = lambda: None
     source_errors: Callable[[], Mapping[str, int]] = dict
+    following: Callable[[], bool] = lambda: True
+    supervisor: Supervisor = field(default_factory=Supervisor)
 
 
 class ControllerCollector(Collector):
@@ -64,6 +68,11 @@ class ControllerCollector(Collector):
             yield from _of_engine(engine, self._sources.answered())
         failures = _single(self._sources.source_errors())
         yield _counters("reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], failures)
+        supervisor = self._sources.supervisor
+        ended = _single(supervisor.restarts)
+        yield _counters("reconciler_background_restarts", "Background tasks that ended and began anew.", ["task"], ended)
+        down = {(label,): int(label in supervisor.down()) for label in supervisor.labels()}
+        yield _gauge("reconciler_background_down", "1 while a background task waits for its next beginning.", ["task"], down)
         if front is not None:
             yield from _of_front(front)
 

@@ -12,16 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from reconciler.core.backoff import delay
+from reconciler.engine.supervision import MOST, PAUSE, Supervisor
 from reconciler.errors import ReconcilerError
 
 log = logging.getLogger("reconciler.sources")
 
 S = TypeVar("S")
-
-PAUSE, MOST = 1.0, 60.0
-"""Seconds before what failed is tried again: the first time, and at the most."""
-HEALTHY = 60.0
-"""A watch that ran for so many seconds begins anew without a longer pause."""
 
 
 class Source(Protocol[S]):
@@ -40,30 +36,15 @@ class Source(Protocol[S]):
         ...
 
 
-async def supervise(run: Callable[[], Awaitable[object]], failed: Callable[[Exception], None], pause: float = PAUSE) -> None:
-    """Run it until cancelled: when it ends, for whatever reason, tell `failed` and begin anew after a growing pause."""
-    clock = asyncio.get_running_loop().time
-    failures = 0
-    while True:
-        begun = clock()
-        try:
-            await run()
-            failed(RuntimeError("it ended by itself"))
-        except Exception as error:  # noqa: BLE001  # nothing may end unnoticed
-            failed(error)
-        failures = 1 if clock() - begun > HEALTHY else failures + 1
-        await asyncio.sleep(delay(failures, 0.0, base=pause, most=MOST))
-
-
 class Follower:
-    """Follows one source; `run` it. `tell` takes one line for people.
+    """Follows one source; `run` it. `tell` takes one line for people. `supervisor`: keeps its two parts running.
 
     `rounds`: snapshots put in force so far. `last_error`: why the last attempt failed, '' when it did not. `errors`: all failures, by
     class. `defect`: the last failure that is a defect of this program, None while there was none."""
 
-    def __init__(self, source: Source[S], tell: Callable[[str], None], pause: float = PAUSE) -> None:
+    def __init__(self, source: Source[S], tell: Callable[[str], None], supervisor: Supervisor, pause: float = PAUSE) -> None:
         self._watch, self._round = source.watch, _round_of(source)
-        self._tell, self._pause = tell, pause
+        self._tell, self._supervisor, self._pause = tell, supervisor, pause
         self._dirty = asyncio.Event()
         self._busy = False
         self.rounds = 0
@@ -74,9 +55,11 @@ class Follower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:  # should one part end in spite of all, so does the other, and whoever awaits this knows
-            group.create_task(supervise(lambda: self._watch(self._changed), self._watch_failed, self._pause), name="source watch")
-            group.create_task(self._follow(), name="source rounds")
+        keep = self._supervisor.keep
+        await asyncio.gather(
+            keep("source watch", lambda: self._watch(self._changed), self._watch_failed, pause=self._pause),
+            keep("source rounds", self._follow, self._rounds_failed, pause=self._pause),
+        )
 
     def current(self) -> bool:
         """Everything known to have changed was put in force."""
@@ -107,6 +90,11 @@ class Follower:
                 failures, self.last_error = 0, ""
                 self.rounds += 1
             self._busy = False
+
+    def _rounds_failed(self, error: Exception) -> None:
+        """Not a round failed, but what makes the rounds: whatever it had in hand is read again."""
+        self.last_error = self._failed(error, self.last_error, "declarations could not be taken in")
+        self._dirty.set()
 
     def _watch_failed(self, error: Exception) -> None:
         self.watch_error = self._failed(error, self.watch_error, "the watch on declarations ended")

@@ -7,7 +7,9 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
+from reconciler import paths
 from reconciler.errors import Refused
 
 MAX_BYTES = 1 << 20
@@ -50,6 +52,13 @@ class FileSecrets:
             raise Refused("a config map's file is not UTF-8 text of at most 1 MiB", str(path), "put a shorter text there")
         return text
 
+    def holds(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> bool:
+        """Whether it has a directory, or any variable that is named after it."""
+        directory = self._directory if kind == "Secret" else self._configs
+        if directory is not None and _PART.match(namespace) and _PART.match(name) and os.path.isdir(directory / namespace / name):
+            return True
+        return kind == "Secret" and any(one.startswith(variable(name, "")) for one in self._environ)
+
     def known(self) -> Iterable[str]:
         """Every value handed out so far, longest first, so that redacting one leaves nothing of another."""
         return sorted(self._known, key=len, reverse=True)
@@ -68,6 +77,8 @@ class FileSecrets:
             self._check(path, os.fstat(descriptor))
             with os.fdopen(os.dup(descriptor), "rb") as file:
                 data = file.read(MAX_BYTES + 1)
+        except OSError as error:  # a disk or a file server that fails
+            raise Refused("a secret's file can't be read", str(path), paths.why(error)) from None
         finally:
             os.close(descriptor)
         if len(data) > MAX_BYTES:
@@ -85,7 +96,10 @@ class FileSecrets:
             raise Refused(f"others may read a secret (mode {stat.S_IMODE(found.st_mode):04o})", str(path), "`chmod 600` it")
         if found.st_uid not in (os.geteuid(), 0):
             raise Refused("a secret's file belongs to somebody else", str(path), "`chown` it to the user that runs the controller")
-        if not path.resolve().is_relative_to(self._directory.resolve()):
+        within, at = paths.real(self._directory), paths.real(path)
+        if not isinstance(at, Path) or not isinstance(within, Path):
+            raise Refused("it can't be told where a secret's file is", str(path), "correct the permissions of the directories above it")
+        if not at.is_relative_to(within):
             raise Refused("a secret is a link that leads out of the directory", str(path), "copy the file there")
 
 

@@ -34,6 +34,9 @@ def image(run: Run) -> Image:
     )
 
 
+DEFAULT_NAMESPACE = "default"
+
+
 def objects(run: Run, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
     """The objects that fit everything given, by kind, namespace and name."""
     wanted = {column: value for column, value in (("kind", kind), ("namespace", namespace), ("name", name)) if value is not None}
@@ -41,14 +44,22 @@ def objects(run: Run, kind: str | None = None, namespace: str | None = None, nam
     return sorted((object_of(row) for row in run(f"SELECT {OBJECTS} FROM objects{_where(wanted)}", wanted)), key=lambda obj: obj.key)
 
 
-def events(run: Run, key: Key | None, after: int, limit: int) -> list[Event]:
-    """Oldest first: the first `limit` with `seq` > `after`, or the last `limit` when `after` is 0."""
+def events(run: Run, key: Key | None, after: int, limit: int, namespace: str | None = None) -> list[Event]:
+    """Oldest first: the first `limit` with `seq` > `after`, or the last `limit` when `after` is 0. `namespace`: only in it; what is
+    about something in none counts as in `default`."""
     wanted = {"kind": key.kind, "namespace": key.namespace, "name": key.name} if key is not None else {}
     values: dict[str, str | int] = {**wanted, "limit": max(limit, 0)}
+    terms = [f"{column} = :{column}" for column in wanted]
+    if namespace is not None:
+        terms.append("(namespace = :within OR namespace = '')" if namespace == DEFAULT_NAMESPACE else "namespace = :within")
+        values["within"] = namespace
     if after > 0:
-        later = f"{_where(wanted)} AND seq > :after" if wanted else " WHERE seq > :after"
-        return [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{later} ORDER BY seq LIMIT :limit", {**values, "after": after})]
-    return [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{_where(wanted)} ORDER BY seq DESC LIMIT :limit", values)][::-1]
+        terms.append("seq > :after")
+        values["after"] = after
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    order = "seq" if after > 0 else "seq DESC"
+    found = [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{where} ORDER BY {order} LIMIT :limit", values)]
+    return found if after > 0 else found[::-1]
 
 
 def session(run: Run, name: str, offset: int, limit: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from reconciler import paths
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store import queries
 from reconciler.store.revision import HEAD, VERSION_TABLE
@@ -24,7 +25,7 @@ def open_reader(url_or_path: str | Path) -> SqliteReader | SqlStore:
     """Open a store for reading; nothing is created, upgraded or written. Raises what `open_store` raises."""
     if isinstance(url_or_path, Path) or "://" not in url_or_path:
         path = Path(url_or_path).absolute()
-        if not path.exists():
+        if isinstance(paths.look(path), paths.Absent):
             raise missing(path)
         reader = SqliteReader(path)
         if reader.current():
@@ -57,8 +58,8 @@ class SqliteReader:
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
         return self._query(lambda run: queries.objects(run, kind, namespace, name))
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        return self._query(lambda run: queries.events(run, key, after, limit))
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
+        return self._query(lambda run: queries.events(run, key, after, limit, namespace))
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         return self._query(lambda run: queries.session(run, session, offset, limit))

@@ -88,9 +88,9 @@ class SqlStore:
         """The objects that fit everything given, sorted by key."""
         return await self._read(lambda run: queries.objects(run, kind, namespace, name))
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        """Oldest first, `seq` > after; without `after`, the last `limit`."""
-        return await self._read(lambda run: queries.events(run, key, after, limit))
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
+        """Oldest first, `seq` > after; without `after`, the last `limit`. `namespace`: only in it."""
+        return await self._read(lambda run: queries.events(run, key, after, limit, namespace))
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         """At most `limit` bytes of a mirror from `offset`; empty at its end and for an unknown session."""

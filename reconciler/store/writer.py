@@ -85,7 +85,10 @@ class WriterThread:
 
     def _outcomes(self, batches: list[Batch]) -> list[Outcome]:
         try:
-            return self._commit(batches)
+            outcomes = self._commit(batches)
+            if len(outcomes) != len(batches):
+                raise ValueError(f"{len(outcomes)} outcomes")
+            return outcomes
         except Exception as exc:
             # A defect of ours, counted by the committer: nobody may wait for ever because of it, nor may the thread end.
             log.exception("the store's writer failed on %d batches", len(batches))

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.core.times import http_date
 from reconciler.engine.ports import Json, JsonValue
 from reconciler.errors import NotFound, Rejected, Unreachable
 from reconciler.vers import errors, models
@@ -94,7 +95,7 @@ class VersClient:
         except models.Malformed as malformed:
             raise errors.senseless(Effect.READ, outcome.where, str(malformed)) from None
         self._listing = fresh
-        return VmList(fresh.vms, begun, self._clock(), models.http_date(answer.headers.get("date")), work)
+        return VmList(fresh.vms, begun, self._clock(), http_date(answer.headers.get("date")), work)
 
     async def get_vm(self, vm_id: str) -> Vm:
         vm = await self._read(f"/vm/{_checked(vm_id)}/status", models.vm)

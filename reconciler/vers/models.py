@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from reconciler.core.snapshot.vm import Commit, Vm, VmMetadata, VmState
@@ -22,6 +21,7 @@ _STATES: Mapping[str, VmState] = {
     "sleeping": VmState.SUSPENDED,
     "dead": VmState.DEAD,
 }
+_LONGEST_ID = 128
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -57,6 +57,8 @@ def vm(row: JsonValue) -> Vm:
     owner = row.get("owner_id")
     if not isinstance(vm_id, str) or not vm_id:
         raise Malformed("a VM has no vm_id")
+    if len(vm_id) > _LONGEST_ID or not vm_id.isprintable():
+        raise Malformed("a VM has a vm_id that can be none")
     return Vm(
         vm_id.lower(),  # ids are UUIDs, whose case says nothing
         owner if isinstance(owner, str) else "",
@@ -151,17 +153,6 @@ def commits(body: JsonValue) -> tuple[list[Commit], int | None]:
         found.append(Commit(commit_id, name if isinstance(name, str) else "", at, _id_or_none(row.get("parent_vm_id")) or ""))
     total = body.get("total") if isinstance(body, dict) else None
     return found, total if isinstance(total, int) else None
-
-
-def http_date(value: str | None) -> float | None:
-    """A Date header → seconds since the epoch, None when it is missing, unreadable or out of range."""
-    if not value:
-        return None
-    try:
-        moment = parsedate_to_datetime(value)
-        return moment.timestamp() if moment.tzinfo is not None else None  # without a zone it may be anybody's time
-    except (ValueError, OverflowError):  # a number too large for a date, or for C
-        return None
 
 
 def _labels(value: JsonValue) -> Mapping[str, str]:

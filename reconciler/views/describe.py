@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.api.status.base import Status
+from reconciler.api.stock import stock_profiles
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
-from reconciler.log import one_line
 from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, ready_reason, text_at
+from reconciler.visible import one_line
 
 EVENTS = 20
 """How many events are shown, the newest."""
@@ -43,6 +44,16 @@ async def describe(store: Store, obj: StoredObject, now: float) -> Description:
         tasks = [task for task in await store.objects("Task", obj.key.namespace) if is_for(task, obj.key)]
         said = await last_said(store, obj, tasks)
     return description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+
+
+def stock(name: str) -> Description | None:
+    """The description of a boot profile that this release brings, None when there is none of that name."""
+    found = stock_profiles().get(name)
+    if found is None:
+        return None
+    spec: Json = found.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    by = "this release; a BootProfile of this name takes its place in its namespace"
+    return Description((("Name", name), ("Kind", "BootProfile"), ("Declared by", by)), (Section("Spec", spec),))
 
 
 def description(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event], now: float) -> Description:

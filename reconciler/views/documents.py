@@ -10,8 +10,8 @@ from reconciler.api.registry import BY_NAME, Column
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.times import seconds, timestamp
-from reconciler.log import one_line
 from reconciler.views import jsonpath
+from reconciler.visible import one_line
 
 if TYPE_CHECKING:
     from reconciler.core.snapshot.vm import Vm

@@ -1,12 +1,15 @@
-"""What `plan` shows: the acts to come, and what is wrong with the declarations that they follow from."""
+"""What `plan` shows: the acts to come, what is not as declared even after them, and what is wrong with the declarations that they
+follow from."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.core.decisions import Refuse, Wait
+from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.plan import Step
 from reconciler.views.documents import Table
@@ -53,12 +56,45 @@ def planned(steps: Iterable[Step]) -> tuple[Planned, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """An object that is not as declared even after everything in the plan. `state`: `Refused` until a person changes something, or
+    `Waiting`."""
+
+    key: Key
+    state: str
+    reason: str
+    message: str
+
+    @property
+    def document(self) -> Json:
+        key = self.key
+        named: Json = {"kind": key.kind, "name": key.name, "namespace": key.namespace}
+        return {**named, "state": self.state, "reason": self.reason, "message": self.message}
+
+
+def pending(left: Mapping[Key, Wait | Refuse]) -> tuple[Pending, ...]:
+    """In order of kind and name. Where a decision has no words of its own, what its reason means."""
+    return tuple(
+        Pending(key, "Refused" if isinstance(rest, Refuse) else "Waiting", str(rest.reason), rest.message or rest.reason.meaning)
+        for key, rest in sorted(left.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
-    """`inputs_hash`: of everything the plan follows from; `refused`: declarations that are left out of it."""
+    """`inputs_hash`: of everything the plan follows from; `refused`: declarations that are left out of it; `pending`: objects that it
+    does not make true; `cut`: there is more to do than it shows."""
 
     planned: Sequence[Planned]
     inputs_hash: str
     refused: Sequence[Finding] = ()
+    pending: Sequence[Pending] = ()
+    cut: bool = False
+
+    @property
+    def true(self) -> bool:
+        """What is declared is true: nothing is to be done, and nothing waits or is refused (G-49)."""
+        return not (self.planned or self.pending or self.refused)
 
     def document(self) -> Json:
         """All of it, for programs."""
@@ -67,9 +103,21 @@ class Forecast:
         refused: list[JsonValue] = [
             {"file": one.file, "line": one.line, "column": one.column, "field": one.field, "message": one.message} for one in self.refused
         ]
-        return {"actions": actions, "summary": summary, "refused": refused, "inputsHash": self.inputs_hash}
+        waiting: list[JsonValue] = [one.document for one in self.pending]
+        found: Json = {"actions": actions, "summary": summary, "pending": waiting, "refused": refused}
+        return {**found, "complete": not self.cut, "inputsHash": self.inputs_hash}
 
     def table(self) -> Table:
         """A row for each act, in the order in which they come."""
         rows = ((one.verb, short(one.key), one.target, one.reason) for one in self.planned)
         return Table(("VERB", "OBJECT", "TARGET", "REASON"), tuple(rows))
+
+    def pending_table(self) -> Table:
+        """A row for each object that is not as declared even then."""
+        rows = ((one.state, short(one.key), one.reason, one.message) for one in self.pending)
+        return Table(("STATE", "OBJECT", "REASON", "MESSAGE"), tuple(rows))
+
+
+def forecast_of(found: Foreseen, inputs_hash: str, refused: Sequence[Finding]) -> Forecast:
+    """What was foreseen, as it is shown."""
+    return Forecast(planned(found.steps), inputs_hash, refused, pending(found.left), found.cut)

@@ -26,8 +26,10 @@ from reconciler.agent.toolchain import (
     JITI_PACKAGE,
     PI_NAME,
     PI_PACKAGE,
+    PI_TESTED,
     PI_VERSION,
     Package,
+    chosen_pi,
     find_node,
     find_toolchain,
     has_pi,
@@ -94,6 +96,7 @@ def packages(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned_jiti = replace(JITI_PACKAGE, sha512=jiti.sha512)
     for module in (agents_module, toolchain):
         monkeypatch.setattr(module, "PI_PACKAGE", pinned_pi)
+        monkeypatch.setattr(toolchain, "_PI_SHA512", {**toolchain._PI_SHA512, PI_VERSION: pi.sha512})
         monkeypatch.setattr(module, "JITI_PACKAGE", pinned_jiti)
     monkeypatch.setattr(agents_module, "node_package", lambda _: replace(node, program="bin/node", name="node"))
 
@@ -262,13 +265,22 @@ def test_a_pi_that_can_not_be_had_says_what_to_do(tmp_path: Path, registry: Path
         find_toolchain({**environ, "PATH": str(registry / "bin")})
 
 
+def test_a_tested_release_of_pi_can_be_chosen_and_no_other() -> None:
+    assert PI_TESTED[0] == PI_VERSION
+    assert [chosen_pi({"RECONCILER_PI_VERSION": version}) for version in PI_TESTED] == list(PI_TESTED)
+    assert chosen_pi({}) == chosen_pi({"RECONCILER_PI_VERSION": ""}) == PI_VERSION
+    with pytest.raises(Terminal, match=r"pi 0\.98\.0 is not tested") as refused:
+        chosen_pi({"RECONCILER_PI_VERSION": "0.98.0"})
+    assert PI_VERSION in refused.value.remedy
+
+
 @pytest.mark.real("pi")
 def test_the_real_tools_run() -> None:
     tools = real_tools()
     done = subprocess.run(
         [tools.node, tools.pi_cli, "--version"], capture_output=True, text=True, check=True, env={"PI_OFFLINE": "1", "HOME": "/nonexistent"}
     )
-    assert done.stdout.strip() == PI_VERSION == tools.versions["pi"]
+    assert done.stdout.strip() == chosen_pi(os.environ) == tools.versions["pi"]
     manifest = json.loads((tools.pi_dir / "package.json").read_bytes())
     assert f"jiti@{manifest['dependencies']['jiti']}" == JITI_PACKAGE.spec
 

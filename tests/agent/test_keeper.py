@@ -19,6 +19,7 @@ from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.agent.execs import PIECE, Exec
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION, Lines
+from reconciler.agent.toolchain import chosen_pi
 from reconciler.core.keys import Json
 from reconciler.core.snapshot.agent import Declined, Lost, NotStarted, Unanswered, Up
 from reconciler.core.snapshot.machine import GuestCommand, GuestFile
@@ -123,7 +124,7 @@ async def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
         await rig.agents.mark(AT, "step:a", "h1")
         await rig.agents.mark(AT, "step:b", "h2")
         there = await rig.agents.inspect(VM)
-        assert (there.claim, there.keeper, there.keeper_alive, there.pi) == (claim, KEEPER_VERSION, True, "1.5.2")
+        assert (there.claim, there.keeper, there.keeper_alive, there.pi) == (claim, KEEPER_VERSION, True, chosen_pi(os.environ))
         assert there.marks == {"step:a": "h1", "step:b": "h2"}
         await rig.kill_keeper()
         dead = await rig.agents.inspect(VM)

@@ -16,7 +16,9 @@ from keeper_rig import AT, SECRET, VM, Rig, alive, proc, prompt, rigged, script,
 
 from reconciler.agent.bootstrap import KeeperLimits
 from reconciler.core.keys import Json
+from reconciler.core.provider.trouble import trouble_of
 from reconciler.core.snapshot.agent import Accepted, Declined, Exited, Lost, NotStarted, Unheard, Up
+from reconciler.core.task.view import says_nothing
 from reconciler.engine.ports import Machine
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, StaleEpoch
 
@@ -148,6 +150,45 @@ async def test_errors_of_the_model_are_in_the_conversation_not_in_the_verdict(ri
     last = (await rig.settled())[-1]
     assert last.stop_reason == "error"
     assert "no such luck" in last.error
+
+
+@pytest.mark.parametrize(("seconds", "least"), [(3300.0, 3000.0), (0.0, 0.0)])
+async def test_how_long_the_provider_asks_to_be_left_alone_is_told(rig: Rig, seconds: float, least: float) -> None:
+    await rig.up()
+    await rig.agents.send(AT, "k", prompt(script({"status": 429, "retry_after": seconds, "message": "slow down"})))
+    last = (await rig.settled())[-1]
+    assert trouble_of(last.error).reason == "ProviderLimited"
+    assert least <= (await rig.process()).retry_after <= seconds
+
+
+@pytest.mark.parametrize("answer", [{"status": 401, "message": "Incorrect API key"}, {"status": 404, "message": "no model scripted"}])
+async def test_a_refusal_of_the_provider_is_told_from_its_limits(rig: Rig, answer: Json) -> None:
+    await rig.up()
+    await rig.agents.send(AT, "k", prompt(script(answer)))
+    assert trouble_of((await rig.settled())[-1].error).reason == "ModelRefused"
+
+
+async def test_an_answer_without_anything_in_it_is_seen_as_that(rig: Rig) -> None:
+    await rig.up()
+    await rig.agents.send(AT, "k", prompt(script({"say": "", "output_tokens": 0, "input_tokens": 0})))
+    assert says_nothing((await rig.settled())[-1])
+
+
+async def test_which_tool_runs_since_when_and_whether_its_processes_work(rig: Rig) -> None:
+    await rig.up()
+    work = rig.root / "work-now"
+    command = f"until [ -e {work} ]; do sleep 0.1; done; timeout 20 sh -c 'while :; do :; done'"
+    await rig.agents.send(AT, "k", prompt(script({"tool": "bash", "args": {"command": command}}, {"say": "done"})))
+    look = await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.tool is not None)
+    assert isinstance(look.agent.process, Up)
+    assert look.agent.process.tool is not None
+    assert look.agent.process.tool.name == "bash"
+    work.touch()
+    before = (await rig.process()).work
+    await rig.seen(lambda look: isinstance(look.agent.process, Up) and look.agent.process.work >= before + 3)
+    await rig.agents.call(AT, {"type": "abort"})
+    await rig.settled()
+    assert (await rig.process()).tool is None
 
 
 # --- verdicts ----------------------------------------------------------------------------------------------------------------------

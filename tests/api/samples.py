@@ -27,6 +27,7 @@ AGENT: Json = {
     "limits": {
         "taskTimeoutSeconds": 1,
         "noProgressSeconds": 2,
+        "toolProgress": "Work",
         "firstArtifactSeconds": 3,
         "steerLandSeconds": 4,
         "maxTurns": 5,
@@ -48,7 +49,7 @@ AGENT: Json = {
         "backoff": {"baseSeconds": 1, "maxSeconds": 10},
         "crashLoop": {"maxRestarts": 1, "windowSeconds": 60, "stableSeconds": 30},
     },
-    "session": {"generation": 2, "onLost": "New"},
+    "session": {"generation": 2, "onLost": "New", "onWorkspaceLost": "Hold"},
     "update": {"onProfileChange": "Recreate"},
     "snapshots": {"schedule": "*/5 * * * mon-fri", "keep": 2, "beforeMutate": True},
     "managementPolicy": "NoDelete",

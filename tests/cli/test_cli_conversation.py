@@ -32,6 +32,10 @@ def line(role: str, text: str) -> bytes:
     return json.dumps({"type": "message", "id": text, "message": {"role": role, "content": text}}).encode() + b"\n"
 
 
+def A(number: int) -> str:
+    return f"--- answer {number} of 3 ---\n"
+
+
 FIRST = line("user", "[m] tell") + line("assistant", "told of old")
 SECOND = line("user", "anew") + line("assistant", "one") + line("assistant", "two")
 
@@ -77,9 +81,11 @@ def stalled(reason: str) -> Callable[[StoredObject], StoredObject]:
     ("words", "said"),
     [
         ((), "two"),
-        (("--history", "2"), "one\n\ntwo"),
-        (("--history", "3"), "told of old\n\none\n\ntwo"),
-        (("--history", "0"), "told of old\n\none\n\ntwo"),
+        (("--history", "1"), "two"),
+        (("--history", "2", "--raw"), "one\n\ntwo"),
+        (("--history", "2"), "--- answer 1 of 2 ---\none\n\n--- answer 2 of 2 ---\ntwo"),
+        (("--history", "3"), f"{A(1)}told of old\n\n{A(2)}one\n\n{A(3)}two"),
+        (("--history", "0"), f"{A(1)}told of old\n\n{A(2)}one\n\n{A(3)}two"),
         (("--task", "old"), "told of old"),
     ],
 )

@@ -112,3 +112,17 @@ def test_nothing_is_written_that_is_not_valid(tmp_path: Path) -> None:
         edit(stored(path, Key("Lieutenant", "default", "other")), [SUSPEND])
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"], "no leftovers"
+
+
+LONG = "metadata: {name: api}\nspec:\n  role: |  # long\n    one\n\n    two\n  # of mode\n  mode: Running\n  profileRef: {name: full}\n"
+
+
+def test_a_text_of_many_lines_is_replaced_or_taken_away_whole_and_alone(tmp_path: Path) -> None:
+    after, _ = changed(tmp_path, HEAD + LONG, (("role",), "short"))
+    assert after == HEAD + LONG.replace("|  # long\n    one\n\n    two", "short  # long")
+    items = "  env:  # all\n  - name: A\n    value: |\n      x\n\n"
+    text = HEAD + LONG.replace("  # of mode\n", items + "  # of mode\n")
+    after, _ = changed(tmp_path, text, (("env",), [{"name": "B", "value": "y"}]))
+    assert after == text.replace(items, '  env: [{name: B, value: "y"}]  # all\n\n')
+    after, _ = changed(tmp_path, text, (("env",), None))
+    assert after == text.replace(items, "\n")

@@ -73,7 +73,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
         (("version",), False, 24, 300),
         (("get", "lt", "-o", "wide"), False, 38, 340),
         (("get", "lt", "-o", "json"), False, 38, 340),
-        (("events",), False, 45, 360),
+        (("events",), False, 46, 360),
         (("get", "--help"), False, 38, 340),
         (("completion", "bash"), True, 14, 330),
         (("validate", "lt.yaml"), True, 44, 420),

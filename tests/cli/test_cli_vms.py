@@ -189,7 +189,11 @@ def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(running: bool,
         theirs = scene.make({**claim, "fleet.vers.sh/installation": "another"})
         nobodys = scene.make()
         eventually(lambda: scene.orphans().get(lost) == "Orphan", "it is told", pause=0.3)
-        assert scene.orphans() == {lost: "Orphan", nobodys: "Unclaimed"}
+        assert scene.orphans() == {lost: "Orphan", theirs: "Foreign", nobodys: "Unclaimed"}
+        assert "lieutenant/default/api of fleet default, installation another" in scene("get", "vm", theirs)
+        assert "<none>" in scene("get", "vm", lost)
+        assert scene("get", "vm", "-l", "fleet.vers.sh/installation=another", "-o", "name") == f"vm/{theirs}\n"
+        assert nobodys in scene("get", "vm", "-l", "!fleet.vers.sh/uid", "-o", "name")
         assert lost in scene("orphans", "--delete", code=4)
         if running:
             scene("orphans", "--delete", "--confirm")

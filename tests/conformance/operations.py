@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.api.reasons import NOTHING, Reason
+from reconciler.api.reasons import Reason
+from reconciler.api.waits import NOTHING
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 MARK = "<!-- Made by `python -m tests.conformance.operations` from the catalogue of reasons; do not edit below. -->\n"

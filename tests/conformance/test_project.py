@@ -93,7 +93,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
 
 
 def test_the_package_carries_everything_that_is_no_python(wheel: frozenset[str]) -> None:
-    """Profiles, the keeper's modules and the migrations are files of the package."""
+    """Profiles, the keeper's modules, the migrations and the CRDs are files of the package."""
     profiles = {f"reconciler/stock/profiles/{path.name}" for path in (ROOT / "specs" / "profiles").glob("*.yaml")}
     package = ROOT / "reconciler"
     wanted = {str(path.relative_to(ROOT)) for path in package.rglob("*") if path.suffix in (".mjs", ".typed", ".mako", ".ini")}
@@ -101,7 +101,9 @@ def test_the_package_carries_everything_that_is_no_python(wheel: frozenset[str])
     assert len(profiles) >= 4
     assert any(name.endswith(".mjs") for name in wanted)
     assert migrations
-    assert (profiles | wanted | migrations) - wheel == set()
+    made = {f"reconciler/made/{path.relative_to(ROOT / 'crds')}" for path in (ROOT / "crds").rglob("*") if path.is_file()}
+    assert made
+    assert (profiles | wanted | migrations | made) - wheel == set()
 
 
 def test_the_package_carries_nothing_else(wheel: frozenset[str]) -> None:

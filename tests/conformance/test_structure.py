@@ -8,15 +8,21 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
+from reconciler.core.chain import Stage
 from reconciler.core.conditions import undeclared, unreadable
 from reconciler.core.decisions import Act, Action
+from reconciler.core.lieutenant.policies import STAGES
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from tests.core.views import RUNNING
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
@@ -97,6 +103,31 @@ def test_no_file_is_longer_than_it_may_be() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in files}
     assert len(lengths) > 200
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+# --- stages -------------------------------------------------------------------------------------------------------------------
+
+
+def read_by(policy: Callable[..., object]) -> Any:
+    """The type that a policy says it looks at."""
+    return get_type_hints(policy)[next(iter(signature(policy).parameters))]
+
+
+STAGES_OF_A_LIEUTENANT = tuple(one for one in STAGES if isinstance(one, Stage))
+
+
+def test_each_stage_of_a_lieutenant_is_a_chain_over_a_type_of_its_own() -> None:
+    parts = [type(one.part(RUNNING)) for one in STAGES_OF_A_LIEUTENANT]
+    assert len(parts) == len(list(STAGES)) == len(set(parts)) > 1
+    assert LieutenantView not in parts
+    named = {f"for_{part.__name__.removesuffix('Part').lower()}" for part in parts}
+    assert {one.name for one in fields(LieutenantView)} == {"lt", *named}
+
+
+@pytest.mark.parametrize("stage", STAGES_OF_A_LIEUTENANT, ids=lambda stage: stage.chain.title.partition(":")[0])
+def test_a_policy_of_a_stage_reads_nothing_but_its_part(stage: Stage[LieutenantView, Any]) -> None:
+    part = type(stage.part(RUNNING))
+    assert {policy.__name__: read_by(policy) for policy in stage.leaves() if not issubclass(part, read_by(policy))} == {}
 
 
 # --- acts and waits -------------------------------------------------------------------------------------------------------------

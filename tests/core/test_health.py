@@ -87,7 +87,7 @@ def shifted(view: LieutenantView, by: float) -> LieutenantView:
     agent = view.agent
     if isinstance(agent, Agent) and isinstance(agent.process, Exited):
         agent = replace(agent, process=replace(agent.process, at=agent.process.at + by))
-    return replace(view, record=record, agent=agent)
+    return view.but(record=record, agent=agent)
 
 
 @pytest.mark.guarantee("G-12")
@@ -99,9 +99,9 @@ def test_no_decision_moves_with_a_guests_clock(view: LieutenantView, by: float) 
     else:
         assert after == before
     skewed = replace(view.guest, clock_skew=by) if isinstance(view.guest, Guest) else view.guest
-    decision = plan(replace(view, guest=skewed))
+    decision = plan(view.but(guest=skewed))
     if decision != before and view.slot.observe_only:  # where nothing is changed, correcting it is what waits
-        decision = plan(replace(view, guest=skewed, slot=replace(view.slot, observe_only=False)))
+        decision = plan(view.but(guest=skewed, slot=replace(view.slot, observe_only=False)))
     assert decision == before or isinstance(decision, CorrectClock)
 
 

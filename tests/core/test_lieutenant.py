@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from reconciler.api.lieutenant import OnLost
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.decisions import (
     Acknowledge,
     BeginSession,
@@ -22,6 +22,7 @@ from reconciler.core.decisions import (
     KeepEnd,
     MarkForDeletion,
     NoteSession,
+    NoteWorkspace,
     ReadBack,
     Refuse,
     Release,
@@ -42,9 +43,11 @@ from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import check_mark, process_of, step_mark
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import with_secrets
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord
+from reconciler.core.provider.breaker import ProviderBreaker
+from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
@@ -57,11 +60,13 @@ from tests.core.views import (
     FILLED,
     MARKS,
     NOW,
+    OTHER,
     RENDERED,
     RUNNING,
     UP,
     VM,
     agent,
+    decider,
     guest,
     lieutenant,
     lieutenant_spec,
@@ -74,6 +79,12 @@ STEADY = Steady(until=NOW + 10)
 WAITS = Unresolved("ProfileNotFound", "BootProfile p does not exist")
 FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
+
+
+def refusing(reason: str, next_probe: float = NOW + 30) -> ProviderBreaker:
+    return ProviderBreaker(reason, "no", NOW - 60, next_probe=next_probe)
+
+
 PARTED = Divergence(at=3, machine=5, mirror=9)
 DIVERGED = (
     f"5 bytes on {VM}, 9 in the mirror, the same up to byte 3; `reconciler resolve lieutenant api --session vm|local` says which goes on"
@@ -103,7 +114,7 @@ def boot(**record: object) -> LieutenantRecord:
 
 
 def unsupported(view: LieutenantView) -> LieutenantView:
-    return replace(view, unsupported=("spec.budget",))
+    return view.but(unsupported=("spec.budget",))
 
 
 MODEL = rendered(lieutenant_spec(model={"provider": "a", "id": "one", "thinking": "high"}))
@@ -139,12 +150,12 @@ def carrying(**record: object) -> LieutenantView:
     """pi runs with an organ; what is recorded of what it has loaded."""
     up = replace(UP, launch_hash=CARRYING.launch_hash)
     view = lieutenant(guest=guest(marks=LOADED), agent=agent(up), rendered=CARRYING)
-    loaded = LoadedRecord(process=process_of(view, up)).but(**record)
-    return replace(view, record=view.record.but(loaded=loaded))
+    loaded = LoadedRecord(process=process_of(view.lt, up)).but(**record)
+    return view.but(record=view.record.but(loaded=loaded))
 
 
 def outdated(**changes: object) -> LieutenantView:
-    return replace(lieutenant(guest=OLDER, recreate=True), **changes)  # type: ignore[arg-type]
+    return lieutenant(guest=OLDER, recreate=True).but(**changes)
 
 
 def slot(**changes: object) -> Slot:
@@ -161,10 +172,10 @@ RETRIED = RUNNING.record.but(handled={"retry": "1"})
 SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a healthy one is left alone": (RUNNING, STEADY),
     "what is asked for by annotation is written down before anything follows from it": (
-        replace(lieutenant(EMPTY, guest=None, agent=None), requests=AnnotationRequests({"fleet.vers.sh/retry": "1"})),
+        lieutenant(EMPTY, guest=None, agent=None).but(requests=AnnotationRequests({"fleet.vers.sh/retry": "1"})),
         Acknowledge(("retry",)),
     ),
-    "once": (replace(RUNNING, requests=AnnotationRequests({"fleet.vers.sh/retry": "1"}), record=RETRIED), STEADY),
+    "once": (RUNNING.but(requests=AnnotationRequests({"fleet.vers.sh/retry": "1"}), record=RETRIED), STEADY),
     "one without a machine gets one": (lieutenant(EMPTY, guest=None, agent=None), Create(1)),
     "nothing starts with a field that protects and is not acted on": (unsupported(lieutenant(EMPTY, guest=None, agent=None)), REFUSED),
     "what runs already goes on": (unsupported(RUNNING), STEADY),
@@ -359,16 +370,48 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a model that is not the declared one is set while it runs": (having(model="a/old"), SetModel(VM, "a/one", "high")),
     "so is how much it thinks": (having(thinking="off"), SetModel(VM, "a/one", "high")),
     "not in a turn": (having(model="a/old", busy=True), STEADY),
+    "a provider that refuses is no usable model": (
+        lieutenant(provider=Provider(name="acme", key="Secret s key k", breaker=refusing("ModelRefused"))),
+        Refuse("ModelRefused", "acme (Secret s key k) refuses: no"),
+    ),
+    "nor is one at its limit": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited"))),
+        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 30),
+    ),
+    "once its time has come the next task tries it": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW))),
+        STEADY,
+    ),
+    "where one waits it is on its way": (
+        lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW), wanted=True)),
+        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 1),
+    ),
+    "that files went with a machine is written down before there is another": (
+        lieutenant(EMPTY, guest=None, agent=None, mirror_size=4, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),
+        NoteWorkspace(OTHER),
+    ),
+    "not where there was no conversation": (
+        lieutenant(EMPTY, guest=None, agent=None, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),
+        Create(1),
+    ),
+    "without its files it goes on": (lieutenant(record=RUNNING.record.but(workspace=WorkspaceRecord(lost=OTHER))), STEADY),
+    "or is held, as declared": (
+        lieutenant(record=RUNNING.record.but(workspace=WorkspaceRecord(lost=OTHER)), on_workspace_lost=OnWorkspaceLost.HOLD),
+        Refuse(
+            "WorkspaceLost",
+            f"VM {OTHER} is gone with the files of its agent; `reconciler resolve lieutenant api --workspace` lets it go on",
+        ),
+    ),
     "what pi refused is owned up to": (
-        replace(having(model="a/old"), record=refused("Model not found: a/one")),
+        having(model="a/old").but(record=refused("Model not found: a/one")),
         Refuse("ModelRejected", "declared a/one, pi says a/old: Model not found: a/one"),
     ),
     "a level that the model has not, too": (
-        replace(having(thinking="medium"), record=refused("it has another one")),
+        having(thinking="medium").but(record=refused("it has another one")),
         Refuse("ThinkingRejected", "declared high, pi says medium for model a/one: it has another one"),
     ),
     "another pi is asked again": (
-        replace(having(model="a/old", pid=101), record=refused("Model not found: a/one")),
+        having(model="a/old", pid=101).but(record=refused("Model not found: a/one")),
         SetModel(VM, "a/one", "high"),
     ),
     "files that somebody changed are put right": (lieutenant(edited=("/x",)), WriteFiles(VM, "agent")),
@@ -412,16 +455,16 @@ def test_scenario(name: str) -> None:
 
 def test_every_policy_decides_in_some_scenario() -> None:
     views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values())]
-    deciding = {next((policy.__name__ for policy in STAGES.leaves() if policy(view) is not None), "") for view in views}
+    deciding = {decider(STAGES, view) for view in views}
     assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 
 
 @pytest.mark.guarantee("G-04")
 @given(lieutenants())
 def test_nothing_is_done_to_a_machine_that_can_not_be_read(view: LieutenantView) -> None:
-    blind = replace(view, slot=replace(view.slot, vm=Unknown("503")), guest=None, agent=None)
+    blind = view.but(slot=replace(view.slot, vm=Unknown("503")), guest=None, agent=None)
     assert not is_action(plan(blind))
-    silent = replace(view, guest=SILENT, agent=SILENT)
+    silent = view.but(guest=SILENT, agent=SILENT)
     decision = plan(silent)
     if silent.slot.desired is DesiredState.RUNNING and isinstance(silent.slot.vm, Seen) and silent.slot.vm.state is VmState.RUNNING:
         assert not isinstance(decision, StopAgent | StartAgent | RestoreSession | ClearSlot | Suspend)

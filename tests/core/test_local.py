@@ -91,7 +91,7 @@ def moving(**changes: object) -> LieutenantView:
 
 def fenced(view: LieutenantView) -> LieutenantView:
     """The epoch was raised for the move."""
-    return replace(view, record=view.record.but(local=view.record.local.but(fenced=view.slot.record.epoch)))
+    return view.but(record=view.record.but(local=view.record.local.but(fenced=view.slot.record.epoch)))
 
 
 def left(told: Agent) -> LieutenantView:
@@ -195,11 +195,11 @@ HOME_SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "then whoever might start it here is shut out": (moving(agent=RESTING), FenceLocal(PLACE)),
     "then all of it moves": (fenced(moving(agent=RESTING)), MoveToVm(VM)),
     "not before its words are safe": (
-        replace(moving(agent=RESTING), slot=replace(FILLED, mirrored=False)),
+        moving(agent=RESTING).but(slot=replace(FILLED, mirrored=False)),
         StartAgent(PLACE),
     ),
     "too large to move, it goes on here": (
-        replace(moving(), record=LieutenantRecord(slot=FILLED.record, local=LocalRecord(state="Home", blocked="too large"))),
+        moving().but(record=LieutenantRecord(slot=FILLED.record, local=LocalRecord(state="Home", blocked="too large"))),
         Wait("LocalFallback", f"{WORKS[:-2]}; it can't move to VM {VM}: too large", until=NOW + 10),
     ),
     "what was left goes when the VM's agent has answered": (
@@ -244,8 +244,8 @@ def anywhere(draw: st.DrawFn) -> LieutenantView:
     )
     standby = draw(st.sampled_from([None, READY_VM]))
     if placement.declared:  # it never has a VM
-        view = replace(view, slot=replace(view.slot, record=SlotRecord(), vm=Absent(proven=True)))
-    return replace(view, record=view.record.but(local=local), local=placement, standby=standby)
+        view = view.but(slot=replace(view.slot, record=SlotRecord(), vm=Absent(proven=True)))
+    return view.but(record=view.record.but(local=local), local=placement, standby=standby)
 
 
 @pytest.mark.guarantee("G-31")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -71,7 +70,7 @@ def test_no_act_is_named_where_people_read_of_a_task(name: str) -> None:
 def test_a_task_that_waits_says_what_its_lieutenant_is_doing_by_its_reason() -> None:
     starting = next(view for view in LIEUTENANTS.values() if isinstance(lieutenant.plan(view), Action))
     doing = reason_of(lieutenant.plan(starting))[0]
-    assert workset.availability_of(test_workset.work_set(lt=replace(starting, now=NOW)), lieutenant.plan(starting))[1] == str(doing)
+    assert workset.availability_of(test_workset.work_set(lt=starting.but(now=NOW)), lieutenant.plan(starting))[1] == str(doing)
 
 
 def test_every_verb_of_a_plan_is_documented() -> None:

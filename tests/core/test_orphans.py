@@ -33,7 +33,8 @@ def told(found: Vm, owned: set[str] | None = None, seen: float = OLD, sight: Sig
     [
         (CLAIMED, Standing.ORPHAN),
         (labelled(vm(), {**CLAIM, RETAINED: "default/api"}), Standing.RETAINED),
-        (labelled(vm(), claim_labels(THEM, SLOT, 3, VM)), None),
+        (labelled(vm(), claim_labels(THEM, SLOT, 3, VM)), Standing.FOREIGN),
+        (labelled(vm(), claim_labels(replace(US, fleet="other"), SLOT, 3, VM)), Standing.FOREIGN),
         (labelled(vm(OTHER), {**CLAIM}), Standing.SUSPECTED),
         (labelled(vm(), birth_labels(US, SLOT, 1, "t")), Standing.SUSPECTED),
         (labelled(vm(), birth_labels(THEM, SLOT, 1, "t")), Standing.UNCLAIMED),

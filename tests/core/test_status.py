@@ -51,7 +51,7 @@ def test_a_lieutenants_status_obeys_kstatus(name: str) -> None:
     first = of_lieutenant(view)
     assert problems(first, 3) == []
     assert {kind for kind in ALWAYS if kind not in conditions_of(first)} == set()
-    later = of_lieutenant(replace(view, now=NOW + 3600), first, generation=4)
+    later = of_lieutenant(view.but(now=NOW + 3600), first, generation=4)
     assert problems(later, 4, first) == []
 
 
@@ -83,7 +83,7 @@ def test_any_tasks_status_is_readable(view: TaskView) -> None:
 def test_looking_again_writes_nothing_new(name: str) -> None:
     view = LIEUTENANTS[name]
     first = of_lieutenant(view)
-    again = replace(view, slot=replace(view.slot, now=NOW + 0.5), now=NOW + 0.5)
+    again = view.but(slot=replace(view.slot, now=NOW + 0.5), now=NOW + 0.5)
     if lieutenant.plan(again) == lieutenant.plan(view):
         assert of_lieutenant(again, first) == first
 

@@ -15,8 +15,10 @@ from reconciler.core.decisions import (
     Deliver,
     Escalate,
     Finish,
+    HoldForProvider,
     Landed,
     LookForArtifact,
+    NoteAnswer,
     Progress,
     Refuse,
     Release,
@@ -27,10 +29,13 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
-from reconciler.core.messages import Message
+from reconciler.core.messages import Message, ToolCall
 from reconciler.core.plan import is_action
+from reconciler.core.provider.breaker import ProviderBreaker
+from reconciler.core.provider.trouble import Remedy, Trouble
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
-from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
+from reconciler.core.snapshot.agent import Accepted, Declined, Lost, RunningTool, Unanswered, Unheard
+from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.task import Availability, Dependency, TaskView
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
@@ -65,6 +70,9 @@ INTERRUPTED = replace(RUNS, talk=said())
 ABORTED = replace(RUNS, record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW - 1))
 CHECKING = replace(RUNS, record=ARRIVED.but(phase="Verifying"), talk=said(WELL))
 LIMITED = replace(RUNS, timeout_seconds=3)
+CALLS = Message("e2", 200, "assistant", "", "toolUse", calls=(ToolCall("c1", "bash", "sleep 25"),))
+LIMITED_PROVIDER = ProviderBreaker("ProviderLimited", "429", NOW - 60, next_probe=NOW + 30)
+DUE_PROVIDER = replace(LIMITED_PROVIDER, next_probe=NOW)
 
 SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "a finished task stays as it is": (replace(PENDING, record=DONE), Steady()),
@@ -105,14 +113,14 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Progress(900),
     ),
     "a pending one is cancelled at once": (replace(PENDING, cancel=True), CANCELLED),
-    "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser")),
+    "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser", "cancelled as declared")),
     "then waited for": (
         replace(ABORTED, cancel=True),
         Wait("Ending", "cancelled as declared", until=NOW - 1 + 15),
     ),
     "an abort without effect is repeated": (
         replace(RUNS, cancel=True, record=ARRIVED.but(abort="CancelledByUser", aborted_at=NOW - 16)),
-        AbortTurn("CancelledByUser"),
+        AbortTurn("CancelledByUser", "cancelled as declared"),
     ),
     "then it ends": (replace(ABORTED, cancel=True, talk=said(answer("aborted"))), CANCELLED),
     "a delivered one ends only where its agent can be asked": (
@@ -141,7 +149,7 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         replace(PENDING, deadline_seconds=10, not_before=NOW + 5),
         Wait("NotBefore", "its time has not come", until=NOW + 5),
     ),
-    "a turn that takes too long is aborted": (LIMITED, AbortTurn("TaskTimeout")),
+    "a turn that takes too long is aborted": (LIMITED, AbortTurn("TaskTimeout", "not done within 3 s of its delivery")),
     "and has timed out": (
         replace(LIMITED, record=ABORTED.record, talk=said(answer("aborted"))),
         Finish("TimedOut", "TaskTimeout", "not done within 3 s of its delivery"),
@@ -151,7 +159,30 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
         Wait("Interrupted", "s interrupted it, to be said before it goes on"),
     ),
     "done just in time is done": (replace(LIMITED, talk=said(WELL)), Finish("Succeeded", "Completed")),
-    "a turn without progress is aborted": (replace(RUNS, no_progress_seconds=4), AbortTurn("NoProgress")),
+    "a turn without progress is aborted": (
+        replace(RUNS, no_progress_seconds=4),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s"),
+    ),
+    "and it is said which tool runs, about what, since when": (
+        replace(
+            RUNS,
+            no_progress_seconds=4,
+            talk=replace(said(CALLS, settled=False), size=200, tool=RunningTool("bash", NOW - 25)),
+        ),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s; bash (sleep 25) runs without output since 2027-01-15T07:59:35Z"),
+    ),
+    "which is still said when the turn has ended": (
+        replace(RUNS, record=ARRIVED.but(abort="NoProgress", because="bash runs"), talk=said(answer("aborted"))),
+        Finish("TimedOut", "NoProgress", "bash runs"),
+    ),
+    "a tool whose processes work is no progress of the conversation": (
+        replace(RUNS, no_progress_seconds=4, talk=replace(RUNS.talk, work=3)),
+        AbortTurn("NoProgress", "nothing new in the conversation for 4 s"),
+    ),
+    "unless that is declared": (
+        replace(RUNS, no_progress_seconds=4, work_is_progress=True, talk=replace(RUNS.talk, work=3)),
+        Progress(200, 3),
+    ),
     "with a escalation it is steered before": (
         replace(RUNS, no_progress_seconds=4, escalation=("Steer", "Abort")),
         Escalate("Steer", "no sign of progress for 4 s"),
@@ -241,20 +272,66 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "settled with a good end it has succeeded": (ENDED, Finish("Succeeded", "Completed")),
     "with acceptance it is checked first": (replace(ENDED, has_acceptance=True), Verify()),
     "words decide nothing": (
-        replace(RUNS, talk=said(answer("error", "I have succeeded", "overloaded"))),
-        Finish("Failed", "ModelError", "overloaded"),
+        replace(RUNS, talk=said(answer("error", "I have succeeded", "flagged"))),
+        Finish("Failed", "ModelError", "flagged"),
     ),
     "a cut-off answer is no success": (
         replace(RUNS, talk=said(answer("length"))),
         Finish("Failed", "OutputTruncated", "the last answer ended with length"),
     ),
     "a model's error is tried again where that is allowed": (
-        replace(RUNS, retries=1, talk=said(answer("error", "", "overloaded"))),
-        TryAgain("ModelError", "overloaded"),
+        replace(RUNS, retries=1, talk=said(answer("error", "", "flagged"))),
+        TryAgain("ModelError", "flagged"),
     ),
     "as often as allowed": (
-        replace(RUNS, retries=1, record=ONE_TRY, talk=said(answer("error", "", "overloaded"))),
-        Finish("Failed", "ModelError", "overloaded"),
+        replace(RUNS, retries=1, record=ONE_TRY, talk=said(answer("error", "", "flagged"))),
+        Finish("Failed", "ModelError", "flagged"),
+    ),
+    "a provider at its limit costs no attempt": (
+        replace(RUNS, retries=1, talk=said(answer("error", "", "429: slow down"))),
+        HoldForProvider(Trouble(Remedy.TIME), "429: slow down"),
+    ),
+    "as long as it asks for": (
+        replace(RUNS, talk=replace(said(answer("error", "", "429: slow down")), retry_after=3300.0)),
+        HoldForProvider(Trouble(Remedy.TIME, retry_after=3300.0), "429: slow down"),
+    ),
+    "nor does one that refuses": (
+        replace(RUNS, talk=said(answer("error", "", "401: no"))),
+        HoldForProvider(Trouble(Remedy.CHANGE), "401: no"),
+    ),
+    "nor a prompt that pi declines for want of a key": (
+        replace(DELIVERING, verdict=Declined("No API key found for the selected model.")),
+        HoldForProvider(Trouble(Remedy.CHANGE), "No API key found for the selected model."),
+    ),
+    "an error that the request may cause itself is waited for a few times only": (
+        replace(RUNS, record=ARRIVED.but(held=5), talk=said(answer("error", "", "500: internal"))),
+        Finish("Failed", "ModelError", "500: internal"),
+    ),
+    "no prompt goes to a provider at its limit": (
+        replace(PENDING, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+    ),
+    "nor while another task probes it": (
+        replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER, probing=True)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 1),
+    ),
+    "when its time has come one goes": (replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER)), Deliver(1)),
+    "a turn that was cut short waits for it too": (
+        replace(INTERRUPTED, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
+        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+    ),
+    "the first good answer of the probe opens it to all": (
+        replace(RUNS, talk=said(answer("toolUse"), settled=False), provider=Provider(breaker=DUE_PROVIDER, probing=True), probes=True),
+        NoteAnswer(),
+    ),
+    "an empty answer is no success": (replace(RUNS, talk=said(answer("stop"))), Continue(1, empty=True)),
+    "nor with blanks only, nor where checks would pass": (
+        replace(RUNS, has_acceptance=True, talk=said(answer("stop", " \n"))),
+        Continue(1, empty=True),
+    ),
+    "two of them are a failed attempt": (
+        replace(RUNS, retries=1, talk=said(answer("stop"), Message("e3", 300, "user", "go on"), answer("stop", offset=400))),
+        TryAgain("EmptyAnswer", "the model ended twice without text, tool call and tokens"),
     ),
     "silence is no success: an interrupted turn goes on": (INTERRUPTED, Continue(1)),
     "also one that ended in a tool's result": (replace(RUNS, talk=said(WELL, Message("e3", 300, "toolResult", "ok"))), Continue(1)),

@@ -17,6 +17,7 @@ from reconciler.core.decisions import (
     Deliver,
     Finish,
     Landed,
+    MirrorSession,
     SendSteer,
     Suspend,
     Verify,
@@ -129,12 +130,12 @@ def test_order(name: str) -> None:
 @pytest.mark.guarantee("G-08")
 def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_the_machine_suspended() -> None:
     policy = {"suspend": {"onBusy": "Abort", "graceSeconds": 60}}
-    asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
+    asked = SLEEPY.but(record=SLEEPY.record.but(suspend_asked_at=NOW - 30))
     view = work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False), **policy)
     decided = plan(view).own
     assert isinstance(decided, Wait)
     assert decided.until == NOW + 30
-    late = replace(view, lieutenant=replace(asked, record=asked.record.but(suspend_asked_at=NOW - 61)))
+    late = replace(view, lieutenant=asked.but(record=asked.record.but(suspend_asked_at=NOW - 61)))
     assert acts(late) == [("api", AbortTurn)]
     settled = lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, busy=False))
     assert acts(work_set(lt=settled, **policy)) == [("api", Suspend)]
@@ -142,7 +143,7 @@ def test_a_declared_grace_is_waited_for_then_the_turn_is_aborted_and_only_then_t
 
 @pytest.mark.guarantee("G-08")
 def test_without_that_policy_a_turn_is_never_cut_off_however_long_it_takes() -> None:
-    asked = replace(SLEEPY, record=SLEEPY.record.but(suspend_asked_at=NOW - 1_000_000))
+    asked = SLEEPY.but(record=SLEEPY.record.but(suspend_asked_at=NOW - 1_000_000))
     assert acts(work_set(facts("a", ARRIVED), lt=asked, talk=said(settled=False))) == []
 
 
@@ -160,7 +161,7 @@ def test_a_steer_without_a_target_goes_to_the_task_that_runs() -> None:
 def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
     view = work_set(facts("a", ARRIVED, taskTimeoutSeconds=20), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
     assert plan(view).wake_at() == NOW + 10  # the probe comes first
-    slow = replace(BUSY_LT, health_period=1000.0)
+    slow = BUSY_LT.but(health_period=1000.0)
     assert plan(replace(view, lieutenant=slow)).wake_at() == NOW - 4 + 20
 
 
@@ -168,7 +169,7 @@ def test_it_is_looked_at_again_when_the_first_decision_could_change() -> None:
 
 
 def names(view: WorkSet) -> list[str]:
-    return [type(step.action).__name__ for step in forecast(view, plan, after)]
+    return [type(step.action).__name__ for step in forecast(view, plan, after).steps]
 
 
 @pytest.mark.guarantee("G-41")
@@ -198,6 +199,25 @@ def test_a_dead_machine_is_replaced_with_its_conversation() -> None:
     assert told.index("RestoreSession") < told.index("StartAgent")
 
 
+@pytest.mark.guarantee("G-32")
+def test_what_was_read_is_saved_before_anything_is_concluded_from_it() -> None:
+    told = work_set(facts("one", SENT), lt=BUSY_LT, talk=Talk((PROMPT,), 200, settled=False, up=True))
+    recorded = names(told)
+    assert recorded[0] == "Landed"
+    unsaved = replace(told, lieutenant=BUSY_LT.but(mirror_size=200, pending=100))
+    step = Step(LIEUTENANT, MirrorSession(200))
+    assert plan(unsaved).next_steps() == [step]
+    assert plan(unsaved).decisions == plan(replace(told, lieutenant=BUSY_LT.but(mirror_size=200))).decisions, "decided as if it were saved"
+    then = after(unsaved, step)
+    assert then is not None
+    assert [step.action.verb for step in forecast(then, plan, after)] == recorded
+
+
+@pytest.mark.guarantee("G-41")
+def test_saving_what_was_read_is_no_change_that_a_plan_shows() -> None:
+    assert forecast(work_set(lt=RUNNING.but(pending=100)), plan, after) == []
+
+
 @given(lieutenants(), st.lists(st.sampled_from(["pending", "sent", "running", "steer", "cancelled"]), max_size=3))
 def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView, kinds: list[str]) -> None:
     made = {
@@ -208,7 +228,9 @@ def test_every_snapshot_comes_to_rest_when_every_act_succeeds(lt: LieutenantView
         "cancelled": lambda n: facts(n, cancel=True),
     }
     tasks = tuple(made[kind](f"t{n}") for n, kind in enumerate(kinds))
-    assert len(forecast(work_set(*tasks, lt=lt), plan, after)) < MOST_STEPS
+    found = forecast(work_set(*tasks, lt=lt), plan, after)
+    assert len(found.steps) < MOST_STEPS
+    assert not found.cut
 
 
 @given(lieutenants())

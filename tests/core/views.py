@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Stage
 from reconciler.core.messages import Message
 from reconciler.core.profile.rendering import render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
@@ -18,6 +18,7 @@ from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Gu
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.task import Availability, Dependency, Talk, TaskView
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState
 
@@ -33,7 +34,16 @@ KEEPER = "1.0.0"
 
 def decider(chain: Chain[V], view: V) -> str:
     """Which policy of a chain decides about this view; '' when none has an opinion."""
-    return next((policy.__name__ for policy in chain.leaves() if policy(view) is not None), "")
+    for policy in chain:
+        if isinstance(policy, Chain):
+            name = decider(policy, view)
+        elif isinstance(policy, Stage):
+            name = decider(policy.chain, policy.part(view))
+        else:
+            name = policy.__name__ if policy(view) is not None else ""
+        if name:
+            return name
+    return ""
 
 
 # --- the VM slot ------------------------------------------------------------------------------------------------------------
@@ -132,17 +142,23 @@ GUEST = Guest(0.0, CLAIM, "v22", "1.5.2", KEEPER, True, MARKS)
 UP = Up(100, 0.0, RENDERED.launch_hash, session_id="s", inside=RENDERED.told)
 DIED = Exited(5.0, 1, None, "out of memory", RENDERED.launch_hash)
 AGENT = Agent(KEEPER, 1, UP, "/s.jsonl", 0)
+BASICS = Basics("api", LieutenantRecord(slot=FILLED.record), RENDERED, KEEPER, VM, GUEST, AGENT, now=NOW)
 RUNNING = LieutenantView(
-    name="api", slot=FILLED, record=LieutenantRecord(slot=FILLED.record), rendered=RENDERED, claim=CLAIM, keeper_version=KEEPER,
-    guest=GUEST, agent=AGENT, now=NOW,
-)  # fmt: skip
+    BASICS,
+    SlotPart(BASICS, FILLED),
+    ReachPart(BASICS, CLAIM),
+    PreparePart(BASICS, FILLED),
+    SessionPart(BASICS, FILLED),
+    AgentPart(BASICS),
+    GovernPart(BASICS, FILLED),
+)
 
 
 def lieutenant(slot: Slot | None = None, **changes: object) -> LieutenantView:
     """The healthy lieutenant, disturbed. Its record keeps to its slot's."""
-    view = replace(RUNNING, **changes)  # type: ignore[arg-type]
+    view = RUNNING.but(**changes)
     if slot is not None:
-        view = replace(view, slot=slot, record=view.record.but(slot=slot.record))
+        view = view.but(slot=slot, record=view.record.but(slot=slot.record))
     return view
 
 
@@ -183,8 +199,8 @@ def lieutenants() -> st.SearchStrategy[LieutenantView]:
         slot: Slot, made: Made, g: Inside, a: Told, restart: RestartRecord, boot: BootRecord, size: int, task: bool, un: tuple[str, ...]
     ) -> LieutenantView:
         record = LieutenantRecord(slot=slot.record, restart=restart, boot=boot)
-        view = replace(RUNNING, slot=slot, record=record, rendered=made, guest=g, agent=a)
-        return replace(view, mirror_size=size, active_task=task, unsupported=un)
+        view = RUNNING.but(slot=slot, record=record, rendered=made, guest=g, agent=a)
+        return view.but(mirror_size=size, active_task=task, unsupported=un)
 
     unsupported = st.sampled_from([(), ("spec.budget",)])
     return st.builds(build, slots(), renderings, guests, agents, restarts, boots, st.sampled_from([0, 9]), st.booleans(), unsupported)

@@ -42,6 +42,7 @@ spec:
 CANARY = "canary-5d1f0a7c9b"
 RULES: list[tuple[str, list[Json]]] = [
     ("no sign of progress for 4 s", [{"tool": "bash", "args": {"command": "sleep 600"}}]),
+    ("(?s)attempt 1 .*with a wrong key", [{"status": 401, "message": "Incorrect API key provided"}]),
     ("reveal", [{"tool": "bash", "args": {"command": "echo my token is $TOKEN | tee token.txt"}}, {"say": f"the token is {CANARY}"}]),
 ]
 

@@ -119,3 +119,31 @@ def test_two_ends_that_differ_are_both_kept_and_the_chosen_one_goes_on(real: Pla
         else:
             assert file.read_bytes() == there
         assert controller.stop() == 0
+
+
+@pytest.mark.guarantee("G-25")
+@pytest.mark.guarantee("G-32")
+def test_a_session_file_that_pi_refuses_to_read_is_healed_from_the_mirror(story: Story, reconciler: Program) -> None:
+    whole, first = story.machine.session(), session(story)
+    file = file_of(story, first)
+    file.write_bytes(b"x" * 20 + whole[20:])
+    assert story.machine.kill(AGENT, story.machine.named(AGENT))
+    eventually(lambda: stalled_for(story.books.objects("Lieutenant")["api"].status) == "SessionDiverged", "it is told", 60)
+    assert len(story.books.lieutenant("api").restart.times) <= 2
+    reconciler("resolve", "lieutenant", "api", "--session", "local")
+    story.remembers(1)
+    assert file_of(story, session(story)).read_bytes().startswith(whole)
+    assert story.books.lieutenant("api").restart.times == ()
+
+
+@pytest.mark.guarantee("G-21")
+def test_a_wrong_key_ends_deliveries_and_costs_no_attempt(story: Story, reconciler: Program) -> None:
+    """The real pi reports it; a person mends it and asks for another try."""
+    story.books.send("keyless", "api", "Work with a wrong key")
+    eventually(lambda: stalled_for(story.books.objects("Lieutenant")["api"].status) == "ModelRefused", "it is told", 60)
+    record = story.books.tasks()["keyless"]
+    assert (record.phase, record.attempt, record.held, record.attempts) == ("Pending", 1, 1, ())
+    reconciler("retry", "lieutenant", "api")
+    done = story.books.done("keyless", 90)
+    assert (done.phase, done.attempt, done.attempts) == ("Succeeded", 2, ())
+    eventually(lambda: stalled_for(story.books.objects("Lieutenant")["api"].status) == "", "it is usable again")

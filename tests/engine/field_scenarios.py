@@ -24,6 +24,7 @@ from tests.engine import (
     test_profiles,
     test_sessions,
     test_tasks,
+    test_workspace,
 )
 from tests.engine import test_deletion as test_goodbyes
 from tests.engine.stage import LT, SETTINGS, Stage, Story, pass_time, tell
@@ -358,6 +359,18 @@ async def the_longest_silence(run: Stage) -> None:
     await given_up(run, {"noProgressSeconds": 30}, "NoProgress", 60)
 
 
+@shows("Lieutenant.limits.toolProgress", work=NEVER)
+async def a_tool_that_works(run: Stage) -> None:
+    await run.lieutenant(limits={"noProgressSeconds": 30, "toolProgress": "Work"})
+    machine, task = await run.ready(), await run.task("one")
+    await run.runs(task)
+    for _ in range(20):
+        await pass_time(10)
+        pi_of(machine).work += 1
+    assert run.task_record(task).phase == "Running"
+    assert await run.ends(task) == "TimedOut"
+
+
 async def expires(run: Stage, within: float, steer: dict[str, int], **spec: object) -> None:
     await run.lieutenant(**spec)
     machine = await run.ready()
@@ -418,6 +431,7 @@ STORIES |= {
     "Lieutenant.health.startupTimeoutSeconds": test_clock.test_one_that_never_answers_is_started_again_after_its_startup_timeout,
     "Lieutenant.session.generation": test_conversation_lost.test_a_raised_generation_begins_another_conversation_and_keeps_the_one_before,
     "Lieutenant.session.onLost": partial(test_conversation_lost.test_with_fail_nothing_goes_on_until_a_person_says_so, how="dies"),
+    "Lieutenant.session.onWorkspaceLost": test_workspace.test_held_back_until_a_person_says_that_it_is_known,
     "Lieutenant.update.onProfileChange": (test_profiles.test_recreate_replaces_the_machine_when_settled_and_carries_the_conversation_over),
     "Lieutenant.managementPolicy": test_goodbyes.test_where_no_vm_may_be_deleted_a_dead_one_is_not_replaced,
     "Lieutenant.deletionPolicy": test_goodbyes.test_a_snapshot_is_taken_proven_and_told_before_the_vm_goes,

@@ -20,6 +20,9 @@ class Known:
     def get(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return False
+
     def known(self) -> tuple[str, ...]:
         return (SECRET,)
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.decisions import MirrorSession
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import GuestUnreachable
+from reconciler.engine.observe import machines
+from reconciler.errors import GuestUnreachable, Unreachable
 from tests.engine.stage import LT, Rule, Stage, failing, pass_time, tell
 from tests.world import Machine
 
@@ -229,6 +231,52 @@ def test_what_was_seen_and_is_saved_by_now_hinders_nothing(tmp_path: Path) -> No
         lose(run, "dies", run.machine())
         await run.until(lambda: run.record().slot.vm_id not in ("", machine.vm_id), "another machine")
         assert (await run.ready()).session == said
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-32")
+def test_observing_writes_nothing_and_what_it_read_is_saved_by_an_act(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await talked(run)
+        kind, machine = run.engine.kinds[LT.kind], run.machine()
+        before = await mirror(run, run.record().session.name)
+        machine.session += b'{"type":"custom"}\n'
+        written, refused = run.weather.count("store.write"), failing(lambda: Unreachable("the store is away"))
+        run.weather.rules["store.write"] = refused
+        snapshot = await kind.observe(LT)
+        assert run.weather.count("store.write") == written
+        first = kind.plan(snapshot).first
+        assert first is not None
+        assert first.action == MirrorSession(len(machine.session))
+        with pytest.raises(Unreachable):
+            await kind.act(snapshot, first)
+        run.weather.rules.clear()
+        assert await mirror(run, run.record().session.name) == before
+        snapshot = await kind.observe(LT)
+        first = kind.plan(snapshot).first
+        assert first is not None
+        known = await kind.act(snapshot, first)
+        assert known is not None
+        assert kind.plan(known).next_steps() == []
+        assert await mirror(run, run.record().session.name) == machine.session
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-32")
+def test_a_long_conversation_is_saved_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "READ_AT_ONCE", 1)
+
+    async def story(run: Stage) -> None:
+        await talked(run)
+        machine = run.machine()
+        machine.session += b'{"type":"custom","text":"' + b"x" * 3_000_000 + b'"}\n' + b'{"type":"custom"}\n' * 100_000
+        run.world.wake(machine)
+        name = run.record().session.name
+        await run.until(lambda: run.engine.gatherer.transcripts.length(name) == len(machine.session), "it is saved")
+        assert await mirror(run, name) == machine.session
+        assert run.record().session.seen == 0, "nothing is missing of it"
 
     tell(tmp_path, story)
 

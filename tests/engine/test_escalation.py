@@ -339,6 +339,9 @@ def test_a_prompt_from_a_config_map_is_waited_for_and_may_be_large(tmp_path: Pat
         def config(self, namespace: str, name: str, key: str) -> str | None:
             return values.get((namespace, name, key))
 
+        def holds(self, kind: str, namespace: str, name: str) -> bool:
+            return False
+
         def known(self) -> tuple[str, ...]:
             return ()
 

@@ -322,7 +322,7 @@ def test_two_lost_creates_from_one_commit_each_find_a_vm_of_their_own(tmp_path: 
         run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"), times=2)
         await from_commit(run, "api", "web")
         one = await run.ready()
-        other = await run.ready(replace(LT, name="web"))
+        other = await run.ready(LT._replace(name="web"))
         assert one.vm_id != other.vm_id
         assert run.happened("AdoptedVM") == 2
 

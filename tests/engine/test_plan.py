@@ -24,7 +24,7 @@ def test_a_plan_is_what_the_loop_then_does_and_changes_nothing(tmp_path: Path) -
         await engine.declarations.apply(lieutenant())
         await engine.declarations.apply(declared(ONE, lieutenantRef={"name": "api"}, prompt="first"))
         await engine.declarations.apply(declared(TWO, lieutenantRef={"name": "api"}, prompt="second", after=[{"name": "one"}]))
-        planned = [step.action.verb for step in await plan_everything(engine)]
+        planned = [step.action.verb for step in (await plan_everything(engine)).steps]
         assert run.world.created == 0
         assert "Create" in planned
         assert planned.count("Deliver") == 2
@@ -37,12 +37,13 @@ def test_a_plan_is_what_the_loop_then_does_and_changes_nothing(tmp_path: Path) -
 
         LieutenantKind.act = watched  # type: ignore[method-assign]
         try:
-            await run.engine.start()
+            await run.controller.down()
+            await run.controller.up()
             await run.until(lambda: run.phase(TWO) == "Succeeded", "both are done")
         finally:
             LieutenantKind.act = act  # type: ignore[method-assign]
             await run.controller.down()
-        observed = {"Landed", "Progress", "Finish"}
+        observed = {"MirrorSession", "Landed", "Progress", "Finish"}
         assert [verb for verb in done if verb not in observed] == planned
 
     virtual(main)

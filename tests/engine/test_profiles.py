@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, Key
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand
 from reconciler.engine.planning import plan_everything
@@ -36,6 +37,9 @@ class Vault:
 
     def config(self, namespace: str, name: str, key: str) -> str | None:
         return self.values.get(f"config_{name}_{key}")
+
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return any(one.startswith(f"config_{name}_" if kind == "ConfigMap" else f"{name}_") for one in self.values)
 
     def known(self) -> tuple[str, ...]:
         return tuple(self.seen)
@@ -287,7 +291,7 @@ def test_a_missing_secret_is_waited_for_without_a_machine(tmp_path: Path) -> Non
         await run.says(LT, "Ready", "SecretNotFound")
         await pass_time(60)
         assert run.world.created == 0
-        assert "ConfigMap c has no key text" in run.message(LT, "Ready")
+        assert "ConfigMap c is not in namespace default; create it with the key text" in run.message(LT, "Ready")
         vault.values.update(s_k=HIDDEN, config_c_text="much\n" * 50_000)
         machine = await run.ready()
         assert machine.files["big.txt"] == b"much\n" * 50_000
@@ -443,9 +447,9 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         await made(run, BEFORE, update=RECREATE)
         await pass_time(20)
         await run.engine.stop()
-        assert await plan_everything(run.engine) == [], "nothing to do before it changes"
+        assert await plan_everything(run.engine) == Foreseen(), "nothing to do before it changes"
         await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
-        planned = await plan_everything(run.engine)
+        planned = (await plan_everything(run.engine)).steps
         verbs = [step.action.verb for step in planned]
         assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
         said = planned[1].action.because
@@ -464,5 +468,18 @@ def test_another_source_or_size_is_another_machine(tmp_path: Path, change: dict[
         await run.until(lambda: old.deleted, "the old one is gone")
         await run.ready()
         assert run.status()["boot"]["outdated"] is False
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("mode", ["Running", "Suspended"])
+def test_a_profile_that_is_not_there_is_told_with_its_namespace_also_of_what_is_suspended(tmp_path: Path, mode: str) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(profileRef={"name": "misspelt"}, mode=mode)
+        await run.says(LT, "Ready", "ProfileNotFound")
+        assert run.condition(LT, "Ready") == "False"
+        assert "BootProfile misspelt does not exist in namespace default" in run.message(LT, "Ready")
+        await run.lieutenant(mode=mode)
+        await run.until(lambda: run.condition(LT, "Ready") == "True", "it is as declared")
 
     tell(tmp_path, story)

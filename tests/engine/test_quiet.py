@@ -83,6 +83,9 @@ class Vault:
     def get(self, namespace: str, name: str, key: str) -> str | None:
         return CANARY if (namespace, name, key) == ("default", "llm", "token") else None
 
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return False
+
     def known(self) -> Iterable[str]:
         return (CANARY,)
 

@@ -34,7 +34,7 @@ class Slow(FakeVers):
 @pytest.mark.guarantee("G-01")
 async def test_a_list_on_its_way_ends_with_the_controller(tmp_path: Path) -> None:
     vers, clock, store = Slow(World()), LoopClock(), open_store(tmp_path / "state.db", inline=True)
-    engine = Engine(
+    engine = await Engine.open(
         EngineSettings(), vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), lambda: 0.5, lambda: "token", KEEPER
     )  # fmt: skip
     await engine.start()

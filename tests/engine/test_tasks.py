@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.api.annotations import RETRY
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.errors import GuestUnreachable
@@ -330,3 +331,21 @@ def test_a_steer_lost_with_pi_never_lands_in_another_turn(tmp_path: Path) -> Non
         assert run.prompts("s") == []
 
     tell(tmp_path, story, World(work_seconds=40.0))
+
+
+def test_a_retry_that_is_asked_for_ends_the_delay_of_the_next_attempt_once(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.world.answer = lambda prompt: ("no", "error")
+        await run.lieutenant()
+        task = await run.task("one", retries=6)
+        await run.until(lambda: len(run.task_record(task).attempts) == 5, "it waits long")
+        waits = run.task_record(task).not_before - run.engine.clock.now()
+        assert waits > 5.0
+        asked = run.engine.clock.now()
+        await run.engine.declarations.annotate(task, {RETRY: "now"})
+        await run.until(lambda: len(run.task_record(task).attempts) == 6, "it is tried again")
+        assert run.engine.clock.now() - asked < waits / 2
+        assert run.task_record(task).retried == "now"
+        assert run.task_record(task).not_before > run.engine.clock.now(), "that one retry is used up"
+
+    tell(tmp_path, story)

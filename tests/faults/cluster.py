@@ -81,10 +81,15 @@ class OperatorLives(Controller):
 
         self.kube_controller = KubeController(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
         clock = LoopClock(self.world.now() + (self.skew if mine > 1 else 0.0))
-        self.engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, clock,
-            Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.kube_controller.sink,
-        )  # fmt: skip
+        try:
+            self.engine = await Engine.open(
+                self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, clock,
+                Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.kube_controller.sink,
+            )  # fmt: skip
+        except (Crash, ReconcilerError):
+            await self.secrets.aclose()
+            await store.aclose()
+            raise
         try:
             await self.kube_controller.open(self.engine, "uid-of-the-cluster")
         except (Crash, ReconcilerError):

@@ -74,6 +74,9 @@ class NoSecrets:
     def config(self, namespace: str, name: str, key: str) -> str | None:
         return None
 
+    def holds(self, kind: str, namespace: str, name: str) -> bool:
+        return False
+
     def known(self) -> tuple[str, ...]:
         return ()
 
@@ -175,10 +178,15 @@ class Controller:
         self.life.crashed.clear()
         self.lives += 1
         store = open_store(self.path, inline=True)
-        engine = Engine(
-            self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(), LoopClock(self.world.now()),
-            Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, kinds=self.kinds,
-        )  # fmt: skip
+        try:
+            engine = await Engine.open(
+                self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(),
+                LoopClock(self.world.now()), Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}",
+                KEEPER, kinds=self.kinds,
+            )  # fmt: skip
+        except (Crash, ReconcilerError):
+            await store.aclose()
+            raise
         engine.declarations._new_uid = lambda: f"uid-{next(self._uids)}"
         try:
             await engine.start()

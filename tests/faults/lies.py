@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.api.annotations import PREFIX
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
+from reconciler.core.times import http_date
 from reconciler.errors import Unreachable
 from reconciler.vers import models
 from tests.world import FOREIGN
@@ -109,7 +110,7 @@ def _wrong(kind: str, right: VmList, before: VmList) -> VmList:
 def _list(kind: str, right: VmList) -> VmList:
     dates = {"odd-late-date": "Fri, 31 Dec 9999 23:59:59 GMT", "odd-early-date": "Thu, 01 Jan 1970 00:00:00 GMT", "odd-no-date": ""}
     if kind in dates:
-        return replace(right, server_time=models.http_date(dates[kind]))
+        return replace(right, server_time=http_date(dates[kind]))
     return _decoded(right, [_row(kind, vm) for vm in right.vms.values()])
 
 

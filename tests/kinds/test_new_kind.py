@@ -83,13 +83,14 @@ def test_it_is_planned_executed_reported_and_looked_at_again(tmp_path: Path, run
 
     async def story(stage: Stage) -> None:
         await stage.engine.stop()
-        planned = await plan_everything(stage.engine)
+        planned = (await plan_everything(stage.engine)).steps
         assert [(step.key, step.action.verb, step.action.because) for step in planned] == [
             (ONE, "TurnWidget", f"turn {n}") for n in (1, 2, 3)
         ]
         assert workshop.turns == {}, "a plan changes nothing"
         workshop.visits.clear()
-        await stage.engine.start()
+        await stage.controller.down()
+        await stage.controller.up()
         await stage.until(lambda: "the workshop is shut" in stage.message(ONE, "Reconciling"), "what is in the way is told")
         await stage.says(ONE, "Reconciling", "Booting")
         assert workshop.turns == {"one": 3}

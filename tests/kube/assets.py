@@ -1,8 +1,8 @@
-"""kube-apiserver, etcd and kubectl for the tests: where they are, or how they are made. `python -m tests.kube.assets` makes them.
+"""kube-apiserver, etcd, kubectl and helm for the tests: where they are, or how they are made. `python -m tests.kube.assets` makes them.
 
-Looked for in `$KUBEBUILDER_ASSETS` (envtest's convention), then in `~/.cache/reconciler/kube/VERSION`. No package registry has them
-ready, so they are built from the Go modules in hack/kube, which pin every version: a few minutes the first time, and the only time. Builds
-that meet wait for each other, and the directory appears whole or not at all.
+Looked for in `$KUBEBUILDER_ASSETS` (envtest's convention; it has no helm), then in `~/.cache/reconciler/kube/VERSION`. No package
+registry has them ready, so they are built from the Go modules in hack/kube, which pin every version: a few minutes the first time, and the
+only time. Builds that meet wait for each other, and the directory appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,16 @@ class Versions:
 
     kubernetes: str
     etcd: str
+    helm: str
 
     @property
     def label(self) -> str:
         """Name of the cache's directory: programs of other versions or for another machine are other programs."""
         return f"{self.kubernetes}-etcd{self.etcd}-{platform.machine()}"
+
+    @property
+    def helm_label(self) -> str:
+        return f"helm{self.helm}-{platform.machine()}"
 
 
 def versions() -> Versions:
@@ -65,7 +70,9 @@ def versions() -> Versions:
             raise Missing(f"hack/kube/{folder}/go.mod pins no {module}; add a `require` line")
         return found[1]
 
-    return Versions(pinned("apiserver", "k8s.io/kubernetes"), pinned("etcd", "go.etcd.io/etcd/server/v3"))
+    return Versions(
+        pinned("apiserver", "k8s.io/kubernetes"), pinned("etcd", "go.etcd.io/etcd/server/v3"), pinned("helm", "helm.sh/helm/v3")
+    )
 
 
 def find(environ: Mapping[str, str]) -> Assets:
@@ -84,18 +91,38 @@ def build(environ: Mapping[str, str]) -> Assets:
     """The programs, built when they are nowhere. Blocks for minutes. Raises `Missing`."""
     if environ.get(VARIABLE):
         return find(environ)
-    target = _cached(environ)
+    _once(_cached(environ), PROGRAMS, _compile, environ)
+    return find(environ)
+
+
+def find_helm(environ: Mapping[str, str]) -> Path:
+    """Helm, without building anything. Raises `Missing`."""
+    cached = _cached_helm(environ)
+    if _lacking(cached, ("helm",)):
+        raise Missing(f"no helm is built here yet; {REMEDY} (a minute or two, needs Go {_dotted(GO_MIN)} or newer)")
+    return cached / "helm"
+
+
+def build_helm(environ: Mapping[str, str]) -> Path:
+    """Helm, built when it is not there. Blocks for minutes. Raises `Missing`."""
+    _once(_cached_helm(environ), ("helm",), _compile_helm, environ)
+    return find_helm(environ)
+
+
+def _once(
+    target: Path, programs: Sequence[str], compiled: Callable[[str, Path, Mapping[str, str]], None], environ: Mapping[str, str]
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target.with_name(f".{target.name}.lock")):
-        if _lacking(target):
-            go = find_go(environ)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as room:
-                made = Path(room) / "bin"
-                made.mkdir()
-                _compile(go, made, environ)
-                shutil.rmtree(target, ignore_errors=True)  # an incomplete one, removed by hand perhaps
-                made.rename(target)
-    return find(environ)
+        if not _lacking(target, programs):
+            return
+        go = find_go(environ)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as room:
+            made = Path(room) / "bin"
+            made.mkdir()
+            compiled(go, made, environ)
+            shutil.rmtree(target, ignore_errors=True)  # an incomplete one, removed by hand perhaps
+            made.rename(target)
 
 
 def find_go(environ: Mapping[str, str]) -> str:
@@ -123,6 +150,11 @@ def _compile(go: str, into: Path, environ: Mapping[str, str]) -> None:
     _go(go, "apiserver", ["-o", f"{into}{os.sep}", *commands], stamp, environ)
 
 
+def _compile_helm(go: str, into: Path, environ: Mapping[str, str]) -> None:
+    stamp = f"-X helm.sh/helm/v3/internal/version.version=v{versions().helm}"
+    _go(go, "helm", ["-o", f"{into}{os.sep}", "helm.sh/helm/v3/cmd/helm"], stamp, environ)
+
+
 def _go(go: str, module: str, what: list[str], stamp: str, environ: Mapping[str, str]) -> None:
     # At low priority: whoever builds this wants to go on working.
     argv = [*(["nice"] if shutil.which("nice") else []), go, "build", "-trimpath", "-ldflags", f"-s -w {stamp}".strip(), *what]
@@ -145,8 +177,12 @@ def _cached(environ: Mapping[str, str]) -> Path:
     return cache_dir(environ) / "kube" / versions().label
 
 
-def _lacking(directory: Path) -> list[str]:
-    return [name for name in PROGRAMS if not os.access(directory / name, os.X_OK)]
+def _cached_helm(environ: Mapping[str, str]) -> Path:
+    return cache_dir(environ) / "kube" / versions().helm_label
+
+
+def _lacking(directory: Path, programs: Sequence[str] = PROGRAMS) -> list[str]:
+    return [name for name in programs if not os.access(directory / name, os.X_OK)]
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -164,6 +200,7 @@ def _alone(lock: Path) -> Iterator[None]:
 def main() -> int:
     try:
         print(build(os.environ).directory)
+        print(build_helm(os.environ).parent)
     except Missing as why:
         print(f"error: {why}", file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 - `cluster`: a namespace of the test's own on the session's server, our kinds installed. `cluster.apply(text)`, `cluster.get("lt", "ada")`,
   `cluster.kubectl("wait", …)`; `cluster.name` is the namespace, `cluster.plane` the server.
 - `control_plane`: that server. `.operator.kubeconfig` is the file for the program under test: its user has the rights of
-  deploy/base/rbac.yaml in the namespaces that `cluster` made; `.admin` is the person at the keyboard.
+  deploy/cluster/rbac.yaml in the namespaces that `cluster` made; `.admin` is the person at the keyboard.
   `restart_api(crash=True)` and `with api_down():` for bad days: the session's server is shared, so it is up again when the test ends.
 - `world`: the platform and its machines, a double; `operating.charge` puts an operator between it and the cluster.
 - `private_plane`: a server for one test alone (two more seconds), without our kinds (`install_crds()`, `install_rbac()`).
@@ -15,20 +15,34 @@ with the reason, and in CI they fail. Mark tests with `@pytest.mark.real("kube")
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from tests.kube.assets import Assets, Missing, find
+from tests.kube.assets import Assets, Missing, find, find_helm
 from tests.kube.controlplane import ControlPlane, Namespace, running
 from tests.kube.operating import RealTime
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
 def kube_assets() -> Assets:
     """The programs. Skips, saying why, where there are none; fails in CI."""
+    return there(find)
+
+
+@pytest.fixture(scope="session")
+def helm_program(kube_assets: Assets) -> Path:
+    """Helm; skips and fails as `kube_assets`."""
+    return there(find_helm)
+
+
+def there(look: Callable[[Mapping[str, str]], T]) -> T:
     try:
-        return find(os.environ)
+        return look(os.environ)
     except Missing as why:
         if os.environ.get("CI"):
             pytest.fail(str(why))

@@ -1,7 +1,8 @@
 """A real Kubernetes API server: etcd and kube-apiserver of this machine, on free loopback ports, in a directory of their own.
 
 There is no controller manager, no scheduler and no node, so nothing collects garbage: a deleted namespace stays Terminating, and an owner's
-deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/base/rbac.yaml says.
+deletion takes nothing with it. Two people know the server: an admin, and the operator, whom RBAC lets do what deploy/cluster/rbac.yaml
+says.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from tests.kube.assets import ROOT, Assets
 
 START_SECONDS = 60
 OPERATOR = "reconciler-operator"
-"""The user whose rights are those of deploy/base/rbac.yaml."""
+"""The user whose rights are those of deploy/cluster/rbac.yaml."""
 
 OURS = {word: kind.plural for kind in KINDS for word in (kind.name, *kind.words)}
 """The plural of our kinds, by every word that kubectl knows them by."""
@@ -191,8 +192,8 @@ class ControlPlane:
             eventually(lambda plural=kind.plural: self.get(f"/apis/{GROUP}/{VERSION}/{plural}")[0] == 200, f"{kind.plural} can be listed")
 
     def install_rbac(self) -> None:
-        """The roles of deploy/base/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "base" / "rbac.yaml"))
+        """The roles of deploy/cluster/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
+        self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "cluster" / "rbac.yaml"))
         self.apply(_binding("ClusterRoleBinding", "operator", "reconciler-cluster", None))
 
     def apply(self, *objects: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube.access import Access, load
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease
@@ -92,14 +93,22 @@ def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Cal
 
     @asynccontextmanager
     async def make(
-        config: Config, store: Store, installation: str, secrets: Secrets, hook: Hook, backend: DeclarationBackend, clock: LoopClock, /
+        config: Config,
+        store: Store,
+        installation: str,
+        secrets: Secrets,
+        hook: Hook,
+        backend: DeclarationBackend,
+        clock: LoopClock,
+        supervisor: Supervisor,
+        /,
     ) -> AsyncIterator[Engine]:
         settings = EngineSettings(
             fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
         )
-        yield Engine(
+        yield await Engine.open(
             settings, vers(world), FakeAgents(world), store, secrets, clock, Effects(hook), random.Random(1).random,
-            lambda: f"{uuid.uuid4()}", KEEPER, backend,
+            lambda: f"{uuid.uuid4()}", KEEPER, backend, supervisor=supervisor,
         )  # fmt: skip
 
     return make

@@ -120,7 +120,7 @@ async def test_what_is_not_there(scene: Desk) -> None:
         assert f"`reconciler get --kube -n {scene.person.cluster.name} " in told, f"the remedy asks the same cluster: {told}"
     told = await with_kube(scene, ("wait", "lt/nobody", "--for", "Ready", "--timeout", "0"), code=3)
     assert "it does not exist" in told
-    assert f"`reconciler describe --kube -n {scene.person.cluster.name} lieutenant/nobody`" in told
+    assert f"`reconciler get --kube -n {scene.person.cluster.name} lieutenant`" in told
     assert "did you mean task/ada-8mohu" in await with_kube(scene, ("wait", "ada-8mohu", "--for", "Ready"), code=64)
     assert await scene("wait", "--kube", "lt/nobody", "--for", "delete") == "lieutenant/nobody is gone\n"
     assert "no operator has ever been in charge here" in await with_kube(scene, ("orphans", "--fleet", "nobodys"))

@@ -96,7 +96,7 @@ def test_only_orphans_are_deleted_and_only_when_that_is_confirmed(yard: Yard) ->
     theirs = yard.make({**claim, "fleet.vers.sh/installation": "another"})
     nobodys = yard.make()
     eventually(lambda: yard.orphans().get(lost) == "Orphan", "it is told", pause=0.3)
-    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown", nobodys: "Unclaimed"}
+    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown", theirs: "Foreign", nobodys: "Unclaimed"}
     assert "only its controller knows" in yard("orphans", "--kube")
     assert lost in yard("orphans", "--kube", "--delete", code=4)
     assert lost in yard.stub.present()
@@ -141,7 +141,7 @@ def test_a_lease_can_not_make_orphans_of_another_clusters_machines(yard: Yard, m
     eventually(lambda: yard.orphans().get(mine) == "Orphan", "they are old enough", pause=0.3)
     evil = yard.cluster.plane.namespace()
     evil.plane.apply(lease(evil.name, "another/reconciler"))
-    assert yard.orphans() == {mine: "Orphan"}
+    assert yard.orphans() == {mine: "Orphan", theirs: "Foreign"}
     assert "nothing proves that installation another/reconciler is this cluster's" in yard("orphans", "--kube")
     monkeypatch.setenv("KUBECONFIG", str(somebody(evil, LOOKS, SEES_LEASES).kubeconfig))
     assert "can't be proven" in yard("orphans", "--kube", code=1)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.real("kube")
 DEPLOY = ROOT / "deploy"
 ACCOUNT = "system:serviceaccount:reconciler:reconciler"
 VARIANTS = ("deploy", "deploy/one-namespace", "postgresql")
+"""Of the operator. What is there once in a cluster (deploy/cluster) is in `deploy` and has to be there before the others."""
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -35,8 +36,9 @@ AUDIT = {
 
 @pytest.fixture(scope="module")
 def plane(kube_assets: Assets) -> Iterator[ControlPlane]:
-    """A server with nothing of ours."""
+    """A server with what `deploy` makes."""
     with running(kube_assets) as made:
+        made.kubectl("apply", "--server-side", "-k", str(DEPLOY))
         yield made
 
 
@@ -73,7 +75,7 @@ def test_it_is_accepted_as_it_stands(plane: ControlPlane, variant: str, tmp_path
     done = plane.try_kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "-k", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     made = objects(plane, folder)
-    assert len(done.stdout.splitlines()) == len(made) >= 15
+    assert len(done.stdout.splitlines()) == len(made) >= (8 if variant == "deploy/one-namespace" else 18)
     pod = {"apiVersion": "v1", "kind": "Pod", **pod_of(next(one for one in made if one["kind"] == "Deployment"))}
     pod["metadata"] = {**pod["metadata"], "name": "copy", "namespace": "reconciler"}
     plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(pod))
@@ -126,7 +128,8 @@ def test_it_fits_the_program_and_the_image(plane: ControlPlane, variant: str, tm
     (port,) = container["ports"]
     assert port["containerPort"] == address.port
     assert made["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
-    assert made["NetworkPolicy"]["spec"]["ingress"] == [{"ports": [{"port": address.port, "protocol": "TCP"}]}]
+    (ingress,) = made["NetworkPolicy"]["spec"]["ingress"]
+    assert ingress["ports"] == [{"port": address.port, "protocol": "TCP"}]
     probes = {container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert probes == {"/healthz", "/readyz"}
     labels = pod["metadata"]["labels"]
@@ -153,7 +156,7 @@ class Right:
 
 def granted() -> set[Right]:
     """What both roles say, one by one."""
-    rules = [rule for role in documents(DEPLOY / "base" / "rbac.yaml") for rule in role["rules"]]
+    rules = [rule for role in documents(DEPLOY / "cluster" / "rbac.yaml") for rule in role["rules"]]
     return {
         Right(verb, f"{group}/{resource}".removeprefix("/"))
         for rule in rules
@@ -167,7 +170,9 @@ def may(plane: ControlPlane, right: Right, namespace: str, name: str = "", user:
     group, _, resource = right.resource.rpartition("/")
     resource, _, sub = resource.partition(":")
     asked = {"verb": right.verb, "group": group, "resource": resource, "subresource": sub, "namespace": namespace, "name": name}
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user, "resourceAttributes": asked}}
+    groups = ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
+    spec = {"user": user, "groups": groups, "resourceAttributes": asked}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
     status, told = plane.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
     assert status == 201, told
     return bool(told["status"]["allowed"])
@@ -206,6 +211,8 @@ def test_the_account_may_do_nothing_else(plane: ControlPlane) -> None:
 @pytest.mark.guarantee("G-60")
 def test_the_account_of_one_namespace_reads_no_secret_elsewhere(private_plane: ControlPlane) -> None:
     plane = private_plane
+    plane.kubectl("create", "namespace", "reconciler")
+    plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "cluster"))
     plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "one-namespace"))
     for right in (Right("list", "secrets"), Right("patch", "fleet.vers.sh/lieutenants"), Right("create", "coordination.k8s.io/leases")):
         assert may(plane, right, "reconciler")
@@ -215,10 +222,10 @@ def test_the_account_of_one_namespace_reads_no_secret_elsewhere(private_plane: C
 
 def test_who_may_view_or_edit_a_namespace_may_view_or_edit_agents(plane: ControlPlane) -> None:
     """No controller joins roles here, so what the labels promise is read from them."""
-    roles = {role["metadata"]["name"]: role for role in documents(DEPLOY / "base" / "people.yaml")}
+    roles = {role["metadata"]["name"]: role for role in documents(DEPLOY / "cluster" / "people.yaml")}
     assert roles["reconciler-view"]["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert roles["reconciler-edit"]["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
-    kinds = {one["spec"]["names"]["plural"] for one in documents(DEPLOY / "base" / "crds.yaml")}
+    kinds = {one["spec"]["names"]["plural"] for one in documents(DEPLOY / "cluster" / "crds.yaml")}
     for role in (roles["reconciler-view"], roles["reconciler-edit"]):
         assert {resource for rule in role["rules"] for resource in rule["resources"]} == kinds
 

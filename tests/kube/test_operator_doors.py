@@ -102,7 +102,7 @@ class Story:
         self.acts.setdefault(event.key.name, []).append(f"{event.type} {event.reason} {plain(event.message)}")
 
     async def plan(self, engine: Engine) -> None:
-        self.plans = [(p.key.name, p.verb, plain(p.target), plain(p.reason)) for p in planned(await plan_everything(engine))]
+        self.plans = [(p.key.name, p.verb, plain(p.target), plain(p.reason)) for p in planned((await plan_everything(engine)).steps)]
 
 
 def plain(text: str) -> str:

@@ -29,7 +29,7 @@ class Rights:
 
     def __init__(self, person: Person) -> None:
         self.person = person
-        role = next(one for one in documents(ROOT / "deploy" / "base" / "rbac.yaml") if one["metadata"]["name"] == "reconciler")
+        role = next(one for one in documents(ROOT / "deploy" / "cluster" / "rbac.yaml") if one["metadata"]["name"] == "reconciler")
         self.rules: list[dict[str, Any]] = role["rules"]
 
     async def without(self, resource: str, verb: str) -> None:
@@ -167,7 +167,7 @@ async def test_it_may_not_hold_its_lease(cluster: Namespace, verb: str) -> None:
     """Nobody is in charge without it: what is missing is said, and it begins once it is granted."""
     person = Person(cluster)
     said: list[str] = []
-    role = next(one for one in documents(ROOT / "deploy" / "base" / "rbac.yaml") if one["metadata"]["name"] == "reconciler-lease")
+    role = next(one for one in documents(ROOT / "deploy" / "cluster" / "rbac.yaml") if one["metadata"]["name"] == "reconciler-lease")
     rules = Rights(person)
     await rules.grant([{**rule, "verbs": [name for name in rule["verbs"] if name != verb] or ["list"]} for rule in role["rules"]])
     await person.kubectl("delete", "rolebinding", "operator-lease")

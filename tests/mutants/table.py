@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 from reconciler.core import conditions
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant import session
+from reconciler.core.lieutenant import session, workspace
 from reconciler.core.slot import deletion, marks, pairing
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
+from reconciler.core.task import provider as taskprovider
 from reconciler.core.task import queue as task_queue
 from reconciler.core.task import view as taskview
 from reconciler.engine.act.sending import Sending
@@ -33,7 +34,17 @@ from reconciler.engine.observe.slots import Slots
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
-from tests.engine import test_conversation_lost, test_copied_disks, test_escalation, test_outages, test_quiet, test_sessions, test_tasks
+from tests.engine import (
+    test_conversation_lost,
+    test_copied_disks,
+    test_escalation,
+    test_outages,
+    test_providers,
+    test_quiet,
+    test_sessions,
+    test_tasks,
+    test_workspace,
+)
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -78,10 +89,13 @@ class Mutant:
 
 def _replaced(chain: Chain[Any], original: object, broken: object) -> Chain[Any]:
     """The chain with one policy, here or in a stage, replaced."""
-    policies = [
-        _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one for one in chain.policies
-    ]
-    return replace(chain, policies=tuple(policies))
+
+    def then(one: Any) -> Any:
+        if isinstance(one, Stage):
+            return replace(one, chain=_replaced(one.chain, original, broken))
+        return _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one
+
+    return replace(chain, policies=tuple(then(one) for one in chain.policies))
 
 
 def _impatient(begin: Callable[..., None]) -> Callable[..., None]:
@@ -237,7 +251,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("out-of-order", "G-20: the oldest task first", task_queue.TaskQueue, "ahead_of",
            "if before else", "if False else", test_tasks.test_tasks_run_in_order_one_at_a_time_each_once),
     Mutant("success-on-silence", "G-21: a good stop reason is needed", taskview, "ended_well",
-           "return bool(answers) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
+           "return bool(said) and", "return True or", test_tasks.test_a_model_error_is_no_success_and_is_told_to_the_next_attempt),
     Mutant("acceptance-ignored", "G-21: acceptance decides", task, "judge_the_turn",
            "if v.has_acceptance else", "if False else",
            test_tasks.test_without_the_file_asked_for_it_has_failed_whatever_it_says),
@@ -247,20 +261,29 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("prompt-to-busy", "G-22: a prompt goes only to a settled session", task, "deliver",
            "or not v.talk.settled", "", task_table),
     Mutant("declined-ignored", "G-22: a failure verdict wins", task, "resolve_the_delivery",
-           'TryAgain(Reason.DECLINED, error)', "Deliver(v.record.attempt, resend=True)", task_table),
+           "return refused(v, error)", "return Deliver(v.record.attempt, resend=True)", task_table),
     Mutant("landed-when-sent", "G-23: landed means seen in the conversation", steer, "note_the_steer",
            '== "Running"', '!= "Pending"', test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("never-taken-back", "G-23: an expired steer is taken out of pi's queue", steer, "resolve_the_steer",
            "or Withdraw() if v.target_phase", 'or Finish("Expired", "NotLanded") if v.target_phase',
            test_tasks.test_a_steer_that_is_not_seen_in_time_is_taken_back_and_expires),
     Mutant("crash-not-counted", "G-24, G-25: an unasked-for end is written down", lieutenant, "count_the_crash",
-           "!= v.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
+           "!= v.lt.record.restart.crash_at", "< 0", test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
     Mutant("loop-unbounded", "G-25: too many crashes stop it", lieutenant, "bound_the_crash_loop",
            "if restart.degraded:", "if False:",
            test_sessions.test_a_crash_loop_is_bounded_and_ends_when_the_declaration_changes),
     Mutant("turn-lost", "G-24: an interrupted turn goes on in the same attempt", task, "judge_the_turn",
-           "return Continue(v.record.continues + 1)", 'return TryAgain("SessionLost", "")',
+           "return Continue(v.record.continues + 1, empty)", 'return TryAgain("SessionLost", "")',
            test_sessions.test_pi_killed_in_the_middle_of_a_turn_goes_on_with_it_on_the_same_session),
+    Mutant("limit-costs-an-attempt", "G-21: a provider at its limit is waited for", taskprovider, "model_failed",
+           "trouble.remedy is Remedy.REQUEST", "True", test_providers.test_what_the_provider_asks_for_is_waited),
+    Mutant("no-probe-alone", "G-37: one probe at a time", taskprovider, "wait_for_the_provider", "v.provider.probing and not v.probes",
+           "False", task_table),
+    Mutant("nothing-is-a-success", "G-21: an answer with nothing in it is no evidence", taskview, "says_nothing",
+           "return not message.text.strip()", "return False and not message.text.strip()",
+           test_providers.test_an_empty_answer_is_no_evidence_it_is_continued_once_and_then_has_failed),
+    Mutant("files-untold", "G-32: an agent knows that its files are gone", workspace, "note_the_lost_files", "if not left or", "if left or",
+           test_workspace.test_the_agent_is_told_before_its_next_prompt_and_people_by_a_condition_and_a_warning),
     Mutant("timeout-ignored", "G-29: limits are enforced", limits, "must_end",
            "v.now >= begun(v.record) + v.timeout_seconds", "False", a_timeout),
     Mutant("escalation-skipped", "G-29: a stalled turn is steered before it is given up", limits, "escalate",
@@ -274,7 +297,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("target-goes-first", "G-23: an interrupted turn waits for the steer that interrupted it", task, "judge_the_turn",
            "if v.held_by:", "if False:", task_table),
     Mutant("amnesia", "G-32: a new machine gets the conversation first", lieutenant, "restore_the_conversation",
-           "return RestoreSession(v.vm_id, v.mirror_size)", "return None",
+           "return RestoreSession(v.lt.vm_id, v.mirror_size)", "return None",
            test_sessions.test_a_dead_vm_is_replaced_and_the_conversation_goes_on_with_its_memory),
     Mutant("only-copy-lost", "G-32: a dead VM with the only copy stays", slot_policies, "replace_the_dead",
            "if s.loss:", "if False:", slot_table),
@@ -287,11 +310,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("mirror-overwritten", "G-32: the end that is not chosen keeps its name", session, "chosen",
            "kept.but(file=name)", "kept", test_conversation_lost.test_two_ends_that_differ_wait_for_a_person_and_the_mirrors_goes_on),
     Mutant("begun-under-a-task", "G-30: no new conversation under a task", session, "begin_as_declared",
-           "or v.active_task", "", lieutenant_table),
+           "or v.lt.active_task", "", lieutenant_table),
     Mutant("more-was-seen", "G-32: what was seen and not saved is known durably", session, "loss_of",
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
-           "and not running and not v.guest.keeper_alive", "", lieutenant_table),
+           "and not running and not v.lt.guest.keeper_alive", "", lieutenant_table),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),

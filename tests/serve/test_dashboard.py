@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for what there is."""
+"""The Grafana dashboard and the alert rules ask for what there is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
 
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.telemetry import Histogram
@@ -16,7 +17,9 @@ from reconciler.serve.metrics import ControllerCollector, Front, Sources, exposi
 from tests.faults.harness import Controller, Life
 from tests.world import World
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "dashboards" / "reconciler.json"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD = DEPLOY / "dashboards" / "reconciler.json"
+ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
 NOT_OURS = {"le", "pod", "instance", "job", "namespace"}
 """Labels that Prometheus itself gives."""
 
@@ -45,6 +48,7 @@ async def exposed(tmp_path: Path) -> dict[str, set[str]]:
             histograms.setdefault(labels, Histogram()).add(0.1)
         front = Front(1, 1, 1, {"Conflict": 1}, {"Forbidden": 1})
         sources = Sources(lambda: engine, lambda: {("GET", "200"): 1}, lambda: True, lambda: front, lambda: {"Unreachable": 1})
+        sources.supervisor.restarts["resync"] += 1
         families = list(ControllerCollector(sources).collect())
         labels_of = {family.name: set(family._labelnames) for family in families}  # also of those without a sample
         text = exposition(ControllerCollector(sources)).decode()
@@ -65,6 +69,18 @@ async def test_every_metric_and_label_of_the_dashboard_is_exposed(tmp_path: Path
         wanted = {label for group in re.findall(r"by \(([^)]*)\)", expression) for label in re.split(r",\s*", group)}
         wanted |= set(re.findall(r"(\w+)\s*=~?\"", expression))
         assert wanted - NOT_OURS - set().union(*(there[name] for name in names)) == set(), expression
+
+
+async def test_every_alert_asks_for_what_is_exposed_and_says_what_to_do(tmp_path: Path) -> None:
+    there = await exposed(tmp_path)
+    rules = [rule for group in YAML(typ="safe").load(ALERTS.read_text("utf-8"))["spec"]["groups"] for rule in group["rules"]]
+    assert len(rules) >= 5
+    for rule in rules:
+        names = set(re.findall(r"\breconciler_\w+", rule["expr"]))
+        assert names, rule["alert"]
+        assert names - set(there) == set(), rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert {"summary", "description"} <= set(rule["annotations"])
 
 
 async def test_nothing_that_is_exposed_is_left_out(tmp_path: Path) -> None:

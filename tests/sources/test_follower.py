@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Unreachable
-from reconciler.sources.follower import Follower, supervise
+from reconciler.sources.follower import Follower
 
 PAUSE = 0.01
 
@@ -44,7 +45,7 @@ class Scripted:
 @asynccontextmanager
 async def following(source: Scripted) -> AsyncIterator[tuple[Follower, list[str]]]:
     lines: list[str] = []
-    follower = Follower(source, lines.append, PAUSE)
+    follower = Follower(source, lines.append, Supervisor(), PAUSE)
     task = asyncio.create_task(follower.run())
     try:
         yield follower, lines
@@ -112,15 +113,3 @@ async def test_a_watch_that_ends_begins_anew_and_everything_is_read_again() -> N
         await until(lambda: source.in_force == 5)
     assert follower.errors == {"OSError": 2}
     assert all("the watch on declarations ended" in line for line in lines)
-
-
-async def test_a_supervised_task_that_just_returns_is_a_failure_too() -> None:
-    failures: list[Exception] = []
-
-    async def ends() -> None:
-        return None
-
-    task = asyncio.create_task(supervise(ends, failures.append, PAUSE))
-    await until(lambda: len(failures) >= 2)
-    task.cancel()
-    assert {str(failure) for failure in failures} == {"it ended by itself"}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.snapshot.rendered import SecretRef
+from reconciler.engine.observe.content import missing
 from reconciler.engine.ports import Secrets
 from reconciler.errors import Refused
 from reconciler.sources.secrets import FileSecrets, variable
@@ -102,3 +104,17 @@ def test_values_are_not_in_its_repr(tmp_path: Path) -> None:
     secrets = FileSecrets(tmp_path, {"RECONCILER_SECRET_A_B": VALUE})
     secrets.get("default", "llm", "token")
     assert VALUE not in repr(secrets)
+
+
+def test_a_secret_that_is_missing_is_told_from_one_without_the_key(tmp_path: Path) -> None:
+    put(tmp_path)
+    secrets = FileSecrets(tmp_path, {"RECONCILER_SECRET_CLOUD_TOKEN": "x"}, tmp_path / "configs")
+    (tmp_path / "configs" / "default" / "texts").mkdir(parents=True)
+    assert missing(SecretRef("llm", "other"), "default", secrets) == "Secret llm in namespace default has no key other; add it"
+    assert missing(SecretRef("cloud", "other"), "default", secrets) == "Secret cloud in namespace default has no key other; add it"
+    assert missing(SecretRef("lim", "token"), "default", secrets) == (
+        "Secret lim is not in namespace default; create it with the key token"
+    )
+    assert missing(SecretRef("llm", "token"), "web", secrets) == "Secret llm is not in namespace web; create it with the key token"
+    assert "has no key a" in missing(SecretRef("texts", "a", "ConfigMap"), "default", secrets)
+    assert "is not in namespace" in missing(SecretRef("llm", "a", "ConfigMap"), "default", secrets)

@@ -44,7 +44,8 @@ async def test_a_reader_sees_what_the_store_sees(filled: SqlStore, where: str | 
     for wanted in ((), ("Task",), ("Lieutenant", "default"), ("Lieutenant", "default", "b"), (None, None, "B"), ("Task", "other")):
         assert await reader.objects(*wanted) == await filled.objects(*wanted)
     for of, after, limit in ((None, 0, 1000), (None, 2, 2), (None, 0, 2), (event().key, 1, 3), (key("nobody"), 0, 5)):
-        assert await reader.events(of, after, limit) == await filled.events(of, after, limit)
+        for within in (None, "default", "team"):
+            assert await reader.events(of, after, limit, within) == await filled.events(of, after, limit, within)
     for offset, limit in ((0, 1 << 22), (2, 4), (3, 1), (100, 500), (203, 1), (500, 5), (0, 0)):
         assert await reader.session("s/1", offset, limit) == await filled.session("s/1", offset, limit)
     assert await reader.session("s/2") == b""

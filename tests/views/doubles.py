@@ -29,7 +29,7 @@ class Mirrors:
         have = [(obj, (obj.key.kind, obj.key.namespace, obj.key.name)) for obj in self._objects]
         return [obj for obj, key in have if all(want in (None, part) for want, part in zip(wanted, key, strict=True))]
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
         return [event for event in self._events if key in (None, event.key) and event.seq > after][-limit:]
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:

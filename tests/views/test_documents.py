@@ -45,12 +45,12 @@ def test_a_time_that_is_none_has_no_age() -> None:
 
 def test_a_kind_alone_has_bare_names_and_several_have_prefixed_ones() -> None:
     (alone,) = tables([MACHINE], wide=False, namespaces=True, now=60.0)
-    assert alone == Table(("NAME", "STATE", "OWNER", "AGE"), (("v", "Running", "<none>", "60s"),))
+    assert alone == Table(("NAME", "STATE", "OWNER", "AGE"), (("v", "Running\\x1b", "<none>", "60s"),))
     task, machine = tables([ADA, MACHINE], wide=True, namespaces=True, now=60.0)
     assert task.header[:2] == ("NAMESPACE", "NAME")
     assert task.rows[0][:2] == ("team", "task/ada")
     assert task.rows[0][task.header.index("AGE")] == "20s"
-    assert machine == Table(("NAME", "STATE", "OWNER", "FLEET", "AGE"), (("vm/v", "Running", "<none>", "f", "60s"),))
+    assert machine == Table(("NAME", "STATE", "OWNER", "FLEET", "AGE"), (("vm/v", "Running\\x1b", "<none>", "f", "60s"),))
     assert tables([], wide=False, namespaces=False, now=0.0) == []
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import Refuse, Wait
 from reconciler.core.decisions.slot import BindCreated
 from reconciler.core.keys import Key
 from reconciler.core.plan import Step
 from reconciler.sources.documents.reader import Finding
 from reconciler.views.documents import Table
-from reconciler.views.forecast import Forecast, Planned, planned
+from reconciler.views.forecast import Forecast, Planned, pending, planned
 
 ADA, BOB = Key("Lieutenant", "team", "ada"), Key("Lieutenant", "team", "bob")
 ACTS = [Planned(ADA, "Create", "declaration", "x"), Planned(ADA, "Boot", "vm", "y"), Planned(BOB, "Create", "vm", "z")]
@@ -32,3 +36,16 @@ def test_a_plan_for_people() -> None:
 
 def test_a_step_is_told_in_the_words_of_its_act() -> None:
     assert planned([Step(ADA, BindCreated("v-1", "token"))]) == (Planned(ADA, "BindCreated", "v-1", "AdoptingVM"),)
+
+
+@pytest.mark.guarantee("G-49")
+def test_what_is_left_has_a_sentence_also_where_the_decision_has_none() -> None:
+    left = {BOB: Wait(Reason.RUNNING), ADA: Refuse(Reason.UNSUPPORTED, "kind X is not acted on")}
+    found = pending(left)
+    assert [(one.key, one.state, one.reason) for one in found] == [(ADA, "Refused", "Unsupported"), (BOB, "Waiting", "Running")]
+    assert found[1].message == Reason.RUNNING.meaning
+    shown = Forecast((), "", (), found)
+    assert not shown.true
+    assert shown.document()["pending"] == [one.document for one in found]
+    assert shown.pending_table().rows[0] == ("Refused", "lieutenant/ada", "Unsupported", "kind X is not acted on")
+    assert Forecast((), "").true

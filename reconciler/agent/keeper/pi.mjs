@@ -5,11 +5,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
+import { RunningTools } from "./tools.mjs";
 
 const START_MS = 20_000;
 const PROBE_MS = 3_000;
 const QUIET_MS = 10_000;
 const INSIDE_MS = 5_000;
+const LONGEST_ASKED_S = 21_600;
 const INSIDE = path.join(import.meta.dirname, "inside.mjs");
 const LIVE_LIMIT = 1 << 16;
 const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
@@ -38,6 +40,8 @@ export class Pi {
   #turn = Promise.resolve();
   #stopping = false;
   #inside = {};
+  #askedUntil = 0; // until when the model's provider asked to be left alone
+  #tools = new RunningTools();
 
   /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
   constructor(directory, state, events, limits) {
@@ -130,6 +134,8 @@ export class Pi {
     this.#stopping = false;
     this.#last = {};
     this.#inside = {};
+    this.#askedUntil = 0;
+    this.#tools = new RunningTools();
     this.live = "";
     this.activity = 0;
     this.unsettled = false;
@@ -237,6 +243,10 @@ export class Pi {
       return count("insideNotRead");
     }
     this.#inside.there = true;
+    if (Number.isFinite(said?.retryAfter)) {
+      this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
+      return;
+    }
     if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context };
     else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
   }
@@ -272,6 +282,9 @@ export class Pi {
       busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
       pending: pendingMessageCount ?? 0,
       activity: this.activity,
+      work: this.#tools.work(this.#child.pid),
+      tool: this.#tools.oldest(),
+      retryAfterMs: Math.max(0, Math.round(this.#askedUntil - performance.now())) || undefined,
       model: model ? `${model.provider}/${model.id}` : undefined,
       thinking: thinkingLevel,
       sessionId,
@@ -309,6 +322,7 @@ export class Pi {
         return events.record("run");
       case "agent_settled":
         this.unsettled = false;
+        this.#tools.settled();
         return events.record("settled", { aborted: said.aborted === true });
       case "message_start":
         this.live = "";
@@ -328,8 +342,10 @@ export class Pi {
         return this.#gate();
       }
       case "tool_execution_start":
+        this.#tools.began(said.toolCallId, brief(said.toolName, 100));
         return events.record("tool", { tool: brief(said.toolName), call: brief(said.toolCallId) });
       case "tool_execution_end":
+        this.#tools.ended(said.toolCallId);
         return events.record("toolEnd", { tool: brief(said.toolName), call: brief(said.toolCallId), isError: said.isError === true });
       case "extension_ui_request":
         if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(said.statusText);

@@ -9,7 +9,7 @@ function stat(pid) {
     return undefined; // it ended, or there is no /proc
   }
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0], parent: Number(fields[1]), group: Number(fields[2]), startTicks: Number(fields[19]) };
+  return { state: fields[0], parent: Number(fields[1]), group: Number(fields[2]), startTicks: Number(fields[19]), cpu: fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) };
 }
 
 /** Tells one process from a later one of the same number; undefined when it does not run. */
@@ -31,10 +31,37 @@ export function killGroup(leader) {
   signalQuietly(-leader, "SIGKILL");
 }
 
+/** What all processes below this one have used so far: `cpu` in ticks, with children that ended; `io` in bytes read and written. */
+export function usageBelow(root) {
+  const { all, stats } = family(root);
+  let cpu = 0;
+  let io = 0;
+  for (const pid of all.slice(1)) {
+    cpu += stats.get(pid)?.cpu ?? 0;
+    try {
+      for (const [, bytes] of fs.readFileSync(`/proc/${pid}/io`, "utf8").matchAll(/^[rw]char: (\d+)/gm)) io += Number(bytes);
+    } catch {
+      // it ended, or is not ours to look into
+    }
+  }
+  return { cpu, io };
+}
+
 /** SIGKILL to a process, its group, and all its descendants with their groups (a tool of pi runs in a group of its own). */
 export function killTree(root) {
+  const { all, stats } = family(root);
+  const own = stat(process.pid)?.group;
+  for (const pid of all) {
+    const group = pid === root ? (stats.get(pid)?.group ?? pid) : stats.get(pid)?.group;
+    if (group && group !== own && all.includes(group)) signalQuietly(-group, "SIGKILL");
+    signalQuietly(pid, "SIGKILL");
+  }
+}
+
+/** A process and its descendants, itself first, and what /proc says of every process. */
+function family(root) {
   const children = new Map();
-  const groups = new Map();
+  const stats = new Map();
   let names = [];
   try {
     names = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name));
@@ -44,17 +71,12 @@ export function killTree(root) {
   for (const name of names) {
     const found = stat(name);
     if (!found) continue;
-    groups.set(Number(name), found.group);
+    stats.set(Number(name), found);
     children.set(found.parent, [...(children.get(found.parent) ?? []), Number(name)]);
   }
-  const doomed = [root];
-  for (let i = 0; i < doomed.length; i++) doomed.push(...(children.get(doomed[i]) ?? []));
-  const own = stat(process.pid)?.group;
-  for (const pid of doomed) {
-    const group = pid === root ? (groups.get(pid) ?? pid) : groups.get(pid);
-    if (group && group !== own && doomed.includes(group)) signalQuietly(-group, "SIGKILL");
-    signalQuietly(pid, "SIGKILL");
-  }
+  const all = [root];
+  for (let i = 0; i < all.length; i++) all.push(...(children.get(all[i]) ?? []));
+  return { all, stats };
 }
 
 /** The end of a stream of bytes, bounded. */

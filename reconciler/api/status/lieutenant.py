@@ -131,6 +131,24 @@ class AgentStatus(Section):
 
 
 @section
+class ProviderStatus(Section):
+    """The provider of its model, while that refuses or takes no requests."""
+
+    name: Annotated[str, AtMost(256)] = ""
+    """As pi names it."""
+    key: Message | None = None
+    """Where its key is declared."""
+    reason: Word = ""
+    """`ModelRefused` or `ProviderLimited`."""
+    message: Message = ""
+    """The provider's own words."""
+    since: Time = ""
+    """Since when."""
+    next_try: Time = ""
+    """When the next prompt may go to it; at `ModelRefused` a change is tried at once."""
+
+
+@section
 class SessionStatus(Section):
     """The conversation in force."""
 
@@ -232,6 +250,8 @@ class LieutenantStatus(Status):
     """Its directory on the controller's host; left out when it has none."""
     agent: AgentStatus | None = None
     """The keeper and pi; left out while they can't be asked."""
+    provider: ProviderStatus | None = None
+    """The provider of its model; left out while nothing is known against it."""
     session: SessionStatus | None = None
     """Its conversation; left out until there is one."""
     handled: Annotated[dict[str, Annotated[str, AtMost(262_144)]], AtMost(32)] | None = None

@@ -14,7 +14,7 @@ from reconciler.cli.output import out, parse_format, say, to_json
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.log import one_line
+from reconciler.visible import one_line
 
 if TYPE_CHECKING:
     from reconciler.cli.demo.stage import Stage

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconciler import children
 from reconciler.agent.scripted_model import ScriptedModel
 from reconciler.agent.toolchain import PI_VERSION, Toolchain, cache_dir, find_toolchain, has_pi
 from reconciler.app import Controller, controller
@@ -21,13 +22,13 @@ from reconciler.engine.places import machine_of, path_at
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import InvalidSpec, Terminal, TimedOut
-from reconciler.log import one_line
 from reconciler.serve.commands import naming, raise_error
 from reconciler.serve.control import ask
 from reconciler.sources.files.scan import Scanner
 from reconciler.vers.simulator.image import GuestImage
 from reconciler.vers.simulator.isolated import missing_for_isolation
 from reconciler.vers.simulator.service import Endpoints, Simulator, SimulatorConfig
+from reconciler.visible import one_line
 
 SETTLE_SECONDS = 3.0
 RESYNC_SECONDS = 1.0
@@ -123,11 +124,10 @@ async def require_isolation() -> None:
     missing = missing_for_isolation()
     if missing:
         raise Terminal("machines can't be kept apart from this host", missing, "install it, then run the demo again")
-    trial = await asyncio.create_subprocess_exec(
-        *("bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--ro-bind", "/", "/", "true"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+    trial = await children.start(
+        ("bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--ro-bind", "/", "/", "true"),
+        {"PATH": os.environ.get("PATH", os.defpath)},
+        stderr=children.PIPE,
     )
     _, told = await trial.communicate()
     if trial.returncode != 0:

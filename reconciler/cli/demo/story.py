@@ -11,8 +11,8 @@ from reconciler.cli.demo.stage import Stage
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import FINISHED
 from reconciler.errors import GuestFailed
-from reconciler.log import one_line
 from reconciler.views.documents import condition, is_true, text_at
+from reconciler.visible import one_line
 
 PROFILE = Key("BootProfile", "default", "scripted")
 _PROFILE = """

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
-from reconciler.cli import names
+from reconciler.cli import names, output
 from reconciler.engine.ports import Event, StoredObject
-from reconciler.log import one_line
 from reconciler.views.documents import text_at
+from reconciler.visible import one_line
 
 KINDS = ("Lieutenant", "Task")
 _SHOWN_EVENTS = 12
@@ -37,7 +35,7 @@ class Telling:
         self._events: deque[str] = deque(maxlen=_SHOWN_EVENTS)
         self._chapter = ""
         self._began = time.monotonic()
-        self._console = Console(stderr=quiet, highlight=False)
+        self._console = output.console(stderr=quiet)
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if live and not quiet else None
 
     def __enter__(self) -> Telling:
@@ -52,11 +50,9 @@ class Telling:
     def line(self, text: str) -> None:
         """One line that stays."""
         if self._live is not None:
-            self._live.console.print(Text(text))
+            self._live.console.print(output.styled(text))
         else:
-            stream = sys.stderr if self._quiet else sys.stdout
-            stream.write(text + "\n")
-            stream.flush()
+            (output.say if self._quiet else output.out)(text)
 
     def chapter(self, title: str) -> None:
         """What comes now."""
@@ -83,6 +79,6 @@ class Telling:
             for item in sorted(of_kind(kind), key=lambda one: one.obj.key):
                 status = item.obj.status
                 cells = [text_at(status, path) for path in (f"{_READY}.status", f"{_READY}.reason", ".phase", ".vm.id")]
-                table.add_row(names.short(item.obj.key), *(Text(cell) for cell in cells))
-        log = Text("\n".join(self._events))
-        self._live.update(Group(table, log, Text(f"{time.monotonic() - self._began:.1f} s")), refresh=True)
+                table.add_row(names.short(item.obj.key), *(output.styled(cell) for cell in cells))
+        log = output.styled("\n".join(self._events))
+        self._live.update(Group(table, log, output.styled(f"{time.monotonic() - self._began:.1f} s")), refresh=True)

@@ -38,7 +38,9 @@ from reconciler.core.decisions.rest import Steady as Steady
 from reconciler.core.decisions.rest import Wait as Wait
 from reconciler.core.decisions.session import BeginSession as BeginSession
 from reconciler.core.decisions.session import KeepEnd as KeepEnd
+from reconciler.core.decisions.session import MirrorSession as MirrorSession
 from reconciler.core.decisions.session import NoteSession as NoteSession
+from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
 from reconciler.core.decisions.session import SessionAction as SessionAction
 from reconciler.core.decisions.slot import Adopt as Adopt
 from reconciler.core.decisions.slot import BindCreated as BindCreated
@@ -64,8 +66,10 @@ from reconciler.core.decisions.task import Deliver as Deliver
 from reconciler.core.decisions.task import Escalate as Escalate
 from reconciler.core.decisions.task import ExpireTask as ExpireTask
 from reconciler.core.decisions.task import Finish as Finish
+from reconciler.core.decisions.task import HoldForProvider as HoldForProvider
 from reconciler.core.decisions.task import Landed as Landed
 from reconciler.core.decisions.task import LookForArtifact as LookForArtifact
+from reconciler.core.decisions.task import NoteAnswer as NoteAnswer
 from reconciler.core.decisions.task import Progress as Progress
 from reconciler.core.decisions.task import Reprompt as Reprompt
 from reconciler.core.decisions.task import SendSteer as SendSteer

@@ -12,16 +12,17 @@ class Urgency(IntEnum):
     """Which of several acts of one work set comes first. All acts of the most urgent class `RECORD` are carried out together, of
     any other class one at a time."""
 
-    RECORD = 0  # writes down what was observed of a task
-    CHECK = 1  # looks at what a task left behind
-    MACHINE = 2  # brings slot, machine and agent further
-    ABORT = 3
-    WITHDRAW = 4
-    ESCALATE = 5
-    REPROMPT = 6
-    STEER = 7
-    CONTINUE = 8
-    DELIVER = 9
+    EVIDENCE = 0  # makes durable what was read, before anything is concluded from it
+    RECORD = 1  # writes down what was observed of a task
+    CHECK = 2  # looks at what a task left behind
+    MACHINE = 3  # brings slot, machine and agent further
+    ABORT = 4
+    WITHDRAW = 5
+    ESCALATE = 6
+    REPROMPT = 7
+    STEER = 8
+    CONTINUE = 9
+    DELIVER = 10
 
 
 class Act:

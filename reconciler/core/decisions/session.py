@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSession(Act):
+    """Put what was read of the conversation into its mirror, which has this many bytes then."""
+
+    doing: ClassVar = Reason.SAVING_SESSION
+    urgency: ClassVar = Urgency.EVIDENCE
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +51,14 @@ class KeepEnd(Act):
     end: Literal["vm", "local"]
 
 
-SessionAction = NoteSession | BeginSession | KeepEnd
+@dataclass(frozen=True, slots=True)
+class NoteWorkspace(Act):
+    """Write down that the files of this machine are gone while the conversation goes on."""
+
+    doing: ClassVar = Reason.WORKSPACE_LOST
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
 from reconciler.core.decisions.slot import Release
+from reconciler.core.provider.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +90,24 @@ class LookForArtifact(Act):
 
 @dataclass(frozen=True, slots=True)
 class Continue(Act):
-    """pi was restarted in the middle of the turn: ask it to go on (same attempt)."""
+    """The turn was cut short, or ended with nothing: ask for the rest of it (same attempt). `empty`: its last answer was empty."""
 
     doing: ClassVar = Reason.CONTINUING
     urgency: ClassVar = Urgency.CONTINUE
 
     number: int
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AbortTurn(Act):
-    """End the turn that runs."""
+    """End the turn that runs. `told`: what is said of it in the end."""
 
     doing: ClassVar = Reason.ENDING
     urgency: ClassVar = Urgency.ABORT
 
     why: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,31 @@ class TryAgain(Act):
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldForProvider(Act):
+    """The model's provider said no: write down what it said, and have the task wait for it. No attempt is spent."""
+
+    doing: ClassVar = Reason.RETRYING
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
+
+    trouble: Trouble
+    error: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.trouble.reason}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAnswer(Act):
+    """The model's provider answers again: prompts may go to it."""
+
+    doing: ClassVar = Reason.PROVIDER_ANSWERS
+    urgency: ClassVar = Urgency.RECORD
+    books_only: ClassVar = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +198,8 @@ TaskAction = (
     | Withdraw
     | Verify
     | TryAgain
+    | HoldForProvider
+    | NoteAnswer
     | Finish
     | ExpireTask
     | Release

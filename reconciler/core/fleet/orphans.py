@@ -17,6 +17,7 @@ class Standing(StrEnum):
     ORPHAN = "Orphan"  # our valid claim, and the object is gone
     SUSPECTED = "Suspected"  # made by one of our creates, says its birth label or a copy of it; not claimed
     RETAINED = "Retained"  # its object left it to us on purpose
+    FOREIGN = "Foreign"  # another installation or another fleet claims it
     UNCLAIMED = "Unclaimed"  # nobody says that it is his
     UNKNOWN = "Unknown"  # our valid claim, and whoever asks can't see whether its object owns it
 
@@ -47,14 +48,14 @@ class Sight:
         return ""
 
 
-def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str] | None:
-    """What a VM that no object here owns is to us; None: another installation or another fleet claims it."""
+def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str]:
+    """What a VM that no object here owns is to us, and why."""
     if claims.is_ours(vm, owner):
         if kept_for := vm.labels.get(claims.RETAINED):
             return Standing.RETAINED, f"left by {kept_for}, which was deleted with deletionPolicy Retain"
         return Standing.ORPHAN, f"carries our claim for {claims.named(vm.labels)}, which does not own it"
     if claims.valid_claim(vm):
-        return None
+        return Standing.FOREIGN, f"claimed for {claims.claimant(vm.labels)}"
     if vm.labels.get(claims.INSTALLATION) == owner.installation:
         return Standing.SUSPECTED, "was made by one of our creates, or copied from one of our VMs"
     return Standing.UNCLAIMED, "nobody claims it"
@@ -72,9 +73,9 @@ def strays(
     owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them."""
     found: list[Stray] = []
     for vm in sorted(vms, key=lambda vm: (vm.created_at, vm.vm_id)):
-        told = standing_of(vm, owner) if vm.vm_id not in owned else None
-        if told is None:
+        if vm.vm_id in owned:
             continue
+        told = standing_of(vm, owner)
         if told[0] is Standing.ORPHAN and sight is not None and (why := sight.unsure(vm)):
             told = Standing.UNKNOWN, why
         moving = told[0] in (Standing.ORPHAN, Standing.SUSPECTED) and first_seen.get(vm.vm_id, settled + 1) > settled

@@ -26,6 +26,7 @@ from reconciler.core.decisions import (
     GiveUpIntent,
     GuestAction,
     GuestClaim,
+    HoldForProvider,
     Install,
     KeepEnd,
     LabelClaim,
@@ -33,8 +34,11 @@ from reconciler.core.decisions import (
     LeaveLocal,
     LookForArtifact,
     MarkForDeletion,
+    MirrorSession,
     MoveToVm,
+    NoteAnswer,
     NoteSession,
+    NoteWorkspace,
     OpenLocal,
     Progress,
     ReadBack,
@@ -67,7 +71,8 @@ from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord
+from reconciler.core.provider.breaker import CLOSED
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -88,6 +93,8 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     if step.key != view.key:
         return after_task(view, step.key, step.action)
     assert view.lieutenant is not None
+    if isinstance(step.action, MirrorSession):
+        return replaced(view, lieutenant=view.lieutenant.but(pending=0))
     if isinstance(step.action, Release):
         return None
     lt = after_lieutenant(view.lieutenant, step.action)
@@ -102,7 +109,7 @@ def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
     if not isinstance(lt.agent, Agent):
         return None
     up = isinstance(lt.agent.process, Up)
-    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
+    return Talk(talk.messages if talk else (), lt.for_slot.mirror_size, up and not _busy(lt), up)
 
 
 def _busy(lt: LieutenantView) -> bool:
@@ -110,74 +117,78 @@ def _busy(lt: LieutenantView) -> bool:
 
 
 def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
-    if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+    if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
-        return replaced(lt, standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
+        return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
-            assert lt.requests is not None
-            return with_record(lt, acknowledge(lt.record, lt.requests).record)
+            assert lt.for_slot.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
         case Create(attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
-            claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
-            return replaced(lt, slot=slot, standby=StandbyVM(claim, Guest(), None))
+            claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
+            return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
-            return replaced(lt, slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+            return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
         case BindCreated(vm_id, _):
             slot = replaced(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
-            return replaced(lt, slot=slot, guest=Guest(), agent=None)
+            return lt.but(slot=slot, guest=Guest(), agent=None)
         case Adopt(vm_id):
             slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
             slot = replaced(slot, vm=_seen(seen, claimed=False, claimed_by=""))
-            return replaced(lt, slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
+            return lt.but(
+                slot=slot, claim={**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None
+            )
         case GiveUpIntent():
-            return replaced(lt, slot=replaced(slot, intent=None))
+            return lt.but(slot=replaced(slot, intent=None))
         case TakeSnapshot(vm_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
-            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotTaken(vm_id, commit_id):
             taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
-            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotVerified():
-            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
         case SnapshotLost():
-            return replaced(lt, slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
         case Detach():
-            return replaced(lt, slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():
-            return replaced(lt, slot=replaced(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
+            return lt.but(slot=replaced(slot, record=record.but(chosen=""), vm=_seen(slot.vm, claimed=True, claimed_by="")))
         case Suspend():
-            return replaced(lt, slot=replaced(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
+            return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
-                return replaced(lt, slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
+                return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
-            guest = Guest(0.0, lt.claim, "node", "pi", lt.keeper_version, True, marks)
+            guest = Guest(0.0, lt.for_reach.claim, "node", "pi", lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
-            return replaced(lt, slot=slot, guest=guest, agent=_agent(lt, process))
+            return lt.but(slot=slot, guest=guest, agent=_agent(lt, process))
         case MarkForDeletion(cause=cause):
-            return replaced(lt, slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
+            return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
-            return replaced(lt, slot=replaced(slot, vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, vm=Absent(proven=True)))
+        case NoteWorkspace(vm_id):
+            return lt.but(record=lt.record.but(workspace=WorkspaceRecord(lost=vm_id)))
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
-                lt = replaced(lt, record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return replaced(lt, slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+                lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
+            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
         case CorrectClock():
-            return replaced(lt, guest=_guest(guest, clock_skew=0.0))
+            return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():
-            return replaced(lt, guest=_guest(guest, claim=lt.claim))
+            return lt.but(guest=_guest(guest, claim=lt.for_reach.claim))
         case Install():
-            return replaced(lt, guest=_guest(guest, node="node", pi="pi", keeper=lt.keeper_version))
+            return lt.but(guest=_guest(guest, node="node", pi="pi", keeper=lt.lt.keeper_version))
         case StartKeeper():
-            return replaced(lt, guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
+            return lt.but(guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
             written = lt.rendered
@@ -190,79 +201,79 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             }
             marked = _marked(guest, mark, hashes[mark])
             marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
-            return replaced(lt, guest=marked, edited=() if mark == "agent" else lt.edited)
+            return lt.but(guest=marked, edited=() if mark == "agent" else lt.for_session.edited)
         case RunStep(_, name):
             assert isinstance(lt.rendered, Rendered)
-            return replaced(lt, guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+            return lt.but(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
         case RunVerify(_, name):
             assert isinstance(lt.rendered, Rendered)
             check = lt.rendered.check(name)
             assert check is not None
-            return replaced(lt, guest=_marked(guest, *check_mark(check)))
+            return lt.but(guest=_marked(guest, *check_mark(check)))
         case ReadBack():
             assert isinstance(lt.agent, Agent)
             assert isinstance(lt.agent.process, Up)
-            return replaced(lt, record=lt.record.but(loaded=LoadedRecord(process=process_of(lt, lt.agent.process))))
+            return lt.but(record=lt.record.but(loaded=LoadedRecord(process=process_of(lt.lt, lt.agent.process))))
         case RestoreSession(_, size):
             agent = lt.agent if isinstance(lt.agent, Agent) else None
-            return replaced(lt, agent=replaced(agent, session_size=size) if agent else None)
+            return lt.but(agent=replaced(agent, session_size=size) if agent else None)
         case StartAgent():
             assert isinstance(lt.rendered, Rendered)
-            return replaced(lt, agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+            return lt.but(agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
                 process = replaced(has, model=model or has.model, thinking=thinking or has.thinking)
-                return replaced(lt, agent=replaced(lt.agent, process=process))
+                return lt.but(agent=replaced(lt.agent, process=process))
             return lt
         case OpenLocal(place, fallback):
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
             made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
-            claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
+            claim = {**lt.for_reach.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
             slot = replaced(slot, record=record.but(epoch=record.epoch + 1))
-            return replaced(lt, slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
+            return lt.but(slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
             slot = replaced(slot, record=record.but(epoch=epoch))
-            standby = replaced(lt.standby, claim={**lt.standby.claim, "epoch": str(epoch)}) if lt.standby else None
+            vm = lt.for_slot.standby
+            standby = replaced(vm, claim={**vm.claim, "epoch": str(epoch)}) if vm else None
             local = lt.record.local.but(fenced=epoch)
-            return replaced(lt, slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
+            return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.for_reach.claim, "epoch": str(epoch)})
         case MoveToVm():
-            moved = at_vm(lt)
-            return replaced(moved, agent=_agent(lt, NotStarted()))
+            return at_vm(lt).but(agent=_agent(lt, NotStarted()))
         case CloseLocal() | LeaveLocal():
-            return replaced(lt, record=lt.record.but(local=LocalRecord()))
+            return lt.but(record=lt.record.but(local=LocalRecord()))
         case StopAgent() | RestAgent():
-            return replaced(lt, agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+            return lt.but(agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
         case CountCrash(at):
             restart = lt.record.restart.but(crash_at=at)
-            return replaced(lt, record=lt.record.but(slot=record, restart=restart))
+            return lt.but(record=lt.record.but(slot=record, restart=restart))
         case NoteSession(seen):
-            return replaced(lt, record=lt.record.but(session=lt.record.session.but(seen=seen)))
+            return lt.but(record=lt.record.but(session=lt.record.session.but(seen=seen)))
         case BeginSession(generation, _):
             session = begun_anew(lt.record.session, NEW_SESSION, generation)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             fresh = replaced(agent, session_size=0) if agent else lt.agent
-            return replaced(lt, record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
+            return lt.but(record=lt.record.but(session=session), agent=fresh, mirror_size=0, session_seen=0, divergence=None)
         case KeepEnd(end):
             session = chosen(lt.record.session, NEW_SESSION, end)
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             if agent is not None and end == "local":
-                lt = replaced(lt, agent=replaced(agent, session_size=0))
+                lt = lt.but(agent=replaced(agent, session_size=0))
             elif agent is not None:
-                lt = replaced(lt, mirror_size=agent.session_size)
-            return replaced(lt, record=lt.record.but(session=session), session_seen=0, divergence=None)
+                lt = lt.but(mirror_size=agent.session_size)
+            return lt.but(record=lt.record.but(session=session), session_seen=0, divergence=None)
         case AbortTurn():
             slot = replaced(slot, busy=False)
-            return replaced(lt, slot=slot)
+            return lt.but(slot=slot)
         case _:
             return lt
 
 
 def with_record(lt: LieutenantView, record: LieutenantRecord) -> LieutenantView:
     """The snapshot with this record, also in its slot."""
-    return replaced(lt, record=record, slot=replaced(lt.slot, record=record.slot))
+    return lt.but(record=record, slot=replaced(lt.slot, record=record.slot))
 
 
 def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
@@ -285,6 +296,8 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(artifact="seen")
                 case TryAgain():
                     record = record.but(phase="Pending", not_before=0.0)
+                case HoldForProvider():
+                    record = record.but(phase="Pending", held=record.held + 1)
                 case AbortTurn(why):
                     record = record.but(abort=why, aborted_at=view.now)
                 case Withdraw():
@@ -299,7 +312,12 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        lt = replaced(lt, active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
+        provider = lt.for_govern.provider
+        if isinstance(action, HoldForProvider):
+            provider = replaced(provider, breaker=provider.breaker.failed(action.trouble, action.error, view.now))
+        elif isinstance(action, NoteAnswer):
+            provider = replaced(provider, breaker=CLOSED)
+        lt = lt.but(provider=provider, active_task=sent, slot=replaced(lt.slot, busy=sent and bool(lt.slot.busy)))
     return replaced(view, tasks=tuple(settled), talk=talk, lieutenant=lt)
 
 
@@ -319,5 +337,5 @@ def _marked(guest: object, name: str, value: str) -> Guest:
 
 
 def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
-    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
-    return Agent(lt.keeper_version, lt.slot.record.epoch, process, "", size)
+    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.for_slot.mirror_size if isinstance(process, Up) else 0)
+    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)

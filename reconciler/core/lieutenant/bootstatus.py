@@ -27,7 +27,7 @@ def boot_status(view: LieutenantView, previous: JsonValue) -> BootStatus | None:
     if not isinstance(guest, Guest) or not isinstance(rendered, Rendered):
         return BootStatus(view.vm_id, steps, before.prepared, before.outdated, before.organs, before.capabilities)
     organs, capabilities = _pieces(rendered, guest) if rendered.organ_checks else (None, None)
-    return BootStatus(view.vm_id, steps, PREPARED in guest.marks, bool(outdated(view)), organs, capabilities)
+    return BootStatus(view.vm_id, steps, PREPARED in guest.marks, bool(outdated(view.lt)), organs, capabilities)
 
 
 _NOTHING = BootStatus()

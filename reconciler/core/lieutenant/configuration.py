@@ -11,8 +11,8 @@ from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wai
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
 
 
 def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
@@ -20,14 +20,14 @@ def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
     return differing(rendered.told, inside)
 
 
-def _up(v: LieutenantView) -> tuple[Agent, Up, Rendered] | None:
+def _up(v: Basics) -> tuple[Agent, Up, Rendered] | None:
     """The agent that runs and answers, when it is known what it should be."""
     if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and v.agent.process.responsive and isinstance(v.rendered, Rendered):
         return v.agent, v.agent.process, v.rendered
     return None
 
 
-def mismatch(v: LieutenantView) -> tuple[str, str]:
+def mismatch(v: Basics) -> tuple[str, str]:
     """How pi's model or thinking, as it says itself, differs from what is declared, as (reason, words); empty when it does not.
     What is not declared is pi's own choice."""
     up = _up(v)
@@ -41,7 +41,7 @@ def mismatch(v: LieutenantView) -> tuple[str, str]:
     return "", ""
 
 
-def rejected(v: LieutenantView) -> bool:
+def rejected(v: Basics) -> bool:
     """This very pi refused this very model and thinking before."""
     up = _up(v)
     if up is None:
@@ -59,57 +59,57 @@ def asked(rendered: Rendered) -> str:
 # --- policies, in the order in which the lieutenant's escalation has them -------------------------------------------------------------
 
 
-def read_the_instructions_again(v: LieutenantView) -> Decision | None:
+def read_the_instructions_again(v: SessionPart) -> Decision | None:
     """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled."""
-    up = _up(v)
-    if up is None or not v.record.config.again or not v.settled or v.active_task:
+    up = _up(v.lt)
+    if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
     if process.inside is not None and told_otherwise(rendered, process.inside):
-        return StopAgent(v.vm_id, "it was told otherwise than declared")
+        return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 
 
-def put_files_right(v: LieutenantView) -> Decision | None:
+def put_files_right(v: SessionPart) -> Decision | None:
     """G-27: files that somebody changed are as declared again, and models that pi must know are in its file; when settled."""
-    up = _up(v)
-    if up is None or not isinstance(v.guest, Guest) or not v.settled or v.active_task:
+    up = _up(v.lt)
+    if up is None or not isinstance(v.lt.guest, Guest) or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
-    if same_launch(process.launch_hash, rendered) and (v.edited or v.guest.marks.get("agent") != rendered.agent_hash):
-        return WriteFiles(v.vm_id, "agent")
+    if same_launch(process.launch_hash, rendered) and (v.edited or v.lt.guest.marks.get("agent") != rendered.agent_hash):
+        return WriteFiles(v.lt.vm_id, "agent")
     return None
 
 
-def set_the_model(v: LieutenantView) -> Decision | None:
+def set_the_model(v: AgentPart) -> Decision | None:
     """G-30: model and thinking reach pi while it runs, before its next prompt; it is asked once and not again until something
     changes."""
-    up = _up(v)
-    if up is None or not v.settled or rejected(v) or not mismatch(v)[0]:
+    up = _up(v.lt)
+    if up is None or not v.lt.settled or rejected(v.lt) or not mismatch(v.lt)[0]:
         return None
-    return SetModel(v.vm_id, up[2].model, up[2].thinking)
+    return SetModel(v.lt.vm_id, up[2].model, up[2].thinking)
 
 
-def report_instructions_not_applied(v: LieutenantView) -> Decision | None:
+def report_instructions_not_applied(v: GovernPart) -> Decision | None:
     """G-27: what pi says it was told must be what is declared; a keeper from before that question can't be asked."""
-    up = _up(v)
+    up = _up(v.lt)
     if up is None:
         return None
     agent, process, rendered = up
-    if agent.keeper_version != v.keeper_version or not same_launch(process.launch_hash, rendered):
+    if agent.keeper_version != v.lt.keeper_version or not same_launch(process.launch_hash, rendered):
         return None
     if process.inside is None:
-        return Wait(Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told", until=v.now + (v.health_period or 1.0))
+        return Wait(Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told", until=v.lt.now + (v.lt.health_period or 1.0))
     differs = told_otherwise(rendered, process.inside)
     if differs:
         return Refuse(Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     return None
 
 
-def report_a_refused_model(v: LieutenantView) -> Decision | None:
+def report_a_refused_model(v: GovernPart) -> Decision | None:
     """G-27: a model that pi refuses is not called applied; pi goes on with the one it has."""
-    reason, words = mismatch(v)
-    if not reason or not rejected(v):
+    reason, words = mismatch(v.lt)
+    if not reason or not rejected(v.lt):
         return None
     verdict = Reason.MODEL_REJECTED if reason == Reason.MODEL_MISMATCH else Reason.THINKING_REJECTED
-    return Refuse(verdict, f"{words}: {v.record.config.why}")
+    return Refuse(verdict, f"{words}: {v.lt.record.config.why}")

@@ -1,7 +1,7 @@
 """One persistent agent: first its VM slot, then a escalation of what must be true inside the machine. Ordered policies; the
 first that has an opinion decides.
 
-In: a `LieutenantView`, gathered beforehand. Out: one decision. No I/O, no clock.
+In: a `LieutenantView`, gathered beforehand; each stage looks at its own part of it. Out: one decision. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.api.reasons import Reason
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Stage
 from reconciler.core.decisions import (
     CorrectClock,
     CountCrash,
@@ -35,7 +35,9 @@ from reconciler.core.lieutenant.preparation import (
     read_back_what_is_loaded,
     refresh_the_secret_files,
     replace_the_outdated,
+    without_a_rendering,
 )
+from reconciler.core.lieutenant.provider import report_the_provider
 from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
@@ -44,6 +46,7 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
@@ -53,23 +56,27 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Placed, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
 
+NOTHING_SEEN = StandbyVM({})
+"""The VM of an agent on this host, when there was no reason to look into it."""
 
-def refuse_the_unsupported(v: LieutenantView) -> Decision | None:
+
+def refuse_the_unsupported(v: SlotPart) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing starts."""
-    if v.unsupported and v.slot.desired is not DesiredState.GONE and not v.vm_id:
+    if v.unsupported and v.slot.desired is not DesiredState.GONE and not v.lt.vm_id:
         return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
     return None
 
 
-def resolve_before_creating(v: LieutenantView) -> Decision | None:
+def resolve_before_creating(v: SlotPart) -> Decision | None:
     """No machine is created for a profile or a secret that can't be found. An agent that lives on this host goes on working
     whatever the slot waits for."""
     if v.local.declared and v.slot.desired is not DesiredState.GONE:
         return None
     decision = plan_slot(v)
-    here = v.record.local.state == "Home"
+    here = v.lt.record.local.state == "Home"
     if here and v.slot.desired is DesiredState.SUSPENDED and (resting := local.rest_as_declared(v)) is not None:
         return resting
     if here and v.slot.desired is DesiredState.RUNNING:
@@ -80,16 +87,17 @@ def resolve_before_creating(v: LieutenantView) -> Decision | None:
     return decision if not isinstance(decision, Steady) or v.slot.desired is not DesiredState.RUNNING else None
 
 
-def plan_slot(v: LieutenantView) -> Decision:
-    """What the slot is about to do, or waits for."""
+def plan_slot(v: Placed) -> Decision:
+    """What the slot is about to do, or waits for. What is suspended is not as declared either when what it is made from is not there."""
     decision = vmslot.plan(v.slot)
-    made = v.local.machine or v.rendered
-    if isinstance(decision, Create) and isinstance(made, Unresolved):
-        return Refuse(made.reason, made.message) if made.final else Wait(made.reason, made.message)
+    made = v.local.machine or v.lt.rendered
+    asleep = isinstance(decision, Steady) and v.slot.desired is DesiredState.SUSPENDED
+    if (isinstance(decision, Create) or asleep) and isinstance(made, Unresolved):
+        return without_a_rendering(made)
     return decision
 
 
-def take_the_vm_when_it_is_ready(v: LieutenantView) -> Decision | None:
+def take_the_vm_when_it_is_ready(v: SlotPart) -> Decision | None:
     """G-31: the VM that could be had at last is prepared while work goes on here; then the agent moves, when settled."""
     if not falls_back(v):
         return None
@@ -99,177 +107,183 @@ def take_the_vm_when_it_is_ready(v: LieutenantView) -> Decision | None:
     return local.move_back(v, waiting_for(v)) if isinstance(plan_slot(v), Steady) else None
 
 
-def work_here_meanwhile(v: LieutenantView) -> Decision | None:
+def work_here_meanwhile(v: GovernPart) -> Decision | None:
     """G-31: it works on this host, and says so."""
     return local.stay_meanwhile(v, waiting_for(v)) if falls_back(v) else None
 
 
-def falls_back(v: LieutenantView) -> bool:
-    return v.record.local.state == "Home" and not v.local.declared and v.slot.desired is DesiredState.RUNNING
+def falls_back(v: Placed) -> bool:
+    return v.lt.record.local.state == "Home" and not v.local.declared and v.slot.desired is DesiredState.RUNNING
 
 
-def works_aside(v: LieutenantView, decision: Decision) -> bool:
+def works_aside(v: Placed, decision: Decision) -> bool:
     """The agent works on this host, and this is about the slot or the VM in it: it takes no notice."""
-    if not falls_back(v) or not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up):
+    if not falls_back(v) or not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up):
         return False
     return isinstance(decision, SlotAction) or (isinstance(decision, GuestAction) and getattr(decision, "vm_id", "") == v.slot.record.vm_id)
 
 
-def waiting_for(v: LieutenantView) -> Decision | None:
+def waiting_for(v: Placed) -> Decision | None:
     """What keeps an agent on this host from moving to its VM; None: nothing."""
     slot = plan_slot(v)
     if not isinstance(slot, Steady):
         return slot
-    there = at_vm(v)
-    return STANDBY.evaluate(there)
+    standby = v.standby or NOTHING_SEEN
+    return STANDBY.evaluate(ReachPart(basics_at_vm(v, standby), standby.claim))
 
 
 def at_vm(v: LieutenantView) -> LieutenantView:
     """The same lieutenant as if its agent had moved to its VM already."""
-    standby = v.standby or StandbyVM({})
+    standby = v.for_slot.standby or NOTHING_SEEN
+    there = basics_at_vm(v.for_slot, standby)
+    return v.but(record=there.record, rendered=there.rendered, claim=standby.claim, guest=standby.guest, agent=standby.agent, standby=None)
+
+
+def basics_at_vm(v: Placed, standby: StandbyVM) -> Basics:
+    """What every stage would read of it then."""
     return replace(
-        v,
-        record=v.record.but(local=v.record.local.but(state="Left")),
-        rendered=v.local.machine or v.rendered,
-        claim=standby.claim,
+        v.lt,
+        record=v.lt.record.but(local=v.lt.record.local.but(state="Left")),
+        rendered=v.local.machine or v.lt.rendered,
+        vm_id=v.slot.record.vm_id,
         guest=standby.guest,
         agent=standby.agent,
-        standby=None,
     )
 
 
-def leave_the_unreachable_alone(v: LieutenantView) -> Decision | None:
+def leave_the_unreachable_alone(v: ReachPart) -> Decision | None:
     """G-04: a machine that can't be reached is left alone until it can."""
-    match v.guest:
+    match v.lt.guest:
         case None:
-            return Wait(Reason.GUEST_UNREACHABLE, "not looked at yet", until=v.now)
+            return Wait(Reason.GUEST_UNREACHABLE, "not looked at yet", until=v.lt.now)
         case Unknown(why):
             return Wait(Reason.GUEST_UNREACHABLE, why)
         case _:
             return None
 
 
-def correct_the_clock(v: LieutenantView) -> Decision | None:
+def correct_the_clock(v: ReachPart) -> Decision | None:
     """G-12: skew after a resume is corrected before anything else runs there. A clock that can't be set is told and not waited
     for: no decision reads it."""
-    if v.record.local.state == "Home":  # on this host there is one clock: ours
+    if v.lt.record.local.state == "Home":  # on this host there is one clock: ours
         return None
-    if not isinstance(v.guest, Guest) or not clock_is_wrong(v.guest) or clock_given_up(v.record.clock, v.vm_id, v.now):
+    if not isinstance(v.lt.guest, Guest) or not clock_is_wrong(v.lt.guest) or clock_given_up(v.lt.record.clock, v.lt.vm_id, v.lt.now):
         return None
-    return CorrectClock(v.vm_id)
+    return CorrectClock(v.lt.vm_id)
 
 
-def rewrite_the_claim(v: LieutenantView) -> Decision | None:
+def rewrite_the_claim(v: ReachPart) -> Decision | None:
     """G-07: the claim in the guest names this VM; a parent's copy is none."""
-    return GuestClaim(v.vm_id) if isinstance(v.guest, Guest) and dict(v.guest.claim or {}) != v.claim else None
+    return GuestClaim(v.lt.vm_id) if isinstance(v.lt.guest, Guest) and dict(v.lt.guest.claim or {}) != v.claim else None
 
 
-def need_a_rendering(v: LieutenantView) -> Decision | None:
+def need_a_rendering(v: ReachPart) -> Decision | None:
     """What can't be rendered can't be prepared; an agent that runs goes on."""
-    if not isinstance(v.rendered, Unresolved):
+    if not isinstance(v.lt.rendered, Unresolved):
         return None
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+    if isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up):
         return None
-    return Refuse(v.rendered.reason, v.rendered.message) if v.rendered.final else Wait(v.rendered.reason, v.rendered.message)
+    return without_a_rendering(v.lt.rendered)
 
 
-def install_what_is_missing(v: LieutenantView) -> Decision | None:
+def install_what_is_missing(v: ReachPart) -> Decision | None:
     """node, the pinned pi and our keeper are on the machine; a keeper is replaced only while pi is down."""
-    if not isinstance(v.guest, Guest):
+    if not isinstance(v.lt.guest, Guest):
         return None
-    running = isinstance(v.agent, Agent) and isinstance(v.agent.process, Up)
-    missing = not (v.guest.node and v.guest.pi and v.guest.keeper)
-    outdated = v.guest.keeper != v.keeper_version and not running and not v.guest.keeper_alive
-    return Install(v.vm_id) if missing or outdated else None
+    running = isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up)
+    missing = not (v.lt.guest.node and v.lt.guest.pi and v.lt.guest.keeper)
+    outdated = v.lt.guest.keeper != v.lt.keeper_version and not running and not v.lt.guest.keeper_alive
+    return Install(v.lt.vm_id) if missing or outdated else None
 
 
-def start_the_keeper(v: LieutenantView) -> Decision | None:
+def start_the_keeper(v: ReachPart) -> Decision | None:
     """The keeper runs, detached from us."""
-    return StartKeeper(v.vm_id) if isinstance(v.guest, Guest) and not v.guest.keeper_alive else None
+    return StartKeeper(v.lt.vm_id) if isinstance(v.lt.guest, Guest) and not v.lt.guest.keeper_alive else None
 
 
-def await_the_keeper(v: LieutenantView) -> Decision | None:
+def await_the_keeper(v: ReachPart) -> Decision | None:
     """G-04 for the agent: no answer is not an answer."""
-    match v.agent:
+    match v.lt.agent:
         case Agent():
             return None
         case Unknown(why):
             return Wait(Reason.AGENT_UNREACHABLE, why)
         case None:
-            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.now)
+            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.lt.now)
 
 
-def leave_another_conversation(v: LieutenantView) -> Decision | None:
+def leave_another_conversation(v: SessionPart) -> Decision | None:
     """G-20: nothing is said to a pi that serves another conversation (a machine that was taken over); it is stopped when settled."""
-    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or not v.agent.process.responsive:
+    if not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up) or not v.lt.agent.process.responsive:
         return None
-    if v.agent.process.session_file in ("", v.agent.session_file):
+    if v.lt.agent.process.session_file in ("", v.lt.agent.session_file):
         return None
-    if v.agent.process.busy:
+    if v.lt.agent.process.busy:
         return Wait(Reason.AGENT_BUSY, "pi ends a turn of another conversation first")
-    return StopAgent(v.vm_id, "it serves another conversation")
+    return StopAgent(v.lt.vm_id, "it serves another conversation")
 
 
-def restart_for_a_new_launch(v: LieutenantView) -> Decision | None:
+def restart_for_a_new_launch(v: SessionPart) -> Decision | None:
     """Changed instructions or environment reach pi by a restart on the same session, when settled."""
-    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or isinstance(v.rendered, Unresolved):
+    if not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up) or isinstance(v.lt.rendered, Unresolved):
         return None
-    if same_launch(v.agent.process.launch_hash, v.rendered) or not v.settled or v.active_task:
+    if same_launch(v.lt.agent.process.launch_hash, v.lt.rendered) or not v.lt.settled or v.lt.active_task:
         return None
-    return StopAgent(v.vm_id, "its launch changed")
+    return StopAgent(v.lt.vm_id, "its launch changed")
 
 
-def count_the_crash(v: LieutenantView) -> Decision | None:
+def count_the_crash(v: AgentPart) -> Decision | None:
     """G-24: an unasked-for end of pi is written down once, with its exit code and stderr tail."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Exited) and v.agent.process.at != v.record.restart.crash_at:
-        return CountCrash(v.agent.process.at)
+    if isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Exited) and v.lt.agent.process.at != v.lt.record.restart.crash_at:
+        return CountCrash(v.lt.agent.process.at)
     return None
 
 
-def bound_the_crash_loop(v: LieutenantView) -> Decision | None:
+def bound_the_crash_loop(v: AgentPart) -> Decision | None:
     """G-25: delays grow, and too many crashes in the window stop it until something changes."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up):
+    if isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up):
         return None
-    restart = v.record.restart
+    restart = v.lt.record.restart
     if restart.degraded:
         return Refuse(
             Reason.CRASH_LOOP, f"pi ended {len(restart.times)} times in a short time: {restart.stderr_tail[-500:] or 'no output'}"
         )
-    if v.now < restart.not_before:
+    if v.lt.now < restart.not_before:
         return Wait(Reason.AGENT_BACKING_OFF, restart.stderr_tail[-500:], until=restart.not_before)
     return None
 
 
-def configure_the_agent(v: LieutenantView) -> Decision | None:
+def configure_the_agent(v: AgentPart) -> Decision | None:
     """What pi reads at its start is in place before it starts."""
-    if not isinstance(v.guest, Guest) or not isinstance(v.agent, Agent) or isinstance(v.rendered, Unresolved):
+    if not isinstance(v.lt.guest, Guest) or not isinstance(v.lt.agent, Agent) or isinstance(v.lt.rendered, Unresolved):
         return None
-    if isinstance(v.agent.process, Up) or (v.guest.marks.get("agent") == v.rendered.agent_hash and not v.edited):
+    if isinstance(v.lt.agent.process, Up) or (v.lt.guest.marks.get("agent") == v.lt.rendered.agent_hash and not v.edited):
         return None
-    return WriteFiles(v.vm_id, "agent")
+    return WriteFiles(v.lt.vm_id, "agent")
 
 
-def start_the_agent(v: LieutenantView) -> Decision | None:
+def start_the_agent(v: AgentPart) -> Decision | None:
     """pi runs on its session file."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, NotStarted | Exited):
-        return StartAgent(v.vm_id)
+    if isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, NotStarted | Exited):
+        return StartAgent(v.lt.vm_id)
     return None
 
 
-def await_an_answer(v: LieutenantView) -> Decision | None:
+def await_an_answer(v: AgentPart) -> Decision | None:
     """G-24: a pi that does not answer is not usable, whatever its process says; after failureThreshold periods it is restarted
     on the same session. One that has not answered at all yet has startupTimeoutSeconds."""
-    if not isinstance(v.agent, Agent) or not isinstance(v.agent.process, Up) or v.agent.process.responsive:
+    if not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up) or v.lt.agent.process.responsive:
         return None
-    if v.agent.process.session_id is None:
-        if v.now >= v.agent.process.started_at + v.startup_limit:
-            return StopAgent(v.vm_id, "it has not answered since its start", hung=True)
-    elif v.mute_since and v.now >= v.mute_since + v.mute_limit:
-        return StopAgent(v.vm_id, "it does not answer any more", hung=True)
-    return Wait(Reason.AGENT_UNRESPONSIVE, f"pi (pid {v.agent.process.pid}) does not answer", until=v.now + (v.health_period or 1.0))
+    up = v.lt.agent.process
+    if up.session_id is None:
+        if v.lt.now >= up.started_at + v.startup_limit:
+            return StopAgent(v.lt.vm_id, "it has not answered since its start", hung=True)
+    elif v.mute_since and v.lt.now >= v.mute_since + v.mute_limit:
+        return StopAgent(v.lt.vm_id, "it does not answer any more", hung=True)
+    return Wait(Reason.AGENT_UNRESPONSIVE, f"pi (pid {up.pid}) does not answer", until=v.lt.now + (v.lt.health_period or 1.0))
 
 
-REACH = Chain(
+REACH: Chain[ReachPart] = Chain(
     "Reach: from a machine that runs to a keeper that answers",
     "",
     (
@@ -283,9 +297,9 @@ REACH = Chain(
     ),
 )
 
-STANDBY = Chain("From a machine that runs to one that pi can be started on", "", (REACH, prepare_the_machine))
+STANDBY: Chain[ReachPart] = Chain("From a machine that runs to one that pi can be started on", "", (REACH, prepare_the_machine))
 
-SLOT = Chain(
+SLOT: Chain[SlotPart] = Chain(
     "Slot: which machine, and whether its agent belongs on it",
     "",
     (
@@ -293,6 +307,7 @@ SLOT = Chain(
         refuse_the_unsupported,
         note_what_was_seen,
         begin_anew_after_a_loss,
+        note_the_lost_files,
         local.close_before_the_end,
         local.live_here_as_declared,
         resolve_before_creating,
@@ -300,9 +315,9 @@ SLOT = Chain(
     ),
 )
 
-PREPARE = Chain("Prepare: the machine is as its profile says", "", (replace_the_outdated, prepare_the_machine))
+PREPARE: Chain[PreparePart] = Chain("Prepare: the machine is as its profile says", "", (replace_the_outdated, prepare_the_machine))
 
-SESSION = Chain(
+SESSION: Chain[SessionPart] = Chain(
     "Session: the right conversation, whole, on the machine",
     "",
     (
@@ -316,7 +331,7 @@ SESSION = Chain(
     ),
 )
 
-AGENT = Chain(
+AGENT: Chain[AgentPart] = Chain(
     "Agent: pi runs, answers and has what was declared",
     "",
     (
@@ -331,7 +346,7 @@ AGENT = Chain(
     ),
 )
 
-GOVERN = Chain(
+GOVERN: Chain[GovernPart] = Chain(
     "Govern: what is known not to be as declared blocks Ready; the way back from this host",
     "",
     (
@@ -339,13 +354,22 @@ GOVERN = Chain(
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,
+        hold_without_its_files,
+        report_the_provider,
     ),
 )
 
 STAGES: Chain[LieutenantView] = Chain(
     "A lieutenant",
     "Its stages, one after the other. When none has an opinion, it is ready.",
-    (SLOT, REACH, PREPARE, SESSION, AGENT, GOVERN),
+    (
+        Stage[LieutenantView, SlotPart](SLOT, lambda v: v.for_slot),
+        Stage[LieutenantView, ReachPart](REACH, lambda v: v.for_reach),
+        Stage[LieutenantView, PreparePart](PREPARE, lambda v: v.for_prepare),
+        Stage[LieutenantView, SessionPart](SESSION, lambda v: v.for_session),
+        Stage[LieutenantView, AgentPart](AGENT, lambda v: v.for_agent),
+        Stage[LieutenantView, GovernPart](GOVERN, lambda v: v.for_govern),
+    ),
 )
 
 
@@ -353,5 +377,5 @@ def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches."""
     decision = STAGES.evaluate(view)
     if decision is None:
-        return Steady(until=view.now + view.health_period)
+        return Steady(until=view.now + view.lt.health_period)
     return only_observe(decision) if view.slot.observe_only else decision

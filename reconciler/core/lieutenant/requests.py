@@ -15,8 +15,8 @@ from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.stages import SlotPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,15 @@ def _differs(tried: str, now: str) -> bool:
 
 
 def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
-    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `vm=ID:TOKEN` or `none:TOKEN`. One that does not
+    """A person's answer to what can't be decided here: `session=ANSWER:TOKEN`, `workspace=known:TOKEN`,
+    `vm=ID:TOKEN` or `none:TOKEN`. One that does not
     fit the question about a conversation is dropped; which VM it is holds until it is acted on."""
     what, _, rest = token.partition("=")
     answer = rest.partition(":")[0]
     if what == "session":
         return record.but(session=answered(record.session, asked.question, answer))
+    if what == "workspace":
+        return record.but(workspace=record.workspace.but(lost=""))
     if what == "vm":
         return record.but(slot=record.slot.but(chosen=answer))
     return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record
@@ -103,9 +106,9 @@ def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowle
     return Acknowledged(first if record == first else record, tuple(verbs))
 
 
-def acknowledge_requests(v: LieutenantView) -> Decision | None:
+def acknowledge_requests(v: SlotPart) -> Decision | None:
     """What people ask for is written down before anything follows from it; each token is acted on once."""
     if v.requests is None:
         return None
-    found = acknowledge(v.record, v.requests)
-    return Acknowledge(found.verbs) if found.record is not v.record else None
+    found = acknowledge(v.lt.record, v.requests)
+    return Acknowledge(found.verbs) if found.record is not v.lt.record else None

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, Decision, KeepEnd, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.core.decisions import BeginSession, Decision, KeepEnd, MirrorSession, NoteSession, Refuse, RestoreSession, StopAgent, Wait
 from reconciler.core.records import SessionRecord
 from reconciler.core.snapshot.agent import Agent, Up
-from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.stages import SessionPart, SlotPart
 
 SESSION_DIR = "/root/.pi/agent/sessions"
 
@@ -97,55 +97,62 @@ def loss_of(on_lost: OnLost, record: SessionRecord, mirrored: int, seen: int) ->
 # --- policies -----------------------------------------------------------------------------------------------------------------
 
 
-def note_what_was_seen(v: LieutenantView) -> Decision | None:
+def mirror_what_was_read(v: SessionPart) -> MirrorSession | None:
+    """G-32: what was read of the conversation is in its mirror before anything is concluded from it. Asked beside the chains: all other
+    decisions are made as if it were there already, and wait for it."""
+    return MirrorSession(v.mirror_size) if v.pending else None
+
+
+def note_what_was_seen(v: SlotPart) -> Decision | None:
     """G-32: that a machine has more of the conversation than could be saved is known durably, should the machine be lost now."""
-    if v.slot.desired is DesiredState.GONE or v.session_seen <= max(v.mirror_size, v.record.session.seen):
+    if v.slot.desired is DesiredState.GONE or v.session_seen <= max(v.mirror_size, v.lt.record.session.seen):
         return None
     return NoteSession(v.session_seen)
 
 
-def begin_anew_after_a_loss(v: LieutenantView) -> Decision | None:
+def begin_anew_after_a_loss(v: SlotPart) -> Decision | None:
     """session.onLost New: with its machine the conversation ends, and another one begins; the mirror is kept."""
-    record = v.record.session
-    lost = record.lost and not v.vm_id and max(v.mirror_size, record.seen) > 0
+    record = v.lt.record.session
+    lost = record.lost and not v.lt.vm_id and max(v.mirror_size, record.seen) > 0
     if not lost or v.slot.desired is not DesiredState.RUNNING or v.on_lost is not OnLost.NEW or record.answer == "local":
         return None
     return BeginSession(record.generation, f"VM {record.lost} was lost with its conversation, and session.onLost is New")
 
 
-def begin_as_declared(v: LieutenantView) -> Decision | None:
+def begin_as_declared(v: SessionPart) -> Decision | None:
     """G-30: a raised session.generation begins another conversation, when settled and with no task in this one."""
-    record = v.record.session
-    if not record.name or v.session_generation <= record.generation or v.active_task or not isinstance(v.agent, Agent):
+    record = v.lt.record.session
+    if not record.name or v.session_generation <= record.generation or v.lt.active_task or not isinstance(v.lt.agent, Agent):
         return None
-    if isinstance(v.agent.process, Up):
-        return StopAgent(v.vm_id, "a new conversation is declared") if v.settled else None
+    if isinstance(v.lt.agent.process, Up):
+        return StopAgent(v.lt.vm_id, "a new conversation is declared") if v.lt.settled else None
     if not v.slot.mirrored and v.divergence is None:
-        return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.now + 1.0)
+        return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.lt.now + 1.0)
     return BeginSession(v.session_generation, f"session.generation {v.session_generation} is declared")
 
 
-def choose_between_two_ends(v: LieutenantView) -> Decision | None:
+def choose_between_two_ends(v: SessionPart) -> Decision | None:
     """G-32: a file and a mirror that contradict each other are both left as they are until a person says which goes on."""
-    if v.divergence is None or not isinstance(v.agent, Agent):
+    if v.divergence is None or not isinstance(v.lt.agent, Agent):
         return None
-    answer, divergence = v.record.session.answer, v.divergence
+    answer, divergence = v.lt.record.session.answer, v.divergence
     if answer == "vm":
         return KeepEnd("vm")
-    if answer == "local" and not isinstance(v.agent.process, Up):
+    if answer == "local" and not isinstance(v.lt.agent.process, Up):
         return KeepEnd("local")
     if answer == "local":
-        return StopAgent(v.vm_id, "the mirror goes on") if v.settled else Wait(Reason.RESOLVING_SESSION, "waiting for the turn to end")
+        waiting = Wait(Reason.RESOLVING_SESSION, "waiting for the turn to end")
+        return StopAgent(v.lt.vm_id, "the mirror goes on") if v.lt.settled else waiting
     where = (
-        f"{divergence.machine} bytes on {v.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
+        f"{divergence.machine} bytes on {v.lt.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
     )
-    return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.name} --session vm|local` says which goes on")
+    return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.lt.name} --session vm|local` says which goes on")
 
 
-def restore_the_conversation(v: LieutenantView) -> Decision | None:
+def restore_the_conversation(v: SessionPart) -> Decision | None:
     """G-32: a machine that has nothing of the conversation, or only its beginning, gets it from the mirror before pi goes on."""
-    if not isinstance(v.agent, Agent) or v.agent.session_size >= v.mirror_size:
+    if not isinstance(v.lt.agent, Agent) or v.lt.agent.session_size >= v.mirror_size:
         return None
-    if isinstance(v.agent.process, Up):
-        return StopAgent(v.vm_id, "its session file was cut short") if v.settled else None
-    return RestoreSession(v.vm_id, v.mirror_size)
+    if isinstance(v.lt.agent.process, Up):
+        return StopAgent(v.lt.vm_id, "its session file was cut short") if v.lt.settled else None
+    return RestoreSession(v.lt.vm_id, v.mirror_size)

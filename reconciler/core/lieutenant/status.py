@@ -30,6 +30,8 @@ from reconciler.core.lieutenant.configuration import mismatch, rejected, told_ot
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
@@ -106,37 +108,38 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "Unknown", "AgentUnresponsive")
     if not same_launch(process.launch_hash, view.rendered):
         return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
-    if view.agent.keeper_version != view.keeper_version:
+    if view.agent.keeper_version != view.lt.keeper_version:
         return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
     if process.inside is None:
         return Condition(kind, "Unknown", "InstructionsUnread", "pi has not said yet what it was told")
     if differs := told_otherwise(view.rendered, process.inside):
         return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
-    if view.edited:
-        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.edited)}")
-    reason, words = mismatch(view)
-    if reason and rejected(view):
+    if view.for_agent.edited:
+        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    reason, words = mismatch(view.lt)
+    if reason and rejected(view.lt):
         refused = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
         return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
     if reason:
         return Condition(kind, "False", reason, words)
-    if expected_skills(view):
-        if view.record.loaded.process != process_of(view, process):
+    if expected_skills(view.lt):
+        if view.record.loaded.process != process_of(view.lt, process):
             return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
-    return Condition(kind, "True", "Applied")
+    version = view.guest.pi if isinstance(view.guest, Guest) and view.guest.pi else ""
+    return Condition(kind, "True", "Applied", f"pi {version} has what was declared" if version else "")
 
 
 def _up_to_date(view: LieutenantView) -> Condition:
-    why = outdated(view)
+    why = outdated(view.lt)
     if why:
         when = (
             "it is deleted with its workspace and replaced when its agent is settled"
-            if view.recreate
+            if view.for_prepare.recreate
             else "it stays as it is (update.onProfileChange)"
         )
-        held = held_back(view) if view.recreate else ""
+        held = held_back(view.for_prepare) if view.for_prepare.recreate else ""
         return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
     if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
         return Condition("UpToDate", "True", "ProfileApplied")
@@ -164,7 +167,7 @@ def _suspended(view: LieutenantView) -> Condition:
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
     here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
-    return here or isinstance(decision, Steady) or works_aside(view, decision)
+    return here or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -202,13 +205,15 @@ def lieutenant_status(
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
+    silent = None if observed else provider_condition(view.for_govern)
+    usable = usable and silent is None
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
     conditions = [
         ready,
         *moving,
-        Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
+        silent or Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
         *([] if view.local.declared else [_vm_ready(view)]),
         reachable,
         configured,
@@ -218,7 +223,9 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
-    unsupported = (*view.unsupported, *convenience)
+    if (lost := workspace_condition(view.for_govern)) is not None:
+        conditions.append(lost)
+    unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
@@ -230,6 +237,7 @@ def lieutenant_status(
         vm=_vm_status(view.slot),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
+        provider=provider_status(view.for_govern.provider),
         session=_session_status(view.record.session),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),

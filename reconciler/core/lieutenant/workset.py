@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.api.lieutenant import OnBusy
+from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
@@ -15,10 +15,13 @@ from reconciler.core.decisions import AbortTurn, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.policies import works_aside
-from reconciler.core.plan import Plan
+from reconciler.core.lieutenant.provider import provider_reason
+from reconciler.core.lieutenant.session import mirror_what_was_read
+from reconciler.core.plan import Plan, Step
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.provider import NO_PROVIDER
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
@@ -32,18 +35,20 @@ ABANDON_AFTER = 60.0
 
 
 def plan(view: WorkSet) -> Plan:
-    """Decide the lieutenant, then each of its tasks in the light of it."""
+    """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
     availability, why = availability_of(view, decided)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
+    mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
+    first = Step(view.key, mirror) if mirror is not None else None
     if not view.tasks:
-        return Plan(view.key, decisions)
+        return Plan(view.key, decisions, first)
     index = QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))
         decisions[facts.key] = only_observe(decision) if observing else decision
-    return Plan(view.key, decisions)
+    return Plan(view.key, decisions, first)
 
 
 def plan_lieutenant(view: WorkSet) -> Decision | None:
@@ -83,7 +88,9 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.READY, ""
         case Wait(Reason.LOCAL_FALLBACK):
             return Availability.READY, ""
-        case _ if works_aside(lt, decision):
+        case _ if provider_reason(decision):
+            return Availability.READY, ""
+        case _ if works_aside(lt.for_slot, decision):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
@@ -98,6 +105,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
     active = index.active(name)
     target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
+    provider = view.lieutenant.for_govern.provider if view.lieutenant is not None else NO_PROVIDER
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
         name=name,
@@ -111,6 +119,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         deadline_seconds=spec.deadline_seconds or 0,
         timeout_seconds=_first(spec.task_timeout_seconds, limits.task_timeout_seconds if limits else 0),
         no_progress_seconds=_first(spec.no_progress_seconds, limits.no_progress_seconds if limits else 0),
+        work_is_progress=limits is not None and limits.tool_progress is ToolProgress.WORK,
         land_seconds=_first(spec.land_seconds, limits.steer_land_seconds if limits else 60),
         first_artifact_seconds=limits.first_artifact_seconds if limits else 0,
         max_turns=limits.max_turns if limits else 0,
@@ -133,7 +142,10 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         other_steer=index.steer_beside(name),
         held_by=index.holder_of(name),
         content_missing=facts.content_missing,
+        hurried=facts.retry not in ("", record.retried),
         unsupported=facts.unsupported,
+        provider=provider,
+        probes=provider.breaker.prober == str(facts.key),
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,

@@ -51,7 +51,7 @@ def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
     if not prints:
         return made
     secrets_hash = digest([[ref, prints[ref]] for ref in sorted(prints)])
-    return replace(made, secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
+    return replace(made, prints=dict(prints), secrets_hash=secrets_hash, launch_hash=f"{made.launch_hash}-{secrets_hash}")
 
 
 def same_launch(running: str, declared: Rendered) -> bool:
@@ -66,7 +66,7 @@ T = TypeVar("T")
 Lookup = Callable[[str], BootProfileSpec | None]
 
 
-def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Unresolved:
+def profile_chain(name: str, lookup: Lookup, namespace: str = "") -> tuple[BootProfileSpec, ...] | Unresolved:
     """The profile and what it extends, base first."""
     chain: list[BootProfileSpec] = []
     seen: list[str] = []
@@ -77,7 +77,8 @@ def profile_chain(name: str, lookup: Lookup) -> tuple[BootProfileSpec, ...] | Un
         seen.append(at)
         spec = lookup(at)
         if spec is None:
-            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist; declare it or name another one")
+            where = f" in namespace {namespace}" if namespace else ""
+            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist{where}; declare it there or name another one")
         chain.append(spec)
         at = spec.extends.name if spec.extends else None
     if not any(spec.source for spec in chain):
@@ -143,9 +144,9 @@ def rendered_file(file: File) -> RenderedFile:
     return RenderedFile(file.path, file.content or "", ref, int(file.mode, 8))
 
 
-def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "") -> Rendered | Unresolved:
+def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "", namespace: str = "") -> Rendered | Unresolved:
     """Everything a machine for this lieutenant is made of, or why that can't be said."""
-    chain = profile_chain(spec.profile_ref.name, lookup)
+    chain = profile_chain(spec.profile_ref.name, lookup, namespace)
     if isinstance(chain, Unresolved):
         return chain
     sizes = [spec_.resources for spec_ in chain if spec_.resources] + ([spec.resources] if spec.resources else [])
@@ -183,7 +184,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     agent_files += [rendered_file(f) for f in spec.instructions.files]
     declared: dict[str, dict[str, object]] = {}
     for provider in providers:
-        variable_name = f"RECONCILER_PROVIDER_{_shout(provider.name)}_KEY"
+        variable_name = key_variable(provider.name)
         if provider.api_key_from:
             ref = provider.api_key_from.secret_key_ref
             secret_env[variable_name] = SecretRef(ref.name, ref.key)
@@ -241,11 +242,17 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
         capabilities=capabilities,
         organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
         organs_hash=digest(carried) if carried else "",
+        endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
     )
 
 
-def _shout(name: str) -> str:
+def key_variable(provider: str) -> str:
+    """The variable that has the key of a provider which a profile declares."""
+    return f"RECONCILER_PROVIDER_{shout(provider)}_KEY"
+
+
+def shout(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name).upper()
 
 

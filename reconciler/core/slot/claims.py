@@ -107,6 +107,12 @@ def other_claim(vm: Vm, owner: Owner) -> str:
     return f"fleet {vm.labels.get(FLEET, '?')}, installation {vm.labels.get(INSTALLATION, '?')}"
 
 
+def claimant(labels: Mapping[str, str]) -> str:
+    """Whom a claim names, with fleet and installation, in words."""
+    kind = labels.get(KIND, "?").lower()
+    return f"{kind}/{named(labels)} of fleet {labels.get(FLEET, '?')}, installation {labels.get(INSTALLATION, '?')}"
+
+
 def born_ours(vm: Vm, owner: Owner) -> bool:
     """It was made by one of our creates, says its birth label (or a copy of it)."""
     return vm.labels.get(INSTALLATION) == owner.installation and INTENT in vm.labels

@@ -39,10 +39,19 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningTool:
+    """A tool call that has not ended. `since`: controller clock."""
+
+    name: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Up:
     """pi runs. `responsive`: it answered `get_state` just now. `busy`: a turn is on, or something is queued, compacting
     or unanswered; its contrary is *settled*, the only state in which a prompt may be sent. `activity`: a count of signs of work
-    since its start (text being written, output of tools, messages)."""
+    since its start (text being written, output of tools, messages); `work`: a count of looks at which the processes of a running tool had
+    used CPU or I/O; `tool`: the one that has run for longest."""
 
     pid: int
     started_at: float
@@ -56,6 +65,9 @@ class Up:
     activity: int = 0
     inside: Inside | None = None  # None: it has not said yet, or can't
     session_file: str = ""  # the one it was started on; '' when the keeper does not say
+    tool: RunningTool | None = None
+    work: int = 0
+    retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 
 @dataclass(frozen=True, slots=True)

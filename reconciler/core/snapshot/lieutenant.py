@@ -2,63 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeVar
 
-from reconciler.api.lieutenant import OnLost
 from reconciler.core.records import LieutenantRecord
-from reconciler.core.snapshot.agent import Agent, Guest, Up
-from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.agent import Agent, Guest
+from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
-from reconciler.core.snapshot.requests import AnnotationRequests
-from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Part, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
+
+P = TypeVar("P", Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
 
 
 @dataclass(frozen=True, slots=True)
-class LieutenantView:
-    """Everything a decision about one lieutenant may depend on. `guest` and `agent` are None when there was no reason to
-    look (no running VM). `claim`: what the guest's claim file must say. `keeper_version`: the one we ship. `session_seen`: bytes of
-    whole lines of the conversation, as far as its keeper told of them; `parted`: the file and the mirror contradict each other."""
+class LieutenantView(Part):
+    """Everything a decision about one lieutenant may depend on, in one part for each stage."""
 
-    name: str
-    slot: Slot
-    record: LieutenantRecord
-    rendered: Rendered | Unresolved
-    claim: dict[str, str]
-    keeper_version: str
-    requests: AnnotationRequests | None = None
-    guest: Guest | Unknown | None = None
-    agent: Agent | Unknown | None = None
-    mirror_size: int = 0
-    session_seen: int = 0
-    session_generation: int = 1
-    on_lost: OnLost = OnLost.RESUME
-    divergence: Divergence | None = None
-    active_task: bool = False
-    unsupported: tuple[str, ...] = ()
-    now: float = 0.0
-    health_period: float = 10.0
-    recreate: bool = False  # update.onProfileChange: Recreate
-    replace_blocked: str = ""  # why no machine may be replaced now
-    mute_since: float = 0.0  # since when pi has not answered, 0 when it does
-    mute_limit: float = 30.0  # seconds of that after which it counts as hung
-    startup_limit: float = 120.0  # seconds from its start to its first answer
-    edited: tuple[str, ...] = ()  # files pi reads that are not on the disk as they were written
-    local: LocalPlacement = NO_LOCAL_PLACEMENT
-    standby: StandbyVM | None = None  # the inside of the slot's VM, while the agent lives on this host
+    for_slot: SlotPart
+    for_reach: ReachPart
+    for_prepare: PreparePart
+    for_session: SessionPart
+    for_agent: AgentPart
+    for_govern: GovernPart
+
+    @property
+    def record(self) -> LieutenantRecord:
+        return self.lt.record
+
+    @property
+    def rendered(self) -> Rendered | Unresolved:
+        return self.lt.rendered
 
     @property
     def vm_id(self) -> str:
-        """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
-        return self.local.place if self.record.local.state == "Home" else self.slot.record.vm_id
+        return self.lt.vm_id
+
+    @property
+    def guest(self) -> Guest | Unknown | None:
+        return self.lt.guest
+
+    @property
+    def agent(self) -> Agent | Unknown | None:
+        return self.lt.agent
+
+    @property
+    def active_task(self) -> bool:
+        return self.lt.active_task
 
     @property
     def settled(self) -> bool:
-        """pi is up, answers and has nothing to do: the only state in which a prompt may be sent (G-22)."""
-        return (
-            isinstance(self.agent, Agent)
-            and isinstance(self.agent.process, Up)
-            and self.agent.process.responsive
-            and not self.agent.process.busy
+        return self.lt.settled
+
+    @property
+    def now(self) -> float:
+        return self.lt.now
+
+    @property
+    def slot(self) -> Slot:
+        return self.for_slot.slot
+
+    @property
+    def local(self) -> LocalPlacement:
+        return self.for_slot.local
+
+    def but(self, **changes: object) -> Self:
+        """The same with these facts changed, each in all parts that have it."""
+        unknown = changes.keys() - {name for names in FACTS.values() for name in names}
+        if unknown:
+            raise TypeError(f"no part of a lieutenant's snapshot has {', '.join(sorted(unknown))}")
+        if "record" in changes or "slot" in changes or "local" in changes:
+            facts: dict[str, Any] = {"record": self.record, "slot": self.slot, "local": self.local, **changes}
+            changes["vm_id"] = whereabouts(facts["record"], facts["slot"], facts["local"])
+        changes["lt"] = lt = _but(self.lt, changes)
+        return type(self)(
+            lt,
+            _but(self.for_slot, changes),
+            _but(self.for_reach, changes),
+            _but(self.for_prepare, changes),
+            _but(self.for_session, changes),
+            _but(self.for_agent, changes),
+            _but(self.for_govern, changes),
         )
+
+
+FACTS: dict[type, tuple[str, ...]] = {
+    part: tuple(fact.name for fact in fields(part))
+    for part in (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
+}
+"""The facts of each part, in the order of its constructor."""
+
+
+def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> str:
+    """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
+    return local.place if record.local.state == "Home" else slot.record.vm_id
+
+
+def _but(part: P, changes: Mapping[str, Any]) -> P:
+    return type(part)(*[changes[name] if name in changes else getattr(part, name) for name in FACTS[type(part)]])

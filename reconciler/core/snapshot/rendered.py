@@ -55,6 +55,7 @@ class Check:
 class Rendered:
     """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
     `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
+    `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones."""
 
@@ -83,6 +84,8 @@ class Rendered:
     organ_checks: tuple[Check, ...] = ()
     organs_hash: str = ""
     skills: tuple[str, ...] = ()
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    prints: Mapping[SecretRef, str] = field(default_factory=dict)
 
     @property
     def basis(self) -> str:

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from reconciler.core.messages import Message
 from reconciler.core.records import TaskRecord
-from reconciler.core.snapshot.agent import Verdict
+from reconciler.core.snapshot.agent import RunningTool, Verdict
+from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 
 
 class Availability(StrEnum):
@@ -26,7 +27,8 @@ class Availability(StrEnum):
 class Talk:
     """The whole conversation, read now: `messages` in file order, `size` bytes. `settled`: pi has nothing to do; `up`: it
     runs. `started_at`: when this pi process was started. `activity`: grows with every sign of work that is no finished message
-    (text being written, output of a tool); begins anew with the process."""
+    (text being written, output of a tool); begins anew with the process. `retry_after`: seconds that the model's provider asked to be
+    left alone for, from now on. `tool`, `work`: as `Up` has them."""
 
     messages: tuple[Message, ...]
     size: int
@@ -34,6 +36,9 @@ class Talk:
     up: bool
     started_at: float = 0.0
     activity: int = 0
+    retry_after: float = 0.0
+    tool: RunningTool | None = None
+    work: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class TaskView:
     deadline_seconds: int = 0
     timeout_seconds: int = 0
     no_progress_seconds: int = 0
+    work_is_progress: bool = False
     land_seconds: int = 60
     first_artifact_seconds: int = 0
     max_turns: int = 0
@@ -87,4 +93,7 @@ class TaskView:
     unsupported: tuple[str, ...] = ()
     abandoned: bool = False  # its lieutenant is being deleted and can't be asked any more
     session: str = ""  # the conversation in force
+    hurried: bool = False  # a person asked that the next attempt does not wait
+    provider: Provider = NO_PROVIDER  # of its lieutenant's model
+    probes: bool = False  # it is the one probe of that provider
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -15,7 +15,7 @@ from reconciler.core.snapshot.task import Dependency, Talk
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What was gathered about one task by itself."""
+    """What was gathered about one task by itself. `retry`: what a person last asked for by that annotation."""
 
     key: Key
     spec: TaskSpec
@@ -27,6 +27,7 @@ class TaskFacts:
     unsupported: tuple[str, ...] = ()
     verdict: Verdict | None = None
     content_missing: str = ""
+    retry: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,13 @@ from reconciler.core.decisions import (
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.view import ABORT_PATIENCE, landed_at, run, turns
+from reconciler.core.times import timestamp
 
 INTERRUPTING = frozenset({"Abort", "RestartSession"})
 """Rungs of the escalation that end the turn; it is asked to go on afterwards."""
+
+ABOUT = 120
+"""Characters of what a running tool is about, in a message."""
 
 ACTIVITY_SHARE = 10
 """Signs of progress that are no finished message are written down once in this part of the limit, not each time."""
@@ -57,13 +61,29 @@ def beyond_its_limits(v: TaskView) -> Finish | None:
     given_up = v.record.abort
     working = v.talk is not None and v.talk.up and not v.talk.settled
     if given_up == "NoProgress" or (working and stalled(v) and next_step(v) is None):
-        return Finish("TimedOut", Reason.NO_PROGRESS, f"nothing new in the conversation for {v.no_progress_seconds} s")
+        return Finish("TimedOut", Reason.NO_PROGRESS, v.record.because or without_progress(v))
     if given_up == "NoArtifact" or (working and v.record.artifact == "none" and not wrote_a_file(v)):
         return Finish("TimedOut", Reason.NO_ARTIFACT, f"no file was written within {v.first_artifact_seconds} s")
     made = v.record.turns + len(turns(v))
     if given_up == "TurnLimit" or (v.max_turns and made >= v.max_turns and working and not answered(v)):
         return Finish("Failed", Reason.TURN_LIMIT, f"not done after {v.max_turns} turns")
     return None
+
+
+def without_progress(v: TaskView) -> str:
+    """What there was none of, and which tool runs meanwhile."""
+    told = f"nothing new in the conversation for {v.no_progress_seconds} s"
+    tool = v.talk.tool if v.talk is not None else None
+    if tool is None:
+        return told
+    calls = [call for message in run(v) for call in message.calls if call.tool == tool.name]
+    about = f" ({' '.join(calls[-1].about.split())[:ABOUT]})" if calls and calls[-1].about else ""
+    return f"{told}; {tool.name}{about} runs without output since {timestamp(tool.since)}"
+
+
+def signs_of_work(v: TaskView) -> int:
+    """What is compared to see whether anything happened besides finished messages."""
+    return v.talk.activity + (v.talk.work if v.work_is_progress else 0) if v.talk is not None else 0
 
 
 def answered(v: TaskView) -> bool:
@@ -126,13 +146,14 @@ def next_step(v: TaskView) -> Escalate | None:
 
 
 def note_progress(v: TaskView) -> Decision | None:
-    """Progress is a conversation that grows, a tool that puts something out, text being written (only written down where a
-    limit needs it)."""
+    """Progress is a conversation that grows, a tool that puts something out, text being written, and with limits.toolProgress Work a tool
+    whose processes use CPU or I/O (only written down where a limit needs it)."""
     if v.record.phase != "Running" or not v.no_progress_seconds or v.talk is None or unsettled(v.record):
         return None
     grew = v.talk.size > v.record.progress_size
-    active = v.talk.activity != v.record.activity and v.now >= v.record.progress_at + v.no_progress_seconds / ACTIVITY_SHARE
-    return Progress(v.talk.size, v.talk.activity) if grew or active else None
+    signs = signs_of_work(v)
+    active = signs != v.record.activity and v.now >= v.record.progress_at + v.no_progress_seconds / ACTIVITY_SHARE
+    return Progress(v.talk.size, signs) if grew or active else None
 
 
 def escalate(v: TaskView) -> Decision | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain
-from reconciler.core.decisions import AbortTurn, Continue, Decision, Deliver, Finish, Landed, TryAgain, Verify, Wait
+from reconciler.core.decisions import AbortTurn, Continue, Decision, Deliver, Finish, HoldForProvider, Landed, TryAgain, Verify, Wait
+from reconciler.core.provider.trouble import Remedy, trouble_of
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.limits import (
@@ -27,8 +28,9 @@ from reconciler.core.task.limits import (
     refuse_the_unsupported,
     wait_for_a_lieutenant,
 )
+from reconciler.core.task.provider import model_failed, note_the_answer, wait_for_the_provider
 from reconciler.core.task.steer import STEER
-from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run
+from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run, says_nothing
 
 MAX_CONTINUES = 3
 """How often a turn cut short by the end of pi is asked to go on before the attempt counts as lost."""
@@ -59,7 +61,7 @@ def end_what_must_end(v: TaskView) -> Decision | None:
     if not v.talk.settled:
         if v.record.abort and v.now < v.record.aborted_at + ABORT_PATIENCE:
             return Wait(Reason.ENDING, ending.message, until=v.record.aborted_at + ABORT_PATIENCE)
-        return AbortTurn(ending.reason)
+        return AbortTurn(ending.reason, ending.message)
     if v.record.phase != "Delivering" and not v.record.abort and ending.phase != "Cancelled" and ended_well(v):
         return None  # it was done before it could be ended
     return ending
@@ -87,11 +89,11 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
         return Wait(Reason.LIEUTENANT_NOT_READY, v.unavailable_because, until=next_limit(v))
     if v.content_missing:
         return Wait(Reason.CONTENT_NOT_FOUND, v.content_missing, until=next_limit(v))
-    if v.now < v.record.not_before:
+    if v.now < v.record.not_before and not v.hurried:
         return Wait(Reason.BACKING_OFF, v.record.message, until=v.record.not_before)
     if v.active or v.ahead:
         return Wait(Reason.QUEUED, f"after {v.active or v.ahead}", until=next_limit(v))
-    return None
+    return wait_for_the_provider(v)
 
 
 def deliver(v: TaskView) -> Decision | None:
@@ -113,11 +115,17 @@ def resolve_the_delivery(v: TaskView) -> Decision | None:
         case None | Unanswered():
             return Wait(Reason.DELIVERING, "waiting for pi's answer", until=next_limit(v))
         case Declined(error):
-            return TryAgain(Reason.DECLINED, error)
+            return refused(v, error)
         case Unheard():
             return Deliver(v.record.attempt, resend=True, fresh_key=False)
         case Accepted() | Lost():
             return Deliver(v.record.attempt, resend=True)
+
+
+def refused(v: TaskView, error: str) -> Decision:
+    """pi did not take the prompt: where its model's provider is the cause the task waits for that, else it is sent again."""
+    trouble = trouble_of(error)
+    return TryAgain(Reason.DECLINED, error) if trouble.remedy is not Remedy.CHANGE else HoldForProvider(trouble, error)
 
 
 def judge_the_turn(v: TaskView) -> Decision | None:
@@ -130,16 +138,22 @@ def judge_the_turn(v: TaskView) -> Decision | None:
         return Verify() if v.has_acceptance else Finish("Succeeded", Reason.COMPLETED)
     turn = run(v)
     last = turn[-1] if turn else None
-    if last is not None and last.role == "assistant" and last.stop_reason in ("error", "length"):
-        reason = Reason.MODEL_ERROR if last.stop_reason == "error" else Reason.OUTPUT_TRUNCATED
-        return fail(v, reason, last.error or f"the last answer ended with {last.stop_reason}")
+    if last is not None and last.role == "assistant" and last.stop_reason == "error":
+        return model_failed(v, last.error)
+    if last is not None and last.role == "assistant" and last.stop_reason == "length":
+        return fail(v, Reason.OUTPUT_TRUNCATED, last.error or "the last answer ended with length")
     if v.held_by:
         return Wait(Reason.INTERRUPTED, f"{v.held_by} interrupted it, to be said before it goes on", until=next_limit(v))
     if v.availability is not Availability.READY:
         return Wait(Reason.INTERRUPTED, "its turn was cut short; it goes on when its lieutenant is ready", until=next_limit(v))
+    if (held := wait_for_the_provider(v)) is not None:
+        return held
+    empty = last is not None and says_nothing(last)
+    if empty and sum(1 for message in turn if says_nothing(message)) > 1:
+        return fail(v, Reason.EMPTY_ANSWER, "the model ended twice without text, tool call and tokens")
     interrupted = sum(1 for step in v.record.escalation_steps if step.action in INTERRUPTING)
     if v.record.continues < MAX_CONTINUES + interrupted:
-        return Continue(v.record.continues + 1)
+        return Continue(v.record.continues + 1, empty)
     return fail(v, Reason.SESSION_LOST, f"its turn was cut short {v.record.continues + 1} times")
 
 
@@ -163,6 +177,7 @@ QUEUE: Chain[TaskView] = Chain(
         refuse_a_cycle,
         follow_the_session,
         note_the_landing,
+        note_the_answer,
         note_progress,
         look_for_the_first_file,
         end_what_must_end,

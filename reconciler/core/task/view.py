@@ -35,14 +35,21 @@ def run(v: TaskView) -> tuple[Message, ...]:
 
 
 def turns(v: TaskView) -> tuple[Message, ...]:
-    """The rounds of the model in this attempt: each is one answer, with or without tool calls."""
-    return tuple(message for message in run(v) if message.role == "assistant")
+    """The rounds of the model in this attempt: each is one answer, with or without tool calls. An error is none."""
+    return tuple(message for message in run(v) if message.role == "assistant" and message.stop_reason != "error")
 
 
 def ended_well(v: TaskView) -> bool:
-    """The last thing said in this turn is a complete answer."""
-    answers = [m for m in run(v) if m.role == "assistant"]
-    return bool(answers) and run(v)[-1].role == "assistant" and answers[-1].stop_reason == "stop"
+    """The last thing said in this turn is a complete answer, and says something."""
+    said = run(v)
+    return bool(said) and said[-1].role == "assistant" and said[-1].stop_reason == "stop" and not says_nothing(said[-1])
+
+
+def says_nothing(message: Message) -> bool:
+    """A good end without text, tool call and tokens: no evidence of anything (G-21)."""
+    if message.role != "assistant" or message.stop_reason != "stop":
+        return False
+    return not message.text.strip() and not message.calls and not message.usage.output
 
 
 def fail(v: TaskView, reason: Reason, message: str) -> Decision:

@@ -68,7 +68,7 @@ class GuestActs:
                 case CorrectClock():
                     await self.correct_clock(item, place)
                 case GuestClaim():
-                    await agents.write_claim(place, view.claim)
+                    await agents.write_claim(place, view.for_reach.claim)
                 case Install():
                     await agents.install(place)
                     self.note(item, "InstalledAgent", where(place))

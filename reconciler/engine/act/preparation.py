@@ -92,7 +92,9 @@ class BootActs:
         marks = {mark: values[mark]}
         if mark == "files" and any(f.secret for f in rendered.files):
             marks[SECRETS] = rendered.secrets_hash
-        await self.t.agents.write_files(machine_at(item, view), self.files_of(item, rendered, mark), rendered.work_dir, marks)
+        at, slot = machine_at(item, view), self.t.current(item).slot
+        written = {name: sealed(value, at.id, slot) for name, value in marks.items()}
+        await self.t.agents.write_files(at, self.files_of(item, rendered, mark), rendered.work_dir, written)
         if mark == PREPARED:
             self.t.recorder.note(item.key, item.uid, Reason.PREPARED_MACHINE, where(place_at(item, view)))
 
@@ -194,8 +196,8 @@ class BootActs:
         assert isinstance(view.agent.process, Up)
         answer = await self.t.agents.call(machine_at(item, view), {"type": "get_commands"})
         found = skill_files(answer)
-        missing = tuple(path for path in expected_skills(view) if not any(has(file, path) for file in found))
-        loaded = LoadedRecord(process=process_of(view, view.agent.process), missing=missing)
+        missing = tuple(path for path in expected_skills(view.lt) if not any(has(file, path) for file in found))
+        loaded = LoadedRecord(process=process_of(view.lt, view.agent.process), missing=missing)
         message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
         said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning") if missing else []
         await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)

@@ -1,12 +1,15 @@
-"""Acts on the conversation: note what can't be saved yet, begin another one, let one of two ends go on. All of them only write the
-record; what is on a machine or in the store stays where it is (G-32)."""
+"""Acts on the conversation: save what was read of it, note what can't be saved yet, begin another one, let one of two ends go on. All of
+them only write into our own books; what is on a machine or in the store stays where it is (G-32)."""
 
 from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from reconciler.core.decisions import BeginSession, KeepEnd, NoteSession, SessionAction
+from reconciler.api.reasons import Reason
+from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, NoteWorkspace, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
+from reconciler.core.records import RestartRecord
+from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import AddEvent
@@ -19,14 +22,20 @@ class SessionActs:
 
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:
         """Carry out one decision about the conversation, durably."""
+        if isinstance(action, MirrorSession):
+            await self.t.gatherer.transcripts.save(session_of(item).name)
+            return
         old = item.record.session
         said: list[AddEvent] = []
+        if isinstance(action, NoteWorkspace):
+            await self.workspace_lost(item, action.vm_id)
+            return
         match action:
             case NoteSession(seen):
                 session = old.but(seen=seen)
             case BeginSession(generation, why):
                 session = begun_anew(old, item.uid, generation)
-                kept = f"; the one before, {view.mirror_size} bytes, is kept as {old.name}" if old.name else ""
+                kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
                 said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):
@@ -39,7 +48,17 @@ class SessionActs:
                 said = self.event(item, "ResolvedSession", told, "Warning")
             case _:
                 assert_never(action)
-        await self.t.save(item, item.record.but(session=session), *said)
+        restart = item.record.restart
+        if isinstance(action, KeepEnd):  # what ended pi again and again was the end that does not go on
+            ended = view.agent.process.at if isinstance(view.agent, Agent) and isinstance(view.agent.process, Exited) else restart.crash_at
+            restart = RestartRecord(crash_at=ended)
+        workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
+        await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
+
+    async def workspace_lost(self, item: LieutenantItem, vm_id: str) -> None:
+        message = f"VM {vm_id} is gone with the files of its agent; the conversation goes on without them, and the agent is told"
+        said = self.event(item, Reason.WORKSPACE_LOST, message, "Warning")
+        await self.t.save(item, item.record.but(workspace=item.record.workspace.but(left="", lost=vm_id)), *said)
 
     def event(self, item: LieutenantItem, reason: str, message: str, kind: Literal["Normal", "Warning"]) -> list[AddEvent]:
         return self.t.recorder.event(item.key, item.uid, reason, message, kind)

@@ -351,7 +351,7 @@ class SlotActs:
         left = item.released(known.record)
         if left is None:
             await t.backend.release(known.obj)
-        said = self.books.event(item, Reason.DELETED, "nothing of it is left")
+        said = self.books.event(item, Reason.DELETED, "it is not managed any more")
         if left is not None:
             await t.table.update([(key, with_record(left))], *said)
             return

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Callable
 from typing import assert_never
 
+from reconciler.api.annotations import RETRY
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Acceptance
 from reconciler.core.backoff import delay
@@ -17,8 +18,10 @@ from reconciler.core.decisions import (
     Escalate,
     ExpireTask,
     Finish,
+    HoldForProvider,
     Landed,
     LookForArtifact,
+    NoteAnswer,
     Progress,
     Release,
     Reprompt,
@@ -29,6 +32,7 @@ from reconciler.core.decisions import (
     Wait,
     Withdraw,
 )
+from reconciler.core.lieutenant.workspace import sentence, untold
 from reconciler.core.messages import Message, Usage
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import Attempt, TaskRecord, run_of
@@ -39,6 +43,7 @@ from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
+from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import machine_of
@@ -55,7 +60,7 @@ SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_
 class TaskActs:
     def __init__(self, tools: ActContext) -> None:
         self.t, self.s = tools, Sending(tools)
-        self.escalation_steps = EscalationActs(self.s)
+        self.escalation_steps, self.providers = EscalationActs(self.s), ProviderActs(tools)
 
     async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
         """Carry out one decision about a task."""
@@ -72,6 +77,9 @@ class TaskActs:
                 await self.finish(task, view, action)
             case TryAgain(reason, message):
                 await self.try_again(task, view, reason, message)
+            case HoldForProvider() | NoteAnswer():
+                assert lieutenant is not None
+                await self.of_its_provider(lieutenant, task, view, action)
             case Release():
                 await self.t.backend.release(task.obj)
                 said = self.t.recorder.event(task.key, task.uid, Reason.DELETED, "removed")
@@ -84,6 +92,18 @@ class TaskActs:
                 await self.in_session(lieutenant, task, view, action)
             case _:
                 assert_never(action)
+
+    async def of_its_provider(
+        self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, action: HoldForProvider | NoteAnswer
+    ) -> None:
+        """What the provider of the lieutenant's model said."""
+        assert view.lieutenant is not None
+        provider = view.lieutenant.for_govern.provider
+        if isinstance(action, NoteAnswer):
+            await self.providers.answered(lieutenant, provider)
+            return
+        rounds = sum(1 for m in turn_of(view, task.record) if m.role == "assistant" and m.stop_reason != "error")
+        await self.providers.hold(lieutenant, task, provider, action, rounds)
 
     async def in_session(
         self,
@@ -98,10 +118,12 @@ class TaskActs:
                 await self.deliver(lieutenant, task, view, action)
             case SendSteer(target):
                 await self.steer(lieutenant, task, view, target)
-            case Continue(number):
-                await self.go_on(lieutenant, task, number)
-            case AbortTurn(why):
-                await self.abort(lieutenant, task, why)
+            case Continue(number, empty):
+                assert view.lieutenant is not None
+                await self.providers.sending(task.key, view.lieutenant.for_govern.provider)
+                await self.go_on(lieutenant, task, number, empty, lost_files(lieutenant, view))
+            case AbortTurn(why, told):
+                await self.abort(lieutenant, task, why, told)
             case Withdraw():
                 await self.s.call(lieutenant, {"type": "clear_queue"})
                 await self.s.put(task, task.record.but(abort="Withdrawn", aborted_at=self.t.clock.now()))
@@ -131,7 +153,11 @@ class TaskActs:
     async def deliver(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, action: Deliver) -> None:
         """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
         assert view.talk is not None
+        assert view.lieutenant is not None
+        if not action.resend and not self.providers.may_send(view.lieutenant.for_govern.provider):
+            return  # its provider said no to somebody else since this was planned
         content = self.content(task)
+        await self.providers.sending(task.key, view.lieutenant.for_govern.provider)
         if action.resend:
             record = task.record.but(sends=task.record.sends + 1) if action.fresh_key else task.record
         else:
@@ -140,7 +166,7 @@ class TaskActs:
                 record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
-        await self.s.send(lieutenant, command_key(task), prompt_text(task, content))
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)))
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
         assert view.talk is not None
@@ -170,31 +196,36 @@ class TaskActs:
             artifacts="",
             artifact="",
             abort="",
+            because="",
             aborted_at=0.0,
             checks=(),
         )
 
-    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int) -> None:
-        """The turn was cut short by the end of pi; the conversation is whole, so ask for the rest of it."""
+    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, lost: str = "") -> None:
+        """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
         await self.s.put(task, record)
         last = record.escalation_steps[-1] if record.escalation_steps else None
         interrupted = last is not None and last.action in INTERRUPTING
         why = f"after {last.action} for {last.why}" if last is not None and interrupted else "pi was restarted in the middle of it"
+        why = "its last answer was empty" if empty else why
         self.t.recorder.note(task.key, task.uid, Reason.CONTINUING, f"{why} ({number})", "Warning")
         asked = "You were interrupted in the middle of this piece of work. Check how far it is, then finish it."
-        if last is not None and interrupted:
+        if empty:
+            asked = "Your last answer was empty. Check how far this piece of work is, finish it, and end with a summary of what was done."
+        elif last is not None and interrupted:
             asked = (
                 f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
                 "do not try again what did not come to an end, and finish it another way."
             )
+        asked = f"{sentence(lost)}\n\n{asked}" if lost else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
-    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str) -> None:
+    async def abort(self, lieutenant: LieutenantItem, task: TaskItem, why: str, told: str) -> None:
         """End the turn; when an earlier abort did not settle the session, stop pi."""
         again = bool(task.record.abort)
-        await self.s.put(task, task.record.but(abort=why, aborted_at=self.t.clock.now()))
+        await self.s.put(task, task.record.but(abort=why, because=task.record.because if again else told, aborted_at=self.t.clock.now()))
         if again:
             await self.t.agents.stop_agent(machine_of(lieutenant), 5.0)
             return
@@ -251,6 +282,7 @@ class TaskActs:
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
         turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
         record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
+        record = record.but(retried=task.obj.annotations.get(RETRY, ""))
         self.t.recorder.note(task.key, task.uid, Reason.RETRYING, f"{reason}: {message}", "Warning")
         await self.s.put(task, record)
 
@@ -300,11 +332,21 @@ def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]
     }
 
 
-def prompt_text(task: TaskItem, content: str) -> str:
-    """Marker, what the last attempt came to, and the prompt. It never begins with `/`."""
+def lost_files(lieutenant: LieutenantItem, view: WorkSet) -> str:
+    """The machine whose loss its agent does not know of, '' for none."""
+    return untold(lieutenant.record.workspace, view.talk.messages if view.talk is not None else ())
+
+
+def prompt_text(task: TaskItem, content: str, lost: str = "") -> str:
+    """Marker, that its files are gone (`lost`: with which machine), what the last attempt came to, and the prompt. It never begins with
+    `/`."""
     parts = [task.record.marker]
+    if lost:
+        parts.append(sentence(lost))
     if task.record.attempts:
         last = task.record.attempts[-1]
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")
+    if task.record.held:
+        parts.append("This piece of work may have been begun before: the provider of your model failed meanwhile. Check how far it is.")
     parts.append(content)
     return "\n\n".join(parts)

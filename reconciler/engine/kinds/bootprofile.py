@@ -29,7 +29,7 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         item = self._table.get(key)
         if item is None:
             return key, None
-        chain = profile_chain(key.name, lambda name: self._profiles.profile(key.namespace, name))
+        chain = profile_chain(key.name, lambda name: self._profiles.profile(key.namespace, name), key.namespace)
         protects, convenience = self._profiles.unsupported(key, item.obj.spec)
         return key, ProfileSnapshot(chain if isinstance(chain, Unresolved) else None, protects, convenience)
 

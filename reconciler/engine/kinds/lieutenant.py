@@ -11,6 +11,7 @@ from reconciler.core.decisions import (
     Create,
     GuestAction,
     LocalAction,
+    MirrorSession,
     RunStep,
     RunVerify,
     SessionAction,
@@ -83,7 +84,7 @@ class LieutenantKind(Kind[WorkSet]):
         item, action = self._table.lieutenant(snapshot.key), steps[0].action
         if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
             return ()
-        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.for_slot.standby is not None else snapshot.lieutenant
         kind, name = kind_of_check(view, action)
         boot, _ = running(view, item.record.boot, kind, name)
         return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
@@ -98,6 +99,9 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item is None or snapshot.lieutenant is None:
             return None
+        if isinstance(action, MirrorSession):
+            await self._session.act(item, snapshot.lieutenant, action)
+            return afterwards.after(snapshot, step) if self._holds(snapshot) else None
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
 
@@ -119,6 +123,14 @@ class LieutenantKind(Kind[WorkSet]):
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
 
+    def _holds(self, snapshot: WorkSet) -> bool:
+        """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""
+        item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
+        if item is None or lt is None or self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS:
+            return False
+        same = item.spec is snapshot.spec and item.obj.deleted_at == snapshot.deleted_at
+        return same and lt.for_slot.session_seen <= lt.for_slot.mirror_size
+
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
@@ -127,14 +139,15 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
             return None
-        if lt.requests is not None and lt.requests.annotations != item.obj.annotations:
+        requests = lt.for_slot.requests
+        if requests is not None and requests.annotations != item.obj.annotations:
             return None
         slot = item.record.slot
         if isinstance(action, Create):
             made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
-            lt = replaced(lt, record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
+            lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
-        lt = replaced(lt, record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
+        lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
         return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
 
     # --- status ---------------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class SessionComparison:
         known = self._parted.get(at.id)
         if known is not None and known[:2] == (session, size) and known[2].mirror == transcript.size:
             return known[2]
-        stored = header_to(await self._transcripts.read(session.name), tree)
+        stored = header_to(await self._transcripts.read(session.name) + b"".join(transcript.pending), tree)
         shift = shift_of(transcript.header, tree)
         blanks = blanks_of(stored)
 

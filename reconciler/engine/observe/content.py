@@ -35,3 +35,11 @@ def value_of(ref: SecretRef, namespace: str, secrets: Secrets) -> str | None:
     """What a rendered reference refers to, looked up now; None when it is not there."""
     look = secrets.get if ref.kind == "Secret" else secrets.config
     return look(namespace, ref.name, ref.key)
+
+
+def missing(ref: SecretRef, namespace: str, secrets: Secrets) -> str:
+    """What is not there, in words: the object, or a key in it."""
+    what = "Secret" if ref.kind == "Secret" else "ConfigMap"
+    if not secrets.holds(ref.kind, namespace, ref.name):
+        return f"{what} {ref.name} is not in namespace {namespace}; create it with the key {ref.key}"
+    return f"{what} {ref.name} in namespace {namespace} has no key {ref.key}; add it"

@@ -11,7 +11,7 @@ from reconciler.core.profile.localize import first_line, header_from, in_tree, s
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.marks import valid
-from reconciler.core.snapshot.agent import Agent, Guest, Up, Verdict
+from reconciler.core.snapshot.agent import Agent, Exited, Guest, Process, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
@@ -35,6 +35,9 @@ LOOK_EVERY = 60.0
 """Seconds after which a machine whose keeper answers is looked into afresh all the same: it may have been suspended and resumed
 between two lists, and its clock be wrong (G-12)."""
 
+READ_AT_ONCE = 8 * 1024 * 1024
+"""Bytes of a conversation after which what was read is saved before more is read."""
+
 
 class Machines:
     """`agents`, `comparison`: the way in, which changes nothing. `owner`: whose claim a machine must carry to be looked into."""
@@ -56,6 +59,7 @@ class Machines:
         self._edited: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._looked: dict[str, float] = {}
         self._mute: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
 
     def observe_again(self, place: str) -> None:
         """The next pass looks into this machine afresh. `place`: a place's id."""
@@ -84,7 +88,7 @@ class Machines:
         self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
         """Guest and agent of a running, claimed machine, or of this host; what can't be read is Unknown. Without a transcript
-        nothing is mirrored from there."""
+        no conversation is read there."""
         slot = item.record.slot
         if not self.usable(item, observed, place):
             self.observe_again(place.id)
@@ -119,17 +123,19 @@ class Machines:
         return StandbyVM(claims.claim_file(self.owner, item.slot_owner, slot.epoch, slot.vm_id), guest, agent)
 
     async def ask_keeper(self, item: LieutenantItem, place: Place, transcript: Transcript | None) -> Agent | Unknown:
-        """pi's state and then the conversation to its end, mirrored as it is read (without a transcript: pi's state only)."""
+        """pi's state and then the conversation, to its end or until there is enough to be saved first (without a transcript: pi's state
+        only)."""
         machine, session, tree = Machine(place, item.record.slot.epoch), session_of(item), tree_at(self.settings, place)
         session = SessionName(session.name, in_tree(tree, session.file))
         try:
             if transcript is None:
                 look = await self.agents.observe(machine, session.file, NOTHING_OF_IT)
                 return redact_agent(look.agent, self.secrets)
-            tail = b""  # of a line that is not finished: only whole lines are mirrored
+            tail = b""  # of a line that is not finished: only whole lines are taken
             while True:
                 at = transcript.size + shift_of(transcript.header, tree) + len(tail)
                 look = await self.agents.observe(machine, session.file, at)
+                self.ended(place, look.agent.process)
                 header = transcript.header or header_from(first_line(look.chunk), tree)
                 size = max(0, look.agent.session_size - shift_of(header, tree))
                 agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
@@ -140,14 +146,20 @@ class Machines:
                 whole, newline, tail = (tail + look.chunk).rpartition(b"\n")
                 if newline:
                     begin = whole + newline if transcript.size else header_from(whole + newline, tree)
-                    await self.transcripts.append(transcript, seal(begin, self.secrets))
+                    transcript.take(seal(begin, self.secrets))
                 transcript.seen = transcript.size + len(tail)
                 if size <= transcript.seen:
                     transcript.reported = transcript.size
-                if size <= transcript.seen or not look.chunk:
+                if size <= transcript.seen or not look.chunk or transcript.unsaved >= READ_AT_ONCE:
                     return agent
         except (GuestUnreachable, GuestFailed, StaleEpoch) as error:
             return Unknown(str(error))
+
+    def ended(self, place: Place, process: Process) -> None:
+        """Each time that pi has ended by itself its file is compared with the mirror again: what pi refuses to read is told as that."""
+        if isinstance(process, Exited) and self._ended.get(place.id) != process.at:
+            self._ended[place.id] = process.at
+            self.comparison.forget(place)
 
     async def edited(
         self, item: LieutenantItem, rendered: Rendered | Unresolved, guest: Guest | Unknown | None, agent: Agent | Unknown | None
@@ -202,5 +214,16 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
         return None
     if isinstance(agent.process, Up):
         settled = agent.process.responsive and not agent.process.busy
-        return Talk(transcript.messages, transcript.size, settled, True, agent.process.started_at, agent.process.activity)
+        process = agent.process
+        return Talk(
+            transcript.messages,
+            transcript.size,
+            settled,
+            True,
+            process.started_at,
+            process.activity,
+            process.retry_after,
+            process.tool,
+            process.work,
+        )
     return Talk(transcript.messages, transcript.size, False, False)

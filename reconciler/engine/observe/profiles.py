@@ -12,7 +12,7 @@ from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
 from reconciler.core.profile.rendering import chain_names, profile_chain, render, with_secrets
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
-from reconciler.engine.observe.content import value_of
+from reconciler.engine.observe.content import missing, value_of
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place, Secrets
 from reconciler.engine.redaction import fingerprint
@@ -49,7 +49,7 @@ class Profiles:
         if cached is not None and cached[0] is spec and cached[1] == self.table.profile_changes:
             made = cached[2]
         else:
-            made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model)
+            made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model, key.namespace)
             self._rendered[key] = (spec, self.table.profile_changes, made)
         if isinstance(made, Unresolved):
             return made
@@ -69,10 +69,7 @@ class Profiles:
             except Forbidden as error:
                 return Unresolved(Reason.SECRET_FORBIDDEN, str(error))
             if value is None:
-                what = "secret" if ref.kind == "Secret" else "ConfigMap"
-                return Unresolved(
-                    Reason.SECRET_NOT_FOUND, f"{what} {ref.name} has no key {ref.key} in namespace {key.namespace}; provide it"
-                )
+                return Unresolved(Reason.SECRET_NOT_FOUND, missing(ref, key.namespace, self.secrets))
             values[ref] = value
         for name, ref in made.secret_env.items():
             if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
@@ -97,7 +94,7 @@ class Profiles:
         return cached[1]
 
     def _profile_unsupported(self, namespace: str, name: str) -> Fields:
-        chain = profile_chain(name, lambda at: self.profile(namespace, at))
+        chain = profile_chain(name, lambda at: self.profile(namespace, at), namespace)
         if isinstance(chain, Unresolved):
             return (), ()
         protects: list[str] = []

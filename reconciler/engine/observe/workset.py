@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.api.annotations import RETRY
 from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
-from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
@@ -28,6 +31,7 @@ from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
+from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
@@ -52,6 +56,7 @@ class Gatherer:
     owner: Owner
     keeper_version: str
     profiles: Profiles
+    providers: Providers
     slots: Slots
     machines: Machines
 
@@ -81,6 +86,7 @@ class Gatherer:
             owner=owner,
             keeper_version=keeper_version,
             profiles=Profiles(settings, table, secrets),
+            providers=Providers(table),
             slots=Slots(settings, table, fleet, journal, clock, owner, account),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
@@ -105,45 +111,84 @@ class Gatherer:
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        view = LieutenantView(
+        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now)
+        edited = await self.machines.edited(item, rendered, guest, agent)
+        health = item.spec.health
+        unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
+        basics = Basics(
             name=key.name,
-            slot=await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now),
             record=item.record,
             rendered=rendered,
-            requests=AnnotationRequests(
-                annotations=item.obj.annotations,
-                generation=item.obj.generation,
-                suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
-                deleting=item.deleting,
-                question=stalled_for(item.obj.status),
-                now=now,
-                basis=rendered.basis if isinstance(rendered, Rendered) else "",
-                machine=rendered.machine_hash if isinstance(rendered, Rendered) else "",
-            ),
-            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             keeper_version=self.keeper_version,
+            vm_id=whereabouts(item.record, seen, local),
             guest=guest,
             agent=agent,
-            mirror_size=transcript.size,
-            session_seen=transcript.told(place_of(item).id),
-            session_generation=item.spec.session.generation,
-            on_lost=item.spec.session.on_lost,
-            divergence=transcript.divergence if isinstance(agent, Agent) else None,
             active_task=any(t.record.sent for t in tasks),
-            unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+            health_period=float(health.period_seconds) if self.settings.health_probes else 0.0,
             now=now,
-            recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
-            replace_blocked=self.slots.replace_blocked(now),
-            health_period=float(item.spec.health.period_seconds) if self.settings.health_probes else 0.0,
-            mute_since=self.machines.mute_since(place.id, agent, now),
-            mute_limit=float(item.spec.health.period_seconds * item.spec.health.failure_threshold),
-            startup_limit=float(item.spec.health.startup_timeout_seconds),
-            edited=await self.machines.edited(item, rendered, guest, agent),
-            local=local,
-            standby=standby,
+        )
+        view = LieutenantView(
+            basics,
+            SlotPart(
+                basics,
+                seen,
+                local,
+                standby,
+                requests=self.requests(item, rendered, place, now),
+                unsupported=unsupported,
+                mirror_size=transcript.size,
+                session_seen=transcript.told(place_of(item).id),
+                on_lost=item.spec.session.on_lost,
+            ),
+            ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
+            PreparePart(
+                basics,
+                seen,
+                recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+                replace_blocked=self.slots.replace_blocked(now),
+                unsupported=unsupported,
+            ),
+            SessionPart(
+                basics,
+                seen,
+                mirror_size=transcript.size,
+                pending=transcript.unsaved,
+                session_generation=item.spec.session.generation,
+                divergence=transcript.divergence if isinstance(agent, Agent) else None,
+                edited=edited,
+            ),
+            AgentPart(
+                basics,
+                edited=edited,
+                mute_since=self.machines.mute_since(place.id, agent, now),
+                mute_limit=float(health.period_seconds * health.failure_threshold),
+                startup_limit=float(health.startup_timeout_seconds),
+            ),
+            GovernPart(
+                basics,
+                seen,
+                local,
+                standby,
+                provider=self.providers.of(item, rendered, agent, tasks),
+                on_workspace_lost=item.spec.session.on_workspace_lost,
+                workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+            ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
+
+    def requests(self, item: LieutenantItem, rendered: Rendered | Unresolved, place: Place, now: float) -> AnnotationRequests:
+        """What people ask of it by annotations, and what the answer depends on."""
+        return AnnotationRequests(
+            annotations=item.obj.annotations,
+            generation=item.obj.generation,
+            suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
+            deleting=item.deleting,
+            question=stalled_for(item.obj.status),
+            now=now,
+            basis=rendered.basis if isinstance(rendered, Rendered) else "",
+            machine=rendered.machine_hash if isinstance(rendered, Rendered) else "",
+        )
 
     def local(self, item: LieutenantItem, machine: Rendered | Unresolved) -> LocalPlacement:
         """What concerns an agent on this host."""
@@ -181,7 +226,17 @@ class Gatherer:
             cycle = cycle_through(task.key.name, self._after(task.key.namespace, task.key.name))
         protects = () if task.record.finished else self.profiles.unsupported(task.key, task.obj.spec)[0]
         return TaskFacts(
-            task.key, task.spec, task.record, task.obj.created_at, task.deleting, phases, cycle, protects, verdict, self.missing(task)
+            key=task.key,
+            spec=task.spec,
+            record=task.record,
+            created_at=task.obj.created_at,
+            deleting=task.deleting,
+            dependencies=phases,
+            cycle=cycle,
+            unsupported=protects,
+            verdict=verdict,
+            content_missing=self.missing(task),
+            retry=task.obj.annotations.get(RETRY, ""),
         )
 
     def remembered(self, key: Key) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Secrets(Protocol):
@@ -13,6 +13,10 @@ class Secrets(Protocol):
 
     def config(self, namespace: str, name: str, key: str) -> str | None:
         """The value of a key of a ConfigMap, which is no secret; None when there is none."""
+        ...
+
+    def holds(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> bool:
+        """Whether there is a Secret or ConfigMap of that name, whatever its keys."""
         ...
 
     def known(self) -> Iterable[str]:

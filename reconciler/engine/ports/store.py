@@ -140,8 +140,9 @@ class Store(Protocol):
 
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]: ...
 
-    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        """Oldest first, `seq` > after; without `after`, the last `limit`."""
+    async def events(self, key: Key | None = None, after: int = 0, limit: int = 1000, namespace: str | None = None) -> list[Event]:
+        """Oldest first, `seq` > after; without `after`, the last `limit`. `namespace`: only in it; `default` has also those about what is
+        in none, as in a cluster."""
         ...
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes: ...

@@ -47,12 +47,15 @@ class LieutenantSlot:
     def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = housed(record.session, self.item.uid, self.item.spec.session.generation)
-        return record.but(slot=slot, session=session, boot=BootRecord(vm_id=slot.vm_id, machine=machine), loaded=LoadedRecord())
+        boot, workspace = BootRecord(vm_id=slot.vm_id, machine=machine), record.workspace.but(left="")
+        return record.but(slot=slot, session=session, boot=boot, loaded=LoadedRecord(), workspace=workspace)
 
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = record.session.but(lost=lost) if lost else record.session
-        return record.but(slot=slot, session=session, boot=BootRecord())
+        elsewhere = record.local.state == "Home"  # its files are not in the slot's machine
+        workspace = record.workspace if elsewhere else record.workspace.but(left=record.slot.vm_id)
+        return record.but(slot=slot, session=session, boot=BootRecord(), workspace=workspace)
 
     def released(self, record: Record) -> None:
         return None

@@ -1,4 +1,5 @@
-"""Conversations in memory: the mirrored session files, parsed as they grow. The mirror in the store is byte-exact."""
+"""Conversations in memory: session files as far as they were read, parsed as they grow, and their mirrors in the store, which are
+byte-exact. What was read and is not in the mirror yet is kept here until it is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from reconciler.errors import ReconcilerError
 
 
 class Transcript:
-    """One session's messages and its length in bytes. An unfinished last line waits for the rest of it."""
+    """One session's messages and its length in bytes, as far as it was read. An unfinished last line waits for the rest of it.
+    `pending`: its last bytes, which are not in the mirror yet, in the pieces in which they were read."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -21,6 +23,7 @@ class Transcript:
         self.divergence: Divergence | None = None  # the file and this mirror contradict each other: nothing is appended
         self.header = b""  # the first line, which names the directory that pi works in
         self.messages: tuple[Message, ...] = ()
+        self.pending: list[bytes] = []
         self._rest = b""
 
     def report(self, place: str, size: int) -> None:
@@ -31,6 +34,16 @@ class Transcript:
     def told(self, place: str) -> int:
         """The most that is known of the file at this place, 0 for nothing."""
         return self.reported if place and self.reported_by == place else 0
+
+    @property
+    def unsaved(self) -> int:
+        """Bytes that were read and are not in the mirror yet."""
+        return sum(map(len, self.pending))
+
+    def take(self, data: bytes) -> None:
+        """Take bytes that were read just now; they are to be saved."""
+        self.grow(data)
+        self.pending.append(data)
 
     def grow(self, data: bytes) -> None:
         """Take the bytes that follow."""
@@ -67,16 +80,23 @@ class Transcripts:
             transcript.grow(data)
         self._lengths[transcript.name] = transcript.size
 
-    async def append(self, transcript: Transcript, data: bytes) -> None:
-        """Mirror the bytes durably, then take them."""
+    async def save(self, name: str) -> None:
+        """Mirror durably what was read of a session, in one transaction."""
+        transcript = await self.get(name)
+        if not transcript.pending:
+            return
+        offset, writes = transcript.size - transcript.unsaved, []
+        for data in transcript.pending:
+            writes.append(AppendSession(name, offset, data))
+            offset += len(data)
         try:
-            await self._store.write([AppendSession(transcript.name, transcript.size, data)])
+            await self._store.write(writes)
         except ReconcilerError:
-            self._open.pop(transcript.name, None)  # the store is right: read it again next time
-            self._lengths.setdefault(transcript.name, 0)
+            self._open.pop(name, None)  # the store is right: read it again next time
+            self._lengths.setdefault(name, 0)
             raise
-        transcript.grow(data)
-        self._lengths[transcript.name] = transcript.size
+        transcript.pending.clear()
+        self._lengths[name] = offset
 
     def length(self, name: str) -> int:
         """Bytes mirrored so far."""

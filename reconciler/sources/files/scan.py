@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from reconciler import paths
 from reconciler.core.keys import Key
 from reconciler.engine.state.declared import Declared
+from reconciler.paths import Present, Seen, Unreadable
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
@@ -49,9 +51,10 @@ class FileDeclared(Declared):
 class Scan:
     """What one look at all paths told.
 
-    `objects`: valid ones, by key. `findings`: everything wrong, by file and line. `broken`: files with findings; the last good
-    version of what they declared stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the
-    marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
+    `objects`: valid ones, in the order in which they were read: paths as given, files by name, documents as they stand. `findings`:
+    everything wrong, by file and line. `broken`: files with findings; the last good version of what they declared
+    stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the marked directories that were read.
+    `clean`: everything was there and could be read, and held still meanwhile.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
@@ -63,9 +66,9 @@ class Scan:
     inputs_hash: str
 
 
-def scan(paths: Sequence[Path], namespace: str = "default") -> Scan:
+def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
     """One look, nothing remembered (see `Scanner.scan`)."""
-    return Scanner(namespace).scan(paths)
+    return Scanner(namespace).scan(places)
 
 
 class Scanner:
@@ -77,14 +80,14 @@ class Scanner:
         self._namespace = namespace
         self._reader = Reader()
 
-    def scan(self, paths: Sequence[Path]) -> Scan:
+    def scan(self, places: Sequence[Path]) -> Scan:
         """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`."""
         for _ in range(_ROUNDS):
-            before = [_Tree(path) for path in paths]
+            before = [_Tree(path) for path in places]
             look = _Look(self._reader, self._namespace)
             for tree in before:
                 look.tree(tree)
-            still = [_Tree(path).signature for path in paths] == [tree.signature for tree in before]
+            still = [_Tree(path).signature for path in places] == [tree.signature for tree in before]
             if still:
                 break
         self._reader.sweep()
@@ -116,14 +119,18 @@ class _Tree:
         self.flaws: list[tuple[Path, str]] = []
         self.signature: list[tuple[str, int, int, int]] = []
         self._seen: set[Path] = set()
-        try:
-            self._root = path.resolve(strict=True)
-            if self._root.is_dir():
-                self._walk(self._root, path, None)
-            else:
-                self._file(self._root, path, None)
-        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            self.flaws.append((path, f"can't be read ({_why(error)}); create it or correct the path"))
+        root = paths.real(path)
+        if not isinstance(root, Path):
+            self.flaws.append((path, f"can't be read ({_of(root)}); create it or correct the path"))
+            return
+        self._root = root
+        seen = paths.look(root)
+        if not isinstance(seen, Present):
+            self.flaws.append((path, f"can't be read ({_of(seen)}); create it or correct the path"))
+        elif seen.is_folder:
+            self._walk(root, path, None)
+        else:
+            self._file(root, path, None)
 
     def _walk(self, folder: Path, shown: Path, stack: Path | None) -> None:
         if folder in self._seen:
@@ -132,7 +139,7 @@ class _Tree:
         try:
             names = sorted(entry.name for entry in os.scandir(folder))
         except OSError as error:
-            self.flaws.append((shown, f"can't be listed ({_why(error)}); correct its permissions"))
+            self.flaws.append((shown, f"can't be listed ({paths.why(error)}); correct its permissions"))
             return
         self._sign(folder)
         if MARKER in names:
@@ -145,18 +152,20 @@ class _Tree:
             self._entry(folder / name, shown / name, stack)
 
     def _entry(self, path: Path, shown: Path, stack: Path | None) -> None:
-        try:
-            real = path.resolve(strict=True) if path.is_symlink() else path
-            if not real.is_relative_to(self._root):
-                if shown.suffix in SUFFIXES:
-                    self.flaws.append((shown, "is a link that leads out of the directory; copy the file here"))
-            elif real.is_dir():
-                self._walk(real, shown, stack)
-            elif shown.suffix in SUFFIXES:
-                self._file(real, shown, stack)
-        except (OSError, RuntimeError) as error:
+        name = paths.look_at_name(path)
+        real = paths.real(path) if isinstance(name, Present) and name.is_link else path
+        seen = paths.look(real) if isinstance(real, Path) else real
+        if not isinstance(real, Path) or not isinstance(seen, Present):
+            # What can't be looked at may be a directory of declarations, whatever its name; a link to nowhere is none.
+            if shown.suffix in SUFFIXES or isinstance(seen, Unreadable):
+                self.flaws.append((shown, f"can't be read ({_of(seen)}); correct the link or its permissions"))
+        elif not real.is_relative_to(self._root):
             if shown.suffix in SUFFIXES:
-                self.flaws.append((shown, f"can't be read ({_why(error)}); correct the link or its permissions"))
+                self.flaws.append((shown, "is a link that leads out of the directory; copy the file here"))
+        elif seen.is_folder:
+            self._walk(real, shown, stack)
+        elif shown.suffix in SUFFIXES:
+            self._file(real, shown, stack)
 
     def _file(self, real: Path, shown: Path, stack: Path | None) -> None:
         if real in self._seen:
@@ -166,12 +175,11 @@ class _Tree:
         self.files.append(_Entry(real, shown, stack))
 
     def _sign(self, path: Path) -> None:
-        try:
-            found = path.stat()
-        except OSError:
+        found = paths.look(path)
+        if isinstance(found, Present):
+            self.signature.append((str(path), found.identity[1], found.modified_ns, found.size))
+        else:
             self.signature.append((str(path), -1, -1, -1))  # read() will say why
-            return
-        self.signature.append((str(path), found.st_ino, found.st_mtime_ns, found.st_size))
 
 
 class _Look:
@@ -223,7 +231,7 @@ class _Look:
 
     def result(self, still: bool) -> Scan:
         good: list[FileDeclared] = []
-        for key, declared in sorted(self._objects.items()):
+        for key, declared in self._objects.items():
             if len(declared) == 1:
                 good += declared
                 continue
@@ -255,7 +263,7 @@ class _Look:
         try:
             data = _read(entry.real)
         except OSError as error:
-            self._wrong(entry.shown, Flaw(Mark(1, 1), (), f"can't be read ({_why(error)}); correct its permissions"))
+            self._wrong(entry.shown, Flaw(Mark(1, 1), (), f"can't be read ({paths.why(error)}); correct its permissions"))
             return None
         name = os.fsencode(entry.shown)
         self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
@@ -297,5 +305,5 @@ def _pairs(value: object) -> Iterator[tuple[str, str]]:
     return ((str(key), str(inner)) for key, inner in items)
 
 
-def _why(error: OSError | RuntimeError) -> str:
-    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else "a loop of links"
+def _of(answer: Seen | Path) -> str:
+    return answer.why if isinstance(answer, Unreadable) else "no such file or directory"

@@ -6,19 +6,31 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from reconciler.core.keys import Key
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.view import EngineView
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.files.watch import watch
 
 
 class FileSource:
-    """`sources.follower.Source` over paths. `namespace`: for documents that name none."""
+    """`sources.follower.Source` over paths. `namespace`: for documents that name none; `engine`: tells when an object is gone."""
 
-    def __init__(self, paths: Sequence[Path], namespace: str, sync: FileSync) -> None:
-        self._paths, self._sync, self._scanner = paths, sync, Scanner(namespace)
+    def __init__(self, paths: Sequence[Path], namespace: str, sync: FileSync, engine: EngineView) -> None:
+        self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace)
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        await watch(self._paths, changed)
+        def written(key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+            """What waited for an object of its name to be gone is declared at once."""
+            if after is None and key in self._sync.waiting:
+                changed()
+
+        end = self._engine.subscribe(changes=written)
+        try:
+            await watch(self._paths, changed)
+        finally:
+            end()
 
     async def scan(self) -> Scan:
         return await asyncio.to_thread(self._scanner.scan, self._paths)

@@ -7,11 +7,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from reconciler import paths
 from reconciler.api.registry import KINDS
+from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.view import DeclarationPort, ObjectReader
 from reconciler.errors import InvalidSpec, Refused, UsageError
+from reconciler.paths import Absent, Present, Unreadable
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
 
@@ -21,17 +24,20 @@ AT_ONCE = 100
 class FileSync:
     """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes.
 
-    `findings`: everything wrong in the last round, unreadable documents and refused objects alike."""
+    `findings`: everything wrong in the last round, unreadable documents and refused objects alike. `waiting`: what could not be declared
+    because an earlier object of its name is still being deleted."""
 
     def __init__(self, table: ObjectReader, declarations: DeclarationPort, tell: Callable[[str], None]) -> None:
         self._table, self._declarations, self._tell = table, declarations, tell
         self._told: set[str] = set()
         self._broken: frozenset[str] = frozenset()
         self.findings: tuple[Finding, ...] = ()
+        self.waiting: set[Key] = set()
 
     async def round(self, found: Scan) -> int:
         """Apply one scan; returns how many objects changed. Raises what the store says when it can't be written."""
         refused: list[Finding] = []
+        self.waiting.clear()
         changed = 0
         for kind in KINDS:
             objects = [declared for declared in found.objects if declared.key.kind == kind.name]
@@ -47,6 +53,9 @@ class FileSync:
         try:
             return await self._declarations.apply(one)
         except (Refused, UsageError, InvalidSpec) as error:
+            item = self._table.get(one.key)
+            if item is not None and item.deleting:
+                self.waiting.add(one.key)
             field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
             mark = one.at(tuple(field.split("."))) if isinstance(error, UsageError) else one.at(("metadata", "name"))
             what = error.what.removeprefix(f"{field}: ")
@@ -62,9 +71,16 @@ class FileSync:
                   f" -n {key.namespace}` removes it" for key in (obj.key for obj in self._undeclared(found))}  # fmt: skip
         for line in sorted(lines - self._told):
             self._tell(line)
+        unknown: set[str] = set()
         for file in sorted(self._broken - broken):
-            self._tell(f"{file}: {'good again' if Path(file).exists() else 'gone, and with it what was wrong in it'}")
-        self._told, self._broken = lines, broken
+            match paths.look(Path(file)):
+                case Present():
+                    self._tell(f"{file}: good again")
+                case Absent():
+                    self._tell(f"{file}: gone, and with it what was wrong in it")
+                case Unreadable():  # the finding about what is above it says why
+                    unknown.add(file)
+        self._told, self._broken = lines, broken | unknown
 
     def _undeclared(self, found: Scan) -> Iterable[StoredObject]:
         """Objects declared by files that no file declares any more (nor one that is not looked at here); only said when everything
@@ -74,16 +90,33 @@ class FileSync:
         declared = {one.key for one in found.objects}
         for kind in KINDS:
             for item in self._table.of_kind(kind.name):
-                if item.obj.source == SOURCE and item.key not in declared and not item.deleting and not still_in_file(item.obj):
+                if item.obj.source == SOURCE and item.key not in declared and not item.deleting and in_file(item.obj) is False:
                     yield item.obj
 
 
-def still_in_file(obj: StoredObject) -> bool:
-    """Whether the file that declared this object still does (blocks for one small read)."""
+def in_file(obj: StoredObject) -> bool | None:
+    """Whether the file that declared this object still does; None when that can't be told (blocks for one small read)."""
     if obj.source != SOURCE or not obj.origin:
         return False
     file = Path(obj.origin.rpartition(":")[0])
-    if not file.is_file():
-        return False
+    match paths.look(file):
+        case Absent():
+            return False
+        case Unreadable():
+            return None
+        case seen:
+            if not seen.is_file:
+                return False
     found = scan([file], obj.key.namespace)
-    return obj.key in found.broken_keys or any(one.key == obj.key for one in found.objects)
+    if obj.key in found.broken_keys or any(one.key == obj.key for one in found.objects):
+        return True
+    return None if any(finding.field == "" for finding in found.findings) else False
+
+
+def still_in_file(obj: StoredObject) -> bool:
+    """As `in_file`, before something that can't be undone: raises `Refused` when it can't be told."""
+    declared = in_file(obj)
+    if declared is None:
+        remedy = "correct the permissions of the file and of the directories above it, or what is wrong in it"
+        raise Refused(f"it can't be told whether a file still declares {obj.key}", obj.origin, remedy)
+    return declared

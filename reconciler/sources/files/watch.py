@@ -15,6 +15,8 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
+from reconciler.paths import Absent, Present, hops, is_folder, look
+
 log = logging.getLogger(__name__)
 
 RESCAN = 30.0
@@ -66,7 +68,7 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
 
 
 async def _below(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event) -> None:
-    roots = [path for path in paths if path.is_dir()]
+    roots = [path for path in paths if is_folder(path)]
     if roots:
         await _notice(roots, True, lambda change, path: True, dirty, blind)
 
@@ -92,13 +94,12 @@ async def _notice(
 
 
 def _steps(path: Path) -> Iterator[Path]:
-    """The names to look at: the path and, where it is a link, what it leads to; of something missing, the first missing part."""
-    at = path.absolute()
-    while not at.parent.is_dir():
-        at = at.parent
-    yield at
-    if at.is_symlink():
-        yield from _steps(at.parent / at.readlink())
+    """The names to look at: the path and, where it is a link, what it leads to; of something missing, the first part that is missing or
+    can't be looked into."""
+    for at in hops(path.absolute()):
+        while at != at.parent and not is_folder(at.parent):
+            at = at.parent
+        yield at
 
 
 def _identities(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
@@ -107,10 +108,9 @@ def _identities(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
     for path in paths:
         for step in (*_steps(path), path.absolute()):
             for one in (step.parent, step):
-                try:
-                    seen = one.stat()
-                except OSError:
-                    found.append((str(one), 0, 0))
-                else:
-                    found.append((str(one), seen.st_dev, seen.st_ino if one.is_dir() else 0))
+                match look(one):
+                    case Present() as seen:
+                        found.append((str(one), seen.identity[0], seen.identity[1] if seen.is_folder else 0))
+                    case unseen:
+                        found.append((str(one), 0, 0 if unseen == Absent() else 1))
     return found

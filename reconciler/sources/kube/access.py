@@ -18,7 +18,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler import children, paths
 from reconciler.errors import Unauthorized, UsageError
+from reconciler.paths import Absent, Present, Unreadable
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_SECONDS = 60.0
@@ -75,10 +77,7 @@ class Access:
             environ[str(pair.get("name", ""))] = str(pair.get("value", ""))
         args = self.plugin.get("args")
         try:
-            process = await asyncio.create_subprocess_exec(
-                command, *(str(a) for a in (args if isinstance(args, list) else [])),
-                env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
+            process = await children.start([command, *map(str, args if isinstance(args, list) else [])], environ, stdout=children.PIPE)
         except OSError as error:
             raise Unauthorized("it can't be run", where, (error.strerror or "install it").lower()) from None
         try:
@@ -109,8 +108,13 @@ def load(context: str = "", environ: Mapping[str, str] | None = None) -> Access:
         return _in_pod(env)
     named = env.get("KUBECONFIG") or str(Path(env.get("HOME", "~")).expanduser() / ".kube" / "config")
     for file in (Path(part) for part in named.split(os.pathsep) if part):
-        if file.exists():
-            return _from_file(file, context)
+        match paths.look(file):
+            case Present():
+                return _from_file(file, context)
+            case Unreadable(why):
+                raise UsageError(f"the kubeconfig can't be read: {why}", str(file), "correct its permissions, or name another one")
+            case Absent():
+                continue
     raise UsageError("there is no kubeconfig", named, "set KUBECONFIG, or run inside a cluster")
 
 
@@ -120,11 +124,23 @@ def own_namespace(context: str = "", environ: Mapping[str, str] | None = None) -
     env = os.environ if environ is None else environ
     if env.get("POD_NAMESPACE"):
         return env["POD_NAMESPACE"]
-    return (ACCOUNT / "namespace").read_text("ascii").strip() if _is_pod(context, env) else ""
+    return _account_namespace() if _is_pod(context, env) else ""
+
+
+def _account_namespace() -> str:
+    try:
+        return (ACCOUNT / "namespace").read_text("ascii").strip()
+    except (OSError, UnicodeError):
+        raise UsageError("the namespace of the service account can't be read", str(ACCOUNT), "check the pod's mounts") from None
 
 
 def _is_pod(context: str, env: Mapping[str, str]) -> bool:
-    return bool(not context and not env.get("KUBECONFIG") and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").exists())
+    return bool(
+        not context
+        and not env.get("KUBECONFIG")
+        and env.get("KUBERNETES_SERVICE_HOST")
+        and not isinstance(paths.look(ACCOUNT / "token"), Absent)
+    )
 
 
 def _in_pod(env: Mapping[str, str]) -> Access:
@@ -132,7 +148,7 @@ def _in_pod(env: Mapping[str, str]) -> Access:
     address = f"[{host}]" if ":" in host else host
     return Access(
         server=f"https://{address}:{port}",
-        namespace=(ACCOUNT / "namespace").read_text("ascii").strip(),
+        namespace=_account_namespace(),
         tls=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
         token_file=ACCOUNT / "token",
     )

@@ -6,14 +6,14 @@ weigh tens of megabytes, and the watch needs the same credentials in a form of i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import orjson
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.api.registry import BY_NAME
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, as_map
+from reconciler.core.times import http_date
 from reconciler.errors import (
     Conflict,
     Forbidden,
@@ -35,6 +35,9 @@ WATCH_SECONDS = 300
 MERGE, PATCH, APPLY = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"
 AT_ONCE = 20
 """Calls at the same time. Watches do not count: each keeps its connection, and there is one for every Secret that is followed."""
+LONGEST_ANSWER = 256 << 20
+LONGEST_WAIT = 60.0
+"""Seconds that a server may ask us to wait."""
 LINE = 2 << 20
 """Bytes of one line of a watch, which is a whole object: an API server keeps none that is larger."""
 
@@ -71,10 +74,7 @@ class Cluster:
     @property
     def dated(self) -> float | None:
         """When the last answer was given, by the server's clock, to a second; seconds since 1970. None when it did not say."""
-        try:
-            return parsedate_to_datetime(self._date).timestamp()
-        except ValueError:
-            return None
+        return http_date(self._date)
 
     def _connected(self, limit: int) -> aiohttp.ClientSession:
         """`limit`: connections at most; 0: as many as are needed."""
@@ -141,13 +141,14 @@ class Cluster:
             headers = await self.access.headers()
             async with self._watches.get(self.access.server + path, params=asked, headers=headers, timeout=timeout) as answer:
                 if answer.status >= 400:
-                    raise failed(answer.status, await answer.read(), f"GET {path}", answer.headers)
+                    raise failed(answer.status, await _body(answer, path), f"GET {path}", answer.headers)
                 async for line in answer.content:
-                    event = orjson.loads(line)
-                    kind, obj = str(event.get("type")), event.get("object")
+                    event = as_map(orjson.loads(line))
+                    kind, obj = event.get("type"), event.get("object")
                     if kind == "ERROR":
-                        raise failed(int(obj.get("code") or 500) if isinstance(obj, dict) else 500, line, f"GET {path}", {})
-                    if isinstance(obj, dict):
+                        code = as_map(obj).get("code")
+                        raise failed(code if isinstance(code, int) else 500, line, f"GET {path}", {})
+                    if isinstance(kind, str) and isinstance(obj, dict):
                         yield kind, obj
         except TimeoutError:
             return
@@ -179,11 +180,21 @@ class Cluster:
         try:
             async with self._session.request(method, url, data=data, headers=headers, params=params, timeout=timeout) as answer:
                 self._date = answer.headers.get("Date", "")
-                return answer.status, await answer.read(), answer.headers
+                return answer.status, await _body(answer, path), answer.headers
         except TimeoutError:
             raise TimedOut("the API server did not answer in time", path, "trying again") from None
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(error, path) from None
+
+
+async def _body(answer: aiohttp.ClientResponse, path: str) -> bytes:
+    """All of it. Raises `Unreachable` when it is longer than anything an API server says."""
+    found = bytearray()
+    async for chunk in answer.content.iter_any():
+        found += chunk
+        if len(found) > LONGEST_ANSWER:
+            raise Unreachable(f"the API server's answer is longer than {LONGEST_ANSWER >> 20} MiB", path, "check what is between it and us")
+    return bytes(found)
 
 
 def unreachable(error: Exception, path: str) -> Unreachable:
@@ -223,7 +234,8 @@ def failed(status: int, told: bytes, where: str, headers: Mapping[str, str]) -> 
             return Gone(message, where, "beginning anew")
         case 429:
             after = headers.get("Retry-After", "")
-            return RateLimited(message, where, "trying again later", float(after) if after.isdigit() else None)
+            told_when = after.isascii() and after.isdigit()
+            return RateLimited(message, where, "trying again later", min(float(after), LONGEST_WAIT) if told_when else None)
         case 400 | 422:
             return Rejected(message, where, "the object is not as expected")
         case _:

@@ -17,9 +17,9 @@ from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.subscriptions import Unsubscribe
+from reconciler.engine.supervision import Supervisor
 from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.events import KubeEvents
@@ -54,12 +54,14 @@ class KubeController:
         gate: Callable[[], None] = lambda: None,
         sweep_seconds: float = SWEEP_SECONDS,
         watcher: Watcher = Watch,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._cluster, self._secrets, self._namespaces, self._tell = cluster, secrets, namespaces, tell
         self._sweep_seconds, self._watcher = sweep_seconds, watcher
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self.seen: dict[Key, Json] = {}
         self.sink = KubeSink(cluster, secrets, self.seen)
-        self.events = KubeEvents(cluster, instance, secrets.known, gate)
+        self.events = KubeEvents(cluster, instance, secrets.known, gate, self._supervisor)
         self.queue = WorkQueue()
         self.failures: Counter[Key] = Counter()
         self.reconcile_errors: Counter[str] = Counter()
@@ -88,8 +90,9 @@ class KubeController:
         self._unsubscribe.append(engine.subscribe(changes=self._changed))
         for key in {*self.seen, *engine.table.all_keys()}:
             self.queue.add(key)
-        self._tasks = [asyncio.create_task(self.queue.serve(self._reconcile), name=f"kube-worker-{n}") for n in range(WORKERS)]
-        self._tasks.append(asyncio.create_task(supervise(self._sweeps, self._sweep_failed), name="sweep"))
+        start = self._supervisor.start
+        self._tasks = [start("cluster worker", lambda: self.queue.serve(self._reconcile), name=f"kube-worker-{n}") for n in range(WORKERS)]
+        self._tasks.append(start("sweep", self._sweeps, self._sweep_failed))
         self._watch = self._watcher(self._cluster.access, self._namespaces, self._on_watch_event, self._due.set)
         self._watch.start()
 
@@ -159,6 +162,15 @@ class KubeController:
         self._on_event(kind, obj)
 
     def _on_event(self, kind: str, obj: Json) -> Key | None:
+        """Nothing that is said of one object may keep the next one from being heard of."""
+        try:
+            return self._heard(kind, obj)
+        except Exception as bug:
+            self.reconcile_errors[type(bug).__name__] += 1
+            log.error("an object of the cluster could not be taken in: internal error", exc_info=bug)
+            return None
+
+    def _heard(self, kind: str, obj: Json) -> Key | None:
         key = self.source.on_event(kind, obj)
         if kind == "DELETED":
             self.sink.left(raw.uid(obj))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp_us
 from reconciler.engine.ports import Event
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import NotFound, RateLimited, ReconcilerError, Transient
 from reconciler.log import redact
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube.client import Cluster
 
 log = logging.getLogger("reconciler.kube")
@@ -25,6 +26,7 @@ WAITING = 2000
 SERIES_SECONDS = 600.0
 """A repetition within this time is counted on the first one; later it is news again."""
 NOTE = 1000
+_NUMBER = re.compile(r"\d+")
 CONTROLLER = f"{GROUP}/reconciler"
 TRIES = 5
 
@@ -39,8 +41,11 @@ class _Series:
 class KubeEvents:
     """Listen with `post`; `start` posts them one after the other. `known`: secret values, taken out of every note."""
 
-    def __init__(self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, instance: str, known: Callable[[], Iterable[str]], gate: Callable[[], None], supervisor: Supervisor
+    ) -> None:
         self._cluster, self._instance, self._known, self._gate = cluster, instance[:128], known, gate
+        self._supervisor = supervisor
         self._waiting: deque[Event] = deque()
         self._some = asyncio.Event()
         self._series: dict[tuple[str, str, str], _Series] = {}
@@ -58,7 +63,7 @@ class KubeEvents:
         self._some.set()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(supervise(self._post_all, self._failed), name="kube events")
+        self._task = self._supervisor.start("cluster events", self._post_all, self._failed)
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -102,7 +107,7 @@ class KubeEvents:
     async def _write(self, event: Event) -> None:
         note = redact(event.message, self._known())[:NOTE]
         path = f"/apis/events.k8s.io/v1/namespaces/{event.key.namespace}/events"
-        same = (event.uid, event.reason, note)
+        same = (event.uid, event.reason, _NUMBER.sub("#", note))  # the tenth delivery is the news that the first was
         series = self._series.get(same)
         if series is not None and event.at - series.first <= SERIES_SECONDS:
             counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": timestamp_us(event.at)}}

@@ -13,6 +13,7 @@ from reconciler.api.meta import GROUP
 from reconciler.core.keys import Json, as_map, as_strings
 from reconciler.core.times import timestamp_us
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused
 from reconciler.sources.kube.client import Cluster
 
@@ -60,8 +61,10 @@ class Lease:
         seconds: float = SECONDS,
         clock: Callable[[], float] = elapsed,
         notes: Mapping[str, str] | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._cluster, self._tell, self._clock = cluster, tell, clock
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._path = collection(namespace)
         self._namespace, self._name, self.identity, self.seconds = namespace, name, identity, seconds
         self._seen: _Seen | None = None
@@ -99,6 +102,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until it is ours; it is renewed from then on until `release` or until `lost` is set."""
+        await self._stop_renewing()
         while True:
             try:
                 if await self._try():
@@ -111,15 +115,14 @@ class Lease:
             await asyncio.sleep(RETRY)
         self.lost = asyncio.Event()
         self._told = ""
-        self._renewing = asyncio.create_task(self._renew(), name="lease")
+        self._renewing = self._supervisor.start("lease", self._renew, may_end=True, most=RETRY)
+        lost = self.lost
+        self._renewing.add_done_callback(lambda _: lost.set())  # whatever ended it: nobody renews it any more
 
     async def release(self) -> None:
         """Let another one have it at once."""
         held = self.held()  # to stop renewing is to lose it
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
-            self._renewing = None
+        await self._stop_renewing()
         if not held:
             return
         self.lost.set()
@@ -157,15 +160,19 @@ class Lease:
         for listener in tuple(self._listeners):
             listener(notes_of(self._current))
 
-    async def _renew(self) -> None:
-        try:
-            await self._keep_renewing()
-        finally:
-            self.lost.set()  # whatever ended it: nobody renews it any more
+    async def _stop_renewing(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
 
-    async def _keep_renewing(self) -> None:
+    def _too_late(self) -> bool:
+        return self._clock() > self._renewed + self.seconds * GIVE_UP
+
+    async def _renew(self) -> None:
+        """Until it is taken from us, or could not be renewed in time; after a defect it goes on, while there is time."""
         why = ""
-        while True:
+        while not self._too_late():
             await asyncio.sleep(RETRY)
             begun = self._clock()
             try:
@@ -188,7 +195,7 @@ class Lease:
             except ReconcilerError as error:
                 why = f": {error}"
                 log.info("the lease could not be renewed: %s", error)
-            if self._clock() > self._renewed + self.seconds * GIVE_UP:
+            if self._too_late():
                 log.warning("the lease %s could not be renewed in time%s", self.where, why)
                 break
 

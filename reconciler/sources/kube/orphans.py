@@ -18,9 +18,9 @@ from reconciler.api.meta import UUID
 from reconciler.core.keys import Json, as_map
 from reconciler.core.times import seconds, timestamp
 from reconciler.engine.subscriptions import Unsubscribe
+from reconciler.engine.supervision import Supervisor
 from reconciler.engine.view import OrphanPort
 from reconciler.errors import Forbidden
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease, notes_of, path_of
 
@@ -37,8 +37,11 @@ POLL = 0.5
 class OrphanRequests:
     """Hands requests on the Lease to the engine, and its answers back. `now`: seconds since the epoch."""
 
-    def __init__(self, lease: Lease, orphans: OrphanPort, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, lease: Lease, orphans: OrphanPort, now: Callable[[], float] = time.time, supervisor: Supervisor | None = None
+    ) -> None:
         self._lease, self._orphans, self._now = lease, orphans, now
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._asked: set[str] = set()
         self._new: set[str] = set()
         self._some = asyncio.Event()
@@ -47,7 +50,7 @@ class OrphanRequests:
 
     def start(self) -> None:
         self._ends = [self._orphans.subscribe(self._over), self._lease.subscribe(self._observe)]
-        self._task = asyncio.create_task(supervise(self._ask, self._failed), name="orphan requests")
+        self._task = self._supervisor.start("orphan requests", self._ask, self._failed)
 
     async def stop(self) -> None:
         """Listen no more. What was asked for is in the store, and still on the Lease."""
@@ -104,7 +107,7 @@ def answered_at(value: str) -> float:
 def _answer(value: str) -> Json:
     try:
         return as_map(json.loads(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

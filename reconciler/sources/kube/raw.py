@@ -18,9 +18,9 @@ APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 def key_of(raw: Json) -> Key | None:
     """Whose object it is; None when it is none of ours."""
     kind, meta = raw.get("kind"), metadata(raw)
-    if kind not in BY_NAME or not str(raw.get("apiVersion", "")).startswith(f"{GROUP}/"):
+    if not isinstance(kind, str) or kind not in BY_NAME or not str(raw.get("apiVersion", "")).startswith(f"{GROUP}/"):
         return None
-    return Key(str(kind), str(meta.get("namespace", "")), str(meta.get("name", "")))
+    return Key(kind, str(meta.get("namespace", "")), str(meta.get("name", "")))
 
 
 def metadata(raw: Json) -> Json:
@@ -37,7 +37,7 @@ def version(raw: Json) -> str:
 
 def generation(raw: Json) -> int:
     found = metadata(raw).get("generation")
-    return found if isinstance(found, int) else 1
+    return found if isinstance(found, int) and 0 < found < 1 << 53 else 1
 
 
 def deleting(raw: Json) -> bool:
@@ -66,7 +66,11 @@ def ours(raw: Json) -> tuple[str, ...]:
 def older(one: Json, other: Json) -> bool:
     """Both of one object, and `one` was superseded by `other`. Versions that are no numbers count as news."""
     a, b = version(one), version(other)
-    return uid(one) == uid(other) and a.isdigit() and b.isdigit() and int(a) < int(b)
+    return uid(one) == uid(other) and _is_number(a) and _is_number(b) and int(a) < int(b)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 40
 
 
 def intake(key: Key, raw: Json, source_id: str = "") -> Intake:
@@ -91,16 +95,17 @@ REFERENCES = {"secretKeyRef": "secrets", "configMapKeyRef": "configmaps"}
 
 def references(value: JsonValue) -> Iterator[tuple[str, str]]:
     """(plural, name) of the Secrets and ConfigMaps that a spec refers to, wherever in it."""
-    if isinstance(value, list):
-        for one in value:
-            yield from references(one)
-    elif isinstance(value, dict):
-        for field, plural in REFERENCES.items():
-            ref = value.get(field)
-            if isinstance(ref, dict) and isinstance(ref.get("name"), str):
-                yield plural, str(ref["name"])
-        for inner in value.values():
-            yield from references(inner)
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            for field, plural in REFERENCES.items():
+                ref = one.get(field)
+                if isinstance(ref, dict) and isinstance(ref.get("name"), str):
+                    yield plural, str(ref["name"])
+            left += one.values()
 
 
 def without_nulls(value: JsonValue) -> JsonValue:

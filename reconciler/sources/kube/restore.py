@@ -4,6 +4,7 @@ A claim is believed before a status: anybody with the right to may write a statu
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,13 +176,14 @@ def _session(uid: str, told: SessionStatus) -> SessionRecord:
 
 def _number(value: str) -> float:
     try:
-        return float(value or 0)
-    except ValueError:
+        number = float(value or 0)
+    except (ValueError, OverflowError):
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _int(value: object) -> int:
     """What a label says; what is no number counts as 0."""
     if isinstance(value, int):
         return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else 0
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else 0

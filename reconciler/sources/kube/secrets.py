@@ -10,10 +10,11 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from reconciler.core.keys import Json, as_map
+from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Forbidden, ReconcilerError, Refused
-from reconciler.sources.follower import supervise
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.client import Cluster, Gone
 
@@ -40,8 +41,9 @@ class _Followed:
 class KubeSecrets:
     """`engine.ports.Secrets` over a cluster. `changed` is told the namespace in which a followed secret changed."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, supervisor: Supervisor | None = None) -> None:
         self._cluster = cluster
+        self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._followed: dict[tuple[str, str, str], _Followed] = {}
         self._known: set[str] = set()
         self.changed: Callable[[str], None] = lambda namespace: None
@@ -58,6 +60,10 @@ class KubeSecrets:
     def config(self, namespace: str, name: str, key: str) -> str | None:
         """As `get`, of a ConfigMap; its values are no secrets."""
         return self._value(CONFIG, namespace, name, key)
+
+    def holds(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> bool:
+        """As last seen."""
+        return self._follow(SECRET if kind == "Secret" else CONFIG, namespace, name).data is not None
 
     def _value(self, plural: str, namespace: str, name: str, key: str) -> str | None:
         followed = self._follow(plural, namespace, name)
@@ -103,8 +109,8 @@ class KubeSecrets:
         followed = self._followed.get((plural, namespace, name))
         if followed is None:
             followed = self._followed[(plural, namespace, name)] = _Followed()
-            followed.task = asyncio.create_task(
-                supervise(lambda: self._keep(plural, namespace, name, followed), _ended), name=f"{plural} {namespace}/{name}"
+            followed.task = self._supervisor.start(
+                "secret watch", lambda: self._keep(plural, namespace, name, followed), _ended, name=f"{plural} {namespace}/{name}"
             )
         return followed
 
@@ -167,7 +173,7 @@ def _values(plural: str, obj: Json) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     encoded = as_map(obj.get("data" if plural == SECRET else "binaryData"))
     if plural == CONFIG:
-        found = {name: str(value).encode() for name, value in as_map(obj.get("data")).items()}
+        found = {name: value.encode(errors="replace") for name, value in as_map(obj.get("data")).items() if isinstance(value, str)}
     for name, value in encoded.items():
         try:
             found[name] = base64.b64decode(str(value), validate=True)

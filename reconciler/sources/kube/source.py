@@ -244,6 +244,8 @@ def unreadable(key: Key, obj: Json) -> str:
         load_spec(key.kind, raw.spec(obj), tolerant=True)
     except (InvalidSpec, UsageError) as error:
         return str(error)
+    except RecursionError:
+        return "spec: it is nested too deeply"
     return ""
 
 

@@ -65,7 +65,7 @@ class Admin:
                 calls: list[JsonValue] = [asdict(e) for e in islice((e for e in world.ledger.calls if e.seq > after), limit)]
                 return wire.reply(200, {"calls": calls})
             case "GET", ("changes",):
-                changes: list[JsonValue] = [asdict(c) for c in world.ledger.changes[request.query.number("after", 0) :]]
+                changes: list[JsonValue] = [asdict(c) for c in world.ledger.since(request.query.number("after", 0))]
                 return wire.reply(200, {"changes": changes})
             case "POST", ("faults",):
                 fault = parse_fault(Body(request.body).required_text("spec"), OPERATIONS)

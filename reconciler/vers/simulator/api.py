@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from reconciler.vers.simulator import limits
 from reconciler.vers.simulator.faults import Fault, FaultPlan
 from reconciler.vers.simulator.ledger import Entry
 from reconciler.vers.simulator.operations import Args, GuestWork, Operations
@@ -208,7 +209,7 @@ class Api:
 
     def _perform(self, call: Call) -> Reply | GuestWork:
         world, request, op = self.world, call.request, call.target.op
-        before = len(world.ledger.changes)
+        before = world.ledger.changed
         remembered = f"{op} {call.entry.key}" if call.entry.key and world.knobs.honour_idempotency_key == "yes" else ""
         try:
             if call.refusal is not None:
@@ -222,7 +223,9 @@ class Api:
             done = self.operations.run(op, args)
         except ApiError as exc:
             done = exc.reply
-        call.entry.subjects += [change.subject for change in world.ledger.changes[before:]]
+        call.entry.subjects += [change.subject for change in world.ledger.since(before)]
         if remembered and isinstance(done, Reply) and done.status < 300:
             world.replies[remembered] = done
+            while len(world.replies) > limits.REPLIES:
+                del world.replies[next(iter(world.replies))]
         return done

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from reconciler.vers.simulator import wire
+from reconciler.vers.simulator import limits, wire
 from reconciler.vers.simulator.records import Caller, Commit, RemoveSnapshot, Repository, Tag
 from reconciler.vers.simulator.wire import Body, Json, JsonValue, Query, Reply
-from reconciler.vers.simulator.world import World, json_reply, json_row
+from reconciler.vers.simulator.world import World, bounded, json_reply, json_row
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
@@ -49,7 +49,7 @@ class CatalogOps:
         return self._json(200, {"commits": page, "total": len(rows), "limit": limit, "offset": offset})
 
     def update_commit(self, who: Caller, commit_id: str, body: Body) -> Reply:
-        is_public, name, description = body.flag("is_public"), body.text("name"), body.text("description")
+        is_public, name, description = body.flag("is_public"), body.short("name"), body.short("description", limits.TEXT)
         commit = self.world.commit(commit_id, "not found")
         commit.is_public = is_public
         commit.name = name or commit.name
@@ -76,7 +76,7 @@ class CatalogOps:
         """From the commit to the root; the id field is `id` here (vers-api §2.3)."""
         chain: list[JsonValue] = []
         next_id: str | None = self.world.commit(commit_id, "not found").id
-        while next_id is not None and (commit := self.world.commits.get(next_id)) is not None:
+        while next_id is not None and len(chain) < limits.COMMITS and (commit := self.world.commits.get(next_id)) is not None:
             chain.append(self._commit(commit, "id"))
             next_id = commit.grandparent_commit
         return self._json(200, chain)
@@ -97,19 +97,21 @@ class CatalogOps:
         return json_row(row, self.world.knobs)
 
     def _new_tag(self, tags: dict[str, Tag], body: Body) -> Tag:
-        name, commit_id, description = body.required_text("tag_name"), body.required_uuid("commit_id"), body.text("description")
+        name, commit_id = body.required_text("tag_name"), body.required_uuid("commit_id")
+        description = body.short("description", limits.TEXT)
         if not _NAME.fullmatch(name):
             raise wire.refused(400, "Invalid tag name")
         self.world.commit(commit_id)
         if name in tags:
             raise wire.refused(409, "tag already exists")
+        self.world.check_room(tags, "tags")
         now = self.world.clock()
         tags[name] = Tag(self.world.new_id(), name, commit_id, now, now, description)
         return tags[name]
 
     def _change_tag(self, tag: Tag, body: Body) -> None:
         """Absent keeps, null clears (vers-api §2.3)."""
-        commit_id, description = body.uuid("commit_id"), body.text("description")
+        commit_id, description = body.uuid("commit_id"), body.short("description", limits.TEXT)
         if commit_id is not None:
             self.world.commit(commit_id)
         if body.has("commit_id"):
@@ -172,7 +174,7 @@ class CatalogOps:
         return self._json(200, {"repositories": rows})
 
     def create_repository(self, who: Caller, body: Body) -> Reply:
-        name, description = body.required_text("name"), body.text("description")
+        name, description = body.required_text("name"), body.short("description", limits.TEXT)
         repo = self._new_repository(name, description)
         self._note(who, "create_repository", "repository", name)
         return self._json(201, {"repo_id": repo.id, "name": name})
@@ -182,6 +184,7 @@ class CatalogOps:
             raise wire.refused(400, "Invalid repository name")
         if name in self.world.repositories:
             raise wire.refused(409, "repository already exists")
+        self.world.check_room(self.world.repositories, "repositories")
         repo = Repository(self.world.new_id(), name, self.world.clock(), description)
         self.world.repositories[name] = repo
         return repo
@@ -214,6 +217,8 @@ class CatalogOps:
         commit = world.commit(tag.commit or "")
         if name in world.repositories:
             raise wire.refused(409, "repository already exists")
+        if not _NAME.fullmatch(tag_name):
+            raise wire.refused(400, "Invalid tag name")
         world.check_quota()
         repo = self._new_repository(name, found.description)
         now = world.clock()
@@ -264,10 +269,10 @@ class CatalogOps:
         if values is None:
             raise body.missing("vars")
         for name, value in values.items():
-            if not _ENV_NAME.fullmatch(name) or len(value) > 8192:
+            if not _ENV_NAME.fullmatch(name) or len(value) > limits.VARIABLE:
                 raise wire.refused(400, "Invalid environment variable")
         kept = {} if body.flag("replace", False) else self.world.environment
-        self.world.environment = {**kept, **values}
+        self.world.environment = bounded({**kept, **values}, limits.VARIABLES, "variables")
         self._note(who, "put_env", "meta", "environment")
         return self._json(200, {"vars": dict(self.world.environment)})
 

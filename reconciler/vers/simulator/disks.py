@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from reconciler import children
+from reconciler.children import Child
+from reconciler.vers.simulator import limits, rooted
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
 from reconciler.vers.simulator.image import GuestImage, build_base, remove_tools
 from reconciler.vers.simulator.records import Kit
@@ -17,6 +22,9 @@ from reconciler.vers.simulator.records import Kit
 ROOM = "room-kib"
 """File beside a disk that says how much room /var/lib/reconciler has."""
 
+_GUEST = children.Limits(file_bytes=limits.GUEST_FILE)
+_TOOLS = {"PATH": os.defpath, "LC_ALL": "C"}
+_SETTLE_S = 0.02
 _ROUNDS = 50  # a fork between looking and stopping needs another round; a fork bomb needs them all
 
 
@@ -30,7 +38,8 @@ class DiskGuests(ABC):
         self.directory = directory
         self.image = image
         self._frozen: set[str] = set()
-        self._runs: dict[str, set[asyncio.subprocess.Process]] = {}
+        self._copied: dict[str, asyncio.Event] = {}
+        self._runs: dict[str, set[Child]] = {}
         self._building = asyncio.Lock()
 
     # --- what subclasses say -----------------------------------------------------------------------------------------------
@@ -52,8 +61,9 @@ class DiskGuests(ABC):
         """The host's pids of everything that runs in it."""
 
     @abstractmethod
-    def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
-        """What to execute on the host to run argv in it."""
+    def command(self, vm_id: str, argv: Sequence[str], cwd: str, env: dict[str, str]) -> list[str]:
+        """What to execute on the host to run argv in it. `env`: what the machine wants its processes to see; whatever would act on
+        the host's own programs is taken out of it and put into effect inside."""
 
     def environment(self, vm_id: str) -> dict[str, str]:
         return dict(BASE_ENV)
@@ -85,21 +95,21 @@ class DiskGuests(ABC):
         await self.boot(vm_id)
 
     def _personalise(self, vm_id: str, disk: Path, fresh: bool, kit: Kit, clock_offset: float, environment: Mapping[str, str]) -> None:
+        """A commit's disk is the guest's own work: whatever it made of these paths, nothing outside the disk is written."""
         root = disk / "root"
-        (root / "etc" / "hostname").write_text(f"{vm_id}\n")
-        (root / "etc" / "hosts").write_text(f"127.0.0.1 localhost {vm_id}\n::1 localhost ip6-localhost\n")
+        _put(root, "/etc/hostname", f"{vm_id}\n")
+        _put(root, "/etc/hosts", f"127.0.0.1 localhost {vm_id}\n::1 localhost ip6-localhost\n")
         if environment:
             lines = "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(environment.items()))
-            (root / "etc" / "environment").write_text(lines)
-        clock = root / "run" / "clock-offset"
+            _put(root, "/etc/environment", lines)
         if clock_offset:
-            clock.write_text(f"{int(clock_offset * 1e9)}\n")
+            _put(root, "/run/clock-offset", f"{int(clock_offset * 1e9)}\n")
         else:
-            clock.unlink(missing_ok=True)
+            rooted.remove(root, "/run/clock-offset")
         if fresh and not kit.tools:
             remove_tools(disk)
         if fresh and not kit.names:
-            (root / "etc" / "nsswitch.conf").write_text("hosts: files\n")
+            _put(root, "/etc/nsswitch.conf", "hosts: files\n")
         if fresh and kit.disk_kib:
             (disk / ROOM).write_text(str(kit.disk_kib))
 
@@ -121,13 +131,16 @@ class DiskGuests(ABC):
     async def snapshot(self, vm_id: str, commit: str, frozen: bool) -> None:
         target = self._kept(commit)
         fresh = target.with_name(commit + ".new")
-        await self.freeze(vm_id)
+        copied = self._copied[vm_id] = asyncio.Event()
         try:
+            await self.freeze(vm_id)
             await _copy_tree(self.disk(vm_id), fresh)
             fresh.rename(target)
         finally:
             if not frozen:
                 await self.thaw(vm_id, False)
+            del self._copied[vm_id]
+            copied.set()
 
     async def remove(self, vm_id: str) -> None:
         await self.kill(vm_id)
@@ -136,41 +149,46 @@ class DiskGuests(ABC):
     async def forget(self, commit: str) -> None:
         await _remove_tree(self._kept(commit))
 
+    def root(self, vm_id: str) -> Path:
+        return self.disk(vm_id) / "root"
+
+    def below(self, vm_id: str, path: str) -> str:
+        return path
+
     def path(self, vm_id: str, path: str) -> Path:
         return resolve_inside(self.disk(vm_id) / "root", path)
 
     # --- processes -----------------------------------------------------------------------------------------------------------
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
+        if (copied := self._copied.get(vm_id)) is not None:  # a snapshot is short, and nothing that its clients have to know of
+            await copied.wait()
         if vm_id in self._frozen:
             raise GuestError(f"VM {vm_id} is suspended")
-        pipe = asyncio.subprocess.PIPE
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command(vm_id, argv, cwd),
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                env={**self.environment(vm_id), **self._declared(vm_id), **env},
-                start_new_session=True,
-                # Under nohup this process ignores SIGHUP, and children inherit that; what runs in a machine must not.
-                preexec_fn=_heed_hangups if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None,
-            )
-        except (OSError, ValueError) as exc:
-            raise GuestError(f"a process could not be started in VM {vm_id}: {exc}") from exc
         runs = self._runs.setdefault(vm_id, set())
         runs.difference_update([p for p in runs if p.returncode is not None])
+        if len(runs) >= limits.RUNNING:
+            raise GuestError(f"{limits.RUNNING} commands run in VM {vm_id} already", 429)
+        pipe = children.PIPE
+        everything = {**self.environment(vm_id), **self._declared(vm_id), **env}
+        command = self.command(vm_id, argv, cwd, everything)
+        try:
+            process = await children.start(command, everything, stdin=pipe, stdout=pipe, stderr=pipe, limits=_GUEST)
+        except (OSError, ValueError) as exc:
+            told = exc.strerror if isinstance(exc, OSError) else str(exc)
+            status = 400 if isinstance(exc, ValueError) or exc.errno == errno.E2BIG else 500
+            raise GuestError(f"a process could not be started in VM {vm_id}: {told}", status) from exc
         runs.add(process)
         return process
 
     def _declared(self, vm_id: str) -> dict[str, str]:
         """/etc/environment, as a login reads it."""
         try:
-            lines = (self.disk(vm_id) / "root" / "etc" / "environment").read_text().splitlines()
+            text = rooted.read(self.disk(vm_id) / "root", "/etc/environment", limits.COMMAND).decode()
         except (OSError, UnicodeDecodeError):
             return {}
-        pairs = (line.partition("=") for line in lines)
-        return {name: value.strip('"') for name, separator, value in pairs if separator and name}
+        pairs = (line.partition("=") for line in text.splitlines())
+        return {name: value.strip('"') for name, separator, value in pairs if separator and name and "\0" not in name + value}
 
     async def freeze(self, vm_id: str) -> None:
         """Stop everything in it, what forks meanwhile too."""
@@ -190,9 +208,13 @@ class DiskGuests(ABC):
             await self.kill(vm_id)
             await self.again(vm_id)
             return
-        _signal(self.members(vm_id), signal.SIGCONT)
-        # what waits outside for a process inside stops along with it
-        _signal([p.pid for p in self._runs.get(vm_id, ()) if p.returncode is None], signal.SIGCONT)
+        for pause in (0.0, _SETTLE_S):
+            await asyncio.sleep(pause)
+            if vm_id in self._frozen:
+                return
+            _signal(self.members(vm_id), signal.SIGCONT)
+            # what waits outside for a process inside stops along with it, perhaps only now that it notices
+            _signal([p.pid for p in self._runs.get(vm_id, ()) if p.returncode is None], signal.SIGCONT)
 
     async def kill(self, vm_id: str) -> None:
         await self.halt(vm_id)
@@ -203,12 +225,17 @@ class DiskGuests(ABC):
 
     async def stop(self) -> None:
         vms = self.directory / "vms"
-        for disk in sorted(vms.iterdir()) if vms.is_dir() else ():
-            await self.kill(disk.name)
+        names = [disk.name for disk in sorted(vms.iterdir())] if vms.is_dir() else []
+        await asyncio.gather(*(self.kill(name) for name in names))
 
 
-def _heed_hangups() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _put(root: Path, path: str, text: str) -> None:
+    """Write a file of a disk; what a guest put there instead of a plain file goes away. Raises `OSError`."""
+    with rooted.at(root, path, follow=False) as spot:
+        plain = spot.fd is None or stat.S_ISREG(spot.status().st_mode)
+    if not plain:
+        rooted.remove(root, path)
+    rooted.write(root, path, text.encode())
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
@@ -227,12 +254,22 @@ async def _copy_tree(source: Path, target: Path) -> None:
     """A copy that shares blocks where the file system can; raises `GuestError`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     await _remove_tree(target)  # what an interrupted start left
-    process = await asyncio.create_subprocess_exec(
-        "cp", "-a", "--reflink=auto", "--", str(source), str(target), stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
-    )
-    _, errors = await process.communicate()
+    command = ("cp", "-a", "--reflink=auto", "--", str(source), str(target))
+    process = await children.start(command, _TOOLS, stderr=children.PIPE)
+    assert process.stderr is not None
+    errors = b""
+    try:
+        async with asyncio.timeout(limits.COPY_S):
+            while data := await process.stderr.read(65536):
+                errors = (errors + data)[-300:]
+            await process.wait()
+    except TimeoutError:
+        raise GuestError(f"a disk could not be copied within {limits.COPY_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
     if process.returncode != 0:
-        raise GuestError(f"a disk could not be copied: {errors.decode(errors='replace')[-300:]}")
+        raise GuestError(f"a disk could not be copied: {errors.decode(errors='replace')}")
 
 
 async def _remove_tree(path: Path) -> None:

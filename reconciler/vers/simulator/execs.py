@@ -6,22 +6,25 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import errno
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import orjson
 
-from reconciler.vers.simulator import wire
+from reconciler.children import Child
+from reconciler.vers.simulator import limits, rooted, wire
 from reconciler.vers.simulator.guests import Guests
 from reconciler.vers.simulator.operations import Attach, Exec, Logs, ReadFile, WriteFile
 from reconciler.vers.simulator.wire import ApiError, Json, JsonValue, Reply
 
 _CHUNK = 64 * 1024
-_RETAINED = 8 * 1024 * 1024  # of a VM's log
-_MOST_OUTPUT = 64 * 1024 * 1024  # of one command; what comes after is read and dropped
-_MOST_RUNS = 200  # of a VM: the oldest that have ended are forgotten
+_OVERFLOWN = f"output exceeds {limits.OUTPUT} bytes; the command was ended"
+_SMALL = 4096
+_GATHER_S = 0.005
 _STRAGGLERS_S = 0.5
 _TIMED_OUT = 124
 
@@ -37,16 +40,23 @@ class Chunk:
     at: float
     offset: int
 
+    @property
+    def cost(self) -> int:
+        """What it takes to keep it."""
+        return len(self.data) + limits.CHUNK_COST
+
 
 class Run:
-    """One command under way or done. `finished` is its exit code."""
+    """One command under way or done. `finished` is its exit code, `cost` what its output takes to keep; `overflown`: it wrote more
+    than is kept, and was ended."""
 
     def __init__(self, exec_id: str) -> None:
         self.exec_id = exec_id
         self.chunks: list[Chunk] = []
         self.finished: int | None = None
         self.capped = False
-        self.size = 0
+        self.cost = 0
+        self.overflown = asyncio.Event()
         self.changed = asyncio.Condition()
 
     async def tell(self) -> None:
@@ -63,7 +73,9 @@ class Execs:
         self._new_id = new_id
         self._stamp = stamp
         self._runs: dict[str, dict[str, Run]] = {}
-        self._log: dict[str, list[Chunk]] = {}
+        self._log: dict[str, deque[Chunk]] = {}
+        self._logged: dict[str, int] = {}
+        self._held = 0
         self._ends: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,16 +88,20 @@ class Execs:
         runs = self._runs.setdefault(work.vm_id, {})
         if exec_id in runs:
             raise wire.refused(409, "exec_id already used")
-        process = await self._guests.spawn(work.vm_id, work.command, work.env, work.working_dir or "/root")
-        for old in [name for name, known in runs.items() if known.finished is not None][: max(0, len(runs) + 1 - _MOST_RUNS)]:
-            del runs[old]
-        run = runs[exec_id] = Run(exec_id)
+        run = runs[exec_id] = Run(exec_id)  # before the first await: a second one with this id is refused meanwhile
+        try:
+            process = await self._guests.spawn(work.vm_id, work.command, work.env, work.working_dir or "/root")
+        except BaseException:
+            runs.pop(exec_id, None)
+            raise
+        for old in [name for name, known in runs.items() if known.finished is not None][: max(0, len(runs) - limits.RUNS)]:
+            self._held -= runs.pop(old).cost
         task = asyncio.create_task(self._attend(work, run, process, cap))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run
 
-    async def _attend(self, work: Exec, run: Run, process: asyncio.subprocess.Process, cap: float) -> None:
+    async def _attend(self, work: Exec, run: Run, process: Child, cap: float) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         readers = [
@@ -93,41 +109,74 @@ class Execs:
             asyncio.create_task(self._collect(work.vm_id, run, "stderr", process.stderr)),
             asyncio.create_task(_feed(process, (work.stdin or "").encode())),
         ]
-        limits = [limit for limit in (work.timeout, cap) if limit]
-        try:
-            code = await asyncio.wait_for(process.wait(), min(limits) if limits else None)
-        except TimeoutError:
+        ends = [limit for limit in (work.timeout, cap) if limit]
+        ended, overflown = asyncio.create_task(process.wait()), asyncio.create_task(run.overflown.wait())
+        await asyncio.wait({ended, overflown}, timeout=min(ends) if ends else None, return_when=asyncio.FIRST_COMPLETED)
+        overflown.cancel()
+        if ended.done():
+            code = ended.result()
+        else:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await ended
             code = _TIMED_OUT
-            run.capped = bool(cap) and cap == min(limits)
+            run.capped = bool(cap) and cap == min(ends) and not run.overflown.is_set()
         # a daemon it left behind may hold the pipes for ever
         _, pending = await asyncio.wait(readers, timeout=_STRAGGLERS_S)
         for task in pending:
             task.cancel()
+        process.let_go()
         run.finished = code if code >= 0 else 128 - code
         await run.tell()
 
     async def _collect(self, vm_id: str, run: Run, stream: str, reader: asyncio.StreamReader) -> None:
+        """Keep what it writes; a command that writes more than there is room for is ended, and whoever asked for it is told."""
         while data := await reader.read(_CHUNK):
-            run.size += len(data)
-            if run.size > _MOST_OUTPUT:
+            if run.overflown.is_set():
                 continue
-            offset = self._ends.get(vm_id, 0)
-            self._ends[vm_id] = offset + len(data)
-            chunk = Chunk(len(run.chunks) + 1, run.exec_id, stream, data, self._clock(), offset)
+            if len(data) < _SMALL:  # who writes byte by byte makes a few pieces, not a million
+                await asyncio.sleep(_GATHER_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0):
+                        data += await reader.read(_CHUNK)
+            chunk = Chunk(len(run.chunks) + 1, run.exec_id, stream, data, self._clock(), self._ends.get(vm_id, 0))
+            if run.cost + chunk.cost > limits.OUTPUT or not self._room(chunk.cost):
+                run.overflown.set()
+                continue
+            self._ends[vm_id] = chunk.offset + len(data)
             run.chunks.append(chunk)
-            log = self._log.setdefault(vm_id, [])
-            log.append(chunk)
-            while log and self._ends[vm_id] - log[0].offset > _RETAINED:
-                log.pop(0)
+            run.cost += chunk.cost
+            self._held += chunk.cost
+            self._keep(vm_id, chunk)
             await run.tell()
+
+    def _room(self, cost: int) -> bool:
+        """Whether so much more output can be kept; commands that ended long ago are forgotten for it."""
+        while self._held + cost > limits.HELD:
+            ended = ((runs, name) for runs in self._runs.values() for name, run in runs.items() if run.finished is not None and run.cost)
+            runs, name = next(ended, ({}, ""))
+            if not name:
+                return False
+            self._held -= runs.pop(name).cost
+        return True
+
+    def _keep(self, vm_id: str, chunk: Chunk) -> None:
+        """In the log of the VM, and of all VMs no more than there is room for."""
+        log = self._log.setdefault(vm_id, deque())
+        log.append(chunk)
+        self._logged[vm_id] = self._logged.get(vm_id, 0) + chunk.cost
+        while self._logged[vm_id] > limits.LOG:
+            self._logged[vm_id] -= log.popleft().cost
+        while sum(self._logged.values()) > limits.HELD:
+            largest = max(self._logged, key=lambda known: self._logged[known])
+            self._logged[largest] -= self._log[largest].popleft().cost
 
     async def result(self, run: Run, told_id: bool) -> Reply:
         """Wait for the end: exit code and output, utf-8 lossy. 500 when the platform's own limit ended it (F20)."""
         async with run.changed:
             await run.changed.wait_for(lambda: run.finished is not None)
+        if run.overflown.is_set():
+            raise wire.refused(413, _OVERFLOWN)
         if run.capped:
             raise wire.refused(500, "exec timed out")
         output = {s: b"".join(c.data for c in run.chunks if c.stream == s).decode(errors="replace") for s in ("stdout", "stderr")}
@@ -152,7 +201,10 @@ class Execs:
                 data = base64.b64encode(chunk.data).decode()
                 yield _line({"type": "chunk", "stream": chunk.stream, "data_b64": data, "cursor": chunk.cursor, "exec_id": run.exec_id})
                 at += 1
-            if run.finished is not None and at == len(run.chunks):
+            if run.finished is not None and at >= len(run.chunks):
+                if run.overflown.is_set():
+                    yield _line({"type": "error", "code": "output_limit", "message": _OVERFLOWN})
+                    return
                 yield _line({"type": "exit", "exit_code": run.finished, "cursor": at + 1, "exec_id": run.exec_id})
                 return
 
@@ -160,7 +212,7 @@ class Execs:
         """Whole chunks from a byte offset on."""
         entries: list[JsonValue] = []
         next_offset = work.offset
-        log = self._log.get(work.vm_id, [])
+        log = self._log.get(work.vm_id, ())
         for chunk in log:
             if chunk.offset < work.offset:
                 continue
@@ -174,7 +226,8 @@ class Execs:
         return wire.reply(200, {"entries": entries, "next_offset": next_offset, "eof": eof})
 
     def forget(self, vm_id: str) -> None:
-        for kept in (self._runs, self._log, self._ends):
+        self._held -= sum(run.cost for run in self._runs.pop(vm_id, {}).values())
+        for kept in (self._log, self._ends, self._logged):
             kept.pop(vm_id, None)
 
     async def stop(self) -> None:
@@ -184,42 +237,46 @@ class Execs:
 
     # --- files -------------------------------------------------------------------------------------------------------------
 
-    def read_file(self, work: ReadFile) -> Reply:
-        path = self._guests.path(work.vm_id, work.path)
+    async def read_file(self, work: ReadFile) -> Reply:
+        root, path = self._guests.root(work.vm_id), self._guests.below(work.vm_id, work.path)
         try:
-            if path.is_dir():
-                raise wire.refused(500, "Is a directory")
-            data = path.read_bytes()
-        except OSError as exc:
+            data = await asyncio.to_thread(rooted.read, root, path)
+        except (OSError, UnicodeError) as exc:
             raise _refused_file(exc) from exc
         return wire.reply(200, {"content_b64": base64.b64encode(data).decode()})
 
-    def write_file(self, work: WriteFile) -> Reply:
+    async def write_file(self, work: WriteFile) -> Reply:
         try:
             data = base64.b64decode(work.content_b64, validate=True)
         except binascii.Error:
             raise wire.refused(400, "content_b64 is not base64") from None
-        path = self._guests.path(work.vm_id, work.path)
+        if len(data) > limits.FILE:
+            raise wire.refused(413, f"file is larger than {limits.FILE} bytes")
+        root, path = self._guests.root(work.vm_id), self._guests.below(work.vm_id, work.path)
         try:
-            if work.create_dirs:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            path.chmod(work.mode & 0o7777)
-        except OSError as exc:
+            await asyncio.to_thread(rooted.write, root, path, data, work.mode & 0o7777, make=work.create_dirs)
+        except (OSError, UnicodeError) as exc:
             raise _refused_file(exc) from exc
         return wire.empty()
 
 
-def _refused_file(exc: OSError) -> ApiError:
-    missing = isinstance(exc, FileNotFoundError | NotADirectoryError)
-    return wire.not_found() if missing else wire.refused(500, exc.strerror or "I/O error")
+_STATUS = {errno.ENOENT: 404, errno.ENOTDIR: 404, errno.EFBIG: 413, errno.EACCES: 403, errno.EPERM: 403, errno.EROFS: 403}
+_FAILED = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+
+
+def _refused_file(exc: OSError | UnicodeError) -> ApiError:
+    """What can't succeed with this path is the caller's to mend; what the disk could not do is ours."""
+    if isinstance(exc, UnicodeError):
+        return wire.refused(400, "path can't be written in this system's encoding")
+    status = _STATUS.get(exc.errno or 0, 500 if exc.errno in _FAILED else 400)
+    return wire.not_found() if status == 404 else wire.refused(status, exc.strerror or "I/O error")
 
 
 def _line(value: Json) -> bytes:
     return orjson.dumps(value) + b"\n"
 
 
-async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+async def _feed(process: Child, data: bytes) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)

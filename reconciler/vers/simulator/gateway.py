@@ -13,9 +13,10 @@ from typing import cast
 
 import asyncssh
 
-from reconciler.vers.simulator import certs
+from reconciler.vers.simulator import certs, limits
 from reconciler.vers.simulator.faults import FaultPlan
 from reconciler.vers.simulator.guests import Guests
+from reconciler.vers.simulator.guestsftp import GuestFiles
 from reconciler.vers.simulator.guestssh import GuestServer, serve_command
 from reconciler.vers.simulator.records import Vm
 from reconciler.vers.simulator.wire import is_uuid
@@ -85,6 +86,9 @@ class Gateway:
     # --- connections -----------------------------------------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= limits.CONNECTIONS:
+            _break(writer)
+            return
         task = asyncio.create_task(self._connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -169,6 +173,7 @@ class Gateway:
                 process_factory=command,
                 encoding=None,
                 line_editor=False,
+                sftp_factory=lambda channel: GuestFiles(channel, self._guests, vm.id),
                 agent_forwarding=False,
                 x11_forwarding=False,
                 compression_algs=None,

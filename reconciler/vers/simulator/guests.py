@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.children import Child
 from reconciler.vers.simulator.records import Kit
-
-MAX_LINKS = 40
+from reconciler.vers.simulator.rooted import MAX_LINKS
 
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -24,7 +22,11 @@ BASE_ENV = {
 
 
 class GuestError(Exception):
-    """Something in a guest could not be done; the text is for the API's `error`."""
+    """Something in a guest could not be done; the text is for the API's `error`, `status` what it answers with."""
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Guests(Protocol):
@@ -57,12 +59,20 @@ class Guests(Protocol):
 
     async def forget(self, commit: str) -> None: ...
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
         """Run argv in it, as root, with pipes, in a process group of its own."""
         ...
 
+    def root(self, vm_id: str) -> Path:
+        """The guest's / on the host; what is below it is only reached by `rooted`."""
+        ...
+
+    def below(self, vm_id: str, path: str) -> str:
+        """A path that the guest's clients name, below `root`."""
+        ...
+
     def path(self, vm_id: str, path: str) -> Path:
-        """The host's path of an absolute path of the guest, links followed as the guest would."""
+        """The host's path of an absolute path of the guest, links followed as the guest would; for looking at a guest that rests."""
         ...
 
     async def stop(self) -> None:
@@ -100,8 +110,14 @@ class StubGuests:
     async def forget(self, commit: str) -> None:
         return
 
-    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> asyncio.subprocess.Process:
+    async def spawn(self, vm_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Child:
         raise GuestError("stub guests run no processes; start the simulator with --guests isolated or process")
+
+    def root(self, vm_id: str) -> Path:
+        raise GuestError("stub guests have no disk; start the simulator with --guests isolated or process")
+
+    def below(self, vm_id: str, path: str) -> str:
+        return path
 
     def path(self, vm_id: str, path: str) -> Path:
         raise GuestError("stub guests have no disk; start the simulator with --guests isolated or process")
@@ -121,18 +137,14 @@ def resolve_inside(root: Path, path: str) -> Path:
         if part == "..":
             done = done[:-1]
             continue
-        here = root.joinpath(*done, part)
         try:
-            is_link = stat.S_ISLNK(os.lstat(here).st_mode)
-        except OSError:
-            is_link = False
-        if not is_link:
+            target = os.readlink(root.joinpath(*done, part))
+        except OSError:  # no link, or nothing that can be read
             done.append(part)
             continue
         links += 1
         if links > MAX_LINKS:
-            raise GuestError(f"too many levels of symbolic links: {path}")
-        target = os.readlink(here)
+            raise GuestError(f"too many levels of symbolic links: {path[:200]}", 400)
         if target.startswith("/"):
             done = []
         pending = [p for p in target.split("/") if p not in ("", ".")] + pending

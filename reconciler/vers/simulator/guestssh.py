@@ -12,7 +12,8 @@ from typing import cast
 
 import asyncssh
 
-from reconciler.vers.simulator import certs
+from reconciler.children import Child
+from reconciler.vers.simulator import certs, limits, rooted
 from reconciler.vers.simulator.guests import GuestError, Guests
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ _SIGNALS = {name: signal.Signals[f"SIG{name}"] for name in ("ABRT", "ALRM", "HUP
 
 
 class GuestServer(asyncssh.SSHServer):
-    """One connection. Only root with the VM's key gets in; only Unix sockets are forwarded."""
+    """One connection. Only root with the VM's key gets in; Unix sockets and TCP connections are forwarded from the client's side."""
 
     def __init__(self, guests: Guests, vm_id: str, seed: bytes) -> None:
         self._guests = guests
@@ -49,15 +50,28 @@ class GuestServer(asyncssh.SSHServer):
         """The directory is opened first: a socket's own path may be at most 107 bytes, and the guest's is long on the host."""
         assert self._conn is not None
         try:
-            path = self._guests.path(self._vm_id, dest_path)
-            directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        except (OSError, GuestError) as exc:
+            guests = self._guests
+            with rooted.at(guests.root(self._vm_id), guests.below(self._vm_id, dest_path)) as spot:
+                async with asyncio.timeout(limits.CONNECT_S):
+                    forwarder = await self._conn.forward_unix_connection(f"/proc/self/fd/{spot.parent}/{spot.name}")
+                return cast(asyncssh.SSHUNIXSession[bytes], forwarder)
+        except (OSError, UnicodeError, GuestError) as exc:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from exc
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        return self._tunnel(dest_host, dest_port)
+
+    async def _tunnel(self, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
+        """To where the guest could connect: it has this host's network."""
+        assert self._conn is not None
         try:
-            forwarder = await self._conn.forward_unix_connection(f"/proc/self/fd/{directory}/{path.name}")
-            return cast(asyncssh.SSHUNIXSession[bytes], forwarder)
-        finally:
-            os.close(directory)
+            async with asyncio.timeout(limits.CONNECT_S):
+                forwarder = await self._conn.forward_connection("127.0.0.1" if host == self._vm_id else host, port)
+            return cast(asyncssh.SSHTCPSession[bytes], forwarder)
+        except (OSError, UnicodeError, ValueError, OverflowError) as exc:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc) or "no answer") from exc
 
 
 async def serve_command(guests: Guests, vm_id: str, process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -102,12 +116,12 @@ async def serve_command(guests: Guests, vm_id: str, process: asyncssh.SSHServerP
     await asyncio.gather(feeding, ended, closed, return_exceptions=True)
 
 
-async def _end(child: asyncio.subprocess.Process, outputs: list[asyncio.Task[None]]) -> None:
+async def _end(child: Child, outputs: list[asyncio.Task[None]]) -> None:
     await child.wait()
     await asyncio.gather(*outputs)
 
 
-async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
+async def _feed(process: asyncssh.SSHServerProcess[bytes], child: Child, stdin: asyncio.StreamWriter) -> None:
     while True:
         try:
             data = await process.stdin.read(_CHUNK)

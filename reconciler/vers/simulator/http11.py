@@ -1,6 +1,7 @@
 """HTTP/1.1 on a socket, as little as the platform's clients need, and with the one thing libraries hide: breaking a connection.
 
-Content-Length and chunked bodies, keep-alive, pipelining (answered in order), `Expect: 100-continue`.
+Content-Length and chunked bodies, keep-alive, pipelining (answered in order), `Expect: 100-continue`. `limits` bounds all of it:
+who sends or fetches too slowly is cut off, and who asks for more before an answer was fetched is not read.
 """
 
 from __future__ import annotations
@@ -9,53 +10,42 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
+from reconciler.vers.simulator import limits, wire
+from reconciler.vers.simulator.incoming import Incoming, Malformed, Received
 from reconciler.vers.simulator.wire import Reply
 
-MAX_HEAD = 64 * 1024
-MAX_BODY = 64 * 1024 * 1024
+__all__ = ["Connection", "Handler", "HttpListener", "Malformed", "Received"]
+
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One request: `target` as sent, header names lower-case."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    keep_alive: bool = True
-
+_LARGE = 64 * limits.KIB  # what does not count towards the budget of answers
+_SWEEP_S = 0.5
+_LINGER_S = 1.0
 
 Handler = Callable[[Received, "Connection"], None]
-
-
-class Malformed(Exception):
-    """What arrived is not HTTP/1.1, or too much of it. `status`: what to answer before closing."""
-
-    def __init__(self, status: int, what: str) -> None:
-        super().__init__(what)
-        self.status = status
+BodyLimit = Callable[[str, str], int]
+"""From method and target to the most bytes of a body."""
 
 
 class Connection(asyncio.Protocol):
     """One client's connection. The handler answers each request exactly once: `send`, or `open_stream` … `close_stream`,
     or `reset`; requests behind it wait. `on_lost` is called when the client goes away before that."""
 
-    def __init__(self, handler: Handler, clock: Callable[[], float], connections: set[Connection]) -> None:
-        self._handler = handler
-        self._clock = clock
-        self._connections = connections
+    def __init__(self, listener: HttpListener) -> None:
+        self._listener = listener
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._incoming = Incoming(listener.body_limit)
         self._queue: deque[Received] = deque()
         self._current: Received | None = None
         self._can_write = asyncio.Event()
+        self._began: float | None = None  # when the request that is arriving did
+        self._moved = 0.0  # when something last arrived or was fetched
+        self._written = 0
+        self._fetched = 0
+        self._refused_at: float | None = None
         self.on_lost: Callable[[], None] | None = None
         self.lost = False
 
@@ -64,48 +54,126 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._connections.add(self)
         self._can_write.set()
+        self._moved = asyncio.get_running_loop().time()
+        if not self._listener.admit(self):
+            transport.abort()
+            return
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        self._connections.discard(self)
+        self._listener.gone(self)
         self._can_write.set()
         self._queue.clear()
+        self._incoming.drop()
         if self.on_lost is not None:
             told, self.on_lost = self.on_lost, None
             told()
 
     def pause_writing(self) -> None:
         self._can_write.clear()
+        self._regulate()
 
     def resume_writing(self) -> None:
         self._can_write.set()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        try:
-            while (request := self._parse()) is not None:
-                self._queue.append(request)
-        except Malformed as exc:
-            self._queue.clear()
-            self._write(Reply(exc.status, str(exc).encode(), "text/plain; charset=utf-8"), False)
-            self.close()
-            return
         self._next()
 
+    def data_received(self, data: bytes) -> None:
+        self._moved = asyncio.get_running_loop().time()
+        if self._refused_at is not None:
+            return
+        if self._began is None:
+            self._began = self._moved
+        if self._incoming.held + len(data) > _LARGE and self._listener.held() + len(data) > limits.BUFFERED:
+            self._refuse(wire.too_much("too much is being sent at once").reply)
+            return
+        try:
+            self._incoming.feed(data)
+            self._take()
+        except Malformed as exc:
+            self._refuse(Reply(exc.status, str(exc).encode(), wire.TEXT))
+            return
+        if self._incoming.wants_continue():
+            self._raw(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._next()
+
+    def _take(self) -> None:
+        """Whole requests off the buffer, as many as may wait."""
+        while len(self._queue) < limits.PIPELINED and (request := self._incoming.next()) is not None:
+            self._queue.append(request)
+            self._began = self._moved if self._incoming.held else None
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """A client that has enough of its requests or answers outstanding is not read."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if len(self._queue) >= limits.PIPELINED or not self._can_write.is_set():
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
     def _next(self) -> None:
-        while self._current is None and self._queue and not self.lost:
+        while self._current is None and self._queue and not self.lost and self._can_write.is_set():
             self._current = self._queue.popleft()
-            self._handler(self._current, self)
+            self._handler(self._current)
+        if self.lost or self._refused_at is not None or self._transport is None or self._transport.is_closing():
+            return
+        try:
+            self._take()
+        except Malformed as exc:
+            self._refuse(Reply(exc.status, str(exc).encode(), wire.TEXT))
+            return
+        if self._current is None and self._queue and self._can_write.is_set():
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _handler(self, request: Received) -> None:
+        self._listener.handler(request, self)
+
+    def _refuse(self, reply: Reply) -> None:
+        """Say why, and close: what follows on this connection can't be understood. What still arrives is dropped for a moment; a
+        connection closed with unread bytes would lose the answer."""
+        self._queue.clear()
+        self._incoming.drop()
+        self._refused_at = asyncio.get_running_loop().time()
+        self._write(reply, False)
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     @property
     def busy(self) -> bool:
         """A request awaits its answer."""
         return self._current is not None and not self.lost
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests and of answers that are kept for this client."""
+        transport = self._transport
+        waiting = sum(len(request.body) for request in self._queue) + (len(self._current.body) if self._current is not None else 0)
+        return self._incoming.held + waiting + (transport.get_write_buffer_size() if transport is not None else 0)
+
+    def sweep(self, now: float) -> None:
+        """Cut off who has begun a request and does not go on, or does not fetch its answer."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._refused_at is not None and now - self._refused_at > _LINGER_S:
+            transport.abort()
+            return
+        unfetched = transport.get_write_buffer_size()
+        if self._written - unfetched > self._fetched:
+            self._fetched, self._moved = self._written - unfetched, now
+        elif unfetched and now - self._moved > limits.STALLED_S:
+            transport.abort()
+        if transport.is_closing() or self._refused_at is not None or self._began is None or not self._incoming.held:
+            return
+        slow = self._current is None and not self._queue and now - self._moved > limits.STALLED_S
+        if slow or now - self._began > limits.REQUEST_S:
+            self._refuse(Reply(408, b"the request did not arrive in time", wire.TEXT))
 
     # --- to the socket ---------------------------------------------------------------------------------------------------
 
@@ -113,6 +181,8 @@ class Connection(asyncio.Protocol):
         """Answer the request under way."""
         current = self._current
         keep = current is not None and current.keep_alive
+        if len(reply.body) > _LARGE and self._listener.held() + len(reply.body) > limits.BUFFERED:
+            reply = wire.too_much("too much is being answered at once").reply
         self._write(reply, keep)
         self._done(keep)
 
@@ -141,6 +211,12 @@ class Connection(asyncio.Protocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
 
+    def abort(self) -> None:
+        """At once, also when it is closing already and its client fetches nothing."""
+        self.reset()
+        if self._transport is not None:
+            self._transport.abort()
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -150,11 +226,11 @@ class Connection(asyncio.Protocol):
         self.on_lost = None
         if not keep:
             self.close()
-        elif self._queue:
+        else:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _date(self) -> str:
-        return formatdate(self._clock(), usegmt=True)
+        return formatdate(self._listener.clock(), usegmt=True)
 
     def _write(self, reply: Reply, keep: bool) -> None:
         lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}", f"date: {self._date()}"]
@@ -164,98 +240,65 @@ class Connection(asyncio.Protocol):
         if not keep:
             lines.append("connection: close")
         body = b"" if self._current is not None and self._current.method == "HEAD" else reply.body
-        self._raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self._raw("\r\n".join(lines).encode() + b"\r\n\r\n")
+        if body:
+            self._raw(body)
 
     def _raw(self, data: bytes) -> None:
         if self._transport is not None and not self.lost:
+            if not self._transport.get_write_buffer_size():
+                self._moved = asyncio.get_running_loop().time()
+            self._written += len(data)
             self._transport.write(data)
-
-    # --- parsing ---------------------------------------------------------------------------------------------------------
-
-    def _parse(self) -> Received | None:
-        """One whole request off the buffer, None while it is not whole."""
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > MAX_HEAD:
-                raise Malformed(431, "request header too large")
-            return None
-        lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        parts = lines[0].split(" ")
-        if len(parts) != 3 or not parts[1].startswith("/") or not parts[2].startswith("HTTP/1."):
-            raise Malformed(400, "malformed request line")
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, separator, value = line.partition(":")
-            if not separator or name != name.strip():
-                raise Malformed(400, "malformed header")
-            headers[name.lower()] = value.strip()
-        start = end + 4
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body, after = self._chunked(start)
-        else:
-            body, after = self._sized(headers.get("content-length", "0"), start)
-        if body is None:
-            if headers.get("expect", "").lower() == "100-continue" and len(self._buffer) == start:
-                self._raw(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return None
-        del self._buffer[:after]
-        connection = headers.get("connection", "").lower()
-        keep = connection != "close" if parts[2] == "HTTP/1.1" else connection == "keep-alive"
-        return Received(parts[0], parts[1], headers, body, keep)
-
-    def _sized(self, length: str, start: int) -> tuple[bytes | None, int]:
-        if not length.isascii() or not length.isdigit():
-            raise Malformed(400, "malformed content-length")
-        size = int(length)
-        if size > MAX_BODY:
-            raise Malformed(413, "request body too large")
-        if len(self._buffer) < start + size:
-            return None, start
-        return bytes(self._buffer[start : start + size]), start + size
-
-    def _chunked(self, at: int) -> tuple[bytes | None, int]:
-        if len(self._buffer) > MAX_BODY:
-            raise Malformed(413, "request body too large")
-        body = bytearray()
-        while True:
-            end = self._buffer.find(b"\r\n", at)
-            if end < 0:
-                return None, at
-            try:
-                size = int(bytes(self._buffer[at:end]).split(b";")[0], 16)
-            except ValueError:
-                raise Malformed(400, "malformed chunk") from None
-            at = end + 2
-            if len(self._buffer) < at + size + 2:
-                return None, at
-            body += self._buffer[at : at + size]
-            at += size + 2
-            if size == 0:
-                return bytes(body), at
 
 
 class HttpListener:
     """Listens on one address; `port` 0 picks a free one, `port` then tells which."""
 
-    def __init__(self, handler: Handler, clock: Callable[[], float]) -> None:
-        self._handler = handler
-        self._clock = clock
+    def __init__(self, handler: Handler, clock: Callable[[], float], body_limit: BodyLimit) -> None:
+        self.handler = handler
+        self.clock = clock
+        self.body_limit = body_limit
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self.host = ""
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
         """Raises `OSError` when the address can't be had."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._handler, self._clock, self._connections), host, port, backlog=1024)
+        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    def admit(self, connection: Connection) -> bool:
+        if len(self._connections) >= limits.CONNECTIONS:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def gone(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def held(self) -> int:
+        """Bytes that are kept for all clients."""
+        return sum(connection.held for connection in self._connections)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._connections):
+                connection.sweep(now)
 
     async def stop(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+            self._sweeper = None
         if self._server is not None:
             self._server.close()
             for connection in list(self._connections):
-                connection.close()
-                connection.reset()
-            await self._server.wait_closed()
+                connection.abort()
             self._server = None

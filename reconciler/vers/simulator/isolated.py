@@ -9,23 +9,29 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler import children
+from reconciler.children import Child
+from reconciler.vers.simulator import limits
 from reconciler.vers.simulator.disks import ROOM, DiskGuests
 from reconciler.vers.simulator.guests import BASE_ENV, GuestError, resolve_inside
 from reconciler.vers.simulator.image import GuestImage, has_tools
 
 _BOOT_SECONDS = 30.0
+_GUEST = children.Limits(file_bytes=limits.GUEST_FILE)
+_LOADER = re.compile(r"LD_.*|GLIBC_.*|MALLOC_.*|GCONV_PATH|LOCPATH|NLSPATH|LOCALDOMAIN|RES_OPTIONS|HOSTALIASES|RESOLV_.*|GETCONF_DIR")
 _IN_DIRECTORY = 'cd -- "$0" && exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    process: asyncio.subprocess.Process
+    process: Child
     pid: int  # its pid 1, as the host sees it
     namespace: str
 
@@ -55,15 +61,8 @@ class IsolatedGuests(DiskGuests):
             return
         reader, writer = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._boot_command(vm_id, writer),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=dict(BASE_ENV),
-                pass_fds=(writer,),
-                start_new_session=True,
-            )
+            command = self._boot_command(vm_id, writer)
+            process = await children.start(command, BASE_ENV, stdout=children.PIPE, stderr=children.PIPE, pass_fds=(writer,), limits=_GUEST)
             os.close(writer)
             writer = -1
             pid = await self._child_pid(process, reader)
@@ -97,7 +96,7 @@ class IsolatedGuests(DiskGuests):
             ]
         return [*command, "--proc", "/proc", "--dev", "/dev", "--", "/bin/sh", "-c", "echo up; exec sleep infinity >/dev/null 2>&1"]
 
-    async def _child_pid(self, process: asyncio.subprocess.Process, reader: int) -> int:
+    async def _child_pid(self, process: Child, reader: int) -> int:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
@@ -124,17 +123,22 @@ class IsolatedGuests(DiskGuests):
         machine = self._machines.get(vm_id)
         return set() if machine is None else {pid for pid in _pids() if _namespace(pid) == machine.namespace}
 
-    def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
+    def command(self, vm_id: str, argv: Sequence[str], cwd: str, env: dict[str, str]) -> list[str]:
         machine = self._machines.get(vm_id)
         if machine is None or machine.process.returncode is not None:
             raise GuestError(f"VM {vm_id} is not running")
         enter = [self._nsenter, "-t", str(machine.pid), "-U", "--preserve-credentials", "-m", "-p", "-u", "-i", "--"]
-        return [*enter, "/bin/sh", "-c", _IN_DIRECTORY, cwd, *argv]
+        # nsenter begins outside: what the loader and the C library heed must not be the guest's word there
+        inside = [f"{name}={env.pop(name)}" for name in list(env) if _LOADER.fullmatch(name)]
+        return [*enter, *(["/usr/bin/env", "--", *inside] if inside else []), "/bin/sh", "-c", _IN_DIRECTORY, cwd, *argv]
 
-    def path(self, vm_id: str, path: str) -> Path:
+    def root(self, vm_id: str) -> Path:
         """Through the guest's own eyes while it runs, so that mounts count too."""
         machine = self._machines.get(vm_id)
-        return super().path(vm_id, path) if machine is None else resolve_inside(Path(f"/proc/{machine.pid}/root"), path)
+        return super().root(vm_id) if machine is None else Path(f"/proc/{machine.pid}/root")
+
+    def path(self, vm_id: str, path: str) -> Path:
+        return resolve_inside(self.root(vm_id), path)
 
 
 def _pids() -> list[int]:

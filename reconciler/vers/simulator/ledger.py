@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from reconciler.vers.simulator import limits
+
 
 @dataclass(slots=True)
 class Entry:
@@ -36,11 +38,12 @@ class Change:
 
 
 class Ledger:
-    """`calls` keeps the last `keep` entries, `changes` and `counts` everything."""
+    """`calls` keeps the last `keep` entries, `changes` at least the last half of `limits.CHANGES`, `counts` everything."""
 
-    def __init__(self, keep: int = 20_000) -> None:
+    def __init__(self, keep: int = limits.CALLS) -> None:
         self.calls: deque[Entry] = deque(maxlen=keep)
         self.changes: list[Change] = []
+        self.forgotten = 0
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
         self.max_in_flight = 0
@@ -50,7 +53,7 @@ class Ledger:
 
     def begin(self, at: float, caller: str, op: str, method: str, path: str, key: str) -> Entry:
         self._seq += 1
-        entry = Entry(self._seq, at, caller, op, method, path, key)
+        entry = Entry(self._seq, at, caller, op, method, path[: limits.LOGGED], key[: limits.LOGGED])
         self.calls.append(entry)
         self.counts[op] += 1
         self.in_flight += 1
@@ -66,4 +69,17 @@ class Ledger:
             self._open[entry.op] -= 1
 
     def change(self, at: float, call: int, caller: str, op: str, subject: str, detail: str = "") -> None:
-        self.changes.append(Change(at, call, caller, op, subject, detail))
+        self.changes.append(Change(at, call, caller, op, subject[: limits.LOGGED], detail[: limits.LOGGED]))
+        if len(self.changes) > limits.CHANGES:
+            half = len(self.changes) // 2
+            del self.changes[:half]
+            self.forgotten += half
+
+    @property
+    def changed(self) -> int:
+        """How many changes there were, those forgotten too."""
+        return self.forgotten + len(self.changes)
+
+    def since(self, changed: int) -> list[Change]:
+        """What came after there had been so many, as far as it is kept."""
+        return self.changes[max(0, changed - self.forgotten) :]

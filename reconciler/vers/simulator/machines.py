@@ -54,6 +54,7 @@ class Machines:
         """The effects of what was just done, those that need no guest already carried out."""
         effects = self._world.take_effects()
         if self._guests.runs_processes or not effects:
+            self._world.starting += sum(isinstance(effect, StartGuest) for effect in effects)
             return effects
         for effect in effects:
             if isinstance(effect, DropConnections):
@@ -75,6 +76,13 @@ class Machines:
         await self._one(effect)
 
     async def _one(self, effect: Effect) -> None:
+        try:
+            await self._carefully(effect)
+        finally:
+            if isinstance(effect, StartGuest):
+                self._world.starting -= 1
+
+    async def _carefully(self, effect: Effect) -> None:
         try:
             async with self._turn(effect):
                 await self._carry_out(effect)

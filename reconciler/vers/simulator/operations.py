@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.vers.simulator import wire
+from reconciler.vers.simulator import limits, wire
 from reconciler.vers.simulator.catalog import CatalogOps
 from reconciler.vers.simulator.records import Caller
 from reconciler.vers.simulator.vms import VmOps
@@ -59,6 +59,8 @@ class WriteFile:
     mode: int
     create_dirs: bool
 
+
+_ENTRIES = 10_000
 
 GuestWork = Exec | Attach | Logs | ReadFile | WriteFile
 
@@ -179,11 +181,13 @@ class Operations:
         command = tuple(body.texts("command"))
         if not command:
             raise wire.refused(400, "command must not be empty")
+        env, directory = body.strings("env") or {}, body.text("working_dir")
+        _must_fit(command, env, directory)
         work = Exec(
             vm_id,
             command,
-            body.strings("env") or {},
-            body.text("working_dir"),
+            env,
+            directory,
             body.text("stdin"),
             float(body.number("timeout_secs") or 0),
             body.uuid("exec_id"),
@@ -202,7 +206,7 @@ class Operations:
         if stream not in (None, "stdout", "stderr"):
             raise wire.ApiError(400, f"Failed to deserialize query string: unknown variant `{stream}`".encode(), wire.TEXT)
         self.world.own_vm(vm_id, args.who)
-        return Logs(vm_id, args.query.number("offset", 0), args.query.number("max_entries", 1000), stream)
+        return Logs(vm_id, args.query.number("offset", 0), min(args.query.number("max_entries", 1000), _ENTRIES), stream)
 
     def _read_file(self, args: Args) -> ReadFile:
         vm_id, path = args.id("vm_id"), args.query.text("path")
@@ -228,4 +232,17 @@ class Operations:
 def _absolute(path: str) -> str:
     if not path.startswith("/") or "\0" in path:
         raise wire.refused(400, "path must be absolute")
+    if len(path) > limits.PATH:
+        raise wire.refused(400, f"path is longer than {limits.PATH} bytes")
     return path
+
+
+def _must_fit(command: tuple[str, ...], env: Mapping[str, str], directory: str | None) -> None:
+    """What no system would start."""
+    words = [*command, *env, *env.values(), directory or ""]
+    if any("\0" in word for word in words):
+        raise wire.refused(400, "a NUL byte in a command, its environment or its directory")
+    if any(not name or "=" in name for name in env):
+        raise wire.refused(400, "malformed name of an environment variable")
+    if sum(len(word.encode()) + 9 for word in words) > limits.COMMAND or len(directory or "") > limits.PATH:
+        raise wire.refused(400, f"a command with its environment is larger than {limits.COMMAND} bytes")

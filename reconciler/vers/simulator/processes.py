@@ -9,9 +9,11 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from reconciler.vers.simulator import limits, rooted
 from reconciler.vers.simulator.disks import DiskGuests
 from reconciler.vers.simulator.guests import BASE_ENV
 
+_ROUNDS = 100
 _MARK = "VERS_SIMULATED_VM"
 
 
@@ -25,13 +27,30 @@ class ProcessGuests(DiskGuests):
 
     async def boot(self, vm_id: str) -> None:
         """Nothing runs until something is asked for; the clock's wrapper learns where its file is."""
-        date = self.disk(vm_id) / "local" / "bin" / "date"
-        text = date.read_text()
+        local = self.disk(vm_id) / "local"
+        try:
+            text = rooted.read(local, "/bin/date", limits.MIB).decode()
+        except (OSError, UnicodeDecodeError):
+            return  # the guest has another one, or none
         lines = [f"file='{self._root(vm_id)}/run/clock-offset'" if line.startswith("file=") else line for line in text.splitlines()]
-        date.write_text("\n".join(lines) + "\n")
+        rooted.write(local, "/bin/date", ("\n".join(lines) + "\n").encode())
 
     async def halt(self, vm_id: str) -> None:
-        while members := self.members(vm_id):
+        await self._end({vm_id})
+
+    async def stop(self) -> None:
+        """All at once: to look who belongs to a guest is to read all processes of the host."""
+        vms = self.directory / "vms"
+        await self._end({disk.name for disk in vms.iterdir()} if vms.is_dir() else set())
+        self._runs.clear()
+        self._frozen.clear()
+
+    async def _end(self, vm_ids: set[str]) -> None:
+        marks = {f"{_MARK}={vm_id}".encode() for vm_id in vm_ids}
+        for _ in range(_ROUNDS):
+            members = _marked(marks)
+            if not members:
+                return
             for pid in members:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -40,10 +59,9 @@ class ProcessGuests(DiskGuests):
             await asyncio.sleep(0.01)
 
     def members(self, vm_id: str) -> set[int]:
-        mark = f"{_MARK}={vm_id}".encode()
-        return {int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _environ(name)}
+        return _marked({f"{_MARK}={vm_id}".encode()})
 
-    def command(self, vm_id: str, argv: Sequence[str], cwd: str) -> list[str]:
+    def command(self, vm_id: str, argv: Sequence[str], cwd: str, env: dict[str, str]) -> list[str]:
         directory = self.path(vm_id, cwd)
         return ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', str(directory), *argv]
 
@@ -52,13 +70,21 @@ class ProcessGuests(DiskGuests):
         path = f"{local}/sbin:{local}/bin:{BASE_ENV['PATH']}"
         return {**BASE_ENV, "HOME": f"{self._root(vm_id)}/root", "TMPDIR": f"{self._root(vm_id)}/tmp", "PATH": path, _MARK: vm_id}
 
-    def path(self, vm_id: str, path: str) -> Path:
+    def below(self, vm_id: str, path: str) -> str:
         """A path that already names the guest's directory (as $HOME does) is taken as it is."""
         root = self._root(vm_id)
-        return super().path(vm_id, path.removeprefix(str(root)) if path.startswith(f"{root}/") else path)
+        return path.removeprefix(str(root)) if path.startswith(f"{root}/") else path
+
+    def path(self, vm_id: str, path: str) -> Path:
+        return super().path(vm_id, self.below(vm_id, path))
 
     def _root(self, vm_id: str) -> Path:
         return self.disk(vm_id) / "root"
+
+
+def _marked(marks: set[bytes]) -> set[int]:
+    """Who has one of these in the environment."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit() and not marks.isdisjoint(_environ(name))}
 
 
 def _environ(pid: str) -> list[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from reconciler.vers.simulator import limits
 from reconciler.vers.simulator.wire import Query
 
 PREFIX = "/api/v1"
@@ -101,9 +102,17 @@ class Request:
         if "?" not in target and "%" not in target and not target.startswith("//") and "#" not in target:
             return cls(method, target, tuple(target[1:].split("/")), Query({}), headers, body)
         parts = urlsplit(target)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=limits.FIELDS))
         segments = tuple(unquote(s) for s in parts.path[1:].split("/"))
         return cls(method, parts.path, segments, Query(query), headers, body)
+
+
+def body_limit(method: str, target: str) -> int:
+    """The most bytes of a request's body."""
+    path = target.partition("?")[0]
+    if method == "PUT" and path.endswith("/files"):
+        return limits.FILE_BODY
+    return limits.EXEC_BODY if path.endswith(("/exec", "/exec/stream")) else limits.BODY
 
 
 @dataclass(frozen=True, slots=True)

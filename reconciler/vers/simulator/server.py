@@ -16,7 +16,7 @@ from reconciler.vers.simulator.http11 import Connection, HttpListener, Received
 from reconciler.vers.simulator.machines import Machines
 from reconciler.vers.simulator.operations import Attach, Exec, GuestWork, Logs, ReadFile, WriteFile
 from reconciler.vers.simulator.records import Effect
-from reconciler.vers.simulator.routes import Request
+from reconciler.vers.simulator.routes import Request, body_limit
 from reconciler.vers.simulator.wire import ApiError, Reply
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Server:
         self._guests = guests
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
-        self.listener = HttpListener(self.handle, api.world.clock)
+        self.listener = HttpListener(self.handle, api.world.clock, body_limit)
         self.failures = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -183,11 +183,11 @@ class Server:
                 case Logs():
                     return self._execs.logs(work)
                 case ReadFile():
-                    return self._execs.read_file(work)
+                    return await self._execs.read_file(work)
                 case WriteFile():
-                    return self._execs.write_file(work)
+                    return await self._execs.write_file(work)
         except GuestError as exc:
-            return wire.refused(500, str(exc)).reply
+            return wire.refused(exc.status, str(exc)).reply
         except ApiError as exc:
             return exc.reply
 

@@ -7,22 +7,22 @@ import logging
 import os
 import secrets
 import shlex
-import shutil
 import signal
 import sqlite3
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import orjson
 
+from reconciler import children
 from reconciler.errors import UsageError
-from reconciler.vers.simulator import certs
+from reconciler.vers.simulator import certs, limits
 from reconciler.vers.simulator.admin import Admin
 from reconciler.vers.simulator.api import Api
 from reconciler.vers.simulator.durable import Durable
@@ -162,6 +162,8 @@ class Simulator:
         directory = await asyncio.to_thread(self._prepare, config)
         account, seed = self._account(config, directory)
         world = self.world = World(account, config.clock, seed, config.knobs, certs.private_key)
+        if config.guests != "stub":
+            world.most_vms = limits.GUESTS
         if self._durable is not None:
             self._durable.load(world)
         api = self.api = Api(world, config.latency)
@@ -212,20 +214,16 @@ class Simulator:
 
     async def stop(self) -> None:
         """Guests are ended (those of a data directory come back with it), listeners closed, a temporary directory removed."""
-        if self._server is not None:
-            await self._server.stop()
-        if self._gateway is not None:
-            await self._gateway.stop()
-        if self._execs is not None:
-            await self._execs.stop()
-        if self._machines is not None:
-            await self._machines.stop()
+        deadline = asyncio.get_running_loop().time() + limits.STOP_S
+        for part in (self._server, self._gateway, self._execs, self._machines):
+            if part is not None:
+                await _bounded(part.stop(), type(part).__name__)
         if self._durable is not None:
             if self._machines is not None:
                 self._durable.save(self.world)
             self._durable.close()
         if self._temporary and self._directory is not None:
-            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+            await _remove(self._directory, deadline)
         self._server = self._gateway = self._execs = self._machines = self._durable = self._directory = None
 
     # --- for tests and demonstrations --------------------------------------------------------------------------------------------
@@ -248,6 +246,25 @@ class Simulator:
         deed(self.world)
         await self._machines.apply(self._server.collect())
         self._server.collect()
+
+
+async def _bounded(stopping: Coroutine[None, None, None], what: str) -> None:
+    """A stop takes no longer because something in a guest does not end."""
+    try:
+        async with asyncio.timeout(limits.STOP_PART_S):
+            await stopping
+    except TimeoutError:
+        log.warning("%s did not stop within %g s; what is left of it ends with this process", what, limits.STOP_PART_S)
+
+
+async def _remove(directory: Path, deadline: float) -> None:
+    """A program of its own does it, which goes on by itself when there is much to remove."""
+    process = await children.start(("rm", "-rf", "--", str(directory)), {"PATH": os.defpath, "LC_ALL": "C"})
+    try:
+        async with asyncio.timeout_at(deadline):
+            await process.wait()
+    except TimeoutError:
+        log.warning("%s is still being removed", directory)
 
 
 def _guests(config: SimulatorConfig, directory: Path) -> Guests:

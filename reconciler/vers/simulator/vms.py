@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from reconciler.vers.simulator import wire
+from reconciler.vers.simulator import limits, wire
 from reconciler.vers.simulator.records import (
     Caller,
     Commit,
@@ -17,7 +17,7 @@ from reconciler.vers.simulator.records import (
     Vm,
 )
 from reconciler.vers.simulator.wire import Body, Json, JsonValue, Query, Reply
-from reconciler.vers.simulator.world import NotYet, World, json_reply, json_row
+from reconciler.vers.simulator.world import NotYet, World, bounded, json_reply, json_row
 
 _STATES = {"both": ("Paused", "Sleeping", "Running"), "paused": ("Paused", "Running"), "sleeping": ("Sleeping", "Running")}
 
@@ -99,7 +99,7 @@ class VmOps:
         shape = Shape(vcpu or default.vcpu, mem or default.mem, fs or default.fs)
         for name in ("image_name", "kernel_name"):
             config.text(name)  # an unknown name is accepted silently (vers-api §2.1)
-        labels = config.strings("labels") or {}
+        labels = bounded(config.strings("labels") or {}, limits.LABELS, "labels")
         world.check_quota()
         vm = world.add_vm(who, "new_root", shape, labels, None, world.knobs.boot_s)
         return json_reply(201, {"vm_id": vm.id}, world.knobs, vm.running_at if wait else 0.0)
@@ -137,7 +137,7 @@ class VmOps:
         found = world.present.get(vm_id)
         if found is None or not found.exists(world.clock()):
             raise wire.hybrid(404, "parent vm not found")
-        keep_paused, count = query.flag("keep_paused"), query.number("count", 1)
+        keep_paused, count = query.flag("keep_paused"), self._count(query)
         vm = world.settled_vm(vm_id, who, query.flag("skip_wait_boot"))
         if vm.phase == "dead":
             raise wire.hybrid(500, "vm is dead")
@@ -153,6 +153,12 @@ class VmOps:
 
     def branch_by_ref(self, who: Caller, repo: str, tag: str, query: Query) -> Reply:
         return self._branch(who, "branch_by_ref", self._referred(repo, tag, None), query)
+
+    def _count(self, query: Query) -> int:
+        count = query.number("count", 1)
+        if count > limits.BRANCHES:
+            raise wire.refused(400, f"count must be at most {limits.BRANCHES}")
+        return count
 
     def _tagged(self, name: str, message: str | None) -> Commit:
         tag = self.world.tags.get(name)
@@ -177,7 +183,7 @@ class VmOps:
 
     def _branch(self, who: Caller, op: str, commit: Commit, query: Query) -> Reply:
         world = self.world
-        count = query.number("count", 1)
+        count = self._count(query)
         world.check_quota(count)
         partial = world.knobs.count_partial
         made = partial if 0 < partial < count else count
@@ -194,11 +200,11 @@ class VmOps:
         vm = world.settled_vm(vm_id, who, query.flag("skip_wait_boot"))
         if vm.phase == "dead":
             raise wire.refused(500, "vm is dead")
-        wanted, name, description = body.uuid("commit_id"), body.text("name"), body.text("description")
+        wanted, name, description = body.uuid("commit_id"), body.short("name"), body.short("description", limits.TEXT)
         if world.knobs.accept_commit_id == "ignore":
             wanted = None
         if wanted is not None and wanted in world.commits:
-            raise wire.refused(500, "commit already exists")
+            raise wire.refused(409, "commit already exists")  # final: no client tries a conflict again
         commit = self._snapshot(who, vm, "commit", wanted, name, description, query.flag("keep_paused"), internal=False)
         return json_reply(201, {"commit_id": commit.id}, world.knobs, world.clock() + world.knobs.commit_s)
 
@@ -215,6 +221,7 @@ class VmOps:
         internal: bool,
     ) -> Commit:
         world = self.world
+        world.check_room(world.commits, "commits", limits.COMMITS)
         commit_id = wanted or world.new_id()
         commit = Commit(
             commit_id,
@@ -318,7 +325,7 @@ class VmOps:
         """Upsert; `{}` changes nothing, a missing `labels` is 400 (June)."""
         labels = self._labels(body)
         vm = self.world.own_vm(vm_id, who)
-        return self._relabel(who, "label", vm, {**vm.labels, **labels})
+        return self._relabel(who, "label", vm, bounded({**vm.labels, **labels}, limits.LABELS, "labels"))
 
     def set_labels(self, who: Caller, vm_id: str, body: Body) -> Reply:
         labels = self._labels(body)
@@ -334,7 +341,7 @@ class VmOps:
         labels = body.strings("labels")
         if labels is None:
             raise wire.unparsable(f"missing field `labels` at line 1 column {len(body.raw)}")
-        return labels
+        return bounded(labels, limits.LABELS, "labels")
 
     def _relabel(self, who: Caller, op: str, vm: Vm, labels: dict[str, str]) -> Reply:
         if labels != vm.labels:

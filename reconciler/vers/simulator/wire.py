@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 import orjson
 
+from reconciler.vers.simulator import limits
+
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 Json = dict[str, JsonValue]
 
@@ -68,6 +70,11 @@ def refused(status: int, message: str) -> ApiError:
     return ApiError(status, orjson.dumps({"error": message, "success": False}))
 
 
+def too_much(message: str) -> ApiError:
+    """One of the simulator's own limits, which may not be reached a moment later."""
+    return ApiError(429, orjson.dumps({"error": message, "success": False}), JSON, (("retry-after", "1"),))
+
+
 def not_found(message: str = "not found") -> ApiError:
     return refused(404, message)
 
@@ -105,7 +112,13 @@ def parse_uuid(parameter: str, value: str) -> str:
         problem = str(exc)
     else:
         problem = "invalid group count: expected 5"
-    raise ApiError(400, f"Invalid URL: Cannot parse `{parameter}` with value `{value}`: UUID parsing failed: {problem}".encode(), None)
+    told = shortened(value)
+    raise ApiError(400, f"Invalid URL: Cannot parse `{parameter}` with value `{told}`: UUID parsing failed: {problem}".encode(), None)
+
+
+def shortened(value: str) -> str:
+    """A caller's value as an error repeats it."""
+    return value if len(value) <= limits.ECHO else value[: limits.ECHO] + "…"
 
 
 def is_uuid(value: str) -> bool:
@@ -138,6 +151,8 @@ class Query:
             return default
         if not value.isascii() or not value.isdigit():
             raise ApiError(400, b"Failed to deserialize query string: invalid digit found in string", TEXT)
+        if len(value) > limits.NUMBER_DIGITS or int(value) > _INT32_MAX:
+            raise ApiError(400, b"Failed to deserialize query string: number too large to fit in target type", TEXT)
         return int(value)
 
     def text(self, name: str) -> str | None:
@@ -170,7 +185,9 @@ class Body:
 
     def column(self, name: str) -> int:
         """Where the value of a field ends; good enough for the platform's messages."""
-        found = re.search(re.escape(orjson.dumps(name)) + rb"\s*:\s*" + re.escape(orjson.dumps(self.fields.get(name))), self.raw)
+        value = self.fields.get(name)
+        shown = re.escape(orjson.dumps(value)) if isinstance(value, str | int | float | None) else b""
+        found = re.search(re.escape(orjson.dumps(name)) + rb"\s*:\s*" + shown, self.raw)
         return found.end() if found else len(self.raw)
 
     def has(self, name: str) -> bool:
@@ -180,6 +197,13 @@ class Body:
         value = self.fields.get(name)
         if value is not None and not isinstance(value, str):
             raise self.wrong(name, "a string")
+        return value
+
+    def short(self, name: str, most: int = limits.NAME) -> str | None:
+        """A text that is kept; raises 400 when it is too long."""
+        value = self.text(name)
+        if value is not None and len(value) > most:
+            raise refused(400, f"{name} is longer than {most} characters")
         return value
 
     def required_text(self, name: str) -> str:
@@ -196,7 +220,7 @@ class Body:
     def uuid(self, name: str) -> str | None:
         value = self.text(name)
         if value is not None and not is_uuid(value):
-            raise misshapen(f"{name}: UUID parsing failed: invalid character in `{value}`", self.column(name))
+            raise misshapen(f"{name}: UUID parsing failed: invalid character in `{shortened(value)}`", self.column(name))
         return value.lower() if value is not None else None
 
     def required_uuid(self, name: str) -> str:
@@ -232,7 +256,7 @@ class Body:
         checked: dict[str, str] = {}
         for key, item in value.items():
             if not isinstance(item, str):
-                raise misshapen(f"{name}.{key}: invalid type: {_describe(item)}, expected a string", self.column(name))
+                raise misshapen(f"{name}.{shortened(key)}: invalid type: {_describe(item)}, expected a string", self.column(name))
             checked[key] = item
         return checked
 
@@ -272,7 +296,7 @@ def _describe(value: JsonValue) -> str:
         case float():
             return f"floating point `{value}`"
         case str():
-            return f'string "{value}"'
+            return f'string "{shortened(value)}"'
         case list():
             return "sequence"
         case dict():

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NoReturn
 
 import orjson
 
-from reconciler.vers.simulator import wire
+from reconciler.vers.simulator import limits, wire
 from reconciler.vers.simulator.knobs import Knobs
 from reconciler.vers.simulator.ledger import Ledger
 from reconciler.vers.simulator.records import (
@@ -75,6 +76,9 @@ class World:
         self.effects: list[Effect] = []
         self.touched: dict[Touched, None] = {}
         self.key_expired = False
+        self.most_vms = limits.VMS
+        self.starting = 0
+        """Machines under way, as whoever carries effects out counts them."""
         self.replies: dict[str, wire.Reply] = {}
         self._ids = 0
         self._recent_calls: list[float] = []
@@ -151,8 +155,18 @@ class World:
             raise NotYet(vm.running_at)
         return vm
 
+    def check_room(self, kept: Mapping[str, object], what: str, most: int = limits.NAMES) -> None:
+        """Raises the JSON 403 when there are as many records of a kind as the simulator keeps."""
+        if len(kept) >= most:
+            raise wire.refused(403, f"quota exceeded: {most} {what}")
+
     def check_quota(self, wanted: int = 1) -> None:
-        """Raises the JSON 403 when `wanted` more VMs exceed the quota (F18)."""
+        """Raises the JSON 403 when `wanted` more VMs exceed the quota (F18), or what the simulator can hold."""
+        self.sweep()
+        if self.starting + wanted > limits.STARTING and self.starting:
+            raise wire.too_much(f"{self.starting} VMs are being started")
+        if len(self.present) + wanted > self.most_vms:
+            raise wire.refused(403, f"quota exceeded: {len(self.present)} of {self.most_vms} VMs in use")
         if not self.knobs.quota:
             return
         now = self.clock()
@@ -202,6 +216,11 @@ class World:
         now = self.clock()
         for vm_id in [vm.id for vm in self.present.values() if vm.deleted_at is not None and vm.deleted_at <= now]:
             del self.present[vm_id]
+        if len(self.vms) - len(self.present) > limits.TOMBSTONES:
+            gone = [vm.id for vm in islice(self.vms.values(), limits.TOMBSTONES) if vm.id not in self.present]
+            for vm_id in gone[: len(gone) // 2]:
+                del self.vms[vm_id]
+                self.touch("vm", vm_id)
 
     # --- behind everybody's back ---------------------------------------------------------------------------------------
 
@@ -259,6 +278,13 @@ class World:
         if found is None:
             raise wire.not_found(message)
         return found
+
+
+def bounded(values: dict[str, str], most: int, what: str) -> dict[str, str]:
+    """Raises 400 when names and values together have more than `most` bytes."""
+    if sum(len(name.encode()) + len(value.encode()) for name, value in values.items()) > most:
+        raise wire.refused(400, f"{what} are larger than {most} bytes together")
+    return values
 
 
 def no_key(_: bytes) -> str:

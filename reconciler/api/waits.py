@@ -1,0 +1,45 @@
+"""What every reason says of itself, and how a wait with it is treated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+NOTHING = "Nothing; it passes by itself."
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How a wait with this reason is treated. `poll`: seconds after which it is looked at again when nothing wakes it sooner, None:
+    the controller's fallback. `rests`: only a change of something else can end it. `unreadable`: the truth is not known rather than
+    known to be false, so that `Ready` is Unknown. `undeclared`: what it waits for is not declared, so that who waits for everything
+    to be reached is told. `retries`: something failed and is tried again at a time that status tells."""
+
+    poll: float | None = None
+    rests: bool = False
+    unreadable: bool = False
+    undeclared: bool = False
+    retries: bool = False
+
+
+MOVES = Waiting()
+RESTS = Waiting(rests=True)
+UNDECLARED = Waiting(rests=True, undeclared=True)
+RETRIES = Waiting(retries=True)
+
+
+class Explained(StrEnum):
+    """A word with its meaning, what a person can do about it, and how waits with it are treated."""
+
+    meaning: str
+    remedy: str
+    waiting: Waiting
+
+    def __new__(cls, value: str, meaning: str = "", remedy: str = NOTHING, waiting: Waiting = MOVES) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.remedy = remedy
+        member.waiting = waiting
+        return member

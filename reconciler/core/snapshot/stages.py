@@ -1,0 +1,124 @@
+"""What each stage of deciding about a lieutenant may depend on: one type a stage, around the few facts that all of them read.
+
+A fact that two stages read is in the parts of both, as one and the same object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
+from reconciler.core.records import LieutenantRecord
+from reconciler.core.snapshot.agent import Agent, Guest, Up
+from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.requests import AnnotationRequests
+from reconciler.core.snapshot.session import Divergence
+from reconciler.core.snapshot.slot import Slot
+from reconciler.core.snapshot.vm import Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Basics:
+    """What every stage may read. `vm_id`: the machine its agent is on: the VM in its slot or, while it lives on this host, its place
+    here; '' for none. `guest` and `agent` are None when there was no reason to look (no running VM). `keeper_version`: the one we
+    ship. `active_task`: a task was sent and is not finished."""
+
+    name: str
+    record: LieutenantRecord
+    rendered: Rendered | Unresolved
+    keeper_version: str
+    vm_id: str = ""
+    guest: Guest | Unknown | None = None
+    agent: Agent | Unknown | None = None
+    active_task: bool = False
+    health_period: float = 10.0
+    now: float = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """pi is up, answers and has nothing to do: the only state in which a prompt may be sent (G-22)."""
+        agent = self.agent
+        return isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`lt`: what every stage may read of the lieutenant. A part adds what its own stage reads beside that."""
+
+    lt: Basics
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Part):
+    """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host."""
+
+    slot: Slot
+    local: LocalPlacement = NO_LOCAL_PLACEMENT
+    standby: StandbyVM | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPart(Placed):
+    """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
+    bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
+    as its keeper told of them."""
+
+    requests: AnnotationRequests | None = None
+    unsupported: tuple[str, ...] = ()
+    mirror_size: int = 0
+    session_seen: int = 0
+    on_lost: OnLost = OnLost.RESUME
+
+
+@dataclass(frozen=True, slots=True)
+class ReachPart(Part):
+    """The way into the machine. `claim`: what the claim file in it must say."""
+
+    claim: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparePart(Part):
+    """Whether the machine is as its profile says. `recreate`: update.onProfileChange is Recreate; `replace_blocked`: why no machine
+    may be replaced now; `unsupported`: as for the slot."""
+
+    slot: Slot
+    recreate: bool = False
+    replace_blocked: str = ""
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPart(Part):
+    """The conversation. `mirror_size`: as for the slot; `pending`: bytes of it that were read and are not in the store yet;
+    `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other; `edited`: files pi reads that
+    are not on the disk as they were written."""
+
+    slot: Slot
+    mirror_size: int = 0
+    pending: int = 0
+    session_generation: int = 1
+    divergence: Divergence | None = None
+    edited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPart(Part):
+    """pi itself. `edited`: as for the session; `mute_since`: since when pi has not answered, 0 when it does; `mute_limit`: seconds of
+    that after which it counts as hung; `startup_limit`: seconds from its start to its first answer."""
+
+    edited: tuple[str, ...] = ()
+    mute_since: float = 0.0
+    mute_limit: float = 30.0
+    startup_limit: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class GovernPart(Placed):
+    """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
+    `workspace_untold`: the agent was not told yet that its files are gone."""
+
+    provider: Provider = NO_PROVIDER
+    on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
+    workspace_untold: bool = False

@@ -1,0 +1,160 @@
+"""Commands over several objects, waiting, and what can be asked for about what is not declared."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import reconciler
+from reconciler.api import generate
+from reconciler.api.conditions import CONDITIONS
+from reconciler.core.records import TaskRecord
+from reconciler.engine.ports import StoredObject
+from tests.cli.conftest import Run
+from tests.cli.test_cli_conversation import change
+
+HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\n"
+LT = HEAD + "spec: {{role: x, profileRef: {{name: full}}}}\n"
+TASK = HEAD + "spec: {{lieutenantRef: {{name: a}}, prompt: hi}}\n"
+
+
+def lieutenants(*names: str) -> str:
+    return "---\n".join(LT.format(kind="Lieutenant", name=name) for name in names)
+
+
+def in_file(name: str) -> Callable[[StoredObject], StoredObject]:
+    def changed(obj: StoredObject) -> StoredObject:
+        return replace(obj, source="file", origin=f"{Path(name).absolute()}:1") if obj.key.name == "b" else obj
+
+    return changed
+
+
+def test_a_name_that_is_missing_keeps_no_other_from_being_deleted(run: Run) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a", "c"))
+    result = run("delete", "lt", "a", "b", "c", "d")
+    assert result.code == 1
+    assert result.out.splitlines() == ["lieutenant/a deletion asked for", "lieutenant/c deletion asked for"]
+    assert sorted(line.split()[1] for line in result.err.splitlines()) == ["Lieutenant/default/b", "Lieutenant/default/d"]
+    assert all(line.startswith("error: ") for line in result.err.splitlines())
+
+
+def test_a_name_that_is_missing_keeps_no_other_from_being_shown(run: Run) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a", "c"))
+    result = run("get", "lt", "a", "b", "c", "-o", "name")
+    assert (result.code, result.out.split()) == (1, ["lieutenant/a", "lieutenant/c"])
+    assert result.err.startswith("error: lieutenant/b does not exist")
+
+
+def test_a_document_that_a_file_declares_keeps_no_other_from_being_declared(run: Run, tmp_path: Path) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("b"))
+    (tmp_path / "b.yaml").write_text(lieutenants("b"))
+    change(tmp_path / "state", in_file("b.yaml"))
+    result = run("apply", "-f", "-", stdin=lieutenants("a", "b", "c"))
+    assert result.code == 4, result
+    assert result.out.splitlines() == ["lieutenant/a created", "lieutenant/c created"]
+    assert "b.yaml" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("lt/a", "--for", "Redy"), 64, "Ready"),
+        (("lt/a", "--for", "condition=Nonsense"), 64, "Stalled"),
+        (("lt/a", "--for", "Ready=Maybe"), 64, "Unknown"),
+        (("lt/a", "--for", "phase="), 64, "phase=Succeeded"),
+        (("lt/none", "--for", "Ready"), 3, "it does not exist"),
+        (("lt/none", "--for", "phase=Idle"), 3, "it does not exist"),
+        (("lt/none", "--for", "delete"), 0, ""),
+    ],
+)
+def test_waiting_for_what_will_never_be_ends_at_once(run: Run, words: tuple[str, ...], code: int, told: str) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a"))
+    began = time.monotonic()
+    result = run("wait", *words, "--timeout", "30")
+    assert time.monotonic() - began < 10
+    assert result.code == code, result
+    assert told in result.err
+
+
+def test_every_condition_that_is_told_can_be_waited_for(run: Run) -> None:
+    told = set()
+    for path in Path(reconciler.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Condition" and node.args:
+                first = node.args[0]
+                told |= {first.value} if isinstance(first, ast.Constant) else set()
+    assert told - CONDITIONS == set(), "name it in reconciler/api/conditions.py"
+    assert len(told) > 5
+
+
+def test_a_task_has_one_name_in_what_send_prints(run: Run) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a"))
+    name = run("send", "a", "hello").out.strip()
+    assert "/" not in name
+    waited = run("send", "a", "hello", "--wait", "--timeout", "0")
+    assert waited.err.splitlines()[0].startswith("a-")
+
+
+def test_a_task_that_has_not_ended_is_tried_again_and_one_that_has_is_not(run: Run, tmp_path: Path) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a") + "---\n" + "---\n".join(TASK.format(kind="Task", name=n) for n in ("done", "stuck")))
+
+    def ended(obj: StoredObject) -> StoredObject:
+        if obj.key.name != "done":
+            return obj
+        return replace(obj, status={"phase": "Failed"}, record=TaskRecord(phase="Failed").dump())
+
+    change(tmp_path / "state", ended)
+    assert run("retry", "task", "stuck").out == "task/stuck is tried again\n"
+    assert "fleet.vers.sh/retry" in run("get", "task", "stuck", "-o", "json").json["metadata"]["annotations"]
+    refused = run("retry", "task/done")
+    assert refused.code == 4
+    assert "Failed already" in refused.err
+
+
+def test_how_much_is_thought_is_set_alone(run: Run, tmp_path: Path) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a", "new"))
+
+    def has_model(obj: StoredObject) -> StoredObject:
+        return replace(obj, status={"agent": {"model": "acme/one/two"}}) if obj.key.name == "a" else obj
+
+    change(tmp_path / "state", has_model)
+    assert run("set", "lt", "a", "model.thinking=high").code == 0
+    assert run("get", "lt", "a", "-o", "json").json["spec"]["model"] == {"provider": "acme", "id": "one/two", "thinking": "high"}
+    assert run("set", "lt", "a", "model.thinking=low").code == 0
+    unknown = run("set", "lt", "new", "model.thinking=high")
+    assert unknown.code == 64
+    assert "model.provider" in unknown.err
+
+
+def test_explain_lists_the_fields_of_a_kind(run: Run) -> None:
+    whole = run("explain", "lieutenant").out
+    for field in ("apiVersion <string>", "metadata <object>", "spec <object>", "status <object>", "profileRef <object>", "mode <string>"):
+        assert f"\n  {field}" in whole
+    assert "  phase <string>" in run("explain", "lt.status").out
+    assert "\n      taskTimeoutSeconds <integer>" in run("explain", "lt", "--recursive").out
+    assert run("explain", "lt.nonsense").code == 64
+
+
+def test_a_stock_profile_can_be_described(run: Run) -> None:
+    shown = run("describe", "bp", "lightweight")
+    assert shown.code == 0
+    assert "this release" in shown.out
+    assert "source:" in shown.out
+    assert run("describe", "bp", "nonsense").code == 1
+    run("apply", "-f", "-", stdin=HEAD.format(kind="BootProfile", name="lightweight") + "spec: {source: {image: default}}\n")
+    assert "Declared by:    api" in run("describe", "bp", "lightweight").out
+
+
+def test_crds_are_checked_where_there_is_no_checkout(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("crds", "--check").code == 0, "those that are installed"
+    monkeypatch.setattr(generate, "generate_crds", lambda: {"lieutenants.yaml": "other"})
+    differs = run("crds", "--check")
+    assert differs.code == 1
+    assert "install the package again" in differs.out
+    (tmp_path / "crds").mkdir()
+    assert "make generate" in run("crds", "--check").out, "a checkout is checked where there is one"

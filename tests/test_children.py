@@ -1,0 +1,129 @@
+"""Whoever starts us, and how: what we start begins in the same condition."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reconciler import children
+from reconciler.agent.transport import FixedScript, LocalTransport
+from tests.simulator.conftest import Start, start
+
+__all__ = ["start"]
+
+SOURCE = Path(children.__file__).parent
+STARTERS = {
+    *("create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell", "Popen", "run", "call", "check_call"),
+    *("check_output", "fork", "forkpty", "system", "popen", "posix_spawn", "execv", "execve", "execvp", "spawnv"),
+}
+OF = {"subprocess", "asyncio", "os", "loop", "pty"}
+ASKED = (
+    "grep -E '^(SigBlk|SigIgn)' /proc/self/status; umask; ulimit -c; ulimit -f; readlink /proc/self/fd/0; "
+    "ps -o tty= -p $$ 2>/dev/null || true"
+)
+# A program that was started badly: signals ignored and blocked, a file as standard input, another umask, core files allowed.
+BAD = """
+import os, resource, signal, subprocess, sys
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1):
+    signal.signal(number, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2})
+os.umask(0o077)
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+os.environ.update(LC_ALL="de_DE.ISO-8859-1", TZ="Asia/Kathmandu")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_one_place_starts_programs() -> None:
+    found = []
+    for file in SOURCE.rglob("*.py"):
+        if file.name == "children.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Attribute) and called.attr in STARTERS:
+                owner = called.value
+                name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+                if name in OF and (name, called.attr) != ("asyncio", "run"):
+                    found.append(f"{file.relative_to(SOURCE)}:{node.lineno}")
+    assert not found, "start it with reconciler.children"
+
+
+PROBE = """
+import asyncio, sys
+from reconciler import children
+async def main():
+    process = await children.start(["/bin/sh", "-c", sys.argv[1]], {"PATH": "/usr/bin:/bin"}, stdout=children.PIPE)
+    return (await process.communicate())[0].decode()
+sys.stdout.write(asyncio.run(main()))
+sys.stdout.write("---\\n")
+sys.stdout.write(children.run(["/bin/sh", "-c", sys.argv[1]], {"PATH": "/usr/bin:/bin"}, 30).stdout)
+"""
+
+
+@pytest.mark.parametrize("started", ["plainly", "badly"])
+def test_a_child_begins_in_the_same_condition_however_we_were_started(started: str, tmp_path: Path) -> None:
+    place = tmp_path / "a blank"
+    place.mkdir()
+    command = [sys.executable, *(["-c", BAD] if started == "badly" else []), "-c", PROBE, ASKED]
+    with (place / "input").open("w+") as stdin:
+        env = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}
+        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, cwd=place, env=env, timeout=60, check=True)
+    for told in done.stdout.split("---\n"):
+        blocked, ignored, umask, cores, _, stdin_is, *terminal = told.split("\n")
+        assert int(blocked.split()[1], 16) == 0
+        assert int(ignored.split()[1], 16) == 0
+        assert (umask, cores, stdin_is) == ("0022", "0", "/dev/null")
+        assert "".join(terminal).strip() in ("", "?")
+
+
+@pytest.fixture
+def as_under_nohup() -> object:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        signal.signal(signal.SIGHUP, former)
+
+
+async def test_a_script_on_this_host_hears_signals_and_makes_files_that_are_ours(as_under_nohup: object, tmp_path: Path) -> None:
+    script = FixedScript("grep SigIgn /proc/self/status; umask")
+    done = await LocalTransport(cwd=tmp_path).run(script)
+    ignored, umask = done.stdout.decode().splitlines()
+    assert (int(ignored.split()[1], 16), umask) == (0, "0022")
+
+
+async def test_commands_of_a_guest_hear_signals_and_are_limited(as_under_nohup: object, start: Start) -> None:
+    s = await start(guests="process")
+    vm_id = await s.create()
+    told = (await s.run(vm_id, "grep SigIgn /proc/self/status; umask; ulimit -c; ulimit -f; touch ~/made; stat -c %a ~/made")).splitlines()
+    assert (int(told[0].split()[1], 16), told[1:3], told[4]) == (0, ["0022", "0"], "644")
+    assert told[3] != "unlimited"
+    async with await s.ssh(vm_id) as conn:
+        assert (await asyncio.wait_for(conn.run("umask"), 10)).stdout == "0022\n"
+
+
+async def test_a_process_has_ended_when_it_has_whatever_it_left_behind() -> None:
+    child = await children.start(["/bin/sh", "-c", "sleep 0.2; sleep 100 & exit 3"], {"PATH": "/usr/bin:/bin"}, stdout=children.PIPE)
+    assert await asyncio.wait_for(child.wait(), 10) == 3
+    child.let_go()
+    os.killpg(child.pid, signal.SIGKILL)
+
+
+def test_limits_never_exceed_what_this_host_allows() -> None:
+    limits = children.Limits(files=1 << 40, file_bytes=1 << 40)
+    command = ["/bin/sh", "-c", "ulimit -Hn; ulimit -Sn"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, **children.condition(limits))
+    hard, soft = done.stdout.split()
+    assert hard == soft
