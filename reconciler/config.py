@@ -25,6 +25,8 @@ VARIABLES = {
     "fleet": "RECONCILER_FLEET",
     "settle-seconds": "RECONCILER_SETTLE_SECONDS",
     "resync-seconds": "RECONCILER_RESYNC_SECONDS",
+    "adopt-unowned": "RECONCILER_ADOPT_UNOWNED",
+    "share": "RECONCILER_SHARE",
 }
 """Setting → the environment variable that stands for its flag."""
 
@@ -39,8 +41,6 @@ NAMES = frozenset(
         "default-model",
         "allow-local",
         "dedicated-account",
-        "adopt-unowned",
-        "share",
         "kube",
         "context",
     }

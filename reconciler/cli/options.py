@@ -52,11 +52,12 @@ GLOBALS: dict[str, object] = {
         _option(
             "--adopt-unowned",
             metavar="NS…",
-            help="Namespaces that may name VMs and commits without our mark; * is every one. Default: * for files, none in a cluster.",
+            help="Namespaces that may use ids without our mark. Default: all (*); in a cluster none; or RECONCILER_ADOPT_UNOWNED.",
         ),
     ],
     "share": Annotated[
-        str | None, _option("--share", metavar="OWNER=USER…", help="Namespaces that may use commits and VMs which another one made.")
+        str | None,
+        _option("--share", metavar="OWNER=USER…", help="Namespaces that may use what another one made; or RECONCILER_SHARE."),
     ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],

@@ -46,8 +46,13 @@ def told(text: str) -> frozenset[str]:
 
 def released_by(owner: Owner, vm_id: str, namespace: str, shared: Iterable[str]) -> dict[str, str]:
     """What stays on a VM that is let go: whose it was, and with whom that one shares it."""
+    return {RELEASED: f"{vm_id} {owner.installation} {namespace}", **shared_with(shared)}
+
+
+def shared_with(shared: Iterable[str]) -> dict[str, str]:
+    """What says on a VM that stays with whom it is shared."""
     with_whom = ",".join(sorted(shared))
-    return {RELEASED: f"{vm_id} {owner.installation} {namespace}", **({SHARED: with_whom} if with_whom else {})}
+    return {SHARED: with_whom} if with_whom else {}
 
 
 def was_released(vm: Vm) -> bool:
@@ -58,11 +63,12 @@ def was_released(vm: Vm) -> bool:
 def origin_by_labels(labels: Mapping[str, str], owner: Owner) -> Origin:
     """Whose a VM is, as it says itself: a claim or a birth label of ours, copies of it, or our mark of its release. What is on a copy
     tells whose disk was copied."""
+    shared = told(labels.get(SHARED, ""))
     if labels.get(INSTALLATION) == owner.installation and (namespace := labels.get(NAMESPACE)):
-        return Made(namespace)
+        return Made(namespace, shared)
     words = labels.get(RELEASED, "").split(" ")
     if len(words) == 3 and words[1] == owner.installation:
-        return Made(words[2], told(labels.get(SHARED, "")))
+        return Made(words[2], shared)
     return UNMARKED
 
 

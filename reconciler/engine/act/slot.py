@@ -239,10 +239,10 @@ class SlotActs:
         vm = t.fleet.current(vm_id)
         labels: dict[str, str] = {}
         said = action.why
+        shared = t.gatherer.slots.origins.shared(item.owner)
         if action.how == "Retain":
-            labels = {claims.RETAINED: item.owner.key.path}
+            labels = {claims.RETAINED: item.owner.key.path, **tenancy.shared_with(shared)}
         elif action.how == "Orphan":
-            shared = t.gatherer.slots.origins.shared(item.owner)
             labels = claims.released_labels(vm.labels if vm is not None else {})
             labels |= tenancy.released_by(t.gatherer.owner, vm_id, item.owner.object.namespace, shared)
             if isinstance(seen, Seen) and seen.state is VmState.RUNNING:
