@@ -127,6 +127,11 @@ class Reason(Explained):
         "The machine could not be committed, so it is not deleted.",
         "`reconciler retry` tries again; or set `deletionPolicy: Delete` to let it go without.",
     )
+    SECRETS_IN_SNAPSHOT = (
+        "SecretsInSnapshot",
+        "Files that came from secrets could not be removed before the commit was taken, so it has them.",
+        "Treat the commit as you treat those secrets, or delete it.",
+    )
     DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING
     DETACHED_VM = "DetachedVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."

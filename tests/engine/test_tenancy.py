@@ -12,6 +12,7 @@ import pytest
 from reconciler.api.docs import fields
 from reconciler.api.registry import KINDS
 from reconciler.core.keys import Key, SlotOwner
+from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.origin import Sharing
 from reconciler.core.snapshot.vm import Commit, VmState
 from reconciler.engine.planning import plan_everything
@@ -391,3 +392,32 @@ def test_a_machine_that_was_let_go_is_never_taken_for_the_outcome_of_a_lost_crea
         assert reads(run) == []
 
     tell(tmp_path, story, settings=replace(CLUSTER, sharing=Sharing()), secrets=Vault())
+
+
+@pytest.mark.guarantee("G-60")
+@pytest.mark.parametrize("state", ["running", "suspended", "unreachable"])
+def test_files_of_secrets_are_removed_before_a_commit_is_taken_or_it_is_told(state: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.declare(profile(A, "golden", source={"image": "default"}, files=[*PRIVATE["files"], {"path": "notes", "content": "n"}]))
+        await run.declare(lieutenant(A, "api", profileRef={"name": "golden"}, deletionPolicy="Snapshot"))
+        machine = await run.ready(lt(A, "api"))
+
+        def remove(command: GuestCommand) -> int:
+            assert command.argv[:3] == ("rm", "-f", "--"), "nothing else runs there"
+            for path in command.argv[3:]:
+                machine.files.pop(path, None)
+            return 0
+
+        run.world.commands = remove
+        if state == "suspended":
+            await run.declare(lieutenant(A, "api", profileRef={"name": "golden"}, deletionPolicy="Snapshot", mode="Suspended"))
+            await run.says(lt(A, "api"), "Ready", "Suspended")
+        machine.reachable = state != "unreachable"
+        await run.delete(lt(A, "api"))
+        await run.gone(lt(A, "api"))
+        disk = run.world.disks[taken(run, machine)].files
+        assert (SECRET in disk.values()) == (state != "running")
+        assert b"n" in disk.values()
+        assert run.happened("SecretsInSnapshot") == (0 if state == "running" else 1)
+
+    tell(tmp_path, story, settings=CLUSTER, secrets=Vault())
