@@ -17,7 +17,7 @@ from reconciler.agent.host import Host, host_id, make_host
 from reconciler.agent.keeper_client import KeeperClient
 from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
-from reconciler.agent.toolchain import Toolchain
+from reconciler.agent.toolchain import PI_VERSION, Toolchain
 from reconciler.agent.transport import Transport
 from reconciler.api.meta import Mode
 from reconciler.config import Config
@@ -150,6 +150,7 @@ async def engine_over(
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(ways.host.root),
             host=host_id(ways.host.root),
+            pi_version=PI_VERSION,
         )
         yield await Engine.open(
             settings, ways.vers, ways.agents, store, secrets or secrets_of(config), clock, Effects(hook),

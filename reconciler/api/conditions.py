@@ -5,6 +5,6 @@ from __future__ import annotations
 CONDITIONS = frozenset(
     {
         *("Ready", "Reconciling", "Stalled", "Unsupported"),
-        *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied"),
+        *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied", "WorkspaceLost"),
     }
 )

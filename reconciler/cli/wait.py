@@ -20,6 +20,9 @@ from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import TimedOut, Transient, UsageError
 from reconciler.views.documents import condition
 
+APPEARS = 5.0
+"""Seconds in which an object that was just declared is taken in by a controller that runs or starts."""
+
 
 def wait(
     config: Config,
@@ -29,7 +32,7 @@ def wait(
 ) -> None:
     """Wait until objects are as asked for.
 
-    Exit code 3 when they are not in time, and at once for one that does not exist."""
+    Exit code 3 when they are not in time, and after five seconds for one that does not exist: a file just written is taken in by then."""
     keys = names.keys(words, config.namespace)
     met = goal(for_)
     if for_ != "delete":
@@ -84,8 +87,9 @@ def goal(text: str) -> Goal:
 
 async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, there: bool = False) -> StoredObject | None:
     """Look until the object is as wanted; `deadline` in loop time. A store that goes away after the first look is waited for. Raises
-    `TimedOut` with its last state, at once when it does not exist and is to be `there`, and what the store says at the first look."""
+    `TimedOut` with its last state, soon when it does not exist and is to be `there`, and what the store says at the first look."""
     loop = asyncio.get_running_loop()
+    appears = loop.time() + APPEARS
     looked, away = False, ""
     while True:
         try:
@@ -101,7 +105,7 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, t
         obj, looked, away = found[0] if found else None, True, ""
         if met(obj):
             return obj
-        if loop.time() >= deadline or (there and obj is None):
+        if loop.time() >= deadline or (there and obj is None and loop.time() >= appears):
             ready = condition(obj.status, "Ready") if obj else {}
             state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"
             see = f"describe {names.short(key)}" if obj else f"get {key.kind.lower()}"

@@ -29,7 +29,7 @@ CHANGES: dict[str, list[Change]] = {
     "resume": [(("mode",), "Running")],
     "take away": [(("mode",), None)],
     "deep": [(("limits", "taskTimeoutSeconds"), 77)],
-    "deeper": [(("model", "thinking"), "high")],
+    "deeper": [(("queue", "maxPending"), 7)],
     "several": [(("mode",), "Suspended"), (("suspend", "onBusy"), "Abort"), (("role",), "no")],
     "with blanks": [(("role",), "Keep: the # API")],
     "many lines": [(("role",), "one\ntwo\n")],

@@ -101,7 +101,9 @@ def test_every_kind_of_lie_is_among_the_points(name: str) -> None:
     """Of every call to the platform that a scenario makes, each kind is struck somewhere."""
     struck = {kind for _, kind in lies_at(name)}
     assert struck >= {kind for effect in set(effects_of(name)) if effect != "vers.list_vms" for kind in lies_of(effect, 0)}
-    assert {kind.partition("-")[0] for kind in struck} == {"list", "odd", "hostile"}
+    families = {kind.partition("-")[0] for kind in struck}
+    assert families >= {"odd", "hostile"}
+    assert "list" in families or "vers.create_vm" not in effects_of(name)
 
 
 @pytest.mark.guarantee("G-01")

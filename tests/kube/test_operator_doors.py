@@ -20,6 +20,7 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
 from reconciler.engine.state.declared import Declared
+from reconciler.engine.supervision import Supervisor
 from reconciler.sources.files.scan import Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.kube.raw import without_nulls
@@ -146,7 +147,7 @@ class Open:
 async def without_cluster(state: Path, world: RealTime) -> AsyncIterator[Engine]:
     store = await asyncio.to_thread(open_store, state / "state.db")
     hook: Hook = Open()  # type: ignore[assignment]
-    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, NullBackend(), LoopClock()) as engine:
+    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, NullBackend(), LoopClock(), Supervisor()) as engine:
         try:
             yield engine
         finally:

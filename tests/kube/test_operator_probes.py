@@ -70,7 +70,11 @@ def test_one_that_stands_by_is_healthy_and_ready_and_says_that_it_does_not_lead(
         assert front.probes() == (200, 200)
         told = front.metrics()
         assert told["reconciler_leading"] == "0.0"
-        assert {re.sub(r"\{.*", "", name) for name in told} == {"reconciler_leading", "reconciler_info"}, "nothing else is true yet"
+        assert {re.sub(r"\{.*", "", name) for name in told} == {
+            "reconciler_leading",
+            "reconciler_info",
+            "reconciler_background_down",
+        }, "nothing else is true yet"
         cluster.kubectl("delete", "lease", LEASE)
         eventually(lambda: front.metrics()["reconciler_leading"] == "1.0", "it leads")
         eventually(lambda: "reconciler_queue_depth" in front.metrics(), "its engine tells")

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import Event
+from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.events import KubeEvents
 
@@ -36,7 +37,7 @@ class Board:
 
 async def posted(*messages: str, apart: float = 1.0) -> Board:
     board = Board()
-    events = KubeEvents(cast(Cluster, board), "test", lambda: (), lambda: None)
+    events = KubeEvents(cast(Cluster, board), "test", lambda: (), lambda: None, Supervisor())
     events.start()
     for number, message in enumerate(messages):
         events.post(Event(key=TASK, uid="u", type="Normal", reason="Delivered", message=message, at=1.7e9 + number * apart))

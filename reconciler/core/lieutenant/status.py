@@ -127,7 +127,7 @@ def _configured(view: LieutenantView) -> Condition:
             return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
-    version = view.guest.pi if isinstance(view.guest, Guest) and view.guest.pi else ""
+    version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
     return Condition(kind, "True", "Applied", f"pi {version} has what was declared" if version else "")
 
 

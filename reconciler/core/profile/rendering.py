@@ -77,8 +77,8 @@ def profile_chain(name: str, lookup: Lookup, namespace: str = "") -> tuple[BootP
         seen.append(at)
         spec = lookup(at)
         if spec is None:
-            where = f" in namespace {namespace}" if namespace else ""
-            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist{where}; declare it there or name another one")
+            remedy = f" in namespace {namespace}; declare it there or name another one" if namespace else "; declare it or name another one"
+            return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist{remedy}")
         chain.append(spec)
         at = spec.extends.name if spec.extends else None
     if not any(spec.source for spec in chain):

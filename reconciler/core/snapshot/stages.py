@@ -21,8 +21,9 @@ from reconciler.core.snapshot.vm import Unknown
 @dataclass(frozen=True, slots=True)
 class Basics:
     """What every stage may read. `vm_id`: the machine its agent is on: the VM in its slot or, while it lives on this host, its place
-    here; '' for none. `guest` and `agent` are None when there was no reason to look (no running VM). `keeper_version`: the one we
-    ship. `active_task`: a task was sent and is not finished."""
+    here; '' for none. `guest` and `agent` are None when there was no reason to look (no running VM). `keeper_version`: the one we ship;
+    `pi_version`: the pi that is installed where there is none, '' where releases are not told. `active_task`: a task was sent and is
+    not finished."""
 
     name: str
     record: LieutenantRecord
@@ -34,6 +35,7 @@ class Basics:
     active_task: bool = False
     health_period: float = 10.0
     now: float = 0.0
+    pi_version: str = ""
 
     @property
     def settled(self) -> bool:

@@ -120,6 +120,7 @@ class Gatherer:
             record=item.record,
             rendered=rendered,
             keeper_version=self.keeper_version,
+            pi_version=self.settings.pi_version,
             vm_id=whereabouts(item.record, seen, local),
             guest=guest,
             agent=agent,
