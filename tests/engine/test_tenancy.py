@@ -421,3 +421,36 @@ def test_files_of_secrets_are_removed_before_a_commit_is_taken_or_it_is_told(sta
         assert run.happened("SecretsInSnapshot") == (0 if state == "running" else 1)
 
     tell(tmp_path, story, settings=CLUSTER, secrets=Vault())
+
+
+def test_whose_a_commit_is_costs_one_list_for_all_who_name_it(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        known = by_hand(run, await made(run, "kept", "Delete"), "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c12")
+        for name, commit in (("public", UNKNOWN_COMMIT), ("nightly", known)):
+            await run.declare(profile(A, name, source={"commitId": commit}))
+            for number in range(4):
+                await run.declare(lieutenant(A, f"{name}-{number}", profileRef={"name": name}))
+        for name in ("public", "nightly"):
+            for number in range(4):
+                await run.ready(lt(A, f"{name}-{number}"))
+        await pass_time(300)
+        assert run.weather.count("vers.list_commits") <= 2
+
+    tell(tmp_path, story, secrets=Vault())
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_machine_is_not_given_up_for_one_that_would_be_refused(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        commit = taken(run, await let_go(run, "snapshotted", "Snapshot"))
+        await run.declare(profile(B, "own", source={"image": "default"}))
+        await run.declare(lieutenant(B, "api", profileRef={"name": "own"}, update={"onProfileChange": "Recreate"}))
+        machine = await run.ready(lt(B, "api"))
+        await run.declare(profile(B, "own", source={"commitId": commit}))
+        await run.until(lambda: commit in run.message(lt(B, "api"), "UpToDate"), "it is told why it stays")
+        await pass_time(300)
+        assert not machine.deleted
+        assert run.condition(lt(B, "api"), "Available") == "True"
+        assert reads(run) == []
+
+    tell(tmp_path, story, settings=CLUSTER, secrets=Vault())

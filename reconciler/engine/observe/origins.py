@@ -40,7 +40,10 @@ class Origins:
         for name, value in meta.items():
             if not name.startswith((BOOK, TOMBSTONE)) or not value:
                 continue
-            told = as_map(json.loads(value))
+            try:
+                told = as_map(json.loads(value))
+            except ValueError:
+                continue  # the name of the commit tells, too
             commit_id = name.removeprefix(BOOK) if name.startswith(BOOK) else str(told.get("commitId") or "")
             namespace = str(told.get("namespace") or "")
             if commit_id and namespace and (name.startswith(BOOK) or commit_id not in self._books):
