@@ -61,6 +61,12 @@ class Profiles:
             )
         return self.with_secrets(key, made)
 
+    def secret_files(self, key: Key, spec: LieutenantSpec) -> tuple[str, ...]:
+        """Where its machine has files whose content is a secret, also of secrets that are gone meanwhile."""
+        self.rendered(key, spec)
+        made = self._rendered[key][2]
+        return made.secret_files() if isinstance(made, Rendered) else ()
+
     def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
         """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
         values: dict[SecretRef, str] = {}
