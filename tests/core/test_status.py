@@ -37,7 +37,7 @@ def of_lieutenant(view: LieutenantView, previous: Json | None = None, generation
 
 
 def of_task(view: TaskView, previous: Json | None = None, generation: int = 3) -> Json:
-    return task_status(view.record, task.plan(view), previous or {}, generation, view.now).dump()
+    return task_status(view.record, task.plan(view), previous or {}, generation, view.now, (), view.created_at).dump()
 
 
 def truth(status: Json, kind: str) -> object:

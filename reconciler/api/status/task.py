@@ -80,6 +80,8 @@ class TaskStatus(Status):
 
     attempt: Count = 0
     """Number of the attempt that is on, or was the last; 0: none yet."""
+    arrived_at: Time | None = None
+    """When it was declared, to the microsecond: tasks of one lieutenant run in this order."""
     delivered_at: Time | None = None
     """When its prompt was first on its way in this attempt."""
     landed_at: Time | None = None

@@ -18,13 +18,19 @@ from reconciler.core.conditions import merge_conditions, next_try, progress_cond
 from reconciler.core.decisions import Decision
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
-from reconciler.core.times import timestamp
+from reconciler.core.times import timestamp, timestamp_us
 
 
 def task_status(
-    record: TaskRecord, decision: Decision, previous: Json, generation: int, now: float, convenience: tuple[str, ...] = ()
+    record: TaskRecord,
+    decision: Decision,
+    previous: Json,
+    generation: int,
+    now: float,
+    convenience: tuple[str, ...] = (),
+    arrived: float = 0.0,
 ) -> TaskStatus:
-    """The whole status of a Task."""
+    """The whole status of a Task. `arrived`: its place in the order of its lieutenant's tasks, 0 for as it was told before."""
     reason, message = (record.reason, record.message) if record.finished else reason_of(decision)
     declared = record.phase == "Succeeded" or (record.phase == "Cancelled" and record.reason == "CancelledByUser")
     if record.finished:
@@ -41,6 +47,7 @@ def task_status(
         phase=record.phase,
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
         attempt=record.attempt,
+        arrived_at=timestamp_us(arrived) if arrived else str(previous["arrivedAt"]) if "arrivedAt" in previous else None,
         delivered_at=_time(record.delivering_at),
         landed_at=_time(record.landed_at),
         finished_at=_time(record.finished_at),

@@ -29,7 +29,7 @@ class Sending:
         now, convenience = self.t.clock.now(), self.t.gatherer.profiles.unsupported(task.key, task.obj.spec)[1]
 
         def written(obj: StoredObject) -> StoredObject:
-            status = task_status(record, sent, obj.status, obj.generation, now, convenience)
+            status = task_status(record, sent, obj.status, obj.generation, now, convenience, obj.created_at)
             return replace(obj, record=record.dump(), status=status.dump())
 
         await self.t.table.update([(task.key, written)])

@@ -168,7 +168,8 @@ class LieutenantKind(Kind[WorkSet]):
             found = self._table.task(key)
             if found is not None:
                 convenience = profiles.unsupported(key, found.obj.spec)[1]
-                of_task = task_status(found.record, decided, found.obj.status, found.obj.generation, snapshot.now, convenience)
+                obj = found.obj
+                of_task = task_status(found.record, decided, obj.status, obj.generation, snapshot.now, convenience, obj.created_at)
                 yield StatusUpdate(key, of_task, decided, Announce.STALLED)
 
     # --- triggers -------------------------------------------------------------------------------------------------------------

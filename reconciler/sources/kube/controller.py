@@ -21,6 +21,7 @@ from reconciler.engine.supervision import Supervisor
 from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, ReconcilerError
 from reconciler.sources.kube import raw
+from reconciler.sources.kube.arrivals import order
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.events import KubeEvents
 from reconciler.sources.kube.secrets import KubeSecrets
@@ -220,7 +221,7 @@ class KubeController:
         found: set[Key] = set()
         for kind in KINDS:
             for namespace in self._scopes():
-                for obj in await self._cluster.items(collection(kind.name, namespace)):
+                for obj in sorted(await self._cluster.items(collection(kind.name, namespace)), key=order):
                     key = raw.key_of(obj)
                     if key is not None:
                         found.add(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
@@ -18,6 +19,7 @@ from reconciler.engine.state.objects import AnyItem
 from reconciler.engine.view import SourceEngine
 from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected, UsageError
 from reconciler.sources.kube import raw, restore
+from reconciler.sources.kube.arrivals import Arrivals
 from reconciler.sources.kube.client import Cluster, path_of
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.writes import NumberedWrites
@@ -40,6 +42,7 @@ class KubeSource:
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
         self._missed: set[Key] = set()
+        self._arrivals = Arrivals()
         self._ingested: dict[Key, Json] = {}
         self.opening = True
         """Nothing was done yet in this life: what a status says that we do not know, another operator wrote."""
@@ -66,6 +69,8 @@ class KubeSource:
             return None  # a late word about an object that is gone
         if raw.deleting(obj):
             self._going.add(raw.uid(obj))
+        if known is None or raw.uid(known) != raw.uid(obj):
+            self._arrivals.note(obj)
         self.seen[key] = obj
         return key
 
@@ -75,6 +80,8 @@ class KubeSource:
         """Bring what is in force in line with what the cluster shows of this object. Raises what the API server, the store or
         the platform says; then it is looked at again."""
         obj, item = self.seen.get(key), self._engine.table.get(key)
+        if item is not None and obj is not None:
+            self._arrivals.forget(obj)
         if item is not None and item.obj.source != raw.SOURCE:
             if obj is not None:
                 where = item.obj.origin or f"source {item.obj.source}"
@@ -172,7 +179,8 @@ class KubeSource:
 
     async def _ingest(self, key: Key, obj: Json) -> None:
         """An object that the store does not know: new, or the store was lost."""
-        engine, seen, status = self._engine, raw.intake(key, obj, self._source_id), raw.status(obj)
+        engine, status = self._engine, raw.status(obj)
+        seen = replace(raw.intake(key, obj, self._source_id), created_at=self._arrivals.take(obj))
         record: Json | None = None
         restored: restore.Restored | None = None
         known = False
