@@ -70,6 +70,19 @@ class Program:
                 return warm.start(words, self.env, self.folder, (nothing, out, out))
             return subprocess.Popen(self.command(*words), env=self.env, cwd=self.folder, stdin=nothing, stdout=out, stderr=out)
 
+    def comes(self, *words: str, seconds: float = 90.0) -> None:
+        """`reconciler wait WORDS` for what a controller that just started, or a file that was just written, is yet to declare: on a busy
+        machine that takes longer than the command waits for an object that does not exist."""
+
+        def met() -> bool:
+            done = self.full("wait", *words, seconds=seconds)
+            if done.returncode == 3 and "it does not exist" in done.stderr:
+                return False
+            assert done.returncode == 0, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            return True
+
+        eventually(met, f"wait {' '.join(words)}", seconds)
+
     def json(self, *words: str, code: int | None = 0, seconds: float = 90.0) -> Any:
         return json.loads(self(*words, "-o", "json", code=code, seconds=seconds))
 

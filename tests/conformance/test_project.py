@@ -106,6 +106,18 @@ def test_the_package_carries_everything_that_is_no_python(wheel: frozenset[str])
     assert (profiles | wanted | migrations | made) - wheel == set()
 
 
+def test_the_image_is_built_from_everything_the_package_is_made_of() -> None:
+    """What the build of a wheel reads in its first stage, and what is let through to it."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wheel = declared["tool"]["hatch"]["build"]["targets"]["wheel"]
+    read = {"pyproject.toml", declared["project"]["readme"], *wheel["packages"], *wheel["force-include"]}
+    first = (ROOT / "Containerfile").read_text("utf-8").split("\nFROM ")[1]
+    copied = {name for line in first.splitlines() if line.startswith("COPY ") for name in line.split()[1:-1]}
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    assert read - copied == set()
+    assert copied - let_through == set()
+
+
 def test_the_package_carries_nothing_else(wheel: frozenset[str]) -> None:
     tops = {name.split("/")[0] for name in wheel}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"reconciler"}

@@ -132,7 +132,7 @@ def test_work_survives_every_kill(real: Platform, tmp_path: Path) -> None:
     first = program.controller("specs", name="life-01")
     ruin = Ruin(program, Machine(real, ""), first)
     try:
-        program("wait", "lieutenant/api", "--for", "Ready")
+        program.comes("lieutenant/api", "--for", "Ready")
         (vm_id,) = real.present()
         machine = ruin.machine = Machine(real, vm_id)
         begun = time.monotonic()

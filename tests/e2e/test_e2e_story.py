@@ -48,7 +48,7 @@ def test_a_day(real: Platform, reconciler: Program) -> None:
 
     with reconciler.controller("specs") as controller:
         # It converges, a plan then has nothing to do, and ids are whole.
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         reconciler("plan", "specs")
         vm_id = field(reconciler, "lt api", "{.status.vm.id}")
         assert real.present() == [vm_id]
@@ -59,7 +59,7 @@ def test_a_day(real: Platform, reconciler: Program) -> None:
 
         # A file that appears is acted on.
         (reconciler.folder / "specs" / "task.yaml").write_text(FIRST)
-        reconciler("wait", "task/first", "--for", "phase=Succeeded")
+        reconciler.comes("task/first", "--for", "phase=Succeeded")
         assert "hello.txt is written" in reconciler("output", "api", "--task", "first")
 
         # Work from the command line, with its answer.
@@ -119,7 +119,7 @@ def test_a_day(real: Platform, reconciler: Program) -> None:
 def test_kill_and_start_again_in_the_middle_of_a_turn(real: Platform, reconciler: Program) -> None:
     step = '{"tool":"bash","args":{"command":"echo x >> steps.txt; while [ ! -e go.txt ]; do sleep 0.1; done"}}'
     with reconciler.controller("specs", name="first") as first:
-        reconciler("wait", "lt/api", "--for", "Ready")
+        reconciler.comes("lt/api", "--for", "Ready")
         task = reconciler("send", "api", f'Slow <<<[{step},{{"say":"finished slowly"}}]>>>', "--file-exists", "steps.txt").strip()
         reconciler("wait", f"task/{task}", "--for", "phase=Running")
         pid, vm_id = field(reconciler, "lt api", "{.status.agent.pid}"), field(reconciler, "lt api", "{.status.vm.id}")
@@ -146,7 +146,7 @@ def test_kill_and_start_again_in_the_middle_of_a_turn(real: Platform, reconciler
 @pytest.mark.guarantee("G-45")
 def test_a_converged_fleet_rests(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lt/api", "--for", "Ready")
+        reconciler.comes("lt/api", "--for", "Ready")
         reconciler("wait", "bp/scripted", "--for", "Ready")
         versions = field(reconciler, "all", "{.items[*].metadata.resourceVersion}")
         calls = eventually(lambda: steady(real), "three rounds of nothing but the list")
@@ -176,7 +176,7 @@ def test_a_secret_shows_nowhere(real: Platform, reconciler: Program, tmp_path: P
     flags = ("--secrets", str(tmp_path / "secrets"))
     printed: list[str] = []
     with reconciler.controller("specs", *flags, "-v") as controller:
-        reconciler("wait", "lt/api", "--for", "Ready")
+        reconciler.comes("lt/api", "--for", "Ready")
         sent = reconciler.full("send", "api", "reveal it", *flags, "--wait", "--timeout", "60")
         assert "the token is [redacted]" in sent.stdout
         printed += [sent.stdout, sent.stderr]

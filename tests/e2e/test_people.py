@@ -39,7 +39,7 @@ def field(program: Program, words: str, path: str) -> str:
 @pytest.mark.guarantee("G-64")
 def test_commands_and_files(real: Platform, reconciler: Program, tmp_path: Path) -> None:
     with reconciler.controller("specs") as controller:
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         # Arguments are data, streams and exit code are the command's own, the agent is not asked.
         assert reconciler("exec", "api", "--", "printf", "%s|", "a b", "$HOME", "; rm -rf /") == "a b|$HOME|; rm -rf /|"
         assert reconciler("exec", "api", "--", "pwd").strip() == "/root/workspace"
@@ -97,7 +97,7 @@ def test_commands_and_files(real: Platform, reconciler: Program, tmp_path: Path)
 
 def test_an_interrupted_command_ends_there_too(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
             running = subprocess.Popen(
                 reconciler.command("exec", "api", "--", "sh", "-c", "echo on; exec sleep 4321"), env=reconciler.env, stdout=subprocess.PIPE
@@ -112,7 +112,7 @@ def test_an_interrupted_command_ends_there_too(real: Platform, reconciler: Progr
 
 def test_attending_an_agent(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         said = reconciler("attach", "api", stdin='Say it <<<[{"tool":"bash","args":{"command":"echo 1"}},{"say":"as you wish"}]>>>\n')
         assert "> Say it" in said
         assert "  · bash echo 1" in said
@@ -130,7 +130,7 @@ def test_attending_an_agent(real: Platform, reconciler: Program) -> None:
 @pytest.mark.guarantee("G-29")
 def test_a_steer_interrupts_a_tool_that_does_not_end(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         declare(reconciler, "stuck", STUCK)
         reconciler("wait", "task/stuck", "--for", "phase=Running")
         pid = field(reconciler, "lt api", "{.status.agent.pid}")
@@ -151,7 +151,7 @@ def test_a_steer_interrupts_a_tool_that_does_not_end(real: Platform, reconciler:
 @pytest.mark.guarantee("G-29")
 def test_the_whole_escalation_on_the_same_session(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         reconciler("send", "api", 'First <<<[{"tool":"write","args":{"path":"a.txt","content":"a"}},{"say":"remember me"}]>>>', "--wait")
         pid, session = field(reconciler, "lt api", "{.status.agent.pid}"), field(reconciler, "lt api", "{.status.agent.sessionId}")
         declare(reconciler, "stuck", STUCK, "  noProgressSeconds: 4\n  escalation: [Steer, Abort, RestartSession]\n")
@@ -167,7 +167,7 @@ def test_the_whole_escalation_on_the_same_session(real: Platform, reconciler: Pr
 
 def test_a_result_names_its_files_and_rounds(real: Platform, reconciler: Program) -> None:
     with reconciler.controller("specs"):
-        reconciler("wait", "lieutenant/api", "--for", "Ready")
+        reconciler.comes("lieutenant/api", "--for", "Ready")
         steps = '{"tool":"write","args":{"path":"a.txt","content":"a"}},{"tool":"read","args":{"path":"a.txt"}},{"say_length":100000}'
         name = "files"
         declare(reconciler, name, f"Write <<<[{steps}]>>>")

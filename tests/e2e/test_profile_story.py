@@ -74,7 +74,7 @@ def test_a_profile_from_its_first_step_to_its_next_form(real: Platform, reconcil
         return reconciler.json("get", "lt", "api")["status"]
 
     with reconciler.controller("specs") as controller:
-        reconciler("wait", "lieutenant/api", "--for", "Ready", "--timeout", "120", seconds=150)
+        reconciler.comes("lieutenant/api", "--for", "Ready", "--timeout", "120", seconds=150)
         first = status()
         steps = {step["name"]: step for step in first["boot"]["steps"]}
         assert (steps["second-time"]["tries"], steps["second-time"]["outputTail"]) == (2, "fine one")
