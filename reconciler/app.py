@@ -25,6 +25,7 @@ from reconciler.core.conditions import suspended
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.local import Hosting
+from reconciler.core.snapshot.origin import EVERY, Sharing
 from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
@@ -114,6 +115,13 @@ async def ways_of(config: Config, now: Callable[[], float], supervisor: Supervis
         yield Ways(vers, agents, host)
 
 
+def sharing_of(config: Config, cluster: bool) -> Sharing:
+    """Whoever writes the files of a folder owns the account's machines too; the people of a cluster's namespaces do not."""
+    by_mode = () if cluster else (EVERY,)
+    unowned = config.adopt_unowned if config.adopt_unowned is not None else by_mode
+    return Sharing(frozenset(unowned), frozenset(config.share))
+
+
 @asynccontextmanager
 async def engine_over(
     config: Config,
@@ -138,6 +146,7 @@ async def engine_over(
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
             dedicated_account=config.dedicated_account,
+            sharing=sharing_of(config, cluster=backend is not None),
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(ways.host.root),
             host=host_id(ways.host.root),

@@ -43,12 +43,8 @@ def condition(limits: Limits = PLAIN, umask: int = 0o022) -> Condition:
 
     def begin() -> None:
         # Between fork and exec: nothing here takes a lock or imports.
-        for number in range(1, signal.NSIG):
-            if number not in _FIXED:
-                try:
-                    signal.signal(number, signal.SIG_DFL)
-                except (OSError, ValueError):
-                    continue
+        for number in _CHANGEABLE:
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_NOFILE, limits.files)
@@ -57,7 +53,9 @@ def condition(limits: Limits = PLAIN, umask: int = 0o022) -> Condition:
     return {"start_new_session": True, "umask": umask, "preexec_fn": begin}
 
 
-_FIXED = frozenset({signal.SIGKILL, signal.SIGSTOP})
+_CHANGEABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""The signals whose disposition a program may set. The C library keeps one or two for its threads (32 and 33 with glibc), lets nobody
+change them, ignores them in whatever it starts by `posix_spawn`, and sets them up itself when it needs them."""
 
 
 def _limit(which: int, wanted: int | None) -> None:

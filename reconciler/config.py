@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.errors import UsageError
+
+EVERY = "*"
+NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 Setting = str | bool | int | float
 LogFormat = Literal["text", "json"]
@@ -21,6 +25,8 @@ VARIABLES = {
     "fleet": "RECONCILER_FLEET",
     "settle-seconds": "RECONCILER_SETTLE_SECONDS",
     "resync-seconds": "RECONCILER_RESYNC_SECONDS",
+    "adopt-unowned": "RECONCILER_ADOPT_UNOWNED",
+    "share": "RECONCILER_SHARE",
 }
 """Setting → the environment variable that stands for its flag."""
 
@@ -46,7 +52,9 @@ NAMES = frozenset(
 class Config:
     """Settings that hold for every command. `store`: SQLAlchemy URL, '' for the SQLite file in `state`. `settle_seconds`,
     `resync_seconds`: see `EngineSettings`. `kube`: commands go to a cluster, `context` of the kubeconfig, and an empty `namespace` means
-    that context's. `environ`: the process's environment (it may hold secrets: never shown)."""
+    that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
+    cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace.
+    `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -59,6 +67,8 @@ class Config:
     default_model: str = ""
     allow_local: bool = False
     dedicated_account: bool = True
+    adopt_unowned: tuple[str, ...] | None = None
+    share: tuple[tuple[str, str], ...] = ()
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
     kube: bool = False
@@ -118,6 +128,27 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
             return value == "true"
         raise UsageError(f"must be true or false, not {value!r}", where, "write true or false")
 
+    def namespaces(name: str) -> tuple[str, ...] | None:
+        value, where = pick(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise UsageError(f"must be names of namespaces, not {value!r}", where, "write for example team-a,team-b, or *")
+        return tuple(_namespace(part.strip(), where) for part in value.split(",") if part.strip())
+
+    def pairs(name: str) -> tuple[tuple[str, str], ...]:
+        value, where = pick(name)
+        found: list[tuple[str, str]] = []
+        for part in value.split(",") if isinstance(value, str) else [] if value is None else [str(value)]:
+            owner, sign, user = (word.strip() for word in part.partition("="))
+            if not sign and part.strip():
+                raise UsageError(
+                    f"{part.strip()!r} does not say who shares with whom", where, "write OWNER=USER, for example team-a=team-b"
+                )
+            if sign:
+                found.append((_namespace(owner, where), _namespace(user, where)))
+        return tuple(found)
+
     log_format = text("log-format", "text")
     if log_format not in ("text", "json"):
         raise UsageError(f"must be text or json, not {log_format!r}", "--log-format", "use one of them")
@@ -137,12 +168,20 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         default_model=text("default-model"),
         allow_local=switch("allow-local"),
         dedicated_account=switch("dedicated-account", True),
+        adopt_unowned=namespaces("adopt-unowned"),
+        share=pairs("share"),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
         environ=environ,
     )
+
+
+def _namespace(name: str, where: str) -> str:
+    if name != EVERY and not re.fullmatch(NAMESPACE, name):
+        raise UsageError(f"{name!r} can't be a namespace", where, "use lower-case letters, digits and -, or * for every namespace")
+    return name
 
 
 def default_state(environ: Mapping[str, str]) -> str:

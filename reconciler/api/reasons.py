@@ -127,11 +127,15 @@ class Reason(Explained):
         "The machine could not be committed, so it is not deleted.",
         "`reconciler retry` tries again; or set `deletionPolicy: Delete` to let it go without.",
     )
+    SECRETS_IN_SNAPSHOT = "SecretsInSnapshot", "Files made from secrets are in the commit.", "Keep it as secret as those: docs/tenancy.md."
     DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING
     DETACHED_VM = "DetachedVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
+    VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
+    UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
     OBSERVE_ONLY = (
         "ObserveOnly",
@@ -383,11 +387,7 @@ class Reason(Explained):
         "Its turn showed no sign of progress for too long.",
         "See the output; raise `noProgressSeconds` if it was fine.",
     )
-    NO_ARTIFACT = (
-        "NoArtifact",
-        "No file was written within the lieutenant's `limits.firstArtifactSeconds`.",
-        "See the output; raise the limit if it was fine.",
-    )
+    NO_ARTIFACT = "NoArtifact", "No file was written within `limits.firstArtifactSeconds`.", "See the output; raise that if it was fine."
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
     EMPTY_ANSWER = "EmptyAnswer", "The model answered with nothing, twice.", "See provider and model; raise `retries`."

@@ -47,6 +47,18 @@ GLOBALS: dict[str, object] = {
     "dedicated_account": Annotated[
         str | None, _option("--dedicated-account", metavar="true|false", help="Whether nobody else makes VMs from our commits (true).")
     ],
+    "adopt_unowned": Annotated[
+        str | None,
+        _option(
+            "--adopt-unowned",
+            metavar="NS…",
+            help="Namespaces that may use ids without our mark. Default: all (*); in a cluster none; or RECONCILER_ADOPT_UNOWNED.",
+        ),
+    ],
+    "share": Annotated[
+        str | None,
+        _option("--share", metavar="OWNER=USER…", help="Namespaces that may use what another one made; or RECONCILER_SHARE."),
+    ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
     "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],

@@ -115,6 +115,7 @@ class Engine:
             self.secrets, self.clock, self.jitter, self.token, self.backend, self.watches,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
+        self.gatherer.slots.origins.read(image.meta)
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.snapshot.local import Hosting
+from reconciler.core.snapshot.origin import OPEN, Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class EngineSettings:
     every `health.periodSeconds`. `hosting`: whether agents may run on this host; `local_root`: absolute, without symbolic links,
     where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
     account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made.
+    `sharing`: which namespaces may use what others made, or what carries no mark of ours.
     `pi_version`: the release of pi that is installed where there is none, '' where releases are not told."""
 
     fleet: str = "default"
@@ -31,4 +33,5 @@ class EngineSettings:
     local_root: str = "/nonexistent"
     host: str = ""
     dedicated_account: bool = True
+    sharing: Sharing = OPEN
     pi_version: str = ""

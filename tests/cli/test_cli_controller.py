@@ -90,10 +90,10 @@ def test_an_unreachable_platform_is_told(program: Program) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         program.env.update(VERS_API_KEY="x" * 100, VERS_BASE_URL=f"http://127.0.0.1:{free.getsockname()[1]}")
-    done = program.full("run", "specs", "--once", "--timeout", "2")
+    done = program.full("run", "specs", "--once", "--timeout", "60")
     assert done.returncode == 0, "nothing is declared, so nothing is missing"
     (program.folder / "specs" / "api.yaml").write_text(API)
-    done = program.full("run", "specs", "--once", "--timeout", "3")
+    done = program.full("run", "specs", "--once", "--timeout", "6")
     assert done.returncode == 3
     assert "platform: " in done.stderr
     assert "waiting" in done.stderr
@@ -135,7 +135,7 @@ def test_writes_go_to_the_running_controller(program: Program, depth: int) -> No
     with program.controller("specs") as controller:
         program("wait", "bp/a", "--for", "Ready")
         assert program("apply", "-f", "b.yaml") == "bootprofile/b created\n"
-        program("wait", "bp/b", "--for", "Ready", "--timeout", "20")
+        program("wait", "bp/b", "--for", "Ready")
         assert program("apply", "-f", "b.yaml") == "bootprofile/b unchanged\n"
         refused = program.full("apply", "-f", "specs/a.yaml")
         assert refused.returncode == 4

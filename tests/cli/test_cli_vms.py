@@ -107,7 +107,7 @@ def test_a_machine_is_adopted_and_forgotten(scene: Scene) -> None:
         assert "belongs to lieutenant/old" in scene("adopt", vm_id, "--as", "other", code=4)
         scene("forget", "lt", "old")
         scene("wait", "lt/old", "--for", "delete", "--timeout", "60")
-        assert set(scene.labels(vm_id)) <= {"fleet.vers.sh/epoch"}
+        assert set(scene.labels(vm_id)) <= {"fleet.vers.sh/epoch", "fleet.vers.sh/released-by"}
         assert scene.orphans() == {vm_id: "Unclaimed"}
     assert scene.stub.present() == [vm_id]
     assert scene.stub.calls.get("delete_vm", 0) == 0

@@ -35,6 +35,7 @@ from reconciler.core.plan import is_action
 from reconciler.core.records import SlotRecord, SnapshotRecord
 from reconciler.core.slot.deletion import CONFIRM, effective_deletion
 from reconciler.core.slot.policies import SLOT, plan
+from reconciler.core.snapshot.origin import Made, Named, Sharing
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
@@ -277,6 +278,22 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         Refuse("ClaimConflict", f"VM {VM} is claimed by {THEIRS.claimed_by}"),
     ),
     "unless a person says so": (but(replace(WANTED, adopt=Target(VM, THEIRS)), chosen=VM), Adopt(VM)),
+    "nor one that another namespace made": (
+        replace(WANTED, adopt=Target(VM, Seen(VmState.RUNNING), origin=Made("team-a"))),
+        Refuse("VMOfAnotherNamespace", f"VM {VM} belongs to namespace team-a, which does not share it with default"),
+    ),
+    "unless it is shared": (
+        replace(WANTED, adopt=Target(VM, Seen(VmState.RUNNING), origin=Made("team-a", frozenset({"default"})))),
+        Adopt(VM),
+    ),
+    "no machine is made from a commit of another namespace": (
+        replace(EMPTY, source=Named("commit", OTHER, Made("team-a")), blocked="full"),
+        Refuse("CommitOfAnotherNamespace", f"commit {OTHER} belongs to namespace team-a, which does not share it with default"),
+    ),
+    "nor does an answer take another installation's where no such id may be used": (
+        replace(but(replace(WANTED, adopt=Target(VM, THEIRS)), chosen=VM), sharing=Sharing(frozenset())),
+        Refuse("UnownedNotAllowed", f"VM {VM} carries no mark of this fleet, and namespace default may not use such ids"),
+    ),
     "what was never adopted is left when the object goes": (replace(WANTED, desired=DesiredState.GONE), Release()),
     "an unclaimed VM of ours is claimed": (replace(FILLED, vm=Seen(VmState.RUNNING, claimed=False)), LabelClaim(VM)),
     "also while it boots": (replace(FILLED, vm=Seen(VmState.BOOTING, claimed=False)), LabelClaim(VM)),

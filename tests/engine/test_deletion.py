@@ -265,7 +265,7 @@ def test_an_orphaned_vm_is_nobodys_and_its_agent_goes_on_with_its_turn(how: str,
         assert machine.pi is not None
         assert machine.pi.busy
         assert machine.pi.pid == pid
-        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch"}
+        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch", "fleet.vers.sh/released-by"}
         assert machine.claim is None
         await pass_time(300)
         assert not machine.deleted
@@ -284,7 +284,7 @@ def test_a_sleeping_vm_is_orphaned_without_being_woken(tmp_path: Path) -> None:
         await run.delete(LT)
         await run.gone(LT)
         assert machine.state is VmState.SUSPENDED
-        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch"}
+        assert set(ours(machine.labels)) <= {"fleet.vers.sh/epoch", "fleet.vers.sh/released-by"}
         assert any("claim file inside it stays" in e.message for e in run.controller.told)
 
     tell(tmp_path, story)

@@ -135,7 +135,7 @@ def test_deletions_go_on_each_by_its_own_policy(tmp_path: Path) -> None:
         assert sorted(run.world.deletes) == [vm(run, 5).vm_id, vm(run, 10).vm_id]
         assert len(run.world.commits) == 1, "the snapshot whose answer was lost is found, not taken again"
         assert not vm(run, 9).deleted
-        assert set(ours(vm(run, 9))) == {"fleet.vers.sh/epoch"}
+        assert set(ours(vm(run, 9))) == {"fleet.vers.sh/epoch", "fleet.vers.sh/released-by"}
 
     go_on(tmp_path, story)
 

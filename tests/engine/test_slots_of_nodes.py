@@ -92,7 +92,7 @@ class Tree:
     async def step(self, node: str) -> str:
         """One look at one node and what follows; the name of the decision."""
         slots, slot = self.run.engine.gatherer.slots, self.slot(node)
-        seen = await slots.slot(slot, await slots.observe_vm(slot), SlotUse(), self.run.world.now())
+        seen = await slots.slot(slot, await slots.observe_vm(slot), SlotUse(), self.blueprint.source, self.run.world.now())
         decided = policies.plan(seen)
         if isinstance(decided, SlotAction):
             await self.acts.act(slot, seen.vm, self.blueprint, decided)

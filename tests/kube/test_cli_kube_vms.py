@@ -72,7 +72,14 @@ def yard(cluster: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with platform(SimulatorConfig(guests="stub", knobs=Knobs(foreign_vms=1))) as stub:
         endpoints = stub.endpoints.environment()
         program = Program(
-            tmp_path / "pod", {**FAST, **endpoints, "KUBECONFIG": str(cluster.inside(cluster.plane.operator).kubeconfig)}, warm=True
+            tmp_path / "pod",
+            {
+                **FAST,
+                **endpoints,
+                "KUBECONFIG": str(cluster.inside(cluster.plane.operator).kubeconfig),
+                "RECONCILER_ADOPT_UNOWNED": cluster.name,
+            },
+            warm=True,
         )
         for name, value in {**FAST, **endpoints, "HOME": tmp_path, "RECONCILER_STATE": tmp_path / "none"}.items():
             monkeypatch.setenv(name, str(value))
@@ -178,6 +185,20 @@ def test_what_was_adopted_forgotten_or_retained_is_told_apart(yard: Yard) -> Non
     yard("delete", "--kube", "lt", "ada", "--wait", "--timeout", "60")
     assert yard.orphans()[kept] == "Retained"
     assert "nothing to delete" in yard("orphans", "--kube", "--delete", "--confirm")
+
+
+@pytest.mark.guarantee("G-07")
+def test_the_machine_of_another_namespace_is_not_adopted_by_its_id(yard: Yard) -> None:
+    yard.cluster.apply(LIEUTENANT)
+    theirs = yard.make({**yard.labels(yard.vm("ada")), "fleet.vers.sh/namespace": "team-a", "fleet.vers.sh/uid": "of-one-that-is-gone"})
+    before = yard.labels(theirs)
+    yard("adopt", "--kube", theirs, "--as", "thief")
+    yard("resolve", "--kube", "lt", "thief", "--vm", theirs, code=4)
+    yard("wait", "--kube", "lt/thief", "--for", "Stalled", "--timeout", "60")
+    assert "VMOfAnotherNamespace" in yard("describe", "--kube", "lt", "thief")
+    yard("delete", "--kube", "lt", "thief", "--wait", "--timeout", "60")
+    assert yard.labels(theirs) == before
+    assert theirs in yard.stub.present()
 
 
 @pytest.mark.guarantee("G-07")

@@ -116,6 +116,14 @@ def test_the_conversation_in_force_comes_back() -> None:
     assert restore.lieutenant(KEY, UID, {"session": {"name": f"{UID}-g0"}}, {}, US).record.session.incarnation == 0
 
 
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize("name", ["another-g0", f"{UID}-g0/../another-g0", f"../{UID}-g0", f"{UID}0-g0", f"{UID}-g0\n"])
+def test_a_status_opens_no_conversation_of_another_object(name: str) -> None:
+    forged: Json = {"session": {"name": name, "generation": 0, "earlier": [name, f"{UID}-g0"]}}
+    session = restore.lieutenant(KEY, UID, forged, {}, US).record.session
+    assert (session.name, session.earlier) == ("", (f"{UID}-g0",))
+
+
 @pytest.mark.guarantee("G-65")
 @pytest.mark.parametrize("status", [{"vm": "x"}, {"vm": {"id": 3, "epoch": []}}, {"vm": {"create": []}}, {"session": 1, "handled": [1]}])
 def test_nonsense_in_a_status_harms_nothing(status: Json) -> None:

@@ -20,7 +20,7 @@ from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import session, workspace
-from reconciler.core.slot import deletion, marks, pairing
+from reconciler.core.slot import deletion, marks, pairing, tenancy
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
 from reconciler.core.task import policies as task
@@ -43,6 +43,7 @@ from tests.engine import (
     test_quiet,
     test_sessions,
     test_tasks,
+    test_tenancy,
     test_workspace,
 )
 from tests.faults.harness import Fault, Run
@@ -126,6 +127,10 @@ def lieutenant_table(_: Path) -> None:
 def task_table(_: Path) -> None:
     for name in test_task.SCENARIOS:
         test_task.test_scenario(name)
+
+
+def forged_create(path: Path) -> None:
+    test_tenancy.test_a_forged_create_gets_no_machine_of_another_namespace("commit", path)
 
 
 def an_hour_without_room(_: Path) -> None:
@@ -240,6 +245,20 @@ MUTANTS: tuple[Mutant, ...] = (
            "if not self.reason:", "if True:", an_hour_without_room),
     Mutant("claim-ignored", "G-07: another installation's VM is left alone", slot_policies, "respect_other_claims",
            "and s.vm.claimed_by", "and False", test_outages.test_a_vm_claimed_by_another_installation_is_left_alone),
+    Mutant("another-teams-commit", "G-07: nothing is made from a commit of another namespace", tenancy, "not_allowed",
+           "if named is None:", "if named is None or named.kind == 'commit':",
+           test_tenancy.test_every_way_to_a_disk_of_another_namespace_is_refused_by_name_and_its_own_namespace_goes_it),
+    Mutant("another-teams-machine", "G-07: a machine that another namespace let go is not adopted", tenancy, "origin_by_labels",
+           "len(words) == 3 and", "False and",
+           test_tenancy.test_every_way_to_a_disk_of_another_namespace_is_refused_by_name_and_its_own_namespace_goes_it),
+    Mutant("unmarked-for-all", "G-07: what carries no mark is for those that the operator names", tenancy, "not_allowed",
+           "if {namespace, EVERY} & sharing.unowned:", "if True:",
+           test_tenancy.test_what_carries_no_mark_is_for_the_namespaces_that_the_operator_names),
+    Mutant("forged-create", "G-07: a create gets only a machine of a commit that its namespace may use", Slots, "allowed",
+           "if not candidates or not commit:", "if True:", forged_create),
+    Mutant("released-paired", "G-07: what was let go is not taken for the outcome of a create", tenancy, "was_released",
+           "== vm.vm_id", "== ''",
+           test_tenancy.test_a_machine_that_was_let_go_is_never_taken_for_the_outcome_of_a_lost_create),
     Mutant("suspend-while-busy", "G-08: a busy agent is never cut off", slot_policies, "suspend_when_settled",
            "if s.busy:", "if False:", test_sessions.test_a_busy_lieutenant_is_suspended_when_its_turn_is_over),
     Mutant("send-before-durable", "G-20: the delivery is written before the prompt leaves", Sending, "begin",

@@ -6,8 +6,9 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.slot import claims
+from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.vm import Vm
 
 
@@ -58,6 +59,9 @@ def standing_of(vm: Vm, owner: Owner) -> tuple[Standing, str]:
         return Standing.FOREIGN, f"claimed for {claims.claimant(vm.labels)}"
     if vm.labels.get(claims.INSTALLATION) == owner.installation:
         return Standing.SUSPECTED, "was made by one of our creates, or copied from one of our VMs"
+    made = tenancy.origin_by_labels(vm.labels, owner)
+    if isinstance(made, Made):
+        return Standing.UNCLAIMED, f"was let go by namespace {made.namespace}, and nobody claims it"
     return Standing.UNCLAIMED, "nobody claims it"
 
 

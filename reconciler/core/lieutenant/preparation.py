@@ -10,6 +10,7 @@ from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refus
 from reconciler.core.profile.organs import pieces
 from reconciler.core.profile.rendering import digest, same_launch
 from reconciler.core.records import LieutenantRecord
+from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
 from reconciler.core.snapshot.stages import AgentPart, Basics, Part, PreparePart
@@ -88,6 +89,9 @@ def held_back(v: PreparePart) -> str:
         return f"VM {v.lt.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
     if v.unsupported:
         return f"a new machine would not be started: not acted on in this release: {', '.join(v.unsupported)}"
+    refused = not_allowed(v.slot.source, v.slot.namespace, v.slot.sharing)
+    if isinstance(refused, Refuse | Wait):
+        return f"a new machine would not be made: {refused.message}"
     return v.replace_blocked
 
 

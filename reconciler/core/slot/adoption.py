@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Adopt, Decision, Refuse, Wait
+from reconciler.core.slot.tenancy import not_allowed
+from reconciler.core.snapshot.origin import Named
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
 
 def adopt_the_declared(s: Slot) -> Decision | None:
-    """G-07: a VM is taken over because its id was declared, never from another owner, and nothing is made in its place."""
+    """G-07: a VM is taken over because its id was declared, never from another owner or namespace that does not share it, and nothing is
+    made in its place."""
     if s.adopt is None or s.record.vm_id:
         return None
     vm_id = s.adopt.vm_id
@@ -29,4 +32,4 @@ def adopt_the_declared(s: Slot) -> Decision | None:
         case Seen(claimed_by=other) if other and s.record.chosen != vm_id:
             return Refuse(Reason.CLAIM_CONFLICT, f"VM {vm_id} is claimed by {other}")
         case _:
-            return Adopt(vm_id)
+            return not_allowed(Named("VM", vm_id, s.adopt.origin), s.namespace, s.sharing) or Adopt(vm_id)

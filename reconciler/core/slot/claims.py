@@ -15,6 +15,9 @@ FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID, INTENT = (
 RETAINED = PREFIX + "retained"
 """On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
 
+RELEASED, SHARED = PREFIX + "released-by", PREFIX + "shared-with"
+"""On a VM that its object let go of: which VM, by which installation and namespace; the namespaces that it was shared with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -50,7 +53,7 @@ def claim_labels(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[
 
 def claim_over(labels: Mapping[str, str], owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """Our claim, and what takes the rest of an earlier one off a VM with these labels."""
-    earlier = {name: "" for name in (RETAINED, NODE) if labels.get(name)}
+    earlier = {name: "" for name in (RETAINED, RELEASED, SHARED, NODE) if labels.get(name)}
     return {**earlier, **claim_labels(owner, slot, epoch, vm_id)}
 
 

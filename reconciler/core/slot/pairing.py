@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.core.slot.claims import INTENT, VM_ID, valid_claim
+from reconciler.core.slot.claims import INTENT, NAMESPACE, VM_ID, valid_claim
+from reconciler.core.slot.tenancy import was_released
 from reconciler.core.snapshot.vm import Vm, VmMetadata
 
 CLOCK_SLACK = 5.0
@@ -22,7 +23,7 @@ OPAQUE = "key-"
 class Pending:
     """An open create, as pairing needs it. `commit`: the commit restored, `ref:` and a reference, or '' for a fresh VM with labels from
     birth. `since`, `until`: platform clock, between which it can have made a VM, None where that is not known; `sent_at`: ours.
-    `account`: of the key that sent it."""
+    `account`: of the key that sent it; `namespace`: of the object that it is for."""
 
     token: str
     commit: str
@@ -30,6 +31,11 @@ class Pending:
     sent_at: float
     until: float | None = None
     account: str = ""
+    namespace: str = ""
+
+    def bears(self, vm: Vm) -> bool:
+        """It carries from birth what this create gave it."""
+        return vm.labels.get(INTENT) == self.token and self.namespace in ("", vm.labels.get(NAMESPACE))
 
     def may_have_made(self, vm: Vm, first_seen: Mapping[str, float]) -> bool:
         """By time and account, for VMs that nobody owns: never one older than the create or seen before it, nor another key's."""
@@ -65,7 +71,7 @@ def pair(
                 sorted(
                     vm.vm_id
                     for vm in vms.values()
-                    if vm.labels.get(INTENT) == create.token and vm.vm_id not in owned and vm.labels.get(VM_ID, vm.vm_id) == vm.vm_id
+                    if create.bears(vm) and vm.vm_id not in owned and vm.labels.get(VM_ID, vm.vm_id) == vm.vm_id
                 )
             )
     for creates in by_commit.values():
@@ -91,11 +97,15 @@ def _restored(
 
 
 def strangers(creates: Iterable[Pending], vms: Mapping[str, Vm], owned: frozenset[str], first_seen: Mapping[str, float]) -> list[Vm]:
-    """VMs nobody owns that one of these creates may have made, oldest first: whose lineage must be read."""
+    """VMs nobody owns that one of these creates may have made, oldest first: whose lineage must be read. One that an object let go of
+    was that object's."""
     creates = list(creates)
     found = [
         vm
         for vm in vms.values()
-        if vm.vm_id not in owned and not valid_claim(vm) and any(create.may_have_made(vm, first_seen) for create in creates)
+        if vm.vm_id not in owned
+        and not valid_claim(vm)
+        and not was_released(vm)
+        and any(create.may_have_made(vm, first_seen) for create in creates)
     ]
     return sorted(found, key=lambda vm: (vm.created_at, vm.vm_id))

@@ -28,6 +28,7 @@ from reconciler.core.decisions import (
 from reconciler.core.slot import deletion
 from reconciler.core.slot.adoption import adopt_the_declared
 from reconciler.core.slot.deletion import CONFIRM
+from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 
@@ -134,6 +135,11 @@ def create_nothing_for_the_suspended(s: Slot) -> Decision | None:
     return Steady() if not s.record.vm_id and s.desired is DesiredState.SUSPENDED else None
 
 
+def restore_only_what_may_be_used(s: Slot) -> Decision | None:
+    """G-07: no machine is made from a commit of another namespace, unless it is shared with this one."""
+    return not_allowed(s.source, s.namespace, s.sharing) if not s.record.vm_id else None
+
+
 def hold_back_creates(s: Slot) -> Decision | None:
     """G-03, G-06, G-25: many VMs missing at once, the fleet's breaker, the hold after an empty store and the slot's own back-off."""
     if s.record.vm_id:
@@ -213,6 +219,7 @@ SLOT: Chain[Slot] = Chain(
         keep_the_conversation,
         adopt_the_declared,
         create_nothing_for_the_suspended,
+        restore_only_what_may_be_used,
         hold_back_creates,
         create,
         replace_the_dead,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Self, TypeVar
 
 from reconciler.core.records import LieutenantRecord
@@ -70,9 +71,8 @@ class LieutenantView(Part):
 
     def but(self, **changes: object) -> Self:
         """The same with these facts changed, each in all parts that have it."""
-        unknown = changes.keys() - {name for names in FACTS.values() for name in names}
-        if unknown:
-            raise TypeError(f"no part of a lieutenant's snapshot has {', '.join(sorted(unknown))}")
+        if not changes.keys() <= KNOWN:
+            raise TypeError(f"no part of a lieutenant's snapshot has {', '.join(sorted(changes.keys() - KNOWN))}")
         if "record" in changes or "slot" in changes or "local" in changes:
             facts: dict[str, Any] = {"record": self.record, "slot": self.slot, "local": self.local, **changes}
             changes["vm_id"] = whereabouts(facts["record"], facts["slot"], facts["local"])
@@ -94,6 +94,8 @@ FACTS: dict[type, tuple[str, ...]] = {
 }
 """The facts of each part, in the order of its constructor."""
 
+KNOWN = frozenset(name for names in FACTS.values() for name in names)
+
 
 def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> str:
     """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
@@ -101,4 +103,15 @@ def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> 
 
 
 def _but(part: P, changes: Mapping[str, Any]) -> P:
-    return type(part)(*[changes[name] if name in changes else getattr(part, name) for name in FACTS[type(part)]])
+    read, places = _SHAPES[type(part)]
+    facts = list(read(part))
+    for name, fact in changes.items():
+        at = places.get(name)
+        if at is not None:
+            facts[at] = fact
+    return type(part)(*facts)
+
+
+_SHAPES: dict[type, tuple[attrgetter[tuple[Any, ...]], dict[str, int]]] = {
+    part: (attrgetter(*names), {name: at for at, name in enumerate(names)}) for part, names in FACTS.items()
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -95,6 +96,11 @@ class Rendered:
     def check(self, name: str) -> Check | None:
         """A check of the profile, of an organ or of a capability, by name."""
         return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)
+
+    def secret_files(self) -> tuple[str, ...]:
+        """Where files are whose content is a secret."""
+        files = (f for f in (*self.files, *self.agent_files) if f.secret is not None and f.secret.kind == "Secret")
+        return tuple(sorted({posixpath.join(self.work_dir, f.path) for f in files}))
 
     def secrets(self) -> frozenset[SecretRef]:
         """Every secret this machine needs."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.records import SlotRecord
+from reconciler.core.snapshot.origin import OPEN, UNMARKED, Named, Origin, Sharing
 from reconciler.core.snapshot.vm import Absent, VmObservation
 
 
@@ -45,11 +46,12 @@ class OpenIntent:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The VM that `adopt` names, as it is now. `owner`: the object here that has it already, '' for none."""
+    """The VM that `adopt` names, as it is now. `owner`: the object here that has it already, '' for none. `origin`: who made it."""
 
     vm_id: str
     vm: VmObservation
     owner: str = ""
+    origin: Origin = UNMARKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class Slot:
     deletion: EffectiveDeletion = EffectiveDeletion.DELETE  # what becomes of the VM when the object is deleted
     no_delete: bool = False  # managementPolicy NoDelete: no VM is ever deleted
     observe_only: bool = False  # managementPolicy ObserveOnly: nothing outside is changed
+    namespace: str = "default"
+    sharing: Sharing = OPEN
+    source: Named | None = None  # what a new machine would be restored from, while one may be made
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
     snapshot: SnapshotSeen | None = None  # read only when one is to be taken before the deletion
     busy: bool | None = False  # the agent on it is in a turn; None: not known

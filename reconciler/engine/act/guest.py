@@ -30,9 +30,9 @@ from reconciler.core.profile.rendering import AGENT_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.machine import GuestFile
+from reconciler.core.snapshot.machine import GuestCommand, GuestFile
 from reconciler.core.snapshot.rendered import Rendered
-from reconciler.core.snapshot.vm import Unknown
+from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.preparation import BootActs, view_dir
@@ -40,12 +40,13 @@ from reconciler.engine.places import machine_of, path_at, place_at, place_of, tr
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
 from reconciler.engine.redaction import unseal
 from reconciler.engine.state.objects import LieutenantItem, session_of
-from reconciler.errors import GuestFailed, ReconcilerError
+from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
 AGENT = "agent"
 """Done-mark of the files that pi reads at its start."""
 
 STOP_GRACE = 10.0
+REMOVAL = 30.0
 
 
 class GuestActs:
@@ -117,6 +118,22 @@ class GuestActs:
             machines.written(place.id, guest, view.rendered.agent_hash)
         else:
             machines.know(place.id, guest)
+
+    async def remove_secrets(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
+        """Before its machine is committed and deleted: the files that came from secrets go. Whoever restores the commit writes his own.
+        What can't be removed is told, and holds nothing up."""
+        paths = self.t.gatherer.profiles.secret_files(item.key, item.spec)
+        if not paths:
+            return
+        there, left = Machine(Place(vm_id), item.record.slot.epoch), "the machine does not run"
+        if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
+            try:
+                result = await self.t.agents.run(there, GuestCommand(("rm", "-f", "--", *paths), cwd="/", timeout=REMOVAL))
+                left = "" if result.exit_code == 0 else self.t.redact(result.stderr.strip()[-300:]) or "rm failed"
+            except (GuestFailed, GuestUnreachable) as error:
+                left = str(error)
+        if left:
+            self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)

@@ -28,7 +28,7 @@ from reconciler.core.decisions import (
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot import claims
+from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
@@ -239,10 +239,12 @@ class SlotActs:
         vm = t.fleet.current(vm_id)
         labels: dict[str, str] = {}
         said = action.why
+        shared = t.gatherer.slots.origins.shared(item.owner)
         if action.how == "Retain":
-            labels = {claims.RETAINED: item.owner.key.path}
+            labels = {claims.RETAINED: item.owner.key.path, **tenancy.shared_with(shared)}
         elif action.how == "Orphan":
             labels = claims.released_labels(vm.labels if vm is not None else {})
+            labels |= tenancy.released_by(t.gatherer.owner, vm_id, item.owner.object.namespace, shared)
             if isinstance(seen, Seen) and seen.state is VmState.RUNNING:
                 try:
                     await t.agents.remove_claim(Place(vm_id))

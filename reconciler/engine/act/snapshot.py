@@ -9,6 +9,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
 from reconciler.core.records import SnapshotRecord
+from reconciler.core.slot import tenancy
 from reconciler.core.slot.item import SlotItem
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
@@ -44,7 +45,7 @@ class CommitActs:
         t, attempt = self.t, item.record.snapshot.attempts + 1
         token = t.token()
         key, node = item.owner.object, item.owner.node
-        name = ".".join([t.settings.fleet, key.namespace, key.name, *([node] if node else []), token])
+        name = tenancy.commit_name(t.gatherer.owner, key.namespace, [key.name, *([node] if node else []), token])
         intent = Intent(token, item.owner, COMMIT, attempt, {"vm": vm_id, "name": name}, t.clock.now())
         try:
             await t.table.update([], *t.journal.writes_to_open(intent))
@@ -80,7 +81,8 @@ class CommitActs:
             taken_at=t.clock.now(),
             attempts=slot.snapshot.attempts,
         )
-        await self.books.save(item, slot.but(snapshot=snapshot), closing(intent, f"commit {commit_id}"))
+        whose = t.gatherer.slots.origins.entry(commit_id, item.owner)
+        await self.books.save(item, slot.but(snapshot=snapshot), closing(intent, f"commit {commit_id}"), whose)
         t.journal.closed(intent)
 
     async def verified(self, item: SlotItem, action: SnapshotVerified) -> None:

@@ -16,6 +16,7 @@ from reconciler.core.decisions import (
     RunVerify,
     SessionAction,
     SlotAction,
+    TakeSnapshot,
     TaskAction,
 )
 from reconciler.core.keys import Key, boot_profile, lieutenant, task
@@ -119,6 +120,8 @@ class LieutenantKind(Kind[WorkSet]):
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
         elif isinstance(action, SlotAction):
+            if isinstance(action, TakeSnapshot):
+                await self._guest.remove_secrets(item, view, action.vm_id)
             blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
@@ -197,3 +200,4 @@ class LieutenantKind(Kind[WorkSet]):
 
     def forget(self, key: Key) -> None:
         self._gatherer.profiles.forget(key)
+        self._gatherer.providers.forget(key)

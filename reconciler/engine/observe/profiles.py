@@ -37,6 +37,7 @@ class Profiles:
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
         self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
+        self._printed: dict[Key, tuple[Rendered, dict[SecretRef, str], Rendered]] = {}
         self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
         self._unsupported: dict[Key, tuple[Json, Fields]] = {}
 
@@ -60,6 +61,12 @@ class Profiles:
             )
         return self.with_secrets(key, made)
 
+    def secret_files(self, key: Key, spec: LieutenantSpec) -> tuple[str, ...]:
+        """Where its machine has files whose content is a secret, also of secrets that are gone meanwhile."""
+        self.rendered(key, spec)
+        made = self._rendered[key][2]
+        return made.secret_files() if isinstance(made, Rendered) else ()
+
     def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
         """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
         values: dict[SecretRef, str] = {}
@@ -75,7 +82,11 @@ class Profiles:
             if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
                 why = f"no environment can carry secret {ref.name} key {ref.key} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
                 return Unresolved(Reason.SECRET_UNFIT, f"{why}; declare it as a file")
-        return with_secrets(made, {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()})
+        prints = {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()}
+        known = self._printed.get(key)
+        if known is None or known[0] is not made or known[1] != prints:
+            known = self._printed[key] = (made, prints, with_secrets(made, prints))
+        return known[2]
 
     def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
         """The part of a rendering that applies on this host; made once from each."""
@@ -119,5 +130,5 @@ class Profiles:
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
-        for made in (self._rendered, self._localized, self._unsupported):
+        for made in (self._rendered, self._localized, self._printed, self._unsupported):
             made.pop(key, None)

@@ -19,15 +19,27 @@ class Providers:
     def __init__(self, table: ObjectTable) -> None:
         self.table = table
         self.breakers: dict[str, ProviderBreaker] = {}
+        self._needs: dict[Key, tuple[Rendered, str, Provider]] = {}
 
     def of(self, item: LieutenantItem, rendered: Rendered | Unresolved, agent: Agent | Unknown | None, tasks: list[TaskItem]) -> Provider:
         """What the agent's model needs, and whether it works."""
         if not isinstance(rendered, Rendered):
             return NO_PROVIDER
         told = agent.process.model if isinstance(agent, Agent) and isinstance(agent.process, Up) else ""
-        made = provider_of(rendered, told or rendered.model, str(item.key))
+        made = self._need(item.key, rendered, told or rendered.model)
         wanted = any(task.record.phase == "Pending" and task.spec.delivery.value == "Queue" for task in tasks)
         return self.now(made, wanted)
+
+    def _need(self, key: Key, rendered: Rendered, model: str) -> Provider:
+        """Which provider and key; made once from each rendering."""
+        known = self._needs.get(key)
+        if known is None or known[0] is not rendered or known[1] != model:
+            known = self._needs[key] = (rendered, model, provider_of(rendered, model, str(key)))
+        return known[2]
+
+    def forget(self, key: Key) -> None:
+        """The lieutenant is gone."""
+        self._needs.pop(key, None)
 
     def now(self, provider: Provider, wanted: bool = False) -> Provider:
         """The same with its breaker as it is now."""
@@ -45,6 +57,8 @@ class Providers:
 
     def probing(self, breaker: ProviderBreaker) -> bool:
         """The task that is the probe is still with its agent."""
+        if not breaker.prober:
+            return False
         kind, _, rest = breaker.prober.partition("/")
         namespace, _, name = rest.partition("/")
         found = self.table.task(Key(kind, namespace, name))

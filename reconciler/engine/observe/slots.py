@@ -13,9 +13,13 @@ from reconciler.core.slot import claims, pairing
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.item import SlotItem, SlotUse
 from reconciler.core.slot.pairing import Pending
+from reconciler.core.slot.tenancy import not_allowed
+from reconciler.core.snapshot.machine import VmSource
+from reconciler.core.snapshot.origin import UNMARKED, Named, Origin
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.origins import Origins
 from reconciler.engine.ports import Clock, Intent
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import COMMIT, CREATE, Journal
@@ -48,6 +52,7 @@ class Slots:
         self.settings, self.table, self.fleet, self.journal, self.clock = settings, table, fleet, journal, clock
         self.owner, self.account = owner, account
         self.hold = Hold()
+        self.origins = Origins(fleet, table, clock, owner, settings.resync_seconds * 3)
         self._first_lacking: dict[tuple[SlotOwner, str], tuple[str, float]] = {}
 
     async def observe_vm(self, item: SlotItem) -> Vm | Absent | Unknown:
@@ -63,8 +68,9 @@ class Slots:
     def _claimed(self, vm: Vm, item: SlotItem) -> bool:
         return claims.claimed_for(vm, self.owner, item.owner, item.record.epoch)
 
-    async def slot(self, item: SlotItem, observed: Vm | Absent | Unknown, use: SlotUse, now: float) -> Slot:
-        """All that decisions about this slot may depend on. `use`: what the machine in it is used for."""
+    async def slot(self, item: SlotItem, observed: Vm | Absent | Unknown, use: SlotUse, source: VmSource | None, now: float) -> Slot:
+        """All that decisions about this slot may depend on. `use`: what the machine in it is used for; `source`: what another one would
+        be made from, None where none can be made."""
         declared, record = item.declared, item.record
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
         blocked, until = self.blocked(item, now)
@@ -79,6 +85,9 @@ class Slots:
             deletion=declared.deletion,
             no_delete=declared.no_delete,
             observe_only=declared.observe_only,
+            namespace=item.owner.object.namespace,
+            sharing=self.settings.sharing,
+            source=await self.origins.source(source) if source is not None else None,
             adopt=await self.adoption(item, declared.adopt),
             snapshot=await self.snapshot(item, now) if snapshotted else None,
             busy=use.busy,
@@ -118,17 +127,19 @@ class Slots:
             return None
         owner = self.table.owner_of(vm_id)
         seen: VmObservation
+        origin: Origin = UNMARKED
         try:
             fresh = await self.fleet.list_since(self.clock.now() - self.settings.resync_seconds * 3)
             vm = fresh.vms.get(vm_id)
             if vm is None:
                 vm = await self.fleet.vers.get_vm(vm_id)
             seen = self.seen(vm, item)
+            origin = await self.origins.vm(vm)
         except (NotFound, Forbidden):
             seen = Absent(proven=True)
         except ReconcilerError as error:
             seen = Unknown(str(error))
-        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.owner.key else "")
+        return Target(vm_id, seen, str(owner) if owner is not None and owner != item.owner.key else "", origin)
 
     async def snapshot(self, item: SlotItem, now: float) -> SnapshotSeen | None:
         """What the platform's commits say about the snapshot that must be there before the VM goes."""
@@ -191,6 +202,7 @@ class Slots:
         unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
         await self.fleet.read_lineage([vm.vm_id for vm in unknown])
         candidates = pairing.pair(pending, fresh.vms, owned, seen_at, self.fleet.lineage).get(intent.token, ())
+        candidates = await self.allowed(intent, candidates)
         over = fresh.begun >= settled_at
         lacks = over and candidates == ()
         twice = self.lacking(item.owner, CREATE, intent.token if lacks else "", fresh.begun)
@@ -198,13 +210,33 @@ class Slots:
             self.fleet.read_again(vm.vm_id for vm in unknown)
         return OpenIntent(intent.token, settled=twice if lacks else over, candidates=candidates, certain=self.certain(intent))
 
+    async def allowed(self, intent: Intent, candidates: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Those of the candidates whose disk this namespace may read: an intent may have been taken from a status that somebody forged.
+        None: whose they are could not be read."""
+        commit, namespace, sharing = commit_of(intent), intent.owner.object.namespace, self.settings.sharing
+        if not candidates or not commit:
+            return candidates
+        if commit.startswith(pairing.REF) and not_allowed(Named("reference", commit, UNMARKED), namespace, sharing):
+            return ()
+        kept: list[str] = []
+        for vm_id in candidates:
+            parent = self.fleet.lineage[vm_id].parent_commit_id or ""
+            named = Named("commit", parent, await self.origins.commit(parent))
+            if isinstance(named.origin, Unknown):
+                return None
+            if not_allowed(named, namespace, sharing) is None:
+                kept.append(vm_id)
+        return tuple(kept)
+
     def pending(self, intent: Intent) -> Pending:
         """An open create, as pairing needs it. What is noted in it about the platform's clock is believed only as far as lists do."""
         low, _ = self.fleet.platform_clock(intent.sent_at)
         _, high = self.fleet.platform_clock(self.journal.ended(intent) + self.settings.settle_seconds)
         known = [at for at in (intent.server_time, low) if at is not None]
         account = str(intent.payload.get("account", "")) or self.account
-        return Pending(intent.token, commit_of(intent), min(known, default=None), intent.sent_at, high, account)
+        return Pending(
+            intent.token, commit_of(intent), min(known, default=None), intent.sent_at, high, account, intent.owner.object.namespace
+        )
 
     def certain(self, intent: Intent) -> bool:
         """Whether a VM that fits this create was made by it: marked at birth; or the only one of its commit, in an account where nobody

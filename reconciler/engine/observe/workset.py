@@ -23,6 +23,7 @@ from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.task import Dependency
+from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.engine.observe.comparison import SessionComparison
@@ -104,12 +105,13 @@ class Gatherer:
         guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
         standby = await self.machines.observe_standby(item, observed, transcript)
         local = self.local(item, rendered)
+        source = rendered.source if isinstance(rendered, Rendered) and may_be_made_anew(item, observed) else None
         if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), now)
+        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
@@ -266,3 +268,9 @@ class Gatherer:
             graph[at] = tuple(ref.name for ref in found.spec.after)
             todo += graph[at]
         return graph
+
+
+def may_be_made_anew(item: LieutenantItem, observed: Vm | Absent | Unknown) -> bool:
+    """Whether its slot may come to need another machine soon: it has none, a dead one, or one that a changed profile replaces."""
+    dead = not isinstance(observed, Vm) or observed.state is VmState.DEAD
+    return not item.record.slot.vm_id or dead or item.spec.update.on_profile_change is OnProfileChange.RECREATE

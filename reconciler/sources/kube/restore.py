@@ -5,6 +5,7 @@ A claim is believed before a status: anybody with the right to may write a statu
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -158,13 +159,18 @@ def acknowledged(record: LieutenantRecord, known: Json, told: Json) -> dict[str,
 
 
 def _session(uid: str, told: SessionStatus) -> SessionRecord:
-    """Which conversation is in force; the mirror is read anew from the machine."""
+    """Which conversation is in force; the mirror is read anew from the machine. A name that is not this object's own was forged: it
+    would open another one's conversation."""
+    own = re.compile(rf"{re.escape(uid)}-g[0-9]+(-[0-9]+)?")
+    earlier = tuple(name for name in told.earlier or () if own.fullmatch(name))
+    if told.name and not own.fullmatch(told.name):
+        return SessionRecord(earlier=earlier)
     number = told.name.removeprefix(f"{session_name(uid, told.generation)}-")
     return SessionRecord(
         name=told.name,
         generation=told.generation,
         incarnation=_int(number) if number != told.name else 0,
-        earlier=told.earlier or (),
+        earlier=earlier,
     )
 
 

@@ -1,7 +1,9 @@
 """HTTP/1.1 on a socket, as little as the platform's clients need, and with the one thing libraries hide: breaking a connection.
 
 Content-Length and chunked bodies, keep-alive, pipelining (answered in order), `Expect: 100-continue`. `limits` bounds all of it:
-who sends or fetches too slowly is cut off, and who asks for more before an answer was fetched is not read.
+who sends or fetches too slowly is cut off, and who asks for more before an answer was fetched is not read. In one turn of the event
+loop a client has no more than one piece read and no more than `limits.PIPELINED` requests answered, so that others are served beside
+one who sends without end.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ __all__ = ["Connection", "Handler", "HttpListener", "Malformed", "Received"]
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _LARGE = 64 * limits.KIB  # what does not count towards the budget of answers
+_PIECE = 32 * limits.KIB  # what is read of a client at once; as tiny chunks it takes a few hundredths of a second
 _SWEEP_S = 0.5
 _LINGER_S = 1.0
 
@@ -30,7 +33,7 @@ BodyLimit = Callable[[str, str], int]
 """From method and target to the most bytes of a body."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One client's connection. The handler answers each request exactly once: `send`, or `open_stream` … `close_stream`,
     or `reset`; requests behind it wait. `on_lost` is called when the client goes away before that."""
 
@@ -41,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Received] = deque()
         self._current: Received | None = None
         self._can_write = asyncio.Event()
+        self._due = False  # whether `_next` is about to be called
         self._began: float | None = None  # when the request that is arriving did
         self._moved = 0.0  # when something last arrived or was fetched
         self._written = 0
@@ -81,7 +85,13 @@ class Connection(asyncio.Protocol):
         self._can_write.set()
         self._next()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._listener.piece  # of all connections: it is taken over at once
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._listener.piece[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         self._moved = asyncio.get_running_loop().time()
         if self._refused_at is not None:
             return
@@ -117,7 +127,18 @@ class Connection(asyncio.Protocol):
         else:
             transport.resume_reading()
 
+    def _soon(self) -> None:
+        """`_next` in the next turn of the loop, once however many ask for it."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._due = False
+        self._next()
+
     def _next(self) -> None:
+        """Answer what waits; what arrived behind it is for the next turn."""
         while self._current is None and self._queue and not self.lost and self._can_write.is_set():
             self._current = self._queue.popleft()
             self._handler(self._current)
@@ -129,7 +150,7 @@ class Connection(asyncio.Protocol):
             self._refuse(Reply(exc.status, str(exc).encode(), wire.TEXT))
             return
         if self._current is None and self._queue and self._can_write.is_set():
-            asyncio.get_running_loop().call_soon(self._next)
+            self._soon()
 
     def _handler(self, request: Received) -> None:
         self._listener.handler(request, self)
@@ -227,7 +248,7 @@ class Connection(asyncio.Protocol):
         if not keep:
             self.close()
         else:
-            asyncio.get_running_loop().call_soon(self._next)
+            self._soon()
 
     def _date(self) -> str:
         return formatdate(self._listener.clock(), usegmt=True)
@@ -259,6 +280,7 @@ class HttpListener:
         self.handler = handler
         self.clock = clock
         self.body_limit = body_limit
+        self.piece = memoryview(bytearray(_PIECE))
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None

@@ -1,0 +1,125 @@
+"""Whose a commit or a VM is: by our books, by the marks on it, and by what it was made from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from reconciler.core.keys import SlotOwner, as_map
+from reconciler.core.slot import tenancy
+from reconciler.core.slot.claims import Owner
+from reconciler.core.snapshot.machine import CommitSource, RefSource, VmSource
+from reconciler.core.snapshot.origin import UNMARKED, Made, Named, Origin, Unmarked
+from reconciler.core.snapshot.vm import Commit, Unknown, Vm
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.ports import Clock, PutMeta
+from reconciler.engine.state.objects import ObjectTable
+from reconciler.errors import NotFound, ReconcilerError
+
+BOOK = "commit/"
+"""Meta rows: `commit/ID` says for whom that commit was taken, and with whom it is shared."""
+
+TOMBSTONE = "tombstone/"
+"""Meta rows of earlier releases that tell of commits too: of snapshots before a deletion."""
+
+
+class Origins:
+    """`unlisted_seconds`: how long a commit that no list had is not looked for again."""
+
+    def __init__(self, fleet: Fleet, table: ObjectTable, clock: Clock, owner: Owner, unlisted_seconds: float) -> None:
+        self._fleet, self._table, self._clock, self._owner = fleet, table, clock, owner
+        self._unlisted_seconds = unlisted_seconds
+        self._books: dict[str, Made] = {}
+        self._listed: dict[str, Commit] = {}
+        self._unlisted: dict[str, float] = {}
+        self._list = asyncio.Lock()
+
+    def read(self, meta: Mapping[str, str]) -> None:
+        """Take what the store has."""
+        for name, value in meta.items():
+            if not name.startswith((BOOK, TOMBSTONE)) or not value:
+                continue
+            try:
+                told = as_map(json.loads(value))
+            except ValueError:
+                continue  # the name of the commit tells, too
+            commit_id = name.removeprefix(BOOK) if name.startswith(BOOK) else str(told.get("commitId") or "")
+            namespace = str(told.get("namespace") or "")
+            if commit_id and namespace and (name.startswith(BOOK) or commit_id not in self._books):
+                self._books[commit_id] = Made(namespace, tenancy.told(str(told.get("shared") or "")))
+
+    def entry(self, commit_id: str, slot: SlotOwner) -> PutMeta:
+        """The row that says for whom a commit was taken."""
+        key = slot.object
+        made = Made(key.namespace, self.shared(slot))
+        told = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": slot.uid, "shared": ",".join(sorted(made.shared))}
+        self._books[commit_id] = made
+        return PutMeta(f"{BOOK}{commit_id}", json.dumps(told, sort_keys=True))
+
+    def shared(self, slot: SlotOwner) -> frozenset[str]:
+        """The namespaces that may use what this object leaves behind."""
+        item = self._table.get(slot.object)
+        return tenancy.told(item.obj.annotations.get(tenancy.SHARE, "")) if item is not None else frozenset()
+
+    async def source(self, source: VmSource) -> Named | None:
+        """What a new machine is restored from; None for one of the platform's images, which are everybody's. What a reference points to
+        can't be known beforehand: it is an id of the account like any other."""
+        match source:
+            case CommitSource(commit_id):
+                return Named("commit", commit_id, await self.commit(commit_id))
+            case RefSource(ref):
+                return Named("reference", ref, UNMARKED)
+            case _:
+                return None
+
+    async def commit(self, commit_id: str) -> Origin:
+        """Our books, its name, then the VM that it was taken of."""
+        known = self._books.get(commit_id)
+        if known is not None:
+            return known
+        try:
+            found = await self._find(commit_id)
+        except ReconcilerError as error:
+            return Unknown(str(error))
+        if found is None:
+            return UNMARKED
+        named = tenancy.origin_by_name(found, self._owner)
+        return named if isinstance(named, Made) else self._parent(found.parent_vm_id)
+
+    async def vm(self, vm: Vm) -> Origin:
+        """Its labels, then the commit that it was restored from."""
+        told = tenancy.origin_by_labels(vm.labels, self._owner)
+        if isinstance(told, Made):
+            return told
+        await self._fleet.read_lineage([vm.vm_id])
+        lineage = self._fleet.lineage.get(vm.vm_id)
+        if lineage is None:
+            return Unknown("the platform does not tell what it was made from")
+        if lineage.parent_commit_id:
+            made = await self.commit(lineage.parent_commit_id)
+            if not isinstance(made, Unmarked):
+                return made
+        return self._parent(lineage.grandparent_vm_id or "")
+
+    def _parent(self, vm_id: str) -> Origin:
+        owner = self._table.owner_of(vm_id)
+        if owner is not None:
+            return Made(owner.object.namespace)
+        vm = self._fleet.current(vm_id)
+        return tenancy.origin_by_labels(vm.labels, self._owner) if vm is not None else UNMARKED
+
+    async def _find(self, commit_id: str) -> Commit | None:
+        """From a list that was begun after it was asked for first; one call serves all who ask meanwhile."""
+        async with self._list:
+            missed = self._unlisted.get(commit_id)
+            if commit_id in self._listed or (missed is not None and self._clock.now() < missed + self._unlisted_seconds):
+                return self._listed.get(commit_id)
+            try:
+                commits = await self._fleet.vers.list_commits()
+            except NotFound:
+                commits = ()  # an earlier platform has no such list
+            self._listed.update((commit.commit_id, commit) for commit in commits)
+            if commit_id not in self._listed:
+                self._unlisted[commit_id] = self._clock.now()
+            return self._listed.get(commit_id)
