@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -38,7 +39,9 @@ class Page(TyperCommand):
         _section(formatter, ctx, "Options", (param for param in own if param.param_type_name == "option"))
         names = [max(param.opts, key=len) for param in params if _everywhere(param)]
         with formatter.section("Options of every command (`reconciler --help` explains them)"):
-            formatter.write_text(", ".join(names))
+            indent = " " * formatter.current_indent
+            for line in wrap(", ".join(names), formatter.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False):
+                formatter.write(f"{line}\n")  # whole names: `write_text` breaks them at their hyphens
 
 
 class LateCommand(TyperCommand):

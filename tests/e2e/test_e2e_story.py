@@ -94,8 +94,9 @@ def test_a_day(real: Platform, reconciler: Program) -> None:
         reconciler("wait", f"task/{waiting}", "--for", "phase=Succeeded")
         assert field(reconciler, "lt api", "{.status.agent.pid}") == pid
 
-        answers = reconciler("output", "api", "--history", "2").split("\n\n")
-        assert answers[-1].strip() == "good morning"
+        answers = reconciler("output", "api", "--history", "2").splitlines()
+        assert [line for line in answers if line.startswith("--- answer ")] == ["--- answer 1 of 2 ---", "--- answer 2 of 2 ---"]
+        assert answers[-2:] == ["--- answer 2 of 2 ---", "good morning"]
         assert "good" in reconciler("output", "api", "--tail", "13")
         assert len(reconciler("output", "api", "--tail", "8").strip("\n")) <= 8
         described = reconciler("describe", "lt", "api")
