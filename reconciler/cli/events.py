@@ -39,7 +39,7 @@ def events(
     async def run() -> None:
         async with reader(config) as store:
             clean = await redaction(config, store)
-            found = await store.events(key, namespace=within)
+            found = sorted(await store.events(key, namespace=within), key=lambda event: (event.at, event.seq))
             if shape.kind == "table":
                 header = ("TIME", "TYPE", "REASON", *(("NAMESPACE",) if all_namespaces else ()), "OBJECT", "MESSAGE")
                 output.table(header, [event_row(event, clean, all_namespaces) for event in found])

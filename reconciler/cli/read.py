@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -39,6 +40,8 @@ def get(
     selection = names.select(words)
     if selector:
         matches({}, selector)
+        if selection.names:
+            raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the names or the selector")
     namespace = None if all_namespaces else config.namespace
 
     async def run() -> None:
@@ -91,19 +94,25 @@ def labels_of(doc: Json) -> dict[str, str]:
     return as_strings(as_map(doc.get("metadata")).get("labels"))
 
 
+_TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")
+
+
 def matches(labels: Mapping[str, str], selector: str) -> bool:
     """Whether labels fit a selector: `a=b,c!=d,e,!f`. Raises `UsageError`."""
-    for term in (part.strip() for part in selector.split(",")):
+    terms = [part.strip() for part in selector.split(",")]
+    for term in terms:
+        if not _TERM.fullmatch(term):
+            what = f"{term!r} is no part of a selector" if term else "a selector has an empty part"
+            raise UsageError(what, f"-l {selector}", "write NAME=VALUE, NAME!=VALUE, NAME or !NAME, separated by commas")
+    for term in terms:
         name, unequal, value = term.partition("!=")
         if unequal:
             fits = labels.get(name.strip()) != value.strip()
         elif "=" in term:
             name, _, value = term.partition("=")
             fits = labels.get(name.strip()) == value.removeprefix("=").strip()
-        elif term:
-            fits = (term.removeprefix("!") in labels) != term.startswith("!")
         else:
-            raise UsageError("a selector has an empty part", f"-l {selector}", "write NAME=VALUE,…")
+            fits = (term.removeprefix("!") in labels) != term.startswith("!")
         if not fits:
             return False
     return True

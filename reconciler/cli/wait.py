@@ -15,11 +15,13 @@ from reconciler.cli.access import reader
 from reconciler.cli.read import POLL, One
 from reconciler.cli.several import each, tell
 from reconciler.config import Config
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, task
+from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import TimedOut, Transient, UsageError
 from reconciler.views.documents import condition
 
+TASK = task("", "")
 APPEARS = 5.0
 """Seconds in which an object that was just declared is taken in by a controller that runs or starts."""
 
@@ -85,6 +87,11 @@ def goal(text: str) -> Goal:
     )
 
 
+def ended(obj: StoredObject) -> bool:
+    """A task that has a result: nothing of it changes any more."""
+    return obj.key.kind == TASK.kind and obj.status.get("phase") in FINISHED and obj.status.get("observedGeneration") == obj.generation
+
+
 async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, there: bool = False) -> StoredObject | None:
     """Look until the object is as wanted; `deadline` in loop time. A store that goes away after the first look is waited for. Raises
     `TimedOut` with its last state, soon when it does not exist and is to be `there`, and what the store says at the first look."""
@@ -105,6 +112,9 @@ async def until(store: Store, key: Key, met: Goal, deadline: float, what: str, t
         obj, looked, away = found[0] if found else None, True, ""
         if met(obj):
             return obj
+        if there and obj is not None and ended(obj):
+            state = f"it has ended: {obj.status.get('phase')}"
+            raise TimedOut(f"{names.short(key)} is not {what}", state, f"see `reconciler describe {names.short(key)}`")
         if loop.time() >= deadline or (there and obj is None and loop.time() >= appears):
             ready = condition(obj.status, "Ready") if obj else {}
             state = f"{ready.get('reason', 'not looked at yet')}: {ready.get('message', '')}".rstrip(": ") if obj else "it does not exist"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from reconciler.core.conditions import reason_of, reasons_of
+from reconciler.core.conditions import meaning, reason_of, reasons_of
 from reconciler.core.decisions import Refuse
 from reconciler.core.keys import JsonValue, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
@@ -73,5 +73,5 @@ class Reporter:
         if isinstance(update.decision, Refuse) and reason not in reasons_of(obj.status):
             return self._recorder.event(obj.key, obj.uid, reason, message, "Warning")
         if update.announce is Announce.PHASES and phase != obj.status.get("phase"):
-            return self._recorder.event(obj.key, obj.uid, str(phase), message)
+            return self._recorder.event(obj.key, obj.uid, str(phase), message or meaning(reason))
         return ()

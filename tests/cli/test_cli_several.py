@@ -13,6 +13,8 @@ import pytest
 import reconciler
 from reconciler.api import generate
 from reconciler.api.conditions import CONDITIONS
+from reconciler.cli.wait import ended
+from reconciler.core.keys import Json, Key
 from reconciler.core.records import TaskRecord
 from reconciler.engine.ports import StoredObject
 from tests.cli.conftest import Run
@@ -158,3 +160,26 @@ def test_crds_are_checked_where_there_is_no_checkout(run: Run, tmp_path: Path, m
     assert "install the package again" in differs.out
     (tmp_path / "crds").mkdir()
     assert "make generate" in run("crds", "--check").out, "a checkout is checked where there is one"
+
+
+@pytest.mark.parametrize("selector", ["who in (a,b)", "who=x,who notin (y)", "!", "a=b=c", ",,", "=x"])
+def test_a_selector_that_is_not_understood_is_refused(run: Run, selector: str) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a"))
+    result = run("get", "lt", "-l", selector)
+    assert result.code == 64
+    assert "NAME=VALUE" in result.err
+
+
+def test_names_and_a_selector_are_not_given_together(run: Run) -> None:
+    run("apply", "-f", "-", stdin=lieutenants("a"))
+    assert run("get", "lt", "a", "-l", "who=x").code == 64
+    assert run("get", "lt", "-l", "who!=x").code == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "generation", "over"), [("Failed", 1, True), ("Cancelled", 1, True), ("Running", 1, False), ("Failed", 2, False)]
+)
+def test_a_task_that_has_ended_is_not_waited_for(phase: str, generation: int, over: bool) -> None:
+    status: Json = {"phase": phase, "observedGeneration": 1}
+    assert ended(StoredObject(Key("Task", "default", "one"), "u", generation, 1, 0.0, {}, status=status)) is over
+    assert not ended(StoredObject(Key("Lieutenant", "default", "one"), "u", 1, 1, 0.0, {}, status=status))

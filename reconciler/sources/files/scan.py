@@ -121,12 +121,12 @@ class _Tree:
         self._seen: set[Path] = set()
         root = paths.real(path)
         if not isinstance(root, Path):
-            self.flaws.append((path, f"can't be read ({_of(root)}); create it or correct the path"))
+            self.flaws.append((path, f"can't be read ({_of(root)}); correct the path or its permissions"))
             return
         self._root = root
         seen = paths.look(root)
         if not isinstance(seen, Present):
-            self.flaws.append((path, f"can't be read ({_of(seen)}); create it or correct the path"))
+            self.flaws.append((path, f"can't be read ({_of(seen)}); correct the path or its permissions"))
         elif seen.is_folder:
             self._walk(root, path, None)
         else:
