@@ -186,7 +186,7 @@ def judge(real: Platform, books: Books, machine: Machine, sent: Sequence[str]) -
 
     assert books.mirror(books.lieutenant("api").session.name) == session
     answers = texts(parse(session, 0)[0])
-    assert books.program("output", "api", "--history", "0").strip() == "\n\n".join(answers)
+    assert books.program("output", "api", "--history", "0", "--raw").strip() == "\n\n".join(answers)
 
     assert real.present() == real.ever() == [machine.vm_id]
     assert (len(machine.running(KEEPER)), len(machine.running(AGENT))) == (1, 1)
