@@ -34,6 +34,11 @@ class Finding(Protocol):
     def message(self) -> str: ...
 
 
+def _named(key: Key) -> Json:
+    """Which object a row of a plan is about."""
+    return {"kind": key.kind, "name": key.name, "namespace": key.namespace}
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One line of a plan: what would be done to which object, and why."""
@@ -45,9 +50,7 @@ class Planned:
 
     @property
     def document(self) -> Json:
-        key = self.key
-        named: Json = {"kind": key.kind, "name": key.name, "namespace": key.namespace}
-        return {**named, "verb": self.verb, "target": self.target, "reason": self.reason}
+        return {**_named(self.key), "verb": self.verb, "target": self.target, "reason": self.reason}
 
 
 def planned(steps: Iterable[Step]) -> tuple[Planned, ...]:
@@ -67,9 +70,7 @@ class Pending:
 
     @property
     def document(self) -> Json:
-        key = self.key
-        named: Json = {"kind": key.kind, "name": key.name, "namespace": key.namespace}
-        return {**named, "state": self.state, "reason": self.reason, "message": self.message}
+        return {**_named(self.key), "state": self.state, "reason": self.reason, "message": self.message}
 
 
 def pending(left: Mapping[Key, Wait | Refuse]) -> tuple[Pending, ...]:

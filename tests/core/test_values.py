@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from reconciler.core.values import replaced
+from reconciler.core.values import replaced, with_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,10 @@ def test_it_returns_what_dataclasses_replace_returns(changes: dict[str, object])
 def test_a_field_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         replaced(Point(1), colour="red")  # type: ignore[call-arg]
+
+
+def test_changes_that_a_class_has_no_field_for_are_left_out() -> None:
+    point = Point(1, 7, ("t",))
+    assert with_known(point, {"x": 5, "colour": "red"}) == replace(point, x=5)
+    assert with_known(point, {"tags": ()}) == replace(point, tags=())
+    assert with_known(point, {}) == point

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest
@@ -14,8 +12,7 @@ from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Part, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
-
-P = TypeVar("P", Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
+from reconciler.core.values import with_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +73,24 @@ class LieutenantView(Part):
         if "record" in changes or "slot" in changes or "local" in changes:
             facts: dict[str, Any] = {"record": self.record, "slot": self.slot, "local": self.local, **changes}
             changes["vm_id"] = whereabouts(facts["record"], facts["slot"], facts["local"])
-        changes["lt"] = lt = _but(self.lt, changes)
+        changes["lt"] = lt = with_known(self.lt, changes)
         return type(self)(
             lt,
-            _but(self.for_slot, changes),
-            _but(self.for_reach, changes),
-            _but(self.for_prepare, changes),
-            _but(self.for_session, changes),
-            _but(self.for_agent, changes),
-            _but(self.for_govern, changes),
+            with_known(self.for_slot, changes),
+            with_known(self.for_reach, changes),
+            with_known(self.for_prepare, changes),
+            with_known(self.for_session, changes),
+            with_known(self.for_agent, changes),
+            with_known(self.for_govern, changes),
         )
 
 
-FACTS: dict[type, tuple[str, ...]] = {
-    part: tuple(fact.name for fact in fields(part))
-    for part in (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
-}
-"""The facts of each part, in the order of its constructor."""
-
-KNOWN = frozenset(name for names in FACTS.values() for name in names)
+KNOWN = frozenset(
+    fact.name for part in (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart) for fact in fields(part)
+)
+"""The facts of all parts."""
 
 
 def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> str:
     """The machine its agent is on: the VM in its slot or, while it lives on this host, its place here; '' for none."""
     return local.place if record.local.state == "Home" else slot.record.vm_id
-
-
-def _but(part: P, changes: Mapping[str, Any]) -> P:
-    read, places = _SHAPES[type(part)]
-    facts = list(read(part))
-    for name, fact in changes.items():
-        at = places.get(name)
-        if at is not None:
-            facts[at] = fact
-    return type(part)(*facts)
-
-
-_SHAPES: dict[type, tuple[attrgetter[tuple[Any, ...]], dict[str, int]]] = {
-    part: (attrgetter(*names), {name: at for at, name in enumerate(names)}) for part, names in FACTS.items()
-}
