@@ -42,14 +42,16 @@ from reconciler.serve.http import TOKEN_FILE, TOKEN_VARIABLE, Address, HttpServe
 from reconciler.serve.metrics import ControllerCollector, Sources, exposition
 from reconciler.sources.files.sync import still_in_file
 from reconciler.sources.secrets import FileSecrets
-from reconciler.store.lock import ControllerLock, acquire
+from reconciler.store.lock import ControllerLock, HeldByCommand, acquire
 from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 
 INSTALLATION = "installation"
 LOCK_PATIENCE = 1.0
-"""Seconds a controller waits for a command that holds the lock for the moment of one write."""
+"""Seconds a controller waits for another one that is just ending."""
+COMMAND_PATIENCE = 60.0
+"""Seconds it waits for a command's write, which may make the store first; on a busy machine that takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,14 +256,14 @@ def listening(config: Config, address: Address, port: int) -> str:
 
 
 async def lock_of(config: Config) -> ControllerLock:
-    """The controller's lock; a command that writes holds it for a moment only, and is waited for."""
+    """The controller's lock. A command that writes lets go of it by itself, and is waited for."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + LOCK_PATIENCE
+    begun = loop.time()
     while True:
         try:
             return acquire(config.state)
-        except Refused:
-            if loop.time() > deadline:
+        except Refused as held:
+            if loop.time() > begun + (COMMAND_PATIENCE if isinstance(held, HeldByCommand) else LOCK_PATIENCE):
                 raise
             await asyncio.sleep(0.05)
 

@@ -41,7 +41,7 @@ async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
         except NoController:
             pass
         try:
-            lock = acquire(config.state)
+            lock = acquire(config.state, command=True)
         except Refused:
             if loop.time() > deadline:
                 raise

@@ -12,8 +12,14 @@ from types import TracebackType
 from reconciler.errors import Refused, Unreachable
 
 LOCK_FILE = "controller.lock"
+COMMAND = " command"
+"""Behind the pid of a holder that is no controller."""
 _PROBE_TRIES = 10
 _PROBE_SECONDS = 0.02
+
+
+class HeldByCommand(Refused):
+    """The holder writes something while no controller runs, and lets go when that is done."""
 
 
 class ControllerLock:
@@ -37,10 +43,11 @@ class ControllerLock:
         self.release()
 
 
-def acquire(state: Path, *, pause: Callable[[float], None] = time.sleep) -> ControllerLock:
-    """Become the controller of this state directory (made with mode 0700 when missing).
+def acquire(state: Path, *, command: bool = False, pause: Callable[[float], None] = time.sleep) -> ControllerLock:
+    """Become the controller of this state directory (made with mode 0700 when missing), or, for a `command`, keep one away for a write.
 
-    Raises `Refused`, naming the holder's pid, when another process is; `Unreachable` when the lock file can't be opened."""
+    Raises `Refused`, naming the holder's pid, when another process is, `HeldByCommand` when that is a command; `Unreachable` when the
+    lock file can't be opened."""
     path = state / LOCK_FILE
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,13 +57,15 @@ def acquire(state: Path, *, pause: Callable[[float], None] = time.sleep) -> Cont
     for _ in range(_PROBE_TRIES):
         if _try(fd, fcntl.LOCK_EX):
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(fd, f"{os.getpid()}{COMMAND if command else ''}\n".encode(), 0)
             return ControllerLock(fd, path)
         if _alive(_pid(fd)):
             break
         pause(_PROBE_SECONDS)  # signed by nobody or by the dead: somebody only looks (`holder`), or is about to sign
-    pid = _pid(fd)
+    pid, writes = _pid(fd), _signed(fd).endswith(COMMAND)
     os.close(fd)
+    if writes:
+        raise HeldByCommand(f"a command (process {pid}) writes to this state directory", str(path), "wait until it is done")
     who = f"process {pid}" if pid is not None else "another process"
     raise Refused(f"{who} is the controller of this state directory", str(path), "stop it first, or use another --state directory")
 
@@ -96,5 +105,9 @@ def _alive(pid: int | None) -> bool:
 
 
 def _pid(fd: int) -> int | None:
-    signed = os.pread(fd, 32, 0).strip()
-    return int(signed) if signed.isdigit() else None
+    signed = _signed(fd).removesuffix(COMMAND)
+    return int(signed) if signed.isascii() and signed.isdigit() else None
+
+
+def _signed(fd: int) -> str:
+    return os.pread(fd, 32, 0).decode("ascii", "replace").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import signal
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.app import lock_of
+from reconciler.config import Config
 from reconciler.errors import Refused, Unreachable
-from reconciler.store.lock import LOCK_FILE, acquire, holder
+from reconciler.store.lock import LOCK_FILE, HeldByCommand, acquire, holder
+from tests.faults.harness import virtual
 
 HOLD = """
 import sys
@@ -97,3 +101,32 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unreachable):
         acquire(tmp_path / "file" / "state")
+
+
+def test_a_command_that_writes_is_told_from_a_controller(tmp_path: Path) -> None:
+    with acquire(tmp_path, command=True):
+        assert holder(tmp_path) == os.getpid()
+        with pytest.raises(HeldByCommand, match=f"process {os.getpid()}"):
+            acquire(tmp_path)
+    with acquire(tmp_path), pytest.raises(Refused) as held:
+        acquire(tmp_path, command=True)
+    assert not isinstance(held.value, HeldByCommand)
+    assert "is the controller" in str(held.value)
+
+
+@pytest.mark.parametrize(("command", "waits"), [(True, True), (False, False)])
+def test_a_controller_waits_for_a_command_and_not_for_another_controller(tmp_path: Path, command: bool, waits: bool) -> None:
+    """However long the command's write takes: it may make the store first."""
+    held = acquire(tmp_path, command=command)
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(30.0, held.release)
+        config = Config(state=tmp_path)
+        if not waits:
+            with pytest.raises(Refused, match="is the controller"):
+                await lock_of(config)
+            return
+        (await lock_of(config)).release()
+
+    virtual(main)
+    held.release()
