@@ -72,6 +72,14 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
+    REPLACING = "Replacing", "Another machine is made ready to take this one's place, or one of the two goes.", NOTHING, Waiting(poll=1.0)
+    REPLACEMENT_FAILED = (
+        "ReplacementFailed",
+        "The machine that was to take this one's place did not work; it is gone, and this one stays.",
+        "Correct the profile; `reconciler retry` tries again.",
+    )
+    CARRIED_OVER = "CarriedOver", "Conversation and workspace were copied to the machine that takes this one's place.", "Nothing."
+    REPLACED = "Replaced", "pi answers on the new machine, with conversation and workspace; the old one goes.", "Nothing."
     BOOT_FAILED = (
         "BootFailed",
         "A step or a verification of the profile failed for good.",

@@ -30,6 +30,16 @@ from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper
 from reconciler.core.decisions.machine import StopAgent as StopAgent
 from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.replacement import AtNext as AtNext
+from reconciler.core.decisions.replacement import BeginReplacement as BeginReplacement
+from reconciler.core.decisions.replacement import CarryOver as CarryOver
+from reconciler.core.decisions.replacement import ConfirmReplacement as ConfirmReplacement
+from reconciler.core.decisions.replacement import DropReplacement as DropReplacement
+from reconciler.core.decisions.replacement import EndReplacement as EndReplacement
+from reconciler.core.decisions.replacement import FenceReplacement as FenceReplacement
+from reconciler.core.decisions.replacement import ReplacementAction as ReplacementAction
+from reconciler.core.decisions.replacement import ReturnToOld as ReturnToOld
+from reconciler.core.decisions.replacement import TakeNext as TakeNext
 from reconciler.core.decisions.requests import Acknowledge as Acknowledge
 from reconciler.core.decisions.requests import RequestAction as RequestAction
 from reconciler.core.decisions.rest import Refuse as Refuse
@@ -78,5 +88,5 @@ from reconciler.core.decisions.task import TryAgain as TryAgain
 from reconciler.core.decisions.task import Verify as Verify
 from reconciler.core.decisions.task import Withdraw as Withdraw
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | TaskAction
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | ReplacementAction | TaskAction
 Decision = Act | Rest

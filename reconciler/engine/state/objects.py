@@ -15,7 +15,7 @@ from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
-from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
+from reconciler.core.records import NEXT, LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
@@ -29,11 +29,12 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[S, R]):
-    """A stored object with its spec and record parsed."""
+    """A stored object with its spec and record parsed. `node`: of its slots the one that is meant, '' for its own."""
 
     obj: StoredObject
     spec: S
     record: R
+    node: str = ""
 
     @property
     def key(self) -> Key:
@@ -45,8 +46,8 @@ class Item(Generic[S, R]):
 
     @property
     def slot_owner(self) -> SlotOwner:
-        """The object's own slot, as journal and claims know it."""
-        return SlotOwner.of(self.key, self.uid)
+        """The slot that is meant, as journal and claims know it."""
+        return SlotOwner.of(self.key, self.uid, self.node)
 
     @property
     def deleting(self) -> bool:
@@ -61,6 +62,11 @@ AnyItem = Item[Model, Record]
 def session_of(item: LieutenantItem) -> SessionName:
     """The conversation in force: the name of its mirror and the path of its file."""
     return current(item.record.session, item.uid, item.spec.session.generation)
+
+
+def at_next(item: LieutenantItem) -> LieutenantItem:
+    """The lieutenant as if the other machine were the one in its slot."""
+    return Item(item.obj, item.spec, item.record.as_next(), NEXT)
 
 
 def command_key(task: TaskItem) -> str:
