@@ -41,7 +41,7 @@ class AtNext(Act):
 
     @property
     def message(self) -> str:
-        return f"on the other machine: {self.action.because}"
+        return str(getattr(self.action, "why", "")) or f"on the other machine: {self.action.because}"
 
     @property
     def target(self) -> str:
@@ -62,6 +62,10 @@ class FenceReplacement(Act):
 
     vm_id: str
 
+    @property
+    def message(self) -> str:
+        return f"VM {self.vm_id} refuses from here on what was sent to it before"
+
 
 @dataclass(frozen=True, slots=True)
 class CarryOver(Act):
@@ -81,6 +85,10 @@ class ConfirmReplacement(Act):
     books_only: ClassVar = True
 
     vm_id: str
+
+    @property
+    def message(self) -> str:
+        return f"pi answers in its place; VM {self.vm_id} is not needed any more"
 
 
 @dataclass(frozen=True, slots=True)
