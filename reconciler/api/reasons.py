@@ -73,11 +73,7 @@ class Reason(Explained):
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
     REPLACING = "Replacing", "Another machine is made ready to take this one's place, or one of the two goes.", NOTHING, Waiting(poll=1.0)
-    REPLACEMENT_FAILED = (
-        "ReplacementFailed",
-        "The machine that was to take this one's place did not work; it is gone, and this one stays.",
-        "Correct the profile; `reconciler retry` tries again.",
-    )
+    REPLACEMENT_FAILED = "ReplacementFailed", "What was to replace the machine did not work; it stays.", "Correct the profile, or retry."
     CARRIED_OVER = "CarriedOver", "Conversation and workspace were copied to the machine that takes this one's place.", "Nothing."
     REPLACED = "Replaced", "pi answers on the new machine, with conversation and workspace; the old one goes.", "Nothing."
     BOOT_FAILED = (
@@ -179,7 +175,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant to get a new machine, or leave it.",
+        "Nothing with `update.onProfileChange: Recreate`, which replaces it; else leave it, or delete the lieutenant.",
     )
 
     # The agent
@@ -334,11 +330,7 @@ class Reason(Explained):
         "Declare it, or correct `profileRef`.",
         UNDECLARED,
     )
-    SECRET_UNFIT = (
-        "SecretUnfit",
-        "A secret has a form that no environment variable can carry.",
-        "Declare it as a file, or give it another value.",
-    )
+    SECRET_UNFIT = "SecretUnfit", "A secret has a form that no environment variable can carry.", "Declare it as a file, or change it."
     SECRET_FORBIDDEN = (
         "SecretForbidden",
         "The operator may not read what is referred to.",

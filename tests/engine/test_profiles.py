@@ -441,25 +441,6 @@ def test_recreate_does_not_begin_while_the_platform_refuses_machines_to_others_b
     tell(tmp_path, story)
 
 
-@pytest.mark.guarantee("G-41")
-def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> None:
-    async def story(run: Stage) -> None:
-        await made(run, BEFORE, update=RECREATE)
-        await pass_time(20)
-        await run.engine.stop()
-        assert await plan_everything(run.engine) == Foreseen(), "nothing to do before it changes"
-        await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
-        planned = (await plan_everything(run.engine)).steps
-        verbs = [step.action.verb for step in planned]
-        assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
-        said = planned[1].action.because
-        assert said.startswith("its profile changed after it was prepared; Recreate deletes VM ")
-        assert "with its workspace /root/workspace" in said
-        assert verbs[-1] == "StartAgent"
-
-    tell(tmp_path, story)
-
-
 @pytest.mark.parametrize("change", [{"source": {"ref": "golden:latest"}}, {"resources": {"vcpus": 3}}])
 def test_another_source_or_size_is_another_machine(tmp_path: Path, change: dict[str, object]) -> None:
     async def story(run: Stage) -> None:

@@ -361,7 +361,7 @@ def begin_a_replacement(v: PreparePart) -> Decision | None:
     if v.lt.record.replacement.state or not v.recreate or v.slot.desired is not DesiredState.RUNNING or v.slot.record.marked_for_deletion:
         return None
     why = outdated(v.lt)
-    if not why or held_back(v) or failed_before(v.lt) or v.lt.record.local.state:
+    if not why or held_back(v) or failed_before(v.lt) or v.lt.record.local.state or not isinstance(v.lt.agent, Agent):
         return None
     assert isinstance(v.lt.rendered, Rendered)
     return BeginReplacement(v.lt.vm_id, wanted(v.lt.rendered), in_words(v.lt, why, v.in_place))

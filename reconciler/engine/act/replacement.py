@@ -66,9 +66,7 @@ class ReplacementActs:
             case TakeNext():
                 taken = record.swapped().but(next=SlotRecord(), replacement=told.over())
                 session = housed(record.session, item.uid, item.spec.session.generation)
-                await self.save(
-                    item, taken.but(session=session), Reason.REPLACED, f"VM {record.next.vm_id} takes the place of a lost one"
-                )
+                await self.save(item, taken.but(session=session), Reason.REPLACED, f"VM {record.next.vm_id} takes the place of a lost one")
                 self.observe_again(record)
             case DropReplacement(why, failed):
                 await self.drop(item, view, why, failed)
