@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, Key
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand
-from reconciler.engine.planning import plan_everything
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
