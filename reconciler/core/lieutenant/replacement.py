@@ -58,8 +58,6 @@ ENDS = 3
 MEANWHILE = Wait(Reason.REPLACING)
 """Filled in by `beside`, which knows what the lieutenant is at."""
 
-SILENT = (Reason.GUEST_UNREACHABLE, Reason.AGENT_UNREACHABLE, Reason.BOOTING)
-
 
 # --- what is known of the other machine -----------------------------------------------------------------------------------------
 
@@ -350,8 +348,9 @@ def failure(v: PreparePart, other: NextMachine, waiting: Decision) -> str:
         return waiting.message
     if not record.vm_id and record.attempts >= TRIES and record.last_error:
         return record.last_error
-    mute = isinstance(waiting, Wait) and waiting.reason in SILENT and told.at > 0 and v.lt.now >= told.at + PATIENCE
-    return f"VM {record.vm_id} could not be reached within {PATIENCE:.0f} s" if mute and record.vm_id else ""
+    mute = isinstance(waiting, Wait) and (waiting.reason.waiting.unreadable or waiting.reason is Reason.BOOTING)
+    late = told.at > 0 and v.lt.now >= told.at + PATIENCE
+    return f"VM {record.vm_id} could not be reached within {PATIENCE:.0f} s" if mute and late and usable(other.slot) else ""
 
 
 def begin_a_replacement(v: PreparePart) -> Decision | None:
