@@ -82,6 +82,11 @@ def lieutenant(namespace: str, name: str) -> Key:
     return Key("Lieutenant", namespace, name)
 
 
+def vm_tree(namespace: str, name: str) -> Key:
+    """The key of a VMTree."""
+    return Key("VMTree", namespace, name)
+
+
 def task(namespace: str, name: str) -> Key:
     """The key of a Task."""
     return Key("Task", namespace, name)
