@@ -54,8 +54,9 @@ def key_of(tree: Key, place: str, agent: bool) -> Key:
 
 
 def tree_of_machine(key: Key) -> Key | None:
-    """The tree of a machine without an agent; None: it is something else."""
-    return vm_tree(key.namespace, key.name.partition("/")[0]) if key.kind == MACHINE else None
+    """The tree of a machine without an agent; None: it is something else, for what people declare has no slash in its name."""
+    tree, slash, _ = key.name.partition("/")
+    return vm_tree(key.namespace, tree) if slash else None
 
 
 def place_name(node: str, ordinal: int | None) -> str:
