@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.errors import Refused
 from tests.engine.stage import Stage, tell
 from tests.engine.stage import declared as document
 
@@ -165,7 +166,9 @@ def test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed(tmp_path:
     async def story(s: Stage) -> None:
         await tree(s, infra("root", protected=True), agent("a", "root"))
         await stands(s)
-        await s.engine.declarations.delete(TREE)
+        with pytest.raises(Refused, match="protected"):
+            await s.engine.declarations.delete(TREE)
+        await s.engine.declarations.withdraw(TREE, "its file is gone")
         await s.says(TREE, "Stalled", "Protected")
         assert len(s.world.alive()) == 2
         await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
