@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,64 @@ def test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed(tmp_path:
         await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
         await s.gone(TREE)
         assert len(s.world.alive()) == 0
+
+    tell(tmp_path, story)
+
+
+def test_a_confirmation_that_comes_later_reaches_what_is_protected(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        whole = (infra("root", protected=True), agent("a", "root"))
+        await tree(s, *whole)
+        await stands(s)
+        await tree(s, agent("a"))
+        await s.says(TREE, "Stalled", "NodesStalled")
+        assert len(s.world.alive()) == 2
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
+        await stands(s)
+        assert len(s.world.alive()) == 1
+
+    tell(tmp_path, story)
+
+
+def test_what_somebody_else_changes_of_a_node_is_put_back(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        item = s.engine.table.get(key)
+        assert item is not None
+        await s.engine.table.update([(key, lambda o: replace(o, spec={**o.spec, "mode": "Suspended"}, generation=o.generation + 1))])
+        await s.until(lambda: s.happened("Reverted") == 1, "it is put back")
+        await stands(s)
+        assert s.engine.table.get(key).spec == item.spec  # type: ignore[union-attr]
+
+    tell(tmp_path, story)
+
+
+def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        with pytest.raises(Refused, match="vmtree/prod"):
+            await s.engine.declarations.delete(key)
+        with pytest.raises(Refused, match="declared elsewhere"):
+            await s.engine.declarations.apply(document(key, role="other", profileRef={"name": "lightweight"}))
+
+    tell(tmp_path, story)
+
+
+def test_a_name_that_is_taken_is_left_to_whom_it_belongs(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        mine = await s.lieutenant("prod-a", role="somebody else's")
+        await s.ready(mine)
+        await tree(s, agent("a"), agent("b"))
+        await s.says(TREE, "Stalled", "NameTaken")
+        await s.until(lambda: nodes(s)["b"]["ready"] is True, "the other node stands")
+        assert s.engine.table.get(mine).obj.source == "api"  # type: ignore[union-attr]
+        await s.engine.declarations.withdraw(TREE, "gone")
+        await s.gone(TREE)
+        assert s.engine.table.get(mine) is not None
 
     tell(tmp_path, story)
 
