@@ -14,6 +14,7 @@ from reconciler.core.lieutenant import replacement
 from reconciler.core.slot import policies as slot
 from reconciler.core.task import policies as task
 from reconciler.core.task import steer
+from reconciler.core.tree import policies as tree
 
 INTRO = """# What is decided, and in which order
 
@@ -25,7 +26,7 @@ act the world is looked at again.
 """
 
 
-CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, replacement.BESIDE, task.QUEUE, steer.STEER)
+CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, replacement.BESIDE, task.QUEUE, steer.STEER, tree.TREE)
 
 
 def states_markdown() -> str:

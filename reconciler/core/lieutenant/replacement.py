@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.api.reasons import Reason
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.chain import Chain
 from reconciler.core.decisions import (
     AtNext,
@@ -247,10 +248,11 @@ def change_places(v: PreparePart) -> Decision | None:
 
 
 def had_no_room(v: PreparePart, other: NextMachine) -> bool:
-    """A create of its own was refused for want of room, and nothing of it is on its way."""
+    """A create of its own was refused for want of room, or a limit leaves none, and nothing of it is on its way."""
     slot = other.slot
-    tried = bool(slot.record.tried_with) and not slot.record.vm_id and slot.intent is None
-    return v.in_place and tried and bool(v.no_room) and not v.replace_blocked
+    refused = bool(slot.record.tried_with) and bool(v.no_room)
+    limited = slot.no_room is not None and slot.no_room.reason is not TreeReason.HALTED
+    return v.in_place and (refused or limited) and not slot.record.vm_id and slot.intent is None and not v.replace_blocked
 
 
 def replace_in_place(v: PreparePart) -> Decision | None:
@@ -258,7 +260,8 @@ def replace_in_place(v: PreparePart) -> Decision | None:
     if v.lt.active_task or not isinstance(v.lt.agent, Agent) or v.divergence is not None:
         return None
     assert isinstance(v.lt.rendered, Rendered)
-    why = f"{v.no_room}; onNoRoom InPlace deletes VM {v.lt.vm_id} with its workspace {v.lt.rendered.work_dir}, then makes another"
+    full = v.next.slot.no_room.message if v.next is not None and v.next.slot.no_room is not None else v.no_room
+    why = f"{full}; onNoRoom InPlace deletes VM {v.lt.vm_id} with its workspace {v.lt.rendered.work_dir}, then makes another"
     if isinstance(v.lt.agent.process, Up):
         return StopAgent(v.lt.vm_id, why) if v.lt.settled else None
     if not v.slot.mirrored:
