@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import (
     AtNext,
     BeginReplacement,
@@ -44,7 +45,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.session import Divergence
-from reconciler.core.snapshot.slot import GONE, DesiredState, EffectiveDeletion, OpenIntent, Slot
+from reconciler.core.snapshot.slot import GONE, DesiredState, EffectiveDeletion, Held, OpenIntent, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import EMPTY, FILLED, MARKS, NOW, OTHER, RENDERED, UP, VM, agent, decider, guest, lieutenant
 
@@ -238,6 +239,12 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         making(replace(NONE_YET, record=TRIED, blocked="full"), no_room="full", in_place=True, agent=IDLE),
         MarkForDeletion(VM, f"full; onNoRoom InPlace deletes VM {VM} with its workspace /root/workspace, then makes another", "Outdated"),
     ),
+    "or when a limit leaves no room": (
+        making(replace(NONE_YET, no_room=Held(TreeReason.CAPACITY, "3 of 3")), in_place=True, agent=IDLE),
+        MarkForDeletion(VM, f"3 of 3; onNoRoom InPlace deletes VM {VM} with its workspace /root/workspace, then makes another", "Outdated"),
+    ),
+    "not while the fleet is halted": (making(replace(NONE_YET, no_room=Held(TreeReason.HALTED, "halted")), in_place=True), STEADY),
+    "without room by a limit it works on": (making(replace(NONE_YET, no_room=Held(TreeReason.CAPACITY, "3 of 3"))), STEADY),
     "not before it was tried": (making(replace(NONE_YET, blocked="full"), no_room="full", in_place=True), STEADY),
     "nor while it works": (making(replace(NONE_YET, record=TRIED, blocked="full"), no_room="full", in_place=True, agent=BUSY), STEADY),
     # --- the new one is judged

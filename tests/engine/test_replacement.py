@@ -4,6 +4,7 @@ the conversation and the workspace is lost on the way."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from reconciler.engine.act.local import WORKSPACE_LIMIT
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestFailed, Rejected
-from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, Stage, declared, failing, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, RECREATE, made, profile
 from tests.world import Machine
 
@@ -224,6 +225,24 @@ def test_without_room_for_both_it_is_replaced_in_place_where_that_is_declared(tm
         assert run.reason(LT, "UpToDate") == "ProfileApplied"
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+@pytest.mark.guarantee("G-14")
+def test_a_limit_of_machines_is_no_room_for_both(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await worked(run)
+        await profile(run, **AFTER)
+        await run.says(LT, "UpToDate", "ReplacementHeldBack")
+        assert "--max-vms" in run.message(LT, "UpToDate")
+        await pass_time(300)
+        assert run.world.created == 1
+        assert run.condition(LT, "Ready") == "True"
+        await run.lieutenant(profileRef={"name": "own"}, update={**RECREATE, "onNoRoom": "InPlace"})
+        await run.until(lambda: old.deleted, "it makes room")
+        assert b"remember this" in (await settled(run)).session
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=1))
 
 
 @pytest.mark.guarantee("G-14")
