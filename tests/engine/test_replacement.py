@@ -288,20 +288,6 @@ def test_a_machine_that_can_not_be_reached_is_given_up(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def dying_on(vm_id: Callable[[], str], run: Stage) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-    """pi ends as soon as it is started on this machine."""
-
-    async def rule(act: Callable[[], Awaitable[Any]]) -> Any:
-        machine = run.world.machines[vm_id()]
-        if machine.vm_id != run.record().slot.vm_id:
-            return await act()
-        await act()
-        run.world.kill_pi(machine, 1, None, "no such library")
-        raise GuestFailed("pi ended before its first answer", machine.vm_id)
-
-    return rule
-
-
 @pytest.mark.guarantee("G-14")
 @pytest.mark.guarantee("G-32")
 def test_a_machine_on_which_pi_does_not_start_gives_its_place_back(tmp_path: Path) -> None:
@@ -309,7 +295,7 @@ def test_a_machine_on_which_pi_does_not_start_gives_its_place_back(tmp_path: Pat
         old = await worked(run)
         await profile(run, **AFTER)
         new = await begun(run)
-        run.weather.rules["keeper.start_agent"] = dying_on(lambda: new.vm_id, run)
+        run.world.no_pi = lambda machine: machine is new
         await run.until(lambda: run.machine() is new, "they change places")
         await run.says(LT, "UpToDate", "ReplacementFailed")
         assert "no such library" in run.message(LT, "UpToDate")
