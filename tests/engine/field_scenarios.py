@@ -29,6 +29,7 @@ from tests.engine import (
 from tests.engine import test_deletion as test_goodbyes
 from tests.engine.stage import LT, SETTINGS, Stage, Story, pass_time, tell
 from tests.engine.test_profiles import Vault, made
+from tests.engine.tree_stories import TREE_STORIES
 from tests.world import Machine, Pi, World
 
 Play = Callable[[Path], object]
@@ -464,3 +465,6 @@ def name_of(play: Play) -> str:
             return "-".join([play.func.__name__, *map(str, play.args), *map(str, play.keywords.values())])
         case _:
             return str(getattr(play, "__name__", play))
+
+
+STORIES |= TREE_STORIES
