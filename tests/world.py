@@ -37,7 +37,7 @@ from reconciler.errors import (
     Forbidden,
     GuestFailed,
     GuestUnreachable,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     Rejected,
     StaleEpoch,
@@ -338,7 +338,7 @@ class FakeVers:
     async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         await self._call()
         if self.world.full:
-            raise NoAnswerForWantOfRoom("netlink error: Address in use", "POST /vm")
+            raise NoRoom("netlink error: Address in use", "POST /vm")
         born = labels if isinstance(source, RootSource) else {}
         parent = source.commit_id if isinstance(source, CommitSource) else f"of {source.ref}" if isinstance(source, RefSource) else None
         made = self.world.make(born, parent)

@@ -108,7 +108,12 @@ class Reason(Explained):
         Waiting(poll=2.0, unreadable=True),
     )
     CREATE_LOST = "CreateLost", "A creation with unknown outcome left nothing; it is made again.", "Nothing."
-    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
+    CREATE_FAILED = (
+        "CreateFailed",
+        "The platform refused to make a machine; it is tried again when it is certain that none was made.",
+        "See the message; correct the source, the sizes or the key.",
+        Waiting(poll=2.0),
+    )
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
         "More machines than creations of ours fit, or one that somebody else may have made, so none is taken for certain.",

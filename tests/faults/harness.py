@@ -59,8 +59,8 @@ def faults_of(effect: str, number: int, every: bool = False) -> tuple[str, ...]:
     return FAULTS[:-1] if effect.startswith("store.") else (*FAULTS, *lies)
 
 
-LIES = ("odd-", "hostile-")
-"""What the kinds of answers begin with that are of the right type and not true (`tests/faults/lies.py`)."""
+LIES = ("odd-", "hostile-", "refused-")
+"""What the kinds of answers begin with that are well formed and not true (`tests/faults/lies.py`)."""
 
 
 class Crash(BaseException):

@@ -14,10 +14,10 @@ from reconciler.agent.transport import FixedScript
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
-    Capacity,
+    DoubtfulRefusal,
     Forbidden,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     Rejected,
     TimedOut,
@@ -107,9 +107,9 @@ async def test_what_is_not_there_is_told_as_such() -> None:
                 await read(NOBODY)
         with pytest.raises(Forbidden):
             await client.delete_vm(NOBODY)
-        with pytest.raises(NotFound):
+        with pytest.raises(DoubtfulRefusal, match="commit not found"):
             await client.create_vm(CommitSource(NOBODY), VmShape(), {}, "t")
-        with pytest.raises(NotFound):
+        with pytest.raises(DoubtfulRefusal):
             await client.create_vm(RefSource("no:such"), VmShape(), {}, "t")
         with pytest.raises(NotFound):
             await client.commit(NOBODY, "n")
@@ -131,7 +131,7 @@ async def test_a_create_is_sent_once_and_its_doubt_is_told(kind: str, when: str)
 @pytest.mark.guarantee("G-06")
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("netlink", NoAnswerForWantOfRoom), ("ceph", NoAnswerForWantOfRoom), ("quota", Capacity), ("503", NoAnswerForWantOfRoom)],
+    [("netlink", NoRoom), ("ceph", NoRoom), ("quota", NoRoom), ("503", NoRoom)],
 )
 async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: type[Exception]) -> None:
     async with simulated(faults=(f"create:1:{kind}",)) as (client, _):
@@ -141,10 +141,10 @@ async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: 
         assert await client.create_vm(RootSource(), SHAPE, {}, "t")
 
 
-async def test_a_quota_is_capacity() -> None:
+async def test_a_quota_is_no_room() -> None:
     async with simulated("quota=1") as (client, _):
         await client.create_vm(RootSource(), SHAPE, {}, "t1")
-        with pytest.raises(Capacity, match="quota"):
+        with pytest.raises(NoRoom, match="quota"):
             await client.create_vm(RootSource(), SHAPE, {}, "t2")
 
 

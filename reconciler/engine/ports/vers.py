@@ -17,8 +17,8 @@ class VersApi(Protocol):
     `Conflict` (409), `RateLimited` (429), `Unreachable` (no connection, 5xx, outage texts), `NotSent` of those when the
     request provably never left, and `TimedOut`.
 
-    create_vm and commit raise a class of `errors.REFUSED` (among them `Capacity`) only where it is proven that they had no
-    effect, and `Indeterminate` for everything else; `NoAnswerForWantOfRoom` of those when a create met words of no room.
+    create_vm and commit raise a class of `errors.REFUSED` only where it is proven that they had no effect, and `Indeterminate` for
+    everything else; of those `DoubtfulRefusal` when a create was refused in words, and `NoRoom` when they tell of no room.
     """
 
     def account(self) -> str:
