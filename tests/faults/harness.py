@@ -41,7 +41,8 @@ effect shows only afterwards."""
 
 READS = frozenset(
     {
-        *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "guest.inspect", "store.load", "store.meta"),
+        *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "vers.resolve_ref"),
+        *("guest.inspect", "store.load", "store.meta"),
         *("keeper.observe", "keeper.verdict", "keeper.digests", "keeper.prefixes", "keeper.file_size", "keeper.read_file"),
     }
 )

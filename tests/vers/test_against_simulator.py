@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
     DoubtfulRefusal,
@@ -109,8 +110,8 @@ async def test_what_is_not_there_is_told_as_such() -> None:
             await client.delete_vm(NOBODY)
         with pytest.raises(DoubtfulRefusal, match="commit not found"):
             await client.create_vm(CommitSource(NOBODY), VmShape(), {}, "t")
-        with pytest.raises(DoubtfulRefusal):
-            await client.create_vm(RefSource("no:such"), VmShape(), {}, "t")
+        with pytest.raises(NotFound):
+            await client.resolve_ref("no:such")
         with pytest.raises(NotFound):
             await client.commit(NOBODY, "n")
 
@@ -139,6 +140,22 @@ async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: 
             await client.create_vm(RootSource(), SHAPE, {}, "t")
         assert (await client.list_vms()).vms == {}
         assert await client.create_vm(RootSource(), SHAPE, {}, "t")
+
+
+async def test_a_reference_is_resolved_to_the_commit_that_its_tag_has() -> None:
+    told: dict[str, str] = {}
+    async with simulated(env_too=told) as (client, _):
+        commit_id = await client.commit(await client.create_vm(RootSource(), SHAPE, {}, "t"), "n")
+        base, headers = f"{told['VERS_BASE_URL']}/api/v1", {"Authorization": f"Bearer {told['VERS_API_KEY']}"}
+        async with httpx.AsyncClient(base_url=base, headers=headers) as api:
+            (await api.post("/repositories", json={"name": "golden"})).raise_for_status()
+            for name, commit in (("v1", commit_id), ("empty", commit_id)):
+                (await api.post("/repositories/golden/tags", json={"tag_name": name, "commit_id": commit})).raise_for_status()
+            (await api.patch("/repositories/golden/tags/empty", json={"commit_id": None})).raise_for_status()
+        assert await client.resolve_ref("golden:v1") == commit_id
+        for gone in ("golden:v2", "other:v1", "golden:empty"):
+            with pytest.raises(NotFound):
+                await client.resolve_ref(gone)
 
 
 async def test_a_quota_is_no_room() -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from vers_stub import Action, Garbage, Half, Hang, Platform, Reply, Request, Reset, json_reply, platform, text_reply
 
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import VersApi
 from reconciler.errors import (
@@ -250,11 +250,11 @@ async def test_a_root_carries_sizes_labels_and_the_token() -> None:
 
 @pytest.mark.parametrize(
     ("source", "sent"),
-    [(CommitSource(COMMIT), {"commit_id": COMMIT}), (RefSource("golden:v1"), {"ref": "golden:v1"})],
-    ids=["commit", "ref"],
+    [(CommitSource(COMMIT), {"commit_id": COMMIT})],
+    ids=["commit"],
 )
 @pytest.mark.parametrize("body", [{"vm_id": VM}, {"vms": [{"vm_id": VM}]}, {"vms": [{"vm_id": VM}], "error": "one of two failed"}])
-async def test_a_restore_takes_either_form_of_answer(source: CommitSource | RefSource, sent: object, body: object) -> None:
+async def test_a_restore_takes_either_form_of_answer(source: CommitSource, sent: object, body: object) -> None:
     async with always(json_reply(body, 201)) as served, connected(served) as client:
         assert await client.create_vm(source, VmShape(4, 4096, None), {"fleet": "x"}, "t") == VM
     assert served.requests[0].json() == sent
@@ -672,7 +672,7 @@ async def test_only_full_ids_reach_a_path(bad: str) -> None:
         with pytest.raises(Rejected):
             await client.create_vm(CommitSource(bad), VmShape(), {}, "t")
         with pytest.raises(Rejected):
-            await client.create_vm(RefSource(bad), VmShape(), {}, "t")
+            await client.resolve_ref(bad)
         with pytest.raises(Rejected):
             await create_with_token(client, "two\r\nX-Evil: 1")
     assert served.requests == []

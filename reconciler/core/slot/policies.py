@@ -164,7 +164,11 @@ def hold_back_creates(s: Slot) -> Decision | None:
 
 def create(s: Slot) -> Decision | None:
     """An empty slot is filled: intent first, then one call."""
-    return Create(s.record.attempts + 1) if not s.record.vm_id else None
+    if s.record.vm_id:
+        return None
+    if s.source is not None and s.source.ref:
+        return Create(s.record.attempts + 1, s.source.ref, s.source.name)
+    return Create(s.record.attempts + 1)
 
 
 def replace_the_dead(s: Slot) -> Decision | None:

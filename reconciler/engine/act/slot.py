@@ -30,9 +30,8 @@ from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.item import Blueprint, SlotItem
-from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.machine import CommitSource, CreateSource, RefSource, RootSource, VmSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
@@ -104,17 +103,19 @@ class SlotActs:
         probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.epoch + 1
         token = t.token()
+        source = named_source(blueprint.source, action)
         latest = t.fleet.latest
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
+            payload={**intent_payload(source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
         slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash, last_error="")
+        slot = slot.but(ref=action.ref, commit=action.commit)
         try:
             await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)
@@ -124,7 +125,7 @@ class SlotActs:
         t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
+            vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
         except REFUSED as error:
             await self.create_failed(item, slot, intent, error)
             return
@@ -135,7 +136,7 @@ class SlotActs:
             what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
             await self.create_in_doubt(item, slot, intent, Indeterminate(what))
             return
-        if not isinstance(blueprint.source, RootSource):
+        if not isinstance(source, RootSource):
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
@@ -207,7 +208,7 @@ class SlotActs:
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
-        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id), vm_id).but(chosen=chosen)
+        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id, ref="", commit=""), vm_id).but(chosen=chosen)
         await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: SlotItem, action: BindCreated) -> None:
@@ -366,14 +367,20 @@ class SlotActs:
         t.recorder.forget(key)
 
 
-def intent_payload(source: VmSource, epoch: int) -> Json:
+def named_source(source: VmSource, action: Create) -> CreateSource:
+    """What the create names: of a reference the commit that it was decided for, whatever the tag points to by now."""
+    if not isinstance(source, RefSource):
+        return source
+    assert action.ref == source.ref, "nothing is created from a reference before it is known what it points to"
+    return CommitSource(action.commit)
+
+
+def intent_payload(source: CreateSource, epoch: int) -> Json:
     """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
     match source:
         case RootSource():
             return {"commit": "", "epoch": epoch}
         case CommitSource(commit_id):
             return {"commit": commit_id, "epoch": epoch}
-        case RefSource(ref):
-            return {"commit": f"{REF}{ref}", "epoch": epoch}
         case _:
             assert_never(source)
