@@ -97,5 +97,5 @@ def _conditions(status: Json) -> Table | None:
 
 
 def _events(events: Sequence[Event]) -> Table | None:
-    rows = tuple((timestamp(event.at), event.type, event.reason, one_line(event.message)) for event in events)
-    return Table(("TIME", "TYPE", "REASON", "MESSAGE"), rows) if rows else None
+    rows = tuple((timestamp(event.at), event.type, event.reason, str(event.count), one_line(event.message)) for event in events)
+    return Table(("LAST SEEN", "TYPE", "REASON", "COUNT", "MESSAGE"), rows) if rows else None

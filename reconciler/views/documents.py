@@ -59,6 +59,8 @@ def event_document(event: Event) -> Json:
         "type": event.type,
         "reason": event.reason,
         "message": event.message,
+        "count": event.count,
+        "firstTimestamp": timestamp(event.since),
         "lastTimestamp": timestamp(event.at),
     }
 
