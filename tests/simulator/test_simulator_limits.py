@@ -99,8 +99,10 @@ async def test_only_plain_files_are_read_and_written(machine: tuple[Running, str
     s, vm_id = machine
     await s.run(vm_id, "cd; mkfifo fifo; ln -s fifo link; ln -s /dev/zero zero; ln -s loop loop; truncate -s 20M large; echo x > plain")
     refused = ["/root/fifo", "/root/link", "/root/loop", "/root", "/", "/root/large", "/root/" + "n" * 300, "/d" * 2500, "/root/plain\0"]
+    refused += ["/proc/self/status", "/proc/1/environ", "/proc/kmsg", "/proc/nothing", "//proc/./self/status", "/root/../proc/uptime"]
     if s.simulator.guests is not None and s.simulator.guests.kind == "isolated":
-        refused += ["/dev/zero", "/root/zero", "/dev/random", "/proc/self/status", "/proc/1/environ", "/proc/kmsg", "/dev/stdin"]
+        await s.run(vm_id, "ln -s /proc/self/status ~/status")
+        refused += ["/dev/zero", "/root/zero", "/dev/random", "/dev/stdin", "/root/status"]
     for path in refused:
         began = time.monotonic()
         answers = [
@@ -109,6 +111,8 @@ async def test_only_plain_files_are_read_and_written(machine: tuple[Running, str
         ]
         for answer in answers[: 1 if path == "/root/large" else 2]:
             assert refusal(answer), path
+            if "proc" in path or path == "/root/status":
+                assert answer.status_code == 400, path
         assert time.monotonic() - began < PROMPT_S
     assert (await s.api.get(f"/vm/{vm_id}/files", params={"path": "/root/plain"})).json()["content_b64"] == "eAo="
     most = base64.b64encode(bytes(limits.FILE + 3)).decode()
