@@ -282,6 +282,42 @@ def resident(pid: int) -> int:
     raise AssertionError("no VmHWM")
 
 
+BUSY = """
+import asyncio, sys, time
+from reconciler.vers.simulator.ending import run_to_the_end
+
+async def main():
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+    sys.stdout.write("kept")
+
+run_to_the_end(main())
+"""
+
+
+def test_the_process_waits_for_no_thread_that_is_busy_with_a_disk() -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, timeout=60, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stdout) == (0, b"kept")
+
+
+async def test_sigterm_ends_it_while_disks_are_copied_and_removed() -> None:
+    """Many branches and deletions are under way, and none of them is waited for."""
+    with simulated("--guests", "process") as started:
+        async with httpx.AsyncClient(base_url=started.api, headers=started.headers, timeout=60, verify=False) as api:
+            vm_id, *others = [(await api.post("/vm/new_root", json={"vm_config": {}})).json()["vm_id"] for _ in range(3)]
+            script = "cd; mkdir many; cd many; seq 5000 | xargs touch"
+            assert (await api.post(f"/vm/{vm_id}/exec", json={"command": ["sh", "-c", script]})).json()["exit_code"] == 0
+            asked = [asyncio.create_task(api.post(f"/vm/branch/by_vm/{vm_id}?count={limits.BRANCHES}"))]
+            asked += [asyncio.create_task(api.delete(f"/vm/{one}")) for one in others]
+
+            async def begun() -> bool:
+                return len((await api.get("/vms")).json()) > 1
+
+            await until(begun, "it makes branches")
+            started.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(started.process.wait, PROMPT_S) == 0
+            await asyncio.gather(*asked, return_exceptions=True)
+
+
 async def test_sigterm_ends_it_whatever_guests_do() -> None:
     with simulated("--guests", "process") as started:
         async with httpx.AsyncClient(base_url=started.api, headers=started.headers, timeout=30, verify=False) as api:
