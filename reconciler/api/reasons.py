@@ -5,7 +5,7 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from reconciler.api.waits import NOTHING, RESTS, RETRIES, UNDECLARED, Explained, Waiting
+from reconciler.api.waits import NOTHING, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
 
 
 class Reason(Explained):
@@ -108,7 +108,7 @@ class Reason(Explained):
         Waiting(poll=2.0, unreadable=True),
     )
     CREATE_LOST = "CreateLost", "A creation with unknown outcome left nothing; it is made again.", "Nothing."
-    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
+    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "Correct the source, the sizes or the key.", REFUSED
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
         "More machines than creations of ours fit, or one that somebody else may have made, so none is taken for certain.",
@@ -135,6 +135,7 @@ class Reason(Explained):
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
+    REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
     UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
     OBSERVE_ONLY = (

@@ -220,6 +220,10 @@ def test_every_way_to_a_disk_of_another_namespace_is_refused_by_name_and_its_own
         of_orphan = by_hand(run, orphan, "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c13")
         copy, copy_by_hand = copied(run, commit), copied(run, nightly)
         commits = {"snapshot": commit, "nightly": nightly, "of-orphan": of_orphan}
+        run.world.refs["stolen:v1"] = commit
+        await run.declare(profile(B, "tag", source={"ref": "stolen:v1"}), lieutenant(B, "c-tag", profileRef={"name": "tag"}))
+        await run.says(lt(B, "c-tag"), "Stalled", "CommitOfAnotherNamespace")
+        assert "stolen:v1" in run.message(lt(B, "c-tag"), "Stalled")
         vms = {"orphan": orphan, "retained": retained, "copy": copy, "copy-by-hand": copy_by_hand}
         for name, commit_id in commits.items():
             await run.declare(profile(B, name, source={"commitId": commit_id}), lieutenant(B, f"c-{name}", profileRef={"name": name}))

@@ -1,6 +1,6 @@
 """Process death, error, lost answer, late effect, each before and after every numbered effect of every scenario, and at every call to
-the platform one wrong list after a lost answer, an odd header or field, and a made-up value (G-01, G-02, G-03, G-05, G-07, G-08, G-20,
-G-22): it converges, nothing leaks, every task is delivered once."""
+the platform one wrong list after a lost answer, an odd header or field, a made-up value, and a refusal after the
+effect (G-01, G-02, G-03, G-05, G-07, G-08, G-20, G-22): it converges, nothing leaks, every task is delivered once."""
 
 from __future__ import annotations
 
@@ -94,6 +94,15 @@ def test_a_few_faults_at_random(name: str) -> None:
 def test_a_lie_at_random(name: str) -> None:
     """One wrong list after a lost answer, an odd header or field, or a made-up value of the right type does no harm."""
     strike(name, sample(f"lies of {name}", lies_at(name), 1))
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("name", ["one-lieutenant", "restored"])
+def test_a_refusal_after_the_effect_makes_no_second_vm(name: str) -> None:
+    """Every create of these scenarios took effect and was answered with a 403 or 404 in the platform's shape; the scenario counts VMs."""
+    points = [(number, kind) for number, kind in lies_at(name) if kind.startswith("refused-")]
+    assert {kind for _, kind in points} == {"refused-403", "refused-404", "refused-quota", "refused-key"}
+    strike(name, points)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -268,6 +268,8 @@ def vm_status(slot: Slot) -> VMStatus | None:
         state=slot.vm.state.value if isinstance(slot.vm, Seen) else "unknown",
         adopted=record.adopted == record.vm_id or None,
         snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
+        ref=record.ref or None,
+        commit=record.commit or None,
     )
 
 
