@@ -161,6 +161,7 @@ class Engine:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
         self.table.on_change += [self.triggers.changed, self._forget]
+        self.table.on_flawed.append(self.triggers.flawed)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:
             await catch_up()

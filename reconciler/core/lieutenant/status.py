@@ -225,6 +225,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if view.for_govern.unread:
+        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
