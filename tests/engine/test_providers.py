@@ -104,15 +104,23 @@ def test_the_limit_that_the_agent_has_seen_is_waited_too(tmp_path: Path) -> None
 
 
 @pytest.mark.guarantee("G-37")
-@pytest.mark.parametrize("error", [WRONG_KEY, '404: {"message":"The model `m` does not exist"}'])
-def test_a_refusal_that_time_can_not_mend_stalls_the_lieutenant_and_ends_deliveries(error: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (WRONG_KEY, "declare its key"),
+        ('404: {"message":"The model `m` does not exist"}', "declare a `model` that it has"),
+    ],
+)
+def test_a_refusal_that_time_can_not_mend_stalls_the_lieutenant_and_ends_deliveries(error: str, remedy: str, tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         failing_with(run, error)
         await run.lieutenant()
         task = await run.task("one")
         await run.says(LT, "Stalled", "ModelRefused")
         assert run.reason(LT, "Ready") == run.reason(LT, "Available") == "ModelRefused"
-        assert run.message(LT, "Ready")
+        for kind in ("Ready", "Stalled", "Available"):
+            assert error in run.message(LT, kind)
+            assert f"; {remedy}" in run.message(LT, kind)
         await pass_time(REFUSED_PAUSE - 60)
         assert len(run.prompts("one")) == 1
         assert run.reason(task, "Ready") == "ModelRefused"
@@ -172,6 +180,7 @@ def test_another_key_is_tried_at_once(tmp_path: Path) -> None:
         task = await run.task("one", to="a")
         await run.says(key, "Stalled", "ModelRefused")
         assert run.status(key)["provider"]["key"] == "Secret s key k"
+        assert run.message(key, "Ready").startswith(f"acme (Secret s key k) refuses: {WRONG_KEY}; correct Secret s key k")
         answering(run)
         vault.values["s_k"] = "right-key"
         await pass_time(120)

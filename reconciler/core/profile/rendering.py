@@ -22,6 +22,8 @@ from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, Sec
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+NO_KEY = "none"
+"""Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 
@@ -199,7 +201,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
             ref = provider.api_key_from.secret_key_ref
             secret_env[variable_name] = SecretRef(ref.name, ref.key)
         else:
-            env[variable_name] = "none"
+            env[variable_name] = NO_KEY
         declared[provider.name] = {
             "baseUrl": provider.base_url,
             "api": provider.api,
