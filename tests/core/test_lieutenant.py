@@ -82,6 +82,7 @@ SILENT = Unknown("no answer")
 
 
 CORRECT_THE_KEY = "correct Secret s key k, or give it the right at the provider; a changed value is tried at once"
+CORRECT_THE_MODEL = "correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again"
 ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
 
 
@@ -410,7 +411,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         having(model="a/old").but(record=refused("Model not found: a/one")),
         Refuse(
             "ModelRejected",
-            "declared a/one, pi says a/old: Model not found: a/one; correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again",
+            f"declared a/one, pi says a/old: Model not found: a/one; {CORRECT_THE_MODEL}",
         ),
     ),
     "a level that the model has not, too": (

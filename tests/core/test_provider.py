@@ -11,7 +11,6 @@ from reconciler.core.provider.breaker import CLOSED, FIRST_PROBE, LONGEST_PAUSE,
 from reconciler.core.provider.trouble import LONGEST_ASKED, Remedy, Trouble, asked_to_wait, status_of, trouble_of
 from reconciler.core.snapshot.provider import Provider
 
-
 T, C, R = Remedy.TIME, Remedy.CHANGE, Remedy.REQUEST
 
 ERRORS = [
