@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.fleet.orphans import Stray
@@ -37,13 +37,15 @@ class QueueState:
 class FleetState:
     """`vms`: of owned VMs in the last list, the number by state. `orphans`: VMs that carry our claim and have no owner, by id.
     `breaker`: why the platform refuses new VMs, '' when it does not. `failing_deletes`: VMs whose deletion keeps failing.
-    `platform`: why the platform can't be reached, '' when it can."""
+    `platform`: why the platform can't be reached, '' when it can. `providers`: of the models' providers that agents need, how many
+    breakers are open, by name."""
 
     vms: Mapping[str, int]
     orphans: Mapping[str, Stray]
     breaker: str
     failing_deletes: int
     platform: str
+    providers: Mapping[str, int] = field(default_factory=dict)
 
 
 class ObjectReader(Protocol):

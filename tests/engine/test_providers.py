@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.provider.breaker import FIRST_PROBE, REFUSED_PAUSE
-from tests.engine.stage import LT, Stage, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
 from tests.engine.test_profiles import Vault, profile
 
 LIMIT = '429: {"message":"Rate limit reached"}'
@@ -169,6 +170,29 @@ def test_one_lieutenant_asks_for_all_that_share_provider_and_key(tmp_path: Path)
             assert await run.ends(Key("Task", "default", f"of-{key.name}")) == "Succeeded"
 
     tell(tmp_path, story, secrets=Vault(s_k="key-1"))
+
+
+def test_who_shares_provider_and_key_hears_at_once_that_it_takes_no_prompts_and_that_it_does_again(tmp_path: Path) -> None:
+    """Not at its next look, which is far off here."""
+
+    async def story(run: Stage) -> None:
+        failing_with(run, LIMIT)
+        asks, shares = await with_a_provider(run, "asks", "shares")
+        for key in (asks, shares):
+            await run.ready(key)
+        await run.until(run.engine.converged, "everything rests")
+        mine = await run.task("mine", to="asks")
+        await run.says(mine, "Ready", "ProviderLimited")
+        await pass_time(1)
+        assert "provider" in run.status(shares)
+        other = await run.task("other", to="shares")
+        await run.says(other, "Ready", "ProviderLimited")
+        answering(run)
+        assert await run.ends(mine) == "Succeeded"
+        await pass_time(FIRST_PROBE / 3)
+        assert run.task_record(other).phase == "Succeeded", "the answer of the probe is news to both"
+
+    tell(tmp_path, story, settings=replace(SETTINGS, health_probes=False, fallback_seconds=36_000.0), secrets=Vault(s_k="key-1"))
 
 
 def test_another_key_is_tried_at_once(tmp_path: Path) -> None:
