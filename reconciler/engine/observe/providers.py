@@ -15,7 +15,6 @@ from reconciler.core.snapshot.vm import Unknown
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 
-
 OTHER = "other"
 """Stands for a provider with a name of a form that none has: it may be the machine that says it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
