@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.api.catalogue import REASONS
 from reconciler.api.conditiontypes import ConditionType
 from reconciler.api.meta import API_VERSION, Json, JsonValue
-from reconciler.api.catalogue import REASONS
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import structural
 from reconciler.api.support import SUPPORT, Support, entry_of

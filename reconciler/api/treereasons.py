@@ -13,7 +13,12 @@ class TreeReason(Explained):
     # The tree itself
     NODES_READY = "NodesReady", "All nodes are as declared.", "Nothing."
     NODES_CHANGING = "NodesChanging", "Some nodes are being brought to what is declared.", NOTHING, RESTS
-    NODES_STALLED = "NodesStalled", "Some nodes can't go on without a person.", "See the nodes in `status.nodes`, the worst come first.", RESTS
+    NODES_STALLED = (
+        "NodesStalled",
+        "Some nodes can't go on without a person.",
+        "See the nodes in `status.nodes`, the worst come first.",
+        RESTS,
+    )
     DECLARING_NODE = "DeclaringNode", "The object of a node is being declared.", NOTHING
     REVERTED = "Reverted", "Somebody changed an object that a tree declares; it was put back.", "Change the tree instead."
     WITHDRAWING_NODE = "WithdrawingNode", "The object of a node is being deleted.", NOTHING

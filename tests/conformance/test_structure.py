@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
 LONGEST = 400
 KIND_NAMES = frozenset(kind.name for kind in KINDS)
-EVERY_REASON = tuple(CATALOGUE.values())
-REASONS = frozenset(str(reason) for reason in EVERY_REASON)
+EVERY = tuple(CATALOGUE.values())
+REASONS = frozenset(str(reason) for reason in EVERY)
 REASON_NAMES = frozenset(reason.name for reason in Reason)
 PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
 """Phases of a task; some are spelt like a reason."""
@@ -205,9 +205,9 @@ def test_nobody_keeps_a_table_of_reasons_beside_the_catalogue() -> None:
 
 
 def test_how_a_wait_is_treated_follows_from_its_reason_alone() -> None:
-    assert {reason for reason in EVERY_REASON if unreadable(reason)} == {reason for reason in EVERY_REASON if reason.waiting.unreadable} != set()
-    assert {reason for reason in EVERY_REASON if undeclared(reason)} == {reason for reason in EVERY_REASON if reason.waiting.undeclared} != set()
-    assert all(reason.waiting.rests for reason in EVERY_REASON if reason.waiting.undeclared), "what is not declared may never be"
+    assert {reason for reason in EVERY if unreadable(reason)} == {reason for reason in EVERY if reason.waiting.unreadable} != set()
+    assert {reason for reason in EVERY if undeclared(reason)} == {reason for reason in EVERY if reason.waiting.undeclared} != set()
+    assert all(reason.waiting.rests for reason in EVERY if reason.waiting.undeclared), "what is not declared may never be"
     assert not unreadable("OfAnotherRelease")
     assert not undeclared("OfAnotherRelease")
 

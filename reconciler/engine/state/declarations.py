@@ -202,7 +202,7 @@ class Declarations:
             record = stone.record()  # the same task again: it has its result, and is not done twice
         return StoredObject(
             key=declared.key,
-            uid=self._new_uid(),
+            uid=declared.uid or self._new_uid(),
             generation=1,
             version=1,
             created_at=self._clock.now(),
