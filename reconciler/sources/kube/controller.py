@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
+from reconciler.core.tree.places import MACHINE
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.subscriptions import Unsubscribe
@@ -194,9 +195,10 @@ class KubeController:
             self.events.post(event)
 
     def _secret_changed(self, namespace: str) -> None:
-        for item in self._engine.table.of_kind("Lieutenant"):
-            if item.key.namespace == namespace:
-                self._engine.wake(item.key)
+        for kind in ("Lieutenant", MACHINE):
+            for item in self._engine.table.of_kind(kind):
+                if item.key.namespace == namespace:
+                    self._engine.wake(item.key)
 
     # --- sweeping -------------------------------------------------------------------------------------------------------------
 
