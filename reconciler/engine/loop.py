@@ -227,6 +227,7 @@ class Engine:
             hold.breaker.reason,
             len(hold.failing_deletes),
             self.platform_message,
+            self.table.halted,
             self.gatherer.providers.open_by_name(),
         )
 

@@ -37,14 +37,15 @@ class QueueState:
 class FleetState:
     """`vms`: of owned VMs in the last list, the number by state. `orphans`: VMs that carry our claim and have no owner, by id.
     `breaker`: why the platform refuses new VMs, '' when it does not. `failing_deletes`: VMs whose deletion keeps failing.
-    `platform`: why the platform can't be reached, '' when it can. `providers`: of the models' providers that agents need, how many
-    breakers are open, by name."""
+    `platform`: why the platform can't be reached, '' when it can. `halted`: since when nothing is created or delivered, '' when it is.
+    `providers`: of the models' providers that agents need, how many breakers are open, by name."""
 
     vms: Mapping[str, int]
     orphans: Mapping[str, Stray]
     breaker: str
     failing_deletes: int
     platform: str
+    halted: str = ""
     providers: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -85,6 +86,8 @@ class DeclarationPort(Protocol):
         still_declared: Callable[[StoredObject], bool] = ...,
         verbs: Mapping[str, str] | None = None,
     ) -> None: ...
+
+    async def halt(self, on: bool) -> str: ...
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None: ...
 

@@ -103,6 +103,7 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
         ["provider"],
         _single(fleet.providers),
     )
+    yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
-from tests.engine.stage import Stage, tell
+from reconciler.errors import Refused
+from tests.engine.stage import SETTINGS, Stage, tell
 from tests.engine.stage import declared as document
 
 TREE = Key("VMTree", "default", "prod")
@@ -165,12 +167,72 @@ def test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed(tmp_path:
     async def story(s: Stage) -> None:
         await tree(s, infra("root", protected=True), agent("a", "root"))
         await stands(s)
-        await s.engine.declarations.delete(TREE)
+        with pytest.raises(Refused, match="protected"):
+            await s.engine.declarations.delete(TREE)
+        await s.engine.declarations.withdraw(TREE, "its file is gone")
         await s.says(TREE, "Stalled", "Protected")
         assert len(s.world.alive()) == 2
         await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
         await s.gone(TREE)
         assert len(s.world.alive()) == 0
+
+    tell(tmp_path, story)
+
+
+def test_a_confirmation_that_comes_later_reaches_what_is_protected(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        whole = (infra("root", protected=True), agent("a", "root"))
+        await tree(s, *whole)
+        await stands(s)
+        await tree(s, agent("a"))
+        await s.says(TREE, "Stalled", "NodesStalled")
+        assert len(s.world.alive()) == 2
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
+        await stands(s)
+        assert len(s.world.alive()) == 1
+
+    tell(tmp_path, story)
+
+
+def test_what_somebody_else_changes_of_a_node_is_put_back(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        item = s.engine.table.get(key)
+        assert item is not None
+        await s.engine.table.update([(key, lambda o: replace(o, spec={**o.spec, "mode": "Suspended"}, generation=o.generation + 1))])
+        await s.until(lambda: s.happened("Reverted") == 1, "it is put back")
+        await stands(s)
+        assert s.engine.table.get(key).spec == item.spec  # type: ignore[union-attr]
+
+    tell(tmp_path, story)
+
+
+def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        with pytest.raises(Refused, match="vmtree/prod"):
+            await s.engine.declarations.delete(key)
+        with pytest.raises(Refused, match="declared elsewhere"):
+            await s.engine.declarations.apply(document(key, role="other", profileRef={"name": "lightweight"}))
+
+    tell(tmp_path, story)
+
+
+def test_a_name_that_is_taken_is_left_to_whom_it_belongs(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        mine = await s.lieutenant("prod-a", role="somebody else's")
+        await s.ready(mine)
+        await tree(s, agent("a"), agent("b"))
+        await s.says(TREE, "Stalled", "NameTaken")
+        await s.until(lambda: nodes(s)["b"]["ready"] is True, "the other node stands")
+        assert s.engine.table.get(mine).obj.source == "api"  # type: ignore[union-attr]
+        await s.engine.declarations.withdraw(TREE, "gone")
+        await s.gone(TREE)
+        assert s.engine.table.get(mine) is not None
 
     tell(tmp_path, story)
 
@@ -195,3 +257,36 @@ def test_no_more_agents_work_at_once_than_the_limit_says(tmp_path: Path) -> None
         await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in tasks) == 2, "two wait for room")
 
     tell(tmp_path, story)
+
+
+def test_a_halted_fleet_makes_nothing_and_delivers_nothing_and_what_runs_goes_on(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        busy = await s.lieutenant("busy")
+        await s.ready(busy)
+        running = await s.task("running", "a long one", to="busy")
+        await s.runs(running)
+        await s.engine.declarations.halt(True)
+        other = await s.lieutenant("other")
+        queued = await s.task("queued", "later", to="busy")
+        await s.says(other, "Ready", "Halted")
+        await s.ends(running)
+        await s.says(queued, "Ready", "Halted")
+        await s.controller.down()
+        await s.controller.up()
+        assert s.engine.table.halted
+        assert len(s.world.alive()) == 1
+        await s.engine.declarations.halt(False)
+        await s.ready(other)
+        assert await s.ends(queued) == "Succeeded"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+def test_the_whole_fleet_never_has_more_machines_than_allowed(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        keys = [await s.lieutenant(name) for name in ("a", "b", "c")]
+        await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in keys) == 1, "one waits for room")
+        assert len(s.world.alive()) == 2
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))

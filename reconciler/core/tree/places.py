@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.api.meta import Mode
+from reconciler.api.meta import Mode, Model
 from reconciler.api.vmtree import Node, Reach, VMTreeSpec
 from reconciler.core.keys import Key, lieutenant, vm_tree
 from reconciler.core.records import PlaceRecord, TreeRecord
@@ -53,6 +53,11 @@ def key_of(tree: Key, place: str, agent: bool) -> Key:
     return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else Key(MACHINE, tree.namespace, f"{tree.name}/{place}")
 
 
+def protected_nodes(spec: Model) -> tuple[str, ...]:
+    """The nodes of a tree that are never deleted without a confirmation; none of anything else."""
+    return tuple(node.name for node in spec.nodes if node.protected) if isinstance(spec, VMTreeSpec) else ()
+
+
 def tree_of_machine(key: Key) -> Key | None:
     """The tree of a machine without an agent; None: it is something else, for what people declare has no slash in its name."""
     tree, slash, _ = key.name.partition("/")
@@ -64,15 +69,15 @@ def place_name(node: str, ordinal: int | None) -> str:
 
 
 def modes(spec: VMTreeSpec) -> dict[str, Mode]:
-    """By node: its own mode; else Suspended when the node above it is and `policy.suspend` is Cascade; else the tree's."""
+    """By node: its own mode; else that of the nearest node above that has one of its own, unless that is Suspended and `policy.suspend`
+    is NodeOnly; else the tree's."""
     nodes = {node.name: node for node in spec.nodes}
-    found: dict[str, Mode] = {}
+    said: dict[str, Mode | None] = {}
     for name in downwards(spec):
         node = nodes[name]
-        above = found.get(node.parent) if node.parent is not None else None
-        falls = above is Mode.SUSPENDED and spec.policy.suspend is Reach.CASCADE
-        found[name] = node.mode or (Mode.SUSPENDED if falls else spec.mode)
-    return found
+        above = said.get(node.parent) if node.parent is not None else None
+        said[name] = node.mode or (None if above is Mode.SUSPENDED and spec.policy.suspend is Reach.NODE_ONLY else above)
+    return {name: mode or spec.mode for name, mode in said.items()}
 
 
 def depths(spec: VMTreeSpec) -> dict[str, int]:

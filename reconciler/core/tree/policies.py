@@ -46,7 +46,7 @@ def take_down_the_whole(v: TreeSnapshot) -> Decision | None:
     if not v.deleting:
         return None
     there = [place for place in v.record.places if place.name in v.found and v.found[place.name].ours]
-    staying = tuple(place.name for place in reversed(there) if not v.found[place.name].deleting)
+    staying = tuple(place.name for place in reversed(there) if not asked_to_go(v, place))
     if staying:
         return WithdrawNodes(staying, "its tree was deleted", v.confirmed)
     if gone := nothing_left(v):
@@ -54,6 +54,12 @@ def take_down_the_whole(v: TreeSnapshot) -> Decision | None:
     if there:
         return waiting_for_the_end(v, there)
     return Release()
+
+
+def asked_to_go(v: TreeSnapshot, place: PlaceRecord) -> bool:
+    """Its deletion was asked for; of a protected one also with the confirmation that the tree has."""
+    found = v.found[place.name]
+    return found.deleting and (not v.confirmed or not place.protected or found.confirmed == v.confirmed)
 
 
 def waiting_for_the_end(v: TreeSnapshot, there: list[PlaceRecord]) -> Decision:
@@ -140,7 +146,7 @@ def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
         return KeepNodes(tuple(sorted(dragged)))
     refused = dragged if policy is OnNodeRemoved.REFUSE and not v.confirmed else set[str]()
     held = {p.name for p in gone if refused and (p.name in refused or p.node in together)}
-    going = tuple(p.name for p in gone if p.name not in held and not v.found[p.name].deleting)
+    going = tuple(p.name for p in gone if p.name not in held and not asked_to_go(v, p))
     if not going:
         return None
     orphaned = tuple(name for name in going if name in dragged) if policy is OnNodeRemoved.ORPHAN else ()

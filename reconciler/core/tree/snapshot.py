@@ -16,12 +16,13 @@ NOTHING_DECLARED = TreeRecord()
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The object under the name of a place. `ours`: this tree declares it; `same`: it is as the tree declares it; the rest as its
-    status tells."""
+    """The object under the name of a place. `ours`: this tree declares it; `same`: it is as the tree declares it; `confirmed`: the
+    token by which its deletion was confirmed; the rest as its status tells."""
 
     ours: bool
     same: bool = True
     deleting: bool = False
+    confirmed: str = ""
     ready: bool = False
     stalled: bool = False
     reason: str = ""

@@ -18,16 +18,14 @@ from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Declarations
-from reconciler.engine.state.declared import Declared
+from reconciler.engine.state.declared import OWNED, Declared
 from reconciler.engine.state.objects import with_record
 from reconciler.errors import ReconcilerError
 
-SOURCE = "vmtree"
-"""Who declares what a tree does: `vmtree/NAME`."""
-
 
 def source_of(tree: Key) -> str:
-    return f"{SOURCE}/{tree.name}"
+    """Who declares what a tree does."""
+    return f"{OWNED}{tree.name}"
 
 
 def digest_of(owned: OwnedObject) -> str:

@@ -95,6 +95,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             ours=declared_by(tree.obj, obj),
             same=owned is None or is_as_declared(obj, owned[0]),
             deleting=item.deleting,
+            confirmed=obj.annotations.get(CONFIRMED, ""),
             ready=current and ready is not None and ready.status == "True",
             stalled=current and stalled is not None and stalled.status == "True",
             reason=told.reason if told is not None else "",

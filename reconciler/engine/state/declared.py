@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from reconciler.core.keys import Json, Key
 
+OWNED = "vmtree/"
+"""How the source of what a tree declares begins; its name follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
