@@ -327,10 +327,12 @@ class Reason(Explained):
         "Declare it, or correct `profileRef`.",
         UNDECLARED,
     )
-    SECRET_UNFIT = (
-        "SecretUnfit",
-        "A secret has a form that no environment variable can carry.",
-        "Declare it as a file, or give it another value.",
+    SECRET_UNFIT = "SecretUnfit", "A secret has a form that no environment variable can carry.", "Declare it as a file, or change it."
+    SECRET_REFUSED = (
+        "SecretRefused",
+        "A secret is there and can't be used: its file can't be read, others may read it, or it is no text.",
+        "Do what the message says of its file; it is looked at again.",
+        Waiting(poll=5.0, rests=True, undeclared=True),
     )
     SECRET_FORBIDDEN = (
         "SecretForbidden",

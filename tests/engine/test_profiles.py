@@ -42,6 +42,9 @@ class Vault:
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return any(one.startswith(f"config_{name}_" if kind == "ConfigMap" else f"{name}_") for one in self.values)
 
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
+
     def known(self) -> tuple[str, ...]:
         return tuple(self.seen)
 
