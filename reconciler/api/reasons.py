@@ -72,11 +72,7 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
-    BOOT_FAILED = (
-        "BootFailed",
-        "A step or a verification of the profile failed for good.",
-        "Correct the profile; `reconciler retry` tries again.",
-    )
+    BOOT_FAILED = "BootFailed", "A step or check of the profile failed for good.", "Correct the profile; `reconciler retry` tries again."
 
     # The machine: what is in the way
     DISK_FULL = (
@@ -147,7 +143,7 @@ class Reason(Explained):
     ORPHAN_VM = (
         "OrphanVM",
         "A machine says that it is ours, and nothing here owns it.",
-        "See `reconciler orphans`; `--delete --confirm` deletes it.",
+        "`reconciler orphans --delete --confirm` deletes it.",
     )
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
@@ -172,7 +168,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant to get a new machine, or leave it.",
+        "Delete the lieutenant for a new one, or leave it.",
     )
 
     # The agent
@@ -321,12 +317,7 @@ class Reason(Explained):
     )
     BACKGROUND_TASK_ENDED = "BackgroundTaskEnded", "A part of the controller ended and begins anew.", "Nothing once; else see the log."
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
-    PROFILE_NOT_FOUND = (
-        "ProfileNotFound",
-        "No profile of that name is declared or built in.",
-        "Declare it, or correct `profileRef`.",
-        UNDECLARED,
-    )
+    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or name another.", UNDECLARED
     SECRET_UNFIT = "SecretUnfit", "A secret has a form that no environment variable can carry.", "Declare it as a file, or change it."
     SECRET_REFUSED = (
         "SecretRefused",
@@ -385,11 +376,7 @@ class Reason(Explained):
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "It was not done before its deadline.", "Raise `deadlineSeconds` or make the task smaller."
     TASK_TIMEOUT = "TaskTimeout", "It ran longer than allowed.", "Raise `taskTimeoutSeconds` or make the task smaller."
-    NO_PROGRESS = (
-        "NoProgress",
-        "Its turn showed no sign of progress for too long.",
-        "See the output; raise `noProgressSeconds` if it was fine.",
-    )
+    NO_PROGRESS = "NoProgress", "Its turn showed no sign of progress for too long.", "See the output; raise `noProgressSeconds` if fine."
     NO_ARTIFACT = "NoArtifact", "No file was written within `limits.firstArtifactSeconds`.", "See the output; raise that if it was fine."
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."
