@@ -25,6 +25,14 @@ TASK: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
+OF_A_TREE = {"strategy": True, "snapshots": True, "budget": True}
+OF_ITS_LIEUTENANTS = {"idle": False, "budget": True, "permissions": True, "memory": False, "compaction": False, "snapshots": True}
+TREE_FINDINGS = [
+    *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
+    *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),
+]
+
+
 @pytest.mark.guarantee("G-44")
 @kinds
 def test_every_field_is_decided_about(kind: Kind) -> None:
@@ -44,14 +52,6 @@ def test_what_is_set_and_not_acted_on_is_told(kind: Kind) -> None:
 
 
 @pytest.mark.guarantee("G-44")
-OF_A_TREE = {"strategy": True, "snapshots": True, "budget": True}
-OF_ITS_LIEUTENANTS = {"idle": False, "budget": True, "permissions": True, "memory": False, "compaction": False, "snapshots": True}
-TREE_FINDINGS = [
-    *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
-    *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),
-]
-
-
 @pytest.mark.parametrize(
     ("kind", "spec", "told"),
     [
