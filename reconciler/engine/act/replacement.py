@@ -34,8 +34,8 @@ from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import WORKSPACE_LIMIT, LocalActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.ports import AddEvent, Machine, Place
-from reconciler.engine.state.objects import LieutenantItem, at_next
-from reconciler.engine.state.slots import NextSlot
+from reconciler.engine.state.objects import LieutenantItem
+from reconciler.engine.state.slots import NextSlot, at_next
 from reconciler.errors import GuestFailed, GuestUnreachable, StaleEpoch
 
 

@@ -40,8 +40,8 @@ from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
-from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, at_next, session_of
-from reconciler.engine.state.slots import LieutenantSlot, NextSlot
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
+from reconciler.engine.state.slots import LieutenantSlot, NextSlot, at_next
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 

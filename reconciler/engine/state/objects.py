@@ -15,7 +15,7 @@ from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
-from reconciler.core.records import NEXT, LieutenantRecord, Record, SlotRecord, TaskRecord
+from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
@@ -62,11 +62,6 @@ AnyItem = Item[Model, Record]
 def session_of(item: LieutenantItem) -> SessionName:
     """The conversation in force: the name of its mirror and the path of its file."""
     return current(item.record.session, item.uid, item.spec.session.generation)
-
-
-def at_next(item: LieutenantItem) -> LieutenantItem:
-    """The lieutenant as if the other machine were the one in its slot."""
-    return Item(item.obj, item.spec, item.record.as_next(), NEXT)
 
 
 def command_key(task: TaskItem) -> str:

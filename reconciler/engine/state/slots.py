@@ -13,7 +13,7 @@ from reconciler.core.records import NEXT, BootRecord, ClockRecord, LieutenantRec
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.engine.state.objects import Item, LieutenantItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,8 @@ class NextSlot:
 
     def released(self, record: Record) -> Record:
         return record
+
+
+def at_next(item: LieutenantItem) -> LieutenantItem:
+    """The lieutenant as if the other machine were the one in its slot."""
+    return Item(item.obj, item.spec, item.record.as_next(), NEXT)
