@@ -66,7 +66,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "mode": ACTED_ON,
         "limits": ACTED_ON,
         "policy": ACTED_ON,
-        "strategy": PROTECTS,
+        "strategy": ACTED_ON,
         "snapshots": PROTECTS,
         "budget": PROTECTS,
         "deletionPolicy": ACTED_ON,

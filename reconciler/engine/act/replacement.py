@@ -48,6 +48,8 @@ class ReplacementActs:
         """Carry out one decision about the replacement of a machine. What fails inside a machine is counted, and holds up nothing else."""
         record, told = item.record, item.record.replacement
         match action:
+            case BeginReplacement() if self.t.gatherer.slots.trees.rollout(item.key):
+                return  # another node of its tree was first
             case BeginReplacement():
                 begun = ReplacementRecord(state="Making", since=self.t.clock.now(), made_for=action.made_for)
                 await self.save(item, record.but(next=SlotRecord(epoch=record.slot.epoch), replacement=begun), Reason.REPLACING, action.why)

@@ -118,6 +118,7 @@ class Gatherer:
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
+        recreate = item.spec.update.on_profile_change is OnProfileChange.RECREATE
         basics = Basics(
             name=key.name,
             record=item.record,
@@ -149,9 +150,10 @@ class Gatherer:
             PreparePart(
                 basics,
                 seen,
-                recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+                recreate=recreate,
                 in_place=item.spec.update.on_no_room is OnNoRoom.IN_PLACE,
                 replace_blocked=self.slots.replace_blocked(now),
+                rollout=self.slots.trees.rollout(key) if recreate else "",
                 no_room=self.slots.no_room(now),
                 unsupported=unsupported,
                 next=other,
