@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import urllib.request
-import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -28,8 +27,8 @@ from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Machine, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
@@ -224,11 +223,9 @@ async def controller(at: Platform, directory: Path, resync_seconds: float = SETT
     clock = LoopClock()
     vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
     store = open_store(directory / "state.db")
-    jitter = random.Random(1).random
     settings = replace(SETTINGS, resync_seconds=resync_seconds)
-    engine = await Engine.open(
-        settings, vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), jitter, lambda: str(uuid.uuid4()), KEEPER
-    )  # fmt: skip
+    parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
+    engine = await Engine.open(parts)
     try:
         await engine.start()
         yield engine

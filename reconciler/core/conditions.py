@@ -123,10 +123,10 @@ def resting_status(decision: Decision, previous: Json, generation: int, now: flo
     return simple_status(problem, previous, generation, now)
 
 
-def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: Reason = Reason.RESOLVED) -> Status:
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float) -> Status:
     """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
     if problem is None:
-        conditions = [Condition("Ready", "True", ready_reason)]
+        conditions = [Condition("Ready", "True", Reason.RESOLVED)]
     else:
         kind = "Stalled" if problem.final else "Reconciling"
         conditions = [
