@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -167,15 +168,21 @@ _DELETE_OBJECT = delete(OBJECTS).where(
 )
 
 
+_HEADS = select(OBJECTS.c.name, OBJECTS.c.uid, OBJECTS.c.version).where(
+    OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name.in_(bindparam("names", expanding=True))
+)
+
+
 def _heads(connection: Connection, keys: set[Key]) -> dict[Key, Head]:
+    """A search by the columns of the primary key, one namespace at a time: SQLite reads the whole table to find rows by tuples."""
     heads: dict[Key, Head] = {}
-    columns = OBJECTS.c
-    identity = tuple_(columns.kind, columns.namespace, columns.name)
-    for some in _slices(sorted(keys)):
-        wanted = [(key.kind, key.namespace, key.name) for key in some]
-        query = select(columns.kind, columns.namespace, columns.name, columns.uid, columns.version).where(identity.in_(wanted))
-        for kind, namespace, name, uid, version in connection.execute(query):
-            heads[Key(kind, namespace, name)] = Head(uid, version)
+    by_namespace: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in keys:
+        by_namespace[key.kind, key.namespace].append(key.name)
+    for (kind, namespace), names in by_namespace.items():
+        for some in _slices(names):
+            for name, uid, version in connection.execute(_HEADS, {"k": kind, "ns": namespace, "names": some}):
+                heads[Key(kind, namespace, name)] = Head(uid, version)
     return heads
 
 
