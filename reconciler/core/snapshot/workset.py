@@ -13,7 +13,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.task import Dependency, Talk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskFacts:
     """What was gathered about one task by itself. `retry`: what a person last asked for by that annotation."""
 
@@ -30,7 +30,7 @@ class TaskFacts:
     retry: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
     `observed_at`: when the outside was looked at, `now` when it is decided."""
