@@ -19,6 +19,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,6 +87,10 @@ def platform(latency: float) -> Iterator[Platform]:
             process.stdout.close()
 
 
+digest_of = cache(sha256)
+"""The files of a profile are the same on every machine: what a machine computes is no cost of the controller."""
+
+
 @dataclass(slots=True)
 class Within:
     """What our acts left in one machine."""
@@ -140,7 +145,7 @@ class ReadyAgents:
 
     async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None) -> None:
         self._at(at).marks |= marks or {}
-        self._at(at).digests |= {file.path: sha256(file.content) for file in files}
+        self._at(at).digests |= {file.path: digest_of(file.content) for file in files}
         self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 
     async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
