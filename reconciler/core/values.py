@@ -26,17 +26,20 @@ else:
 
 
 def with_known(value: V, changes: Mapping[str, Any]) -> V:
-    """The same with those of the changes that its class has a field for; for a frozen dataclass of two fields or more."""
-    known = _facts(value)
-    return _made(value.__class__, {**known, **{name: change for name, change in changes.items() if name in known}})
+    """The same with those of the changes that its class has a field for; for a frozen dataclass that is its fields, in a dict."""
+    known = value.__dict__
+    made = object.__new__(value.__class__)
+    object.__setattr__(made, "__dict__", {**known, **{name: change for name, change in changes.items() if name in known}})
+    return made
 
 
 def _facts(value: object) -> Mapping[str, Any]:
-    shape = _shape(value.__class__)
+    cls: Any = value.__class__  # a class is hashable; its type does not say so
+    shape = _shape(cls)
     return vars(value) if shape is None else dict(zip(shape[0], shape[1](value), strict=True))
 
 
-def _made(cls: type[V], facts: dict[str, Any]) -> V:
+def _made(cls: Any, facts: dict[str, Any]) -> Any:
     if _shape(cls) is not None:
         return cls(**facts)
     made = object.__new__(cls)
