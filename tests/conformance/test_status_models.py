@@ -59,7 +59,7 @@ STEPS = (
 ORGANS = rendered(organs=["store"], capabilities=["vers-vm"])
 VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, snapshot=SnapshotRecord(vm_id=VM, commit_id="c")))
+SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=SnapshotRecord(vm_id=VM, commit_id="c")))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),

@@ -26,7 +26,7 @@ from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
-from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
+from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
@@ -117,10 +117,10 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if view.for_agent.edited:
         return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    refused, words = refusal(view.lt)
+    if refused is not None:
+        return Condition(kind, "False", refused, words)
     reason, words = mismatch(view.lt)
-    if reason and rejected(view.lt):
-        refused = Reason.MODEL_REJECTED if reason == Reason.MODEL_MISMATCH else Reason.THINKING_REJECTED
-        return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
     if reason:
         return Condition(kind, "False", reason, words)
     if expected_skills(view.lt):
@@ -229,6 +229,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if view.for_govern.unread:
+        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))
@@ -269,6 +271,8 @@ def vm_status(slot: Slot) -> VMStatus | None:
         state=slot.vm.state.value if isinstance(slot.vm, Seen) else "unknown",
         adopted=record.adopted == record.vm_id or None,
         snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
+        ref=record.ref or None,
+        commit=record.commit or None,
     )
 
 

@@ -30,9 +30,8 @@ from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.item import Blueprint, SlotItem
-from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.machine import CommitSource, CreateSource, RefSource, RootSource, VmSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
@@ -42,12 +41,12 @@ from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
 from reconciler.errors import (
     REFUSED,
-    Capacity,
+    DoubtfulRefusal,
     Forbidden,
     GuestFailed,
     GuestUnreachable,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     ReconcilerError,
     Rejected,
     Unreachable,
@@ -106,17 +105,19 @@ class SlotActs:
         probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.epoch + 1
         token = t.token()
+        source = named_source(blueprint.source, action)
         latest = t.fleet.latest
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
+            payload={**intent_payload(source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
-        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash)
+        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash, last_error="")
+        slot = slot.but(ref=action.ref, commit=action.commit)
         try:
             await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)
@@ -126,18 +127,18 @@ class SlotActs:
         t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
+            vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
         except REFUSED as error:
             await self.create_failed(item, slot, intent, error)
             return
         except ReconcilerError as error:
-            await self.create_in_doubt(item, intent, error)
+            await self.create_in_doubt(item, slot, intent, error)
             return
         if t.table.owner_of(vm_id) is not None or t.fleet.first_seen.get(vm_id, intent.sent_at) < intent.sent_at:
             what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
-            await self.create_in_doubt(item, intent, Indeterminate(what))
+            await self.create_in_doubt(item, slot, intent, Indeterminate(what))
             return
-        if not isinstance(blueprint.source, RootSource):
+        if not isinstance(source, RootSource):
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
@@ -148,26 +149,32 @@ class SlotActs:
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
 
-    async def create_in_doubt(self, item: SlotItem, intent: Intent, error: ReconcilerError) -> None:
-        """Nothing proves that no VM was made: the intent stays open. Where the platform speaks of no room, creates slow down."""
-        self.t.journal.in_doubt(intent, self.t.clock.now())
-        if isinstance(error, NoAnswerForWantOfRoom):
-            hold = self.t.gatherer.slots.hold
-            await self.t.table.update([], *self.breaker(hold.breaker.failed(error.what, self.t.clock.now())))
-        self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+    async def create_in_doubt(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
+        """Nothing proves that no VM was made: the intent stays open. A refusal is noted all the same, so that people are told it at once,
+        and is reason to slow down: all creates where it speaks of no room, this slot's where it does not."""
+        t, now = self.t, self.t.clock.now()
+        t.journal.in_doubt(intent, now)
+        if not isinstance(error, DoubtfulRefusal):
+            self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+            return
+        told: tuple[PutMeta, ...] = ()
+        if isinstance(error, NoRoom):
+            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
+            slot = slot.but(attempts=slot.attempts - 1, last_error=str(error))
+        else:
+            slot = self.backing_off(slot, error)
+        said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
+        await self.books.save(item, slot, *told, *said)
 
     async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
-        """The platform said no, and said so: nothing was made."""
-        t, now = self.t, self.t.clock.now()
-        told: tuple[PutMeta, ...] = ()
-        if isinstance(error, Capacity):
-            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
-            slot = slot.but(attempts=slot.attempts - 1)
-        else:
-            slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
+        """The platform said no in a way that proves it: nothing was made."""
         said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
-        await self.books.save(item, slot, closing(intent, f"failed: {type(error).__name__}"), *told, *said)
-        t.journal.closed(intent)
+        await self.books.save(item, self.backing_off(slot, error), closing(intent, f"failed: {type(error).__name__}"), *said)
+        self.t.journal.closed(intent)
+
+    def backing_off(self, slot: SlotRecord, error: ReconcilerError) -> SlotRecord:
+        """The slot with the next attempt after a delay, and why."""
+        return slot.but(not_before=self.t.clock.now() + delay(slot.attempts, self.t.jitter()), last_error=str(error))
 
     async def occupy(self, item: SlotItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
@@ -203,7 +210,7 @@ class SlotActs:
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
-        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id), vm_id).but(chosen=chosen)
+        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id, ref="", commit=""), vm_id).but(chosen=chosen)
         await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: SlotItem, action: BindCreated) -> None:
@@ -217,7 +224,8 @@ class SlotActs:
         intent = self.t.journal.of(item.owner)
         if intent is None:
             return
-        said = self.books.event(item, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
+        what = "refused" if item.record.last_error else "not answered"
+        said = self.books.event(item, Reason.CREATE_LOST, f"a create that was {what} left no VM", "Warning")
         await self.books.save(item, item.record.but(chosen=""), closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
@@ -361,14 +369,20 @@ class SlotActs:
         t.recorder.forget(key)
 
 
-def intent_payload(source: VmSource, epoch: int) -> Json:
+def named_source(source: VmSource, action: Create) -> CreateSource:
+    """What the create names: of a reference the commit that it was decided for, whatever the tag points to by now."""
+    if not isinstance(source, RefSource):
+        return source
+    assert action.ref == source.ref, "nothing is created from a reference before it is known what it points to"
+    return CommitSource(action.commit)
+
+
+def intent_payload(source: CreateSource, epoch: int) -> Json:
     """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
     match source:
         case RootSource():
             return {"commit": "", "epoch": epoch}
         case CommitSource(commit_id):
             return {"commit": commit_id, "epoch": epoch}
-        case RefSource(ref):
-            return {"commit": f"{REF}{ref}", "epoch": epoch}
         case _:
             assert_never(source)
