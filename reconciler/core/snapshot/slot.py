@@ -79,7 +79,7 @@ EMPTY = SlotRecord()
 GONE = Absent(proven=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slot:
     """Everything a decision about one declared VM may depend on."""
 

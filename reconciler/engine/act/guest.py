@@ -72,7 +72,7 @@ class GuestActs:
                     await agents.write_claim(place, view.for_reach.claim)
                 case Install():
                     await agents.install(place)
-                    self.note(item, "InstalledAgent", where(place))
+                    self.note(item, Reason.INSTALLED_AGENT, where(place))
                 case StartKeeper():
                     await agents.start_keeper(machine)
                 case WriteFiles():
@@ -91,14 +91,14 @@ class GuestActs:
                     await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
                     await agents.stop_agent(machine, STOP_GRACE)
-                    self.note(item, "StoppedAgent", why)
+                    self.note(item, Reason.STOPPED_AGENT, why)
                     if hung:
                         await self.count(item, view, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case RestAgent(_, why):
                     await agents.stop_agent(machine, STOP_GRACE)
-                    self.note(item, "StoppedAgent", why)
+                    self.note(item, Reason.STOPPED_AGENT, why)
                 case _:
                     assert_never(action)
         except ReconcilerError:
@@ -151,7 +151,7 @@ class GuestActs:
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
             told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
-            self.note(item, "CorrectedClock", f"VM {vm_id}")
+            self.note(item, Reason.CORRECTED_CLOCK, f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
 
     # --- pi ----------------------------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class GuestActs:
         data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), tree_at(self.t.settings, place))
         file = GuestFile(path_at(self.t.settings, place, session.file), data, 0o600)
         await self.t.agents.write_files(machine_of(item), [file], view_dir(view))
-        self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
+        self.note(item, Reason.RESTORED_SESSION, f"{len(data)} bytes on {where(place)}")
 
     async def start(self, item: LieutenantItem, view: LieutenantView) -> bool:
         """Whether pi runs now."""
@@ -198,7 +198,7 @@ class GuestActs:
         directory = "" if rendered.work_dir == WORK_DIR or place.local else rendered.work_dir
         if now.config != ConfigRecord() or now.workspace.directory != directory:  # what another pi refused says nothing about this one
             await self.t.save(item, now.but(config=ConfigRecord(), workspace=now.workspace.but(directory=directory)))
-        self.note(item, "StartedAgent", f"pi on {where(place)}")
+        self.note(item, Reason.STARTED_AGENT, f"pi on {where(place)}")
         return True
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:

@@ -37,7 +37,7 @@ class SessionActs:
                 session = begun_anew(old, item.uid, generation)
                 kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
-                said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
+                said = self.event(item, Reason.BEGAN_SESSION, f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):
                 session = chosen(old, item.uid, end)
                 where, new = session_of(item), current(session, item.uid, old.generation)
@@ -45,7 +45,7 @@ class SessionActs:
                     told = f"{where.file} goes on, mirrored as {new.name}; the mirror {where.name} is kept"
                 else:
                     told = f"the mirror {where.name} goes on in {new.file}; {where.file} is kept on the machine"
-                said = self.event(item, "ResolvedSession", told, "Warning")
+                said = self.event(item, Reason.RESOLVED_SESSION, told, "Warning")
             case _:
                 assert_never(action)
         restart = item.record.restart

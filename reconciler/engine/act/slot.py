@@ -218,7 +218,7 @@ class SlotActs:
         intent = self.t.journal.of(item.owner)
         if intent is None or intent.token != action.token:
             return
-        await self.occupy(item, item.record, intent, action.vm_id, "AdoptedVM")
+        await self.occupy(item, item.record, intent, action.vm_id, Reason.ADOPTED_VM)
 
     async def give_up(self, item: SlotItem) -> None:
         intent = self.t.journal.of(item.owner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
@@ -21,10 +21,10 @@ class LieutenantSlot:
     """Implements `core.slot.item.SlotItem`. What was prepared and loaded belongs to one VM; the conversation outlives it."""
 
     item: LieutenantItem
+    owner: SlotOwner = field(init=False, repr=False, compare=False)
 
-    @property
-    def owner(self) -> SlotOwner:
-        return self.item.slot_owner
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", self.item.slot_owner)  # everything that is asked of a slot is asked by its owner
 
     @property
     def record(self) -> SlotRecord:
