@@ -101,7 +101,7 @@ TREES = [
         digests={place.name: "" for place in PLACES},
         found={
             "a": Found(True, ready=True, reason="Running", message="m", phase="Idle", vm_id=VM, organs=PIECES, capabilities=PIECES),
-            "b": Found(True, stalled=True, reason="BootFailed", message="m", phase="Stalled"),
+            "b": Found(True, stalled=True, reason="BootFailed", message="m", phase="Stalled", outdated=True, replacing=True, failed="no"),
         },
     )
 ]
