@@ -35,4 +35,5 @@ class ConditionType(StrEnum):
         "The conversation goes on, and the files of the machine before this one are gone. Exists only while True: until a person says "
         "that it is known.",
     )
+    FORKED = "Forked", "It was made as a live copy of the lieutenant that `fork` names; False says why not yet."
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

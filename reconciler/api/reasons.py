@@ -133,6 +133,12 @@ class Reason(Explained):
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound", "Its namespace has no lieutenant of that name.", "Declare it.", UNDECLARED
+    FORK_SOURCE_UNAVAILABLE = "ForkSourceUnavailable", "The lieutenant to copy has no machine that runs.", "Resume it.", Waiting(poll=1.0)
+    FORK_PENDING = "ForkPending", "The lieutenant that `fork` names is copied as soon as it is settled.", NOTHING, Waiting(poll=1.0)
+    FORKED = "Forked", "It was made as a live copy of another lieutenant.", "Nothing."
+    STANDING_STILL = "StandingStill", "It gets no work while live copies of it are made.", NOTHING, Waiting(poll=0.5)
+    HELD_FOR_FORK = "HeldForFork", "Its lieutenant is being copied; the task is delivered right after.", NOTHING, Waiting(poll=1.0)
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
     UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
@@ -382,11 +388,7 @@ class Reason(Explained):
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "It was not done before its deadline.", "Raise `deadlineSeconds` or make the task smaller."
     TASK_TIMEOUT = "TaskTimeout", "It ran longer than allowed.", "Raise `taskTimeoutSeconds` or make the task smaller."
-    NO_PROGRESS = (
-        "NoProgress",
-        "Its turn showed no sign of progress for too long.",
-        "See the output; raise `noProgressSeconds` if it was fine.",
-    )
+    NO_PROGRESS = "NoProgress", "Its turn showed no sign of progress.", "See the output; raise `noProgressSeconds` if it was fine."
     NO_ARTIFACT = "NoArtifact", "No file was written within `limits.firstArtifactSeconds`.", "See the output; raise that if it was fine."
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."

@@ -52,13 +52,23 @@ class SnapshotRecord(Record):
     error: str = ""
 
 
+class BranchRecord(Record):
+    """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
+    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once."""
+
+    asked_at: float = 0.0
+    source: str = ""
+    vm_id: str = ""
+    at: float = 0.0
+
+
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
     one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from."""
+    create was made from. `seals`: what done-marks bear that its VM has from the one it is a live copy of."""
 
     vm_id: str = ""
     account: str = ""
@@ -77,6 +87,8 @@ class SlotRecord(Record):
     confirmed: str = ""
     tried_with: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
+    branch: BranchRecord = BranchRecord()
+    seals: tuple[str, ...] = ()
 
 
 class SessionRecord(Record):
@@ -189,6 +201,17 @@ class WorkspaceRecord(Record):
     lost: str = ""
 
 
+class StandRecord(Record):
+    """That its agent stands still, so that copies can be made of it. `vm_id`: on which machine, '' when it does not; `session`, `size`:
+    its conversation, all of it in the mirror; `since`: when it began; `over`: when the last time ended."""
+
+    vm_id: str = ""
+    session: str = ""
+    size: int = 0
+    since: float = 0.0
+    over: float = 0.0
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
     session: SessionRecord = SessionRecord()
@@ -199,6 +222,7 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched

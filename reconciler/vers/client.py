@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.machine import BranchSource, CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.core.times import http_date
 from reconciler.engine.ports import Json, JsonValue
@@ -200,6 +200,9 @@ class VersClient:
                 if not _REF.fullmatch(ref):
                     raise Rejected("a reference is REPOSITORY:TAG", repr(ref[:200]), "use letters, digits, dot, dash and underscore")
                 return "/vm/from_commit", self._timeouts.create_from_commit, {"ref": ref}
+            case BranchSource(vm_id):
+                # One copy a call: what came of several is not told apart when the answer is lost (vers-api §7.3). The original goes on.
+                return f"/vm/branch/by_vm/{_checked(vm_id)}?count=1&keep_paused=false", self._timeouts.create_from_commit, {}
 
     async def _list(self) -> Outcome:
         """`/vms`, or `/vm` where that is not served (vers-api §2.5). A list that is 404 on both says nothing about VMs."""

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.snapshot.branch import Standing
 
 Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
@@ -15,12 +16,31 @@ agent moved away."""
 
 @dataclass(frozen=True, slots=True)
 class Create(Act):
-    """Make a VM for the slot: the intent is durable first, then one call."""
+    """Make a VM for the slot: the intent is durable first, then one call. `original`: the machine to make a live copy of, None where it
+    is made from a profile."""
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
 
     attempt: int
+    original: Standing | None = None
+
+    @property
+    def message(self) -> str:
+        return f"a live copy of VM {self.original.vm_id}" if self.original is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOriginal(Act):
+    """Ask the agent that is to be copied to stand still: its queue is held from here on, for a bounded time."""
+
+    doing: ClassVar = Reason.FORK_PENDING
+
+    original: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.original} is asked to stand still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +195,7 @@ class Release(Act):
 
 SlotAction = (
     Create
+    | AskOriginal
     | BindCreated
     | Adopt
     | GiveUpIntent

@@ -27,7 +27,14 @@ class RefSource:
     ref: str
 
 
-VmSource = RootSource | CommitSource | RefSource
+@dataclass(frozen=True, slots=True)
+class BranchSource:
+    """A live copy of a VM that runs (`branch/by_vm`), with its disk and what is in its memory; no labels at birth."""
+
+    vm_id: str
+
+
+VmSource = RootSource | CommitSource | RefSource | BranchSource
 
 
 @dataclass(frozen=True, slots=True)

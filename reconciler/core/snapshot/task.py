@@ -96,4 +96,5 @@ class TaskView:
     hurried: bool = False  # a person asked that the next attempt does not wait
     provider: Provider = NO_PROVIDER  # of its lieutenant's model
     probes: bool = False  # it is the one probe of that provider
+    copied_by: str = ""  # who makes a live copy of its lieutenant, which gets no work meanwhile
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -85,7 +85,7 @@ class Origins:
         if found is None:
             return UNMARKED
         named = tenancy.origin_by_name(found, self._owner)
-        return named if isinstance(named, Made) else self._parent(found.parent_vm_id)
+        return named if isinstance(named, Made) else self.parent(found.parent_vm_id)
 
     async def vm(self, vm: Vm) -> Origin:
         """Its labels, then the commit that it was restored from."""
@@ -100,9 +100,10 @@ class Origins:
             made = await self.commit(lineage.parent_commit_id)
             if not isinstance(made, Unmarked):
                 return made
-        return self._parent(lineage.grandparent_vm_id or "")
+        return self.parent(lineage.grandparent_vm_id or "")
 
-    def _parent(self, vm_id: str) -> Origin:
+    def parent(self, vm_id: str) -> Origin:
+        """Whose a VM is that something was made from: by our books, else by its labels."""
         owner = self._table.owner_of(vm_id)
         if owner is not None:
             return Made(owner.object.namespace)

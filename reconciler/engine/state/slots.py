@@ -12,7 +12,7 @@ from reconciler.core.lieutenant.session import housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class LieutenantSlot:
             protected=self.item.obj.annotations.get(PROTECTION) == "enabled",
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
         )
+
+    @property
+    def session(self) -> str:
+        return session_of(self.item).name
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
