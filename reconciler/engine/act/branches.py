@@ -52,14 +52,18 @@ def conversation_of(intent: Intent) -> tuple[str, int]:
     return str(intent.payload.get("session") or ""), size if isinstance(size, int) else 0
 
 
+def is_branch(intent: Intent) -> bool:
+    """A live copy was to be made."""
+    return commit_of(intent).startswith(VM)
+
+
 def copied(slot: SlotRecord, intent: Intent) -> SlotRecord:
     """The slot with the copy in it, which is not made a second time."""
-    commit = commit_of(intent)
-    if not commit.startswith(VM):
+    if not is_branch(intent):
         return slot
     seals = intent.payload.get("seals")
     source = str(intent.payload.get("source") or "")
-    branch = slot.branch.but(source=source, vm_id=commit.removeprefix(VM), at=intent.sent_at)
+    branch = slot.branch.but(source=source, vm_id=commit_of(intent).removeprefix(VM), at=intent.sent_at)
     return slot.but(branch=branch, seals=tuple(map(str, seals)) if isinstance(seals, list) else ())
 
 

@@ -72,7 +72,7 @@ class SessionActs:
         now, vm_id = self.t.clock.now(), item.record.slot.vm_id
         if isinstance(action, StandStill):
             stand = item.record.stand.but(vm_id=action.vm_id, session=action.session, size=action.size, since=now)
-        elif self.t.gatherer.branches.called(vm_id):
+        elif self.t.gatherer.branches.sent(vm_id, now):
             return
         else:
             stand = StandRecord(over=now)

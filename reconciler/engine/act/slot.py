@@ -29,6 +29,7 @@ from reconciler.core.decisions import (
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
+from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.machine import BranchSource, RootSource
@@ -237,7 +238,10 @@ class SlotActs:
         if intent is None:
             return
         said = self.books.event(item, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
-        await self.books.save(item, item.record.but(chosen=""), closing(intent, "no effect"), *said)
+        slot = item.record.but(chosen="")
+        if branches.is_branch(intent):  # what it is a copy of gets on with its work first
+            slot = slot.but(not_before=self.t.clock.now() + PAUSE, last_error="a live copy was asked for, and none was made")
+        await self.books.save(item, slot, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
     async def claim(self, item: SlotItem, vm_id: str) -> None:

@@ -60,25 +60,24 @@ class Branches:
         """What is to become a live copy of this one."""
         over = item.record.stand.over
         asked = tuple(sorted(short(fork.key) for fork in self._forks(item) if branching.asking(fork.record.slot, over, now)))
-        open_ = list(self._sent(item.record.slot.vm_id))
-        sent = [intent for intent in open_ if now < self._journal.ended(intent) + self._settle]
-        calls = [intent for intent in open_ if self._journal.calling(intent) and now < intent.sent_at + CALL_SECONDS]
-        if not asked and not sent and not calls:
+        sent = self._sent(item.record.slot.vm_id, now)
+        if not asked and not sent:
             return NO_COPIES
-        names = {short(intent.owner.object) for intent in (*sent, *calls)}
-        return Copies(asked, tuple(sorted(names)), bool(calls))
+        names = {short(intent.owner.object) for intent in sent}
+        return Copies(asked, tuple(sorted(names)), any(map(self._journal.calling, sent)))
 
-    def called(self, vm_id: str) -> bool:
-        """Whether a branch of this VM may still be made: a call is on its way or was not answered."""
-        return any(True for _ in self._sent(vm_id))
+    def sent(self, vm_id: str, now: float) -> bool:
+        """Whether a branch of this VM may still be made: a call is on its way, or was not answered."""
+        return bool(self._sent(vm_id, now))
 
     def _forks(self, item: LieutenantItem) -> Iterator[LieutenantItem]:
         found = (self._table.lieutenant(key) for key in self._table.forks_of(item.key))
-        return (fork for fork in found if fork is not None and wants(fork))
+        return (fork for fork in found if fork is not None and wants(fork) and self._journal.of(fork.slot_owner) is None)
 
-    def _sent(self, vm_id: str) -> Iterator[Intent]:
-        wanted = f"{pairing.VM}{vm_id}"
-        return (intent for intent in self._journal.creates(self._table.filled) if vm_id and commit_of(intent) == wanted)
+    def _sent(self, vm_id: str, now: float) -> list[Intent]:
+        journal, wanted = self._journal, f"{pairing.VM}{vm_id}"
+        found = [intent for intent in journal.creates(self._table.filled) if vm_id and commit_of(intent) == wanted]
+        return [one for one in found if now < (one.sent_at + CALL_SECONDS if journal.calling(one) else journal.ended(one) + self._settle)]
 
 
 def wants(fork: LieutenantItem) -> bool:
