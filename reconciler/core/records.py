@@ -54,12 +54,14 @@ class SnapshotRecord(Record):
 
 class BranchRecord(Record):
     """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
-    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once."""
+    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once. `claimed`: the copy has taken
+    our claim; one that never did was none."""
 
     asked_at: float = 0.0
     source: str = ""
     vm_id: str = ""
     at: float = 0.0
+    claimed: bool = False
 
 
 class SlotRecord(Record):

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import forked, path_of
-from reconciler.core.records import SlotRecord
+from reconciler.core.records import BranchRecord, SlotRecord
 from reconciler.core.slot.branching import still
 from reconciler.core.slot.item import SlotItem
 from reconciler.core.slot.pairing import REF, VM
@@ -65,6 +65,11 @@ def copied(slot: SlotRecord, intent: Intent) -> SlotRecord:
     source = str(intent.payload.get("source") or "")
     branch = slot.branch.but(source=source, vm_id=commit_of(intent).removeprefix(VM), at=intent.sent_at)
     return slot.but(branch=branch, seals=tuple(map(str, seals)) if isinstance(seals, list) else ())
+
+
+def left(branch: BranchRecord) -> BranchRecord:
+    """What is known of it once the machine is gone: a copy that never took our claim was not made."""
+    return branch if branch.claimed else BranchRecord()
 
 
 def still_stands(table: ObjectTable, original: Standing, now: float) -> bool:

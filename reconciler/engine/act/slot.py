@@ -255,8 +255,9 @@ class SlotActs:
         labels = claims.claim_over(on_it, t.gatherer.owner, item.owner, slot.epoch, vm_id)
         await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
-        if slot.chosen:
-            await self.books.save(item, slot.but(chosen=""))
+        branch = slot.branch.but(claimed=slot.branch.claimed or bool(slot.branch.vm_id))
+        if slot.chosen or branch != slot.branch:
+            await self.books.save(item, slot.but(chosen="", branch=branch))
 
     async def detached(self, item: SlotItem, seen: VmObservation, action: Detach) -> None:
         """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
@@ -358,7 +359,7 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=old.branch)
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=branches.left(old.branch))
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))

@@ -8,7 +8,7 @@ from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
-from reconciler.core.lieutenant.session import housed
+from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
@@ -57,6 +57,8 @@ class LieutenantSlot:
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = record.session.but(lost=lost) if lost else record.session
+        if record.slot.branch.vm_id and not slot.branch.vm_id:  # the copy is still to be made, then with what was said up to there
+            session = begun_anew(record.session, self.item.uid, record.session.generation)
         elsewhere = record.local.state == "Home"  # its files are not in the slot's machine
         workspace = record.workspace if elsewhere else record.workspace.but(left=record.slot.vm_id)
         return record.but(slot=slot, session=session, boot=BootRecord(), workspace=workspace)

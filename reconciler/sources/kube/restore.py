@@ -57,7 +57,7 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", slot_owner, vms, owner)
     named = _session(uid, told.session or SessionStatus())
     forked = told.forked_from or ForkedFrom()
-    branch = BranchRecord(source=forked.name, vm_id=forked.vm, at=seconds(forked.at) or 0.0)
+    branch = BranchRecord(source=forked.name, vm_id=forked.vm, at=seconds(forked.at) or 0.0, claimed=bool(forked.vm))
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known, branch=branch)
