@@ -111,7 +111,7 @@ class VersClient:
         if not _TOKEN.fullmatch(token):
             raise Rejected("an intent's token must be 1 to 200 printable characters", "create_vm")
         path, timeout, body = self._creation(source, shape, labels)
-        outcome = await self._wire.once(Call("POST", path, Effect.CREATE, timeout, orjson.dumps(body), token))
+        outcome = await self._wire.once(Call("POST", path, Effect.CREATE, timeout, orjson.dumps(body) if body else None, token))
         # The id counts before any `error` beside it: a VM that exists must not be forgotten.
         if outcome.answer is not None and outcome.answer.ok:
             vm_id = models.created_id(outcome.answer.json())

@@ -359,7 +359,9 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=branches.left(old.branch))
+        slot = SlotRecord(
+            epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=branches.left(old.branch)
+        )
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
