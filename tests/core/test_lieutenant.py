@@ -467,7 +467,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         StandStill(VM, "u-g1", 9),
     ),
     "not with a task": (lieutenant(record=TALKING, agent=SPOKEN, mirror_size=9, copies=ASKED, active_task=True), STEADY),
-    "not while it works": (
+    "not in a turn that is on": (
         lieutenant(record=TALKING, agent=replace(SPOKEN, process=replace(UP, busy=True)), mirror_size=9, copies=ASKED),
         STEADY,
     ),
