@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from reconciler.app import INSTALLATION
-from reconciler.cli import names
 from reconciler.cli.access import visible
 from reconciler.config import Config
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, short
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
@@ -25,7 +24,12 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
     finally:
         await client.aclose()
     ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
-    owners = {LieutenantRecord.load(obj.record).slot.vm_id: names.short(obj.key) for obj in await visible(config, store, "Lieutenant")}
+    owners = {
+        slot.vm_id: short(obj.key)
+        for kind in ("Lieutenant", "Machine")
+        for obj in await visible(config, store, kind)
+        for slot in LieutenantRecord.load(obj.record).slots().values()
+    }
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
     return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id) or claimed_by(vm, ours))) for vm in rows]
 

@@ -343,3 +343,28 @@ def test_a_copy_is_not_made_of_another_namespaces_lieutenant(tmp_path: Path) -> 
         assert run.world.created == 1
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-33")
+def test_a_node_of_a_tree_that_comes_from_its_parent_is_a_live_copy_of_it(tmp_path: Path) -> None:
+    """With an agent of its own, or without one."""
+
+    async def story(run: Stage) -> None:
+        def node(name: str, parent: str = "", **more: object) -> dict[str, object]:
+            made: dict[str, object] = {"name": name, "profileRef": {"name": "lightweight"}, **more}
+            return {**made, "parent": parent, "from": "Parent"} if parent else made
+
+        agent = {"category": "Lieutenant", "lieutenant": {"role": "x"}}
+        tree, lead = Key("VMTree", "default", "prod"), node("lead", **agent)
+        await run.declare(declared(tree, nodes=[lead]))
+        source = await run.ready(Key("Lieutenant", "default", "prod-lead"))
+        await run.ends(await run.task("told", "the release is called Halcyon", to="prod-lead"))
+        children = [node("second", "lead", **agent), node("spare", "lead", category="Infra")]
+        await run.declare(declared(tree, nodes=[lead, *children]))
+        await run.until(lambda: run.reason(tree, "Ready") == "NodesReady" and len(run.world.alive()) == 3, "the tree stands")
+        vms = {one["name"]: run.world.machines[one["vmId"]] for one in run.status(tree)["nodes"]}
+        assert {name for name, vm in vms.items() if vm.branched_from == source.vm_id} == {"second", "spare"}
+        assert knows(vms["second"])
+        assert await run.ends(await run.task("after", to="prod-lead")) == "Succeeded"
+
+    tell(tmp_path, story)

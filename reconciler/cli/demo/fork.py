@@ -74,12 +74,11 @@ def rules() -> list[tuple[str, list[Json]]]:
     """What the model does when it is told what."""
     draft: Json = {"tool": "write", "args": {"path": "draft.md", "content": "a draft\n"}}
     look: Json = {"tool": "bash", "args": {"command": "cat draft.md"}}
-    return [
-        *RECALLS,
-        ("Write a draft", [draft, {"say": "It is in draft.md."}]),
-        ("at your draft", [look, {"say": "It is as I left it."}]),
-        *((f"the {way} way", [{"tool": "bash", "args": {"command": f"echo {way} >> draft.md"}}, {"say": "Tried."}]) for way in WAYS),
-    ]
+    told: list[tuple[str, list[Json]]] = [*RECALLS]
+    told += [("Write a draft", [draft, {"say": "It is in draft.md."}]), ("at your draft", [look, {"say": "It is as I left it."}])]
+    for way in WAYS:
+        told.append((f"the {way} way", [{"tool": "bash", "args": {"command": f"echo {way} >> draft.md"}}, {"say": "Tried."}]))
+    return told
 
 
 async def play(stage: Stage, keep: bool, story: Story) -> None:

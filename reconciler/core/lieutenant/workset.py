@@ -149,6 +149,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
+        no_work=view.no_work,
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
 

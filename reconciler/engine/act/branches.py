@@ -77,6 +77,6 @@ def still_stands(table: ObjectTable, original: Standing, now: float) -> bool:
     owner = table.owner_of(original.vm_id)
     item = table.lieutenant(owner.object) if owner is not None else None
     if item is None:
-        return owner is not None
+        return False
     stand = item.record.stand
     return still(stand, original.vm_id, now) and (stand.session, stand.size) == (original.session, original.size)

@@ -31,6 +31,7 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
+from reconciler.core.tree.places import MACHINE
 from reconciler.core.values import replaced
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
@@ -182,10 +183,11 @@ class LieutenantKind(Kind[WorkSet]):
         if key.kind == TASK_NAME:
             dependents = (self._table.task(dependent) for dependent in self._table.dependents_of(key))
             yield from (self._table.reconcile_key(found.key) for found in dependents if found is not None and not found.record.finished)
-        elif key.kind == NAME:
-            yield from self._adopters_freed(before)
+        if key.kind in (NAME, MACHINE):
             yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
             yield from {lieutenant(key.namespace, source) for obj in (before, after) if (source := source_of(obj))}
+        if key.kind == NAME:
+            yield from self._adopters_freed(before)
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
                 yield key
         elif key.kind == PROFILE_NAME:

@@ -14,9 +14,10 @@ from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import TaskRecord
+from reconciler.core.tree.places import protected_nodes
 from reconciler.engine.ports import Clock, StoredObject, Write
 from reconciler.engine.recorder import Recorder
-from reconciler.engine.state.declared import Declared, Intake
+from reconciler.engine.state.declared import OWNED, Declared, Intake
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
@@ -157,6 +158,12 @@ class Declarations:
             if asked:
                 await self.annotate(key, asked)
             return
+        if source is None and obj.source.startswith(OWNED):
+            remedy = f"remove its node from {obj.source}; the tree would bring it back"
+            raise Refused(f"{key} is declared by {obj.source}", "", remedy)
+        guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
+        if guarded:
+            raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
         if source is None and still_declared(obj):
             raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
@@ -197,7 +204,7 @@ class Declarations:
             record = stone.record()  # the same task again: it has its result, and is not done twice
         return StoredObject(
             key=declared.key,
-            uid=self._new_uid(),
+            uid=declared.uid or self._new_uid(),
             generation=1,
             version=1,
             created_at=self._clock.now(),

@@ -178,9 +178,9 @@ class ObjectTable:
         """The lieutenants that are declared to adopt this VM."""
         return tuple(self._adopters.get(vm_id, ()))
 
-    def forks_of(self, lieutenant: Key) -> tuple[Key, ...]:
-        """The lieutenants that are declared to be made as live copies of this one."""
-        return tuple(self._forks.get(lieutenant, ()))
+    def forks_of(self, source: Key) -> tuple[Key, ...]:
+        """What is declared to be made as a live copy of this one."""
+        return tuple(self._forks.get(source, ()))
 
     def adopting(self) -> tuple[str, ...]:
         """Every VM that some lieutenant is declared to adopt."""

@@ -12,6 +12,7 @@ from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
+from reconciler.core.tree.places import MACHINE
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
@@ -43,7 +44,7 @@ class LieutenantSlot:
 
     @property
     def session(self) -> str:
-        return session_of(self.item).name
+        return session_of(self.item).name if self.item.key.kind != MACHINE else ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)

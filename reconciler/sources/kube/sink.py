@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -16,6 +16,7 @@ from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
+from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
@@ -146,6 +147,12 @@ class KubeSink:
         found = self._seen.get(obj.key)
         if found is None or raw.uid(found) != obj.uid:
             raise NotFound("its object is not in the cluster any more", str(obj.key), "nothing is done for it")
+
+    async def declare(self, declared: Declared, owner: StoredObject) -> bool:
+        return False
+
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+        return False
 
     async def release(self, obj: StoredObject) -> None:
         """Take our finalizer away; an object that is not there (any more) needs nothing."""
