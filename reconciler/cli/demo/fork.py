@@ -58,7 +58,7 @@ spec:
   lieutenantRef: {{name: {way}}}
   prompt: Try the {way} way.
   acceptance:
-  - command: {{run: [grep, -q, "{way}", draft.md]}}
+  - command: {{run: [grep, -q, "{way}", draft.txt]}}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
@@ -72,12 +72,12 @@ spec:
 
 def rules() -> list[tuple[str, list[Json]]]:
     """What the model does when it is told what."""
-    draft: Json = {"tool": "write", "args": {"path": "draft.md", "content": "a draft\n"}}
-    look: Json = {"tool": "bash", "args": {"command": "cat draft.md"}}
+    draft: Json = {"tool": "write", "args": {"path": "draft.txt", "content": "a draft\n"}}
+    look: Json = {"tool": "bash", "args": {"command": "cat draft.txt"}}
     told: list[tuple[str, list[Json]]] = [*RECALLS]
-    told += [("Write a draft", [draft, {"say": "It is in draft.md."}]), ("at your draft", [look, {"say": "It is as I left it."}])]
+    told += [("Write a draft", [draft, {"say": "It is in draft.txt."}]), ("at your draft", [look, {"say": "It is as I left it."}])]
     for way in WAYS:
-        told.append((f"the {way} way", [{"tool": "bash", "args": {"command": f"echo {way} >> draft.md"}}, {"say": "Tried."}]))
+        told.append((f"the {way} way", [{"tool": "bash", "args": {"command": f"echo {way} >> draft.txt"}}, {"say": "Tried."}]))
     return told
 
 
@@ -114,7 +114,7 @@ async def _apart(stage: Stage) -> None:
     await succeeds(stage, *TRIES.values(), patience=90.0)
     for question in ASKS.values():
         await remembers(stage, question)
-    drafts = {name: await stage.run(key, "cat", "draft.md") for name, key in {"api": API, **COPIES}.items()}
+    drafts = {name: await stage.run(key, "cat", "draft.txt") for name, key in {"api": API, **COPIES}.items()}
     expected = {"api": "a draft\n", **{way: f"a draft\n{way}\n" for way in WAYS}}
     if drafts != expected:
         raise GuestFailed(f"the drafts are not apart: {drafts}", "demo")

@@ -12,7 +12,7 @@ from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.tree.places import tree_of_machine
 from reconciler.engine.state.objects import LieutenantItem, session_of
 
 
@@ -44,7 +44,7 @@ class LieutenantSlot:
 
     @property
     def session(self) -> str:
-        return session_of(self.item).name if self.item.key.kind != MACHINE else ""
+        return session_of(self.item).name if tree_of_machine(self.item.key) is None else ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
