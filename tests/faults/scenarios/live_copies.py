@@ -37,14 +37,14 @@ async def story(run: Run) -> None:
     await run.until(lambda: all(run.phase(key) == "Succeeded" for key in everything), "all of it is done")
     for key in (LT, *COPIES):
         await run.until(lambda key=key: run.condition(key, "Available") == "True", f"{key} is available")  # type: ignore[misc]
-    source, copies = housed(run, LT), [housed(run, copy) for copy in COPIES]
-    for copy, work in zip(copies, WORK, strict=True):
-        if copy is None or source is None or copy.branched_from != source.vm_id:
+    source, housed_copies = housed(run, LT), [housed(run, copy) for copy in COPIES]
+    for machine, work in zip(housed_copies, WORK, strict=True):
+        if machine is None or source is None or machine.branched_from != source.vm_id:
             world.violations.append(f"{work.name} was not done on a live copy")
             continue
-        if copy.session.count(b"piece first") != 1 or copy.session.count(f"piece {work.name}".encode()) != 1:
+        if machine.session.count(b"piece first") != 1 or machine.session.count(f"piece {work.name}".encode()) != 1:
             world.violations.append(f"the conversation of {work.name} is not what was said")
-        if any(f"piece {other.name}".encode() in copy.session for other in WORK if other != work):
+        if any(f"piece {other.name}".encode() in machine.session for other in WORK if other != work):
             world.violations.append(f"{work.name} has what another one was told")
     if source is None or any(f"piece {work.name}".encode() in source.session for work in WORK):
         world.violations.append("the source has what its copies were told")
