@@ -51,4 +51,10 @@ class TreeReason(Explained):
     PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _SOON
     CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _SOON
     CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _SOON
-    HALTED = "Halted", "The fleet is halted: nothing is created and nothing is delivered.", "`reconciler resume --halted`.", RESTS
+    HALTED = (
+        "Halted",
+        "The fleet is halted: nothing is created and nothing is delivered.",
+        "`reconciler resume --halted`.",
+        Waiting(poll=2.0, rests=True),
+    )
+    GOES_ON = "GoesOn", "The fleet is not halted any more.", "Nothing."

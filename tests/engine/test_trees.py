@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.errors import Refused
-from tests.engine.stage import Stage, tell
+from tests.engine.stage import SETTINGS, Stage, tell
 from tests.engine.stage import declared as document
 
 TREE = Key("VMTree", "default", "prod")
@@ -257,3 +257,36 @@ def test_no_more_agents_work_at_once_than_the_limit_says(tmp_path: Path) -> None
         await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in tasks) == 2, "two wait for room")
 
     tell(tmp_path, story)
+
+
+def test_a_halted_fleet_makes_nothing_and_delivers_nothing_and_what_runs_goes_on(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        busy = await s.lieutenant("busy")
+        await s.ready(busy)
+        running = await s.task("running", "a long one", to="busy")
+        await s.runs(running)
+        await s.engine.declarations.halt(True)
+        other = await s.lieutenant("other")
+        queued = await s.task("queued", "later", to="busy")
+        await s.says(other, "Ready", "Halted")
+        await s.ends(running)
+        await s.says(queued, "Ready", "Halted")
+        await s.controller.down()
+        await s.controller.up()
+        assert s.engine.table.halted
+        assert len(s.world.alive()) == 1
+        await s.engine.declarations.halt(False)
+        await s.ready(other)
+        assert await s.ends(queued) == "Succeeded"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+def test_the_whole_fleet_never_has_more_machines_than_allowed(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        keys = [await s.lieutenant(name) for name in ("a", "b", "c")]
+        await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in keys) == 1, "one waits for room")
+        assert len(s.world.alive()) == 2
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))

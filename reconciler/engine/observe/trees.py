@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from reconciler.api.meta import Mode
+from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
@@ -124,6 +125,8 @@ class Trees:
 
     def no_room(self, key: Key) -> Held | None:
         """Why no machine may be made for this object now (G-09). Asked once more, without a pause, before a create is written down."""
+        if self._table.halted:
+            return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
         limits: list[Limit] = []
         if self._settings.max_vms is not None:
             there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
@@ -138,6 +141,8 @@ class Trees:
 
     def no_work(self, key: Key) -> Held | None:
         """Why no task may be sent to this agent now, when it has none (G-09)."""
+        if self._table.halted:
+            return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
         member = self.membership(key)
         if member is None or member.spec.limits.max_working is None or self.working(key):
             return None
