@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.session import forked
 from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.planning import plan_everything
 from reconciler.errors import Indeterminate, Rejected
 from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, declared, failing, losing, pass_time, tell
 from tests.world import Machine
@@ -368,3 +370,34 @@ def test_a_node_of_a_tree_that_comes_from_its_parent_is_a_live_copy_of_it(tmp_pa
         assert await run.ends(await run.task("after", to="prod-lead")) == "Succeeded"
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-41")
+def test_a_plan_says_that_a_live_copy_is_made(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await source_with_a_past(run)
+        await run.engine.stop()
+        fork = declared(COPY, role="x", profileRef={"name": "lightweight"}, **fork_of())
+        await run.engine.declarations.apply(fork)
+        steps = (await plan_everything(run.engine)).steps
+        verbs = [step.action.verb for step in steps if step.key == COPY]
+        assert verbs[:2] == ["AskOriginal", "Create"]
+        assert "live copy" in next(step.action.because for step in steps if step.action.verb == "Create")
+        assert "StartAgent" in verbs
+        assert run.world.created == 1
+
+    tell(tmp_path, story)
+
+
+def test_another_conversation_begins_with_the_same_bytes_but_for_its_first_line() -> None:
+    whole = b'{"type":"session","version":3,"id":"one","cwd":"/root/workspace"}\n{"type":"message","text":"\xc3\xa9"}\n'
+    copy = forked(whole, "u-2", "/root/one.jsonl")
+    line, _, rest = copy.partition(b"\n")
+    header = json.loads(line)
+    assert rest == whole.partition(b"\n")[2]
+    assert (header["version"], header["cwd"], header["parentSession"]) == (3, "/root/workspace", "/root/one.jsonl")
+    assert header["id"] != "one"
+    assert copy == forked(whole, "u-2", "/root/one.jsonl")
+    assert json.loads(forked(whole, "u-3", "/root/one.jsonl").partition(b"\n")[0])["id"] != header["id"]
+    for odd in (b"", b"no session\n", b'{"type":"message"}\n', b'{"type":"session"'):
+        assert forked(odd, "u-2", "/root/one.jsonl") == odd
