@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key, SlotOwner
 from reconciler.core.lieutenant.session import forked
+from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.act.branches import conversation
 from reconciler.engine.planning import plan_everything
+from reconciler.engine.ports import Intent
+from reconciler.engine.state.slots import LieutenantSlot
 from reconciler.errors import Indeterminate, Rejected
 from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, declared, failing, losing, pass_time, tell
 from tests.world import Machine
@@ -401,3 +405,25 @@ def test_another_conversation_begins_with_the_same_bytes_but_for_its_first_line(
     assert json.loads(forked(whole, "u-3", "/root/one.jsonl").partition(b"\n")[0])["id"] != header["id"]
     for odd in (b"", b"no session\n", b'{"type":"message"}\n', b'{"type":"session"'):
         assert forked(odd, "u-2", "/root/one.jsonl") == odd
+
+
+@pytest.mark.guarantee("G-07")
+@pytest.mark.parametrize(("of", "account", "read"), [("default", "mine", True), ("default", "", True), ("other", "", False)])
+def test_a_forged_intent_reads_nobody_elses_conversation(tmp_path: Path, of: str, account: str, read: bool) -> None:
+    """What an intent names that was read back from a status is believed only of an agent of the same namespace."""
+
+    async def story(run: Stage) -> None:
+        source = await source_with_a_past(run)
+        name = run.record().session.name
+        payload: Json = {"commit": f"vm:{source.vm_id}", "epoch": 1, "session": name, "size": 9, "account": account}
+        owner = SlotOwner.of(Key("Lieutenant", of, "copy"), "u")
+        item = run.engine.table.lieutenant(LT)
+        assert item is not None
+        copy = replace(
+            LieutenantSlot(item), item=replace(item, obj=replace(item.obj, key=owner.object, uid="u"), record=LieutenantRecord())
+        )
+        intent = Intent("t", owner, "create", 1, payload, run.world.now())
+        gatherer = run.engine.tools.gatherer
+        assert bool(await conversation(gatherer.transcripts, run.engine.table, copy, intent)) is read
+
+    tell(tmp_path, story)

@@ -37,13 +37,25 @@ def payload(source: VmSource, epoch: int, original: Standing | None) -> Json:
             assert_never(source)
 
 
-async def conversation(transcripts: Transcripts, item: SlotItem, intent: Intent) -> list[AppendSession]:
+async def conversation(transcripts: Transcripts, table: ObjectTable, item: SlotItem, intent: Intent) -> list[AppendSession]:
     """What a live copy goes on with: the original's conversation as it stood still, under a name of its own, before anything else."""
     name, size = conversation_of(intent)
-    if not name or not size or not item.session or transcripts.length(item.session):
+    if not name or not size or not item.session or transcripts.length(item.session) or not may_be_read(table, item, intent):
         return []
     whole = await transcripts.read(name, size)
     return transcripts.beginning(item.session, forked(whole, item.owner.uid, path_of(name)))
+
+
+def may_be_read(table: ObjectTable, item: SlotItem, intent: Intent) -> bool:
+    """An intent that was read back from a status may have been forged: then the conversation must be the one of that machine's agent, in
+    this namespace. (Our own say with which account they were sent.)"""
+    if intent.payload.get("account"):
+        return True
+    owner = table.owner_of(commit_of(intent).removeprefix(VM))
+    source = table.lieutenant(owner.object) if owner is not None else None
+    if source is None or source.key.namespace != item.owner.object.namespace:
+        return False
+    return conversation_of(intent)[0] == source.record.session.name
 
 
 def conversation_of(intent: Intent) -> tuple[str, int]:

@@ -188,7 +188,7 @@ class SlotActs:
         said = self.books.event(item, reason, f"VM {vm_id}")
         filled, copied = (
             branches.copied(self.with_vm(slot, vm_id), intent),
-            await branches.conversation(t.gatherer.transcripts, item, intent),
+            await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
         )
         if filled.branch.vm_id and not slot.branch.vm_id:
             said += self.books.event(
