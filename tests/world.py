@@ -165,6 +165,7 @@ class World:
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
+        self.tells_grandparents = True
         self.branch_seconds = 0.5  # a VM that is copied live is paused for so long
         self.leave_paused = False  # and is not resumed
         self.full = False  # no room for another VM
@@ -356,7 +357,7 @@ class FakeVers:
         await self._call()
         m = self.world.own(vm_id) if self.world.machines[vm_id].owner == ACCOUNT else self.world.machines[vm_id]
         made_of = self.world.commits.get(m.parent_commit or "")
-        parent = m.branched_from or (made_of.parent_vm_id if made_of is not None else "") or None
+        parent = (made_of.parent_vm_id if made_of is not None and self.world.tells_grandparents else "") or None
         return VmMetadata(m.vm_id, m.created_at, self.world.state(m), m.parent_commit, parent)
 
     async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
@@ -384,6 +385,8 @@ class FakeVers:
         made = self.world.make({}, f"00000000-0000-4000-a000-{len(self.world.machines):012d}")
         made.source, made.branched_from, made.running_at = source, m.vm_id, self.world.now() + self.world.branch_seconds
         copy_live(m, made)
+        commit = str(made.parent_commit)
+        self.world.commits[commit] = Commit(commit, "internal", self.world.now(), m.vm_id)
         await asyncio.sleep(self.world.branch_seconds)
         if m.state is VmState.SUSPENDED and not self.world.leave_paused:
             m.state = VmState.RUNNING

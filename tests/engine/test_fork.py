@@ -129,10 +129,13 @@ def test_three_copies_of_one_source_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.guarantee("G-02")
 @pytest.mark.guarantee("G-33")
-@pytest.mark.parametrize("many", [1, 3])
-def test_a_copy_whose_call_was_not_answered_is_found_and_not_made_twice(tmp_path: Path, many: int) -> None:
+@pytest.mark.parametrize(("many", "told"), [(1, True), (3, True), (1, False)])
+def test_a_copy_whose_call_was_not_answered_is_found_and_not_made_twice(tmp_path: Path, many: int, told: bool) -> None:
+    """Also where only the list of commits tells what it was made from."""
+
     async def story(run: Stage) -> None:
         source = await source_with_a_past(run)
+        run.world.tells_grandparents = told
         run.weather.rules["vers.create_vm"] = losing(lambda: Indeterminate("connection reset"), many)
         names = [Key("Lieutenant", "default", f"copy-{number}") for number in range(many)]
         for key in names:

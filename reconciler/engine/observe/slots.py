@@ -218,6 +218,8 @@ class Slots:
         pending = [self.pending(one) for one in self.journal.creates(self.table.filled)]
         unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
         await self.fleet.read_lineage([vm.vm_id for vm in unknown])
+        if any(p.commit.startswith(pairing.VM) for p in pending):
+            await self.origins.complete_lineage([vm.vm_id for vm in unknown])
         candidates = pairing.pair(pending, fresh.vms, owned, seen_at, self.fleet.lineage).get(intent.token, ())
         candidates = await self.allowed(intent, candidates)
         over = fresh.begun >= settled_at
