@@ -36,4 +36,9 @@ class ConditionType(StrEnum):
         "that it is known.",
     )
     FORKED = "Forked", "It was made as a live copy of the lieutenant that `fork` names; False says why not yet."
+    SECRETS_UNREAD = (
+        "SecretsUnread",
+        "The operator may not read any more what the lieutenant uses of Secrets and ConfigMaps: what runs goes on with the values read "
+        "last, and a changed one is not seen; the message names the right. Exists only while True.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

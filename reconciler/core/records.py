@@ -70,7 +70,8 @@ class SlotRecord(Record):
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `seals`: what done-marks bear that its VM has from the one it is a live copy of."""
+    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then. `seals`: what
+    done-marks bear that its VM has from the one it is a live copy of."""
 
     vm_id: str = ""
     account: str = ""
@@ -88,6 +89,8 @@ class SlotRecord(Record):
     chosen: str = ""
     confirmed: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
     branch: BranchRecord = BranchRecord()
     seals: tuple[str, ...] = ()
@@ -136,6 +139,8 @@ class RestartRecord(Record):
     signal: str | None = None
     stderr_tail: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
 
 
 class ConfigRecord(Record):
@@ -183,6 +188,8 @@ class BootRecord(Record):
     failed: str = ""
     failed_hash: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
     steps: tuple[StepRecord, ...] = ()
 
 

@@ -61,7 +61,8 @@ ORGANS = rendered(organs=["store"], capabilities=["vers-vm"])
 VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
 BRANCH = BranchRecord(source="api", vm_id=VM, at=NOW - 9)
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, snapshot=SnapshotRecord(vm_id=VM, commit_id="c"), branch=BRANCH))
+TAKEN = SnapshotRecord(vm_id=VM, commit_id="c")
+SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=TAKEN, branch=BRANCH))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),

@@ -130,8 +130,11 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         but(COPY, branch=BranchRecord(asked_at=NOW - 60)),
         Wait("ForkPending", "waiting until lieutenant/api is settled; it gets no other work meanwhile"),
     ),
-    "and made of what stands still": (of(standing=STANDING), Create(1, STANDING)),
-    "also by one that did not ask for it": (but(of(standing=STANDING), branch=BranchRecord(asked_at=NOW - 9)), Create(1, STANDING)),
+    "and made of what stands still": (of(standing=STANDING), Create(1, original=STANDING)),
+    "also by one that did not ask for it": (
+        but(of(standing=STANDING), branch=BranchRecord(asked_at=NOW - 9)),
+        Create(1, original=STANDING),
+    ),
     "not before the platform has room": (
         replace(COPY, blocked="no room", blocked_until=NOW + 9),
         Wait("PlatformBlocked", "no room", NOW + 9),

@@ -30,6 +30,7 @@ EARLIER = 10
 STEPS = 512
 """Steps and checks of a machine's preparation, the last ones."""
 MODEL = 1024
+REF = 256
 """Characters of what pi calls its model."""
 FILES = 50
 """Project files whose digest is told."""
@@ -84,6 +85,10 @@ class VMStatus(Section):
     """Whether it was brought here by `adopt`; left out when it was not."""
     snapshot: Id | None = None
     """The commit taken of it before its deletion."""
+    ref: Annotated[str, AtMost(REF)] | None = None
+    """The reference that it was made from; left out when its profile names none."""
+    commit: Id | None = None
+    """The commit that the reference pointed to when it was made."""
     create: CreateIntent | None = None
     """The create that may be on its way. Only in a cluster."""
 

@@ -16,13 +16,16 @@ agent moved away."""
 
 @dataclass(frozen=True, slots=True)
 class Create(Act):
-    """Make a VM for the slot: the intent is durable first, then one call. `original`: the machine to make a live copy of, None where it
-    is made from a profile."""
+    """Make a VM for the slot: the intent is durable first, then one call. `ref`, `commit`: the reference that the profile names and
+    the commit that it was found to point to, which may be used; '' for both where it names none. `original`: the machine to make a live
+    copy of, None where it is made from a profile."""
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
 
     attempt: int
+    ref: str = ""
+    commit: str = ""
     original: Standing | None = None
 
     @property

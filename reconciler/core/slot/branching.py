@@ -42,7 +42,7 @@ def branch_what_stands_still(s: Slot) -> Decision | None:
     if unfit is not None:
         return unfit
     if original.standing is not None:
-        return Create(s.record.attempts + 1, original.standing)
+        return Create(s.record.attempts + 1, original=original.standing)
     if asking(s.record, original.over, s.now):
         return Wait(Reason.FORK_PENDING, f"waiting until {original.named} is settled; it gets no other work meanwhile")
     asked = s.record.branch.asked_at

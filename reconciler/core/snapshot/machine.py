@@ -22,7 +22,7 @@ class CommitSource:
 
 @dataclass(frozen=True, slots=True)
 class RefSource:
-    """A VM restored from `repository:tag`; no labels at birth."""
+    """A VM restored from what `repository:tag` points to; no labels at birth."""
 
     ref: str
 
@@ -34,7 +34,11 @@ class BranchSource:
     vm_id: str
 
 
-VmSource = RootSource | CommitSource | RefSource | BranchSource
+CreateSource = RootSource | CommitSource | BranchSource
+"""What a create names. A reference is resolved before, so that what was made is known by the id of its commit."""
+
+VmSource = RootSource | CommitSource | RefSource
+"""What a profile names."""
 
 
 @dataclass(frozen=True, slots=True)

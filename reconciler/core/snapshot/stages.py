@@ -121,9 +121,11 @@ class AgentPart(Part):
 @dataclass(frozen=True, slots=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
-    `workspace_untold`: the agent was not told yet that its files are gone; `mirror_size`, `copies`: as for the slot."""
+    `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
+    more. `mirror_size`, `copies`: as for the slot."""
 
     provider: Provider = NO_PROVIDER
+    unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False
     mirror_size: int = 0

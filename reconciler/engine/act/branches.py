@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from reconciler.core.decisions import Create
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import forked, path_of
 from reconciler.core.records import BranchRecord, SlotRecord
 from reconciler.core.slot.branching import still
 from reconciler.core.slot.item import SlotItem
-from reconciler.core.slot.pairing import REF, VM
+from reconciler.core.slot.pairing import VM
 from reconciler.core.snapshot.branch import Standing
-from reconciler.core.snapshot.machine import BranchSource, CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.machine import BranchSource, CommitSource, CreateSource, RefSource, RootSource, VmSource
 from reconciler.engine.observe.slots import commit_of
 from reconciler.engine.ports import AppendSession, Intent
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 
 
-def payload(source: VmSource, epoch: int, original: Standing | None) -> Json:
+def named_source(source: VmSource, action: Create) -> CreateSource:
+    """What the create names: the machine to copy live; of a reference the commit that it was decided for, whatever the tag points to by
+    now."""
+    if action.original is not None:
+        return BranchSource(action.original.vm_id)
+    if not isinstance(source, RefSource):
+        return source
+    assert action.ref == source.ref, "nothing is created from a reference before it is known what it points to"
+    return CommitSource(action.commit)
+
+
+def payload(source: CreateSource, epoch: int, original: Standing | None) -> Json:
     """What is needed to recognise the VM that a create made, and to go on with it: the commit restored, '' for a fresh one (labelled at
     birth), or the machine that is copied, with its conversation."""
     match source:
@@ -26,8 +38,6 @@ def payload(source: VmSource, epoch: int, original: Standing | None) -> Json:
             return {"commit": "", "epoch": epoch}
         case CommitSource(commit_id):
             return {"commit": commit_id, "epoch": epoch}
-        case RefSource(ref):
-            return {"commit": f"{REF}{ref}", "epoch": epoch}
         case BranchSource(vm_id):
             copied: Json = {"commit": f"{VM}{vm_id}", "epoch": epoch}
             if original is not None:
