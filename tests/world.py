@@ -165,6 +165,7 @@ class World:
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
+        self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
         self.tells_grandparents = True
         self.branch_seconds = 0.5  # a VM that is copied live is paused for so long
@@ -610,6 +611,9 @@ class FakeAgents:
             m.exited = Exited(
                 self.world.now(), 1, None, f"Error: Session file is not a valid pi session: {m.session_file}", launch.launch_hash
             )
+            raise GuestFailed("pi ended before its first answer", at.id)
+        if self.world.no_pi(m):
+            m.exited = Exited(self.world.now(), 127, None, "no such library", launch.launch_hash)
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))

@@ -72,6 +72,10 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
+    REPLACING = "Replacing", "Another machine is made ready to take this one's place, or one of the two goes.", NOTHING, Waiting(poll=1.0)
+    REPLACEMENT_FAILED = "ReplacementFailed", "What was to replace the machine did not work; it stays.", "Correct the profile, or retry."
+    CARRIED_OVER = "CarriedOver", "Conversation and workspace were copied to the machine that takes this one's place.", "Nothing."
+    REPLACED = "Replaced", "pi answers on the new machine, with conversation and workspace; the old one goes.", "Nothing."
     BOOT_FAILED = "BootFailed", "A step or check of the profile failed for good.", "Correct the profile; `reconciler retry` tries again."
 
     # The machine: what is in the way
@@ -174,7 +178,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant for a new one, or leave it.",
+        "Nothing with `update.onProfileChange: Recreate`, which replaces it; else leave it, or delete the lieutenant.",
     )
 
     # The agent

@@ -204,10 +204,42 @@ class LoadedRecord(Record):
 
 class WorkspaceRecord(Record):
     """The agent's files. `left`: the machine that was in the slot last, until another one is; `lost`: the machine whose files are gone
-    while the conversation goes on, until a person says that it is known."""
+    while the conversation goes on, until a person says that it is known. `directory`: where pi was started last, '' for the usual one."""
 
     left: str = ""
     lost: str = ""
+    directory: str = ""
+
+
+class ReplacementRecord(Record):
+    """Another machine is to take the place of the one in the slot. `state`: '' no; `Making`: it is made and prepared, in the slot `next`;
+    `Taken`: it is in the slot, and the old one is in `next` until pi has answered; `Confirmed`: pi has, and the old one goes;
+    `Returned`: it did not work, the old one is back in its slot; `Dropping`: it is not wanted any more. In these two it is in `next`,
+    until it is gone. `since`: when it was begun; `at`: when it was made, later when it was put into the slot; `made_for`: digest of what it
+    is to be; `boot`, `clock`: of the machine in `next`. `tries`: failures in a row to do something in it, `not_before`: when it is
+    tried again, `trouble`: the last one. `fenced`: the epoch that was raised for the move. `failed`: why the last one did not work,
+    `failed_with`: digest of what it was made from."""
+
+    state: Literal["", "Making", "Taken", "Confirmed", "Returned", "Dropping"] = ""
+    since: float = 0.0
+    at: float = 0.0
+    made_for: str = ""
+    boot: BootRecord = BootRecord()
+    clock: ClockRecord = ClockRecord()
+    tries: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+    fenced: int = 0
+    failed: str = ""
+    failed_with: str = ""
+
+    def over(self) -> Self:
+        """There is no other machine any more; what the last one came to is remembered."""
+        return type(self)(failed=self.failed, failed_with=self.failed_with)
+
+
+NEXT = "next"
+"""The slot beside a lieutenant's own while its machine is replaced, as journal, claims and the table of owners name it."""
 
 
 class StandRecord(Record):
@@ -223,6 +255,8 @@ class StandRecord(Record):
 
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
+    next: SlotRecord = SlotRecord()
+    replacement: ReplacementRecord = ReplacementRecord()
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
@@ -238,7 +272,32 @@ class LieutenantRecord(Record):
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
-        return {"": self.slot}
+        return {"": self.slot, NEXT: self.next} if self.replacement.state else {"": self.slot}
+
+    def as_next(self) -> Self:
+        """As if the machine in `next` were the one in its slot."""
+        other = self.replacement
+        return self.but(slot=self.next, boot=other.boot, clock=other.clock, local=LocalRecord(), next=SlotRecord())
+
+    def with_next(self, seen: LieutenantRecord) -> Self:
+        """What was changed in `as_next`, put back where it belongs."""
+        return self.but(next=seen.slot, replacement=self.replacement.but(boot=seen.boot, clock=seen.clock))
+
+    def swapped(self) -> Self:
+        """The machines in `slot` and `next` change places. The epoch grows, so that the keeper of the one that goes refuses whoever
+        does not know of it."""
+        epoch = max(self.slot.epoch, self.next.epoch) + 1
+        return self.but(
+            slot=self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch),
+            next=self.slot,
+            boot=self.replacement.boot,
+            clock=self.replacement.clock,
+            loaded=LoadedRecord(),
+            restart=RestartRecord(),
+            config=ConfigRecord(),
+            replacement=self.replacement.but(boot=self.boot, clock=self.clock, fenced=0, tries=0, not_before=0.0, trouble=""),
+            workspace=self.workspace.but(left=""),
+        )
 
 
 class PlaceRecord(Record):

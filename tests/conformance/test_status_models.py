@@ -47,6 +47,7 @@ from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube.restore import create_status
+from tests.core.test_replacement import making as replacing
 from tests.core.test_status import LIEUTENANTS, TASKS, of_lieutenant, of_task
 from tests.core.views import DIED, FILLED, GUEST, MARKS, NOW, PENDING, UP, VM, agent, guest, lieutenants, rendered, tasks
 from tests.core.views import lieutenant as a_lieutenant
@@ -76,6 +77,7 @@ FULL: dict[str, LieutenantView] = {
     "all that can be said": a_lieutenant(SLOT, record=RICH, rendered=ORGANS, guest=BROUGHT, agent=agent(TOLD)),
     "pi was killed": a_lieutenant(agent=agent(Exited(5.0, 137, "SIGKILL", "", "h"))),
     "pi died": a_lieutenant(agent=agent(DIED)),
+    "it gets another machine": replacing(since=NOW),
 }
 FINISHED = TaskRecord(
     phase="Failed", reason="ModelError", message="m", attempt=2, landed=0, landed_at=NOW, delivering_at=NOW, finished_at=NOW,

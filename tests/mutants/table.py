@@ -19,7 +19,7 @@ from reconciler.core import conditions
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant import session, workspace
+from reconciler.core.lieutenant import reach, replacement, session, workspace
 from reconciler.core.slot import deletion, marks, pairing, tenancy
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
@@ -27,6 +27,7 @@ from reconciler.core.task import policies as task
 from reconciler.core.task import provider as taskprovider
 from reconciler.core.task import queue as task_queue
 from reconciler.core.task import view as taskview
+from reconciler.engine.act.replacement import ReplacementActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
@@ -43,6 +44,7 @@ from tests.engine import (
     test_outages,
     test_providers,
     test_quiet,
+    test_replacement,
     test_sessions,
     test_tasks,
     test_tenancy,
@@ -352,8 +354,17 @@ MUTANTS: tuple[Mutant, ...] = (
            "or v.lt.active_task", "", lieutenant_table),
     Mutant("more-was-seen", "G-32: what was seen and not saved is known durably", session, "loss_of",
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
-    Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
+    Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", reach, "install_what_is_missing",
            "and not running and not v.lt.guest.keeper_alive", "", lieutenant_table),
+    Mutant("replaced-unverified", "G-14: a machine that works is given up only for one that is verified", replacement, "change_places",
+           "or to_be_done(v.lt, v.next) is not None", "",
+           test_replacement.test_a_profile_whose_verification_fails_costs_neither_the_machine_nor_its_workspace),
+    Mutant("gone-before-an-answer", "G-14: the old machine is kept until pi answers on the new one", replacement, "clear_away_the_other",
+           '("Confirmed", "Returned", "Dropping")', '("Taken", "Confirmed", "Returned", "Dropping")',
+           test_replacement.test_a_machine_on_which_pi_does_not_start_gives_its_place_back),
+    Mutant("workspace-left-behind", "G-14: the workspace is carried over", ReplacementActs, "carry_over",
+           "if archive.content:", "if False:",
+           test_replacement.test_the_old_machine_works_on_until_the_other_one_is_verified_and_everything_moves_when_it_is_settled),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),

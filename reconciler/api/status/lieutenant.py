@@ -260,6 +260,19 @@ class ForkedFrom(Section):
 
 
 @section
+class ReplacementStatus(Section):
+    """Another machine that is to take the place of this one."""
+
+    vm: Id = ""
+    """The machine that is not in use: the new one until it is, then the old one until it is gone; empty: there is none yet."""
+    phase: Literal["Creating", "Preparing", "Verified", "Starting", "Removing"] = "Creating"
+    """`Creating`, `Preparing`: the new machine. `Verified`: it waits until the agent is settled. `Starting`: it is in use, and pi has not
+    answered on it yet; the old one is kept. `Removing`: the machine that is not needed is deleted."""
+    since: Time = ""
+    """When it was begun."""
+
+
+@section
 class LieutenantStatus(Status):
     """What was observed of a lieutenant; written by the controller."""
 
@@ -287,5 +300,7 @@ class LieutenantStatus(Status):
     """What was found on its machine."""
     boot: BootStatus | None = None
     """How its machine was prepared; left out when it has none."""
+    replacement: ReplacementStatus | None = None
+    """How it gets another machine; left out when it gets none."""
     next_try_at: Time | None = None
     """When what failed is tried again; left out while nothing waits for that."""

@@ -30,6 +30,16 @@ from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper
 from reconciler.core.decisions.machine import StopAgent as StopAgent
 from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.replacement import AtNext as AtNext
+from reconciler.core.decisions.replacement import BeginReplacement as BeginReplacement
+from reconciler.core.decisions.replacement import CarryOver as CarryOver
+from reconciler.core.decisions.replacement import ConfirmReplacement as ConfirmReplacement
+from reconciler.core.decisions.replacement import DropReplacement as DropReplacement
+from reconciler.core.decisions.replacement import EndReplacement as EndReplacement
+from reconciler.core.decisions.replacement import FenceReplacement as FenceReplacement
+from reconciler.core.decisions.replacement import ReplacementAction as ReplacementAction
+from reconciler.core.decisions.replacement import ReturnToOld as ReturnToOld
+from reconciler.core.decisions.replacement import TakeNext as TakeNext
 from reconciler.core.decisions.requests import Acknowledge as Acknowledge
 from reconciler.core.decisions.requests import RequestAction as RequestAction
 from reconciler.core.decisions.rest import Refuse as Refuse
@@ -86,5 +96,5 @@ from reconciler.core.decisions.tree import KeepNodes as KeepNodes
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | TaskAction | TreeAction
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | ReplacementAction | TaskAction | TreeAction
 Decision = Act | Rest

@@ -9,9 +9,9 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
 from reconciler.core.snapshot.branch import Standing
 
-Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
-agent moved away."""
+agent moved away; it was to replace another one, and does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,8 @@ class Detach(Act):
 @dataclass(frozen=True, slots=True)
 class MarkForDeletion(Act):
     """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
-    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
+    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now;
+    `Unused`: it was to replace another one, and does not."""
 
     doing: ClassVar = Reason.DELETING
 

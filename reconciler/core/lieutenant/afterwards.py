@@ -45,6 +45,7 @@ from reconciler.core.decisions import (
     Progress,
     ReadBack,
     Release,
+    ReplacementAction,
     Reprompt,
     RestAgent,
     RestoreSession,
@@ -68,6 +69,7 @@ from reconciler.core.decisions import (
     WriteFiles,
 )
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.lieutenant.requests import acknowledge
@@ -124,6 +126,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
+    if isinstance(action, ReplacementAction):
+        return after_replacement(lt, action, after_lieutenant)
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():

@@ -23,21 +23,22 @@ from reconciler.api.status.lieutenant import (
     VMStatus,
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
-from reconciler.core.decisions import Decision, Refuse, Steady, Wait
+from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import BranchRecord, RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from reconciler.core.times import timestamp
@@ -133,22 +134,6 @@ def _configured(view: LieutenantView) -> Condition:
     return Condition(kind, "True", "Applied", f"pi {version} has what was declared" if version else "")
 
 
-def up_to_date(view: LieutenantView) -> Condition:
-    """Whether the machine was made from the profile as it is now."""
-    why = outdated(view.lt)
-    if why:
-        when = (
-            "it is deleted with its workspace and replaced when its agent is settled"
-            if view.for_prepare.recreate
-            else "it stays as it is (update.onProfileChange)"
-        )
-        held = held_back(view.for_prepare) if view.for_prepare.recreate else ""
-        return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
-    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
-        return Condition("UpToDate", "True", "ProfileApplied")
-    return Condition("UpToDate", "Unknown", "NotLookedAt")
-
-
 def suspended(view: LieutenantView) -> Condition:
     """Whether it costs no running machine."""
     if view.record.local.state == "Home":
@@ -169,9 +154,9 @@ def suspended(view: LieutenantView) -> Condition:
 
 
 def works(view: LieutenantView, decision: Decision) -> bool:
-    """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
-    return here or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
+    """It takes work: everything is as declared, it is on this host while VMs can't be had, or another machine is made for it."""
+    aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
+    return aside or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -204,11 +189,12 @@ def lieutenant_status(
 ) -> LieutenantStatus:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
+    decision = decision.meanwhile if isinstance(decision, AtNext) else decision
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
-    able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
+    able = decision.reason if isinstance(decision, Wait) and works(view, decision) else "Usable"
     silent = None if observed else provider_condition(view.for_govern)
     usable = usable and silent is None
     moving = progress_conditions(decision, ready.status, last_error)
@@ -252,6 +238,7 @@ def lieutenant_status(
         restarts=_restarts_status(view.record.restart),
         machine=machine_status(view, previous),
         boot=boot_status(view, previous.get("boot")),
+        replacement=replacement_status(view),
         next_try_at=next_try(decision),
     )
 

@@ -11,7 +11,7 @@ from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
-from reconciler.core.decisions import AbortTurn, Decision, Refuse, Steady, Wait
+from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.policies import works_aside
@@ -83,19 +83,20 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
         return Availability.OBSERVED, ""
     if lt.slot.desired is DesiredState.SUSPENDED:
         return Availability.SUSPENDED, ""
-    match decision:
+    rest = decision.meanwhile if isinstance(decision, AtNext) else decision
+    match rest:
         case Steady():
             return Availability.READY, ""
-        case Wait(Reason.LOCAL_FALLBACK):
+        case Wait(Reason.LOCAL_FALLBACK | Reason.REPLACING):
             return Availability.READY, ""
-        case _ if provider_reason(decision):
+        case _ if provider_reason(rest):
             return Availability.READY, ""
-        case _ if works_aside(lt.for_slot, decision):
+        case _ if works_aside(lt.for_slot, rest):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
-            return Availability.NOT_READY, str(decision.doing)
+            return Availability.NOT_READY, str(rest.doing)
 
 
 def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:

@@ -13,6 +13,7 @@ from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
@@ -54,11 +55,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Placed(Part):
-    """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host."""
+    """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host; `next`: the other
+    machine, while the one in the slot is replaced."""
 
     slot: Slot
     local: LocalPlacement = NO_LOCAL_PLACEMENT
     standby: StandbyVM | None = None
+    next: NextMachine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,20 @@ class ReachPart(Part):
 
 @dataclass(frozen=True, slots=True)
 class PreparePart(Part):
-    """Whether the machine is as its profile says. `recreate`: update.onProfileChange is Recreate; `replace_blocked`: why no machine
-    may be replaced now; `unsupported`: as for the slot."""
+    """Whether the machine is as its profile says, and the one that replaces it. `recreate`: update.onProfileChange is Recreate;
+    `in_place`: update.onNoRoom is InPlace; `rollout`: why whoever owns it lets no replacement begin now, '' where it may;
+    `replace_blocked`: why no machine may be replaced now; `no_room`: why the platform may have none for another one; `next`,
+    `unsupported`: as for the slot; `divergence`: as for the session."""
 
     slot: Slot
     recreate: bool = False
+    in_place: bool = False
+    rollout: str = ""
     replace_blocked: str = ""
+    no_room: str = ""
     unsupported: tuple[str, ...] = ()
+    next: NextMachine | None = None
+    divergence: Divergence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.profile.localize import header_to
-from reconciler.core.profile.rendering import AGENT_DIR
+from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -182,6 +182,8 @@ class GuestActs:
         )
         if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
             await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
+        if item.record.replacement.fenced:
+            await self.t.save(item, item.record.but(replacement=item.record.replacement.but(fenced=0)))
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:
@@ -192,8 +194,10 @@ class GuestActs:
             else:
                 await self.count(item, view, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
             return False
-        if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
-            await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
+        now = self.t.current(item)
+        directory = "" if rendered.work_dir == WORK_DIR or place.local else rendered.work_dir
+        if now.config != ConfigRecord() or now.workspace.directory != directory:  # what another pi refused says nothing about this one
+            await self.t.save(item, now.but(config=ConfigRecord(), workspace=now.workspace.but(directory=directory)))
         self.note(item, "StartedAgent", f"pi on {where(place)}")
         return True
 

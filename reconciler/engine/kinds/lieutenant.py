@@ -12,6 +12,7 @@ from reconciler.core.decisions import (
     GuestAction,
     LocalAction,
     MirrorSession,
+    ReplacementAction,
     RunStep,
     RunVerify,
     SessionAction,
@@ -37,6 +38,7 @@ from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
 from reconciler.engine.act.preparation import kind_of_check, running
+from reconciler.engine.act.replacement import ReplacementActs
 from reconciler.engine.act.requests import RequestActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
@@ -61,6 +63,7 @@ class LieutenantKind(Kind[WorkSet]):
         self.t, self._table, self._gatherer = context, context.table, context.gatherer
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
+        self._replacement = ReplacementActs(context)
 
     def follow(self, key: Key) -> None:
         item = self._table.lieutenant(key)
@@ -120,6 +123,8 @@ class LieutenantKind(Kind[WorkSet]):
             await self._session.act(item, view, action)
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
+        elif isinstance(action, ReplacementAction):
+            await self._replacement.act(item, view, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
                 await self._guest.remove_secrets(item, view, action.vm_id)
@@ -198,10 +203,11 @@ class LieutenantKind(Kind[WorkSet]):
         return item is not None and not item.record.slot.vm_id and not item.record.slot.branch.vm_id
 
     def _adopters_freed(self, before: StoredObject | None) -> Iterable[Key]:
-        slot = before.record.get("slot") if before is not None else None
-        vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
-        if vm_id and self._table.owner_of(vm_id) is None:
-            yield from self._table.adopters_of(vm_id)
+        for name in ("slot", "next"):
+            slot = before.record.get(name) if before is not None else None
+            vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
+            if vm_id and self._table.owner_of(vm_id) is None:
+                yield from self._table.adopters_of(vm_id)
 
     def platform_changed(self) -> Iterable[Key]:
         return (item.key for item in self._table.of_kind(NAME))

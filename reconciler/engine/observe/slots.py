@@ -193,8 +193,10 @@ class Slots:
         """Why no machine may be given up for a new one now: the platform might have none."""
         if self.fleet.vanished:
             return f"no machine can be made for now: {len(self.fleet.vanished)} VMs are missing at once"
-        if now < self.hold.until:
-            return "no machine can be made for now: the store is new"
+        return "no machine can be made for now: the store is new" if now < self.hold.until else ""
+
+    def no_room(self, now: float) -> str:
+        """Why the platform may have no room for another machine."""
         why = self.hold.breaker.doubts(now, len(self.hold.failing_deletes))
         return f"no machine can be made for now: {why}" if why else ""
 

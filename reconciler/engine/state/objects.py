@@ -30,11 +30,12 @@ N = TypeVar("N")
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[S, R]):
-    """A stored object with its spec and record parsed."""
+    """A stored object with its spec and record parsed. `node`: of its slots the one that is meant, '' for its own."""
 
     obj: StoredObject
     spec: S
     record: R
+    node: str = ""
 
     @property
     def key(self) -> Key:
@@ -46,8 +47,8 @@ class Item(Generic[S, R]):
 
     @property
     def slot_owner(self) -> SlotOwner:
-        """The object's own slot, as journal and claims know it."""
-        return SlotOwner.of(self.key, self.uid)
+        """The slot that is meant, as journal and claims know it."""
+        return SlotOwner.of(self.key, self.uid, self.node)
 
     @property
     def deleting(self) -> bool:
