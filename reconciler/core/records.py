@@ -9,31 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from reconciler.core.keys import Json
 from reconciler.core.messages import Message
+from reconciler.core.recordbase import Stored
 
 
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def load(cls, data: Json) -> Self:
-        return cls.model_validate(data)
-
-    def dump(self) -> Json:
-        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
-        return dumped
-
-    def __eq__(self, other: object) -> bool:
-        """As pydantic's; the same record, as defaults are, without a look at its fields."""
-        return self is other or super().__eq__(other)
-
-    def but(self, **changes: object) -> Self:
-        """A copy with these fields changed (validated types are the caller's)."""
-        return self.model_copy(update=changes)
-
+class Record(Stored):
     def slots(self) -> Mapping[str, SlotRecord]:
         """The VM slots of the object, by node; '' is its own."""
         return {}
@@ -269,7 +251,7 @@ class LieutenantRecord(Record):
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
-    handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
+    handled: dict[str, str] = Field(default_factory=dict)  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
         return {"": self.slot, NEXT: self.next} if self.replacement.state else {"": self.slot}

@@ -78,10 +78,8 @@ def slots() -> st.SearchStrategy[Slot]:
     originals = st.none() | st.builds(
         Original,
         st.just("lieutenant/web"),
-        exists=st.booleans(),
-        local=st.booleans(),
         vm_id=st.just(OTHER),
-        vm=observed,
+        vm=st.builds(Seen, st.sampled_from(VmState)),
         standing=st.sampled_from([None, Standing(OTHER)]),
     )
     seen = st.none() | st.builds(SnapshotSeen, st.booleans(), st.sampled_from([None, "", "c"]), st.booleans(), st.booleans())
