@@ -133,6 +133,12 @@ class Reason(Explained):
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound", "Its namespace has no lieutenant of that name.", "Declare it.", UNDECLARED
+    FORK_SOURCE_UNAVAILABLE = "ForkSourceUnavailable", "The lieutenant to copy has no machine that runs.", "Resume it.", Waiting(poll=1.0)
+    FORK_PENDING = "ForkPending", "The lieutenant that `fork` names is copied as soon as it is settled.", NOTHING, Waiting(poll=1.0)
+    FORKED = "Forked", "It was made as a live copy of another lieutenant.", "Nothing."
+    STANDING_STILL = "StandingStill", "It gets no work while live copies of it are made.", NOTHING, Waiting(poll=0.5)
+    HELD_FOR_FORK = "HeldForFork", "Its lieutenant is being copied; the task is delivered right after.", NOTHING, Waiting(poll=1.0)
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT

@@ -59,7 +59,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "managementPolicy": ACTED_ON,
         "deletionPolicy": ACTED_ON,
         "adopt": ACTED_ON,
-        "fork": PROTECTS,
+        "fork": ACTED_ON,
     },
     "VMTree": {
         "nodes": ACTED_ON,

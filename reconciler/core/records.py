@@ -9,31 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from reconciler.core.keys import Json
 from reconciler.core.messages import Message
+from reconciler.core.recordbase import Stored
 
 
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def load(cls, data: Json) -> Self:
-        return cls.model_validate(data)
-
-    def dump(self) -> Json:
-        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
-        return dumped
-
-    def __eq__(self, other: object) -> bool:
-        """As pydantic's; the same record, as defaults are, without a look at its fields."""
-        return self is other or super().__eq__(other)
-
-    def but(self, **changes: object) -> Self:
-        """A copy with these fields changed (validated types are the caller's)."""
-        return self.model_copy(update=changes)
-
+class Record(Stored):
     def slots(self) -> Mapping[str, SlotRecord]:
         """The VM slots of the object, by node; '' is its own."""
         return {}
@@ -52,13 +34,26 @@ class SnapshotRecord(Record):
     error: str = ""
 
 
+class BranchRecord(Record):
+    """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
+    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once. `claimed`: the copy has taken
+    our claim; one that never did was none."""
+
+    asked_at: float = 0.0
+    source: str = ""
+    vm_id: str = ""
+    at: float = 0.0
+    claimed: bool = False
+
+
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
     one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then."""
+    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then. `seals`: what
+    done-marks bear that its VM has from the one it is a live copy of."""
 
     vm_id: str = ""
     account: str = ""
@@ -79,6 +74,8 @@ class SlotRecord(Record):
     ref: str = ""
     commit: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
+    branch: BranchRecord = BranchRecord()
+    seals: tuple[str, ...] = ()
 
 
 class SessionRecord(Record):
@@ -227,6 +224,17 @@ NEXT = "next"
 """The slot beside a lieutenant's own while its machine is replaced, as journal, claims and the table of owners name it."""
 
 
+class StandRecord(Record):
+    """That its agent stands still, so that copies can be made of it. `vm_id`: on which machine, '' when it does not; `session`, `size`:
+    its conversation, all of it in the mirror; `since`: when it began; `over`: when the last time ended."""
+
+    vm_id: str = ""
+    session: str = ""
+    size: int = 0
+    since: float = 0.0
+    over: float = 0.0
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
     next: SlotRecord = SlotRecord()
@@ -239,10 +247,11 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
-    handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
+    handled: dict[str, str] = Field(default_factory=dict)  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
         return {"": self.slot, NEXT: self.next} if self.replacement.state else {"": self.slot}
@@ -261,7 +270,7 @@ class LieutenantRecord(Record):
         does not know of it."""
         epoch = max(self.slot.epoch, self.next.epoch) + 1
         return self.but(
-            slot=self.next.but(epoch=epoch, adopted=self.slot.adopted),
+            slot=self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch),
             next=self.slot,
             boot=self.replacement.boot,
             clock=self.replacement.clock,

@@ -27,6 +27,7 @@ from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.records import (
     Attempt,
     BootRecord,
+    BranchRecord,
     EscalationStep,
     LieutenantRecord,
     LocalRecord,
@@ -60,7 +61,9 @@ STEPS = (
 ORGANS = rendered(organs=["store"], capabilities=["vers-vm"])
 VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=SnapshotRecord(vm_id=VM, commit_id="c")))
+BRANCH = BranchRecord(source="api", vm_id=VM, at=NOW - 9)
+TAKEN = SnapshotRecord(vm_id=VM, commit_id="c")
+SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=TAKEN, branch=BRANCH))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),
@@ -83,7 +86,8 @@ FINISHED = TaskRecord(
     escalation_steps=(EscalationStep(action="Steer", at=NOW, why="no sign of progress"),),
 )  # fmt: skip
 ENDED = replace(PENDING, record=FINISHED)
-CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, {"commit": "c", "epoch": 5}, 1234.5, 1200.25)
+COPIED: Json = {"commit": f"vm:{VM}", "epoch": 5, "session": "u-g1", "size": 9, "source": "api"}
+CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, COPIED, 1234.5, 1200.25)
 
 PIECES = (PieceStatus("github", "WithoutKey", "no key"),)
 TREE_SPEC = load_spec(

@@ -21,6 +21,7 @@ from reconciler.core.decisions import (
     Install,
     KeepEnd,
     MarkForDeletion,
+    MoveOn,
     NoteSession,
     NoteWorkspace,
     ReadBack,
@@ -30,6 +31,7 @@ from reconciler.core.decisions import (
     RunStep,
     RunVerify,
     SetModel,
+    StandStill,
     StartAgent,
     StartKeeper,
     Steady,
@@ -44,8 +46,19 @@ from reconciler.core.lieutenant.preparation import check_mark, process_of, step_
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import with_secrets
 from reconciler.core.provider.breaker import ProviderBreaker
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord, WorkspaceRecord
+from reconciler.core.records import (
+    BootRecord,
+    ConfigRecord,
+    LieutenantRecord,
+    LoadedRecord,
+    RestartRecord,
+    SessionRecord,
+    StandRecord,
+    WorkspaceRecord,
+)
+from reconciler.core.slot.branching import STAND_SECONDS
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
+from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
@@ -82,6 +95,7 @@ FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
 
 
+ASKED = Copies(("lieutenant/copy",))
 CORRECT_THE_KEY = "correct Secret s key k, or give it the right at the provider; a changed value is tried at once"
 CORRECT_THE_MODEL = "correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again"
 ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
@@ -107,6 +121,15 @@ def answers(answer: str) -> LieutenantRecord:
     return talking(answer=answer)
 
 
+def standing(**stand: object) -> LieutenantRecord:
+    """One that stands still, to be copied."""
+    record = RUNNING.record.but(session=SessionRecord(name="u-g1", generation=1))
+    return record.but(stand=StandRecord(vm_id=VM, session="u-g1", size=9, since=NOW - 5).but(**stand))
+
+
+STANDS = standing()
+TALKING = STANDS.but(stand=StandRecord())
+SPOKEN = replace(agent(UP), session_size=9)
 IDLE = agent(NotStarted())
 PLAIN = rendered(files=[], steps=[], verify=[])
 
@@ -425,6 +448,37 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "a keeper from before that question can't be asked": (
         lieutenant(agent=replace(agent(replace(UP, inside=None)), keeper_version="0.9")),
+        STEADY,
+    ),
+    "one that is to be copied live stands still": (
+        lieutenant(record=TALKING, agent=SPOKEN, mirror_size=9, copies=ASKED),
+        StandStill(VM, "u-g1", 9),
+    ),
+    "not with a task": (lieutenant(record=TALKING, agent=SPOKEN, mirror_size=9, copies=ASKED, active_task=True), STEADY),
+    "not in a turn that is on": (
+        lieutenant(record=TALKING, agent=replace(SPOKEN, process=replace(UP, busy=True)), mirror_size=9, copies=ASKED),
+        STEADY,
+    ),
+    "not before all of it is saved": (lieutenant(record=TALKING, agent=SPOKEN, mirror_size=8, copies=ASKED), STEADY),
+    "and does so once": (lieutenant(record=STANDS, agent=SPOKEN, mirror_size=9, copies=ASKED), STEADY),
+    "it goes on when nobody asks any more": (
+        lieutenant(record=STANDS, agent=SPOKEN, mirror_size=9),
+        MoveOn("no copy is made of it any more"),
+    ),
+    "and when they take too long": (
+        lieutenant(record=standing(since=NOW - STAND_SECONDS), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("copies of it were not made in time"),
+    ),
+    "and when it is on another machine": (
+        lieutenant(record=standing(vm_id=OTHER), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("copies of it were not made in time"),
+    ),
+    "and when it has another conversation": (
+        lieutenant(record=standing(session="u-g0"), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("its conversation is another one now"),
+    ),
+    "never while a copy may still be made": (
+        lieutenant(record=standing(since=NOW - STAND_SECONDS), agent=SPOKEN, mirror_size=9, copies=Copies((), ("lieutenant/copy",), True)),
         STEADY,
     ),
     "one that does not answer is not usable": (

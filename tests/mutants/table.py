@@ -40,6 +40,7 @@ from tests.engine import (
     test_conversation_lost,
     test_copied_disks,
     test_escalation,
+    test_fork,
     test_outages,
     test_providers,
     test_quiet,
@@ -195,6 +196,8 @@ UNWRITTEN_CREATE = at("vers.create_vm", "error", later=1)
 LATE_PROMPT = at("keeper.send", "late")
 CRASH_AFTER_PROMPT = at("keeper.send", "crash-after")
 
+COPIED_AT_WORK = test_fork.test_the_source_is_copied_between_two_tasks_and_its_queue_goes_on_at_once
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
            "slot, *t.journal.writes_to_open(intent)", "slot", CRASH_AFTER_CREATE),
@@ -203,6 +206,14 @@ MUTANTS: tuple[Mutant, ...] = (
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
+    Mutant("copied-at-work", "G-33: a live copy is made between two tasks", session, "stand_still",
+           "v.lt.active_task or not v.lt.settled or", "", COPIED_AT_WORK),
+    Mutant("not-held", "G-33: the queue of what is being copied waits", task, "wait_for_its_turn",
+           "if v.copied_by:", "if False:", COPIED_AT_WORK),
+    Mutant("stands-for-ever", "G-33: who was copied goes on with its work", session, "move_on",
+           "if not v.copies.asked:", "if False:", test_fork.test_three_copies_of_one_source_at_once),
+    Mutant("checked-by-the-parent", "G-33: what was checked on the source was not checked on its copy", marks, "valid",
+           "name.startswith(KEPT)", "True", test_fork.test_steps_that_the_disk_has_are_not_run_again_and_checks_are),
     Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
            "if s.intent.settled and not s.vanished:", "if not s.vanished:", an_unanswered_create_that_shows_late),
     Mutant("one-list-settles", "G-02: a create is given up after two lists without its VM", Slots, "open_intent",

@@ -49,10 +49,13 @@ from reconciler.core.decisions.rest import Wait as Wait
 from reconciler.core.decisions.session import BeginSession as BeginSession
 from reconciler.core.decisions.session import KeepEnd as KeepEnd
 from reconciler.core.decisions.session import MirrorSession as MirrorSession
+from reconciler.core.decisions.session import MoveOn as MoveOn
 from reconciler.core.decisions.session import NoteSession as NoteSession
 from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
 from reconciler.core.decisions.session import SessionAction as SessionAction
+from reconciler.core.decisions.session import StandStill as StandStill
 from reconciler.core.decisions.slot import Adopt as Adopt
+from reconciler.core.decisions.slot import AskOriginal as AskOriginal
 from reconciler.core.decisions.slot import BindCreated as BindCreated
 from reconciler.core.decisions.slot import Cause as Cause
 from reconciler.core.decisions.slot import ClearSlot as ClearSlot

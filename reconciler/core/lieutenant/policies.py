@@ -11,6 +11,7 @@ from dataclasses import replace
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.decisions import (
+    AskOriginal,
     CountCrash,
     Create,
     Decision,
@@ -39,8 +40,10 @@ from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
     choose_between_two_ends,
+    move_on,
     note_what_was_seen,
     restore_the_conversation,
+    stand_still,
 )
 from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action, is_rest
@@ -87,7 +90,7 @@ def plan_slot(v: Placed) -> Decision:
     decision = vmslot.plan(v.slot)
     made = v.local.machine or v.lt.rendered
     asleep = isinstance(decision, Steady) and v.slot.desired is DesiredState.SUSPENDED
-    if (isinstance(decision, Create) or asleep) and isinstance(made, Unresolved):
+    if (isinstance(decision, Create | AskOriginal) or asleep) and isinstance(made, Unresolved):
         return without_a_rendering(made)
     return decision
 
@@ -222,6 +225,7 @@ SLOT: Chain[SlotPart] = Chain(
     "",
     (
         acknowledge_requests,
+        move_on,
         refuse_the_unsupported,
         note_what_was_seen,
         begin_anew_after_a_loss,
@@ -274,6 +278,7 @@ GOVERN: Chain[GovernPart] = Chain(
         work_here_meanwhile,
         local.leave_no_copy,
         hold_without_its_files,
+        stand_still,
         report_the_provider,
     ),
 )

@@ -12,6 +12,7 @@ from reconciler.api.status.lieutenant import (
     MODEL,
     STDERR,
     AgentStatus,
+    ForkedFrom,
     Instructions,
     LieutenantStatus,
     LocalStatus,
@@ -34,7 +35,7 @@ from reconciler.core.lieutenant.providerstatus import provider_condition, provid
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
-from reconciler.core.records import RestartRecord, SessionRecord
+from reconciler.core.records import BranchRecord, RestartRecord, SessionRecord
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
@@ -215,6 +216,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if (forked := _forked(view, decision)) is not None:
+        conditions.append(forked)
     if view.for_govern.unread:
         conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
     unsupported = (*view.for_slot.unsupported, *convenience)
@@ -231,6 +234,7 @@ def lieutenant_status(
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
         session=_session_status(view.record.session),
+        forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
         machine=machine_status(view, previous),
@@ -261,6 +265,20 @@ def vm_status(slot: Slot) -> VMStatus | None:
         ref=record.ref or None,
         commit=record.commit or None,
     )
+
+
+def _forked(view: LieutenantView, decision: Decision) -> Condition | None:
+    """Of one that is to be, or was, made as a live copy."""
+    if view.slot.record.branch.vm_id:
+        return Condition("Forked", "True", Reason.FORKED)
+    if view.slot.original is None or view.slot.desired is DesiredState.GONE:
+        return None
+    reason, message = told(decision, NONE)
+    return Condition("Forked", "False", reason, message)
+
+
+def _forked_from(branch: BranchRecord) -> ForkedFrom | None:
+    return ForkedFrom(branch.source, branch.vm_id, timestamp(branch.at)) if branch.vm_id else None
 
 
 def _session_status(record: SessionRecord) -> SessionStatus | None:

@@ -148,10 +148,18 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         provider=provider,
         probes=provider.breaker.prober == str(facts.key),
         session=view.lieutenant.record.session.name if view.lieutenant else "",
+        copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         no_work=view.no_work,
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
+
+
+def copied_by(lt: LieutenantView) -> str:
+    """Who asks this one to stand still, or holds it so, in words; '' for nobody. What was written down to stand still does until that
+    is taken back."""
+    wanted = lt.for_slot.copies.wanted
+    return ", ".join(wanted[:10]) or ("another lieutenant" if lt.record.stand.vm_id else "")
 
 
 def runs(lt: LieutenantView) -> bool:

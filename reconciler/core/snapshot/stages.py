@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
+from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
@@ -67,13 +68,14 @@ class Placed(Part):
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
-    as its keeper told of them."""
+    as its keeper told of them; `copies`: what is to become a live copy of it."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
     mirror_size: int = 0
     session_seen: int = 0
     on_lost: OnLost = OnLost.RESUME
+    copies: Copies = NO_COPIES
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,11 @@ class AgentPart(Part):
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
     `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
-    more."""
+    more. `mirror_size`, `copies`: as for the slot."""
 
     provider: Provider = NO_PROVIDER
     unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False
+    mirror_size: int = 0
+    copies: Copies = NO_COPIES

@@ -6,9 +6,18 @@ from __future__ import annotations
 from typing import Literal, assert_never
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, NoteWorkspace, SessionAction
+from reconciler.core.decisions import (
+    BeginSession,
+    KeepEnd,
+    MirrorSession,
+    MoveOn,
+    NoteSession,
+    NoteWorkspace,
+    SessionAction,
+    StandStill,
+)
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
-from reconciler.core.records import RestartRecord
+from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.act.context import ActContext
@@ -29,6 +38,9 @@ class SessionActs:
         said: list[AddEvent] = []
         if isinstance(action, NoteWorkspace):
             await self.workspace_lost(item, action.vm_id)
+            return
+        if isinstance(action, StandStill | MoveOn):
+            await self.stand(item, action)
             return
         match action:
             case NoteSession(seen):
@@ -54,6 +66,17 @@ class SessionActs:
             restart = RestartRecord(crash_at=ended)
         workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
+
+    async def stand(self, item: LieutenantItem, action: StandStill | MoveOn) -> None:
+        """It stands still, or goes on with its work, unless a copy was asked for while that was decided."""
+        now, vm_id = self.t.clock.now(), item.record.slot.vm_id
+        if isinstance(action, StandStill):
+            stand = item.record.stand.but(vm_id=action.vm_id, session=action.session, size=action.size, since=now)
+        elif self.t.gatherer.branches.sent(vm_id, now):
+            return
+        else:
+            stand = StandRecord(over=now)
+        await self.t.save(item, item.record.but(stand=stand))
 
     async def workspace_lost(self, item: LieutenantItem, vm_id: str) -> None:
         message = f"VM {vm_id} is gone with the files of its agent; the conversation goes on without them, and the agent is told"

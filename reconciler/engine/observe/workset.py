@@ -28,6 +28,7 @@ from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
+from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of, unread
 from reconciler.engine.observe.fleet import Fleet
@@ -60,6 +61,7 @@ class Gatherer:
     profiles: Profiles
     providers: Providers
     slots: Slots
+    branches: Branches
     machines: Machines
 
     @classmethod
@@ -79,6 +81,7 @@ class Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
         comparison = SessionComparison(agents, transcripts)
+        slots = Slots(settings, table, fleet, journal, clock, owner, account)
         return cls(
             settings=settings,
             table=table,
@@ -89,7 +92,8 @@ class Gatherer:
             keeper_version=keeper_version,
             profiles=Profiles(settings, table, secrets),
             providers=Providers(table),
-            slots=Slots(settings, table, fleet, journal, clock, owner, account),
+            slots=slots,
+            branches=Branches(table, journal, slots, settings.settle_seconds),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -108,13 +112,15 @@ class Gatherer:
         standby = await self.machines.observe_standby(item, observed, transcript)
         other = await self.next_machine(item, rendered)
         local = self.local(item, rendered)
-        source = rendered.source if isinstance(rendered, Rendered) and may_be_made_anew(item, observed) else None
+        original, copies = await self.branches.original(item, self.clock.now()), self.branches.copies(item, self.clock.now())
+        anew = isinstance(rendered, Rendered) and original is None and may_be_made_anew(item, observed)
+        source = rendered.source if isinstance(rendered, Rendered) and anew else None
         if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now)
+        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
@@ -145,6 +151,7 @@ class Gatherer:
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
                 on_lost=item.spec.session.on_lost,
+                copies=copies,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
@@ -185,6 +192,8 @@ class Gatherer:
                 unread=self.profiles.unread(key, rendered),
                 on_workspace_lost=item.spec.session.on_workspace_lost,
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+                mirror_size=transcript.size,
+                copies=copies,
             ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)

@@ -8,12 +8,13 @@ from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
-from reconciler.core.lieutenant.session import housed
+from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import NEXT, BootRecord, ClockRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.engine.state.objects import Item, LieutenantItem
+from reconciler.core.tree.places import tree_of_machine
+from reconciler.engine.state.objects import Item, LieutenantItem, session_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class LieutenantSlot:
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
         )
 
+    @property
+    def session(self) -> str:
+        return session_of(self.item).name if tree_of_machine(self.item.key) is None else ""
+
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
 
@@ -54,6 +59,8 @@ class LieutenantSlot:
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = record.session.but(lost=lost) if lost else record.session
+        if record.slot.branch.vm_id and not slot.branch.vm_id:  # the copy is still to be made, then with what was said up to there
+            session = begun_anew(record.session, self.item.uid, record.session.generation)
         elsewhere = record.local.state == "Home"  # its files are not in the slot's machine
         workspace = record.workspace if elsewhere else record.workspace.but(left=record.slot.vm_id)
         return record.but(slot=slot, session=session, boot=BootRecord(), workspace=workspace)
@@ -80,6 +87,10 @@ class NextSlot:
     def declared(self) -> SlotDeclaration:
         only = self.item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY
         return SlotDeclaration(desired=DesiredState.RUNNING, observe_only=only)
+
+    @property
+    def session(self) -> str:
+        return ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(next=slot)
