@@ -282,6 +282,26 @@ class LieutenantRecord(Record):
         )
 
 
+class BakedRecord(Record):
+    """What a profile was baked to. `hash`: of the profile; `seal`: what the done-marks on its disk bear; `at`: when it was noted."""
+
+    hash: str
+    commit: str
+    seal: str = ""
+    at: float = 0.0
+
+
+class BootProfileRecord(Record):
+    """What was baked, the oldest first. `baking`: hash of the profile that is being committed, `seal`: of the machine it is baked on;
+    `failed`: why the last one failed, `failed_hash`: with which profile."""
+
+    baked: tuple[BakedRecord, ...] = ()
+    baking: str = ""
+    seal: str = ""
+    failed: str = ""
+    failed_hash: str = ""
+
+
 class PlaceRecord(Record):
     """One place of a tree that was declared. `parent`: the node above its own; `agent`: it has a lieutenant; `going`: its object is to go;
     `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last."""
