@@ -11,8 +11,8 @@ from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import CommitBake, Decision, DropBake, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import BakedRecord, BootProfileRecord
 from reconciler.core.tree.places import MACHINE
+from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
 PREFIX = "profile:"
 """How the names of machines begin that profiles are baked on; what people declare has no such name."""
@@ -25,7 +25,7 @@ def machine_of(profile: Key) -> Key:
 
 def is_oven(key: Key) -> bool:
     """Whether a profile is baked on this machine: it is made without what was baked before."""
-    return key.kind == MACHINE and key.name.startswith(PREFIX)
+    return key.name.startswith(PREFIX)
 
 
 def spec_of(profile: Key) -> Json:

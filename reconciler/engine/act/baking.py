@@ -7,7 +7,7 @@ from typing import assert_never
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import CommitBake, DropBake, NoteBaked, NoteBakeFailed, ProfileAction, StartBake
 from reconciler.core.profile import bake
-from reconciler.core.records import BakedRecord, BootProfileRecord
+from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Json, Key, lieutenant
-from reconciler.core.records import BootProfileRecord, LieutenantRecord, TaskRecord, TreeRecord
+from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.treerecords import BootProfileRecord, TreeRecord
 from reconciler.engine.registry import AnyKind, Registration
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from reconciler.core.profile import bake
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
 from reconciler.core.profile.rendering import Flawed, chain_names, profile_chain, render, with_secrets
-from reconciler.core.records import BootProfileRecord
 from reconciler.core.snapshot.machine import CommitSource
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
+from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.observe.content import missing, value_of
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place, Secrets
