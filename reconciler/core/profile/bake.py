@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import CommitBake, Decision, DropBake, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
-from reconciler.core.keys import Json, Key
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.keys import Json, Key, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
 PREFIX = "profile:"
@@ -20,7 +19,7 @@ PREFIX = "profile:"
 
 def machine_of(profile: Key) -> Key:
     """The machine that a profile is baked on."""
-    return Key(MACHINE, profile.namespace, f"{PREFIX}{profile.name}")
+    return machine(profile.namespace, f"{PREFIX}{profile.name}")
 
 
 def is_oven(key: Key) -> bool:
