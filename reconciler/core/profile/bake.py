@@ -35,13 +35,15 @@ def spec_of(profile: Key) -> Json:
 @dataclass(frozen=True, slots=True)
 class Oven:
     """The machine that a profile is baked on. `hash`: of the profile that it was prepared with, '' until it is; `ready`: it is prepared
-    and verified; `failed`: why it can't be, in words; `going`: it is being let go of; `seal`: what its done-marks bear."""
+    and verified; `failed`: why it can't be, in words; `going`: it is being let go of; `seal`: what its done-marks bear; `commit`: of it, once
+    the platform lists it."""
 
     hash: str = ""
     ready: bool = False
     failed: str = ""
     going: bool = False
     seal: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,11 @@ def in_force(record: BootProfileRecord, wanted: str) -> BakedRecord | None:
 
 
 def note_what_came_of_it(v: BakeView) -> Decision | None:
-    """Its machine is gone: the commit that it left is written down, or that there is none."""
-    if not v.record.baking or v.oven is not None:
+    """The commit of its machine is written down as soon as the platform lists it; or, once the machine is gone, that there is none."""
+    commit = v.committed if v.oven is None else v.oven.commit
+    if not v.record.baking or (v.oven is not None and not commit):
         return None
-    return NoteBaked(v.committed) if v.committed else NoteBakeFailed("", "")
+    return NoteBaked(commit) if commit else NoteBakeFailed("", "")
 
 
 def see_to_its_machine(v: BakeView) -> Decision | None:

@@ -88,6 +88,7 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
             failed=f"{stalled.reason}: {stalled.message}" if stalled is not None and stalled.status == "True" and not item.deleting else "",
             going=item.deleting,
             seal=seals_of(item.record.slot)[0],
+            commit=item.record.slot.snapshot.commit_id if item.record.slot.snapshot.verified else "",
         )
 
     def plan(self, snapshot: tuple[Key, ProfileSnapshot | None]) -> Plan:
