@@ -58,6 +58,7 @@ from reconciler.core.decisions.session import MirrorSession as MirrorSession
 from reconciler.core.decisions.session import MoveOn as MoveOn
 from reconciler.core.decisions.session import NoteSession as NoteSession
 from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
+from reconciler.core.decisions.session import RewindSession as RewindSession
 from reconciler.core.decisions.session import SessionAction as SessionAction
 from reconciler.core.decisions.session import StandStill as StandStill
 from reconciler.core.decisions.slot import Adopt as Adopt

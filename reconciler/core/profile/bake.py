@@ -35,8 +35,8 @@ def spec_of(profile: Key) -> Json:
 @dataclass(frozen=True, slots=True)
 class Oven:
     """The machine that a profile is baked on. `hash`: of the profile that it was prepared with, '' until it is; `ready`: it is prepared
-    and verified; `failed`: why it can't be, in words; `going`: it is being let go of; `seal`: what its done-marks bear; `commit`: of it, once
-    the platform lists it."""
+    and verified; `failed`: why it can't be, in words; `going`: it is being let go of; `seal`: what its done-marks bear; `commit`: of
+    it, once the platform lists it."""
 
     hash: str = ""
     ready: bool = False
