@@ -96,6 +96,23 @@ class SessionRecord(Record):
     rewind: int = 0
 
 
+class SpentRecord(Record):
+    """What was spent in the time that begins at `at`. `cost`: US dollars, as a decimal."""
+
+    at: float
+    cost: str = "0"
+    tokens: int = 0
+    unpriced: int = 0
+
+
+class SpendingRecord(Record):
+    """What an agent has spent, kept while its tree has a budget. `session`, `upto`: the place up to which its conversation is counted."""
+
+    session: str = ""
+    upto: int = -1
+    spent: tuple[SpentRecord, ...] = ()
+
+
 class LocalRecord(Record):
     """The agent's directory on this host, beside its slot. `state`: '' there is none; `Home`: the agent lives there; `Left`: it
     has moved to the slot's VM, and what is here is kept until the agent there has answered. `host`: which state directory has it
@@ -249,6 +266,7 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    spending: SpendingRecord = SpendingRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0

@@ -100,6 +100,7 @@ from reconciler.core.decisions.task import Withdraw as Withdraw
 from reconciler.core.decisions.tree import DeclareNodes as DeclareNodes
 from reconciler.core.decisions.tree import ForgetNodes as ForgetNodes
 from reconciler.core.decisions.tree import KeepNodes as KeepNodes
+from reconciler.core.decisions.tree import NoteBudget as NoteBudget
 from reconciler.core.decisions.tree import NoteRevision as NoteRevision
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.api.lieutenant import OnExceeded
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import OnNodeRemoved
@@ -14,6 +15,7 @@ from reconciler.core.decisions import (
     DeclareNodes,
     ForgetNodes,
     KeepNodes,
+    NoteBudget,
     NoteRevision,
     Refuse,
     Release,
@@ -25,6 +27,7 @@ from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.tree.places import Place, below
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
+from reconciler.core.tree.spending import holds_work, state_of
 from reconciler.core.treerecords import PlaceRecord
 
 AT_ONCE = 50
@@ -165,6 +168,14 @@ def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
     return WithdrawNodes(going, "it is not declared any more", v.confirmed, orphaned)
 
 
+def tell_of_the_budget(v: TreeSnapshot) -> Decision | None:
+    """G-29: how far the pool is used up is told when it changes, and what the tree declares follows from it."""
+    if v.spec.budget is None or v.spent is None:
+        return None
+    state = state_of(v.spec.budget, v.spent)
+    return NoteBudget(state) if state != v.record.budget else None
+
+
 def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
     """A place that is not declared any more, and of which nothing is left, is taken off the books."""
     gone = nothing_left(v)
@@ -210,6 +221,8 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
         for top, dragged in with_it(v).items():
             if dragged:
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
+    if v.spec.budget is not None and v.spec.budget.on_exceeded is OnExceeded.ABORT:
+        yield TreeReason.LIMIT_EXCEEDED, "budget.onExceeded: Abort of a tree is not acted on in this release; use Suspend, DenyNew or Warn"
     for why in beyond_limits(v).values():
         yield TreeReason.LIMIT_EXCEEDED, why
 
@@ -242,6 +255,13 @@ def report_the_nodes(v: TreeSnapshot) -> Decision | None:
     return None
 
 
+def report_the_budget(v: TreeSnapshot) -> Decision | None:
+    """G-29: while it is used up the tree is not as declared, though each of its nodes is as the tree wants it now."""
+    if v.spec.budget is None or v.spent is None or not holds_work(v.spec.budget, v.spent):
+        return None
+    return Wait(TreeReason.BUDGET_EXCEEDED, "nothing is sent to its agents until its window has moved on, or the budget is raised")
+
+
 def more_than_declared(v: TreeSnapshot) -> list[str]:
     """Replicas beyond the declared number that are still there because they work."""
     counts: dict[str, list[str]] = {}
@@ -268,10 +288,12 @@ TREE: Chain[TreeSnapshot] = Chain(
         take_down_the_whole,
         refuse_the_unsupported,
         take_back_what_is_removed,
+        tell_of_the_budget,
         forget_what_is_gone,
         declare_what_is_missing,
         report_the_problems,
         report_the_nodes,
+        report_the_budget,
         remember_what_works,
     ),
 )

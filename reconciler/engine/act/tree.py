@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Literal
 
 import orjson
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteRevision, TreeAction, WithdrawNodes
+from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Place, key_of, tree_of_machine
@@ -56,12 +57,27 @@ class TreeActs:
                 await self.withdraw(view, action)
             case KeepNodes(places):
                 await self.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
+            case NoteBudget(state):
+                await self.tell_of_the_budget(view, state)
             case NoteRevision():
                 record = self.record(view.key)
                 await self.save(view.key, record.but(revisions=(*record.revisions, revision_of(view.declared))[-REVISIONS:]))
             case ForgetNodes(places):
                 record = self.record(view.key)
                 await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
+
+    async def tell_of_the_budget(self, view: TreeSnapshot, state: str) -> None:
+        reasons = {"Within": TreeReason.BUDGET_WITHIN, "Warned": TreeReason.BUDGET_WARNED, "Exceeded": TreeReason.BUDGET_EXCEEDED}
+        item, spent, budget = self.t.table.get(view.key), view.spent, view.spec.budget
+        assert spent is not None
+        assert budget is not None
+        parts = [f"{spent.cost:.4f} of {budget.max_cost} US dollars"] if budget.max_cost is not None else []
+        parts += [f"{spent.tokens} of {budget.max_tokens} tokens"] if budget.max_tokens is not None else []
+        parts += [f"no cost was told for {spent.unpriced} tokens"] if spent.unpriced and budget.max_cost is not None else []
+        kind: Literal["Normal", "Warning"] = "Normal" if state == "Within" else "Warning"
+        told = f"{', '.join(parts)} in {budget.window_seconds} s"
+        said = self.t.recorder.event(view.key, item.uid if item is not None else "", reasons[state], told, kind)
+        await self.t.table.update([(view.key, with_record(self.record(view.key).but(budget=state)))], *said)
 
     # --- the record -----------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +111,7 @@ class TreeActs:
         if tree is None:
             return
         wanted = {place.name: place for place in view.places if place.name in action.places}
-        owned = {name: owned_object(view.key, view.spec, place) for name, place in wanted.items()}
+        owned = {name: owned_object(view.key, view.spec, place, view.at_rest) for name, place in wanted.items()}
         await self.save(view.key, with_places(self.record(view.key), wanted, owned))
         for name, one in owned.items():
             await self.put(tree.obj, name, one)
