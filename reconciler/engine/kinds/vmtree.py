@@ -49,7 +49,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             if place.name not in owned:
                 one = owned_object(key, item.spec, place)
                 owned[place.name] = one, digest_of(one)
-        keys = remembered | {place.name: owned[place.name][0].key for place in places}
+        declared = {place.name: owned[place.name][0].key for place in places}
+        before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
+        keys = remembered | declared | before
         found = {name: self._found(item, at, owned.get(name)) for name, at in keys.items()}
         return key, TreeSnapshot(
             key=key,

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
+from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import Mode
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
@@ -92,7 +94,8 @@ class Trees:
         member = self.membership(key)
         if member is None:
             return
-        for name in (*member.known.family.above(member.place), *member.known.family.under(member.place)):
+        family = member.known.family
+        for name in (*chain.from_iterable(family.above(member.place)), *family.under(member.place)):
             yield member.known.keys[name]
 
     # --- order ----------------------------------------------------------------------------------------------------------------------
@@ -108,15 +111,18 @@ class Trees:
     def _neighbour(self, member: Membership, name: str) -> Neighbour:
         item, place = self._table.lieutenant(member.known.keys[name]), member.known.places[name]
         if item is None:
-            return Neighbour(running=not place.going, going=place.going)
+            return Neighbour(running=not place.going, going=place.going, gone=True)
         vm_id = item.record.slot.vm_id
         latest = self._fleet.latest
         vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
         marks = as_map(as_map(item.obj.status.get("machine")).get("marks"))
+        looked_into = as_map(item.obj.status.get("vm")).get("id") == vm_id
+        if item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY and not item.deleting:
+            return Neighbour(running=False, asleep=True)  # nothing moves it, so nobody waits for it
         return Neighbour(
             running=item.spec.mode is Mode.RUNNING and not item.deleting,
             going=item.deleting,
-            prepared=vm is not None and vm.state is VmState.RUNNING and PREPARED in marks,
+            prepared=vm is not None and vm.state is VmState.RUNNING and looked_into and PREPARED in marks,
             asleep=self._journal.of(item.slot_owner) is None and (not vm_id or (vm is not None and vm.state is VmState.SUSPENDED)),
             gone=False,
         )
