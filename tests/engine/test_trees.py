@@ -355,8 +355,7 @@ def test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one(tmp_pat
 
     async def story(s: Stage) -> None:
         chain = (infra("root"), agent("leaf", "root"))
-        await tree(s, *chain, mode="Suspended")
-        await tree(s, infra("root", mode="Running"), agent("leaf", "root"), mode="Suspended")
+        await tree(s, infra("root"), agent("leaf", "root", mode="Suspended"))
         await s.until(lambda: current(s) and nodes(s)["root"]["ready"] is True, "the root runs")
         old = vm_of(s, "root")
         s.world.machines[old].state = VmState.DEAD
