@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.api.meta import Mode
@@ -15,9 +15,11 @@ from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import DeclareNodes, KeepNodes, Refuse, Steady, Wait, WithdrawNodes
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import PlaceRecord, TreeRecord
-from reconciler.core.tree.order import Family, Neighbour, not_down_yet, not_up_yet
+from reconciler.core.tree import order
+from reconciler.core.tree import places as places_of
+from reconciler.core.tree.order import Family, Neighbour
 from reconciler.core.tree.owned import OwnedObject, owned_object
-from reconciler.core.tree.places import Use, ordinals_of, place_name, wanted_places
+from reconciler.core.tree.places import Use, place_name, wanted_places
 from reconciler.core.tree.policies import plan
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 
@@ -118,12 +120,18 @@ def test_other_parents_change_labels_and_books_and_nothing_else(nodes: list[Json
 USES = st.builds(Use, made=st.booleans(), working=st.booleans(), idle_since=st.floats(0, 100))
 
 
+IDLE = [Use(made=True, idle_since=float(9 - number)) for number in range(9)]
+
+
 @pytest.mark.guarantee("G-10")
+@example(1, {0, 1, 2}, [Use(made=True, working=number > 0) for number in range(9)])
+@example(1, {0, 1, 2}, IDLE)
+@example(1, {0, 1, 2}, [replace(use, idle_since=10 - use.idle_since) for use in IDLE])
 @given(st.integers(0, 6), st.sets(st.integers(0, 8)), st.lists(USES, min_size=9, max_size=9))
 def test_fewer_replicas_never_take_one_that_works_and_more_move_none(replicas: int, there: set[int], uses: list[Use]) -> None:
     use = {place_name("w", number): one for number, one in enumerate(uses)}
     working = {number for number in there if uses[number].working}
-    left = set(ordinals_of("w", replicas, sorted(there), use))
+    left = set(places_of.ordinals_of("w", replicas, sorted(there), use))
     assert working <= left
     assert len(left) == max(replicas, len(working))
     assert left <= there if len(there) >= replicas else there <= left
@@ -165,11 +173,11 @@ def moved(family: Family, name: str, at: Mapping[str, At]) -> At | None:
     here = at[name]
     look = lambda other: at[other].seen  # noqa: E731
     if here.wanted == "gone":
-        free = here.vm == "none" or (not here.guarded and not_down_yet(family, name, look) is None)
+        free = here.vm == "none" or (not here.guarded and order.not_down_yet(family, name, look) is None)
         return replace(here, gone=True, vm="none") if free else None
     if here.wanted == "suspended":
-        return replace(here, vm="asleep") if not_down_yet(family, name, look) is None else None
-    free = here.vm == "raw" or not_up_yet(family, name, look) is None
+        return replace(here, vm="asleep") if order.not_down_yet(family, name, look) is None else None
+    free = here.vm == "raw" or order.not_up_yet(family, name, look) is None
     return replace(here, vm="ready") if free else None
 
 
@@ -207,6 +215,27 @@ def test_the_order_never_comes_to_a_halt(places: tuple[PlaceRecord, ...], data: 
             continue
         name = data.draw(st.sampled_from(sorted(free)))
         at[name] = free[name]
+
+
+@pytest.mark.guarantee("G-13")
+def test_what_was_declared_before_never_holds_up_what_is_declared_now() -> None:
+    """The one that goes stood below the one that stays, which stands below it now; and a replica that goes stood below what is below the
+    others."""
+    gone, stays = PlaceRecord(name="x", node="x", parent="p", going=True), PlaceRecord(name="p", node="p", parent="x")
+    at = {"x": At("gone", "ready"), "p": At("running", "none")}
+    for places in ((gone, stays), (stays, gone)):
+        assert moved(Family(places), "x", at) == At("gone", "none", gone=True)
+        assert moved(Family(places), "p", at) == At("running", "ready")
+    old, new = (PlaceRecord(name=f"w-{n}", node="w", ordinal=n, parent="" if n else "a", going=not n) for n in range(2))
+    below = PlaceRecord(name="a", node="a", parent="w")
+    at = {"w-0": At("gone", "ready"), "w-1": At("running", "none"), "a": At("suspended", "ready")}
+    for places in ((old, new, below), (new, below, old)):
+        assert moved(Family(places), "w-1", at) is not None
+        assert moved(Family(places), "a", at | {"w-1": At("suspended", "ready")}) is not None
+    left = {"w-0": At("gone", "none", gone=True), "a": At("gone", "ready")}
+    assert (
+        moved(Family((PlaceRecord(name="w-0", node="w", parent="a", going=True), below.but(parent="", going=True))), "a", left) is not None
+    )
 
 
 @pytest.mark.guarantee("G-13")
@@ -269,7 +298,7 @@ def test_what_stands_below_a_node_without_replicas_stands_below_the_next_one() -
     assert places["leaf"].parent == "root"
     family = Family(places.values())
     assert list(family.under("root")) == ["leaf"]
-    assert not_up_yet(family, "leaf", lambda _: Neighbour()) is not None
+    assert order.not_up_yet(family, "leaf", lambda _: Neighbour()) is not None
     record, objects = carried_out(declared(spec))
     other = spec_of([node("other")])
     more, others = carried_out(declared(other))

@@ -17,6 +17,8 @@ from tests.faults.play import declared
 from tests.world import ACCOUNT, Machine, World
 
 TREE = Key("VMTree", "default", "prod")
+LATENCY = 0.015
+"""Seconds: a little less than what a call to the platform takes here."""
 AWAKE = (VmState.BOOTING, VmState.RUNNING)
 
 
@@ -31,12 +33,14 @@ class Entered(Machine):
 
 
 class TreeWorld(World):
-    """`above`: of each place those of the node above it, as the story declares them now; `most`, `most_booting`: what its limits are."""
+    """`above`: of each place those of the node above it, as the story declares them now; `most`, `most_booting`: what its limits are;
+    `since`: when each machine woke, fell asleep or went. What a call does had to be right when it was sent."""
 
     def __init__(self, above: Mapping[str, tuple[str, ...]], most: int, most_booting: int, boot_seconds: float = 2.0) -> None:
         super().__init__()
         self.above, self.most, self.most_booting, self.boot_seconds = above, most, most_booting, boot_seconds
         self.places: dict[str, str] = {}
+        self.since: dict[str, float] = {}
 
     def make(self, labels: Mapping[str, str], parent: str | None = None, owner: str = ACCOUNT) -> Machine:
         made = super().make(labels, parent, owner)
@@ -60,20 +64,35 @@ class TreeWorld(World):
         return made
 
     def enter(self, machine: Machine, name: str, value: object) -> None:
-        if asyncio.current_task() in self.posthumous or getattr(machine, name) == value:
-            return  # what a dead controller had sent is not the order of the one that lives
+        if name not in ("state", "deleted") or getattr(machine, name) == value:
+            return
+        if asyncio.current_task() not in self.posthumous:  # what a dead controller had sent is not the order of the one that lives
+            self._judge(machine, name, value)
+        self.since[machine.vm_id] = self.now()
+
+    def _judge(self, machine: Machine, name: str, value: object) -> None:
         place = self.places[machine.vm_id]
         if name == "deleted":
-            self._goes_down(place, "deleted", [m for m in self.alive() if self.places[m.vm_id] in self._below(place)])
+            self._goes_down(place, "deleted", [m for m in self._there(place) if not m.deleted or self._just_now(m)])
         elif name == "state" and value is VmState.SUSPENDED:
-            awake = [m for m in self.alive() if m.state in AWAKE and self.places[m.vm_id] in self._below(place)]
+            awake = [m for m in self._there(place) if not m.deleted and (m.state in AWAKE or self._just_now(m))]
             self._goes_down(place, "suspended", awake)
         elif name == "state" and value is VmState.RUNNING and machine.state is VmState.SUSPENDED:
             self._comes_up(place)
 
+    def _there(self, place: str) -> list[Machine]:
+        """All machines there ever were below a place."""
+        below = set(self._under(place))
+        return [m for vm_id, m in self.machines.items() if self.places.get(vm_id) in below]
+
+    def _just_now(self, machine: Machine) -> bool:
+        """It is so only since a call was sent that arrives now."""
+        return self.since.get(machine.vm_id, 0.0) > self.now() - LATENCY
+
     def _comes_up(self, place: str) -> None:
         for name in self.above.get(place, ()):
             ready = [m for m in self.alive() if self.places[m.vm_id] == name and m.state is VmState.RUNNING and PREPARED in m.marks]
+            ready = [m for m in ready if not self._just_now(m)]
             if not ready:
                 self.violations.append(f"{place} came up before {name}, which stands above it, ran prepared")
 
@@ -81,9 +100,6 @@ class TreeWorld(World):
         if left:
             names = sorted(self.places[m.vm_id] for m in left)
             self.violations.append(f"{place} was {how} before {names}, which stand below it")
-
-    def _below(self, place: str) -> set[str]:
-        return set(self._under(place))
 
     def _under(self, place: str) -> Iterator[str]:
         for name, above in self.above.items():

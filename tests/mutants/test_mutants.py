@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.mutant import Mutant, Scenario, named
 from tests.mutants.run import verdict
-from tests.mutants.table import EXPLORED, MUTANTS, Mutant, Scenario, named, the_explored_model
+from tests.mutants.table import EXPLORED, MUTANTS, the_explored_model
 
 KILLERS: dict[str, Scenario] = {named(mutant.killer): mutant.killer for mutant in MUTANTS}
 

@@ -3,7 +3,7 @@ and the last list of VMs; asks nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -13,7 +13,7 @@ from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
-from reconciler.core.records import PlaceRecord, TreeRecord
+from reconciler.core.records import PlaceRecord, SlotRecord, TreeRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
 from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, no_room, not_down_yet, not_up_yet
@@ -115,14 +115,12 @@ class Trees:
         vm_id = item.record.slot.vm_id
         latest = self._fleet.latest
         vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
-        marks = as_map(as_map(item.obj.status.get("machine")).get("marks"))
-        looked_into = as_map(item.obj.status.get("vm")).get("id") == vm_id
         if item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY and not item.deleting:
             return Neighbour(running=False, asleep=True)  # nothing moves it, so nobody waits for it
         return Neighbour(
             running=item.spec.mode is Mode.RUNNING and not item.deleting,
             going=item.deleting,
-            prepared=vm is not None and vm.state is VmState.RUNNING and looked_into and PREPARED in marks,
+            prepared=vm is not None and vm.state is VmState.RUNNING and PREPARED in noted(item, vm_id),
             asleep=self._journal.of(item.slot_owner) is None and (not vm_id or (vm is not None and vm.state is VmState.SUSPENDED)),
             gone=False,
         )
@@ -167,14 +165,19 @@ class Trees:
             for node, slot in item.record.slots().items():
                 on_its_way = SlotOwner.of(key, item.uid, node) in under_way
                 vms += bool(slot.vm_id) or on_its_way
-                creating += (on_its_way and not slot.vm_id) or self._booting(slot.vm_id)
+                creating += (on_its_way and not slot.vm_id) or self._booting(item, slot)
             working += bool(member.spec.limits.max_working) and self.working(key)
         return Ledger(vms, creating, working)
 
-    def _booting(self, vm_id: str) -> bool:
+    def _booting(self, item: LieutenantItem, slot: SlotRecord) -> bool:
+        """One that the last list lacks may be, as long as nothing was ever found on it."""
+        if not slot.vm_id:
+            return False
         latest = self._fleet.latest
-        vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
-        return vm is not None and vm.state is VmState.BOOTING
+        vm = latest.vms.get(slot.vm_id) if latest is not None else None
+        if vm is not None:
+            return vm.state is VmState.BOOTING
+        return PREPARED not in noted(item, slot.vm_id)
 
     def working(self, key: Key) -> bool:
         """Whether a task was sent to this agent and is not over."""
@@ -186,3 +189,9 @@ class Trees:
             return ()
         found = (self._table.lieutenant(key) for key in self._of(tree, tree.record).keys.values())
         return (item for item in found if item is not None)
+
+
+def noted(item: LieutenantItem, vm_id: str) -> Mapping[str, object]:
+    """The done-marks that were found on this very machine."""
+    status = item.obj.status
+    return as_map(as_map(status.get("machine")).get("marks")) if as_map(status.get("vm")).get("id") == vm_id else {}
