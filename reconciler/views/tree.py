@@ -38,7 +38,6 @@ class Forest:
         self._by_kind: dict[str, list[StoredObject]] = {}
         for obj in sorted(objects, key=lambda obj: obj.key):
             self._by_kind.setdefault(obj.key.kind, []).append(obj)
-        self._lieutenants = {obj.key.name: obj for obj in self._of("Lieutenant")}
         self._tasks: dict[str, list[StoredObject]] = {}
         for task in sorted(self._of("Task"), key=lambda task: (task.created_at, task.key)):
             self._tasks.setdefault(text_at(task.spec, ".lieutenantRef.name"), []).append(task)
