@@ -59,13 +59,14 @@ class Family:
             if node in self._by_node:
                 yield self._by_node[node]
 
-    def under(self, place: str) -> Iterator[str]:
-        """Every place below it, near ones first."""
+    def under(self, place: str, beyond: Callable[[list[str]], bool] = lambda _: True) -> Iterator[str]:
+        """Every place below it, near ones first. `beyond`: whether those below a node with these places are meant too."""
         level = [self._of[place].node]
         while level:
             level = [child for node in level for child in self._below.get(node, ())]
             for node in level:
                 yield from self._by_node[node]
+            level = [node for node in level if beyond(self._by_node[node])]
 
 
 def not_up_yet(family: Family, place: str, look: Look) -> Held | None:
@@ -89,6 +90,16 @@ def not_down_yet(family: Family, place: str, look: Look) -> Held | None:
         if (seen.going and not seen.gone) if here.going else (not seen.running and not seen.asleep):
             return Held(TreeReason.CHILDREN_FIRST, f"node {name} below it goes first")
     return None
+
+
+def next_to_move(family: Family, place: str, look: Look) -> Iterator[str]:
+    """Whose turn may come when this place has changed: the next ones below it that are to come up, the next above it that are to go down.
+    What stands beyond those waits for them."""
+    for names in family.above(place):
+        yield from names
+        if any((seen.going and not seen.gone) or (not seen.running and not seen.asleep) for seen in map(look, names)):
+            break
+    yield from family.under(place, beyond=lambda names: not any(seen.running and not seen.going for seen in map(look, names)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,16 +167,18 @@ def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
 
 def declare_what_is_missing(v: TreeSnapshot) -> Decision | None:
     """The objects of all places, as the tree declares them; roots first. What another one declares under that name is left alone."""
-    over = beyond_limits(v)
-    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place)]
+    over, books = beyond_limits(v), v.record.by_name()
+    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place, books.get(place.name))]
     if not wrong:
         return None
     now = wrong[:AT_ONCE]
-    return DeclareNodes(tuple(place.name for place in now), tuple(place.name for place in now if was_changed(v, place)))
+    return DeclareNodes(
+        tuple(place.name for place in now), tuple(place.name for place in now if was_changed(v, place, books.get(place.name)))
+    )
 
 
-def needs_declaring(v: TreeSnapshot, place: Place) -> bool:
-    found, remembered = v.found.get(place.name), v.record.place(place.name)
+def needs_declaring(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -> bool:
+    found = v.found.get(place.name)
     if found is None or remembered is None:
         return found is None or found.ours
     if not found.ours or found.deleting or of_another_kind(place, remembered):
@@ -184,9 +186,9 @@ def needs_declaring(v: TreeSnapshot, place: Place) -> bool:
     return not found.same or remembered != place.record.but(digest=v.digests[place.name])
 
 
-def was_changed(v: TreeSnapshot, place: Place) -> bool:
+def was_changed(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -> bool:
     """Somebody else changed it: it differs from what the tree had declared, which is what it still declares."""
-    found, remembered = v.found.get(place.name), v.record.place(place.name)
+    found = v.found.get(place.name)
     return found is not None and not found.same and remembered is not None and remembered.digest == v.digests[place.name]
 
 
@@ -225,7 +227,9 @@ HELD = (TreeReason.PARENT_NOT_READY, TreeReason.CHILDREN_FIRST, TreeReason.CAPAC
 
 def report_the_nodes(v: TreeSnapshot) -> Decision | None:
     """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled, whoever waits for it."""
-    moving, held, stalled = [], [], []
+    moving: list[str] = []
+    held: list[str] = []
+    stalled: list[str] = []
     for name, found in v.found.items():
         if found.stalled:
             stalled.append(f"{name} ({found.reason})")

@@ -132,16 +132,19 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield StatusUpdate(plan.key, status, plan.own, Announce.PHASES)
 
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
-        """The tree of an object that came, went or changed."""
+        """The tree of an object that came, went or changed; of one that went also the neighbours, who may have waited for that."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+            if after is None:
+                yield from self.t.gatherer.slots.trees.around(key)
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
-        """The tree of an object, and its neighbours, whose turn may have come."""
+        """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+        if tree is not None and any(before.status.get(part) != after.status.get(part) for part in ("vm", "machine")):
             yield from self.t.gatherer.slots.trees.around(key)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:

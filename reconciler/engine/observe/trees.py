@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import Mode
@@ -16,7 +15,7 @@ from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.records import PlaceRecord, SlotRecord, TreeRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
-from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, no_room, not_down_yet, not_up_yet
+from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, next_to_move, no_room, not_down_yet, not_up_yet
 from reconciler.core.tree.owned import TREE
 from reconciler.core.tree.places import key_of, tree_of_machine
 from reconciler.engine.observe.fleet import Fleet
@@ -90,12 +89,11 @@ class Trees:
         self.foreseen.pop(key, None)
 
     def around(self, key: Key) -> Iterator[Key]:
-        """The objects whose turn may come when this one changed: those above and below."""
+        """The objects whose turn may come when this one changed."""
         member = self.membership(key)
         if member is None:
             return
-        family = member.known.family
-        for name in (*chain.from_iterable(family.above(member.place)), *family.under(member.place)):
+        for name in next_to_move(member.known.family, member.place, lambda name: self._neighbour(member, name)):
             yield member.known.keys[name]
 
     # --- order ----------------------------------------------------------------------------------------------------------------------
@@ -163,9 +161,9 @@ class Trees:
             if item is None:
                 continue
             for node, slot in item.record.slots().items():
-                on_its_way = SlotOwner.of(key, item.uid, node) in under_way
+                on_its_way = not slot.vm_id and SlotOwner.of(key, item.uid, node) in under_way
                 vms += bool(slot.vm_id) or on_its_way
-                creating += (on_its_way and not slot.vm_id) or self._booting(item, slot)
+                creating += on_its_way or self._booting(item, slot)
             working += bool(member.spec.limits.max_working) and self.working(key)
         return Ledger(vms, creating, working)
 
