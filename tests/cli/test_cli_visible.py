@@ -49,7 +49,7 @@ PRINTING = {
 }
 """Commands that print what somebody else wrote, each with a line that does so here."""
 OWN_WORDS = frozenset(
-    {"simulate", "explain", "delete", "cancel", "retry", "resolve", "adopt", "forget", "crds", "schema", "completion", "version"}
+    {"simulate", "explain", "delete", "cancel", "rewind", "retry", "resolve", "adopt", "forget", "crds", "schema", "completion", "version"}
 )
 """Commands whose results are our own words; their errors go through `say` like all."""
 BYTES = frozenset({"exec", "cp"})

@@ -14,7 +14,6 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import DeclareNodes, KeepNodes, Refuse, Steady, Wait, WithdrawNodes
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import PlaceRecord, TreeRecord
 from reconciler.core.tree import order
 from reconciler.core.tree import places as places_of
 from reconciler.core.tree.order import Family, Neighbour
@@ -22,6 +21,7 @@ from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Use, place_name, wanted_places
 from reconciler.core.tree.policies import plan
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.treerecords import PlaceRecord, TreeRecord
 
 TREE = Key("VMTree", "default", "prod")
 NAMES = "abcdef"

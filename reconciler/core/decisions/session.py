@@ -33,6 +33,17 @@ class NoteSession(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class RewindSession(Act):
+    """Go on with the conversation as it was so many turns ago, up to this byte; the mirror of all of it is kept."""
+
+    doing: ClassVar = Reason.BEGINNING_SESSION
+    books_only: ClassVar = True
+
+    turns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BeginSession(Act):
     """Begin another, empty conversation; the mirror of this one is kept."""
 
@@ -61,4 +72,28 @@ class NoteWorkspace(Act):
     vm_id: str
 
 
-SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace
+@dataclass(frozen=True, slots=True)
+class StandStill(Act):
+    """Write down that the agent is settled, with all of its conversation in the mirror, and gets no work while copies of it are made."""
+
+    doing: ClassVar = Reason.STANDING_STILL
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    vm_id: str
+    session: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOn(Act):
+    """No copy is made of it any more: it gets work again."""
+
+    doing: ClassVar = Reason.STANDING_STILL
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    why: str
+
+
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace | StandStill | MoveOn | RewindSession

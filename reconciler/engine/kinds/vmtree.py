@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.lieutenant import OnProfileChange
 from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
@@ -12,14 +13,15 @@ from reconciler.core.decisions import Release, TreeAction
 from reconciler.core.keys import Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
-from reconciler.core.records import TreeRecord
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
 from reconciler.core.tree.places import MACHINE, Use, key_of, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.tree import TreeActs, digest_of, source_of
+from reconciler.engine.observe.trees import PAUSED
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
@@ -61,6 +63,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             digests={place.name: owned[place.name][1] for place in places},
             found={name: one for name, one in found.items() if one is not None},
             use=use,
+            declared=item.obj.spec,
+            paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
             confirmed=item.obj.annotations.get(CONFIRMED, ""),
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
@@ -104,6 +108,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             message=told.message if told is not None else "",
             phase=status.phase,
             vm_id=item.record.slot.vm_id,
+            outdated=recreates(item) and (up := status.condition("UpToDate")) is not None and up.status == "False",
+            replacing=bool(item.record.replacement.state),
+            failed=item.record.replacement.failed,
             organs=boot.organs if boot is not None else None,
             capabilities=boot.capabilities if boot is not None else None,
         )
@@ -157,6 +164,11 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
+
+
+def recreates(item: LieutenantItem) -> bool:
+    """A changed profile reaches its machine by another one."""
+    return item.spec.update.on_profile_change is OnProfileChange.RECREATE
 
 
 def declared_by(tree: StoredObject, obj: StoredObject) -> bool:
