@@ -8,6 +8,7 @@ from reconciler.core.lieutenant import status
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.tree import order, places, policies
 from reconciler.engine.observe import trees
+from tests.core import test_explore_tree
 from tests.core import test_tree_properties as properties
 from tests.engine import test_trees
 from tests.faults.harness import Fault
@@ -32,6 +33,15 @@ def a_list_that_lacks_one_that_boots(path: Path) -> None:
     names = play(tree_shrinks.SCENARIO, path / "reference.db", None).life.names
     for number in [number for number, name in enumerate(names, 1) if name == "vers.create_vm"]:
         play(tree_shrinks.SCENARIO, path / f"{number}.db", Fault(number, "list-short"))
+
+
+def an_explored_tree(_: Path) -> None:
+    test_explore_tree.Explored("two", edits=3, faults=1)
+    test_explore_tree.Explored("fork", edits=1, faults=1)
+
+
+EXPLORED_TREES = ("children-first-up", "parents-first-down", "roots-deleted-first", "gone-and-waited-for", "limit-ignored")
+"""Mutants that exploring a small tree finds as well."""
 
 
 def an_order_that_goes_on(_: Path) -> None:
