@@ -50,3 +50,7 @@ class TreeRecord(Record):
 
     def place(self, name: str) -> PlaceRecord | None:
         return next((place for place in self.places if place.name == name), None)
+
+    def by_name(self) -> dict[str, PlaceRecord]:
+        """All of them, for who asks about many."""
+        return {place.name: place for place in self.places}

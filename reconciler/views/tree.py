@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -38,11 +38,13 @@ class Forest:
         self._by_kind: dict[str, list[StoredObject]] = {}
         for obj in sorted(objects, key=lambda obj: obj.key):
             self._by_kind.setdefault(obj.key.kind, []).append(obj)
-        self._lieutenants = {obj.key.name: obj for obj in self._of("Lieutenant")}
         self._tasks: dict[str, list[StoredObject]] = {}
         for task in sorted(self._of("Task"), key=lambda task: (task.created_at, task.key)):
             self._tasks.setdefault(text_at(task.spec, ".lieutenantRef.name"), []).append(task)
         self._profiles = {obj.key.name: obj for obj in self._of("BootProfile")}
+        self._placed: dict[tuple[str, str, str], list[StoredObject]] = {}
+        for obj in (*self._of("Lieutenant"), *self._of("Machine")):
+            self._placed.setdefault((obj.key.kind, obj.labels.get(TREE, ""), obj.labels.get(NODE, "")), []).append(obj)
 
     def _of(self, kind: str) -> list[StoredObject]:
         return self._by_kind.get(kind, [])
@@ -64,10 +66,13 @@ class Forest:
         spec = _tree_spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
-        roots = tuple(self._node(tree, spec, node) for node in spec.nodes if node.parent is None)
+        below: dict[str | None, list[Node]] = {}
+        for node in spec.nodes:
+            below.setdefault(node.parent, []).append(node)
+        roots = tuple(self._node(tree, spec, node, below) for node in below.get(None, ()))
         return Branch(short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
 
-    def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node) -> Branch:
+    def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node, below: Mapping[str | None, list[Node]]) -> Branch:
         mode = node.mode or spec.mode
         inherited = node.from_ is Origin.PARENT
         facts = [
@@ -82,12 +87,12 @@ class Forest:
         if node.has_agent and not lieutenants:
             facts.append("no lieutenant yet")
         machines = [self.machine(one) for one in self._machines_on(tree, node)]
-        children = [self._node(tree, spec, child) for child in spec.nodes if child.parent == node.name]
+        children = [self._node(tree, spec, child, below) for child in below.get(node.name, ())]
         return Branch(node.name, tuple(part for part in facts if part), (*lieutenants, *machines, *children))
 
     def _machines_on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The machines of a node without an agent that are there."""
-        return [obj for obj in self._of("Machine") if obj.labels.get(NODE) == node.name and obj.labels.get(TREE) == tree.key.name]
+        return self._placed.get(("Machine", tree.key.name, node.name), [])
 
     def machine(self, obj: StoredObject) -> Branch:
         """A machine that a tree has itself."""
@@ -95,7 +100,7 @@ class Forest:
 
     def _on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The lieutenants of a node that are there."""
-        return [one for one in self._lieutenants.values() if one.labels.get(NODE) == node.name and one.labels.get(TREE) == tree.key.name]
+        return self._placed.get(("Lieutenant", tree.key.name, node.name), [])
 
     def lieutenant(self, obj: StoredObject) -> Branch:
         """An agent, its machine and its work: tasks that are not over by name, the others counted."""

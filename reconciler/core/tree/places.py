@@ -17,13 +17,14 @@ MACHINE = machine("", "").kind
 @dataclass(frozen=True, slots=True)
 class Place:
     """One place for one machine. `name`: NODE, or NODE-ORDINAL of a node with replicas; `depth`: 1 for a root; `mode`: what holds
-    for it, by itself, by a node above it or by the tree."""
+    for it, by itself, by a node above it or by the tree; `above`: the nearest node above it that has a place, '' for none."""
 
     name: str
     node: Node
     ordinal: int | None
     depth: int
     mode: Mode
+    above: str = ""
 
     @property
     def record(self) -> PlaceRecord:
@@ -32,7 +33,7 @@ class Place:
             name=self.name,
             node=self.node.name,
             ordinal=self.ordinal,
-            parent=self.node.parent or "",
+            parent=self.above,
             agent=self.node.has_agent,
             protected=self.node.protected,
         )
@@ -112,12 +113,15 @@ def wanted_places(spec: VMTreeSpec, record: TreeRecord, use: Mapping[str, Use]) 
         if place.ordinal is not None and not place.going:
             there.setdefault(place.node, []).append(place.ordinal)
     found: list[Place] = []
+    above: dict[str | None, str] = {None: ""}  # by node: itself where it has a place, else what stands above it
     for name in downwards(spec):
         node = nodes[name]
         ordinals: Sequence[int | None] = [None]
         if node.replicas is not None:
             ordinals = ordinals_of(name, node.replicas, sorted(there.get(name, ())), use)
-        found += [Place(place_name(name, ordinal), node, ordinal, depth[name], mode[name]) for ordinal in ordinals]
+        over = above[node.parent]
+        above[name] = name if ordinals else over
+        found += [Place(place_name(name, ordinal), node, ordinal, depth[name], mode[name], over) for ordinal in ordinals]
     return tuple(found)
 
 

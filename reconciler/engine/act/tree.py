@@ -95,9 +95,9 @@ class TreeActs:
         await self.save(tree, record.but(places=places))
 
     def _above(self, view: TreeSnapshot, name: str) -> str:
-        """The nearest node above that is still declared, '' for none."""
+        """The nearest node above that is still declared and has a place, '' for none."""
         parents = {place.node: place.parent for place in view.record.places}
-        declared = {node.name for node in view.spec.nodes}
+        declared = {place.node.name for place in view.places}
         place = view.record.place(name)
         at = place.parent if place is not None else ""
         while at and at not in declared:

@@ -55,7 +55,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             if place.name not in owned:
                 one = owned_object(key, item.spec, place, at_rest)
                 owned[place.name] = one, digest_of(one)
-        keys = remembered | {place.name: owned[place.name][0].key for place in places}
+        declared = {place.name: owned[place.name][0].key for place in places}
+        before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
+        keys = remembered | declared | before
         found = {name: self._found(item, at, owned.get(name)) for name, at in keys.items()}
         return key, TreeSnapshot(
             key=key,
@@ -143,16 +145,19 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield StatusUpdate(plan.key, status, plan.own, Announce.PHASES)
 
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
-        """The tree of an object that came, went or changed."""
+        """The tree of an object that came, went or changed; of one that went also the neighbours, who may have waited for that."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+            if after is None:
+                yield from self.t.gatherer.slots.trees.around(key)
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
-        """The tree of an object, and its neighbours, whose turn may have come."""
+        """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+        if tree is not None and any(before.status.get(part) != after.status.get(part) for part in ("vm", "machine")):
             yield from self.t.gatherer.slots.trees.around(key)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:
