@@ -85,7 +85,9 @@ class SessionRecord(Record):
     """The conversation. `name`: of its mirror in the store; `file`: name of its file on the machine, '' when it is the same;
     `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
     ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
-    was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one."""
+    was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one.
+    `looked_on`: the adopted machine on which an earlier conversation was looked for; `found`: the file that it began as a copy of, '' when
+    there was none."""
 
     name: str = ""
     file: str = ""
@@ -95,6 +97,8 @@ class SessionRecord(Record):
     lost: str = ""
     answer: Literal["", "vm", "local"] = ""
     earlier: tuple[str, ...] = ()
+    looked_on: str = ""
+    found: str = ""
 
 
 class LocalRecord(Record):

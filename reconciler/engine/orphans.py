@@ -12,7 +12,7 @@ from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord, TreeRecord
 from reconciler.core.slot.claims import KIND, NAME, NAMESPACE, UID, Owner
 from reconciler.core.snapshot.vm import VmList
-from reconciler.core.tree.places import MACHINE, tree_of_machine, uid_of, wanted_places
+from reconciler.core.tree.places import key_of, tree_of_machine, uid_of, wanted_places
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta, StoredObject
 from reconciler.engine.recorder import Recorder
@@ -33,15 +33,15 @@ def awaited(labels: Mapping[str, str], get: Callable[[Key], StoredObject | None]
     """Whether these labels claim a machine for a node of a tree that is there and has no other one: a lost object is made again, and
     finds it. `get`: an object by its key."""
     key = Key(labels.get(KIND, ""), labels.get(NAMESPACE, ""), labels.get(NAME, ""))
-    tree_key = tree_of_machine(key) if key.kind == MACHINE else None
+    tree_key = tree_of_machine(key)
     tree = get(tree_key) if tree_key is not None else None
     place = key.name.partition("/")[2]
-    if tree is None or tree.deleted_at is not None or labels.get(UID) != uid_of(tree.uid, place):
+    if tree is None or tree.deleted_at is not None or labels.get(UID) != uid_of(tree.uid, place) or key != key_of(tree.key, place, False):
         return False
     machine = get(key)
     if machine is not None:
         return not LieutenantRecord.load(machine.record).slot.vm_id
-    spec, record = load_spec("VMTree", tree.spec, tolerant=True), TreeRecord.load(tree.record)
+    spec, record = load_spec(tree.key.kind, tree.spec, tolerant=True), TreeRecord.load(tree.record)
     return isinstance(spec, VMTreeSpec) and any(p.name == place and not p.node.has_agent for p in wanted_places(spec, record, {}))
 
 

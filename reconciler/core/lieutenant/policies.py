@@ -43,6 +43,7 @@ from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
     choose_between_two_ends,
+    continue_what_was_found,
     note_what_was_seen,
     restore_the_conversation,
 )
@@ -327,6 +328,7 @@ SESSION: Chain[SessionPart] = Chain(
         restart_for_a_new_launch,
         configuration.read_the_instructions_again,
         configuration.put_files_right,
+        continue_what_was_found,
         restore_the_conversation,
     ),
 )
