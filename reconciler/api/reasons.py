@@ -74,11 +74,11 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
-    BOOT_FAILED = (
-        "BootFailed",
-        "A step or a verification of the profile failed for good.",
-        "Correct the profile; `reconciler retry` tries again.",
-    )
+    REPLACING = "Replacing", "Another machine is made ready to take this one's place, or one of the two goes.", NOTHING, Waiting(poll=1.0)
+    REPLACEMENT_FAILED = "ReplacementFailed", "What was to replace the machine did not work; it stays.", "Correct the profile, or retry."
+    CARRIED_OVER = "CarriedOver", "Conversation and workspace were copied to the machine that takes this one's place.", "Nothing."
+    REPLACED = "Replaced", "pi answers on the new machine, with conversation and workspace; the old one goes.", "Nothing."
+    BOOT_FAILED = "BootFailed", "A step or check of the profile failed for good.", "Correct the profile; `reconciler retry` tries again."
 
     # The machine: what is in the way
     DISK_FULL = (
@@ -135,6 +135,12 @@ class Reason(Explained):
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound", "Its namespace has no lieutenant of that name.", "Declare it.", UNDECLARED
+    FORK_SOURCE_UNAVAILABLE = "ForkSourceUnavailable", "The lieutenant to copy has no machine that runs.", "Resume it.", Waiting(poll=1.0)
+    FORK_PENDING = "ForkPending", "The lieutenant that `fork` names is copied as soon as it is settled.", NOTHING, Waiting(poll=1.0)
+    FORKED = "Forked", "It was made as a live copy of another lieutenant.", "Nothing."
+    STANDING_STILL = "StandingStill", "It gets no work while live copies of it are made.", NOTHING, Waiting(poll=0.5)
+    HELD_FOR_FORK = "HeldForFork", "Its lieutenant is being copied; the task is delivered right after.", NOTHING, Waiting(poll=1.0)
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
@@ -149,7 +155,7 @@ class Reason(Explained):
     ORPHAN_VM = (
         "OrphanVM",
         "A machine says that it is ours, and nothing here owns it.",
-        "See `reconciler orphans`; `--delete --confirm` deletes it.",
+        "`reconciler orphans --delete --confirm` deletes it.",
     )
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
@@ -174,7 +180,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant to get a new machine, or leave it.",
+        "Nothing with `update.onProfileChange: Recreate`, which replaces it; else leave it, or delete the lieutenant.",
     )
 
     # The agent
@@ -320,12 +326,7 @@ class Reason(Explained):
     )
     BACKGROUND_TASK_ENDED = "BackgroundTaskEnded", "A part of the controller ended and begins anew.", "Nothing once; else see the log."
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
-    PROFILE_NOT_FOUND = (
-        "ProfileNotFound",
-        "No profile of that name is declared or built in.",
-        "Declare it, or correct `profileRef`.",
-        UNDECLARED,
-    )
+    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or name another.", UNDECLARED
     SECRET_UNFIT = "SecretUnfit", "A secret has a form that no environment variable can carry.", "Declare it as a file, or change it."
     SECRET_REFUSED = (
         "SecretRefused",
@@ -384,11 +385,7 @@ class Reason(Explained):
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "It was not done before its deadline.", "Raise `deadlineSeconds` or make the task smaller."
     TASK_TIMEOUT = "TaskTimeout", "It ran longer than allowed.", "Raise `taskTimeoutSeconds` or make the task smaller."
-    NO_PROGRESS = (
-        "NoProgress",
-        "Its turn showed no sign of progress for too long.",
-        "See the output; raise `noProgressSeconds` if it was fine.",
-    )
+    NO_PROGRESS = "NoProgress", "Its turn showed no sign of progress for too long.", "See the output; raise `noProgressSeconds` if fine."
     NO_ARTIFACT = "NoArtifact", "No file was written within `limits.firstArtifactSeconds`.", "See the output; raise that if it was fine."
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."

@@ -9,31 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from reconciler.core.keys import Json
 from reconciler.core.messages import Message
+from reconciler.core.recordbase import Stored
 
 
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def load(cls, data: Json) -> Self:
-        return cls.model_validate(data)
-
-    def dump(self) -> Json:
-        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
-        return dumped
-
-    def __eq__(self, other: object) -> bool:
-        """As pydantic's; the same record, as defaults are, without a look at its fields."""
-        return self is other or super().__eq__(other)
-
-    def but(self, **changes: object) -> Self:
-        """A copy with these fields changed (validated types are the caller's)."""
-        return self.model_copy(update=changes)
-
+class Record(Stored):
     def slots(self) -> Mapping[str, SlotRecord]:
         """The VM slots of the object, by node; '' is its own."""
         return {}
@@ -52,13 +34,26 @@ class SnapshotRecord(Record):
     error: str = ""
 
 
+class BranchRecord(Record):
+    """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
+    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once. `claimed`: the copy has taken
+    our claim; one that never did was none."""
+
+    asked_at: float = 0.0
+    source: str = ""
+    vm_id: str = ""
+    at: float = 0.0
+    claimed: bool = False
+
+
 class SlotRecord(Record):
     """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
     one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then."""
+    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then. `seals`: what
+    done-marks bear that its VM has from the one it is a live copy of."""
 
     vm_id: str = ""
     account: str = ""
@@ -79,6 +74,8 @@ class SlotRecord(Record):
     ref: str = ""
     commit: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
+    branch: BranchRecord = BranchRecord()
+    seals: tuple[str, ...] = ()
 
 
 class SessionRecord(Record):
@@ -86,8 +83,7 @@ class SessionRecord(Record):
     `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
     ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
     was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one.
-    `looked_on`: the adopted machine on which an earlier conversation was looked for; `found`: the file that it began as a copy of, '' when
-    there was none."""
+    `looked_on`: the adopted machine on which one to go on with was looked for; `found`: the file it is a copy of."""
 
     name: str = ""
     file: str = ""
@@ -193,14 +189,59 @@ class LoadedRecord(Record):
 
 class WorkspaceRecord(Record):
     """The agent's files. `left`: the machine that was in the slot last, until another one is; `lost`: the machine whose files are gone
-    while the conversation goes on, until a person says that it is known."""
+    while the conversation goes on, until a person says that it is known. `directory`: where pi was started last, '' for the usual one."""
 
     left: str = ""
     lost: str = ""
+    directory: str = ""
+
+
+class ReplacementRecord(Record):
+    """Another machine is to take the place of the one in the slot. `state`: '' no; `Making`: it is made and prepared, in the slot `next`;
+    `Taken`: it is in the slot, and the old one is in `next` until pi has answered; `Confirmed`: pi has, and the old one goes;
+    `Returned`: it did not work, the old one is back in its slot; `Dropping`: it is not wanted any more. In these two it is in `next`,
+    until it is gone. `since`: when it was begun; `at`: when it was made, later when it was put into the slot; `made_for`: digest of what it
+    is to be; `boot`, `clock`: of the machine in `next`. `tries`: failures in a row to do something in it, `not_before`: when it is
+    tried again, `trouble`: the last one. `fenced`: the epoch that was raised for the move. `failed`: why the last one did not work,
+    `failed_with`: digest of what it was made from."""
+
+    state: Literal["", "Making", "Taken", "Confirmed", "Returned", "Dropping"] = ""
+    since: float = 0.0
+    at: float = 0.0
+    made_for: str = ""
+    boot: BootRecord = BootRecord()
+    clock: ClockRecord = ClockRecord()
+    tries: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+    fenced: int = 0
+    failed: str = ""
+    failed_with: str = ""
+
+    def over(self) -> Self:
+        """There is no other machine any more; what the last one came to is remembered."""
+        return type(self)(failed=self.failed, failed_with=self.failed_with)
+
+
+NEXT = "next"
+"""The slot beside a lieutenant's own while its machine is replaced, as journal, claims and the table of owners name it."""
+
+
+class StandRecord(Record):
+    """That its agent stands still, so that copies can be made of it. `vm_id`: on which machine, '' when it does not; `session`, `size`:
+    its conversation, all of it in the mirror; `since`: when it began; `over`: when the last time ended."""
+
+    vm_id: str = ""
+    session: str = ""
+    size: int = 0
+    since: float = 0.0
+    over: float = 0.0
 
 
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
+    next: SlotRecord = SlotRecord()
+    replacement: ReplacementRecord = ReplacementRecord()
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
@@ -209,13 +250,39 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
-    handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
+    handled: dict[str, str] = Field(default_factory=dict)  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
-        return {"": self.slot}
+        return {"": self.slot, NEXT: self.next} if self.replacement.state else {"": self.slot}
+
+    def as_next(self) -> Self:
+        """As if the machine in `next` were the one in its slot."""
+        other = self.replacement
+        return self.but(slot=self.next, boot=other.boot, clock=other.clock, local=LocalRecord(), next=SlotRecord())
+
+    def with_next(self, seen: LieutenantRecord) -> Self:
+        """What was changed in `as_next`, put back where it belongs."""
+        return self.but(next=seen.slot, replacement=self.replacement.but(boot=seen.boot, clock=seen.clock))
+
+    def swapped(self) -> Self:
+        """The machines in `slot` and `next` change places. The epoch grows, so that the keeper of the one that goes refuses whoever
+        does not know of it."""
+        epoch = max(self.slot.epoch, self.next.epoch) + 1
+        return self.but(
+            slot=self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch),
+            next=self.slot,
+            boot=self.replacement.boot,
+            clock=self.replacement.clock,
+            loaded=LoadedRecord(),
+            restart=RestartRecord(),
+            config=ConfigRecord(),
+            replacement=self.replacement.but(boot=self.boot, clock=self.clock, fenced=0, tries=0, not_before=0.0, trouble=""),
+            workspace=self.workspace.but(left=""),
+        )
 
 
 class PlaceRecord(Record):
@@ -234,9 +301,11 @@ class PlaceRecord(Record):
 
 
 class TreeRecord(Record):
-    """What a tree has declared: written down before the objects are."""
+    """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
+    JSON, the newest last."""
 
     places: tuple[PlaceRecord, ...] = ()
+    revisions: tuple[str, ...] = ()
 
     def place(self, name: str) -> PlaceRecord | None:
         return next((place for place in self.places if place.name == name), None)

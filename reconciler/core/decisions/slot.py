@@ -7,16 +7,18 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.snapshot.branch import Standing
 
-Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
-agent moved away."""
+agent moved away; it was to replace another one, and does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Create(Act):
     """Make a VM for the slot: the intent is durable first, then one call. `ref`, `commit`: the reference that the profile names and
-    the commit that it was found to point to, which may be used; '' for both where it names none."""
+    the commit that it was found to point to, which may be used; '' for both where it names none. `original`: the machine to make a live
+    copy of, None where it is made from a profile."""
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
@@ -24,6 +26,24 @@ class Create(Act):
     attempt: int
     ref: str = ""
     commit: str = ""
+    original: Standing | None = None
+
+    @property
+    def message(self) -> str:
+        return f"a live copy of VM {self.original.vm_id}" if self.original is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOriginal(Act):
+    """Ask the agent that is to be copied to stand still: its queue is held from here on, for a bounded time."""
+
+    doing: ClassVar = Reason.FORK_PENDING
+
+    original: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.original} is asked to stand still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +159,8 @@ class Detach(Act):
 @dataclass(frozen=True, slots=True)
 class MarkForDeletion(Act):
     """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
-    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
+    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now;
+    `Unused`: it was to replace another one, and does not."""
 
     doing: ClassVar = Reason.DELETING
 
@@ -178,6 +199,7 @@ class Release(Act):
 
 SlotAction = (
     Create
+    | AskOriginal
     | BindCreated
     | Adopt
     | GiveUpIntent

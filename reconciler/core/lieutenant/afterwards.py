@@ -8,6 +8,7 @@ from reconciler.core.decisions import (
     Acknowledge,
     Act,
     Adopt,
+    AskOriginal,
     BeginSession,
     BindCreated,
     ClearSlot,
@@ -36,6 +37,7 @@ from reconciler.core.decisions import (
     LookForArtifact,
     MarkForDeletion,
     MirrorSession,
+    MoveOn,
     MoveToVm,
     NoteAnswer,
     NoteSession,
@@ -44,6 +46,7 @@ from reconciler.core.decisions import (
     Progress,
     ReadBack,
     Release,
+    ReplacementAction,
     Reprompt,
     RestAgent,
     RestoreSession,
@@ -55,6 +58,7 @@ from reconciler.core.decisions import (
     SnapshotLost,
     SnapshotTaken,
     SnapshotVerified,
+    StandStill,
     StartAgent,
     StartKeeper,
     StopAgent,
@@ -66,6 +70,7 @@ from reconciler.core.decisions import (
     WriteFiles,
 )
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.lieutenant.requests import acknowledge
@@ -73,8 +78,9 @@ from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, StandRecord, WorkspaceRecord
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
@@ -121,22 +127,34 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
+    if isinstance(action, ReplacementAction):
+        return after_replacement(lt, action, after_lieutenant)
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
             assert lt.for_slot.requests is not None
             return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
-        case Create(attempt) if lt.record.local.state == "Home":
+        case Create(attempt=attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
             return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
-        case Create(attempt):
+        case Create(attempt=attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False), original=None)
             return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+        case AskOriginal():
+            assert slot.original is not None
+            asked = record.branch.but(asked_at=lt.now)
+            stands = replaced(slot.original, standing=Standing(slot.original.vm_id, since=lt.now, named=slot.original.named))
+            return lt.but(slot=replaced(slot, record=record.but(branch=asked), original=stands))
+        case StandStill() as told:
+            stand = lt.record.stand.but(vm_id=told.vm_id, session=told.session, size=told.size, since=lt.now)
+            return lt.but(record=lt.record.but(stand=stand))
+        case MoveOn():
+            return lt.but(record=lt.record.but(stand=StandRecord(over=lt.now)))
         case BindCreated(vm_id, _):
-            slot = replaced(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id), intent=None, original=None, vm=Seen(VmState.RUNNING, claimed=False))
             return lt.but(slot=slot, guest=Guest(), agent=None)
         case Adopt(vm_id):
             slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)

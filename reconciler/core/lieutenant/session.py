@@ -6,6 +6,9 @@ record, so that choosing between two ends is a change of names: what is not chos
 
 from __future__ import annotations
 
+import json
+import uuid
+
 from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
@@ -14,17 +17,21 @@ from reconciler.core.decisions import (
     Decision,
     KeepEnd,
     MirrorSession,
+    MoveOn,
     NoteSession,
     Refuse,
     RestoreSession,
+    StandStill,
     StopAgent,
     Wait,
 )
+from reconciler.core.keys import as_map
 from reconciler.core.records import SessionRecord
+from reconciler.core.slot.branching import still
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.stages import SessionPart, SlotPart
+from reconciler.core.snapshot.stages import GovernPart, SessionPart, SlotPart
 
 SESSION_DIR = "/root/.pi/agent/sessions"
 
@@ -58,6 +65,20 @@ def newest_first(listing: str) -> list[str]:
         if path.startswith(f"{SESSION_DIR}/") and path.endswith(".jsonl") and at.replace(".", "", 1).isdecimal():
             found.append((float(at), path))
     return [path for _, path in sorted(found, reverse=True)]
+
+
+def forked(whole: bytes, uid: str, parent: str) -> bytes:
+    """A conversation that goes on apart from the one that it begins with: as pi does it, the first line has an id of its own and names the
+    file it comes from; every other byte is the same. The same for the same `uid`. `parent`: path of that file."""
+    line, newline, rest = whole.partition(b"\n")
+    try:
+        header = as_map(json.loads(line))
+    except ValueError:
+        header = {}
+    if not newline or header.get("type") != "session":
+        return whole
+    own = {**header, "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"reconciler:{uid}")), "parentSession": parent}
+    return json.dumps(own, separators=(",", ":"), ensure_ascii=False).encode() + newline + rest
 
 
 # --- the record, changed ----------------------------------------------------------------------------------------------------
@@ -179,6 +200,29 @@ def continue_what_was_found(v: SessionPart) -> Decision | None:
     if isinstance(v.lt.agent.process, Up) or v.lt.agent.session_size or v.mirror_size or record.earlier:
         return None
     return ContinueSession(v.lt.vm_id)
+
+
+def move_on(v: SlotPart) -> Decision | None:
+    """G-33: nobody stands still longer than copies are made of it, nor than is bearable; nor on another machine or conversation."""
+    stand, now = v.lt.record.stand, v.lt.now
+    if not stand.vm_id or v.copies.sent:
+        return None
+    if not v.copies.asked:
+        return MoveOn("no copy is made of it any more")
+    if not still(stand, v.slot.record.vm_id, now):
+        return MoveOn("copies of it were not made in time")
+    return MoveOn("its conversation is another one now") if stand.session != v.lt.record.session.name else None
+
+
+def stand_still(v: GovernPart) -> Decision | None:
+    """G-33: who is to be copied live stands still when it is settled, between two tasks, with all of its conversation in the mirror."""
+    if not v.copies.asked or v.lt.record.stand.vm_id or v.lt.record.local.state or not v.slot.record.vm_id:
+        return None
+    if v.lt.active_task or not v.lt.settled or not v.slot.mirrored or not isinstance(v.lt.agent, Agent):
+        return None
+    if v.lt.agent.session_size != v.mirror_size:
+        return None
+    return StandStill(v.slot.record.vm_id, v.lt.record.session.name, v.mirror_size)
 
 
 def restore_the_conversation(v: SessionPart) -> Decision | None:

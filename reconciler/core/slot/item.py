@@ -63,6 +63,11 @@ class SlotItem(Protocol):
     @property
     def declared(self) -> SlotDeclaration: ...
 
+    @property
+    def session(self) -> str:
+        """Name of the mirror of the conversation that goes on in its VM; '' where there is none."""
+        ...
+
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         """The same VM, or none, with other facts."""
         ...

@@ -1,11 +1,17 @@
 """Done-marks in a guest: which part of a profile was applied to it. Like a claim, a mark is valid only on the machine that it names, and
-only for the time that this machine is in its slot: one that was copied with a disk says nothing about the copy. Pure."""
+only for the time that this machine is in its slot: one that was copied with a disk says nothing about the copy. A live copy is the
+exception: it was made of a machine that stood still, so what had been put and run there is there, and is not done again; checks are.
+Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from reconciler.core.records import SlotRecord
+
+KEPT = ("files", "organs", "step:")
+"""Beginnings of the marks that hold on a live copy: of what was put and run. What was checked, and what is its agent's own, is not among
+them."""
 
 
 def sealed(value: str, place: str, slot: SlotRecord) -> str:
@@ -18,11 +24,13 @@ def valid(marks: Mapping[str, str], place: str, slot: SlotRecord) -> dict[str, s
     """The digests of those that hold here. Where the epoch is not known, every one that names this machine does, and so does one
     without a name: earlier releases wrote it."""
     epoch = _epoch(place, slot)
+    seals = slot.seals if place == slot.vm_id else ()
     found: dict[str, str] = {}
     for name, text in marks.items():
         value, _, where = text.partition(" ")
         machine, _, since = where.rpartition("/")
-        if (machine == place and (not epoch or since == str(epoch))) or (not where and not epoch):
+        kept = where in seals and name.startswith(KEPT)
+        if (machine == place and (not epoch or since == str(epoch))) or (not where and not epoch) or kept:
             found[name] = value
     return found
 

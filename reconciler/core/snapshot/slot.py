@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from reconciler.api.waits import Explained
 from reconciler.core.records import SlotRecord
+from reconciler.core.snapshot.branch import Original
 from reconciler.core.snapshot.origin import OPEN, UNMARKED, Named, Origin, Sharing
 from reconciler.core.snapshot.vm import Absent, VmObservation
 
@@ -79,7 +80,7 @@ EMPTY = SlotRecord()
 GONE = Absent(proven=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slot:
     """Everything a decision about one declared VM may depend on."""
 
@@ -96,6 +97,8 @@ class Slot:
     sharing: Sharing = OPEN
     source: Named | None = None  # what a new machine would be restored from, while one may be made
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
+    original: Original | None = None  # what it is to be a live copy of, until that copy was made
+    copying: bool = False  # a branch of its VM is being made: the platform may show it paused meanwhile
     snapshot: SnapshotSeen | None = None  # read only when one is to be taken before the deletion
     busy: bool | None = False  # the agent on it is in a turn; None: not known
     mirrored: bool = True  # everything settled in its conversation is in the store

@@ -8,6 +8,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import (
     Adopt,
+    AskOriginal,
     BindCreated,
     ClearSlot,
     Create,
@@ -26,13 +27,14 @@ from reconciler.core.decisions import (
     TakeSnapshot,
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
-from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
+from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import CommitSource, CreateSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.machine import RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
+from reconciler.engine.act import branches
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
@@ -67,6 +69,9 @@ class SlotActs:
             case Create():
                 assert blueprint is not None, "nothing is created before it is known from what"
                 await self.create(item, blueprint, action)
+            case AskOriginal():
+                branch = item.record.branch.but(asked_at=self.t.clock.now())
+                await self.books.save(item, item.record.but(branch=branch))
             case BindCreated():
                 await self.adopt(item, action)
             case Adopt():
@@ -105,14 +110,15 @@ class SlotActs:
         probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.epoch + 1
         token = t.token()
-        source = named_source(blueprint.source, action)
+        source = branches.named_source(blueprint.source, action)
         latest = t.fleet.latest
+        told = branches.payload(source, epoch, action.original)
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
+            payload={**told, "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -125,6 +131,11 @@ class SlotActs:
             t.journal.not_sent(intent)
             raise
         t.journal.opened(intent)
+        if action.original is not None and not branches.still_stands(t.table, action.original, t.clock.now()):
+            slot = slot.but(attempts=item.record.attempts)  # it went on meanwhile; from here on the open intent keeps it from that
+            await self.books.save(item, slot, closing(intent, "never sent"))
+            t.journal.closed(intent)
+            return
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
             vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
@@ -182,8 +193,18 @@ class SlotActs:
         machine = str(intent.payload.get("machine", ""))
         closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
         said = self.books.event(item, reason, f"VM {vm_id}")
-        await self.books.fill(item, self.with_vm(slot, vm_id), machine, closing(intent, f"vm {vm_id}"), *closed, *said)
+        filled, copied = (
+            branches.copied(self.with_vm(slot, vm_id), intent),
+            await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
+        )
+        if filled.branch.vm_id and not slot.branch.vm_id:
+            said += self.books.event(
+                item, Reason.FORKED, f"VM {vm_id} is a live copy of VM {filled.branch.vm_id} of {filled.branch.source}"
+            )
+        await self.books.fill(item, filled, machine, closing(intent, f"vm {vm_id}"), *copied, *closed, *said)
         t.journal.closed(intent)
+        if copied:
+            t.gatherer.transcripts.began(item.session, sum(len(write.data) for write in copied))
 
     def with_vm(self, slot: SlotRecord, vm_id: str) -> SlotRecord:
         """The slot with this VM in it: nothing that was tried with another one counts any more."""
@@ -198,6 +219,7 @@ class SlotActs:
             cause="",
             delete_attempts=0,
             chosen="",
+            seals=(),
         )
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
@@ -218,7 +240,7 @@ class SlotActs:
         intent = self.t.journal.of(item.owner)
         if intent is None or intent.token != action.token:
             return
-        await self.occupy(item, item.record, intent, action.vm_id, "AdoptedVM")
+        await self.occupy(item, item.record, intent, action.vm_id, Reason.ADOPTED_VM)
 
     async def give_up(self, item: SlotItem) -> None:
         intent = self.t.journal.of(item.owner)
@@ -226,7 +248,10 @@ class SlotActs:
             return
         what = "refused" if item.record.last_error else "not answered"
         said = self.books.event(item, Reason.CREATE_LOST, f"a create that was {what} left no VM", "Warning")
-        await self.books.save(item, item.record.but(chosen=""), closing(intent, "no effect"), *said)
+        slot = item.record.but(chosen="")
+        if branches.is_branch(intent):  # what it is a copy of gets on with its work first
+            slot = slot.but(not_before=self.t.clock.now() + PAUSE, last_error="a live copy was asked for, and none was made")
+        await self.books.save(item, slot, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
     async def claim(self, item: SlotItem, vm_id: str) -> None:
@@ -240,8 +265,9 @@ class SlotActs:
         labels = claims.claim_over(on_it, t.gatherer.owner, item.owner, slot.epoch, vm_id)
         await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
-        if slot.chosen:
-            await self.books.save(item, slot.but(chosen=""))
+        branch = slot.branch.but(claimed=slot.branch.claimed or bool(slot.branch.vm_id))
+        if slot.chosen or branch != slot.branch:
+            await self.books.save(item, slot.but(chosen="", branch=branch))
 
     async def detached(self, item: SlotItem, seen: VmObservation, action: Detach) -> None:
         """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
@@ -266,7 +292,7 @@ class SlotActs:
             await self.label_for_good(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = self.books.now(item)
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted)
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, branch=old.branch)
         event = self.books.event(item, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
         await self.books.empty(item, slot, "", *event)
         t.gatherer.machines.observe_again(vm_id)
@@ -343,7 +369,9 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed)
+        slot = SlotRecord(
+            epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=branches.left(old.branch)
+        )
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
@@ -367,22 +395,3 @@ class SlotActs:
             return
         await t.table.drop(key, *said)
         t.recorder.forget(key)
-
-
-def named_source(source: VmSource, action: Create) -> CreateSource:
-    """What the create names: of a reference the commit that it was decided for, whatever the tag points to by now."""
-    if not isinstance(source, RefSource):
-        return source
-    assert action.ref == source.ref, "nothing is created from a reference before it is known what it points to"
-    return CommitSource(action.commit)
-
-
-def intent_payload(source: CreateSource, epoch: int) -> Json:
-    """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
-    match source:
-        case RootSource():
-            return {"commit": "", "epoch": epoch}
-        case CommitSource(commit_id):
-            return {"commit": commit_id, "epoch": epoch}
-        case _:
-            assert_never(source)

@@ -93,7 +93,7 @@ class CommitActs:
         left = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": item.owner.uid}
         left |= {"node": node} if node else {}
         left |= {"vmId": action.vm_id, "commitId": action.commit_id, "commitName": snapshot.name}
-        said = self.books.event(item, "TookSnapshot", f"commit {action.commit_id} of VM {action.vm_id}, named {snapshot.name}")
+        said = self.books.event(item, Reason.TOOK_SNAPSHOT, f"commit {action.commit_id} of VM {action.vm_id}, named {snapshot.name}")
         tombstone = PutMeta("/".join(["tombstone", item.owner.uid, *([node] if node else [])]), json.dumps(left, sort_keys=True))
         await self.books.save(item, slot.but(snapshot=snapshot), tombstone, *said)
 

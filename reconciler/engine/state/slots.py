@@ -1,18 +1,20 @@
-"""The slot of a lieutenant."""
+"""The slots of a lieutenant: its own, and the one beside it while its machine is replaced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
-from reconciler.core.lieutenant.session import housed
-from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
+from reconciler.core.lieutenant.session import begun_anew, housed
+from reconciler.core.records import NEXT, BootRecord, ClockRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.tree.places import tree_of_machine
+from reconciler.engine.state.objects import Item, LieutenantItem, session_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,10 @@ class LieutenantSlot:
     """Implements `core.slot.item.SlotItem`. What was prepared and loaded belongs to one VM; the conversation outlives it."""
 
     item: LieutenantItem
+    owner: SlotOwner = field(init=False, repr=False, compare=False)
 
-    @property
-    def owner(self) -> SlotOwner:
-        return self.item.slot_owner
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", self.item.slot_owner)  # everything that is asked of a slot is asked by its owner
 
     @property
     def record(self) -> SlotRecord:
@@ -41,6 +43,10 @@ class LieutenantSlot:
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
         )
 
+    @property
+    def session(self) -> str:
+        return session_of(self.item).name if tree_of_machine(self.item.key) is None else ""
+
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
 
@@ -53,9 +59,57 @@ class LieutenantSlot:
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = record.session.but(lost=lost) if lost else record.session
+        if record.slot.branch.vm_id and not slot.branch.vm_id:  # the copy is still to be made, then with what was said up to there
+            session = begun_anew(record.session, self.item.uid, record.session.generation)
         elsewhere = record.local.state == "Home"  # its files are not in the slot's machine
         workspace = record.workspace if elsewhere else record.workspace.but(left=record.slot.vm_id)
         return record.but(slot=slot, session=session, boot=BootRecord(), workspace=workspace)
 
     def released(self, record: Record) -> None:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class NextSlot:
+    """The slot of the other machine. Implements `core.slot.item.SlotItem`; it goes with its machine."""
+
+    item: LieutenantItem
+
+    @property
+    def owner(self) -> SlotOwner:
+        return SlotOwner.of(self.item.key, self.item.uid, NEXT)
+
+    @property
+    def record(self) -> SlotRecord:
+        return self.item.record.next
+
+    @property
+    def declared(self) -> SlotDeclaration:
+        only = self.item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY
+        return SlotDeclaration(desired=DesiredState.RUNNING, observe_only=only)
+
+    @property
+    def session(self) -> str:
+        return ""
+
+    def changed(self, record: Record, slot: SlotRecord) -> Record:
+        return record.but(next=slot)
+
+    def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        boot = BootRecord(vm_id=slot.vm_id, machine=machine)
+        return record.but(next=slot, replacement=record.replacement.but(boot=boot, clock=ClockRecord(), tries=0, not_before=0.0))
+
+    def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        if record.replacement.state == "Making":
+            return record.but(next=slot, replacement=record.replacement.but(boot=BootRecord()))
+        return record.but(next=SlotRecord(), replacement=record.replacement.over())
+
+    def released(self, record: Record) -> Record:
+        return record
+
+
+def at_next(item: LieutenantItem) -> LieutenantItem:
+    """The lieutenant as if the other machine were the one in its slot."""
+    return Item(item.obj, item.spec, item.record.as_next(), NEXT)
