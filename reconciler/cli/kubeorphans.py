@@ -18,11 +18,11 @@ from reconciler.cli.output import say
 from reconciler.cluster import cluster_uid
 from reconciler.config import Config
 from reconciler.core.fleet.orphans import Sight, Standing, Stray, strays
-from reconciler.core.records import TreeRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.core.tree.places import uid_of, wanted_places
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Forbidden, InvalidSpec, NotFound, TimedOut
 from reconciler.sources.kube.client import Cluster, collection

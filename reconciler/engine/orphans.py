@@ -10,10 +10,11 @@ from reconciler.api.reasons import Reason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
-from reconciler.core.records import LieutenantRecord, TreeRecord
+from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import KIND, NAME, NAMESPACE, UID, Owner
 from reconciler.core.snapshot.vm import VmList
 from reconciler.core.tree.places import key_of, tree_of_machine, uid_of, wanted_places
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta, StoredObject
 from reconciler.engine.recorder import Recorder

@@ -26,6 +26,7 @@ from reconciler.core.decisions import (
 from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.profile.bake import is_oven
 from reconciler.core.profile.localize import header_to
 from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
@@ -125,7 +126,7 @@ class GuestActs:
 
     async def remove_secrets(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
         """Before its machine is committed and deleted: the files that came from secrets go. Whoever restores the commit writes his own.
-        What can't be removed is told, and holds nothing up."""
+        What can't be removed is told, and holds nothing up; but what is baked has no secret in it (G-60). Raises `GuestFailed` for that."""
         paths = self.t.gatherer.profiles.secret_files(item.key, item.spec)
         if not paths:
             return
@@ -136,6 +137,8 @@ class GuestActs:
                 left = "" if result.exit_code == 0 else self.t.redact(result.stderr.strip()[-300:]) or "rm failed"
             except (GuestFailed, GuestUnreachable) as error:
                 left = str(error)
+        if left and is_oven(item.key):
+            raise GuestFailed(f"what came from secrets can't be taken off it: {left}", vm_id, "it is not committed")
         if left:
             self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
 

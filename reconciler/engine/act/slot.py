@@ -112,7 +112,7 @@ class SlotActs:
         token = t.token()
         source = branches.named_source(blueprint.source, action)
         latest = t.fleet.latest
-        told = branches.payload(source, epoch, action.original)
+        told = branches.payload(source, epoch, action.original, blueprint.seals)
         intent = Intent(
             token=token,
             owner=item.owner,
