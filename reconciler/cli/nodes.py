@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from reconciler.api.parsing import load_spec
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.cli.access import reader
 from reconciler.cli.read import one
 from reconciler.config import Config
 from reconciler.core.keys import Key
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.tree.places import MACHINE, wanted_places
+from reconciler.core.treerecords import TreeRecord
+from reconciler.engine.ports import StoredObject
 from reconciler.errors import UsageError
 from reconciler.views.nodes import PlacedObject, of_node, placed
 
@@ -23,10 +27,19 @@ def must_be_tree(key: Key, node: str) -> None:
         raise UsageError("only a vmtree has nodes", f"--node {node}", "leave it out")
 
 
+def agentless(tree: StoredObject) -> set[str]:
+    """The places of a tree that have a machine and no agent. Raises `InvalidSpec`."""
+    spec = load_spec(tree.key.kind, tree.spec, tolerant=True)
+    places = wanted_places(spec, TreeRecord(), {}) if isinstance(spec, VMTreeSpec) else ()
+    return {name for place in places if not place.node.has_agent for name in (place.name, place.node.name)}
+
+
 async def nodes_of(config: Config, tree: Key, node: str = "") -> list[PlacedObject]:
     """What a tree has declared; `node`: of that one only. Raises `NotFound` for a tree that does not exist, and `UsageError` for a node
     of which nothing is there."""
     async with reader(config) as store:
-        await one(store, tree)
+        declared = await one(store, tree)
+        if config.kube and node in agentless(declared):
+            raise UsageError(f"node {node!r} has no agent; its machine is in the operator's store only", "--kube", "run it where that is")
         found = placed(tree, [obj for kind in ("Lieutenant", MACHINE) for obj in await store.objects(kind, tree.namespace)])
     return of_node(tree, found, node) if node else found
