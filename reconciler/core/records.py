@@ -83,6 +83,7 @@ class SessionRecord(Record):
     `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
     ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
     was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one.
+    `looked_on`: the adopted machine on which one to go on with was looked for; `found`: the file it is a copy of.
     `rewind`: so many turns are to be taken back."""
 
     name: str = ""
@@ -93,6 +94,8 @@ class SessionRecord(Record):
     lost: str = ""
     answer: Literal["", "vm", "local"] = ""
     earlier: tuple[str, ...] = ()
+    looked_on: str = ""
+    found: str = ""
     rewind: int = 0
 
 

@@ -17,8 +17,9 @@ from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.tree.owned import NODE, TREE
+from reconciler.core.tree.places import below as nodes_below
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import InvalidSpec
+from reconciler.errors import InvalidSpec, UsageError
 from reconciler.views.documents import condition, ready_reason, text_at
 
 
@@ -55,21 +56,29 @@ class Forest:
         owned = {obj.key for tree in self._of("VMTree") for obj in self.members(tree)}
         return trees + [self.lieutenant(obj) for obj in self._of("Lieutenant") if obj.key not in owned]
 
-    def members(self, tree: StoredObject) -> list[StoredObject]:
-        """The tree, its lieutenants and their tasks."""
+    def members(self, tree: StoredObject, node: str = "") -> list[StoredObject]:
+        """The tree, its lieutenants and their tasks; `node`: of this node and those below it. Raises `UsageError` when there is none."""
         spec = _tree_spec(tree)
-        nodes = [lieutenant for node in (spec.nodes if spec else ()) for lieutenant in self._on(tree, node)]
+        wanted = {node, *nodes_below(_parents(spec), node)} if spec and node else None
+        if node:
+            _must_have(tree, spec, node)
+        nodes = [
+            lieutenant for one in (spec.nodes if spec else ()) if wanted is None or one.name in wanted for lieutenant in self._on(tree, one)
+        ]
         return [tree, *nodes, *(task for one in nodes for task in self._tasks.get(one.key.name, []))]
 
-    def tree(self, tree: StoredObject) -> Branch:
-        """One hierarchy, from its roots."""
+    def tree(self, tree: StoredObject, node: str = "") -> Branch:
+        """One hierarchy, from its roots or from this node on. Raises `UsageError` when there is none of that name."""
         spec = _tree_spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
+        if node:
+            _must_have(tree, spec, node)
         below: dict[str | None, list[Node]] = {}
-        for node in spec.nodes:
-            below.setdefault(node.parent, []).append(node)
-        roots = tuple(self._node(tree, spec, node, below) for node in below.get(None, ()))
+        for one in spec.nodes:
+            below.setdefault(one.parent, []).append(one)
+        tops = [one for one in spec.nodes if one.name == node] if node else below.get(None, [])
+        roots = tuple(self._node(tree, spec, one, below) for one in tops)
         return Branch(short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
 
     def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node, below: Mapping[str | None, list[Node]]) -> Branch:
@@ -141,6 +150,16 @@ class Forest:
             return None
         assert isinstance(spec, BootProfileSpec)
         return spec
+
+
+def _parents(spec: VMTreeSpec) -> dict[str, str]:
+    return {node.name: node.parent or "" for node in spec.nodes}
+
+
+def _must_have(tree: StoredObject, spec: VMTreeSpec | None, node: str) -> None:
+    known = [one.name for one in spec.nodes] if spec else []
+    if node not in known:
+        raise UsageError(f"{short(tree.key)} has no node {node!r}", f"--node {node}", f"use one of {', '.join(known)}")
 
 
 def _tree_spec(tree: StoredObject) -> VMTreeSpec | None:

@@ -41,6 +41,8 @@ PRINTING = {
     "run": (),  # its lines are events, as above
     "operator": (),
     "demo": (),
+    "diff": (),  # what machines say of themselves: `table`
+    "rollout": (),
     "orphans": (),  # labels of machines: `table`
     "doctor": (),
     "set": (),
@@ -49,7 +51,22 @@ PRINTING = {
 }
 """Commands that print what somebody else wrote, each with a line that does so here."""
 OWN_WORDS = frozenset(
-    {"simulate", "explain", "delete", "cancel", "rewind", "retry", "resolve", "adopt", "forget", "crds", "schema", "completion", "version"}
+    {
+        "simulate",
+        "explain",
+        "delete",
+        "cancel",
+        "halt",
+        "rewind",
+        "retry",
+        "resolve",
+        "adopt",
+        "forget",
+        "crds",
+        "schema",
+        "completion",
+        "version",
+    }
 )
 """Commands whose results are our own words; their errors go through `say` like all."""
 BYTES = frozenset({"exec", "cp"})

@@ -211,6 +211,19 @@ def test_what_somebody_else_changes_of_a_node_is_put_back(tmp_path: Path) -> Non
     tell(tmp_path, story)
 
 
+def test_a_machine_of_a_tree_is_tried_again_when_a_person_says_so(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("db"))
+        await stands(s)
+        key = Key("Machine", "default", "prod/db")
+        await s.engine.declarations.annotate(key, {"fleet.vers.sh/retry": "again"})
+        await s.until(lambda: s.record(key).handled.get("retry") == "again", "it is acted on")
+        await stands(s)
+        assert s.happened("Reverted") == 0
+
+    tell(tmp_path, story)
+
+
 def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         await tree(s, agent("a"))

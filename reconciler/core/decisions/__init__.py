@@ -15,6 +15,7 @@ from reconciler.core.decisions.local import LeaveLocal as LeaveLocal
 from reconciler.core.decisions.local import LocalAction as LocalAction
 from reconciler.core.decisions.local import MoveToVm as MoveToVm
 from reconciler.core.decisions.local import OpenLocal as OpenLocal
+from reconciler.core.decisions.machine import ContinueSession as ContinueSession
 from reconciler.core.decisions.machine import CorrectClock as CorrectClock
 from reconciler.core.decisions.machine import CountCrash as CountCrash
 from reconciler.core.decisions.machine import GuestAction as GuestAction

@@ -300,9 +300,12 @@ def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
 
 
 def machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
-    """The done-marks on the machine; of one that was not looked into as before. Nothing of another one before it."""
+    """The done-marks and versions on the machine; of one that was not looked into as before. Nothing of another one before it."""
     if isinstance(view.guest, Guest):
-        return MachineStatus({name: value[:DIGEST] for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
+        guest = view.guest
+        marks = {name: value[:DIGEST] for name, value in sorted(guest.marks.items()) if name in RECALLED}
+        versions = ((version or "")[:WORD] or None for version in (guest.node, guest.pi, guest.keeper))
+        return MachineStatus(marks, *versions)
     same = view.vm_id and as_map(previous.get("vm")).get("id") == view.vm_id
     return MachineStatus.load(previous["machine"]) if "machine" in previous and same else None
 

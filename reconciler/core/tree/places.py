@@ -54,9 +54,22 @@ def key_of(tree: Key, place: str, agent: bool) -> Key:
     return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else Key(MACHINE, tree.namespace, f"{tree.name}/{place}")
 
 
+def uid_of(tree_uid: str, place: str) -> str:
+    """The same for the same place of the same tree, whoever makes it: a claim on a machine names it, and a lost store is made again."""
+    return f"{tree_uid}-{place}"
+
+
 def protected_nodes(spec: Model) -> tuple[str, ...]:
     """The nodes of a tree that are never deleted without a confirmation; none of anything else."""
     return tuple(node.name for node in spec.nodes if node.protected) if isinstance(spec, VMTreeSpec) else ()
+
+
+def newly_suspended(before: Model, after: Model) -> list[str]:
+    """The protected nodes of a tree that run as it was declared, and are to be suspended as it is declared now."""
+    if not isinstance(before, VMTreeSpec) or not isinstance(after, VMTreeSpec):
+        return []
+    earlier, now = modes(before), modes(after)
+    return [name for name in protected_nodes(after) if earlier.get(name) is Mode.RUNNING and now[name] is Mode.SUSPENDED]
 
 
 def tree_of_machine(key: Key) -> Key | None:

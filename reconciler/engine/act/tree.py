@@ -13,7 +13,7 @@ from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
 from reconciler.core.tree.owned import OwnedObject, owned_object
-from reconciler.core.tree.places import Place, key_of, tree_of_machine
+from reconciler.core.tree.places import Place, key_of, tree_of_machine, uid_of
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
@@ -37,11 +37,6 @@ def digest_of(owned: OwnedObject) -> str:
     """Of all that a tree declares for a place."""
     told = [owned.spec, dict(owned.labels), dict(owned.annotations)]
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def uid_of(tree: StoredObject, place: str) -> str:
-    """The same for the same place of the same tree, whoever makes it: a claim on a machine names it, and a lost store is made again."""
-    return f"{tree.uid}-{place}"
 
 
 class TreeActs:
@@ -126,7 +121,7 @@ class TreeActs:
         declared = Declared(owned.key, owned.spec, owned.labels, owned.annotations, source_of(tree.key), source_id=tree.uid)
         if tree_of_machine(owned.key) is None and await self.t.backend.declare(declared, tree):
             return
-        await self._declarations.apply(replace(declared, uid=uid_of(tree, name)))
+        await self._declarations.apply(replace(declared, uid=uid_of(tree.uid, name)))
 
     async def withdraw(self, view: TreeSnapshot, action: WithdrawNodes) -> None:
         await self.remember(view.key, {name: {"going": True} for name in action.places})
