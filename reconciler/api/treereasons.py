@@ -5,6 +5,8 @@ from __future__ import annotations
 from reconciler.api.waits import NOTHING, RESTS, Explained, Waiting
 
 _SOON = Waiting(poll=1.0)
+_WOKEN = Waiting(poll=15.0)
+"""Who waits is woken when its turn has come; looking again by itself is for what nobody tells of."""
 
 
 class TreeReason(Explained):
@@ -53,9 +55,9 @@ class TreeReason(Explained):
     BAKE_FAILED = "BakeFailed", "A profile could not be baked; machines are made without.", "See the message, and correct the profile."
 
     # A node among the others
-    PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _SOON
-    CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _SOON
-    CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _SOON
+    PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _WOKEN
+    CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _WOKEN
+    CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _WOKEN
     BUDGET_EXCEEDED = (
         "BudgetExceeded",
         "The tree has spent what its budget allows in its window; what is on is finished, and nothing is sent.",

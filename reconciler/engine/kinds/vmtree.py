@@ -10,7 +10,7 @@ from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import Release, TreeAction
-from reconciler.core.keys import Key, vm_tree
+from reconciler.core.keys import Key, as_map, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.tree import policies
@@ -22,7 +22,7 @@ from reconciler.core.tree.status import tree_status
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.tree import TreeActs, digest_of, source_of
-from reconciler.engine.observe.trees import PAUSED
+from reconciler.engine.observe.trees import PAUSED, ROOM, WORK
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
@@ -151,6 +151,12 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield tree
             if after is None:
                 yield from self.t.gatherer.slots.trees.around(key)
+        trees = self.t.gatherer.slots.trees
+        if before is not None and (after is None or vms_of(before) != vms_of(after)):
+            yield from trees.next_in_line(ROOM, key)
+        found = self._table.task(key)
+        if before is not None and "phase" in before.record and (after is None or before.record.get("phase") != after.record.get("phase")):
+            yield from trees.next_in_line(WORK, self._table.reconcile_key(key) if found is not None else key)
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
         """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
@@ -159,6 +165,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield tree
         if tree is not None and any(before.status.get(part) != after.status.get(part) for part in ("vm", "machine")):
             yield from self.t.gatherer.slots.trees.around(key)
+            yield from self.t.gatherer.slots.trees.next_in_line(ROOM, key)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:
         if key.kind == MACHINE:
@@ -170,6 +177,11 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
+
+
+def vms_of(obj: StoredObject) -> list[object]:
+    """The machines in its record."""
+    return [as_map(slot).get("vm_id") for slot in obj.record.values() if isinstance(slot, dict)]
 
 
 def recreates(item: LieutenantItem) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.lieutenant import Budget, ManagementPolicy
@@ -26,6 +27,12 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, ObjectTable
+
+ROOM, WORK = "room", "work"
+"""What objects stand in line for: a machine, a task."""
+
+AT_ONCE = 4
+"""So many of a line are woken by one change; each that gets its turn wakes the next."""
 
 PAUSED = f"{PREFIX}paused"
 """The annotation by which a person holds the rollout of a tree."""
@@ -59,6 +66,7 @@ class Trees:
     def __init__(self, settings: EngineSettings, table: ObjectTable, fleet: Fleet, journal: Journal) -> None:
         self._settings, self._table, self._fleet, self._journal = settings, table, fleet, journal
         self._known: dict[Key, _Known] = {}
+        self._waiting: dict[tuple[str, Key | None], dict[Key, None]] = {}
         self.foreseeing = False
         self.foreseen: dict[Key, int] = {}
 
@@ -93,6 +101,8 @@ class Trees:
 
     def forget(self, key: Key) -> None:
         self._known.pop(key, None)
+        for line in self._waiting.values():
+            line.pop(key, None)
         self.foreseen.pop(key, None)
 
     def around(self, key: Key) -> Iterator[Key]:
@@ -162,11 +172,14 @@ class Trees:
         """Why no machine may be made for this object now (G-09). Asked once more, without a pause, before a create is written down."""
         if self._table.halted:
             return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
+        member = self.membership(key)
+        return self._in_line(ROOM, member, key, self._no_room(member))
+
+    def _no_room(self, member: Membership | None) -> Held | None:
         limits: list[Limit] = []
         if self._settings.max_vms is not None:
             there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
             limits.append(Limit(there, self._settings.max_vms, "the fleet's limit of VMs (--max-vms)"))
-        member = self.membership(key)
         if member is not None:
             bounds, ledger, name = member.spec.limits, self.ledger(member), f"of vmtree/{member.tree.key.name}"
             limits.append(Limit(ledger.vms, bounds.max_vms, f"limits.maxVMs {name}"))
@@ -199,7 +212,25 @@ class Trees:
         if member.spec.limits.max_working is None or self.working(key):
             return None
         name = f"limits.maxWorking of vmtree/{member.tree.key.name}"
-        return no_room([Limit(self.ledger(member).working, member.spec.limits.max_working, name)])
+        held = no_room([Limit(self.ledger(member).working, member.spec.limits.max_working, name)])
+        return self._in_line(WORK, member, key, held)
+
+    def _in_line(self, what: str, member: Membership | None, key: Key, held: Held | None) -> Held | None:
+        """Who waits for room is remembered in the order in which they came."""
+        lines: list[tuple[str, Key | None]] = [(what, member.tree.key)] if member is not None else []
+        lines += [(what, None)] if self._settings.max_vms is not None else []
+        for at in lines:
+            line = self._waiting.setdefault(at, {})
+            if held is not None:
+                line.setdefault(key)
+            else:
+                line.pop(key, None)
+        return held
+
+    def next_in_line(self, what: str, key: Key) -> Iterator[Key]:
+        """Those whose turn it is when there is more room since this object changed: the first few of its tree, and of the fleet."""
+        for tree in (self.tree_of(key), None):
+            yield from islice(tuple(self._waiting.get((what, tree), ())), AT_ONCE)
 
     def ledger(self, member: Membership) -> Ledger:
         """What counts against the limits of a tree. A create counts from the moment at which it is written down."""
