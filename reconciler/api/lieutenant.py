@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from reconciler.api.cron import Schedule
+from reconciler.api.cron import Schedule, TimeZone
 from reconciler.api.document import Document
 from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
@@ -270,11 +270,13 @@ class Snapshots(Model):
     """Verified commits of the machine."""
 
     schedule: Schedule | None = None
-    """When, as five cron fields in UTC; unset means none by the clock."""
+    """When, as five cron fields; unset means none by the clock."""
+    time_zone: TimeZone = "UTC"
+    """The zone of the schedule, such as `Europe/Berlin`."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 24
-    """How many; older ones of ours are removed."""
+    """How many; older ones that we took of it are removed, unless a machine was made from them."""
     before_mutate: bool = False
-    """Take one before anything that may lose state."""
+    """Take one before the machine is replaced or deleted, which waits for it."""
 
 
 class ManagementPolicy(Choice):

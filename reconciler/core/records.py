@@ -40,7 +40,9 @@ class Record(BaseModel):
 
 
 class SnapshotRecord(Record):
-    """The commit of one VM taken before its deletion. `verified`: the platform lists it. `attempts`: failed ones."""
+    """The commit of one VM that is on its way, or that a deletion waits for. `cause`: what it is for (`decisions.SnapshotCause`);
+    `verified`: the platform lists it. `attempts`: failed ones; `failed_at`: when the last one did. `conversation`: name of the file that
+    the conversation on it is in."""
 
     vm_id: str = ""
     commit_id: str = ""
@@ -48,6 +50,26 @@ class SnapshotRecord(Record):
     taken_at: float = 0.0
     verified: bool = False
     attempts: int = 0
+    not_before: float = 0.0
+    error: str = ""
+    failed_at: float = 0.0
+    cause: str = "Deleted"
+    conversation: str = ""
+
+
+class CommitRecord(Record):
+    """A commit that was taken of a machine in this slot, and is kept. `filled`: epoch of that machine; `conversation`: as in the snapshot
+    that it was. `missing_since`: when a list did not have it, 0 when the last one did; `not_before`, `error`: when it could not be removed,
+    and is tried again."""
+
+    commit_id: str = ""
+    name: str = ""
+    vm_id: str = ""
+    filled: int = 0
+    taken_at: float = 0.0
+    cause: str = "Scheduled"
+    conversation: str = ""
+    missing_since: float = 0.0
     not_before: float = 0.0
     error: str = ""
 
@@ -58,7 +80,9 @@ class SlotRecord(Record):
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from."""
+    create was made from. `commits`: those of its machines that are kept, oldest first; `asked`: a person wants one now. `restore`: the
+    commit that the next machine is made from, '' for what is declared; `origin`: machine and epoch whose marks hold on the one that was
+    restored."""
 
     vm_id: str = ""
     account: str = ""
@@ -77,6 +101,10 @@ class SlotRecord(Record):
     confirmed: str = ""
     tried_with: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
+    commits: tuple[CommitRecord, ...] = ()
+    asked: bool = False
+    restore: str = ""
+    origin: str = ""
 
 
 class SessionRecord(Record):

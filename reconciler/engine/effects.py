@@ -66,6 +66,7 @@ class NumberedVers:
         self.get_metadata = effects.of("vers.get_metadata", vers.get_metadata)
         self.create_vm = effects.of("vers.create_vm", vers.create_vm)
         self.commit = effects.of("vers.commit", vers.commit)
+        self.delete_commit = effects.of("vers.delete_commit", vers.delete_commit)
         self.list_commits = effects.of("vers.list_commits", vers.list_commits)
         self.delete_vm = effects.of("vers.delete_vm", vers.delete_vm)
         self.suspend_vm = effects.of("vers.suspend_vm", vers.suspend_vm)

@@ -23,6 +23,7 @@ from tests.engine import (
     test_local,
     test_profiles,
     test_sessions,
+    test_snapshots,
     test_tasks,
     test_workspace,
 )
@@ -433,6 +434,10 @@ STORIES |= {
     "Lieutenant.session.onLost": partial(test_conversation_lost.test_with_fail_nothing_goes_on_until_a_person_says_so, how="dies"),
     "Lieutenant.session.onWorkspaceLost": test_workspace.test_held_back_until_a_person_says_that_it_is_known,
     "Lieutenant.update.onProfileChange": (test_profiles.test_recreate_replaces_the_machine_when_settled_and_carries_the_conversation_over),
+    "Lieutenant.snapshots.schedule": test_snapshots.test_one_is_taken_when_its_time_has_come_and_is_named_as_ours,
+    "Lieutenant.snapshots.timeZone": test_snapshots.test_its_time_is_that_of_the_declared_zone,
+    "Lieutenant.snapshots.keep": test_snapshots.test_only_the_newest_are_kept_and_nobody_elses_goes,
+    "Lieutenant.snapshots.beforeMutate": test_snapshots.test_before_a_deletion_one_is_taken_that_must_succeed,
     "Lieutenant.managementPolicy": test_goodbyes.test_where_no_vm_may_be_deleted_a_dead_one_is_not_replaced,
     "Lieutenant.deletionPolicy": test_goodbyes.test_a_snapshot_is_taken_proven_and_told_before_the_vm_goes,
     "Lieutenant.mode": test_sessions.test_a_vm_resumed_behind_our_back_is_suspended_again,

@@ -50,6 +50,7 @@ class NodeSlot:
     owner: SlotOwner
     record: SlotRecord
     declared: SlotDeclaration
+    conversation: str = ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         assert isinstance(record, TreeRecord)

@@ -83,6 +83,30 @@ class VMStatus(Section):
 
 
 @section
+class SnapshotsStatus(Section):
+    """Commits of its machines that we took and keep."""
+
+    count: Count = 0
+    """How many there are."""
+    newest: Id | None = None
+    """The newest; left out when there is none."""
+    taken_at: Time | None = None
+    """When the newest was taken."""
+    verified: Literal["Listed"] | None = None
+    """How the newest was verified. `Listed`: the platform lists it as a commit of that machine; it was not restored."""
+    next_due: Time | None = None
+    """When the next scheduled one is due; a time that is past: as soon as the agent is settled."""
+    waiting: bool | None = None
+    """One is due, or asked for, and is taken when the agent is settled; left out when none is."""
+    in_use: Count | None = None
+    """How many could not be removed, because a machine was made from them; left out when there are none."""
+    failed_at: Time | None = None
+    """When the last one failed; left out once one has succeeded."""
+    error: Message | None = None
+    """Why it failed."""
+
+
+@section
 class LocalStatus(Section):
     """The agent's directory on the controller's host."""
 
@@ -246,6 +270,8 @@ class LieutenantStatus(Status):
     """Its tasks."""
     vm: VMStatus | None = None
     """Its machine; left out when it has none."""
+    snapshots: SnapshotsStatus | None = None
+    """Commits of its machines; left out when there are none and none is declared."""
     local: LocalStatus | None = None
     """Its directory on the controller's host; left out when it has none."""
     agent: AgentStatus | None = None

@@ -49,12 +49,16 @@ from reconciler.core.decisions.slot import ClearSlot as ClearSlot
 from reconciler.core.decisions.slot import Create as Create
 from reconciler.core.decisions.slot import Delete as Delete
 from reconciler.core.decisions.slot import Detach as Detach
+from reconciler.core.decisions.slot import DropCommit as DropCommit
+from reconciler.core.decisions.slot import ForgetSnapshot as ForgetSnapshot
 from reconciler.core.decisions.slot import GiveUpIntent as GiveUpIntent
 from reconciler.core.decisions.slot import LabelClaim as LabelClaim
 from reconciler.core.decisions.slot import MarkForDeletion as MarkForDeletion
+from reconciler.core.decisions.slot import NoteCommits as NoteCommits
 from reconciler.core.decisions.slot import Release as Release
 from reconciler.core.decisions.slot import Resume as Resume
 from reconciler.core.decisions.slot import SlotAction as SlotAction
+from reconciler.core.decisions.slot import SnapshotCause as SnapshotCause
 from reconciler.core.decisions.slot import SnapshotLost as SnapshotLost
 from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
 from reconciler.core.decisions.slot import SnapshotVerified as SnapshotVerified

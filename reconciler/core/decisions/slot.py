@@ -13,6 +13,10 @@ Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
 agent moved away."""
 
 
+SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]
+"""What a snapshot is for: its object is being deleted; its time has come; a person asked; the machine is about to be replaced."""
+
+
 @dataclass(frozen=True, slots=True)
 class Create(Act):
     """Make a VM for the slot: the intent is durable first, then one call."""
@@ -83,11 +87,12 @@ class Resume(Act):
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot(Act):
-    """Commit this VM, before it is deleted."""
+    """Commit this VM."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
 
     vm_id: str
+    cause: SnapshotCause = "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class SnapshotTaken(Act):
     """The platform lists the commit of a call whose answer never came."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     commit_id: str
@@ -105,6 +111,7 @@ class SnapshotVerified(Act):
     """The platform lists the commit that it told us of."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     commit_id: str
@@ -115,9 +122,45 @@ class SnapshotLost(Act):
     """The settle window is over and the commit does not show: it was not taken."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSnapshot(Act):
+    """The machine has worked on since its snapshot, and was not replaced: what replaces it takes another one."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCommits(Act):
+    """Write down which of the kept commits the platform's list lacks, has again, and lacks for good."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    books_only: ClassVar = True
+
+    missing: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DropCommit(Act):
+    """Remove a commit of ours that is one more than is to be kept."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+
+    commit_id: str
+
+    @property
+    def target(self) -> str:
+        return self.commit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +228,9 @@ SlotAction = (
     | SnapshotTaken
     | SnapshotVerified
     | SnapshotLost
+    | ForgetSnapshot
+    | NoteCommits
+    | DropCommit
     | Detach
     | MarkForDeletion
     | Delete

@@ -19,10 +19,12 @@ from reconciler.core.decisions import (
     Delete,
     Deliver,
     Detach,
+    DropCommit,
     Escalate,
     ExpireTask,
     FenceLocal,
     Finish,
+    ForgetSnapshot,
     GiveUpIntent,
     GuestAction,
     GuestClaim,
@@ -37,6 +39,7 @@ from reconciler.core.decisions import (
     MirrorSession,
     MoveToVm,
     NoteAnswer,
+    NoteCommits,
     NoteSession,
     NoteWorkspace,
     OpenLocal,
@@ -73,6 +76,8 @@ from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
 from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
+from reconciler.core.slot.emptied import emptied
+from reconciler.core.slot.snapshots import counted, verified
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -146,16 +151,23 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             )
         case GiveUpIntent():
             return lt.but(slot=replaced(slot, intent=None))
-        case TakeSnapshot(vm_id):
-            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
+        case TakeSnapshot(vm_id, cause):
+            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT, taken_at=lt.now, cause=cause)
             return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotTaken(vm_id, commit_id):
-            taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
+            taken = record.snapshot.but(vm_id=vm_id, commit_id=commit_id, taken_at=lt.now)
             return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
         case SnapshotVerified():
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
+            return lt.but(slot=replaced(slot, record=verified(record), snapshot=SnapshotSeen()))
         case SnapshotLost():
             return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
+        case ForgetSnapshot():
+            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord())))
+        case NoteCommits():
+            return lt.but(slot=replaced(slot, record=record.but(commits=counted(record, action, lt.now)), snapshot=SnapshotSeen()))
+        case DropCommit(commit_id):
+            left = tuple(commit for commit in record.commits if commit.commit_id != commit_id)
+            return lt.but(slot=replaced(slot, record=record.but(commits=left), snapshot=SnapshotSeen()))
         case Detach():
             return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():
@@ -180,7 +192,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=emptied(record), vm=Absent(proven=True)))
         case CorrectClock():
             return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():

@@ -51,6 +51,7 @@ from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
+from reconciler.core.slot.snapshots import next_due
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -373,9 +374,16 @@ STAGES: Chain[LieutenantView] = Chain(
 )
 
 
+def look_again(view: LieutenantView) -> float:
+    """When something of a steady lieutenant is due: to be probed, or a snapshot."""
+    due = next_due(view.slot.snapshots, view.slot.record)
+    ahead = [due] if due is not None and due > view.now else []
+    return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
+
+
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches."""
     decision = STAGES.evaluate(view)
     if decision is None:
-        return Steady(until=view.now + view.lt.health_period)
+        return Steady(until=look_again(view))
     return only_observe(decision) if view.slot.observe_only else decision

@@ -10,6 +10,7 @@ from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refus
 from reconciler.core.profile.organs import pieces
 from reconciler.core.profile.rendering import digest, same_launch
 from reconciler.core.records import LieutenantRecord
+from reconciler.core.slot import snapshots
 from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
@@ -20,6 +21,9 @@ PREPARED = "prepared"
 
 SECRETS = "secrets"
 """Done-mark of the files whose content is secret; its value is the digest of the secrets that were written."""
+
+WITHHELD = "withheld"
+"""What that mark says while those files are off the machine, for a snapshot."""
 
 
 @lru_cache(maxsize=4096)
@@ -104,12 +108,21 @@ def replaced(lt: Basics, why: str) -> str:
 def replace_the_outdated(v: PreparePart) -> Decision | None:
     """`update.onProfileChange: Recreate`: an outdated machine goes when its agent is settled, no task is sent and its conversation is
     safe. While anything about it is unknown, while its profile can't be rendered or would not be started, and while the platform may have
-    no room, it stays (G-04, G-06, G-32)."""
+    no room, it stays (G-04, G-06, G-32). With snapshots.beforeMutate a commit of it is listed first."""
     why = outdated(v.lt)
     if not why or not v.recreate or held_back(v) or v.lt.active_task or not isinstance(v.lt.agent, Agent):
         return None
-    if isinstance(v.lt.agent.process, Up):
-        return StopAgent(v.lt.vm_id, replaced(v.lt, why)) if v.lt.settled else None
+    up = isinstance(v.lt.agent.process, Up)
+    if up and not v.lt.settled:
+        return None
+    if v.slot.snapshots is not None and v.slot.snapshots.before_mutate:
+        waiting = snapshots.first(v.slot, "Mutated")
+        if isinstance(waiting, Refuse) or (isinstance(waiting, Wait) and waiting.until is not None):
+            return None  # the machine stays, and its agent works on
+        if waiting is not None:
+            return waiting
+    if up:
+        return StopAgent(v.lt.vm_id, replaced(v.lt, why))
     if not v.slot.mirrored:
         return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
     return MarkForDeletion(v.lt.vm_id, replaced(v.lt, why), "Outdated")
@@ -119,9 +132,12 @@ def replace_the_outdated(v: PreparePart) -> Decision | None:
 
 
 def refresh_the_secret_files(v: AgentPart) -> Decision | None:
-    """Files with secret content follow a changed secret, while pi does not run; an outdated machine keeps what it was made with."""
+    """Files with secret content follow a changed secret, while pi does not run; an outdated machine keeps what it was made with. What a
+    snapshot had to be without comes back at once."""
     if not isinstance(v.lt.guest, Guest) or not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.rendered, Rendered):
         return None
+    if v.lt.guest.marks.get(SECRETS) == WITHHELD:
+        return WriteFiles(v.lt.vm_id, SECRETS)
     if isinstance(v.lt.agent.process, Up) or not any(f.secret for f in v.lt.rendered.files):
         return None
     marks = v.lt.guest.marks

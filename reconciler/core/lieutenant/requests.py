@@ -83,7 +83,18 @@ def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
     return record.but(detached=True)
 
 
-HANDLERS: dict[str, Verb] = {"retry": retry, "resolve": resolve, "delete-confirmed": delete_confirmed, "detached": detached}
+def snapshot(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """A snapshot of its machine, as soon as nothing on it would be caught in the middle."""
+    return record.but(slot=record.slot.but(asked=True, snapshot=record.slot.snapshot.but(not_before=0.0)))
+
+
+HANDLERS: dict[str, Verb] = {
+    "retry": retry,
+    "resolve": resolve,
+    "delete-confirmed": delete_confirmed,
+    "detached": detached,
+    "snapshot": snapshot,
+}
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 
 

@@ -31,9 +31,11 @@ from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.snapshotstatus import snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
+from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
@@ -200,6 +202,8 @@ def lieutenant_status(
 ) -> LieutenantStatus:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
+    if housekeeping(decision) and view.slot.desired is not DesiredState.GONE:
+        decision = Steady()
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
@@ -225,6 +229,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if (failing := snapshots_condition(view.slot)) is not None:
+        conditions.append(failing)
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
@@ -235,6 +241,7 @@ def lieutenant_status(
         mode=_MODES[view.slot.desired],
         queue=QueueStatus(pending, active),
         vm=_vm_status(view.slot),
+        snapshots=snapshots_status(view.slot),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),

@@ -13,9 +13,12 @@ from reconciler.core.decisions import (
     Create,
     Delete,
     Detach,
+    DropCommit,
+    ForgetSnapshot,
     GiveUpIntent,
     LabelClaim,
     MarkForDeletion,
+    NoteCommits,
     Release,
     Resume,
     SlotAction,
@@ -29,6 +32,7 @@ from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
+from reconciler.core.slot.emptied import emptied
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
@@ -80,7 +84,7 @@ class SlotActs:
                 await self.suspend(item, action.vm_id)
             case Resume():
                 await self.resume(item, action.vm_id)
-            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
+            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost() | ForgetSnapshot() | NoteCommits() | DropCommit():
                 await self.commits.act(item, action)
             case Detach():
                 await self.detached(item, seen, action)
@@ -333,7 +337,7 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed)
+        slot = emptied(old)
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))

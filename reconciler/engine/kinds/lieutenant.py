@@ -76,7 +76,8 @@ class LieutenantKind(Kind[WorkSet]):
         return afterwards.after(snapshot, step)
 
     def probing(self, snapshot: WorkSet) -> bool:
-        return self.t.settings.health_probes
+        lt = snapshot.lieutenant
+        return self.t.settings.health_probes or (lt is not None and bool(lt.slot.snapshots and lt.slot.snapshots.schedule))
 
     # --- act ------------------------------------------------------------------------------------------------------------------
 
@@ -121,7 +122,7 @@ class LieutenantKind(Kind[WorkSet]):
             await self._local.act(item, view, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
-                await self._guest.remove_secrets(item, view, action.vm_id)
+                await self._guest.before_a_snapshot(item, view, action)
             blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.annotations import PROTECTION
-from reconciler.api.lieutenant import ManagementPolicy
+from reconciler.api.lieutenant import ManagementPolicy, Snapshots
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import housed
 from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
+from reconciler.core.snapshot.slot import SnapshotPolicy
 from reconciler.engine.state.objects import LieutenantItem
 
 
@@ -39,7 +40,13 @@ class LieutenantSlot:
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
             protected=self.item.obj.annotations.get(PROTECTION) == "enabled",
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
+            snapshots=snapshot_policy(spec.snapshots, self.item.obj.created_at),
         )
+
+    @property
+    def conversation(self) -> str:
+        session = self.item.record.session
+        return session.file or session.name
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
@@ -59,3 +66,10 @@ class LieutenantSlot:
 
     def released(self, record: Record) -> None:
         return None
+
+
+def snapshot_policy(declared: Snapshots | None, since: float) -> SnapshotPolicy | None:
+    """What is declared about snapshots of one machine. `since`: when its object was made."""
+    if declared is None:
+        return None
+    return SnapshotPolicy(declared.schedule or "", declared.time_zone, declared.keep, declared.before_mutate, since)

@@ -1,0 +1,357 @@
+"""Snapshots of a lieutenant's machine: as scheduled, as asked for, so many kept, none of anybody else's removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.snapshot.machine import GuestCommand
+from reconciler.core.snapshot.vm import Commit, VmState
+from reconciler.errors import Indeterminate, Rejected, Unreachable
+from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, losing, pass_time, tell
+from tests.engine.test_profiles import AFTER, BEFORE, RECREATE, Vault, made, profile
+from tests.world import World
+
+HOUR = 3600.0
+HOURLY = {"schedule": "0 * * * *", "keep": 2}
+
+
+def commits(run: Stage) -> list[Commit]:
+    return sorted(run.world.commits.values(), key=lambda commit: commit.created_at)
+
+
+async def at_the_hour(run: Stage, hours: int = 1) -> None:
+    """A minute past the next full hour, or of a later one."""
+    await pass_time(HOUR * hours - run.world.now() % HOUR + 60)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_is_taken_when_its_time_has_come_and_is_named_as_ours(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        machine = await run.ready()
+        await run.ends(await run.task("one"))
+        assert run.world.commits == {}
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        assert commit.parent_vm_id == machine.vm_id
+        assert commit.name.startswith("default.default.api.")
+        assert commit.created_at % HOUR < 30
+        (kept,) = run.record().slot.commits
+        assert (kept.commit_id, kept.cause) == (commit.commit_id, "Scheduled")
+        assert run.happened("TookSnapshot") == 1
+        await run.ends(await run.task("two"))
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_only_the_newest_are_kept_and_nobody_elses_goes(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        machine = await run.ready()
+        theirs = Commit("00000000-0000-4000-9000-00000000beef", "somebody's", run.world.now(), machine.vm_id)
+        run.world.commits[theirs.commit_id] = theirs
+        for _ in range(4):
+            await at_the_hour(run)
+        mine = [commit for commit in commits(run) if commit is not theirs]
+        assert len(mine) == 2
+        assert theirs in commits(run)
+        assert [c.commit_id for c in run.record().slot.commits] == [c.commit_id for c in mine]
+        assert run.world.commits_made == 4
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_commit_that_is_in_use_is_kept_told_and_tried_later(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "keep": 1})
+        await run.ready()
+        await at_the_hour(run)
+        (first,) = commits(run)
+        user = run.world.make({}, parent=first.commit_id)
+        await at_the_hour(run)
+        assert first in commits(run)
+        assert run.happened("CommitInUse") == 1
+        await at_the_hour(run)
+        assert run.happened("CommitInUse") == 1
+        assert first in commits(run)
+        user.deleted = True
+        await at_the_hour(run)
+        assert first not in commits(run)
+        assert len(commits(run)) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_renamed_commit_is_nobody_s_to_remove(tmp_path: Path) -> None:
+    """What the platform lists under the id is not what we made any more."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "keep": 1})
+        machine = await run.ready()
+        await at_the_hour(run)
+        (first,) = commits(run)
+        renamed = Commit(first.commit_id, "release-1", first.created_at, machine.vm_id)
+        run.world.commits[first.commit_id] = renamed
+        await at_the_hour(run, 2)
+        assert renamed in commits(run)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_none_is_taken_in_a_turn_and_of_those_that_were_missed_one_is(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY, limits={"taskTimeoutSeconds": 0, "noProgressSeconds": 0})
+        await run.ready()
+        await at_the_hour(run)
+        run.world.work_seconds = 3 * HOUR
+        await run.runs(await run.task("long"))
+        await at_the_hour(run, 2)
+        assert len(commits(run)) == 1
+        assert run.status()["snapshots"]["waiting"] is True
+        run.world.work_seconds = 4.0
+        await pass_time(HOUR)
+        await run.ends(await run.task("short"))
+        assert run.world.commits_made == 2
+        assert commits(run)[1].created_at < run.world.now()
+        await pass_time(300)
+        assert run.world.commits_made == 2
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_whose_answer_is_lost_is_found_by_its_name_and_not_taken_again(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        run.weather.rules["vers.commit"] = losing(lambda: Indeterminate("connection reset"))
+        await at_the_hour(run)
+        await pass_time(3 * SETTLE)
+        assert len(commits(run)) == 1
+        assert len(run.record().slot.commits) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_that_fails_is_told_and_tried_again_while_the_older_ones_stay(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "keep": 1})
+        await run.ready()
+        await at_the_hour(run)
+        first = commits(run)
+        run.weather.rules["vers.commit"] = failing(lambda: Rejected("S3 is full", "vm"))
+        await at_the_hour(run)
+        assert commits(run) == first
+        assert run.reason(LT, "SnapshotsFailing") == "SnapshotFailed"
+        assert "S3 is full" in run.message(LT, "SnapshotsFailing")
+        assert run.condition(LT, "Ready") == "True"
+        assert run.status()["snapshots"]["error"]
+        tries = run.weather.count("vers.commit")
+        await run.ends(await run.task("meanwhile"))
+        await at_the_hour(run)
+        assert 3 < run.weather.count("vers.commit") - tries < 30
+        del run.weather.rules["vers.commit"]
+        await pass_time(600)
+        assert len(commits(run)) == 1
+        assert commits(run) != first
+        assert run.condition(LT, "SnapshotsFailing") == ""
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_that_somebody_removed_is_told_and_the_next_comes_as_scheduled(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        await at_the_hour(run)
+        (first,) = commits(run)
+        del run.world.commits[first.commit_id]
+        await at_the_hour(run)
+        await pass_time(3 * SETTLE)
+        assert run.happened("CommitVanished") == 1
+        (kept,) = run.record().slot.commits
+        assert kept.commit_id != first.commit_id
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_list_without_it_does_not_make_a_snapshot_forgotten(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        await at_the_hour(run)
+        (first,) = commits(run)
+        run.world.hidden_commits.add(first.commit_id)
+        await pass_time(HOUR - run.world.now() % HOUR + 5)
+        assert [c.commit_id for c in run.record().slot.commits if c.missing_since] == [first.commit_id]
+        run.world.hidden_commits.clear()
+        await pass_time(3 * SETTLE)
+        assert [c.missing_since for c in run.record().slot.commits] == [0.0, 0.0]
+        assert run.happened("CommitVanished") == 0
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_suspended_machine_has_none_taken_and_one_when_it_is_back(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        machine = await run.ready()
+        await run.lieutenant(snapshots=HOURLY, mode="Suspended")
+        await run.until(lambda: machine.state is VmState.SUSPENDED, "it is suspended")
+        await at_the_hour(run, 5)
+        assert commits(run) == []
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        await pass_time(60)
+        assert run.world.commits_made == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_schedule_that_never_comes_is_told(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 0 30 2 *"})
+        await run.ready()
+        assert run.reason(LT, "SnapshotsFailing") == "NeverDue"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_an_outage_at_its_time_is_waited_for(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        run.weather.rules["vers.commit"] = failing(lambda: Unreachable("503"), times=1)
+        await at_the_hour(run)
+        await pass_time(4 * SETTLE)
+        assert len(commits(run)) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_without_health_probes_its_time_is_not_missed(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        await at_the_hour(run)
+        assert len(commits(run)) == 1
+
+    tell(tmp_path, story, World(), replace(SETTINGS, health_probes=False))
+
+
+@pytest.mark.guarantee("G-11")
+def test_its_time_is_that_of_the_declared_zone(tmp_path: Path) -> None:
+    """Half an hour from UTC, so that a full hour there is none here."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "timeZone": "Asia/Kolkata"})
+        await run.ready()
+        await pass_time(2 * HOUR)
+        assert {round(commit.created_at % HOUR / 60) for commit in commits(run)} == {30}
+
+    tell(tmp_path, story)
+
+
+# --- as a person asks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_that_a_person_asks_for_is_taken_once_for_each_token(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        await run.ready()
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/snapshot": "first"})
+        await run.until(lambda: len(run.record().slot.commits) == 1, "it is taken")
+        await pass_time(HOUR)
+        assert len(commits(run)) == 1
+        assert run.status()["handled"]["snapshot"] == "first"
+        (kept,) = run.record().slot.commits
+        assert kept.cause == "Requested"
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/snapshot": "second"})
+        await run.until(lambda: len(run.record().slot.commits) == 2, "another")
+        assert run.status()["snapshots"]["count"] == 2
+
+    tell(tmp_path, story)
+
+
+# --- before something is lost -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-11")
+def test_before_a_deletion_one_is_taken_that_must_succeed(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"beforeMutate": True})
+        machine = await run.ready()
+        run.weather.rules["vers.commit"] = failing(lambda: Rejected("S3 is full", "vm"))
+        await run.delete(LT)
+        await pass_time(HOUR)
+        assert not machine.deleted
+        assert run.reason(LT, "Stalled") == "SnapshotFailed"
+        del run.weather.rules["vers.commit"]
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/retry": "again"})
+        await run.gone(LT)
+        assert len(commits(run)) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-14")
+def test_before_a_replacement_one_is_taken_and_without_it_the_machine_works_on(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, update=RECREATE, snapshots={"beforeMutate": True})
+        run.weather.rules["vers.commit"] = failing(lambda: Rejected("S3 is full", "vm"))
+        await profile(run, **AFTER)
+        await run.says(LT, "UpToDate", "ProfileChanged")
+        await pass_time(600)
+        await run.ends(await run.task("meanwhile"))
+        assert not old.deleted
+        assert run.reason(LT, "SnapshotsFailing") == "SnapshotFailed"
+        del run.weather.rules["vers.commit"]
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/retry": "again"})
+        await run.until(lambda: old.deleted, "it is replaced")
+        await run.ready()
+        (commit,) = commits(run)
+        assert commit.parent_vm_id == old.vm_id
+        assert run.record().slot.commits[0].cause == "Mutated"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-60")
+def test_files_of_secrets_are_not_in_it_and_are_there_again_afterwards(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        machine = await made(run, {"files": [{"path": "/root/key", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}, snapshots=HOURLY)
+        assert machine.files["/root/key"] == b"hush"
+
+        def command(asked: GuestCommand) -> int:
+            if asked.argv[0] == "rm":
+                for path in asked.argv[3:]:
+                    machine.files.pop(path, None)
+            return 0
+
+        run.world.commands = command
+        pi = machine.pi
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        assert "/root/key" not in run.world.disks[commit.commit_id].files
+        assert machine.files["/root/key"] == b"hush"
+        assert machine.pi is pi, "it was not restarted for that"
+        assert run.happened("SecretsInSnapshot") == 0
+
+    tell(tmp_path, story, secrets=Vault(s_k="hush"))
