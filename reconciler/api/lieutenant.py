@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from reconciler.api.cron import Schedule, TimeZone
 from reconciler.api.document import Document
 from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
@@ -32,6 +31,7 @@ from reconciler.api.meta import (
 from reconciler.api.session import OnLost as OnLost
 from reconciler.api.session import OnWorkspaceLost as OnWorkspaceLost
 from reconciler.api.session import Session as Session
+from reconciler.api.snapshots import Snapshots as Snapshots
 
 
 class PlacementType(Choice):
@@ -264,19 +264,6 @@ class Update(Model):
 
     on_profile_change: OnProfileChange = OnProfileChange.ON_DELETE
     """`OnDelete`: with the next machine. `Recreate`: replace the machine, when settled; its workspace goes with it."""
-
-
-class Snapshots(Model):
-    """Verified commits of the machine."""
-
-    schedule: Schedule | None = None
-    """When, as five cron fields; unset means none by the clock."""
-    time_zone: TimeZone = "UTC"
-    """The zone of the schedule, such as `Europe/Berlin`."""
-    keep: Annotated[int, Field(ge=1, le=1000)] = 24
-    """How many; older ones that we took of it are removed, unless a machine was made from them."""
-    before_mutate: bool = False
-    """Take one before the machine is replaced or deleted, which waits for it."""
 
 
 class ManagementPolicy(Choice):

@@ -131,6 +131,13 @@ class Reason(Explained):
     DROPPED_COMMIT = "DroppedCommit", "A snapshot beyond `snapshots.keep` was removed.", "Nothing."
     COMMIT_IN_USE = "CommitInUse", "A machine was made from that commit, so it is kept beyond `snapshots.keep`.", "Nothing; tried later."
     COMMIT_VANISHED = "CommitVanished", "Somebody else removed a snapshot of ours.", "Nothing; the next one comes as scheduled."
+    RESTORING_SNAPSHOT = "RestoringSnapshot", "Another machine is made from a snapshot, beside the one that works.", NOTHING
+    RESTORED_SNAPSHOT = "RestoredSnapshot", "A machine was made from a snapshot, and is what was committed.", "Nothing."
+    NOT_RESTORABLE = "NotRestorable", "A snapshot could not be restored; older ones are kept.", "See the message; take another one."
+    ROLLING_BACK = "RollingBack", "The agent goes on from a snapshot when it is settled; until then it works on.", NOTHING
+    ROLLED_BACK = "RolledBack", "The agent went back to a snapshot; what was cut is in `reconciler output --history 0`.", "Nothing."
+    ROLLBACK_REFUSED = "RollbackRefused", "The agent does not go back to that snapshot.", "See the message; nothing was changed."
+    RESTORED_MACHINE = "RestoredMachine", "A lost machine was replaced from its newest snapshot.", "See what is missing since."
     NEVER_DUE = "NeverDue", "The schedule names a time that never comes.", "Correct `snapshots.schedule`."
     SECRETS_IN_SNAPSHOT = "SecretsInSnapshot", "Files made from secrets are in the commit.", "Keep it as secret as those: docs/tenancy.md."
     DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING

@@ -58,17 +58,20 @@ class SnapshotRecord(Record):
 
 
 class CommitRecord(Record):
-    """A commit that was taken of a machine in this slot, and is kept. `filled`: epoch of that machine; `conversation`: as in the snapshot
-    that it was. `missing_since`: when a list did not have it, 0 when the last one did; `not_before`, `error`: when it could not be removed,
+    """A commit that was taken of a machine in this slot, and is kept. `origin`: machines and epochs whose marks hold on its disk;
+    `conversation`: as in the snapshot that it was; `check`: what became of restoring it for a look, '' when that was not done.
+    `missing_since`: when a list did not have it, 0 when the last one did; `not_before`, `error`: when it could not be removed,
     and is tried again."""
 
     commit_id: str = ""
     name: str = ""
     vm_id: str = ""
-    filled: int = 0
+    origin: str = ""
     taken_at: float = 0.0
     cause: str = "Scheduled"
     conversation: str = ""
+    check: Literal["", "Restored", "Failed"] = ""
+    check_error: str = ""
     missing_since: float = 0.0
     not_before: float = 0.0
     error: str = ""
@@ -80,9 +83,10 @@ class SlotRecord(Record):
     `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
     brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
     person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `commits`: those of its machines that are kept, oldest first; `asked`: a person wants one now. `restore`: the
-    commit that the next machine is made from, '' for what is declared; `origin`: machine and epoch whose marks hold on the one that was
-    restored."""
+    create was made from. `commits`: those of its machines that are kept, oldest first; `asked`: a person wants one now;
+    `unchecked`: taken since one was last restored for a look. `restore`: the commit that the next machine is made from, '' for what is
+    declared; `origin`: machines and epochs whose marks hold on the one that was restored, `restored_at`: when that snapshot was taken,
+    `restored_from`: its id."""
 
     vm_id: str = ""
     account: str = ""
@@ -103,8 +107,11 @@ class SlotRecord(Record):
     snapshot: SnapshotRecord = SnapshotRecord()
     commits: tuple[CommitRecord, ...] = ()
     asked: bool = False
+    unchecked: int = 0
     restore: str = ""
     origin: str = ""
+    restored_at: float = 0.0
+    restored_from: str = ""
 
 
 class SessionRecord(Record):
@@ -217,8 +224,33 @@ class WorkspaceRecord(Record):
     lost: str = ""
 
 
+class SpareRecord(Record):
+    """A second machine beside the one in the slot, for a while. `purpose`: a snapshot is restored for a look; the agent is to go on from
+    one; it is the one that the agent has left. `commit_id`: what it is made from, '' when it is to go. `verified`: it was looked at."""
+
+    slot: SlotRecord = SlotRecord()
+    purpose: Literal["", "Check", "Rollback", "Left"] = ""
+    commit_id: str = ""
+    verified: bool = False
+
+
+class RollbackRecord(Record):
+    """A person's wish to go back. `commit_id`: to which snapshot; `state`: how far that is, '' for none. `at`: when that was so."""
+
+    commit_id: str = ""
+    state: Literal["", "Asked", "Done", "Refused"] = ""
+    message: str = ""
+    at: float = 0.0
+
+
+SPARE = "spare"
+"""The node of a lieutenant's second slot, in claims and journal."""
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
+    spare: SpareRecord = SpareRecord()
+    rollback: RollbackRecord = RollbackRecord()
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
@@ -233,7 +265,7 @@ class LieutenantRecord(Record):
     handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
-        return {"": self.slot}
+        return {"": self.slot, SPARE: self.spare.slot} if self.spare.slot.vm_id else {"": self.slot}
 
 
 class Attempt(Record):

@@ -54,6 +54,7 @@ from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from tests.core.test_local import HOME_SCENARIOS
+from tests.core.test_spare import MOVES
 from tests.core.views import (
     DIED,
     EMPTY,
@@ -454,7 +455,7 @@ def test_scenario(name: str) -> None:
 
 
 def test_every_policy_decides_in_some_scenario() -> None:
-    views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values())]
+    views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values(), *MOVES.values())]
     deciding = {decider(STAGES, view) for view in views}
     assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 

@@ -437,6 +437,7 @@ STORIES |= {
     "Lieutenant.snapshots.schedule": test_snapshots.test_one_is_taken_when_its_time_has_come_and_is_named_as_ours,
     "Lieutenant.snapshots.timeZone": test_snapshots.test_its_time_is_that_of_the_declared_zone,
     "Lieutenant.snapshots.keep": test_snapshots.test_only_the_newest_are_kept_and_nobody_elses_goes,
+    "Lieutenant.snapshots.verify": partial(test_snapshots.test_all_or_none_are_restored_as_declared, "All", 3),
     "Lieutenant.snapshots.beforeMutate": test_snapshots.test_before_a_deletion_one_is_taken_that_must_succeed,
     "Lieutenant.managementPolicy": test_goodbyes.test_where_no_vm_may_be_deleted_a_dead_one_is_not_replaced,
     "Lieutenant.deletionPolicy": test_goodbyes.test_a_snapshot_is_taken_proven_and_told_before_the_vm_goes,

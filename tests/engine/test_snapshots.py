@@ -9,10 +9,10 @@ import pytest
 
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.vm import Commit, VmState
-from reconciler.errors import Indeterminate, Rejected, Unreachable
+from reconciler.errors import Indeterminate, NotFound, Rejected, Unreachable
 from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, losing, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, RECREATE, Vault, made, profile
-from tests.world import World
+from tests.world import Machine, World
 
 HOUR = 3600.0
 HOURLY = {"schedule": "0 * * * *", "keep": 2}
@@ -336,7 +336,9 @@ def test_before_a_replacement_one_is_taken_and_without_it_the_machine_works_on(t
 @pytest.mark.guarantee("G-60")
 def test_files_of_secrets_are_not_in_it_and_are_there_again_afterwards(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
-        machine = await made(run, {"files": [{"path": "/root/key", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}, snapshots=HOURLY)
+        machine = await made(
+            run, {"files": [{"path": "/root/key", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}, snapshots=HOURLY
+        )
         assert machine.files["/root/key"] == b"hush"
 
         def command(asked: GuestCommand) -> int:
@@ -355,3 +357,313 @@ def test_files_of_secrets_are_not_in_it_and_are_there_again_afterwards(tmp_path:
         assert run.happened("SecretsInSnapshot") == 0
 
     tell(tmp_path, story, secrets=Vault(s_k="hush"))
+
+
+# --- verified restorable ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_of_those_that_are_taken_is_restored_for_a_look_and_status_says_which(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "keep": 24})
+        machine = await run.ready()
+        for _ in range(3):
+            await at_the_hour(run)
+            await pass_time(60)
+        first, second, third = run.record().slot.commits
+        assert (first.check, second.check, third.check) == ("Restored", "", "")
+        assert run.status()["snapshots"]["verified"] == "Listed"
+        assert run.status()["snapshots"]["restored"] == first.commit_id
+        assert run.happened("RestoredSnapshot") == 1
+        assert run.world.alive() == [machine]
+        assert run.world.created == 2
+        assert run.condition(LT, "Ready") == "True"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.parametrize(("verify", "looks"), [("All", 3), ("None", 0)])
+def test_all_or_none_are_restored_as_declared(verify: str, looks: int, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": verify})
+        machine = await run.ready()
+        for _ in range(3):
+            await at_the_hour(run)
+            await pass_time(60)
+        assert [c.check for c in run.record().slot.commits] == ["Restored" if looks else ""] * 3
+        assert run.status()["snapshots"]["verified"] == ("Restored" if looks else "Listed")
+        assert run.world.created == 1 + looks
+        assert run.world.alive() == [machine]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.parametrize("wrong", ["another disk", "silent", "dead", "refused"])
+def test_one_that_can_not_be_restored_is_told_and_older_ones_stay(wrong: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "keep": 1, "verify": "All"})
+        machine = await run.ready()
+        await at_the_hour(run)
+        await pass_time(60)
+        (good,) = commits(run)
+        if wrong == "refused":
+            run.weather.rules["vers.create_vm"] = failing(lambda: Rejected("the commit is damaged", "vm"))
+        made = run.world.make
+
+        def bad(*args: object, **more: object) -> Machine:
+            new = made(*args, **more)  # type: ignore[arg-type]
+            new.reachable = wrong != "silent"
+            if wrong == "dead":
+                new.state = VmState.DEAD
+            return new
+
+        run.world.make = bad  # type: ignore[method-assign]
+        await pass_time(HOUR - run.world.now() % HOUR - 10)
+        if wrong == "another disk":
+            machine.claim = {**(machine.claim or {}), "uid": "another"}
+        await pass_time(900)
+        assert good in commits(run), "the last one that is known to be good"
+        assert run.reason(LT, "SnapshotsFailing") == "NotRestorable"
+        assert run.happened("NotRestorable") == 1
+        assert run.world.alive() == [machine]
+        assert run.condition(LT, "Ready") == "True"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_an_object_that_goes_takes_the_machine_beside_it_along(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *"})
+        await run.ready()
+        await run.until(lambda: run.world.created == 2, "one is restored for a look")
+        await run.delete(LT)
+        await run.gone(LT)
+        assert run.world.alive() == []
+        assert len(commits(run)) == 1
+
+    tell(tmp_path, story)
+
+
+# --- a machine that is lost ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-32")
+@pytest.mark.guarantee("G-37")
+@pytest.mark.parametrize("how", ["dies", "vanishes"])
+def test_a_lost_machine_is_replaced_from_its_newest_snapshot_and_the_conversation_goes_on(how: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, {**BEFORE, "files": [{"path": "/root/notes", "content": "n"}]}, snapshots=HOURLY)
+        await run.ends(await run.task("one", "remember this"))
+        old.files["/root/workspace/early"] = b"early"
+        await at_the_hour(run)
+        await pass_time(60)
+        (commit,) = commits(run)
+        await run.ends(await run.task("two", "and that"))
+        old.files["/root/workspace/late"] = b"late"
+        steps = run.weather.count("keeper.run")
+        run.world.kill_pi(old)
+        if how == "dies":
+            old.state = VmState.DEAD
+        else:
+            old.deleted = True
+        await run.until(lambda: run.record().slot.vm_id not in ("", old.vm_id), "another machine")
+        new = await run.ready()
+        assert new.parent_commit == commit.commit_id
+        assert "/root/workspace/early" in new.files
+        assert "/root/workspace/late" not in new.files
+        assert run.weather.count("keeper.run") == steps, "its steps are not run again over what is there"
+        assert b"remember this" in new.session
+        assert b"and that" in new.session
+        assert f"restored from commit {commit.commit_id}" in run.message(LT, "WorkspaceLost")
+        assert run.status()["vm"]["restoredAt"].startswith("2027-01-15T09:00:")
+        told = [event.message for event in run.controller.told if event.reason == "WorkspaceLost"]
+        assert "restored as of 2027-01-15T09:00:" in told[0]
+        await run.ends(await run.task("three"))
+        assert "from a snapshot as of 2027-01-15T09:00:" in run.prompts("three")[0]
+        assert run.status()["boot"]["outdated"] is False
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-32")
+def test_a_snapshot_that_is_gone_when_it_is_needed_makes_way_for_the_one_before(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "None"})
+        old = await run.ready()
+        await at_the_hour(run, 1)
+        await at_the_hour(run, 1)
+        first, second = commits(run)
+        run.weather.rules["vers.create_vm"] = failing(lambda: NotFound("commit not found", second.commit_id), times=1)
+        old.state = VmState.DEAD
+        run.world.kill_pi(old)
+        await run.until(lambda: run.record().slot.vm_id not in ("", old.vm_id), "another machine")
+        assert run.machine().parent_commit == first.commit_id
+
+    tell(tmp_path, story)
+
+
+# --- back to a snapshot ----------------------------------------------------------------------------------------------------------------
+
+
+async def go_back(run: Stage, commit_id: str, token: str = "t") -> None:
+    await run.engine.declarations.annotate(LT, {"fleet.vers.sh/rollback": f"{commit_id}:{token}"})
+
+
+def rollback(run: Stage) -> str:
+    return str(run.status().get("rollback", {}).get("state", ""))
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-14")
+@pytest.mark.guarantee("G-32")
+def test_it_goes_back_with_machine_and_conversation_and_what_was_cut_stays_readable(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, snapshots={"schedule": "0 * * * *", "verify": "None"})
+        await run.ends(await run.task("one", "remember this"))
+        old.files["/root/workspace/early"] = b"early"
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        before = run.record().session.name
+        await run.ends(await run.task("two", "and forget that"))
+        old.files["/root/workspace/late"] = b"late"
+        steps = run.weather.count("keeper.run")
+        long = await run.task("three", "to the end")
+        await run.runs(long)
+        await go_back(run, commit.commit_id)
+        await run.until(lambda: rollback(run) == "Waiting", "the restored one was looked at")
+        assert run.machine() is old
+        assert await run.ends(long) == "Succeeded", "its turn is not cut off"
+        await run.until(lambda: rollback(run) == "Done", "it is back")
+        new = await run.ready()
+        await pass_time(120)
+        assert old.deleted
+        assert new.parent_commit == commit.commit_id
+        assert run.world.alive() == [new]
+        assert "/root/workspace/early" in new.files
+        assert "/root/workspace/late" not in new.files
+        assert b"remember this" in new.session
+        assert b"and forget that" not in new.session
+        assert b"to the end" not in new.session
+        assert run.weather.count("keeper.run") == steps
+        session = run.record().session
+        assert session.earlier == (before,)
+        kept = await run.engine.gatherer.transcripts.read(before)
+        assert b"and forget that" in kept
+        assert b"to the end" in kept
+        assert run.happened("RolledBack") == 1
+        await run.ends(await run.task("four", "go on"))
+        assert b"go on" in new.session
+        assert b"go on" in await run.engine.gatherer.transcripts.read(session.name)
+        assert run.status()["vm"]["restoredFrom"] == commit.commit_id
+        await pass_time(HOUR)
+        assert run.machine() is new, "one token, one way back"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_a_foreign_commit_is_refused_with_the_reason_and_nothing_changes(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        machine = await run.ready()
+        theirs = Commit("00000000-0000-4000-9000-00000000beef", "somebody's", run.world.now(), machine.vm_id)
+        run.world.commits[theirs.commit_id] = theirs
+        await go_back(run, theirs.commit_id)
+        await run.until(lambda: rollback(run) == "Refused", "it is refused")
+        assert "no snapshot that was taken of this lieutenant" in run.status()["rollback"]["message"]
+        await run.ends(await run.task("one"))
+        assert run.machine() is machine
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize("why", ["no room", "damaged"])
+def test_without_a_machine_that_was_looked_at_it_works_on_where_it_is(why: str, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "None"})
+        machine = await run.ready()
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        if why == "no room":
+            run.world.full = True
+        else:
+            run.weather.rules["vers.create_vm"] = failing(lambda: Rejected("the commit is damaged", "vm"))
+        await go_back(run, commit.commit_id)
+        await pass_time(120)
+        await run.ends(await run.task("one"))
+        assert run.machine() is machine
+        if why == "no room":
+            run.world.full = False
+            await run.until(lambda: rollback(run) == "Done", "there is room")
+            assert run.world.alive() == [run.machine()]
+        else:
+            assert rollback(run) == "Refused"
+            assert "can't be restored" in run.status()["rollback"]["message"]
+            assert run.world.alive() == [machine]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-14")
+def test_a_machine_that_died_is_left_for_the_restored_one(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "None"}, managementPolicy="Full", session={"onLost": "Fail"})
+        machine = await run.ready()
+        await run.ends(await run.task("one"))
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        machine.state = VmState.DEAD
+        run.world.kill_pi(machine)
+        await run.says(LT, "Stalled", "SessionLost")
+        await go_back(run, commit.commit_id)
+        await run.until(lambda: rollback(run) == "Done", "it is back")
+        await run.ready()
+        await pass_time(60)
+        assert run.world.alive() == [run.machine()]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_before_it_goes_back_its_present_state_is_committed_where_that_is_declared(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"beforeMutate": True, "verify": "None", "keep": 1})
+        old = await run.ready()
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/snapshot": "first"})
+        await run.until(lambda: len(run.record().slot.commits) == 1, "it is taken")
+        (commit,) = commits(run)
+        await run.ends(await run.task("one"))
+        await go_back(run, commit.commit_id)
+        await run.until(lambda: rollback(run) == "Done", "it is back")
+        await run.ready()
+        await pass_time(60)
+        assert old.deleted
+        assert [kept.cause for kept in run.record().slot.commits] == ["Requested", "Mutated"]
+        await go_back(run, run.record().slot.commits[1].commit_id, "forth")
+        await run.until(lambda: run.world.created == 3, "and forth again")
+        await run.until(lambda: rollback(run) == "Done", "it is there")
+        assert b"one attempt" in (await run.ready()).session
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_protected_machine_is_given_up_only_when_somebody_confirms_it(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "None"})
+        await run.ready()
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/deletion-protection": "enabled"})
+        await go_back(run, commit.commit_id)
+        await run.until(lambda: rollback(run) == "Refused", "it is refused")
+        confirmed = {"fleet.vers.sh/delete-confirmed": "yes", "fleet.vers.sh/rollback": f"{commit.commit_id}:again"}
+        await run.engine.declarations.annotate(LT, confirmed)
+        await run.until(lambda: rollback(run) == "Done", "it is back")
+
+    tell(tmp_path, story)

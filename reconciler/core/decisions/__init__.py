@@ -64,6 +64,14 @@ from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
 from reconciler.core.decisions.slot import SnapshotVerified as SnapshotVerified
 from reconciler.core.decisions.slot import Suspend as Suspend
 from reconciler.core.decisions.slot import TakeSnapshot as TakeSnapshot
+from reconciler.core.decisions.spare import AcceptSpare as AcceptSpare
+from reconciler.core.decisions.spare import FinishSpare as FinishSpare
+from reconciler.core.decisions.spare import RefuseRollback as RefuseRollback
+from reconciler.core.decisions.spare import RejectSpare as RejectSpare
+from reconciler.core.decisions.spare import SpareAction as SpareAction
+from reconciler.core.decisions.spare import StartSpare as StartSpare
+from reconciler.core.decisions.spare import SwapMachines as SwapMachines
+from reconciler.core.decisions.spare import UseSpare as UseSpare
 from reconciler.core.decisions.task import AbortTurn as AbortTurn
 from reconciler.core.decisions.task import Continue as Continue
 from reconciler.core.decisions.task import Deliver as Deliver
@@ -82,5 +90,5 @@ from reconciler.core.decisions.task import TryAgain as TryAgain
 from reconciler.core.decisions.task import Verify as Verify
 from reconciler.core.decisions.task import Withdraw as Withdraw
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | TaskAction
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | SpareAction | TaskAction
 Decision = Act | Rest

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
 
-Cause = Literal["Deleted", "Dead", "Outdated", "Moved"]
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "RolledBack"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
-agent moved away."""
+agent moved away, or went back to a snapshot."""
 
 
 SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]

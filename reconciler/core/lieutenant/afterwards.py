@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from reconciler.core.decisions import (
     AbortTurn,
+    AcceptSpare,
     Acknowledge,
     Act,
     Adopt,
@@ -45,6 +46,7 @@ from reconciler.core.decisions import (
     OpenLocal,
     Progress,
     ReadBack,
+    RefuseRollback,
     Release,
     Reprompt,
     RestAgent,
@@ -57,10 +59,13 @@ from reconciler.core.decisions import (
     SnapshotLost,
     SnapshotTaken,
     SnapshotVerified,
+    SpareAction,
     StartAgent,
     StartKeeper,
+    StartSpare,
     StopAgent,
     Suspend,
+    SwapMachines,
     TakeSnapshot,
     TryAgain,
     Verify,
@@ -75,9 +80,9 @@ from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, WorkspaceRecord
+from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, SpareRecord, WorkspaceRecord
 from reconciler.core.slot.emptied import emptied
-from reconciler.core.slot.snapshots import counted, verified
+from reconciler.core.slot.snapshots import counted, looked_at, verified
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -102,11 +107,29 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
         return replaced(view, lieutenant=view.lieutenant.but(pending=0))
     if isinstance(step.action, Release):
         return None
+    if isinstance(step.action, SpareAction) and not isinstance(step.action, SwapMachines):
+        return replaced(view, lieutenant=after_spare(view.lieutenant, step.action))
     lt = after_lieutenant(view.lieutenant, step.action)
     talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
         talk = replaced(view.talk, settled=True)
     return replaced(view, lieutenant=lt, talk=talk)
+
+
+def after_spare(lt: LieutenantView, action: SpareAction) -> LieutenantView:
+    """The second machine is taken to come to what it is for."""
+    spare, record = lt.for_slot.spare, lt.record
+    done = replaced(spare, slot=None)
+    match action:
+        case RefuseRollback(why):
+            return lt.but(record=record.but(rollback=record.rollback.but(state="Refused", message=why)))
+        case StartSpare("Rollback", commit_id):
+            return lt.but(record=record.but(spare=SpareRecord(purpose="Rollback", commit_id=commit_id, verified=True)), spare=done)
+        case StartSpare(_, commit_id) | AcceptSpare(commit_id):
+            seen = looked_at(record.slot, commit_id, "Restored")
+            return lt.but(record=record.but(slot=seen, spare=SpareRecord()), slot=replaced(lt.slot, record=seen), spare=done)
+        case _:
+            return lt.but(record=record.but(spare=SpareRecord()), spare=done)
 
 
 def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
@@ -192,7 +215,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return lt.but(slot=replaced(slot, record=emptied(record), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=emptied(record, record.cause in ("", "Dead")), vm=Absent(proven=True)))
         case CorrectClock():
             return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():

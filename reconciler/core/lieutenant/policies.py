@@ -46,6 +46,7 @@ from reconciler.core.lieutenant.session import (
     note_what_was_seen,
     restore_the_conversation,
 )
+from reconciler.core.lieutenant.spare import go_back
 from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import same_launch
@@ -311,6 +312,7 @@ SLOT: Chain[SlotPart] = Chain(
         note_the_lost_files,
         local.close_before_the_end,
         local.live_here_as_declared,
+        go_back,
         resolve_before_creating,
         take_the_vm_when_it_is_ready,
     ),

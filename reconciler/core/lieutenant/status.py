@@ -31,7 +31,7 @@ from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
-from reconciler.core.lieutenant.snapshotstatus import snapshots_condition, snapshots_status
+from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import RestartRecord, SessionRecord
@@ -242,6 +242,7 @@ def lieutenant_status(
         queue=QueueStatus(pending, active),
         vm=_vm_status(view.slot),
         snapshots=snapshots_status(view.slot),
+        rollback=rollback_status(view.record),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
@@ -270,6 +271,8 @@ def _vm_status(slot: Slot) -> VMStatus | None:
         epoch=record.epoch,
         state=slot.vm.state.value if isinstance(slot.vm, Seen) else "unknown",
         adopted=record.adopted == record.vm_id or None,
+        restored_from=record.restored_from or None,
+        restored_at=timestamp(record.restored_at) if record.restored_at else None,
         snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
     )
 

@@ -1,15 +1,17 @@
-"""What is left of a slot when its machine is gone. Pure."""
+"""What is left of a slot when its machine is gone, and what the next one is made from. Pure."""
 
 from __future__ import annotations
 
-from reconciler.core.records import SlotRecord, SnapshotRecord
+from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.slot.snapshots import newest
 
 
-def emptied(old: SlotRecord) -> SlotRecord:
-    """Nothing that was said of the machine, but all of what outlives it: the snapshots that were taken, and the one on its way."""
+def emptied(old: SlotRecord, lost: bool) -> SlotRecord:
+    """Nothing that was said of the machine, but all of what outlives it: the snapshots that were taken, and the one on its way. `lost`: it
+    was not sent away, so that the next one begins where its newest snapshot is."""
     taken = old.snapshot
     on_its_way = bool(taken.commit_id) and not taken.verified
-    return SlotRecord(
+    slot = SlotRecord(
         epoch=old.epoch,
         account=old.account,
         adopted=old.adopted,
@@ -18,3 +20,18 @@ def emptied(old: SlotRecord) -> SlotRecord:
         commits=old.commits,
         asked=old.asked,
     )
+    return restoring(slot, newest(slot)) if lost else slot
+
+
+def restoring(slot: SlotRecord, commit: CommitRecord | None) -> SlotRecord:
+    """The next machine is made from this commit; None: from what is declared."""
+    if commit is None:
+        return slot.but(restore="", origin="", restored_at=0.0, restored_from="")
+    return slot.but(restore=commit.commit_id, origin=commit.origin, restored_at=commit.taken_at, restored_from=commit.commit_id)
+
+
+def unrestorable(slot: SlotRecord, error: str) -> SlotRecord:
+    """The platform says that it has no such commit: the next machine is made from the one before it, else from what is declared."""
+    without = tuple(c.but(check="Failed", check_error=error) if c.commit_id == slot.restore else c for c in slot.commits)
+    slot = slot.but(commits=without)
+    return restoring(slot, newest(slot))

@@ -16,13 +16,16 @@ def sealed(value: str, place: str, slot: SlotRecord) -> str:
 
 def valid(marks: Mapping[str, str], place: str, slot: SlotRecord) -> dict[str, str]:
     """The digests of those that hold here. Where the epoch is not known, every one that names this machine does, and so does one
-    without a name: earlier releases wrote it."""
+    without a name: earlier releases wrote it. On a machine that was restored from a snapshot, those of the machine that was committed hold
+    too: they tell of the same disk."""
     epoch = _epoch(place, slot)
+    inherited = slot.origin.split() if place == slot.vm_id else []
     found: dict[str, str] = {}
     for name, text in marks.items():
         value, _, where = text.partition(" ")
         machine, _, since = where.rpartition("/")
-        if (machine == place and (not epoch or since == str(epoch))) or (not where and not epoch):
+        here = machine == place and (not epoch or since == str(epoch))
+        if here or where in inherited or (not where and not epoch):
             found[name] = value
     return found
 

@@ -4,6 +4,8 @@ One at a time for each slot, whatever it is for, so none overlaps another; of th
 
 from __future__ import annotations
 
+from typing import Literal
+
 from reconciler.api.reasons import Reason
 from reconciler.core.cron import next_after
 from reconciler.core.decisions import (
@@ -26,6 +28,9 @@ from reconciler.core.snapshot.vm import Seen, VmState
 
 MAX_SNAPSHOTS = 3
 """Refused attempts after which a person must help, where the machine waits for its snapshot."""
+
+MOST_ORIGINS = 8
+"""Machines that a disk came through, one restored from the other, whose marks are known."""
 
 IN_USE = 600.0
 """Seconds until a commit that could not be removed, because a machine was made from it, is tried again."""
@@ -50,16 +55,26 @@ def under_way(s: Slot) -> bool:
 
 
 def newest(record: SlotRecord) -> CommitRecord | None:
-    """The newest snapshot that the platform was not found to lack."""
-    return next((commit for commit in reversed(record.commits) if not commit.missing_since), None)
+    """The newest snapshot that a machine can be made from, as far as is known."""
+    return next(iter(reversed(usable(record))), None)
+
+
+def usable(record: SlotRecord) -> list[CommitRecord]:
+    """Those that the platform was not found to lack, and that were not found to be no good; oldest first."""
+    return [commit for commit in record.commits if not commit.missing_since and commit.check != "Failed"]
 
 
 def surplus(policy: SnapshotPolicy | None, record: SlotRecord) -> tuple[CommitRecord, ...]:
-    """The kept ones beyond `keep`, oldest first. What the next machine is to be made from is none of them."""
+    """The kept ones beyond `keep`, oldest first; those that are no good don't count among the others. The newest, the last that
+    was restored for a look, and what a machine is to be made from are none of them."""
     if policy is None:
         return ()
-    listed = [commit for commit in record.commits if not commit.missing_since]
-    return tuple(commit for commit in listed[: -policy.keep] if commit.commit_id != record.restore)
+    failed = [commit for commit in record.commits if commit.check == "Failed" and not commit.missing_since]
+    good = usable(record)
+    proven = next((commit.commit_id for commit in reversed(good) if commit.check == "Restored"), "")
+    spared = (proven, record.restore, *policy.needed)
+    free = [commit for commit in good[:-1] if commit.commit_id not in spared]
+    return (*free[: max(0, len(good) - policy.keep)], *failed[: -policy.keep])
 
 
 def to_be_counted(policy: SnapshotPolicy | None, record: SlotRecord, settle: float, now: float) -> bool:
@@ -70,12 +85,12 @@ def to_be_counted(policy: SnapshotPolicy | None, record: SlotRecord, settle: flo
 
 def kept(record: SlotRecord, snapshot: SnapshotRecord) -> tuple[CommitRecord, ...]:
     """The commits of a slot once this one, which the platform lists, is among them."""
-    filled = record.filled if snapshot.vm_id == record.vm_id else 0
+    known = f"{snapshot.vm_id}/{record.filled} {record.origin}" if snapshot.vm_id == record.vm_id else ""
     made = CommitRecord(
         commit_id=snapshot.commit_id,
         name=snapshot.name,
         vm_id=snapshot.vm_id,
-        filled=filled,
+        origin=" ".join(known.split()[:MOST_ORIGINS]),
         taken_at=snapshot.taken_at,
         cause=snapshot.cause,
         conversation=snapshot.conversation,
@@ -89,7 +104,18 @@ def verified(record: SlotRecord) -> SlotRecord:
     taken = record.snapshot.but(verified=True, attempts=0, not_before=0.0, error="")
     waited_for = taken.cause in ("Deleted", "Mutated")
     asked = record.asked and taken.cause != "Requested"
-    return record.but(snapshot=taken if waited_for else SnapshotRecord(), commits=kept(record, taken), asked=asked)
+    return record.but(
+        snapshot=taken if waited_for else SnapshotRecord(), commits=kept(record, taken), asked=asked, unchecked=record.unchecked + 1
+    )
+
+
+def looked_at(record: SlotRecord, commit_id: str, check: Literal["Restored", "Failed"], error: str = "") -> SlotRecord:
+    """A slot once one of its commits was restored for a look."""
+
+    def seen(commit: CommitRecord) -> CommitRecord:
+        return commit.but(check=check, check_error=error) if commit.commit_id == commit_id else commit
+
+    return record.but(commits=tuple(seen(commit) for commit in record.commits), unchecked=0)
 
 
 def counted(record: SlotRecord, noted: NoteCommits, now: float) -> tuple[CommitRecord, ...]:

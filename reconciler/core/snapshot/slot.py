@@ -71,13 +71,15 @@ class SnapshotSeen:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPolicy:
-    """When snapshots are taken and how many are kept, as declared. `since`: from when its times count, when there is no snapshot yet."""
+    """When snapshots are taken and how many are kept, as declared. `since`: from when its times count, when there is no snapshot yet;
+    `needed`: commits that are to be kept in any case, for now."""
 
     schedule: str = ""
     time_zone: str = "UTC"
     keep: int = 24
     before_mutate: bool = False
     since: float = 0.0
+    needed: tuple[str, ...] = ()
 
 
 EMPTY = SlotRecord()

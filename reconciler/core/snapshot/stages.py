@@ -15,6 +15,7 @@ from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
+from reconciler.core.snapshot.spare import NO_SPARE, Spare
 from reconciler.core.snapshot.vm import Unknown
 
 
@@ -64,12 +65,13 @@ class Placed(Part):
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
-    as its keeper told of them."""
+    as its keeper told of them; `spare`: its second machine."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
     mirror_size: int = 0
     session_seen: int = 0
+    spare: Spare = NO_SPARE
     on_lost: OnLost = OnLost.RESUME
 
 

@@ -8,9 +8,11 @@ from typing import Literal, assert_never
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, NoteWorkspace, SessionAction
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
+from reconciler.core.lieutenant.workspace import gone_with_it
 from reconciler.core.records import RestartRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.times import timestamp
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import AddEvent
 from reconciler.engine.state.objects import LieutenantItem, session_of
@@ -56,7 +58,9 @@ class SessionActs:
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
 
     async def workspace_lost(self, item: LieutenantItem, vm_id: str) -> None:
-        message = f"VM {vm_id} is gone with the files of its agent; the conversation goes on without them, and the agent is told"
+        as_of = item.record.slot.restored_at
+        gone = gone_with_it(vm_id, f"as of {timestamp(as_of)}" if as_of else "")
+        message = f"{gone}; the conversation goes on without them, and the agent is told"
         said = self.event(item, Reason.WORKSPACE_LOST, message, "Warning")
         await self.t.save(item, item.record.but(workspace=item.record.workspace.but(left="", lost=vm_id)), *said)
 

@@ -32,7 +32,7 @@ from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
-from reconciler.core.slot.emptied import emptied
+from reconciler.core.slot.emptied import emptied, unrestorable
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
@@ -52,6 +52,7 @@ from reconciler.errors import (
     GuestUnreachable,
     Indeterminate,
     NoAnswerForWantOfRoom,
+    NotFound,
     ReconcilerError,
     Rejected,
     Unreachable,
@@ -109,12 +110,14 @@ class SlotActs:
         epoch = item.record.epoch + 1
         token = t.token()
         latest = t.fleet.latest
+        source = CommitSource(item.record.restore) if item.record.restore else blueprint.source
+        made_from = "" if item.record.restore else blueprint.machine_hash
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(blueprint.source, epoch), "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
+            payload={**intent_payload(source, epoch), "machine": made_from, "account": t.gatherer.slots.account},
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -128,7 +131,7 @@ class SlotActs:
         t.journal.opened(intent)
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(blueprint.source, blueprint.shape, labels, token)
+            vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
         except REFUSED as error:
             await self.create_failed(item, slot, intent, error)
             return
@@ -139,7 +142,7 @@ class SlotActs:
             what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
             await self.create_in_doubt(item, intent, Indeterminate(what))
             return
-        if not isinstance(blueprint.source, RootSource):
+        if not isinstance(source, RootSource):
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
@@ -166,6 +169,8 @@ class SlotActs:
             told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
             slot = slot.but(attempts=slot.attempts - 1)
         else:
+            if slot.restore and isinstance(error, NotFound):
+                slot = unrestorable(slot, str(error))
             slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
         said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
         await self.books.save(item, slot, closing(intent, f"failed: {type(error).__name__}"), *told, *said)
@@ -193,6 +198,10 @@ class SlotActs:
             cause="",
             delete_attempts=0,
             chosen="",
+            restore="",
+            origin=slot.origin if slot.restore else "",
+            restored_at=slot.restored_at if slot.restore else 0.0,
+            restored_from=slot.restore,
         )
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
@@ -337,8 +346,8 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = emptied(old)
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
+        slot = emptied(old, bool(lost))
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
         await self.books.empty(item, slot, lost, *said)

@@ -16,6 +16,7 @@ from reconciler.core.decisions import (
     RunVerify,
     SessionAction,
     SlotAction,
+    SpareAction,
     TakeSnapshot,
     TaskAction,
 )
@@ -39,6 +40,7 @@ from reconciler.engine.act.preparation import kind_of_check, running
 from reconciler.engine.act.requests import RequestActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
+from reconciler.engine.act.spare import SpareActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
@@ -59,6 +61,7 @@ class LieutenantKind(Kind[WorkSet]):
     def __init__(self, context: ActContext) -> None:
         self.t, self._table, self._gatherer = context, context.table, context.gatherer
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
+        self._spare = SpareActs(context, self._slot)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
 
     def follow(self, key: Key) -> None:
@@ -120,6 +123,8 @@ class LieutenantKind(Kind[WorkSet]):
             await self._session.act(item, view, action)
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
+        elif isinstance(action, SpareAction):
+            await self._spare.act(item, view, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
                 await self._guest.before_a_snapshot(item, view, action)

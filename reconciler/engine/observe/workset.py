@@ -18,6 +18,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.machine import CommitSource, VmSource
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
@@ -33,6 +34,7 @@ from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
@@ -59,6 +61,7 @@ class Gatherer:
     providers: Providers
     slots: Slots
     machines: Machines
+    spares: Spares
 
     @classmethod
     def over(
@@ -77,6 +80,7 @@ class Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
         comparison = SessionComparison(agents, transcripts)
+        slots = Slots(settings, table, fleet, journal, clock, owner, account)
         return cls(
             settings=settings,
             table=table,
@@ -87,7 +91,8 @@ class Gatherer:
             keeper_version=keeper_version,
             profiles=Profiles(settings, table, secrets),
             providers=Providers(table),
-            slots=Slots(settings, table, fleet, journal, clock, owner, account),
+            slots=slots,
+            spares=Spares(slots, journal, agents, clock, owner),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -105,13 +110,14 @@ class Gatherer:
         guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
         standby = await self.machines.observe_standby(item, observed, transcript)
         local = self.local(item, rendered)
-        source = rendered.source if isinstance(rendered, Rendered) and may_be_made_anew(item, observed) else None
+        source = made_from(item, rendered) if isinstance(rendered, Rendered) and may_be_made_anew(item, observed) else None
         if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now)
+        spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
@@ -140,6 +146,7 @@ class Gatherer:
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
                 on_lost=item.spec.session.on_lost,
+                spare=spare,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
@@ -274,3 +281,8 @@ def may_be_made_anew(item: LieutenantItem, observed: Vm | Absent | Unknown) -> b
     """Whether its slot may come to need another machine soon: it has none, a dead one, or one that a changed profile replaces."""
     dead = not isinstance(observed, Vm) or observed.state is VmState.DEAD
     return not item.record.slot.vm_id or dead or item.spec.update.on_profile_change is OnProfileChange.RECREATE
+
+
+def made_from(item: LieutenantItem, rendered: Rendered) -> VmSource:
+    """What its next machine is made from: the newest snapshot of one that was lost, else what its profile says."""
+    return CommitSource(item.record.slot.restore) if item.record.slot.restore else rendered.source

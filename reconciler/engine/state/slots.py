@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.annotations import PROTECTION
-from reconciler.api.lieutenant import ManagementPolicy, Snapshots
+from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import housed
-from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
+from reconciler.core.records import SPARE, BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord, SpareRecord
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.core.snapshot.slot import SnapshotPolicy
+from reconciler.core.snapshot.slot import DesiredState, SnapshotPolicy
 from reconciler.engine.state.objects import LieutenantItem
 
 
@@ -40,7 +40,7 @@ class LieutenantSlot:
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
             protected=self.item.obj.annotations.get(PROTECTION) == "enabled",
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
-            snapshots=snapshot_policy(spec.snapshots, self.item.obj.created_at),
+            snapshots=snapshot_policy(self.item),
         )
 
     @property
@@ -68,8 +68,49 @@ class LieutenantSlot:
         return None
 
 
-def snapshot_policy(declared: Snapshots | None, since: float) -> SnapshotPolicy | None:
-    """What is declared about snapshots of one machine. `since`: when its object was made."""
+def snapshot_policy(item: LieutenantItem) -> SnapshotPolicy | None:
+    """What is declared about snapshots of its machine."""
+    declared, record = item.spec.snapshots, item.record
     if declared is None:
         return None
-    return SnapshotPolicy(declared.schedule or "", declared.time_zone, declared.keep, declared.before_mutate, since)
+    needed = (record.spare.commit_id, record.rollback.commit_id if record.rollback.state == "Asked" else "")
+    schedule = declared.schedule or ""
+    return SnapshotPolicy(schedule, declared.time_zone, declared.keep, declared.before_mutate, item.obj.created_at, needed)
+
+
+@dataclass(frozen=True, slots=True)
+class SpareSlot:
+    """Implements `core.slot.item.SlotItem`: a lieutenant's second machine, as long as it is there for something."""
+
+    item: LieutenantItem
+
+    @property
+    def owner(self) -> SlotOwner:
+        return SlotOwner.of(self.item.key, self.item.uid, SPARE)
+
+    @property
+    def record(self) -> SlotRecord:
+        return self.item.record.spare.slot
+
+    @property
+    def declared(self) -> SlotDeclaration:
+        wanted = bool(self.item.record.spare.commit_id) and not self.item.deleting
+        return SlotDeclaration(DesiredState.RUNNING if wanted else DesiredState.GONE)
+
+    @property
+    def conversation(self) -> str:
+        return ""
+
+    def changed(self, record: Record, slot: SlotRecord) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        return record.but(spare=record.spare.but(slot=slot))
+
+    def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
+        return self.emptied(record, slot, "")
+
+    def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        return record.but(spare=record.spare.but(slot=slot, verified=False))
+
+    def released(self, record: Record) -> Record:
+        return record.but(spare=SpareRecord())
