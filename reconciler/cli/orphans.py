@@ -69,7 +69,8 @@ async def look(config: Config) -> list[Stray]:
         listed = await client.list_vms()
     finally:
         await client.aclose()
-    owned = {LieutenantRecord.load(obj.record).slot.vm_id for obj in image.objects if obj.key.kind == "Lieutenant"}
+    records = [LieutenantRecord.load(obj.record) for obj in image.objects if obj.key.kind == "Lieutenant"]
+    owned = {slot.vm_id for record in records for slot in record.slots().values()}
     owner = Owner(config.fleet, image.meta.get(INSTALLATION, ""))
     return strays(listed.vms.values(), owner, owned, image.first_seen, listed.begun - config.settle_seconds)
 

@@ -16,7 +16,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, Key, as_map, as_strings
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import VM, document
+from reconciler.views.documents import COMMIT, VM, document
 
 POLL = 0.25
 """Seconds between two looks at the store while following."""
@@ -78,6 +78,10 @@ async def documents(
             from reconciler.cli.vms import vms  # the platform's client, which nothing else here needs
 
             every = [(name, doc) for name, doc in await vms(config, store) if not selector or matches(labels_of(doc), selector)]
+        elif kind == COMMIT:
+            from reconciler.cli.snapshots import commits
+
+            every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(obj.labels, selector)]

@@ -25,7 +25,11 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
     finally:
         await client.aclose()
     ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
-    owners = {LieutenantRecord.load(obj.record).slot.vm_id: names.short(obj.key) for obj in await visible(config, store, "Lieutenant")}
+    owners = {
+        slot.vm_id: names.short(obj.key)
+        for obj in await visible(config, store, "Lieutenant")
+        for slot in LieutenantRecord.load(obj.record).slots().values()
+    }
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
     return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id) or claimed_by(vm, ours))) for vm in rows]
 

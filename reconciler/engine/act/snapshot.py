@@ -133,7 +133,8 @@ class CommitActs:
             for commit_id in action.gone
             for event in self.books.event(item, Reason.COMMIT_VANISHED, f"commit {commit_id} is not listed any more", "Warning")
         ]
-        await self.books.save(item, slot.but(commits=snapshots.counted(slot, action, self.t.clock.now())), *said)
+        struck = [self.t.gatherer.slots.origins.strike(commit_id) for commit_id in action.gone]
+        await self.books.save(item, slot.but(commits=snapshots.counted(slot, action, self.t.clock.now())), *struck, *said)
 
     async def drop(self, item: SlotItem, commit_id: str) -> None:
         """The same again does no harm: a commit that is gone is as good as removed."""
@@ -150,7 +151,8 @@ class CommitActs:
             await self.books.save(item, kept, *said)
             return
         self.books.note(item, Reason.DROPPED_COMMIT, f"commit {commit_id}")
-        await self.books.save(item, slot.but(commits=tuple(c for c in slot.commits if c.commit_id != commit_id)))
+        left = tuple(c for c in slot.commits if c.commit_id != commit_id)
+        await self.books.save(item, slot.but(commits=left), self.t.gatherer.slots.origins.strike(commit_id))
 
 
 def replaced(slot: SlotRecord, commit_id: str, **changes: object) -> SlotRecord:
