@@ -148,6 +148,7 @@ async def engine_over(
             empty_store_seconds=config.settle_seconds,
             resync_seconds=config.resync_seconds,
             dedicated_account=config.dedicated_account,
+            max_vms=config.max_vms,
             sharing=sharing_of(config, cluster=backend is not None),
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=str(ways.host.root),

@@ -27,6 +27,7 @@ VARIABLES = {
     "resync-seconds": "RECONCILER_RESYNC_SECONDS",
     "adopt-unowned": "RECONCILER_ADOPT_UNOWNED",
     "share": "RECONCILER_SHARE",
+    "max-vms": "RECONCILER_MAX_VMS",
 }
 """Setting → the environment variable that stands for its flag."""
 
@@ -53,7 +54,8 @@ class Config:
     """Settings that hold for every command. `store`: SQLAlchemy URL, '' for the SQLite file in `state`. `settle_seconds`,
     `resync_seconds`: see `EngineSettings`. `kube`: commands go to a cluster, `context` of the kubeconfig, and an empty `namespace` means
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
-    cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace.
+    cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
+    `max_vms`: most VMs of all objects together, None: no limit.
     `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
@@ -69,6 +71,7 @@ class Config:
     dedicated_account: bool = True
     adopt_unowned: tuple[str, ...] | None = None
     share: tuple[tuple[str, str], ...] = ()
+    max_vms: int | None = None
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
     kube: bool = False
@@ -118,6 +121,15 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
             number = -1.0
         if isinstance(value, bool) or not math.isfinite(number) or number <= 0:
             raise UsageError(f"must be a number of seconds above 0, not {value!r}", where, "write for example 60")
+        return number
+
+    def count(name: str) -> int | None:
+        value, where = pick(name)
+        if value is None:
+            return None
+        number = int(value) if isinstance(value, int) or (isinstance(value, str) and value.isascii() and value.isdigit()) else 0
+        if isinstance(value, bool) or number < 1:
+            raise UsageError(f"must be a whole number above 0, not {value!r}", where, "write for example 20")
         return number
 
     def switch(name: str, default: bool = False) -> bool:
@@ -170,6 +182,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         dedicated_account=switch("dedicated-account", True),
         adopt_unowned=namespaces("adopt-unowned"),
         share=pairs("share"),
+        max_vms=count("max-vms"),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,

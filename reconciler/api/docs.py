@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.api.catalogue import REASONS
 from reconciler.api.conditiontypes import ConditionType
 from reconciler.api.meta import API_VERSION, Json, JsonValue
-from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import structural
 from reconciler.api.support import SUPPORT, Support, entry_of
@@ -96,7 +96,7 @@ def api_page() -> str:
     lines += ["## Conditions", "", "| type | meaning |", "|---|---|"]
     lines += [f"| `{one}` | {_cell(one.meaning)} |" for one in ConditionType]
     lines += ["", "## Reasons", "", "| reason | meaning | what to do |", "|---|---|---|"]
-    lines += [f"| `{one}` | {_cell(one.meaning)} | {_cell(one.remedy)} |" for one in sorted(Reason)]
+    lines += [f"| `{one}` | {_cell(one.meaning)} | {_cell(one.remedy)} |" for one in sorted(REASONS.values())]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from reconciler.api.docstrings import descriptions
 from reconciler.api.markers import BROKEN, Step
 from reconciler.api.meta import API_VERSION, GROUP, Choice, Json, Model
-from reconciler.api.registry import BY_NAME
+from reconciler.api.registry import BY_NAME, INTERNAL
 from reconciler.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ def parse(doc: object) -> Resource | list[Problem]:
 def load_spec(kind: str, spec: Json, *, tolerant: bool = False) -> Spec:
     """The `spec` part of a document → its model. `tolerant`: ignore fields that this version does not know (as a controller
     must that is older than the CRD). Raises `InvalidSpec` naming every problem, `InvalidSpec` also for an unknown kind."""
-    if kind not in BY_NAME:
+    known = BY_NAME.get(kind) or INTERNAL.get(kind)
+    if known is None:
         raise InvalidSpec(f"kind {kind!r} is unknown", remedy=f"use one of {', '.join(BY_NAME)}")
-    model = BY_NAME[kind].spec
+    model = known.spec
     try:
         return model.model_validate(without_nulls(spec), by_alias=True, by_name=False, extra="ignore" if tolerant else None)
     except ValidationError as error:

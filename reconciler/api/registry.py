@@ -90,7 +90,17 @@ STOCK: tuple[Kind, ...] = (
         "vmtree",
         "vmtrees",
         "vmt",
-        (READY, REASON, PHASE, MODE, MESSAGE, AGE),
+        (
+            READY,
+            REASON,
+            PHASE,
+            Column("Nodes", ".status.counts.nodes", "How many places it declares.", type="integer"),
+            Column("Ready nodes", ".status.counts.ready", "How many of them are as declared.", type="integer", wide=True),
+            MODE,
+            MESSAGE,
+            AGE,
+        ),
+        ("fleet.vers.sh/vmtree",),
     ),
     Kind(
         "Lieutenant",
@@ -118,6 +128,10 @@ STOCK: tuple[Kind, ...] = (
         ("fleet.vers.sh/task",),
     ),
 )
+
+
+INTERNAL: Mapping[str, Kind] = {"Machine": Kind("Machine", "machine", "machines", "machine", (), ("fleet.vers.sh/vm",))}
+"""Kinds that nobody declares: what others make of their declarations, kept in the store only."""
 
 
 class Kinds(Sequence[Kind]):
@@ -158,7 +172,7 @@ BY_NAME: Mapping[str, Kind] = KINDS.by_name
 
 def finalizers_of(kind: str) -> tuple[str, ...]:
     """What keeps a deleted object of this kind until its outside is gone."""
-    found = BY_NAME.get(kind)
+    found = BY_NAME.get(kind) or INTERNAL.get(kind)
     return found.finalizers if found is not None else ()
 
 

@@ -60,7 +60,16 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "adopt": ACTED_ON,
         "fork": PROTECTS,
     },
-    "VMTree": {"": PROTECTS},
+    "VMTree": {
+        "nodes": ACTED_ON,
+        "mode": ACTED_ON,
+        "limits": ACTED_ON,
+        "policy": ACTED_ON,
+        "strategy": PROTECTS,
+        "snapshots": PROTECTS,
+        "budget": PROTECTS,
+        "deletionPolicy": ACTED_ON,
+    },
     "BootProfile": {
         "source": ACTED_ON,
         "extends": ACTED_ON,
@@ -100,6 +109,9 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "approvals": CONVENIENCE,
     },
 }
+
+
+SUPPORT["Machine"] = SUPPORT["Lieutenant"]
 
 
 @dataclass(frozen=True, slots=True)

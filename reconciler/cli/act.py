@@ -176,9 +176,31 @@ def suspend(config: Config, words: One, node: Node = "") -> None:
     _mode(words, node, "Suspended", config)
 
 
-def resume(config: Config, words: One, node: Node = "") -> None:
-    """Declare a lieutenant or a VMTree Running again."""
-    _mode(words, node, "Running", config)
+def resume(
+    config: Config,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KIND NAME]", help="KIND NAME or KIND/NAME.", show_default=False)] = None,
+    node: Node = "",
+    halted: Annotated[bool, typer.Option("--halted", help="The whole fleet, after `halt`.")] = False,
+) -> None:
+    """Declare a lieutenant or a VMTree Running again.
+
+    With --halted: creating and delivering goes on in the whole fleet."""
+    if halted == bool(words):
+        raise UsageError("what is to be resumed?", "KIND NAME | --halted", "give one of them")
+    if halted:
+        asyncio.run(submit(config, [{"op": "halt", "on": False}]))
+        out("the fleet goes on")
+        return
+    _mode(words or [], node, "Running", config)
+
+
+def halt(config: Config) -> None:
+    """Stop the fleet from creating machines and delivering work.
+
+    It holds at once, for every lieutenant and tree, and over restarts of the controller. What runs is not cut off: turns go on, and
+    nothing is suspended or deleted for it. `reconciler resume --halted` takes it back."""
+    since = asyncio.run(submit(config, [{"op": "halt", "on": True}]))[0]
+    out(f"the fleet is halted since {since}; `reconciler resume --halted` lets it go on")
 
 
 def set_(

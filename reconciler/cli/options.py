@@ -59,6 +59,9 @@ GLOBALS: dict[str, object] = {
         str | None,
         _option("--share", metavar="OWNER=USER…", help="Namespaces that may use what another one made; or RECONCILER_SHARE."),
     ],
+    "max_vms": Annotated[
+        str | None, _option("--max-vms", metavar="N", help="Most VMs of all objects together; or RECONCILER_MAX_VMS.")
+    ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
     "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],
@@ -70,6 +73,7 @@ WITHOUT_KUBE = {
         "the operator's store has the conversation: `kubectl exec -n reconciler -it deploy/reconciler --"
         " reconciler attach -n {namespace} {lieutenant}`"
     ),
+    "halt": "`kubectl exec -n reconciler deploy/reconciler -- reconciler halt`",
     "run": "`reconciler operator` is for a cluster",
     "demo": "leave it out: it has a fleet of its own",
 }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from reconciler.app import INSTALLATION
-from reconciler.cli import names
 from reconciler.cli.access import visible
 from reconciler.config import Config
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, short
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
@@ -26,8 +25,9 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
         await client.aclose()
     ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
     owners = {
-        slot.vm_id: names.short(obj.key)
-        for obj in await visible(config, store, "Lieutenant")
+        slot.vm_id: short(obj.key)
+        for kind in ("Lieutenant", "Machine")
+        for obj in await visible(config, store, kind)
         for slot in LieutenantRecord.load(obj.record).slots().values()
     }
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from reconciler.api.catalogue import REASONS
 from reconciler.api.reasons import Reason
 from reconciler.api.status.base import Condition, Status, Truth, clipped
-from reconciler.api.waits import MOVES, Waiting
+from reconciler.api.waits import MOVES, Explained, Waiting
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json, JsonValue
 from reconciler.core.lasterror import NONE, LastError
@@ -30,16 +31,16 @@ def undeclared(reason: str) -> bool:
 
 def meaning(reason: str) -> str:
     """What the catalogue says of a reason, for a condition that has nothing more precise to say."""
-    found = Reason._value2member_map_.get(reason)
-    return found.meaning if isinstance(found, Reason) else ""
+    found = REASONS.get(reason)
+    return found.meaning if found is not None else ""
 
 
 def _waiting_for(reason: str) -> Waiting:
-    found = Reason._value2member_map_.get(reason)
-    return found.waiting if isinstance(found, Reason) else MOVES
+    found = REASONS.get(reason)
+    return found.waiting if found is not None else MOVES
 
 
-def reason_of(decision: Decision) -> tuple[Reason, str]:
+def reason_of(decision: Decision) -> tuple[Explained, str]:
     """A decision as (reason, message)."""
     match decision:
         case Wait(reason, message) | Refuse(reason, message):

@@ -36,8 +36,9 @@ class Key(NamedTuple):
 
 
 def short(key: Key) -> str:
-    """`lieutenant/api`: as people write it."""
-    return f"{key.kind.lower()}/{key.name}"
+    """`lieutenant/api`: as people write it; `vmtree/prod/db` for a machine that a tree has itself."""
+    tree, slash, node = key.name.partition("/")
+    return f"vmtree/{tree}/{node}" if slash else f"{key.kind.lower()}/{key.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,6 +81,11 @@ class SlotOwner:
 def lieutenant(namespace: str, name: str) -> Key:
     """The key of a Lieutenant."""
     return Key("Lieutenant", namespace, name)
+
+
+def vm_tree(namespace: str, name: str) -> Key:
+    """The key of a VMTree."""
+    return Key("VMTree", namespace, name)
 
 
 def task(namespace: str, name: str) -> Key:

@@ -268,6 +268,30 @@ class LieutenantRecord(Record):
         return {"": self.slot, SPARE: self.spare.slot} if self.spare.slot.vm_id else {"": self.slot}
 
 
+class PlaceRecord(Record):
+    """One place of a tree that was declared. `parent`: the node above its own; `agent`: it has a lieutenant; `going`: its object is to go;
+    `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last."""
+
+    name: str
+    node: str
+    ordinal: int | None = None
+    parent: str = ""
+    agent: bool = True
+    protected: bool = False
+    going: bool = False
+    kept: bool = False
+    digest: str = ""
+
+
+class TreeRecord(Record):
+    """What a tree has declared: written down before the objects are."""
+
+    places: tuple[PlaceRecord, ...] = ()
+
+    def place(self, name: str) -> PlaceRecord | None:
+        return next((place for place in self.places if place.name == name), None)
+
+
 class Attempt(Record):
     """How one attempt of a Task ended, for the next one's prompt and for people."""
 

@@ -13,6 +13,7 @@ from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.slot import policies as slot
 from reconciler.core.task import policies as task
 from reconciler.core.task import steer
+from reconciler.core.tree import policies as tree
 
 INTRO = """# What is decided, and in which order
 
@@ -24,7 +25,7 @@ act the world is looked at again.
 """
 
 
-CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, task.QUEUE, steer.STEER)
+CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, task.QUEUE, steer.STEER, tree.TREE)
 
 
 def states_markdown() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from reconciler.engine.ports import Intent, StoredObject
+from reconciler.engine.state.declared import Declared
 
 
 class DeclarationBackend(Protocol):
@@ -16,6 +18,14 @@ class DeclarationBackend(Protocol):
 
     async def flush_status(self, obj: StoredObject) -> None:
         """A prompt is about to be sent: what is known of its task has to be where it outlives the store (G-20)."""
+        ...
+
+    async def declare(self, declared: Declared, owner: StoredObject) -> bool:
+        """Declare an object on behalf of another one, where that one's declaration lives, or put it right. False: it lives in the store."""
+        ...
+
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+        """Ask for the deletion of such an object, with these annotations on it. False: it lives in the store."""
         ...
 
     async def release(self, obj: StoredObject) -> None:
@@ -35,6 +45,12 @@ class NullBackend:
 
     async def flush_status(self, obj: StoredObject) -> None:
         return None
+
+    async def declare(self, declared: Declared, owner: StoredObject) -> bool:
+        return False
+
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+        return False
 
     async def release(self, obj: StoredObject) -> None:
         return None

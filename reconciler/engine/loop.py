@@ -113,6 +113,7 @@ class Engine:
         self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
             self.secrets, self.clock, self.jitter, self.token, self.backend, self.watches,
+            self.declarations,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)
@@ -218,7 +219,7 @@ class Engine:
     def fleet_state(self) -> FleetState:
         latest, owned, hold = self.fleet.latest, self.table.owned(), self.gatherer.slots.hold
         vms = Counter(vm.state.value for vm in latest.vms.values() if vm.vm_id in owned) if latest is not None else {}
-        return FleetState(vms, self.orphans.found, hold.breaker.reason, len(hold.failing_deletes), self.platform_message)
+        return FleetState(vms, self.orphans.found, hold.breaker.reason, len(hold.failing_deletes), self.platform_message, self.table.halted)
 
     async def record_event(self, key: Key, uid: str, reason: str, message: str, *, warning: bool = False) -> None:
         await self.table.update([], *self.recorder.event(key, uid, reason, message, "Warning" if warning else "Normal"))

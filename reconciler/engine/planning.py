@@ -12,16 +12,22 @@ from functools import partial
 
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.conditions import stalled_for
-from reconciler.core.forecast import Foreseen, forecast, together
+from reconciler.core.decisions import Create
+from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, together
+from reconciler.core.keys import Key
+from reconciler.core.plan import Step
+from reconciler.core.records import TreeRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
+from reconciler.core.tree.places import key_of
 from reconciler.engine.loop import Engine
 from reconciler.engine.observe.machines import Machines
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.places import place_of
 from reconciler.engine.ports import AgentObservation, Machine, Place
+from reconciler.engine.registry import AnyKind
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.engine.state.transcripts import Transcript
 from reconciler.errors import GuestUnreachable
@@ -138,13 +144,52 @@ async def plan_everything(engine: Engine) -> Foreseen:
     can't be read."""
     kinds = engine.registry.build(replace(engine.tools, gatherer=recalling(engine)))
     await engine.fleet.list_since(engine.clock.now())
-    keys = sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})
     found: list[Foreseen] = []
-    for key in keys:
+    for key in sorted(engine.table.all_keys()):
         kind = kinds.get(key.kind)
-        if kind is not None:
-            found.append(forecast(await kind.observe(key), kind.plan, kind.after))
+        if kind is not None and kind.expands:
+            found.append(await expand(kind, key))
+    trees = engine.gatherer.slots.trees
+    trees.foreseeing = True
+    try:
+        for key in in_order(engine):
+            kind = kinds.get(key.kind)
+            if kind is not None and not kind.expands:
+                one = forecast(await kind.observe(key), kind.plan, kind.after)
+                member = trees.membership(key)
+                if member is not None and any(isinstance(step.action, Create) for step in one.steps):
+                    trees.foreseen[member.tree.key] = trees.foreseen.get(member.tree.key, 0) + 1
+                found.append(one)
+    finally:
+        trees.foreseeing = False
+        trees.foreseen.clear()
     return together(found)
+
+
+async def expand(kind: AnyKind, key: Key) -> Foreseen:
+    """What an object declares on behalf of others, declared on the planner's own copy."""
+    steps: list[Step] = []
+    for _ in range(MOST_STEPS):
+        snapshot = await kind.observe(key)
+        following = kind.plan(snapshot).next_steps()
+        if not following or following[0] in steps:
+            break
+        for step in following:
+            steps.append(step)
+            await kind.act(snapshot, step)
+    return Foreseen(tuple(steps))
+
+
+def in_order(engine: Engine) -> list[Key]:
+    """Every reconcile key: what trees declare roots first, or leaves first where they go; then everything else by name."""
+    ordered: dict[Key, None] = {}
+    for key in sorted(engine.table.all_keys()):
+        item = engine.table.get(key)
+        if item is not None and isinstance(item.record, TreeRecord):
+            members = [key_of(key, place.name, place.agent) for place in item.record.places]
+            ordered.update(dict.fromkeys(reversed(members) if item.deleting else members))
+    ordered.update(dict.fromkeys(sorted({engine.table.reconcile_key(key) for key in engine.table.all_keys()})))
+    return list(ordered)
 
 
 def _at(engine: Engine, place: Place) -> LieutenantItem | None:

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from reconciler.api.status.base import Status
 from reconciler.core.decisions import Decision
@@ -55,6 +55,9 @@ class StatusUpdate:
 class Kind(ABC, Generic[S]):
     """The five parts of one kind. `S`: its snapshot."""
 
+    expands: ClassVar[bool] = False
+    """Its acts only declare other objects; a plan carries them out on its own copy, to show what follows from those."""
+
     def follow(self, key: Key) -> None:
         """From now on be woken by what concerns this key, besides what is declared and what the platform lists."""
         return None
@@ -91,6 +94,10 @@ class Kind(ABC, Generic[S]):
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
         """Reconcile keys that must be looked at since this object, of any kind, was written. Its own key is looked at anyway when
         its declaration changed."""
+        return ()
+
+    def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
+        """Reconcile keys that must be looked at since the status of this object, of any kind, and nothing else of it changed."""
         return ()
 
     def platform_changed(self) -> Iterable[Key]:

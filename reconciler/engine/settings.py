@@ -17,6 +17,7 @@ class EngineSettings:
     where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
     account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made.
     `sharing`: which namespaces may use what others made, or what carries no mark of ours.
+    `max_vms`: most VMs of all objects together, None: no limit.
     `pi_version`: the release of pi that is installed where there is none, '' where releases are not told."""
 
     fleet: str = "default"
@@ -35,3 +36,4 @@ class EngineSettings:
     dedicated_account: bool = True
     sharing: Sharing = OPEN
     pi_version: str = ""
+    max_vms: int | None = None

@@ -50,6 +50,10 @@ class Triggers:
         if before is None or after is None or declaration_of(before) != declaration_of(after):
             self._declared(key, before, after)
         elif before.record is after.record or before.record == after.record:
+            if before.status != after.status:
+                for kind in self._kinds.values():
+                    for told in kind.told(key, before, after):
+                        self._queue.add(told)
             return
         for kind in self._kinds.values():
             for affected in kind.affected(key, before, after):

@@ -37,13 +37,14 @@ class QueueState:
 class FleetState:
     """`vms`: of owned VMs in the last list, the number by state. `orphans`: VMs that carry our claim and have no owner, by id.
     `breaker`: why the platform refuses new VMs, '' when it does not. `failing_deletes`: VMs whose deletion keeps failing.
-    `platform`: why the platform can't be reached, '' when it can."""
+    `platform`: why the platform can't be reached, '' when it can. `halted`: since when nothing is created or delivered, '' when it is."""
 
     vms: Mapping[str, int]
     orphans: Mapping[str, Stray]
     breaker: str
     failing_deletes: int
     platform: str
+    halted: str = ""
 
 
 class ObjectReader(Protocol):
@@ -81,6 +82,8 @@ class DeclarationPort(Protocol):
         still_declared: Callable[[StoredObject], bool] = ...,
         verbs: Mapping[str, str] | None = None,
     ) -> None: ...
+
+    async def halt(self, on: bool) -> str: ...
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None: ...
 

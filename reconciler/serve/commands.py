@@ -2,6 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
+`{"op": "halt", "on"}`,
 `{"op": "ping"}`.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
@@ -53,6 +54,8 @@ class Commands:
             return {"pid": os.getpid()}
         if op == "collect":
             return await self._collect_all(request.get("vms"))
+        if op == "halt":
+            return await self._declarations.halt(request.get("on") is True)
         key = key_of(request)
         match op:
             case "apply":

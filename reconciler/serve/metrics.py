@@ -96,6 +96,7 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     )
     yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(fleet.orphans)})
     yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(fleet.breaker))})
+    yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
 

@@ -12,6 +12,7 @@ from reconciler.core.decisions import Refuse, Wait
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.plan import Step
+from reconciler.core.tree.places import tree_of_machine
 from reconciler.views.documents import Table
 
 
@@ -35,8 +36,11 @@ class Finding(Protocol):
 
 
 def _named(key: Key) -> Json:
-    """Which object a row of a plan is about."""
-    return {"kind": key.kind, "name": key.name, "namespace": key.namespace}
+    """Which object a row of a plan is about; of a machine that a tree has itself the tree and its node."""
+    tree = tree_of_machine(key)
+    if tree is None:
+        return {"kind": key.kind, "name": key.name, "namespace": key.namespace}
+    return {"kind": tree.kind, "name": tree.name, "namespace": tree.namespace, "node": key.name.partition("/")[2]}
 
 
 @dataclass(frozen=True, slots=True)

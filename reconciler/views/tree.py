@@ -16,6 +16,7 @@ from reconciler.core.keys import Json, short
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.rendered import Unresolved
+from reconciler.core.tree.owned import NODE, TREE
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec
 from reconciler.views.documents import condition, ready_reason, text_at
@@ -80,14 +81,21 @@ class Forest:
         lieutenants = [self.lieutenant(one) for one in self._on(tree, node)]
         if node.has_agent and not lieutenants:
             facts.append("no lieutenant yet")
+        machines = [self.machine(one) for one in self._machines_on(tree, node)]
         children = [self._node(tree, spec, child) for child in spec.nodes if child.parent == node.name]
-        return Branch(node.name, tuple(part for part in facts if part), (*lieutenants, *children))
+        return Branch(node.name, tuple(part for part in facts if part), (*lieutenants, *machines, *children))
+
+    def _machines_on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
+        """The machines of a node without an agent that are there."""
+        return [obj for obj in self._of("Machine") if obj.labels.get(NODE) == node.name and obj.labels.get(TREE) == tree.key.name]
+
+    def machine(self, obj: StoredObject) -> Branch:
+        """A machine that a tree has itself."""
+        return Branch(short(obj.key), (*_state(obj), *_why(obj)), tuple(self._machine(obj)))
 
     def _on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The lieutenants of a node that are there."""
-        name = f"{tree.key.name}-{node.name}"
-        wanted = [name] if node.replicas is None else [f"{name}-{number}" for number in range(node.replicas)]
-        return [self._lieutenants[one] for one in wanted if node.has_agent and one in self._lieutenants]
+        return [one for one in self._lieutenants.values() if one.labels.get(NODE) == node.name and one.labels.get(TREE) == tree.key.name]
 
     def lieutenant(self, obj: StoredObject) -> Branch:
         """An agent, its machine and its work: tasks that are not over by name, the others counted."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.api.reasons import Reason
+from reconciler.api.catalogue import REASONS
 from reconciler.api.waits import NOTHING
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -16,7 +16,7 @@ MARK = "<!-- Made by `python -m tests.conformance.operations` from the catalogue
 
 def table() -> str:
     """One line a reason: what it means and what to do."""
-    reasons = sorted(reason for reason in Reason if reason.remedy not in (NOTHING, "Nothing."))
+    reasons = sorted(reason for reason in REASONS.values() if reason.remedy not in (NOTHING, "Nothing."))
     rows = [f"| `{reason}` | {_cell(reason.meaning)} | {_cell(reason.remedy)} |" for reason in reasons]
     return "\n".join(["| reason | meaning | what to do |", "|---|---|---|", *rows]) + "\n"
 

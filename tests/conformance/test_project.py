@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.api.reasons import Reason
+from reconciler.api.catalogue import REASONS
 from reconciler.cli.program import program
 from reconciler.config import NAMES, VARIABLES
 from tests.conformance import guarantees, operations
@@ -157,7 +157,7 @@ def test_every_command_that_a_page_tells_of_exists(page: Path) -> None:
 
 def test_every_remedy_can_be_followed() -> None:
     """A remedy that names a command of no release is none."""
-    told = {(reason.value, word) for reason in Reason for word in re.findall(r"`reconciler ([a-z]+)", reason.remedy)}
+    told = {(reason.value, word) for reason in REASONS.values() for word in re.findall(r"`reconciler ([a-z]+)", reason.remedy)}
     assert {pair for pair in told if pair[1] not in COMMANDS} == set()
 
 

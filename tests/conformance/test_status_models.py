@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
+from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import structural
 from reconciler.api.status.base import Status
-from reconciler.api.status.lieutenant import LieutenantStatus
+from reconciler.api.status.lieutenant import LieutenantStatus, PieceStatus
 from reconciler.api.status.task import TaskStatus
+from reconciler.api.status.vmtree import NodeStatus, VMTreeStatus
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, vm_tree
+from reconciler.core.lasterror import NONE
 from reconciler.core.lieutenant import policies as lieutenant_policies
 from reconciler.core.lieutenant.preparation import check_mark
 from reconciler.core.lieutenant.status import lieutenant_status
@@ -31,10 +35,15 @@ from reconciler.core.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TreeRecord,
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.task import TaskView
+from reconciler.core.tree.places import wanted_places
+from reconciler.core.tree.policies import plan as plan_tree
+from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.tree.status import tree_status
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube.restore import create_status
 from tests.core.test_status import LIEUTENANTS, TASKS, of_lieutenant, of_task
@@ -73,6 +82,27 @@ FINISHED = TaskRecord(
 )  # fmt: skip
 ENDED = replace(PENDING, record=FINISHED)
 CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, {"commit": "c", "epoch": 5}, 1234.5, 1200.25)
+
+PIECES = (PieceStatus("github", "WithoutKey", "no key"),)
+TREE_SPEC = load_spec(
+    "VMTree",
+    {"nodes": [{"name": name, "category": "Lieutenant", "profileRef": {"name": "full"}} for name in ("a", "b", "c")], "mode": "Running"},
+)
+assert isinstance(TREE_SPEC, VMTreeSpec)
+PLACES = wanted_places(TREE_SPEC, TreeRecord(), {})
+TREES = [
+    TreeSnapshot(
+        key=vm_tree("default", "prod"),
+        spec=TREE_SPEC,
+        record=TreeRecord(places=tuple(place.record for place in PLACES)),
+        places=PLACES,
+        digests={place.name: "" for place in PLACES},
+        found={
+            "a": Found(True, ready=True, reason="Running", message="m", phase="Idle", vm_id=VM, organs=PIECES, capabilities=PIECES),
+            "b": Found(True, stalled=True, reason="BootFailed", message="m", phase="Stalled"),
+        },
+    )
+]
 
 
 def paths(node: JsonValue, at: str = "") -> Iterator[str]:
@@ -125,6 +155,12 @@ def written(name: str) -> list[Json]:
         return [*(of_lieutenant(view) for view in (LIEUTENANTS | FULL).values()), created]
     if name == "Task":
         return [*(of_task(view) for view in TASKS.values()), of_task(ENDED)]
+    if name == "VMTree":
+        node = NodeStatus("db", create=create_status(CREATE))
+        return [
+            *(tree_status(view, plan_tree(view), {}, 1, NOW, NONE).dump() for view in TREES),
+            VMTreeStatus(observed_generation=1, phase="Pending", conditions=(), nodes=(node,)).dump(),
+        ]
     return [simple_status(None, {}, 1, NOW).dump()]
 
 

@@ -15,8 +15,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from reconciler.api.catalogue import REASONS as CATALOGUE
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
+from reconciler.api.waits import Explained
 from reconciler.core.chain import Stage
 from reconciler.core.conditions import undeclared, unreadable
 from reconciler.core.decisions import Act, Action
@@ -28,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
 LONGEST = 400
 KIND_NAMES = frozenset(kind.name for kind in KINDS)
-REASONS = frozenset(str(reason) for reason in Reason)
+EVERY = tuple(CATALOGUE.values())
+REASONS = frozenset(str(reason) for reason in EVERY)
 REASON_NAMES = frozenset(reason.name for reason in Reason)
 PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
 """Phases of a task; some are spelt like a reason."""
@@ -136,7 +139,7 @@ def test_a_policy_of_a_stage_reads_nothing_but_its_part(stage: Stage[LieutenantV
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 def test_an_act_knows_everything_about_itself(act: type[Act]) -> None:
     assert act.__module__.startswith("reconciler.core.decisions."), "acts are defined in core/decisions"
-    assert isinstance(vars(act).get("doing"), Reason), "its reason is its own, not inherited"
+    assert isinstance(vars(act).get("doing"), Explained), "its reason is its own, not inherited"
     assert act.__doc__, "its sentence is the meaning of its verb"
     assert not act.__doc__.startswith(f"{act.__name__}("), "that is what a dataclass says without one"
 
@@ -202,9 +205,9 @@ def test_nobody_keeps_a_table_of_reasons_beside_the_catalogue() -> None:
 
 
 def test_how_a_wait_is_treated_follows_from_its_reason_alone() -> None:
-    assert {reason for reason in Reason if unreadable(reason)} == {reason for reason in Reason if reason.waiting.unreadable} != set()
-    assert {reason for reason in Reason if undeclared(reason)} == {reason for reason in Reason if reason.waiting.undeclared} != set()
-    assert all(reason.waiting.rests for reason in Reason if reason.waiting.undeclared), "what is not declared may never be"
+    assert {reason for reason in EVERY if unreadable(reason)} == {reason for reason in EVERY if reason.waiting.unreadable} != set()
+    assert {reason for reason in EVERY if undeclared(reason)} == {reason for reason in EVERY if reason.waiting.undeclared} != set()
+    assert all(reason.waiting.rests for reason in EVERY if reason.waiting.undeclared), "what is not declared may never be"
     assert not unreadable("OfAnotherRelease")
     assert not undeclared("OfAnotherRelease")
 

@@ -211,7 +211,7 @@ def tell(
         assert run.world.violations == []
         assert run.world.foreign_effects == 0
         assert not foreign.deleted
-        assert run.controller.wrong == []
+        assert run.controller.wrong == [], run.controller.wrong
         return run
 
     return virtual(main)

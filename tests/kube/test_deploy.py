@@ -182,9 +182,9 @@ NEVER = [
     *(Right(verb, "secrets") for verb in ("create", "update", "patch", "delete")),
     *(Right(verb, resource) for verb in ("get", "create", "delete") for resource in ("pods", "nodes", "apps/deployments", "batch/jobs")),
     *(Right("create", what) for what in ("pods:exec", "pods:eviction", "serviceaccounts:token", "namespaces", "configmaps")),
-    *(Right("delete", f"fleet.vers.sh/{kind}") for kind in ("lieutenants", "vmtrees", "bootprofiles")),
-    *(Right("create", f"fleet.vers.sh/{kind}") for kind in ("lieutenants", "tasks", "vmtrees", "bootprofiles")),
-    *(Right("update", f"fleet.vers.sh/{kind}") for kind in ("lieutenants", "tasks", "vmtrees", "bootprofiles")),
+    *(Right("delete", f"fleet.vers.sh/{kind}") for kind in ("vmtrees", "bootprofiles")),
+    *(Right("create", f"fleet.vers.sh/{kind}") for kind in ("tasks", "vmtrees", "bootprofiles")),
+    *(Right("update", f"fleet.vers.sh/{kind}") for kind in ("tasks", "vmtrees", "bootprofiles")),
     *(Right(verb, "rbac.authorization.k8s.io/clusterroles") for verb in ("escalate", "bind", "create", "patch")),
     *(Right("impersonate", what) for what in ("users", "groups", "serviceaccounts")),
     *(Right(verb, "apiextensions.k8s.io/customresourcedefinitions") for verb in ("get", "create", "patch", "delete")),
@@ -247,7 +247,7 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
         async with charge(person.cluster, tmp_path, world) as operator:
             await person.kubectl("create", "secret", "generic", "keys", "--from-literal=token=a-value-of-the-key")
             await person.kubectl("create", "configmap", "texts", "--from-literal=prompt=do it")
-            profile, root = "{extends: {name: lightweight}}", "{name: root, category: Infra, profileRef: {name: lightweight}}"
+            profile, root = "{extends: {name: lightweight}}", "{name: root, category: Agent, profileRef: {name: lightweight}}"
             await person.apply(f"{head}kind: BootProfile\nmetadata: {{name: mine}}\nspec: {profile}\n")
             await person.apply(f"{head}kind: VMTree\nmetadata: {{name: wood}}\nspec: {{nodes: [{root}]}}\n")
             env = "[{name: TOKEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}]"
@@ -263,7 +263,11 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
                 )
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")
             await until(lambda: operator.kube_controller.rests() and not operator.kube_controller.events._waiting, "everything is told")
-            await person.kubectl("delete", "lt,ltask,bp,vmt", "--all", "--timeout=60s")
+            await person.kubectl("wait", "vmt/wood", "--for=condition=Ready", "--timeout=60s")
+            await person.kubectl("patch", "lt/wood-root", "--type=merge", "-p", '{"spec":{"role":"Another"}}')  # it is put back
+            await until(lambda: "kube.redeclare" in operator.engine.effects.calls, "it is put back")
+            await person.kubectl("delete", "vmt", "--all", "--timeout=60s")
+            await person.kubectl("delete", "lt,ltask,bp", "--all", "--timeout=60s")
         done: set[Right] = set()
         refused: list[str] = []
         for line in audit.read_text().splitlines():

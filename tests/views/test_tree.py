@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from reconciler.cli.tree import plain
@@ -25,8 +26,9 @@ def lines(branches: list[Branch]) -> list[str]:
     return [line for branch in branches for line in plain(branch, str)]
 
 
-def lieutenant(name: str, told: Json | None = None) -> StoredObject:
-    return obj("Lieutenant", name, {"role": "x", "profileRef": {"name": "lightweight"}}, told)
+def lieutenant(name: str, told: Json | None = None, node: str = "") -> StoredObject:
+    made = obj("Lieutenant", name, {"role": "x", "profileRef": {"name": "lightweight"}}, told)
+    return replace(made, labels={"fleet.vers.sh/tree": "prod", "fleet.vers.sh/node": node}) if node else made
 
 
 NODES = [
@@ -40,8 +42,8 @@ UNSUPPORTED["conditions"] += [{"type": "Stalled", "status": "True", "reason": "U
 OBJECTS = [
     obj("BootProfile", "mine", {"extends": {"name": "lightweight"}, "organs": ["one", "two"], "capabilities": ["talk"]}),
     obj("VMTree", "prod", {"nodes": NODES}, UNSUPPORTED),
-    lieutenant("prod-back", status("Idle", vm={"id": VM, "state": "Running", "epoch": 1})),
-    lieutenant("prod-swarm-1"),
+    lieutenant("prod-back", status("Idle", vm={"id": VM, "state": "Running", "epoch": 1}), "back"),
+    lieutenant("prod-swarm-1", node="swarm"),
     lieutenant("prod-swarm-2"),
     obj("Task", "now", {"lieutenantRef": {"name": "prod-back"}, "prompt": "x"}, status("Running", "False", "Working"), 2.0),
     obj("Task", "b", {"lieutenantRef": {"name": "prod-back"}, "prompt": "x"}, status("Succeeded"), 1.0),

@@ -1,8 +1,8 @@
-"""The status of a VMTree. In this release only what every status has is written; see `planned`."""
+"""The status of a VMTree: of all its nodes together, and of each."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Literal
 
 from reconciler.api.markers import ListMap
 from reconciler.api.status.base import AtMost, Count, Id, Message, Section, Status, Word, section
@@ -26,6 +26,8 @@ class NodeStatus(Section):
     """Why, as one word of the catalogue."""
     message: Message = ""
     """Why, in words."""
+    ready: bool = False
+    """Whether it is as declared."""
     vm_id: Id | None = None
     """Full id of its machine."""
     lieutenant: Word | None = None
@@ -56,8 +58,8 @@ class TreeCounts(Section):
 class VMTreeStatus(Status):
     """What was observed of a hierarchy; written by the controller."""
 
-    planned: ClassVar[frozenset[str]] = frozenset({"counts", "nodes"})
-
+    mode: Literal["Running", "Suspended"] | None = None
+    """What is wanted of the whole; nodes may say otherwise."""
     counts: TreeCounts | None = None
     """How many nodes are in which state."""
     nodes: Annotated[tuple[NodeStatus, ...], AtMost(NODES), ListMap("name")] | None = None

@@ -89,6 +89,11 @@ from reconciler.core.decisions.task import TaskAction as TaskAction
 from reconciler.core.decisions.task import TryAgain as TryAgain
 from reconciler.core.decisions.task import Verify as Verify
 from reconciler.core.decisions.task import Withdraw as Withdraw
+from reconciler.core.decisions.tree import DeclareNodes as DeclareNodes
+from reconciler.core.decisions.tree import ForgetNodes as ForgetNodes
+from reconciler.core.decisions.tree import KeepNodes as KeepNodes
+from reconciler.core.decisions.tree import TreeAction as TreeAction
+from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | SpareAction | TaskAction
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | SpareAction | TaskAction | TreeAction
 Decision = Act | Rest

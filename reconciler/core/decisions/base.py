@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar
 
-from reconciler.api.reasons import Reason
+from reconciler.api.waits import Explained
 
 
 class Urgency(IntEnum):
@@ -34,7 +34,7 @@ class Act:
 
     __slots__ = ()
 
-    doing: ClassVar[Reason]
+    doing: ClassVar[Explained]
     urgency: ClassVar[Urgency] = Urgency.MACHINE
     books_only: ClassVar[bool] = False
     reported_first: ClassVar[bool] = False

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.reasons import Reason
+from reconciler.api.waits import Explained
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do until something changes, or until `until` (controller clock) at the latest. How often it is looked at meanwhile,
-    and whether it counts as being at rest, is a matter of its reason (`Reason.poll`, `Reason.rests`)."""
+    and whether it counts as being at rest, is a matter of its reason (`reason.waiting`)."""
 
-    reason: Reason
+    reason: Explained
     message: str = ""
     until: float | None = None
 
@@ -21,7 +21,7 @@ class Wait:
 class Refuse:
     """Nothing will be done until a person decides or changes something."""
 
-    reason: Reason
+    reason: Explained
     message: str
 
 

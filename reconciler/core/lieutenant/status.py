@@ -57,7 +57,8 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, last
     return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
 
-def _vm_ready(view: LieutenantView) -> Condition:
+def vm_ready(view: LieutenantView) -> Condition:
+    """The machine, as the platform has it."""
     clock = view.record.clock
     stuck = clock.vm_id == view.vm_id and clock.tries >= CLOCK_TRIES and isinstance(view.guest, Guest) and clock_is_wrong(view.guest)
     match view.slot.vm:
@@ -133,7 +134,8 @@ def _configured(view: LieutenantView) -> Condition:
     return Condition(kind, "True", "Applied", f"pi {version} has what was declared" if version else "")
 
 
-def _up_to_date(view: LieutenantView) -> Condition:
+def up_to_date(view: LieutenantView) -> Condition:
+    """Whether the machine was made from the profile as it is now."""
     why = outdated(view.lt)
     if why:
         when = (
@@ -148,7 +150,8 @@ def _up_to_date(view: LieutenantView) -> Condition:
     return Condition("UpToDate", "Unknown", "NotLookedAt")
 
 
-def _suspended(view: LieutenantView) -> Condition:
+def suspended(view: LieutenantView) -> Condition:
+    """Whether it costs no running machine."""
     if view.record.local.state == "Home":
         up = isinstance(view.agent, Agent) and isinstance(view.agent.process, Up)
         stopped = (
@@ -218,11 +221,11 @@ def lieutenant_status(
         ready,
         *moving,
         silent or Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
-        *([] if view.local.declared else [_vm_ready(view)]),
+        *([] if view.local.declared else [vm_ready(view)]),
         reachable,
         configured,
-        _up_to_date(view),
-        _suspended(view),
+        up_to_date(view),
+        suspended(view),
     ]
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
@@ -238,9 +241,9 @@ def lieutenant_status(
         observed_generation=generation,
         phase=lieutenant_phase(view, decision),
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, view.now),
-        mode=_MODES[view.slot.desired],
+        mode=MODES[view.slot.desired],
         queue=QueueStatus(pending, active),
-        vm=_vm_status(view.slot),
+        vm=vm_status(view.slot),
         snapshots=snapshots_status(view.slot),
         rollback=rollback_status(view.record),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
@@ -249,20 +252,21 @@ def lieutenant_status(
         session=_session_status(view.record.session),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
-        machine=_machine_status(view, previous),
+        machine=machine_status(view, previous),
         boot=boot_status(view, previous.get("boot")),
         next_try_at=next_try(decision),
     )
 
 
-_MODES: dict[DesiredState, Literal["Running", "Suspended"] | None] = {
+MODES: dict[DesiredState, Literal["Running", "Suspended"] | None] = {
     DesiredState.RUNNING: "Running",
     DesiredState.SUSPENDED: "Suspended",
     DesiredState.GONE: None,
 }
 
 
-def _vm_status(slot: Slot) -> VMStatus | None:
+def vm_status(slot: Slot) -> VMStatus | None:
+    """The machine in the slot."""
     record = slot.record
     if not record.vm_id:
         return None
@@ -295,7 +299,8 @@ def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
     )
 
 
-def _machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
+def machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
+    """The done-marks on the machine; of one that was not looked into as before."""
     if isinstance(view.guest, Guest):
         return MachineStatus({name: value[:DIGEST] for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
     return MachineStatus.load(previous["machine"]) if "machine" in previous and view.vm_id else None

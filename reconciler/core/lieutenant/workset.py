@@ -152,6 +152,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         probes=provider.breaker.prober == str(facts.key),
         session=view.lieutenant.record.session.name if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
+        no_work=view.no_work,
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
 

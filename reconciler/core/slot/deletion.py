@@ -35,6 +35,8 @@ def effective_deletion(policy: DeletionPolicy, management: ManagementPolicy, det
 def deletion_chain(s: Slot) -> Decision:
     """What follows from the deletion of the object for a VM that is not marked for deletion yet."""
     vm_id = s.record.vm_id
+    if s.not_down_yet is not None:
+        return Wait(s.not_down_yet.reason, s.not_down_yet.message)
     if s.deletion is EffectiveDeletion.LEAVE:
         return Detach(vm_id, "Leave", "managementPolicy ObserveOnly changes nothing on it")
     if s.record.adopted == vm_id and isinstance(s.vm, Seen) and not s.vm.claimed:

@@ -148,7 +148,8 @@ def restore_only_what_may_be_used(s: Slot) -> Decision | None:
 
 
 def hold_back_creates(s: Slot) -> Decision | None:
-    """G-03, G-06, G-25: many VMs missing at once, the fleet's breaker, the hold after an empty store and the slot's own back-off."""
+    """G-03, G-06, G-09, G-13, G-25: many VMs missing at once, the fleet's breaker, the hold after an empty store, the slot's own back-off,
+    limits, and the order of a tree."""
     if s.record.vm_id:
         return None
     if s.vanished:
@@ -157,7 +158,8 @@ def hold_back_creates(s: Slot) -> Decision | None:
         return Wait(Reason.PLATFORM_BLOCKED, s.blocked, until=s.blocked_until or None)
     if s.now < s.record.not_before:
         return Wait(Reason.BACKING_OFF, s.record.last_error or "waiting before the next attempt", until=s.record.not_before)
-    return None
+    held = s.no_room or s.not_up_yet
+    return Wait(held.reason, held.message) if held is not None else None
 
 
 def create(s: Slot) -> Decision | None:
@@ -195,13 +197,15 @@ def follow_the_mode(s: Slot) -> Decision | None:
         case VmState.RUNNING, DesiredState.SUSPENDED:
             return suspend_when_settled(s)
         case VmState.SUSPENDED, DesiredState.RUNNING:
-            return Resume(s.record.vm_id)
+            return Wait(s.not_up_yet.reason, s.not_up_yet.message) if s.not_up_yet is not None else Resume(s.record.vm_id)
         case _:
             return Steady()
 
 
 def suspend_when_settled(s: Slot) -> Decision:
     """A busy agent is never cut off, unless the policy says so and its grace is over."""
+    if s.not_down_yet is not None:
+        return Wait(s.not_down_yet.reason, s.not_down_yet.message)
     if s.suspend_overdue:
         return Suspend(s.record.vm_id)
     if s.busy is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.api.reasons import Reason
+from reconciler.api.waits import Explained
 from reconciler.core.snapshot.agent import Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 
@@ -112,6 +112,6 @@ class Rendered:
 class Unresolved:
     """Why nothing can be rendered (yet). `reason`: a condition reason."""
 
-    reason: Reason
+    reason: Explained
     message: str
     final: bool = False  # stays so until somebody changes something

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.api.waits import Explained
 from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.origin import OPEN, UNMARKED, Named, Origin, Sharing
 from reconciler.core.snapshot.vm import Absent, VmObservation
@@ -82,6 +83,14 @@ class SnapshotPolicy:
     needed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Something waits for others, or for room: for which reason, and in words."""
+
+    reason: Explained
+    message: str
+
+
 EMPTY = SlotRecord()
 GONE = Absent(proven=True)
 
@@ -114,5 +123,8 @@ class Slot:
     loss: str = ""  # why its conversation does not go on elsewhere as declared, should the machine be lost
     lost: str = ""  # the VM that was in the slot and was lost with the conversation
     vanished: bool = False  # too many VMs vanished at once, this one among them or the slot is empty: nothing is forgotten or created
+    not_up_yet: Held | None = None  # why no machine is made or resumed yet: others come first
+    not_down_yet: Held | None = None  # why its machine is not suspended or deleted yet: others go first
+    no_room: Held | None = None  # why no machine may be made: a limit is reached, or the fleet is halted
     suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
     now: float = 0.0

@@ -9,6 +9,7 @@ from reconciler.core.messages import Message
 from reconciler.core.records import TaskRecord
 from reconciler.core.snapshot.agent import RunningTool, Verdict
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
+from reconciler.core.snapshot.slot import Held
 
 
 class Availability(StrEnum):
@@ -96,4 +97,5 @@ class TaskView:
     hurried: bool = False  # a person asked that the next attempt does not wait
     provider: Provider = NO_PROVIDER  # of its lieutenant's model
     probes: bool = False  # it is the one probe of that provider
+    no_work: Held | None = None  # why nothing may be sent to its lieutenant now: a limit is reached, or the fleet is halted
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -10,6 +10,7 @@ from reconciler.core.keys import Key
 from reconciler.core.records import TaskRecord
 from reconciler.core.snapshot.agent import Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.task import Dependency, Talk
 
 
@@ -33,7 +34,8 @@ class TaskFacts:
 @dataclass(frozen=True, slots=True)
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
-    `observed_at`: when the outside was looked at, `now` when it is decided."""
+    `observed_at`: when the outside was looked at, `now` when it is decided; `no_work`: why no task may be sent
+    to it now, for the sake of others."""
 
     key: Key
     now: float
@@ -43,3 +45,4 @@ class WorkSet:
     talk: Talk | None = None
     deleted_at: float | None = None
     observed_at: float = 0.0
+    no_work: Held | None = None

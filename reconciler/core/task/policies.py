@@ -97,9 +97,11 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
 
 
 def deliver(v: TaskView) -> Decision | None:
-    """G-22: a prompt goes only to a settled session."""
+    """G-09, G-22: a prompt goes only to a settled session, and when there is room for one more agent at work."""
     if v.record.phase != "Pending":
         return None
+    if v.no_work is not None:
+        return Wait(v.no_work.reason, v.no_work.message)
     if v.talk is None or not v.talk.settled:
         return Wait(Reason.AGENT_BUSY, "waiting until the session is settled", until=next_limit(v))
     return Deliver(v.record.attempt + 1)

@@ -1,28 +1,260 @@
-"""A hierarchy of machines. This release reports it and acts on nothing of it. Pure."""
+"""A hierarchy: which objects it declares, and which it takes back. In what order their machines come and go, and how many there may
+be, is decided where they are made and suspended (`core.tree.order`, `core.tree.limits`). Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from reconciler.api.reasons import Reason
+from reconciler.api.treereasons import TreeReason
+from reconciler.api.vmtree import OnNodeRemoved
 from reconciler.core.chain import Chain
-from reconciler.core.decisions import Decision, Refuse, Steady
+from reconciler.core.decisions import Decision, DeclareNodes, ForgetNodes, KeepNodes, Refuse, Release, Steady, Wait, WithdrawNodes
+from reconciler.core.records import PlaceRecord
+from reconciler.core.slot.deletion import CONFIRM
+from reconciler.core.tree.places import Place, below
+from reconciler.core.tree.snapshot import TreeSnapshot
+
+AT_ONCE = 50
+"""Objects that are declared in one act."""
+
+NAMED = 5
+"""Nodes that a message names; of the others it says how many there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreeSnapshot:
-    """`nodes`: how many it declares; `deleting`: its deletion was asked for."""
-
-    nodes: int = 0
-    deleting: bool = False
+def some(names: list[str] | tuple[str, ...]) -> str:
+    """The first few of them, and how many more there are."""
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
 
 
-def refuse_the_whole(v: TreeSnapshot) -> Decision | None:
-    """A tree is not acted on in this release: nothing of it starts."""
-    return None if v.deleting else Refuse(Reason.UNSUPPORTED, "kind VMTree is not acted on in this release")
+# --- the whole goes ---------------------------------------------------------------------------------------------------------------
 
 
-TREE: Chain[TreeSnapshot] = Chain("A tree", "A hierarchy of machines.", (refuse_the_whole,))
+def protect_before_the_end(v: TreeSnapshot) -> Decision | None:
+    """G-05: a tree with a protected node goes only when a person says so; until then nothing of it does."""
+    if not v.deleting or v.confirmed:
+        return None
+    guarded = [place.name for place in v.record.places if place.protected and place.name in v.found and not v.found[place.name].deleting]
+    if not guarded:
+        return None
+    return Refuse(Reason.PROTECTED, f"{some(guarded)} of it is protected from deletion; {CONFIRM} lets all of it go")
+
+
+def take_down_the_whole(v: TreeSnapshot) -> Decision | None:
+    """G-13: everything it declared is taken back; machines go leaves first. It goes itself when nothing is left."""
+    if not v.deleting:
+        return None
+    there = [place for place in v.record.places if place.name in v.found and v.found[place.name].ours]
+    staying = tuple(place.name for place in reversed(there) if not asked_to_go(v, place))
+    if staying:
+        return WithdrawNodes(staying, "its tree was deleted", v.confirmed)
+    if gone := nothing_left(v):
+        return ForgetNodes(gone)
+    if there:
+        return waiting_for_the_end(v, there)
+    return Release()
+
+
+def asked_to_go(v: TreeSnapshot, place: PlaceRecord) -> bool:
+    """Its deletion was asked for; of a protected one also with the confirmation that the tree has."""
+    found = v.found[place.name]
+    return found.deleting and (not v.confirmed or not place.protected or found.confirmed == v.confirmed)
+
+
+def waiting_for_the_end(v: TreeSnapshot, there: list[PlaceRecord]) -> Decision:
+    """What is still there; what can't go without a person is told first."""
+    stuck = [
+        f"{place.name} ({v.found[place.name].reason}: {v.found[place.name].message})" for place in there if v.found[place.name].stalled
+    ]
+    if stuck:
+        return Refuse(TreeReason.NODES_STALLED, f"can't be deleted: {some(stuck)}")
+    return Wait(TreeReason.NODES_CHANGING, f"being deleted: {some([place.name for place in there])}")
+
+
+def nothing_left(v: TreeSnapshot) -> tuple[str, ...]:
+    """Places whose objects are gone and not wanted."""
+    wanted = {place.name for place in v.places} if not v.deleting else set[str]()
+    return tuple(place.name for place in v.record.places if place.name not in wanted and not v.found.get(place.name))
+
+
+# --- what may not begin -----------------------------------------------------------------------------------------------------------
+
+
+def refuse_the_unsupported(v: TreeSnapshot) -> Decision | None:
+    """A field that protects and is not acted on in this release: nothing starts."""
+    if not v.unsupported or v.record.places:
+        return None
+    return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+
+
+def beyond_limits(v: TreeSnapshot) -> dict[str, str]:
+    """By place: why it is more than the tree may have (G-09), in words. Of too many children the first ones of the declaration may be."""
+    limits, found = v.spec.limits, dict[str, str]()
+    children: dict[str, int] = {}
+    over: set[str] = set()
+    for place in v.places:
+        parent = place.node.parent
+        if parent is not None:
+            children[parent] = children.get(parent, 0) + 1
+        if limits.max_depth is not None and place.depth > limits.max_depth:
+            found[place.name] = f"{place.name} is on level {place.depth}, limits.maxDepth is {limits.max_depth}"
+        elif parent is not None and limits.max_children is not None and children[parent] > limits.max_children:
+            found[place.name] = f"{place.name} is child {children[parent]} of {parent}, limits.maxChildren is {limits.max_children}"
+        elif parent is not None and parent in over:
+            found[place.name] = f"{place.name} stands below one that is too many"
+        else:
+            continue
+        over.add(place.node.name)
+    return found
+
+
+# --- nodes come and go ------------------------------------------------------------------------------------------------------------
+
+
+def removed(v: TreeSnapshot) -> list[PlaceRecord]:
+    """Places whose node is not declared any more, or that are a replica too many; leaves first."""
+    wanted = {place.name for place in v.places}
+    gone = [p for p in v.record.places if p.name not in wanted and not p.kept and v.found.get(p.name) is not None and v.found[p.name].ours]
+    parents = {p.node: p.parent for p in v.record.places}
+    return sorted(gone, key=lambda p: (-_level(parents, p.node), p.name))
+
+
+def _level(parents: dict[str, str], node: str) -> int:
+    level, seen = 0, set[str]()
+    while node and node not in seen:
+        seen.add(node)
+        node, level = parents.get(node, ""), level + 1
+    return level
+
+
+def with_it(v: TreeSnapshot) -> dict[str, list[str]]:
+    """By removed node that has no removed one above it: the places that stood below it and were removed together with it."""
+    parents = {p.node: p.parent for p in v.record.places}
+    nodes = {p.node for p in removed(v)} - {node.name for node in v.spec.nodes}
+    tops = [node for node in sorted(nodes) if not any(node in below(parents, other) for other in nodes)]
+    return {top: [p.name for p in removed(v) if p.node in below(parents, top)] for top in tops}
+
+
+def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
+    """Nodes that are not declared any more, and replicas that are too many, go; what stood below them does as `onNodeRemoved` says."""
+    gone = removed(v)
+    together = with_it(v)
+    dragged = {name for names in together.values() for name in names}
+    policy = v.spec.policy.on_node_removed
+    if dragged and policy is OnNodeRemoved.REPARENT:
+        return KeepNodes(tuple(sorted(dragged)))
+    refused = dragged if policy is OnNodeRemoved.REFUSE and not v.confirmed else set[str]()
+    held = {p.name for p in gone if refused and (p.name in refused or p.node in together)}
+    going = tuple(p.name for p in gone if p.name not in held and not asked_to_go(v, p))
+    if not going:
+        return None
+    orphaned = tuple(name for name in going if name in dragged) if policy is OnNodeRemoved.ORPHAN else ()
+    return WithdrawNodes(going, "it is not declared any more", v.confirmed, orphaned)
+
+
+def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
+    gone = nothing_left(v)
+    return ForgetNodes(gone) if gone else None
+
+
+def declare_what_is_missing(v: TreeSnapshot) -> Decision | None:
+    """The objects of all places, as the tree declares them; roots first. What another one declares under that name is left alone."""
+    over = beyond_limits(v)
+    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place)]
+    if not wrong:
+        return None
+    now = wrong[:AT_ONCE]
+    return DeclareNodes(tuple(place.name for place in now), tuple(place.name for place in now if was_changed(v, place)))
+
+
+def needs_declaring(v: TreeSnapshot, place: Place) -> bool:
+    found, remembered = v.found.get(place.name), v.record.place(place.name)
+    if found is None or remembered is None:
+        return found is None or found.ours
+    return found.ours and not found.deleting and (not found.same or remembered.digest != v.digests[place.name] or remembered.going)
+
+
+def was_changed(v: TreeSnapshot, place: Place) -> bool:
+    """Somebody else changed it: it differs from what the tree had declared, which is what it still declares."""
+    found, remembered = v.found.get(place.name), v.record.place(place.name)
+    return found is not None and not found.same and remembered is not None and remembered.digest == v.digests[place.name]
+
+
+# --- how it stands ----------------------------------------------------------------------------------------------------------------
+
+
+def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
+    """What a person has to change in the declaration."""
+    names = [place.name for place in v.places]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield TreeReason.NAME_TAKEN, f"two nodes make a place called {name}; rename one of them"
+    for place in v.places:
+        found = v.found.get(place.name)
+        if found is not None and not found.ours:
+            yield TreeReason.NAME_TAKEN, f"the name of node {place.name} is taken by an object that this tree does not declare"
+    if v.spec.policy.on_node_removed is OnNodeRemoved.REFUSE and not v.confirmed:
+        for top, dragged in with_it(v).items():
+            if dragged:
+                yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
+    for why in beyond_limits(v).values():
+        yield TreeReason.LIMIT_EXCEEDED, why
+
+
+def report_the_problems(v: TreeSnapshot) -> Decision | None:
+    """All of one reason together; everything else goes on."""
+    found = list(problems(v))
+    if not found:
+        return None
+    reason = found[0][0]
+    return Refuse(reason, "; ".join(why for of, why in found if of is reason)[:1000])
+
+
+def report_the_nodes(v: TreeSnapshot) -> Decision | None:
+    """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled."""
+    moving, stalled = [], []
+    for name, found in v.found.items():
+        if found.stalled:
+            stalled.append(f"{name} ({found.reason})")
+        elif not found.ready:
+            moving.append(name)
+    extra = [p.name for p in v.record.places if p.ordinal is not None and p.name in v.found and v.found[p.name].deleting]
+    too_many = more_than_declared(v)
+    if moving or (extra and not stalled):
+        return Wait(TreeReason.NODES_CHANGING, some(moving or extra))
+    if stalled:
+        return Refuse(TreeReason.NODES_STALLED, some(stalled))
+    if too_many:
+        return Wait(TreeReason.SCALING_DOWN, f"{some(too_many)} works; one too many goes when it is idle")
+    return None
+
+
+def more_than_declared(v: TreeSnapshot) -> list[str]:
+    """Replicas beyond the declared number that are still there because they work."""
+    counts: dict[str, list[str]] = {}
+    for place in v.places:
+        if place.ordinal is not None:
+            counts.setdefault(place.node.name, []).append(place.name)
+    replicas = {node.name: node.replicas or 0 for node in v.spec.nodes}
+    return [
+        name for node, names in counts.items() if len(names) > replicas[node] for name in names if v.use.get(name) and v.use[name].working
+    ]
+
+
+TREE: Chain[TreeSnapshot] = Chain(
+    "A tree",
+    "A hierarchy of machines.",
+    (
+        protect_before_the_end,
+        take_down_the_whole,
+        refuse_the_unsupported,
+        take_back_what_is_removed,
+        forget_what_is_gone,
+        declare_what_is_missing,
+        report_the_problems,
+        report_the_nodes,
+    ),
+)
 
 
 def plan(view: TreeSnapshot) -> Decision:

@@ -13,6 +13,7 @@ from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, with_record
 from reconciler.engine.watches import Watches
@@ -36,6 +37,7 @@ class ActContext:
     token: Callable[[], str]
     backend: DeclarationBackend
     watches: Watches
+    declarations: Declarations
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

@@ -106,6 +106,8 @@ class SlotActs:
         hold, now = t.gatherer.slots.hold, t.clock.now()
         if hold.breaker.blocks(now, len(hold.failing_deletes)):
             return  # another slot's create came first and told us since this was planned
+        if t.gatherer.slots.trees.no_room(item.owner.object) is not None:
+            return  # another slot's create took the last room since this was planned
         probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.epoch + 1
         token = t.token()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Json, Key, lieutenant
-from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.records import LieutenantRecord, TaskRecord, TreeRecord
 from reconciler.engine.registry import AnyKind, Registration
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ def _lieutenant(context: ActContext) -> AnyKind:
     return LieutenantKind(context)
 
 
+def _machine(context: ActContext) -> AnyKind:
+    from reconciler.engine.kinds.machine import MachineKind
+
+    return MachineKind(context)
+
+
 def its_lieutenant(key: Key, spec: Json) -> Key:
     """A task belongs to the work set of its lieutenant."""
     ref = spec.get("lieutenantRef")
@@ -39,7 +45,8 @@ def its_lieutenant(key: Key, spec: Json) -> Key:
 
 STOCK: tuple[Registration, ...] = (
     Registration("BootProfile", _boot_profile),
-    Registration("VMTree", _vm_tree),
+    Registration("VMTree", _vm_tree, record=TreeRecord),
+    Registration("Machine", _machine, record=LieutenantRecord),
     Registration("Lieutenant", _lieutenant, record=LieutenantRecord),
     Registration("Task", reconciled_as=its_lieutenant, record=TaskRecord),
 )

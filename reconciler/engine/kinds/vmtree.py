@@ -1,40 +1,168 @@
-"""VMTree as a plug-in. It only reports."""
+"""VMTree as a plug-in: what it declares is reconciled by itself; the tree looks at how that stands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from reconciler.api.annotations import PREFIX
+from reconciler.api.status.base import Status
+from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
-from reconciler.core.conditions import resting_status
-from reconciler.core.keys import Key
+from reconciler.core.decisions import Release, TreeAction
+from reconciler.core.keys import Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
+from reconciler.core.records import TreeRecord
 from reconciler.core.tree import policies
-from reconciler.core.tree.policies import TreeSnapshot
+from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
+from reconciler.core.tree.places import MACHINE, Use, key_of, wanted_places
+from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.tree.status import tree_status
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.registry import Kind, StatusUpdate
+from reconciler.engine.act.tree import TreeActs, digest_of, source_of
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.registry import Announce, Kind, StatusUpdate
+from reconciler.engine.state.objects import AnyItem, LieutenantItem
+
+CONFIRMED = f"{PREFIX}delete-confirmed"
 
 
 class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     """Its snapshot is its key with what was found of it; None: it does not exist."""
 
+    expands = True
+
     def __init__(self, context: ActContext) -> None:
-        self._table, self._clock = context.table, context.clock
+        self.t, self._table = context, context.table
+        self._acts = TreeActs(context, context.declarations)
+        self._made: dict[Key, tuple[VMTreeSpec, dict[str, tuple[OwnedObject, str]]]] = {}
 
     async def observe(self, key: Key) -> tuple[Key, TreeSnapshot | None]:
         item = self._table.get(key)
-        if item is None or not isinstance(item.spec, VMTreeSpec):
+        if item is None or not isinstance(item.spec, VMTreeSpec) or not isinstance(item.record, TreeRecord):
             return key, None
-        return key, TreeSnapshot(len(item.spec.nodes), item.deleting)
+        remembered = {place.name: key_of(key, place.name, place.agent) for place in item.record.places}
+        use = {name: self._use(self._table.lieutenant(at)) for name, at in remembered.items()}
+        places = wanted_places(item.spec, item.record, use)
+        owned = self._owned(key, item.spec)
+        for place in places:
+            if place.name not in owned:
+                one = owned_object(key, item.spec, place)
+                owned[place.name] = one, digest_of(one)
+        keys = remembered | {place.name: owned[place.name][0].key for place in places}
+        found = {name: self._found(item, at, owned.get(name)) for name, at in keys.items()}
+        return key, TreeSnapshot(
+            key=key,
+            spec=item.spec,
+            record=item.record,
+            places=places,
+            digests={place.name: owned[place.name][1] for place in places},
+            found={name: one for name, one in found.items() if one is not None},
+            use=use,
+            deleting=item.deleting,
+            confirmed=item.obj.annotations.get(CONFIRMED, ""),
+            unsupported=self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0],
+        )
+
+    def _owned(self, key: Key, spec: VMTreeSpec) -> dict[str, tuple[OwnedObject, str]]:
+        """What it declares by place, made once from each spec."""
+        known = self._made.get(key)
+        if known is None or known[0] is not spec:
+            known = self._made[key] = spec, {}
+        return known[1]
+
+    def _use(self, item: LieutenantItem | None) -> Use:
+        if item is None:
+            return Use()
+        tasks = [task.record for task in self._table.tasks_of(item.key)]
+        return Use(
+            made=bool(item.record.slot.vm_id) or self.t.journal.of(item.slot_owner) is not None,
+            working=any(task.sent for task in tasks),
+            idle_since=max((task.finished_at for task in tasks), default=item.obj.created_at),
+        )
+
+    def _found(self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str] | None) -> Found | None:
+        item = self._table.lieutenant(key)
+        if item is None:
+            return None
+        obj = item.obj
+        status = LieutenantStatus.load(obj.status)
+        current = status.observed_generation == obj.generation
+        ready, stalled = status.condition("Ready"), status.condition("Stalled")
+        told = stalled or ready
+        boot = status.boot
+        return Found(
+            ours=declared_by(tree.obj, obj),
+            same=owned is None or is_as_declared(obj, owned[0]),
+            deleting=item.deleting,
+            confirmed=obj.annotations.get(CONFIRMED, ""),
+            ready=current and ready is not None and ready.status == "True",
+            stalled=current and stalled is not None and stalled.status == "True",
+            reason=told.reason if told is not None else "",
+            message=told.message if told is not None else "",
+            phase=status.phase,
+            vm_id=item.record.slot.vm_id,
+            organs=boot.organs if boot is not None else None,
+            capabilities=boot.capabilities if boot is not None else None,
+        )
 
     def plan(self, snapshot: tuple[Key, TreeSnapshot | None]) -> Plan:
         key, view = snapshot
         return Plan(key, {} if view is None else {key: policies.plan(view)})
 
     async def act(self, snapshot: tuple[Key, TreeSnapshot | None], step: Step) -> None:
-        raise AssertionError(f"nothing is decided for a tree that could be done: {step}")
+        key, view = snapshot
+        item = self._table.get(key)
+        if view is None or item is None:
+            return
+        if isinstance(step.action, Release):
+            await self.t.backend.release(item.obj)
+            await self._table.drop(key)
+            self.t.recorder.forget(key)
+        elif isinstance(step.action, TreeAction):
+            await self._acts.act(view, step.action)
 
     def status(self, snapshot: tuple[Key, TreeSnapshot | None], plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
+        _, view = snapshot
         item = self._table.get(plan.key)
-        if item is not None and plan.own is not None:
-            yield StatusUpdate(plan.key, resting_status(plan.own, item.obj.status, item.obj.generation, self._clock.now()), plan.own)
+        if item is not None and view is not None and plan.own is not None:
+            status: Status = tree_status(view, plan.own, item.obj.status, item.obj.generation, self.t.clock.now(), error)
+            yield StatusUpdate(plan.key, status, plan.own, Announce.PHASES)
+
+    def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
+        """The tree of an object that came, went or changed."""
+        tree = self._tree_of(key, before, after)
+        if tree is not None:
+            yield tree
+
+    def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
+        """The tree of an object, and its neighbours, whose turn may have come."""
+        tree = self._tree_of(key, before, after)
+        if tree is not None:
+            yield tree
+            yield from self.t.gatherer.slots.trees.around(key)
+
+    def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:
+        if key.kind == MACHINE:
+            return vm_tree(key.namespace, key.name.partition("/")[0])
+        labels: Mapping[str, str] = (after or before).labels if after is not None or before is not None else {}  # type: ignore[union-attr]
+        name = labels.get(TREE, "")
+        return vm_tree(key.namespace, name) if name else None
+
+    def forget(self, key: Key) -> None:
+        self._made.pop(key, None)
+        self.t.gatherer.slots.trees.forget(key)
+
+
+def declared_by(tree: StoredObject, obj: StoredObject) -> bool:
+    """Whether this tree declares that object: in the store, or beside itself in a cluster."""
+    if obj.source == source_of(tree.key):
+        return obj.source_id == tree.uid
+    return obj.source == tree.source and obj.labels.get(TREE) == tree.key.name and obj.key.namespace == tree.key.namespace
+
+
+def is_as_declared(obj: StoredObject, owned: OwnedObject) -> bool:
+    """Its spec, and what the tree says in labels and annotations; what others say there beside is theirs."""
+    labels = all(obj.labels.get(name) == value for name, value in owned.labels.items())
+    notes = all(obj.annotations.get(name) == value for name, value in owned.annotations.items())
+    return obj.spec == owned.spec and labels and notes

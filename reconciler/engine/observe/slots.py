@@ -17,10 +17,11 @@ from reconciler.core.slot.snapshots import to_be_counted
 from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.machine import VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Named, Origin
-from reconciler.core.snapshot.slot import OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.origins import Origins
+from reconciler.engine.observe.trees import Trees
 from reconciler.engine.ports import Clock, Intent
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import COMMIT, CREATE, Journal
@@ -53,6 +54,7 @@ class Slots:
         self.settings, self.table, self.fleet, self.journal, self.clock = settings, table, fleet, journal, clock
         self.owner, self.account = owner, account
         self.hold = Hold()
+        self.trees = Trees(settings, table, fleet, journal)
         self.origins = Origins(fleet, table, clock, owner, settings.resync_seconds * 3)
         self._first_lacking: dict[tuple[SlotOwner, str], tuple[str, float]] = {}
 
@@ -101,6 +103,9 @@ class Slots:
             blocked_until=until,
             vanished=self.vanished(record),
             suspend_overdue=use.suspend_overdue,
+            not_up_yet=self.trees.not_up_yet(item.owner.object),
+            not_down_yet=self.trees.not_down_yet(item.owner.object) if declared.desired is not DesiredState.RUNNING else None,
+            no_room=self.trees.no_room(item.owner.object) if not record.vm_id else None,
             now=now,
         )
 

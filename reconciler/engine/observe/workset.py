@@ -183,7 +183,8 @@ class Gatherer:
             ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now)
+        no_work = self.slots.trees.no_work(key) if tasks else None
+        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now, no_work)
 
     def requests(self, item: LieutenantItem, rendered: Rendered | Unresolved, place: Place, now: float) -> AnnotationRequests:
         """What people ask of it by annotations, and what the answer depends on."""

@@ -12,12 +12,15 @@ from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import TaskRecord
-from reconciler.engine.ports import Clock, StoredObject, Write
+from reconciler.core.times import timestamp
+from reconciler.core.tree.places import protected_nodes
+from reconciler.engine.ports import Clock, PutMeta, StoredObject, Write
 from reconciler.engine.recorder import Recorder
-from reconciler.engine.state.declared import Declared, Intake
-from reconciler.engine.state.objects import ObjectTable
+from reconciler.engine.state.declared import OWNED, Declared, Intake
+from reconciler.engine.state.objects import HALTED, ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
 
@@ -157,6 +160,12 @@ class Declarations:
             if asked:
                 await self.annotate(key, asked)
             return
+        if source is None and obj.source.startswith(OWNED):
+            remedy = f"remove its node from {obj.source}; the tree would bring it back"
+            raise Refused(f"{key} is declared by {obj.source}", "", remedy)
+        guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
+        if guarded:
+            raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
         if source is None and still_declared(obj):
             raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
@@ -170,6 +179,19 @@ class Declarations:
             [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
             *self._recorder.event(key, obj.uid, Reason.DELETING, "deletion was asked for"),
         )
+
+    async def halt(self, on: bool) -> str:
+        """Nothing is created and nothing is delivered from now on, until it is taken back; nothing that runs is touched. Durable when it
+        returns. Returns since when (RFC 3339), '' when it does not hold."""
+        if on == bool(self._table.halted):
+            return self._table.halted
+        since = timestamp(self._clock.now()) if on else ""
+        said = "nothing is created and nothing is delivered from now on" if on else "creating and delivering goes on"
+        reason = TreeReason.HALTED if on else TreeReason.GOES_ON
+        event = self._recorder.event(Key("Controller", "", "fleet"), "", reason, said, "Warning" if on else "Normal")
+        await self._table.update([], PutMeta(HALTED, since), *event)
+        self._table.halted = since
+        return since
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
@@ -197,7 +219,7 @@ class Declarations:
             record = stone.record()  # the same task again: it has its result, and is not done twice
         return StoredObject(
             key=declared.key,
-            uid=self._new_uid(),
+            uid=declared.uid or self._new_uid(),
             generation=1,
             version=1,
             created_at=self._clock.now(),

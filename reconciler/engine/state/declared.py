@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from reconciler.core.keys import Json, Key
 
+OWNED = "vmtree/"
+"""How the source of what a tree declares begins; its name follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """One object as a source declares it. `origin`: FILE:LINE, or ''. `source_id`: which source of that sort it is (the stack's uuid),
-    `source_commit`: the commit that it was read from; '' where there is no such thing."""
+    `source_commit`: the commit that it was read from; '' where there is no such thing. `uid`: which one a new object gets, '' for any."""
 
     key: Key
     spec: Json
@@ -21,6 +24,7 @@ class Declared:
     origin: str = ""
     source_id: str = ""
     source_commit: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

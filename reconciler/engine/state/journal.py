@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from reconciler.core.keys import SlotOwner
@@ -23,6 +23,7 @@ class Journal:
     def __init__(self, opened: Iterable[Intent], begun: float = 0.0) -> None:
         self._open: dict[SlotOwner, list[Intent]] = {}
         self._unsent: list[Intent] = []
+        self._beginning: dict[str, Intent] = {}
         self._ended: dict[str, float] = {}
         opened = list(opened)
         for intent in opened:
@@ -35,16 +36,20 @@ class Journal:
         return next((intent for intent in self._open.get(slot, ()) if intent.verb == verb), None)
 
     def writes_to_open(self, intent: Intent) -> list[PutIntent]:
-        """The rows that open it (must be durable before the call is sent), and close those that were never sent."""
+        """The rows that open it (must be durable before the call is sent), and close those that were never sent. From now on it is
+        `under_way`."""
+        self._beginning[intent.token] = intent
         return [*(PutIntent(replace(old, outcome="never sent")) for old in self._unsent), PutIntent(intent)]
 
     def opened(self, intent: Intent) -> None:
         """Its row is durable."""
+        self._beginning.pop(intent.token, None)
         self._open.setdefault(intent.owner, []).append(intent)
         self._unsent.clear()
 
     def not_sent(self, intent: Intent) -> None:
         """Its row may or may not be there; the call was not made. The next one closes it."""
+        self._beginning.pop(intent.token, None)
         self._unsent.append(intent)
 
     def in_doubt(self, intent: Intent, now: float) -> None:
@@ -71,6 +76,11 @@ class Journal:
         object has none: what its create made may still appear."""
         slots = (intents for slot, intents in self._open.items() if not filled(slot))
         return [intent for intents in slots for intent in intents if intent.verb == CREATE]
+
+    def under_way(self) -> Iterator[SlotOwner]:
+        """The slots whose create is being written down, or open."""
+        yield from (intent.owner for intent in self._beginning.values() if intent.verb == CREATE)
+        yield from (slot for slot, intents in self._open.items() if any(intent.verb == CREATE for intent in intents))
 
 
 def closing(intent: Intent, outcome: str) -> PutIntent:

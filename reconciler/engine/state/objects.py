@@ -78,6 +78,9 @@ def parse(obj: StoredObject, record_type: type[Record], old: AnyItem | None = No
     return Item(obj, spec, record)
 
 
+HALTED = "halted"
+"""Name under which it is kept since when the fleet is halted."""
+
 Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
 
@@ -96,7 +99,7 @@ class KindIndex(Protocol):
 
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
-    are told of."""
+    are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may."""
 
     def __init__(self, store: Store, kinds: KindIndex) -> None:
         self._store, self.kinds = store, kinds
@@ -108,13 +111,15 @@ class ObjectTable:
         self.broken: dict[Key, str] = {}
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
+        self.halted = ""
         self.on_change: list[Listener] = []
         self.revision = 0
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
-        what is remembered of removed tasks."""
+        what is remembered of removed tasks, and whether the fleet is halted."""
         self.tombstones = tombstones.read(meta)
+        self.halted = meta.get(HALTED, "")
         for obj in objects:
             self._take(obj)
 

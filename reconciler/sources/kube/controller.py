@@ -10,10 +10,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
+from reconciler.core.tree.places import tree_of_machine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.subscriptions import Unsubscribe
@@ -81,7 +83,9 @@ class KubeController:
         self._engine = engine
         self.source = KubeSource(self._cluster, engine, self._secrets, self.seen, cluster_uid)
         self.sink.refused = self.source.refused
-        self.sink.attach(engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot))
+        self.sink.attach(
+            engine.table, engine.effects, engine.clock.now, lambda slot: engine.restore.open_create(slot), self.source.reconcile
+        )
         self._secrets.changed = self._secret_changed
         self._unsubscribe = [engine.subscribe(events=self._event)]
         await self.served()
@@ -190,13 +194,20 @@ class KubeController:
 
     def _event(self, event: Event) -> None:
         item = self._engine.table.get(event.key)
-        if item is None or item.obj.source == raw.SOURCE:
+        tree = tree_of_machine(event.key)
+        if tree is not None:
+            owner = self._engine.table.get(tree)
+            node = event.key.name.partition("/")[2]
+            if owner is not None and owner.obj.source == raw.SOURCE:
+                self.events.post(replace(event, key=tree, uid=owner.uid, message=f"node {node}: {event.message}"))
+        elif item is None or item.obj.source == raw.SOURCE:
             self.events.post(event)
 
     def _secret_changed(self, namespace: str) -> None:
-        for item in self._engine.table.of_kind("Lieutenant"):
-            if item.key.namespace == namespace:
-                self._engine.wake(item.key)
+        for key in self._engine.table.all_keys():
+            item = self._engine.table.lieutenant(key) if key.namespace == namespace else None
+            if item is not None:
+                self._engine.wake(key)
 
     # --- sweeping -------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +215,7 @@ class KubeController:
         """Before the engine acts: everything that is declared, profiles first; what can't be taken now is taken later."""
         await self.sweep()
         order = {kind.name: number for number, kind in enumerate(KINDS)}
-        known = {*self.seen, *(key for key in self._engine.table.all_keys() if self._within(key))}
+        known = {*self.seen, *(key for key in self._engine.table.all_keys() if self._within(key) and key.kind in order)}
         keys = sorted(known, key=lambda key: (order[key.kind], key))
         for start in range(0, len(keys), WORKERS):
             await asyncio.gather(*(self._reconcile_once(key) for key in keys[start : start + WORKERS]))

@@ -6,21 +6,38 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.api.status.lieutenant import CreateIntent, LieutenantStatus, SessionStatus, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
+from reconciler.api.status.vmtree import VMTreeStatus
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
 from reconciler.core.profile.rendering import digest
-from reconciler.core.records import FINISHED, Attempt, BootRecord, EscalationStep, LieutenantRecord, SessionRecord, SlotRecord, TaskRecord
+from reconciler.core.records import (
+    FINISHED,
+    Attempt,
+    BootRecord,
+    EscalationStep,
+    LieutenantRecord,
+    PlaceRecord,
+    SessionRecord,
+    SlotRecord,
+    TaskRecord,
+    TreeRecord,
+)
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.core.task.view import marker_of
 from reconciler.core.times import seconds, timestamp_ms
+from reconciler.core.tree.owned import OwnedObject, owned_object
+from reconciler.core.tree.places import wanted_places
 from reconciler.engine.ports import Intent
+from reconciler.engine.state.declared import OWNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,48 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt), session=named, handled=handled)
     return Restored(record, intent_of(slot_owner, create))
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredMachine:
+    """A machine that a tree has itself: what its object is, and what is known of it."""
+
+    key: Key
+    uid: str
+    owned: OwnedObject
+    tree: Key
+    tree_uid: str
+    restored: Restored
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """In what its object differs from its tree's."""
+        return {
+            "key": self.key, "uid": self.uid, "generation": 1, "spec": self.owned.spec, "labels": self.owned.labels,
+            "annotations": self.owned.annotations, "source": f"{OWNED}{self.tree.name}", "source_id": self.tree_uid, "deleted_at": None,
+        }  # fmt: skip
+
+
+def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Iterator[RestoredMachine]:
+    """The machines of a tree's own that are there, or on their way: by claim, and by the creates in `status.nodes`. What is removed from
+    the tree meanwhile is an orphan."""
+    creates = {node.name: node.create for node in VMTreeStatus.load(status).nodes or ()}
+    for place in wanted_places(spec, TreeRecord(), {}):
+        if place.node.has_agent:
+            continue
+        owned = owned_object(tree, spec, place)
+        slot = SlotOwner.of(owned.key, f"{uid}-{place.name}")
+        told: Json = {"vm": {"create": create.dump()}} if (create := creates.get(place.name)) is not None else {}
+        found = lieutenant(owned.key, slot.uid, told, vms, owner)
+        if found.known():
+            yield RestoredMachine(owned.key, slot.uid, owned, tree, uid, found)
+
+
+def tree(spec: VMTreeSpec, status: Json) -> TreeRecord:
+    """What a tree had declared, as far as its status tells of what is not declared any more."""
+    declared = {place.name for place in wanted_places(spec, TreeRecord(), {})}
+    gone = [node for node in VMTreeStatus.load(status).nodes or () if node.name not in declared]
+    return TreeRecord(places=tuple(PlaceRecord(name=node.name, node=node.name, agent=node.lieutenant is not None) for node in gone))
 
 
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:

@@ -5,22 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import orjson
 
 from reconciler.api.reasons import Reason
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps
 from reconciler.core.snapshot.rendered import Unresolved
+from reconciler.core.tree.places import tree_of_machine
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
+from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
-from reconciler.sources.kube import raw
-from reconciler.sources.kube.client import Cluster, path_of
+from reconciler.sources.kube import owned, raw
+from reconciler.sources.kube.client import Cluster, collection, path_of
 from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.writes import NumberedWrites
@@ -52,10 +54,16 @@ class KubeSink:
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
 
     def attach(
-        self, table: ObjectReader, effects: Effects, now: Callable[[], float], pending: Callable[[SlotOwner], Intent | None]
+        self,
+        table: ObjectReader,
+        effects: Effects,
+        now: Callable[[], float],
+        pending: Callable[[SlotOwner], Intent | None],
+        taken: Callable[[Key], Awaitable[None]],
     ) -> None:
-        """`pending`: the open create of a slot."""
+        """`pending`: the open create of a slot; `taken`: takes in what is seen of an object, at once."""
         self._table, self._writes, self._now, self._pending = table, NumberedWrites(self._cluster, effects), now, pending
+        self._taken = taken
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -106,12 +114,31 @@ class KubeSink:
         intent = self._creates.get(slot) or self._pending(slot)
         if intent is not None:
             status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent).dump()}
+        if isinstance(status.get("nodes"), list):
+            status["nodes"] = self._with_creates(key, raw.uid(obj), as_maps(status["nodes"]))
+            return self._cleaned(status)
         if item is None or refused is not None or intent is not None:
             return self._cleaned(status)
         made = self._made.get(key)
         if made is None or made.status is not item.obj.status or made.handed != self._secrets.handed:
             made = self._made[key] = _Made(item.obj.status, self._secrets.handed, self._cleaned(status))
         return made.wanted
+
+    def _with_creates(self, tree: Key, uid: str, nodes: list[Json]) -> list[JsonValue]:
+        """The nodes of a tree, each with the create of its own machine that may be on its way."""
+        told: list[JsonValue] = []
+        known: set[str] = set()
+        for node in nodes:
+            name = str(node.get("name", ""))
+            known.add(name)
+            slot = owned.slot_of(tree, uid, name)
+            intent = self._creates.get(slot) or self._pending(slot)
+            told.append({**node, "create": create_status(intent).dump()} if intent is not None else node)
+        for slot, intent in self._creates.items():
+            name = slot.object.name.partition("/")[2]
+            if slot == owned.slot_of(tree, uid, name) and name not in known:
+                told.append({"name": name, "create": create_status(intent).dump()})
+        return told
 
     def _cleaned(self, status: Json) -> Json:
         return as_map(self._clean(raw.without_nulls(status)))
@@ -126,8 +153,9 @@ class KubeSink:
     # --- engine.backend.DeclarationBackend --------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
-        """The open create is in `status.vm.create` before it is sent. Not for objects of other sources."""
-        item = self._table.get(intent.owner.object)
+        """The open create is in `status.vm.create` before it is sent, that of a tree's own machine in `status.nodes[].create`. Not for
+        objects of other sources."""
+        item = self._table.get(tree_of_machine(intent.owner.object) or intent.owner.object)
         if item is None or item.obj.source != raw.SOURCE:
             return
         self._creates[intent.owner] = intent
@@ -146,6 +174,39 @@ class KubeSink:
         found = self._seen.get(obj.key)
         if found is None or raw.uid(found) != obj.uid:
             raise NotFound("its object is not in the cluster any more", str(obj.key), "nothing is done for it")
+
+    async def declare(self, declared: Declared, owner: StoredObject) -> bool:
+        """An object of its own, which goes with its owner. What another one declares under that name is left as it is."""
+        if owner.source != raw.SOURCE:
+            return False
+        async with self._lock(declared.key):
+            await self._read(declared.key)
+            there = self._seen.get(declared.key)
+            told = there
+            if there is None:
+                told = await self._writes.declare(collection(declared.key.kind, declared.key.namespace), owned.body(declared, owner))
+            elif owned.belongs_to(there, owner) and not raw.deleting(there):
+                wanted = owned.put_right(there, declared)
+                told = await self._writes.redeclare(path_of(declared.key), wanted) if wanted != there else there
+            assert told is not None
+            self._seen[declared.key] = told
+        await self._taken(declared.key)
+        return True
+
+    async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str]) -> bool:
+        if obj.source != raw.SOURCE:
+            return False
+        try:
+            if annotations:
+                body: Json = {"metadata": {"uid": obj.uid, "annotations": dict(annotations)}}
+                await self._writes.annotate(path_of(obj.key), body)
+            await self._writes.delete(path_of(obj.key), obj.uid)
+        except (NotFound, Conflict):
+            pass
+        async with self._lock(obj.key):
+            await self._read(obj.key)
+        await self._taken(obj.key)
+        return True
 
     async def release(self, obj: StoredObject) -> None:
         """Take our finalizer away; an object that is not there (any more) needs nothing."""

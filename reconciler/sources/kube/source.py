@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
-from reconciler.core.keys import Json, JsonValue, Key, as_map
+from reconciler.api.vmtree import VMTreeSpec
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.state.objects import AnyItem
 from reconciler.engine.view import SourceEngine
@@ -190,6 +191,10 @@ class KubeSource:
         elif key.kind == "Task" and status:
             task = restore.task(key, seen.uid, status)
             record, known = task.dump(), task.phase != "Pending"
+        elif isinstance(spec := load_spec(key.kind, seen.spec, tolerant=True), VMTreeSpec):
+            record = restore.tree(spec, status).dump()
+            for one in restore.machines(key, seen.uid, spec, status, await engine.restore.vms(), engine.restore.owner):
+                await engine.restore.object(replace(seen, **one.identity), one.restored.record.dump(), {}, one.restored.intent)
         await engine.restore.object(seen, record, kept(status), restored.intent if restored is not None else None)
         if known:
             if self.opening:
@@ -259,6 +264,9 @@ def unreadable(key: Key, obj: Json) -> str:
 
 def kept(status: Json) -> Json:
     """A status without what only the sink puts there."""
+    if isinstance(status.get("nodes"), list):
+        nodes: list[JsonValue] = [{n: v for n, v in node.items() if n != "create"} for node in as_maps(status["nodes"])]
+        status = {**status, "nodes": nodes}
     vm = status.get("vm")
     if not isinstance(vm, dict) or "create" not in vm:
         return status

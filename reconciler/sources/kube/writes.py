@@ -14,3 +14,6 @@ class NumberedWrites:
         self.add_finalizer = effects.of("kube.add_finalizer", cluster.merge)
         self.remove_finalizer = effects.of("kube.remove_finalizer", cluster.merge)
         self.delete = effects.of("kube.delete", cluster.delete)
+        self.declare = effects.of("kube.declare", cluster.create)
+        self.redeclare = effects.of("kube.redeclare", cluster.replace)
+        self.annotate = effects.of("kube.annotate", cluster.merge)

@@ -1,0 +1,60 @@
+"""Reasons that only a hierarchy and the limits of a fleet bring."""
+
+from __future__ import annotations
+
+from reconciler.api.waits import NOTHING, RESTS, Explained, Waiting
+
+_SOON = Waiting(poll=1.0)
+
+
+class TreeReason(Explained):
+    """Why a node of a VMTree, or the whole of it, is what it is."""
+
+    # The tree itself
+    NODES_READY = "NodesReady", "All nodes are as declared.", "Nothing."
+    NODES_CHANGING = "NodesChanging", "Some nodes are being brought to what is declared.", NOTHING, RESTS
+    NODES_STALLED = (
+        "NodesStalled",
+        "Some nodes can't go on without a person.",
+        "See the nodes in `status.nodes`, the worst come first.",
+        RESTS,
+    )
+    DECLARING_NODE = "DeclaringNode", "The object of a node is being declared.", NOTHING
+    REVERTED = "Reverted", "Somebody changed an object that a tree declares; it was put back.", "Change the tree instead."
+    WITHDRAWING_NODE = "WithdrawingNode", "The object of a node is being deleted.", NOTHING
+    FORGETTING_NODE = "ForgettingNode", "Nothing is left of a node; it is taken off the tree's books.", NOTHING
+    NODE_REMOVED = "NodeRemoved", "A node is no longer declared, and what it has is deleted.", "Nothing."
+    NODE_REMOVAL_REFUSED = (
+        "NodeRemovalRefused",
+        "A node was removed that has others below it, and `policy.onNodeRemoved` is Refuse.",
+        "Put it back, or set `policy.onNodeRemoved`, or confirm with the annotation `fleet.vers.sh/delete-confirmed`.",
+    )
+    NODE_KEPT = (
+        "NodeKept",
+        "A node above it was removed; as declared it stays, one level up, until it is deleted or declared again.",
+        "Declare it again, or delete its lieutenant.",
+        RESTS,
+    )
+    SCALING_DOWN = "ScalingDown", "There are more replicas than declared; one that works is not removed before it is idle.", NOTHING, _SOON
+    LIMIT_EXCEEDED = (
+        "LimitExceeded",
+        "More is declared than `limits` allows; what is beyond them is not made.",
+        "Raise the limit, or declare less.",
+    )
+    NAME_TAKEN = (
+        "NameTaken",
+        "An object with the name of a node is declared by somebody else.",
+        "Delete that object, or rename the node or the tree.",
+    )
+
+    # A node among the others
+    PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _SOON
+    CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _SOON
+    CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _SOON
+    HALTED = (
+        "Halted",
+        "The fleet is halted: nothing is created and nothing is delivered.",
+        "`reconciler resume --halted`.",
+        Waiting(poll=2.0, rests=True),
+    )
+    GOES_ON = "GoesOn", "The fleet is not halted any more.", "Nothing."

@@ -1,0 +1,51 @@
+"""Everything a decision about one hierarchy may depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.api.status.lieutenant import PieceStatus
+from reconciler.api.vmtree import VMTreeSpec
+from reconciler.core.keys import Key
+from reconciler.core.records import TreeRecord
+from reconciler.core.tree.places import Place, Use
+
+NOTHING_DECLARED = TreeRecord()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The object under the name of a place. `ours`: this tree declares it; `same`: it is as the tree declares it; `confirmed`: the
+    token by which its deletion was confirmed; the rest as its status tells."""
+
+    ours: bool
+    same: bool = True
+    deleting: bool = False
+    confirmed: str = ""
+    ready: bool = False
+    stalled: bool = False
+    reason: str = ""
+    message: str = ""
+    phase: str = ""
+    vm_id: str = ""
+    organs: tuple[PieceStatus, ...] | None = None
+    capabilities: tuple[PieceStatus, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSnapshot:
+    """`places`: those that are to be there, roots first; `digests`: of what is declared for each; `found`: by place, for those and for
+    all that are remembered; `use`: of the same; `confirmed`: the token by which a person confirmed what is refused otherwise;
+    `unsupported`: fields that protect and are not acted on."""
+
+    key: Key
+    spec: VMTreeSpec
+    record: TreeRecord = NOTHING_DECLARED
+    places: tuple[Place, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, Found] = field(default_factory=dict)
+    use: Mapping[str, Use] = field(default_factory=dict)
+    deleting: bool = False
+    confirmed: str = ""
+    unsupported: tuple[str, ...] = ()

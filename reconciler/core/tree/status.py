@@ -1,0 +1,89 @@
+"""The status of a VMTree: its nodes, the worst first, and how many of them there are. Pure."""
+
+from __future__ import annotations
+
+from reconciler.api.status.base import WORD, Condition
+from reconciler.api.status.vmtree import NODES, NodeStatus, TreeCounts, VMTreeStatus
+from reconciler.api.treereasons import TreeReason
+from reconciler.core.conditions import merge_conditions, progress_conditions, told
+from reconciler.core.decisions import Decision, Refuse, Steady
+from reconciler.core.keys import Json
+from reconciler.core.lasterror import LastError
+from reconciler.core.tree.places import key_of
+from reconciler.core.tree.policies import beyond_limits
+from reconciler.core.tree.snapshot import Found, TreeSnapshot
+
+NOT_MADE = Found(ours=True)
+
+
+def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generation: int, now: float, error: LastError) -> VMTreeStatus:
+    """The whole status."""
+    reason, message = told(decision, error)
+    steady = isinstance(decision, Steady)
+    ready = Condition("Ready", "True" if steady else "False", TreeReason.NODES_READY if steady else reason, "" if steady else message)
+    nodes = sorted(node_statuses(view), key=_worst_first)
+    every = [found for found in view.found.values() if found.ours]
+    counts = TreeCounts(
+        nodes=len(view.places),
+        ready=sum(found.ready for found in every),
+        reconciling=sum(not found.ready and not found.stalled for found in every) + len(view.places) - len(every),
+        stalled=sum(found.stalled for found in every),
+    )
+    return VMTreeStatus(
+        observed_generation=generation,
+        phase=phase_of(view, decision),
+        conditions=merge_conditions(
+            previous.get("conditions"), [ready, *progress_conditions(decision, ready.status, error)], generation, now
+        ),
+        mode="Running" if view.spec.mode == "Running" else "Suspended",
+        counts=counts,
+        nodes=tuple(nodes[:NODES]),
+    )
+
+
+def phase_of(view: TreeSnapshot, decision: Decision) -> str:
+    """One word for the column."""
+    if view.deleting:
+        return "Terminating"
+    if isinstance(decision, Refuse):
+        return "Stalled"
+    if isinstance(decision, Steady):
+        return "Suspended" if view.places and all(str(place.mode) == "Suspended" for place in view.places) else "Ready"
+    return "Pending" if not view.record.places else "Progressing"
+
+
+def node_statuses(view: TreeSnapshot) -> list[NodeStatus]:
+    """Every place that is declared or still has an object."""
+    over = beyond_limits(view)
+    declared = {place.name: place for place in view.places}
+    told: list[NodeStatus] = []
+    for name in dict.fromkeys([*declared, *(place.name for place in view.record.places if place.name in view.found)]):
+        place, remembered, found = declared.get(name), view.record.place(name), view.found.get(name, NOT_MADE)
+        agent = place.node.has_agent if place is not None else remembered is not None and remembered.agent
+        reason, message = (found.reason, found.message) if name in view.found else ("Pending", "")
+        if name in over:
+            reason, message = "LimitExceeded", over[name]
+        elif name in view.found and not found.ours:
+            reason, message = "NameTaken", "an object of this name is declared by somebody else"
+        elif remembered is not None and remembered.kept:
+            reason = "NodeKept"
+        told.append(
+            NodeStatus(
+                name=name[:WORD],
+                category=str(place.node.category) if place is not None else "",
+                phase=found.phase or "Pending",
+                reason=reason,
+                message=message,
+                ready=found.ready,
+                vm_id=found.vm_id or None,
+                lieutenant=key_of(view.key, name, agent).name if agent else None,
+                organs=found.organs,
+                capabilities=found.capabilities,
+            )
+        )
+    return told
+
+
+def _worst_first(node: NodeStatus) -> tuple[int, str]:
+    rank = 2 if node.ready else 0 if node.phase == "Stalled" or node.reason in ("LimitExceeded", "NameTaken") else 1
+    return rank, node.name

@@ -1,0 +1,131 @@
+"""Acts of a hierarchy: declare its objects, take them back. The tree's record names them before they are there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import orjson
+
+from reconciler.api.annotations import PREFIX
+from reconciler.api.treereasons import TreeReason
+from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, TreeAction, WithdrawNodes
+from reconciler.core.keys import Key
+from reconciler.core.records import PlaceRecord, TreeRecord
+from reconciler.core.tree.owned import OwnedObject, owned_object
+from reconciler.core.tree.places import Place, key_of, tree_of_machine
+from reconciler.core.tree.snapshot import TreeSnapshot
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.declarations import Declarations
+from reconciler.engine.state.declared import OWNED, Declared
+from reconciler.engine.state.objects import with_record
+from reconciler.errors import ReconcilerError
+
+
+def source_of(tree: Key) -> str:
+    """Who declares what a tree does."""
+    return f"{OWNED}{tree.name}"
+
+
+def digest_of(owned: OwnedObject) -> str:
+    """Of all that a tree declares for a place."""
+    told = [owned.spec, dict(owned.labels), dict(owned.annotations)]
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def uid_of(tree: StoredObject, place: str) -> str:
+    """The same for the same place of the same tree, whoever makes it: a claim on a machine names it, and a lost store is made again."""
+    return f"{tree.uid}-{place}"
+
+
+class TreeActs:
+    def __init__(self, tools: ActContext, declarations: Declarations) -> None:
+        self.t, self._declarations = tools, declarations
+
+    async def act(self, view: TreeSnapshot, action: TreeAction) -> None:
+        """Carry out one decision. Raises what the place of the declarations says."""
+        match action:
+            case DeclareNodes():
+                await self.declare(view, action)
+            case WithdrawNodes():
+                await self.withdraw(view, action)
+            case KeepNodes(places):
+                await self.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
+            case ForgetNodes(places):
+                record = self.record(view.key)
+                await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
+
+    # --- the record -----------------------------------------------------------------------------------------------------------------
+
+    def record(self, tree: Key) -> TreeRecord:
+        item = self.t.table.get(tree)
+        return item.record if item is not None and isinstance(item.record, TreeRecord) else TreeRecord()
+
+    async def save(self, tree: Key, record: TreeRecord) -> None:
+        await self.t.table.update([(tree, with_record(record))])
+
+    async def remember(self, tree: Key, changes: dict[str, dict[str, object]]) -> None:
+        """Other facts about some places."""
+        record = self.record(tree)
+        places = tuple(place.but(**changes[place.name]) if place.name in changes else place for place in record.places)
+        await self.save(tree, record.but(places=places))
+
+    def _above(self, view: TreeSnapshot, name: str) -> str:
+        """The nearest node above that is still declared, '' for none."""
+        parents = {place.node: place.parent for place in view.record.places}
+        declared = {node.name for node in view.spec.nodes}
+        place = view.record.place(name)
+        at = place.parent if place is not None else ""
+        while at and at not in declared:
+            at = parents.get(at, "")
+        return at
+
+    # --- objects ----------------------------------------------------------------------------------------------------------------------
+
+    async def declare(self, view: TreeSnapshot, action: DeclareNodes) -> None:
+        tree = self.t.table.get(view.key)
+        if tree is None:
+            return
+        wanted = {place.name: place for place in view.places if place.name in action.places}
+        owned = {name: owned_object(view.key, view.spec, place) for name, place in wanted.items()}
+        await self.save(view.key, with_places(self.record(view.key), wanted, owned))
+        for name, one in owned.items():
+            await self.put(tree.obj, name, one)
+            if name in action.reverted:
+                item = self.t.table.get(one.key)
+                told = f"somebody changed it; it is declared by vmtree/{view.key.name}, node {wanted[name].node.name}"
+                said = self.t.recorder.event(one.key, item.uid if item is not None else "", TreeReason.REVERTED, told, "Warning")
+                await self.t.table.update([], *said)
+
+    async def put(self, tree: StoredObject, name: str, owned: OwnedObject) -> None:
+        """Declare one object: where its tree is declared, or in the store."""
+        declared = Declared(owned.key, owned.spec, owned.labels, owned.annotations, source_of(tree.key), source_id=tree.uid)
+        if tree_of_machine(owned.key) is None and await self.t.backend.declare(declared, tree):
+            return
+        await self._declarations.apply(replace(declared, uid=uid_of(tree, name)))
+
+    async def withdraw(self, view: TreeSnapshot, action: WithdrawNodes) -> None:
+        await self.remember(view.key, {name: {"going": True} for name in action.places})
+        for name in action.places:
+            place = view.record.place(name)
+            item = self.t.table.get(key_of(view.key, name, place.agent)) if place is not None else None
+            if item is None:
+                continue
+            verbs = {f"{PREFIX}delete-confirmed": action.confirmed} if action.confirmed else {}
+            verbs |= {f"{PREFIX}detached": "removed from its tree"} if name in action.orphaned else {}
+            if await self.t.backend.undeclare(item.obj, verbs):
+                continue
+            if verbs:
+                await self._declarations.annotate(item.key, verbs)
+            try:
+                await self._declarations.withdraw(item.key, action.why)
+            except ReconcilerError as error:
+                raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
+
+
+def with_places(record: TreeRecord, wanted: dict[str, Place], owned: dict[str, OwnedObject]) -> TreeRecord:
+    """The record with these places in it, as they are declared now."""
+    fresh = {name: place.record.but(digest=digest_of(owned[name])) for name, place in wanted.items()}
+    kept: list[PlaceRecord] = [fresh.pop(place.name, place) for place in record.places]
+    return record.but(places=(*kept, *fresh.values()))

@@ -1,0 +1,182 @@
+"""What one machine of a hierarchy has to know of the others: the order, and the room that is left. Reads the object table, the journal
+and the last list of VMs; asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from reconciler.api.meta import Mode
+from reconciler.api.treereasons import TreeReason
+from reconciler.api.vmtree import VMTreeSpec
+from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
+from reconciler.core.lieutenant.preparation import PREPARED
+from reconciler.core.records import PlaceRecord, TreeRecord
+from reconciler.core.snapshot.slot import Held
+from reconciler.core.snapshot.vm import VmState
+from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, no_room, not_down_yet, not_up_yet
+from reconciler.core.tree.owned import TREE
+from reconciler.core.tree.places import key_of, tree_of_machine
+from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.settings import EngineSettings
+from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.objects import AnyItem, LieutenantItem, ObjectTable
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was made of the record of a tree, once."""
+
+    record: TreeRecord
+    family: Family
+    names: dict[Key, str]
+    keys: dict[str, Key]
+    places: dict[str, PlaceRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """An object as a place of its tree."""
+
+    tree: AnyItem
+    spec: VMTreeSpec
+    place: str
+    known: _Known = field(repr=False)
+
+
+class Trees:
+    """`foreseeing`: nothing is held back for the sake of order, since a plan shows what comes after all others; `foreseen`: the machines
+    that it has shown already, by tree."""
+
+    def __init__(self, settings: EngineSettings, table: ObjectTable, fleet: Fleet, journal: Journal) -> None:
+        self._settings, self._table, self._fleet, self._journal = settings, table, fleet, journal
+        self._known: dict[Key, _Known] = {}
+        self.foreseeing = False
+        self.foreseen: dict[Key, int] = {}
+
+    # --- who belongs to which tree ------------------------------------------------------------------------------------------------
+
+    def membership(self, key: Key) -> Membership | None:
+        """The tree that declares this object; None: it belongs to none."""
+        tree = self._table.get(self.tree_of(key) or key)
+        if tree is None or not isinstance(tree.spec, VMTreeSpec) or not isinstance(tree.record, TreeRecord):
+            return None
+        known = self._of(tree, tree.record)
+        name = known.names.get(key)
+        return Membership(tree, tree.spec, name, known) if name is not None else None
+
+    def tree_of(self, key: Key) -> Key | None:
+        """The tree that this object says it is of."""
+        machine = tree_of_machine(key)
+        if machine is not None:
+            return machine
+        item = self._table.get(key)
+        label = item.obj.labels.get(TREE, "") if item is not None else ""
+        return vm_tree(key.namespace, label) if label else None
+
+    def _of(self, tree: AnyItem, record: TreeRecord) -> _Known:
+        known = self._known.get(tree.key)
+        if known is None or known.record is not record:
+            keys = {place.name: key_of(tree.key, place.name, place.agent) for place in record.places}
+            names = {key: name for name, key in keys.items()}
+            known = _Known(record, Family(record.places), names, keys, {place.name: place for place in record.places})
+            self._known[tree.key] = known
+        return known
+
+    def forget(self, key: Key) -> None:
+        self._known.pop(key, None)
+        self.foreseen.pop(key, None)
+
+    def around(self, key: Key) -> Iterator[Key]:
+        """The objects whose turn may come when this one changed: those above and below."""
+        member = self.membership(key)
+        if member is None:
+            return
+        for name in (*member.known.family.above(member.place), *member.known.family.under(member.place)):
+            yield member.known.keys[name]
+
+    # --- order ----------------------------------------------------------------------------------------------------------------------
+
+    def not_up_yet(self, key: Key) -> Held | None:
+        member = self.membership(key) if not self.foreseeing else None
+        return not_up_yet(member.known.family, member.place, lambda name: self._neighbour(member, name)) if member is not None else None
+
+    def not_down_yet(self, key: Key) -> Held | None:
+        member = self.membership(key) if not self.foreseeing else None
+        return not_down_yet(member.known.family, member.place, lambda name: self._neighbour(member, name)) if member is not None else None
+
+    def _neighbour(self, member: Membership, name: str) -> Neighbour:
+        item, place = self._table.lieutenant(member.known.keys[name]), member.known.places[name]
+        if item is None:
+            return Neighbour(running=not place.going, going=place.going)
+        vm_id = item.record.slot.vm_id
+        latest = self._fleet.latest
+        vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
+        marks = as_map(as_map(item.obj.status.get("machine")).get("marks"))
+        return Neighbour(
+            running=item.spec.mode is Mode.RUNNING and not item.deleting,
+            going=item.deleting,
+            prepared=vm is not None and vm.state is VmState.RUNNING and PREPARED in marks,
+            asleep=self._journal.of(item.slot_owner) is None and (not vm_id or (vm is not None and vm.state is VmState.SUSPENDED)),
+            gone=False,
+        )
+
+    # --- room -----------------------------------------------------------------------------------------------------------------------
+
+    def no_room(self, key: Key) -> Held | None:
+        """Why no machine may be made for this object now (G-09). Asked once more, without a pause, before a create is written down."""
+        if self._table.halted:
+            return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
+        limits: list[Limit] = []
+        if self._settings.max_vms is not None:
+            there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
+            limits.append(Limit(there, self._settings.max_vms, "the fleet's limit of VMs (--max-vms)"))
+        member = self.membership(key)
+        if member is not None:
+            bounds, ledger, name = member.spec.limits, self.ledger(member), f"of vmtree/{member.tree.key.name}"
+            limits.append(Limit(ledger.vms, bounds.max_vms, f"limits.maxVMs {name}"))
+            if not self.foreseeing:
+                limits.append(Limit(ledger.creating, bounds.max_concurrent_creates, f"limits.maxConcurrentCreates {name}"))
+        return no_room(limits)
+
+    def no_work(self, key: Key) -> Held | None:
+        """Why no task may be sent to this agent now, when it has none (G-09)."""
+        if self._table.halted:
+            return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
+        member = self.membership(key)
+        if member is None or member.spec.limits.max_working is None or self.working(key):
+            return None
+        name = f"limits.maxWorking of vmtree/{member.tree.key.name}"
+        return no_room([Limit(self.ledger(member).working, member.spec.limits.max_working, name)])
+
+    def ledger(self, member: Membership) -> Ledger:
+        """What counts against the limits of a tree. A create counts from the moment at which it is written down."""
+        under_way = set(self._journal.under_way())
+        vms = self.foreseen.get(member.tree.key, 0)
+        creating = working = 0
+        for key in member.known.keys.values():
+            item = self._table.lieutenant(key)
+            if item is None:
+                continue
+            for node, slot in item.record.slots().items():
+                on_its_way = SlotOwner.of(key, item.uid, node) in under_way
+                vms += bool(slot.vm_id) or on_its_way
+                creating += (on_its_way and not slot.vm_id) or self._booting(slot.vm_id)
+            working += bool(member.spec.limits.max_working) and self.working(key)
+        return Ledger(vms, creating, working)
+
+    def _booting(self, vm_id: str) -> bool:
+        latest = self._fleet.latest
+        vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
+        return vm is not None and vm.state is VmState.BOOTING
+
+    def working(self, key: Key) -> bool:
+        """Whether a task was sent to this agent and is not over."""
+        return any(task.record.sent for task in self._table.tasks_of(key))
+
+    def members(self, tree: AnyItem) -> Iterable[LieutenantItem]:
+        """What a tree has declared, as far as it is there."""
+        if not isinstance(tree.record, TreeRecord):
+            return ()
+        found = (self._table.lieutenant(key) for key in self._of(tree, tree.record).keys.values())
+        return (item for item in found if item is not None)

@@ -1,0 +1,292 @@
+"""Hierarchies: what they declare, in which order machines come and go, and how many there may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.keys import Key
+from reconciler.errors import Refused
+from tests.engine.stage import SETTINGS, Stage, tell
+from tests.engine.stage import declared as document
+
+TREE = Key("VMTree", "default", "prod")
+
+
+def agent(name: str, parent: str | None = None, **more: object) -> dict[str, object]:
+    node: dict[str, object] = {"name": name, "category": "Lieutenant", "profileRef": {"name": "lightweight"}, "lieutenant": {"role": name}}
+    return {**node, **({"parent": parent} if parent else {}), **more}
+
+
+def infra(name: str, parent: str | None = None, **more: object) -> dict[str, object]:
+    node: dict[str, object] = {"name": name, "category": "Infra", "profileRef": {"name": "lightweight"}}
+    return {**node, **({"parent": parent} if parent else {}), **more}
+
+
+async def tree(s: Stage, *nodes: dict[str, object], **spec: object) -> None:
+    await s.declare(document(TREE, nodes=list(nodes), **spec))
+
+
+async def stands(s: Stage) -> None:
+    await s.until(lambda: s.reason(TREE, "Ready") == "NodesReady" and current(s), "the tree stands")
+
+
+def current(s: Stage) -> bool:
+    item = s.engine.table.get(TREE)
+    return item is not None and item.obj.status.get("observedGeneration") == item.obj.generation
+
+
+def nodes(s: Stage) -> dict[str, dict[str, object]]:
+    return {node["name"]: node for node in s.status(TREE)["nodes"]}
+
+
+def test_every_node_gets_its_machine_and_agent_nodes_a_lieutenant(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("infra"), agent("backend", "infra"), agent("worker", "backend", replicas=2))
+        await stands(s)
+        assert {name: (node.get("lieutenant"), node["ready"]) for name, node in nodes(s).items()} == {
+            "infra": (None, True),
+            "backend": ("prod-backend", True),
+            "worker-0": ("prod-worker-0", True),
+            "worker-1": ("prod-worker-1", True),
+        }
+        assert len(s.world.alive()) == 4
+        assert s.status(TREE)["counts"] == {"nodes": 4, "ready": 4, "reconciling": 0, "stalled": 0}
+
+    tell(tmp_path, story)
+
+
+def vm_of(s: Stage, name: str) -> str:
+    return str(nodes(s)[name]["vmId"])
+
+
+@pytest.mark.guarantee("G-13")
+def test_machines_come_roots_first_and_go_leaves_first(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        chain = (infra("root"), agent("middle", "root"), agent("leaf", "middle"))
+        await tree(s, *chain)
+        await stands(s)
+        ids = [vm_of(s, name) for name in ("root", "middle", "leaf")]
+        born = [s.world.machines[vm_id].created_at for vm_id in ids]
+        assert born == sorted(born)
+        assert len(set(born)) == 3
+        await tree(s, *chain, mode="Suspended")
+        await stands(s)
+        assert s.status(TREE)["phase"] == "Suspended"
+        assert suspended_in_order(s) == [ids[2], ids[1], ids[0]]
+        await tree(s, *chain, mode="Running")
+        await stands(s)
+        assert [told.message.split()[1] for told in s.controller.told if told.reason == "ResumedVM"] == ids
+        await s.delete(TREE)
+        await s.gone(TREE)
+        assert [told.message.split()[1] for told in s.controller.told if told.reason == "VMGone"] == [ids[2], ids[1], ids[0]]
+
+    tell(tmp_path, story)
+
+
+def suspended_in_order(s: Stage) -> list[str]:
+    return [told.message.split()[1] for told in s.controller.told if told.reason == "SuspendedVM"]
+
+
+@pytest.mark.guarantee("G-09")
+def test_never_more_creates_at_once_nor_more_machines_than_the_limits_say(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("worker", replicas=9), limits={"maxVMs": 5, "maxConcurrentCreates": 2})
+        await s.until(lambda: s.status(TREE).get("counts", {}).get("ready") == 5, "five are ready")
+        waiting = [node for node in nodes(s).values() if not node["ready"]]
+        assert {node["reason"] for node in waiting} == {"Capacity"}
+        assert len(waiting) == 4
+        assert len(s.world.alive()) == 5
+        await tree(s, agent("worker", replicas=9), limits={"maxVMs": 9})
+        await stands(s)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-10")
+def test_fewer_replicas_take_the_idle_ones_and_leave_who_works(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("worker", replicas=3))
+        await stands(s)
+        work = await s.task("long", "a long one", to="prod-worker-0")
+        await s.runs(work)
+        await tree(s, agent("worker", replicas=1))
+        await s.until(lambda: current(s) and set(nodes(s)) == {"worker-0"}, "only the one that works is left")
+        await stands(s)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-48")
+def test_another_parent_touches_no_machine(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"), infra("b"), agent("x", "a"))
+        await stands(s)
+        before = dict(s.world.machines)
+        calls = s.weather.count("vers.")
+        await tree(s, infra("a"), infra("b"), agent("x", "b"))
+        await stands(s)
+        assert s.world.machines == before
+        assert s.weather.count("vers.create", "vers.delete", "vers.suspend", "vers.resume") == 4 - 1
+        assert s.weather.count("vers.") >= calls
+
+    tell(tmp_path, story)
+
+
+def test_a_removed_node_with_others_below_is_refused_until_the_tree_says_what_becomes_of_them(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        whole = (infra("root"), agent("a", "root"), agent("b", "a"))
+        await tree(s, *whole)
+        await stands(s)
+        await tree(s, infra("root"))
+        await s.says(TREE, "Stalled", "NodeRemovalRefused")
+        assert len(s.world.alive()) == 3
+        await tree(s, infra("root"), policy={"onNodeRemoved": "Cascade"})
+        await stands(s)
+        assert set(nodes(s)) == {"root"}
+
+    tell(tmp_path, story)
+
+
+def test_nodes_below_a_removed_one_stay_one_level_up_when_the_tree_says_so(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root"), agent("a", "root"), agent("b", "a"))
+        await stands(s)
+        kept = vm_of(s, "b")
+        await tree(s, infra("root"), policy={"onNodeRemoved": "Reparent"})
+        await s.until(lambda: current(s) and set(nodes(s)) == {"root", "b"}, "only the removed one goes")
+        assert vm_of(s, "b") == kept
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root", protected=True), agent("a", "root"))
+        await stands(s)
+        with pytest.raises(Refused, match="protected"):
+            await s.engine.declarations.delete(TREE)
+        await s.engine.declarations.withdraw(TREE, "its file is gone")
+        await s.says(TREE, "Stalled", "Protected")
+        assert len(s.world.alive()) == 2
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
+        await s.gone(TREE)
+        assert len(s.world.alive()) == 0
+
+    tell(tmp_path, story)
+
+
+def test_a_confirmation_that_comes_later_reaches_what_is_protected(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        whole = (infra("root", protected=True), agent("a", "root"))
+        await tree(s, *whole)
+        await stands(s)
+        await tree(s, agent("a"))
+        await s.says(TREE, "Stalled", "NodesStalled")
+        assert len(s.world.alive()) == 2
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
+        await stands(s)
+        assert len(s.world.alive()) == 1
+
+    tell(tmp_path, story)
+
+
+def test_what_somebody_else_changes_of_a_node_is_put_back(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        item = s.engine.table.get(key)
+        assert item is not None
+        await s.engine.table.update([(key, lambda o: replace(o, spec={**o.spec, "mode": "Suspended"}, generation=o.generation + 1))])
+        await s.until(lambda: s.happened("Reverted") == 1, "it is put back")
+        await stands(s)
+        assert s.engine.table.get(key).spec == item.spec  # type: ignore[union-attr]
+
+    tell(tmp_path, story)
+
+
+def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        key = Key("Lieutenant", "default", "prod-a")
+        with pytest.raises(Refused, match="vmtree/prod"):
+            await s.engine.declarations.delete(key)
+        with pytest.raises(Refused, match="declared elsewhere"):
+            await s.engine.declarations.apply(document(key, role="other", profileRef={"name": "lightweight"}))
+
+    tell(tmp_path, story)
+
+
+def test_a_name_that_is_taken_is_left_to_whom_it_belongs(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        mine = await s.lieutenant("prod-a", role="somebody else's")
+        await s.ready(mine)
+        await tree(s, agent("a"), agent("b"))
+        await s.says(TREE, "Stalled", "NameTaken")
+        await s.until(lambda: nodes(s)["b"]["ready"] is True, "the other node stands")
+        assert s.engine.table.get(mine).obj.source == "api"  # type: ignore[union-attr]
+        await s.engine.declarations.withdraw(TREE, "gone")
+        await s.gone(TREE)
+        assert s.engine.table.get(mine) is not None
+
+    tell(tmp_path, story)
+
+
+def test_more_levels_or_children_than_allowed_are_refused_and_the_rest_stands(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"), infra("b", "a"), infra("c", "b"), limits={"maxDepth": 2})
+        await s.says(TREE, "Stalled", "LimitExceeded")
+        await s.until(lambda: s.status(TREE)["counts"]["ready"] == 2, "the two allowed ones stand")
+        assert nodes(s)["c"]["reason"] == "LimitExceeded"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+def test_no_more_agents_work_at_once_than_the_limit_says(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("worker", replicas=3), limits={"maxWorking": 1, "maxConcurrentCreates": 3})
+        await stands(s)
+        tasks = [await s.task(f"t{n}", "work", to=f"prod-worker-{n}") for n in range(3)]
+        await s.until(lambda: sum(s.task_record(key).sent for key in tasks) == 1, "one works")
+        await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in tasks) == 2, "two wait for room")
+
+    tell(tmp_path, story)
+
+
+def test_a_halted_fleet_makes_nothing_and_delivers_nothing_and_what_runs_goes_on(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        busy = await s.lieutenant("busy")
+        await s.ready(busy)
+        running = await s.task("running", "a long one", to="busy")
+        await s.runs(running)
+        await s.engine.declarations.halt(True)
+        other = await s.lieutenant("other")
+        queued = await s.task("queued", "later", to="busy")
+        await s.says(other, "Ready", "Halted")
+        await s.ends(running)
+        await s.says(queued, "Ready", "Halted")
+        await s.controller.down()
+        await s.controller.up()
+        assert s.engine.table.halted
+        assert len(s.world.alive()) == 1
+        await s.engine.declarations.halt(False)
+        await s.ready(other)
+        assert await s.ends(queued) == "Succeeded"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+def test_the_whole_fleet_never_has_more_machines_than_allowed(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        keys = [await s.lieutenant(name) for name in ("a", "b", "c")]
+        await s.until(lambda: sum(s.reason(key, "Ready") == "Capacity" for key in keys) == 1, "one waits for room")
+        assert len(s.world.alive()) == 2
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))

@@ -1,0 +1,72 @@
+"""Hierarchies in a cluster: their lieutenants are objects of their own, which go with them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.kube.controlplane import Namespace
+from tests.kube.operating import Person, RealTime, charge, until
+
+pytestmark = pytest.mark.real("kube")
+
+NODES = [
+    {"name": "root", "category": "Infra", "profileRef": {"name": "lightweight"}},
+    {"name": "a", "category": "Lieutenant", "parent": "root", "profileRef": {"name": "lightweight"}, "lieutenant": {"role": "Keep a"}},
+    {"name": "w", "category": "Swarm", "parent": "a", "profileRef": {"name": "lightweight"}, "replicas": 2},
+]
+
+
+def tree(nodes: list[dict[str, object]], **spec: object) -> str:
+    head = {"apiVersion": "fleet.vers.sh/v1alpha1", "kind": "VMTree", "metadata": {"name": "prod"}}
+    return json.dumps({**head, "spec": {"nodes": nodes, **spec}})
+
+
+async def role_is(person: Person, name: str, role: str) -> None:
+    """Until the cluster has this role."""
+    for _ in range(200):
+        if (await person.get("lt", name))["spec"]["role"] == role:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"lt/{name} never had role {role}")
+
+
+async def test_a_tree_is_applied_changed_and_deleted(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
+    person = Person(cluster)
+    async with charge(cluster, tmp_path, world):
+        await person.apply(tree(NODES))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        lieutenants = {one["metadata"]["name"]: one for one in await person.list("lt")}
+        assert set(lieutenants) == {"prod-a", "prod-w-0", "prod-w-1"}
+        (reference,) = lieutenants["prod-a"]["metadata"]["ownerReferences"]
+        assert (reference["kind"], reference["name"], reference["controller"]) == ("VMTree", "prod", True)
+        assert len(world.alive()) == 4
+        told = (await person.get("vmt", "prod"))["status"]
+        assert {node["name"]: node["ready"] for node in told["nodes"]} == {"root": True, "a": True, "w-0": True, "w-1": True}
+
+        # Somebody changes what the tree declares: it is put back, and said.
+        await person.kubectl("patch", "lt/prod-a", "--type=merge", "-p", '{"spec":{"role":"Another"}}')
+        await role_is(person, "prod-a", "Keep a")
+        # Fewer replicas: one lieutenant goes, with its machine.
+        await person.apply(tree([*NODES[:2], {**NODES[2], "replicas": 1}]))
+        await until(lambda: len(world.alive()) == 3, "one machine is gone")
+        await person.kubectl("delete", "vmt/prod", "--timeout=90s")
+        assert world.alive() == []
+        assert await person.list("lt") == []
+
+
+@pytest.mark.guarantee("G-02")
+async def test_a_lost_store_finds_every_machine_of_a_tree_again(cluster: Namespace, tmp_path: Path, world: RealTime) -> None:
+    person = Person(cluster)
+    async with charge(cluster, tmp_path / "one", world):
+        await person.apply(tree(NODES[:2]))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+    before = {machine.vm_id for machine in world.alive()}
+    async with charge(cluster, tmp_path / "another", world) as operator:
+        await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
+        assert {machine.vm_id for machine in world.alive()} == before
+        told = (await person.get("vmt", "prod"))["status"]
+        assert all(node["ready"] for node in told["nodes"])
