@@ -27,10 +27,12 @@ from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.records import (
     Attempt,
     BootRecord,
+    CommitRecord,
     EscalationStep,
     LieutenantRecord,
     LocalRecord,
     RestartRecord,
+    RollbackRecord,
     SessionRecord,
     SnapshotRecord,
     StepRecord,
@@ -39,6 +41,7 @@ from reconciler.core.records import (
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import SnapshotPolicy
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.tree.places import wanted_places
 from reconciler.core.tree.policies import plan as plan_tree
@@ -59,10 +62,14 @@ STEPS = (
 ORGANS = rendered(organs=["store"], capabilities=["vers-vm"])
 VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, snapshot=SnapshotRecord(vm_id=VM, commit_id="c")))
+TAKEN = CommitRecord(commit_id="c", vm_id=VM, taken_at=NOW - 1, check="Restored", error="in use")
+FAILED = SnapshotRecord(vm_id=VM, commit_id="c", error="S3 is full", failed_at=NOW)
+KEPT = FILLED.record.but(adopted=VM, snapshot=FAILED, commits=(TAKEN,), asked=True, restored_from="c", restored_at=NOW - 1)
+SLOT = replace(FILLED, record=KEPT, snapshots=SnapshotPolicy("@hourly", since=NOW))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),
+    rollback=RollbackRecord(commit_id="c", state="Refused", message="no", at=NOW),
     local=LocalRecord(state="Left"),
     handled={"retry": "1"},
     restart=RestartRecord(times=(NOW - 1,), exit_code=1, signal="SIGKILL", stderr_tail="out of memory"),

@@ -15,6 +15,7 @@ from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
     Capacity,
+    Conflict,
     Forbidden,
     Indeterminate,
     NoAnswerForWantOfRoom,
@@ -94,9 +95,15 @@ async def test_a_life_of_a_machine_under_every_dialect(knobs: tuple[str, ...]) -
         assert (lineage.vm_id, lineage.parent_commit_id, lineage.grandparent_vm_id) == (child, commit, root)
         assert (await client.get_metadata(root)).parent_commit_id is None
 
+        with pytest.raises(Conflict):
+            await client.delete_commit(commit)
         await client.delete_vm(child)
         await until(lambda: not simulator.world.vms[child].exists(simulator.world.clock()))
         assert set((await client.list_vms()).vms) == {root}
+        await client.delete_commit(commit)
+        assert commit not in {one.commit_id for one in await client.list_commits()}
+        with pytest.raises(NotFound):
+            await client.delete_commit(commit)
         assert (await client.ssh_key(root)).get_secret_value().startswith("-----BEGIN")
 
 
