@@ -14,6 +14,7 @@ from reconciler.core.decisions import (
     MarkForDeletion,
     RefuseRollback,
     RejectSpare,
+    SpareAction,
     StartSpare,
     Steady,
     StopAgent,
@@ -23,6 +24,7 @@ from reconciler.core.decisions import (
     Wait,
 )
 from reconciler.core.lieutenant import spare
+from reconciler.core.lieutenant.afterwards import after_spare
 from reconciler.core.lieutenant.spare import back, go_back, swapped
 from reconciler.core.records import CommitRecord, LieutenantRecord, RollbackRecord, SessionRecord, SlotRecord, SpareRecord
 from reconciler.core.snapshot.agent import Guest, NotStarted
@@ -167,3 +169,15 @@ def test_after_the_change_each_machine_is_in_one_slot_and_the_one_that_was_left_
     gone_back = back(session, "u", COMMIT)
     assert gone_back.name not in ("", "u-g2")
     assert (gone_back.file, gone_back.earlier) == ("u-g1", ("u-g2",))
+
+
+@pytest.mark.parametrize("asked", [ASKED, RollbackRecord()], ids=["back to a snapshot", "a look at one"])
+def test_a_plan_of_it_comes_to_rest(asked: RollbackRecord) -> None:
+    view = having(rollback=asked)
+    for _ in range(5):
+        decided = spare.plan(view, resting=True)
+        if decided is None:
+            return
+        assert isinstance(decided, SpareAction)
+        view = after_spare(view, decided)
+    raise AssertionError("it never ends")

@@ -124,7 +124,7 @@ def after_spare(lt: LieutenantView, action: SpareAction) -> LieutenantView:
         case RefuseRollback(why):
             return lt.but(record=record.but(rollback=record.rollback.but(state="Refused", message=why)))
         case StartSpare("Rollback", commit_id):
-            return lt.but(record=record.but(spare=SpareRecord(purpose="Rollback", commit_id=commit_id, verified=True)), spare=done)
+            return lt.but(record=record.but(rollback=record.rollback.but(commit_id=commit_id, state="Done")), spare=done)
         case StartSpare(_, commit_id) | AcceptSpare(commit_id):
             seen = looked_at(record.slot, commit_id, "Restored")
             return lt.but(record=record.but(slot=seen, spare=SpareRecord()), slot=replaced(lt.slot, record=seen), spare=done)
