@@ -210,6 +210,9 @@ class NoSecrets:
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return False
 
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
+
     def known(self) -> tuple[str, ...]:
         return ()
 

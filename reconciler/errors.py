@@ -9,8 +9,8 @@ ReconcilerError
 │   ├── TimedOut               the deadline of one call passed
 │   └── Conflict               409, or a row that somebody else changed first
 ├── Indeterminate              a call that is not idempotent may or may not have happened
-│   └── NoAnswerForWantOfRoom  and what came instead of an answer tells of no room (netlink, Ceph, 503 on a create)
-├── Capacity                   the platform refused a VM for want of room, and said so in a way that proves it (403)
+│   └── DoubtfulRefusal        a create was answered with a refusal that proves nothing (403, 404: anybody in between can say so)
+│       └── NoRoom             and its words tell of no room (quota, netlink, Ceph, 503)
 ├── Terminal                   stays wrong until somebody changes something
 │   ├── Unauthorized           no key, wrong key, expired key
 │   ├── Forbidden              the key is fine and may not do this (or the VM is not there: see vers-api §2.0)
@@ -77,12 +77,12 @@ class Indeterminate(ReconcilerError):
     """A call that is not idempotent may or may not have taken effect; only looking can tell."""
 
 
-class NoAnswerForWantOfRoom(Indeterminate):
-    """A create failed with words that tell of no room. They are reason to slow down, and no proof that nothing was made."""
+class DoubtfulRefusal(Indeterminate):
+    """A create was answered with a refusal. It is what people are told, and no proof that nothing was made."""
 
 
-class Capacity(ReconcilerError):
-    """The platform has no room for another VM, and refused the request provably; existing ones are fine."""
+class NoRoom(DoubtfulRefusal):
+    """The words of the refusal tell of no room for another VM: a reason to slow down."""
 
 
 class Terminal(ReconcilerError):
@@ -129,5 +129,5 @@ class UsageError(ReconcilerError):
     """The command line or a document is wrong."""
 
 
-REFUSED = (NotSent, Capacity, Terminal)
+REFUSED = (NotSent, Terminal)
 """What proves that a call which is not idempotent had no effect. Whatever else one raises leaves its outcome open (G-02)."""

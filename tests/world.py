@@ -27,7 +27,7 @@ from reconciler.core.snapshot.agent import (
     Up,
     Verdict,
 )
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, GuestFile, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, CreateSource, GuestCommand, GuestFile, RootSource, VmShape
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
@@ -37,7 +37,7 @@ from reconciler.errors import (
     Forbidden,
     GuestFailed,
     GuestUnreachable,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     Rejected,
     StaleEpoch,
@@ -45,6 +45,8 @@ from reconciler.errors import (
 )
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
+GOLDEN = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1cff"
+"""The commit that `golden:latest` points to."""
 FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
 KEEPER = "1.0.0"
 
@@ -85,7 +87,7 @@ class Machine:
     running_at: float = 0.0
     labels: dict[str, str] = field(default_factory=dict)
     parent_commit: str | None = None
-    source: VmSource | None = None
+    source: CreateSource | None = None
     shape: VmShape | None = None
     deleted: bool = False
     marks: dict[str, str] = field(default_factory=dict)
@@ -158,6 +160,7 @@ class World:
         self.commits_made = 0
         self.hidden_commits: set[str] = set()
         self.foreign_commits: set[str] = set()
+        self.refs = {"golden:latest": GOLDEN}
         self.disks: dict[str, Machine] = {}  # what a VM restored from a commit has on its disk
         self.watchers: dict[str, list[Callable[[], None]]] = {}
 
@@ -337,12 +340,18 @@ class FakeVers:
         m = self.world.own(vm_id) if self.world.machines[vm_id].owner == ACCOUNT else self.world.machines[vm_id]
         return VmMetadata(m.vm_id, m.created_at, self.world.state(m), m.parent_commit)
 
-    async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
+    async def resolve_ref(self, ref: str) -> str:
+        await self._call()
+        if ref not in self.world.refs:
+            raise NotFound("tag not found", ref)
+        return self.world.refs[ref]
+
+    async def create_vm(self, source: CreateSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         await self._call()
         if self.world.full:
-            raise NoAnswerForWantOfRoom("netlink error: Address in use", "POST /vm")
+            raise NoRoom("netlink error: Address in use", "POST /vm")
         born = labels if isinstance(source, RootSource) else {}
-        parent = source.commit_id if isinstance(source, CommitSource) else f"of {source.ref}" if isinstance(source, RefSource) else None
+        parent = source.commit_id if isinstance(source, CommitSource) else None
         made = self.world.make(born, parent)
         made.source, made.shape = source, shape
         if parent in self.world.disks:

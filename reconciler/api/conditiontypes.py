@@ -35,4 +35,9 @@ class ConditionType(StrEnum):
         "The conversation goes on, and the files of the machine before this one are gone. Exists only while True: until a person says "
         "that it is known.",
     )
+    SECRETS_UNREAD = (
+        "SecretsUnread",
+        "The operator may not read any more what the lieutenant uses of Secrets and ConfigMaps: what runs goes on with the values read "
+        "last, and a changed one is not seen; the message names the right. Exists only while True.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

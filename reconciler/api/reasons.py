@@ -5,7 +5,7 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from reconciler.api.waits import NOTHING, RESTS, RETRIES, UNDECLARED, Explained, Waiting
+from reconciler.api.waits import NOTHING, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
 
 
 class Reason(Explained):
@@ -72,11 +72,7 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
-    BOOT_FAILED = (
-        "BootFailed",
-        "A step or a verification of the profile failed for good.",
-        "Correct the profile; `reconciler retry` tries again.",
-    )
+    BOOT_FAILED = "BootFailed", "A step or check of the profile failed for good.", "Correct the profile; `reconciler retry` tries again."
 
     # The machine: what is in the way
     DISK_FULL = (
@@ -108,7 +104,7 @@ class Reason(Explained):
         Waiting(poll=2.0, unreadable=True),
     )
     CREATE_LOST = "CreateLost", "A creation with unknown outcome left nothing; it is made again.", "Nothing."
-    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "See the message; correct the source or the sizes."
+    CREATE_FAILED = "CreateFailed", "The platform refused to make a machine.", "Correct the source, the sizes or the key.", REFUSED
     CREATE_AMBIGUOUS = (
         "CreateAmbiguous",
         "More machines than creations of ours fit, or one that somebody else may have made, so none is taken for certain.",
@@ -147,10 +143,11 @@ class Reason(Explained):
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
+    REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
     UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
     OBSERVE_ONLY = "ObserveOnly", "It is only looked at, as declared.", "Set `managementPolicy: Full` to have it acted on.", RESTS
-    ORPHAN_VM = "OrphanVM", "A machine says that it is ours, and nothing here owns it.", "See `reconciler orphans`; it can delete it."
+    ORPHAN_VM = "OrphanVM", "A VM says that it is ours, and nothing owns it.", "`reconciler orphans --delete --confirm` deletes it."
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
     ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."
@@ -174,7 +171,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant to get a new machine, or leave it.",
+        "Delete the lieutenant for a new one, or leave it.",
     )
 
     # The agent
@@ -323,11 +320,13 @@ class Reason(Explained):
     )
     BACKGROUND_TASK_ENDED = "BackgroundTaskEnded", "A part of the controller ended and begins anew.", "Nothing once; else see the log."
     INVALID_PROFILE = "InvalidProfile", "The profile, with what it extends, makes no machine.", "Correct the profile."
-    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile has that name.", "Declare it, or correct `profileRef`.", UNDECLARED
-    SECRET_UNFIT = (
-        "SecretUnfit",
-        "A secret has a form that no environment variable can carry.",
-        "Declare it as a file, or give it another value.",
+    PROFILE_NOT_FOUND = "ProfileNotFound", "No profile of that name is declared or built in.", "Declare it, or name another.", UNDECLARED
+    SECRET_UNFIT = "SecretUnfit", "A secret has a form that no environment variable can carry.", "Declare it as a file, or change it."
+    SECRET_REFUSED = (
+        "SecretRefused",
+        "A secret is there and can't be used: its file can't be read, others may read it, or it is no text.",
+        "Do what the message says of its file; it is looked at again.",
+        Waiting(poll=5.0, rests=True, undeclared=True),
     )
     SECRET_FORBIDDEN = (
         "SecretForbidden",
@@ -380,11 +379,7 @@ class Reason(Explained):
     DEPENDENCY_FAILED = "DependencyFailed", "A task that it comes after did not succeed.", "Mend that one and declare both anew."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "It was not done before its deadline.", "Raise `deadlineSeconds` or make the task smaller."
     TASK_TIMEOUT = "TaskTimeout", "It ran longer than allowed.", "Raise `taskTimeoutSeconds` or make the task smaller."
-    NO_PROGRESS = (
-        "NoProgress",
-        "Its turn showed no sign of progress for too long.",
-        "See the output; raise `noProgressSeconds` if it was fine.",
-    )
+    NO_PROGRESS = "NoProgress", "Its turn showed no sign of progress for too long.", "See the output; raise `noProgressSeconds` if fine."
     NO_ARTIFACT = "NoArtifact", "No file was written within `limits.firstArtifactSeconds`.", "See the output; raise that if it was fine."
     TURN_LIMIT = "TurnLimit", "It took more rounds than `limits.maxTurns`.", "Raise the limit or make the task smaller."
     DECLINED = "Declined", "pi refused the prompt.", "See pi's words in the message."

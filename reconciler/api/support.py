@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from reconciler.api.lieutenant import AgentSettings
 from reconciler.api.meta import Json, Model
 from reconciler.api.parsing import load_spec
 
@@ -112,6 +113,11 @@ SUPPORT: dict[str, dict[str, Support]] = {
 
 
 SUPPORT["Machine"] = SUPPORT["Lieutenant"]
+SUPPORT["VMTree"] |= {
+    f"nodes.lieutenant.{path}": support
+    for path, support in SUPPORT["Lieutenant"].items()
+    if support is not ACTED_ON and path.partition(".")[0] in AgentSettings.aliases()
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Waiting:
 MOVES = Waiting()
 RESTS = Waiting(rests=True)
 UNDECLARED = Waiting(rests=True, undeclared=True)
+REFUSED = Waiting(poll=2.0)
+SOUGHT = Waiting(poll=30.0, rests=True, undeclared=True)
 RETRIES = Waiting(retries=True)
 
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
@@ -33,7 +34,7 @@ from reconciler.errors import ReconcilerError, Refused, UsageError
 from reconciler.serve.commands import naming
 from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
 from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
-from reconciler.views.documents import text_at
+from reconciler.views.documents import condition, text_at
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
@@ -247,11 +248,14 @@ def setting(text: str) -> Change:
     return steps, parsed
 
 
-def cancel(config: Config, task: Annotated[str, typer.Argument(help="The task's name.", show_default=False)]) -> None:
+def cancel(
+    config: Config,
+    words: Annotated[list[str], typer.Argument(metavar="TASK", help="NAME, task NAME or task/NAME.", show_default=False)],
+) -> None:
     """Cancel a task.
 
     What was not begun never is, a running turn is ended."""
-    key = names.key([task if "/" in task else f"task/{task}"], config.namespace)
+    key = names.of_kind(words, "Task", config.namespace)
 
     def changes(obj: StoredObject) -> list[Change]:
         if obj.status.get("phase") in FINISHED:
@@ -272,9 +276,13 @@ def retry(
     A task that has ended is not tried again: declare another one."""
     key = names.key(words, config.namespace)
     if key.kind == "Task":
-        phase = asyncio.run(_look(config, key)).status.get("phase")
-        if phase in FINISHED:
+        status = asyncio.run(_look(config, key)).status
+        if (phase := status.get("phase")) in FINISHED:
             raise Refused(f"the task is {phase} already; a task has one result", names.short(key), "declare another one")
+        ready = condition(status, "Ready")
+        if ready.get("reason") == Reason.DEPENDENCY_CYCLE:
+            what = f"trying again changes nothing: {ready.get('message') or Reason.DEPENDENCY_CYCLE.meaning}"
+            raise Refused(what, names.short(key), "delete one of the tasks, and declare it again with another `after`")
     verbs = ("retry", "delete-confirmed") if confirm else ("retry",)
     tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
     asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": tokens}]))

@@ -15,7 +15,6 @@ import typer
 
 from reconciler.cli import names
 from reconciler.cli.access import reader
-from reconciler.cli.exec import host_key
 from reconciler.cli.output import piece, say
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
@@ -54,14 +53,14 @@ class News:
 
 def attach(
     config: Config,
-    lieutenant: Annotated[str, typer.Argument(help="Whom to attend to.", show_default=False)],
+    words: Annotated[list[str], typer.Argument(metavar="LIEUTENANT", help="NAME, lieutenant NAME or lieutenant/NAME.", show_default=False)],
     history: Annotated[int, typer.Option("--history", metavar="N", min=0, help="Show so many messages from before.")] = 10,
 ) -> None:
     """Follow what an agent says and does, live; send it what you type.
 
     A typed line goes into the running turn, or becomes the next task. Ctrl-C detaches and disturbs nothing."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(_attach(config, host_key(config, lieutenant), history))
+        asyncio.run(_attach(config, names.of_kind(words, "Lieutenant", config.namespace), history))
 
 
 async def _attach(config: Config, host: Key, history: int) -> None:

@@ -29,6 +29,9 @@ def events(
 ) -> None:
     """Show what happened, newest last.
 
+    What was told again with nothing but other numbers is one line, which counts and has the last words (of a cluster the
+    first, which can't be changed there).
+
     In the namespace; what is about machines alone is in `default`, as in a cluster."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     if of and all_namespaces:
@@ -41,7 +44,7 @@ def events(
             clean = await redaction(config, store)
             found = sorted(await store.events(key, namespace=within), key=lambda event: (event.at, event.seq))
             if shape.kind == "table":
-                header = ("TIME", "TYPE", "REASON", *(("NAMESPACE",) if all_namespaces else ()), "OBJECT", "MESSAGE")
+                header = ("LAST SEEN", "TYPE", "REASON", *(("NAMESPACE",) if all_namespaces else ()), "OBJECT", "COUNT", "MESSAGE")
                 output.table(header, [event_row(event, clean, all_namespaces) for event in found])
             else:
                 output.show([event_document(event) for event in found], shape, False)
@@ -60,4 +63,4 @@ def events(
 
 def event_row(event: Event, clean: Callable[[str], str], namespaces: bool = False) -> list[str]:
     where = [event.key.namespace] if namespaces else []
-    return [timestamp(event.at), event.type, event.reason, *where, names.short(event.key), one_line(clean(event.message))]
+    return [timestamp(event.at), event.type, event.reason, *where, names.short(event.key), str(event.count), one_line(clean(event.message))]

@@ -27,7 +27,7 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def host_key(config: Config, lieutenant: str) -> Key:
     """`NAME` or `KIND/NAME` of a lieutenant."""
-    return names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
+    return names.of_kind([lieutenant], "Lieutenant", config.namespace)
 
 
 def exec_(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import PREFIX, PROTECTION, VERBS, is_verb
@@ -167,7 +168,9 @@ def event_of(raw: Json) -> Event | None:
     key = Key(str(about.get("kind")), str(about.get("namespace")), str(about.get("name")))
     version = read.version(raw)
     kind, reason, note = (str(raw.get(name) or "") for name in ("type", "reason", "note"))
-    return Event(key, str(about.get("uid") or ""), kind, reason, note, at, int(version) if version.isdigit() else 0)
+    count, first = series.get("count"), seconds(raw.get("eventTime")) or 0.0
+    told = Event(key, str(about.get("uid") or ""), kind, reason, note, at, int(version) if version.isdigit() else 0)
+    return replace(told, count=count if isinstance(count, int) else 1, first=first)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------------------

@@ -79,6 +79,15 @@ def key(words: Sequence[str], namespace: str) -> Key:
     return found[0]
 
 
+def of_kind(words: Sequence[str], kind: str, namespace: str) -> Key:
+    """One object of a kind that goes without saying: `NAME`, `KIND NAME` or `KIND/NAME`. Raises `UsageError`."""
+    bare = len(words) == 1 and "/" not in words[0]
+    found = Key(kind, namespace, words[0]) if bare else key(words, namespace)
+    if found.kind != kind:
+        raise UsageError(f"a {found.kind} is not meant here", " ".join(words), f"name a {kind.lower()}")
+    return found
+
+
 def _pair(word: str) -> tuple[str, str]:
     kind, _, name = word.partition("/")
     kinds = kinds_of(kind)

@@ -13,11 +13,12 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.several import tell
 from reconciler.config import Config
-from reconciler.core.keys import Json, Key, as_map, as_strings
+from reconciler.core.keys import Json, Key, as_map, as_strings, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import COMMIT, VM, document
+from reconciler.views.documents import COMMIT, VM, document, stock_documents
 
+PROFILE = boot_profile("", "").kind
 POLL = 0.25
 """Seconds between two looks at the store while following."""
 
@@ -43,10 +44,11 @@ def get(
         if selection.names:
             raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the names or the selector")
     namespace = None if all_namespaces else config.namespace
+    stock = shape.kind != "name" or bool(selection.names)
 
     async def run() -> None:
         async with reader(config) as store:
-            found, missing = await documents(config, store, selection, namespace, selector)
+            found, missing = await documents(config, store, selection, namespace, selector, stock)
             if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
             tell(config, missing)
@@ -55,7 +57,7 @@ def get(
             seen = {_identity(doc): doc for doc in found}
             while watch:
                 await asyncio.sleep(POLL)
-                fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector))[0]}
+                fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector, stock))[0]}
                 changed = [doc for name, doc in fresh.items() if seen.get(name) != doc]
                 if changed:
                     output.show(changed, shape, True, all_namespaces)
@@ -67,9 +69,10 @@ def get(
 
 
 async def documents(
-    config: Config, store: Store, selection: names.Selection, namespace: str | None, selector: str
+    config: Config, store: Store, selection: names.Selection, namespace: str | None, selector: str, stock: bool = False
 ) -> tuple[list[Json], list[ReconcilerError]]:
-    """The resources a selection means, and what is to be told of names that are not there."""
+    """The resources a selection means, and what is to be told of names that are not there. `stock`: profiles of this release are among
+    boot profiles."""
     found: list[Json] = []
     missing: list[ReconcilerError] = []
     kinds = selection.kinds or tuple(dict.fromkeys(kind for kind, _ in selection.names))
@@ -86,6 +89,9 @@ async def documents(
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(obj.labels, selector)]
         wanted = [name for of, name in selection.names if of == kind]
+        if stock and kind == PROFILE and len(kinds) == 1 and not selector:
+            declared = {name for name, _ in every}
+            every += [(name, doc) for name, doc in stock_documents(namespace or "").items() if name not in declared]
         for name in wanted:
             if name not in {known for known, _ in every}:
                 where = f"namespace {namespace}" if namespace and kind != VM else ""

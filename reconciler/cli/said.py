@@ -23,7 +23,7 @@ NEXT = f"\n{BOUNDARY}"
 
 def output_of(
     config: Config,
-    lieutenant: Annotated[str, typer.Argument(help="The lieutenant's name.", show_default=False)],
+    words: Annotated[list[str], typer.Argument(metavar="LIEUTENANT", help="NAME, lieutenant NAME or lieutenant/NAME.", show_default=False)],
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="What was said for this task.", show_default=False)] = "",
     tail: Annotated[int, typer.Option("--tail", metavar="N", min=0, help="Only the last N characters; 0: all.")] = 0,
     history: Annotated[
@@ -38,8 +38,8 @@ def output_of(
     Several answers are told apart by lines `--- answer 2 of 3 ---`; what a terminal would obey, or not show, is written out (`\\x1b`).
     It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
     them."""
-    key = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
-    wanted = names.key([task if "/" in task else f"task/{task}"], config.namespace) if task else None
+    key = names.of_kind(words, "Lieutenant", config.namespace)
+    wanted = names.of_kind([task], "Task", config.namespace) if task else None
 
     show = (lambda text: output.raw(text + "\n")) if raw else output.out
 

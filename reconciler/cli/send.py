@@ -34,8 +34,10 @@ _LETTERS = string.ascii_lowercase + string.digits
 
 def send(
     config: Config,
-    lieutenant: Annotated[str, typer.Argument(help="Who does it.", show_default=False)],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", help="What is to be done; - reads standard input.", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="LIEUTENANT PROMPT|-", help="Who does it, and what; - reads standard input.", show_default=False),
+    ],
     steer: Annotated[bool, typer.Option("--steer", help="Into the running turn, instead of after it.")] = False,
     after: Annotated[list[str] | None, typer.Option("--after", metavar="TASK", help="Not before this task succeeded.")] = None,
     file_exists: Annotated[
@@ -48,8 +50,10 @@ def send(
     """Give a lieutenant a piece of work.
 
     Prints the name of its task; with --wait, what the agent answered."""
-    host = names.key([lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"], config.namespace)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    if not 2 <= len(words) <= 3:
+        raise UsageError("a lieutenant and a prompt are needed", " ".join(words), "write for example `send api 'fix the build'`")
+    host = names.of_kind(words[:-1], "Lieutenant", config.namespace)
+    text = sys.stdin.read() if words[-1] == "-" else words[-1]
     spec = task_spec(host.name, text, steer, after or [], file_exists or [], run or [])
     load_spec("Task", spec)
     key = Key("Task", config.namespace, task_name(host.name))

@@ -15,7 +15,6 @@ from reconciler.cli.access import reader
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
-from reconciler.errors import UsageError
 from reconciler.views.documents import document
 from reconciler.views.tree import Branch, Forest
 from reconciler.visible import one_line
@@ -23,9 +22,9 @@ from reconciler.visible import one_line
 
 def tree(
     config: Config,
-    vmtree: Annotated[
-        str, typer.Argument(metavar="VMTREE", help="One hierarchy; all of the namespace without it.", show_default=False)
-    ] = "",
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[VMTREE]", help="One hierarchy; all of the namespace without it.", show_default=False)
+    ] = None,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
     """Show the hierarchy: VMTrees, nodes, agents, machines, tasks.
@@ -33,9 +32,7 @@ def tree(
     VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants that stand in no VMTree, the agent,
     its machine and its tasks. What is declared and what status says; no machine is asked."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
-    key = names.key([vmtree if "/" in vmtree else f"vmtree/{vmtree}"], config.namespace) if vmtree else None
-    if key is not None and key.kind != "VMTree":
-        raise UsageError(f"a {key.kind} is no hierarchy", vmtree, "name a vmtree, or none")
+    key = names.of_kind(words, "VMTree", config.namespace) if words else None
 
     async def run() -> None:
         async with reader(config) as store:

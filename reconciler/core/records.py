@@ -86,7 +86,7 @@ class SlotRecord(Record):
     create was made from. `commits`: those of its machines that are kept, oldest first; `asked`: a person wants one now;
     `unchecked`: taken since one was last restored for a look. `restore`: the commit that the next machine is made from, '' for what is
     declared; `origin`: machines and epochs whose marks hold on the one that was restored, `restored_at`: when that snapshot was taken,
-    `restored_from`: its id."""
+    `restored_from`: its id. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then."""
 
     vm_id: str = ""
     account: str = ""
@@ -104,6 +104,8 @@ class SlotRecord(Record):
     chosen: str = ""
     confirmed: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
     snapshot: SnapshotRecord = SnapshotRecord()
     commits: tuple[CommitRecord, ...] = ()
     asked: bool = False
@@ -157,6 +159,8 @@ class RestartRecord(Record):
     signal: str | None = None
     stderr_tail: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
 
 
 class ConfigRecord(Record):
@@ -204,6 +208,8 @@ class BootRecord(Record):
     failed: str = ""
     failed_hash: str = ""
     tried_with: str = ""
+    ref: str = ""
+    commit: str = ""
     steps: tuple[StepRecord, ...] = ()
 
 

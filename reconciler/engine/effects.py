@@ -64,6 +64,7 @@ class NumberedVers:
         self.list_vms = effects.of("vers.list_vms", vers.list_vms)
         self.get_vm = effects.of("vers.get_vm", vers.get_vm)
         self.get_metadata = effects.of("vers.get_metadata", vers.get_metadata)
+        self.resolve_ref = effects.of("vers.resolve_ref", vers.resolve_ref)
         self.create_vm = effects.of("vers.create_vm", vers.create_vm)
         self.commit = effects.of("vers.commit", vers.commit)
         self.delete_commit = effects.of("vers.delete_commit", vers.delete_commit)

@@ -162,6 +162,8 @@ class Engine:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
         self.table.on_change += [self.triggers.changed, self._forget]
+        self.gatherer.providers.on_change.append(self.queue.add)
+        self.table.on_flawed.append(self.triggers.flawed)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:
             await catch_up()
@@ -219,7 +221,15 @@ class Engine:
     def fleet_state(self) -> FleetState:
         latest, owned, hold = self.fleet.latest, self.table.owned(), self.gatherer.slots.hold
         vms = Counter(vm.state.value for vm in latest.vms.values() if vm.vm_id in owned) if latest is not None else {}
-        return FleetState(vms, self.orphans.found, hold.breaker.reason, len(hold.failing_deletes), self.platform_message, self.table.halted)
+        return FleetState(
+            vms,
+            self.orphans.found,
+            hold.breaker.reason,
+            len(hold.failing_deletes),
+            self.platform_message,
+            self.table.halted,
+            self.gatherer.providers.open_by_name(),
+        )
 
     async def record_event(self, key: Key, uid: str, reason: str, message: str, *, warning: bool = False) -> None:
         await self.table.update([], *self.recorder.event(key, uid, reason, message, "Warning" if warning else "Normal"))

@@ -59,6 +59,12 @@ class Triggers:
             for affected in kind.affected(key, before, after):
                 self._queue.add(affected)
 
+    def flawed(self, key: Key) -> None:
+        """That it is declared badly, or no more so, concerns whoever refers to it."""
+        for kind in self._kinds.values():
+            for affected in kind.affected(key, None, None):
+                self._queue.add(affected)
+
     def _declared(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         known = after if after is not None else before
         reconciled = self._table.kinds.reconcile_key(key, known.spec) if known is not None else key

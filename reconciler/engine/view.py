@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.fleet.orphans import Stray
@@ -37,7 +37,8 @@ class QueueState:
 class FleetState:
     """`vms`: of owned VMs in the last list, the number by state. `orphans`: VMs that carry our claim and have no owner, by id.
     `breaker`: why the platform refuses new VMs, '' when it does not. `failing_deletes`: VMs whose deletion keeps failing.
-    `platform`: why the platform can't be reached, '' when it can. `halted`: since when nothing is created or delivered, '' when it is."""
+    `platform`: why the platform can't be reached, '' when it can. `halted`: since when nothing is created or delivered, '' when it is.
+    `providers`: of the models' providers that agents need, how many breakers are open, by name."""
 
     vms: Mapping[str, int]
     orphans: Mapping[str, Stray]
@@ -45,6 +46,7 @@ class FleetState:
     failing_deletes: int
     platform: str
     halted: str = ""
+    providers: Mapping[str, int] = field(default_factory=dict)
 
 
 class ObjectReader(Protocol):
@@ -72,6 +74,8 @@ class DeclarationPort(Protocol):
     async def apply(self, declared: Declared) -> Outcome: ...
 
     async def intake(self, seen: Intake) -> Outcome: ...
+
+    def flawed(self, found: Mapping[Key, str]) -> None: ...
 
     async def withdraw(self, key: Key, why: str) -> None: ...
 

@@ -1,4 +1,5 @@
-"""The controller in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label."""
+"""The controller in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label,
+but for the name of a model's provider."""
 
 from __future__ import annotations
 
@@ -96,6 +97,12 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     )
     yield _gauge("reconciler_orphan_vms", "VMs that say they are ours and have no owner here.", [], {(): len(fleet.orphans)})
     yield _gauge("reconciler_breaker_open", "1 while the platform refuses new VMs.", [], {(): int(bool(fleet.breaker))})
+    yield _gauge(
+        "reconciler_provider_breakers_open",
+        "Keys and models of a model provider that takes no prompts now.",
+        ["provider"],
+        _single(fleet.providers),
+    )
     yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})

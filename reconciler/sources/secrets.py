@@ -59,6 +59,10 @@ class FileSecrets:
             return True
         return kind == "Secret" and any(one.startswith(variable(name, "")) for one in self._environ)
 
+    def unread(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> str:
+        """Always '': a file is read at each use."""
+        return ""
+
     def known(self) -> Iterable[str]:
         """Every value handed out so far, longest first, so that redacting one leaves nothing of another."""
         return sorted(self._known, key=len, reverse=True)

@@ -132,6 +132,8 @@ class Committer:
             connection.execute(upserts.sightings, [{"vm_id": vm_id, "first_seen": at} for vm_id, at in group.sightings.items()])
         if group.meta:
             connection.execute(upserts.meta, [{"name": name, "value": value} for name, value in group.meta.items()])
+        if group.counted:
+            connection.execute(_DELETE_COUNTED, group.counted)
         if group.events:
             connection.execute(EVENTS.insert(), group.events)
         self._prune(connection, len(group.events), len(group.intents))
@@ -164,6 +166,13 @@ class Committer:
 
 _DELETE_OBJECT = delete(OBJECTS).where(
     OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name == bindparam("n")
+)
+
+_DELETE_COUNTED = delete(EVENTS).where(
+    EVENTS.c.kind == bindparam("k"),
+    EVENTS.c.namespace == bindparam("ns"),
+    EVENTS.c.name == bindparam("n"),
+    EVENTS.c.series == bindparam("s"),
 )
 
 

@@ -56,6 +56,7 @@ class Group:
         self.objects: dict[Key, Values | None] = {}
         self.intents: dict[str, Values] = {}
         self.events: list[Values] = []
+        self.counted: list[Values] = []
         self.chunks: list[Values] = []
         self.sessions: dict[str, int] = {}
         self.sightings: dict[str, float] = {}
@@ -93,12 +94,20 @@ class Group:
             self._take(write)
         return None
 
+    def _take_event(self, write: EventRow) -> None:
+        """Of a series the last one, here and in the store."""
+        if write.again:
+            series = write.values["series"]
+            self.events = [event for event in self.events if event["series"] != series]
+            self.counted.append({"k": write.values["kind"], "ns": write.values["namespace"], "n": write.values["name"], "s": series})
+        self.events.append(write.values)
+
     def _take(self, write: RowWrite) -> None:
         """What needs no judging."""
         if isinstance(write, IntentRow):
             self.intents[write.token] = write.values
         elif isinstance(write, EventRow):
-            self.events.append(write.values)
+            self._take_event(write)
         elif isinstance(write, ChunkRow):
             if write.data:
                 self.chunks.append({"session": write.session, "start": write.start, "data": write.data})

@@ -19,7 +19,7 @@ OBJECTS = (
     " source, origin, owner, source_id, source_commit"
 )
 INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome, node"
-EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at"
+EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at, series, count, first_at"
 """The columns of three tables, in the order in which `rows.py` takes them."""
 
 

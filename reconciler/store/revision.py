@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of `schema.py`, and the newest in `migrations/versions/`."""
 
 VERSION_TABLE = "reconciler_schema"

@@ -7,7 +7,7 @@ changed afterwards changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -59,6 +59,9 @@ class IntentRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
+    """`again`: an earlier one of its series may be there, whose place it takes."""
+
+    again: bool
     values: Values = field(repr=False)
 
 
@@ -102,7 +105,7 @@ def _encode(write: Write) -> RowWrite:
         case PutIntent(intent):
             return IntentRow(intent.token, intent_values(intent))
         case AddEvent(event):
-            return EventRow(event_values(event))
+            return EventRow(event.count > 1, event_values(event))
         case AppendSession(session, offset, data):
             if offset < 0:
                 raise Rejected(f"offset {offset} is negative", f"session {session}", "append at the mirror's length")
@@ -212,15 +215,19 @@ def event_values(event: Event) -> Values:
         "reason": event.reason,
         "message": _storable(event.message),
         "at": event.at,
+        "series": event.series,
+        "count": event.count,
+        "first_at": event.first,
     }
 
 
 def event_of(row: Sequence[object]) -> Event:
     """The event of a row whose columns are those of `EVENTS`, in order. Raises `ReconcilerError` when it is damaged."""
-    seq, kind, namespace, name, uid, type_, reason, message, at = row
+    seq, kind, namespace, name, uid, type_, reason, message, at, series, count, first = row
     where = f"event {seq}"
     key = Key(str(kind), str(namespace), str(name))
-    return Event(key, str(uid), str(type_), str(reason), str(message), number(at, where), integer(seq, where))
+    told = Event(key, str(uid), str(type_), str(reason), str(message), number(at, where), integer(seq, where))
+    return replace(told, series=str(series), count=integer(count, where), first=number(first, where))
 
 
 def _storable(text: str) -> str:

@@ -64,6 +64,9 @@ EVENTS = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("at", Double, nullable=False),
+    Column("series", Text, nullable=False, server_default=""),
+    Column("count", BigInteger, nullable=False, server_default="1"),
+    Column("first_at", Double, nullable=False, server_default="0"),
     Index("events_by_object", "kind", "namespace", "name", "seq"),
     sqlite_autoincrement=True,  # a number is never given twice, also after the newest events were removed
 )

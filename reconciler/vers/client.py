@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.machine import CommitSource, CreateSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.core.times import http_date
 from reconciler.engine.ports import Json, JsonValue
@@ -30,7 +30,7 @@ from reconciler.vers.wire import Call, Outcome, Wire
 _T = TypeVar("_T")
 _SLICE: Final = 2000  # rows decoded before the loop gets a turn
 _PAGE: Final = 100  # the most the platform gives at once (vers-api §2.3)
-_REF: Final = re.compile(r"[A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,128}")
+_REF: Final = re.compile(r"(?!\.\.?:)([A-Za-z0-9._-]{1,64}):(?!\.\.?$)([A-Za-z0-9._-]{1,128})")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _SUSPEND_WORDS: Final = ("Sleeping", "Paused")  # newest dialect first (vers-api §3.3)
 _LIST_PATHS: Final = ("/vms", "/vm")
@@ -107,7 +107,16 @@ class VersClient:
         _same(vm_id, metadata.vm_id)
         return metadata
 
-    async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
+    async def resolve_ref(self, ref: str) -> str:
+        named = _REF.fullmatch(ref)
+        if named is None:
+            raise Rejected("a reference is REPOSITORY:TAG", repr(ref[:200]), "use letters, digits, dot, dash and underscore")
+        commit_id = await self._read(f"/repositories/{named[1]}/tags/{named[2]}", models.tagged)
+        if not is_uuid(commit_id):
+            raise NotFound("the tag has no commit", ref)
+        return commit_id.lower()
+
+    async def create_vm(self, source: CreateSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         if not _TOKEN.fullmatch(token):
             raise Rejected("an intent's token must be 1 to 200 printable characters", "create_vm")
         path, timeout, body = self._creation(source, shape, labels)
@@ -187,7 +196,7 @@ class VersClient:
 
     # --- how -------------------------------------------------------------------------------------------------------------
 
-    def _creation(self, source: VmSource, shape: VmShape, labels: Mapping[str, str]) -> tuple[str, float, Json]:
+    def _creation(self, source: CreateSource, shape: VmShape, labels: Mapping[str, str]) -> tuple[str, float, Json]:
         """Path, seconds and body of a create. Sizes and labels are for new machines only; restored ones take none (vers-api §7.1)."""
         match source:
             case RootSource(image):
@@ -200,10 +209,6 @@ class VersClient:
                 return "/vm/new_root?wait_boot=false", self._timeouts.create_root, {"vm_config": config}
             case CommitSource(commit_id):
                 return "/vm/from_commit", self._timeouts.create_from_commit, {"commit_id": _checked(commit_id)}
-            case RefSource(ref):
-                if not _REF.fullmatch(ref):
-                    raise Rejected("a reference is REPOSITORY:TAG", repr(ref[:200]), "use letters, digits, dot, dash and underscore")
-                return "/vm/from_commit", self._timeouts.create_from_commit, {"ref": ref}
 
     async def _list(self) -> Outcome:
         """`/vms`, or `/vm` where that is not served (vers-api §2.5). A list that is 404 on both says nothing about VMs."""

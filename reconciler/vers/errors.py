@@ -1,7 +1,8 @@
 """What an answer of the platform means, as a class of `reconciler.errors` (vers-api §2.0 and §5, as observed, not as specified).
 
 Decided by status, content type and the *shape* of the body. An operation that is not idempotent was refused only where the answer proves
-it (`_refused`, vers-api §7.4). Words prove nothing: those of allocation failures only say whether creates slow down.
+it (`_refused`, vers-api §7.4). Words prove nothing: those of allocation failures only say whether creates slow down, those of a doubtful
+refusal are passed on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import orjson
 
 from reconciler.engine.ports import JsonValue
 from reconciler.errors import (
-    Capacity,
     Conflict,
+    DoubtfulRefusal,
     Forbidden,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     NotSent,
     RateLimited,
@@ -102,18 +103,20 @@ def refusal(effect: Effect, where: str, answer: Answer) -> ReconcilerError | Non
 
     A 2xx with an `error` in it counts as an error unless it also carries a VM (the caller looks for the id first)."""
     status, error = answer.status, answer.error()
-    said = _said(answer, error)
     if answer.ok:
         return None if error is None else _unknown(effect, where, f"the platform answered with an error: {clean(error)}")
-    if effect.once and not _refused(status, answer, error):
-        scarce = effect is Effect.CREATE and (_allocation(answer, error) or (status == 503 and _OUTAGE.fullmatch(answer.text())))
-        what = f"the platform failed ({status}): {said}"
-        return NoAnswerForWantOfRoom(what, where, _LOOK) if scarce else _unknown(effect, where, what)
+    if effect.once and not _refused(effect, status, answer, error):
+        return _doubt(effect, where, answer)
+    return _meaning(where, answer)
+
+
+def _meaning(where: str, answer: Answer) -> ReconcilerError:
+    """What an answer that is no success says, taken at its word."""
+    status, error = answer.status, answer.error()
+    said = _said(answer, error)
     if status == 401 or (status == 403 and error is None):
         return Unauthorized("the platform refused the API key", where, "check VERS_API_KEY: wrong, missing or expired")
     if status == 403:
-        if effect is Effect.CREATE and _allocation(answer, error):
-            return Capacity(f"the platform has no room: {said}", where, "wait, or raise the account's limits")
         return Forbidden(f"the platform forbids this: {said}", where, "the VM may be gone or belong to another account")
     if status == 404:
         if error is not None:
@@ -133,17 +136,35 @@ def refusal(effect: Effect, where: str, answer: Answer) -> ReconcilerError | Non
     return Unreachable(f"the platform failed ({status}): {said}", where)
 
 
-def _refused(status: int, answer: Answer, error: str | None) -> bool:
+def _doubt(effect: Effect, where: str, answer: Answer) -> ReconcilerError:
+    """What an answer means that does not prove that nothing was done. Where it is a refusal in words, these are what people are told."""
+    status, error = answer.status, answer.error()
+    words = error is not None or bool(answer.text())
+    what = f"the platform failed ({status}): {_said(answer, error)}"
+    if effect is not Effect.CREATE:
+        return _unknown(effect, where, what)
+    if status == 403 and _allocation(answer, error):
+        return NoRoom(f"the platform has no room: {_said(answer, error)}", where, "wait, or raise the account's limits")
+    if _allocation(answer, error) or (status == 503 and _OUTAGE.fullmatch(answer.text())):
+        return NoRoom(what, where, _LOOK)
+    if words and 400 <= status < 500 and status not in (408, 429):
+        meaning = _meaning(where, answer)
+        return DoubtfulRefusal(meaning.what, where, meaning.remedy)
+    return _unknown(effect, where, what)
+
+
+def _refused(effect: Effect, status: int, answer: Answer, error: str | None) -> bool:
     """Whether this answer to something that must not be sent twice proves that nothing was done: the refusals that the reference
-    documents for such an operation, in the shape that it documents (vers-api §2.0, §7.4). 429, 409 and every 5xx are not among them."""
+    documents for such an operation, in the shape that it documents (vers-api §2.0, §7.4). 429, 409 and every 5xx are not among them. For a
+    create neither are 403 and 404: gateways and filters between us and the platform give them of their own, also after the effect."""
     match status:
         case 400 | 422:  # what was sent is wrong: JSON of the platform, or plain text of its parser
             return error is not None or bool(answer.text())
         case 401:  # declared without a body
             return True
-        case 403:  # JSON: not allowed, or no room; plain text: the gateway did not accept the key
+        case 403 if effect is not Effect.CREATE:  # JSON: not allowed; plain text: the gateway did not accept the key
             return error is not None or bool(answer.text())
-        case 404:  # JSON only: what it was to be made from is not there
+        case 404 if effect is not Effect.CREATE:  # JSON only: what it was to be made from is not there
             return error is not None
         case _:
             return False

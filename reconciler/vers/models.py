@@ -138,6 +138,14 @@ def committed_id(body: JsonValue) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def tagged(body: JsonValue) -> str:
+    """The commit that a tag of a repository points to, '' for none (vers-api §2.3)."""
+    if not isinstance(body, dict) or not isinstance(body.get("tag_name"), str):
+        raise Malformed("the tag is not an object with a name")
+    commit_id = body.get("commit_id")
+    return commit_id if isinstance(commit_id, str) else ""
+
+
 def commits(body: JsonValue) -> tuple[list[Commit], int | None]:
     """One page of commits, and how many there are in all (None: not said). The id goes by either of its names (vers-api §2.3)."""
     rows = body.get("commits") if isinstance(body, dict) else body

@@ -11,7 +11,7 @@ from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.views.conversation import is_for, last_said
-from reconciler.views.documents import Table, age, ready_reason, text_at
+from reconciler.views.documents import Table, age, ready_reason, stock_spec, text_at
 from reconciler.visible import one_line
 
 EVENTS = 20
@@ -51,7 +51,7 @@ def stock(name: str) -> Description | None:
     found = stock_profiles().get(name)
     if found is None:
         return None
-    spec: Json = found.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    spec = stock_spec(found)
     by = "this release; a BootProfile of this name takes its place in its namespace"
     return Description((("Name", name), ("Kind", "BootProfile"), ("Declared by", by)), (Section("Spec", spec),))
 
@@ -97,5 +97,5 @@ def _conditions(status: Json) -> Table | None:
 
 
 def _events(events: Sequence[Event]) -> Table | None:
-    rows = tuple((timestamp(event.at), event.type, event.reason, one_line(event.message)) for event in events)
-    return Table(("TIME", "TYPE", "REASON", "MESSAGE"), rows) if rows else None
+    rows = tuple((timestamp(event.at), event.type, event.reason, str(event.count), one_line(event.message)) for event in events)
+    return Table(("LAST SEEN", "TYPE", "REASON", "COUNT", "MESSAGE"), rows) if rows else None

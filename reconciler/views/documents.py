@@ -14,6 +14,7 @@ from reconciler.views import jsonpath
 from reconciler.visible import one_line
 
 if TYPE_CHECKING:
+    from reconciler.api.resources import BootProfile
     from reconciler.core.records import CommitRecord
     from reconciler.core.snapshot.vm import Vm
     from reconciler.engine.ports import Event, StoredObject
@@ -41,6 +42,35 @@ def document(obj: StoredObject) -> Json:
     if obj.deleted_at is not None:
         metadata["deletionTimestamp"] = timestamp(obj.deleted_at)
     return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": obj.status}
+
+
+STOCK = "Stock"
+"""The reason of a boot profile that this release brings and nobody declared."""
+
+
+def stock_documents(namespace: str) -> dict[str, Json]:
+    """The boot profiles that this release brings, by name, as they can be used in a namespace; '' for every one."""
+    from reconciler.api.stock import stock_profiles
+
+    found: dict[str, Json] = {}
+    for name, profile in stock_profiles().items():
+        metadata: Json = {"name": name, **({"namespace": namespace} if namespace else {})}
+        message = "This release brings it; one that is declared under its name shadows it."
+        said: Json = {"type": "Ready", "status": "True", "reason": STOCK, "message": message}
+        found[name] = {
+            "apiVersion": API_VERSION,
+            "kind": "BootProfile",
+            "metadata": metadata,
+            "spec": stock_spec(profile),
+            "status": {"conditions": [said]},
+        }
+    return found
+
+
+def stock_spec(profile: BootProfile) -> Json:
+    """What such a profile says, as it would be declared."""
+    spec: Json = profile.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return spec
 
 
 def vm_document(vm: Vm, owner: str) -> Json:
@@ -73,6 +103,8 @@ def event_document(event: Event) -> Json:
         "type": event.type,
         "reason": event.reason,
         "message": event.message,
+        "count": event.count,
+        "firstTimestamp": timestamp(event.since),
         "lastTimestamp": timestamp(event.at),
     }
 

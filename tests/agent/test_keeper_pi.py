@@ -161,6 +161,25 @@ async def test_how_long_the_provider_asks_to_be_left_alone_is_told(rig: Rig, sec
     assert least <= (await rig.process()).retry_after <= seconds
 
 
+@pytest.mark.guarantee("G-37")
+async def test_a_provider_that_asks_for_an_hour_is_asked_once(rig: Rig) -> None:
+    await rig.up()
+    await rig.agents.send(AT, "k", prompt(script({"status": 429, "retry_after": 3300.0, "message": "slow down"})))
+    last = (await rig.settled())[-1]
+    assert (last.stop_reason, trouble_of(last.error).reason) == ("error", "ProviderLimited")
+    assert len(rig.model.requests) == 1
+    await rig.agents.send(AT, "l", prompt(script({"say": "here again"})))
+    assert (await rig.settled())[-1].text == "here again", "the next prompt is as any other"
+
+
+@pytest.mark.parametrize("trouble", [{"status": 503}, {"status": 429, "retry_after": 3.0}, {"status": 500}, {"cut": 1, "say": "half"}])
+async def test_what_passes_soon_is_survived_within_the_turn(rig: Rig, trouble: Json) -> None:
+    await rig.up()
+    await rig.agents.send(AT, "k", prompt(script({**trouble, "message": "a moment", "times": 2, "then": {"say": "done"}})))
+    assert (await rig.settled())[-1].text == "done"
+    assert len(rig.model.requests) == 3
+
+
 @pytest.mark.parametrize("answer", [{"status": 401, "message": "Incorrect API key"}, {"status": 404, "message": "no model scripted"}])
 async def test_a_refusal_of_the_provider_is_told_from_its_limits(rig: Rig, answer: Json) -> None:
     await rig.up()

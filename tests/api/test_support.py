@@ -25,6 +25,14 @@ TASK: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
+OF_A_TREE = {"strategy": True, "snapshots": True, "budget": True}
+OF_ITS_LIEUTENANTS = {"idle": False, "budget": True, "permissions": True, "memory": False, "compaction": False, "snapshots": True}
+TREE_FINDINGS = [
+    *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
+    *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),
+]
+
+
 @pytest.mark.guarantee("G-44")
 @kinds
 def test_every_field_is_decided_about(kind: Kind) -> None:
@@ -60,7 +68,7 @@ def test_what_is_set_and_not_acted_on_is_told(kind: Kind) -> None:
         ("Task", {**TASK, "escalation": ["Steer", "Abort"], "ttlSecondsAfterFinished": 5}, []),
         ("BootProfile", {"source": {"image": "default"}, "bake": {"enabled": False}}, []),
         ("BootProfile", {"source": {"image": "default"}, "bake": {"enabled": True}}, [Finding("spec.bake.enabled", True)]),
-        ("VMTree", SAMPLES["VMTree"][0], [Finding("spec.strategy", True), Finding("spec.snapshots", True), Finding("spec.budget", True)]),
+        ("VMTree", SAMPLES["VMTree"][0], TREE_FINDINGS),
     ],
 )  # fmt: skip
 def test_only_what_differs_from_the_default_is_told(kind: str, spec: Json, told: list[Finding]) -> None:

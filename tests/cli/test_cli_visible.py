@@ -119,6 +119,20 @@ def test_events_are_those_of_the_namespace(evil: Run, tmp_path: Path) -> None:
     assert evil("events", "-A", "--for", "lt/api").code == 64
 
 
+def test_events_that_are_told_again_are_one_line_that_counts(evil: Run, tmp_path: Path) -> None:
+    about = Event(Key("Task", "default", "t"), "u", "Normal", "Delivering", "attempt 1", 10.0, series="s", first=10.0)
+    for number in (1, 2, 3):
+        one = replace(about, message=f"attempt {number}", at=10.0 * number, count=number)
+        change(tmp_path / "state", lambda obj: obj, AddEvent(one))
+    head, *rows = evil("events", "--for", "task/t").out.splitlines()
+    assert head.startswith("LAST SEEN  ")
+    assert "COUNT" in head
+    assert len(rows) == 1
+    assert rows[0].split()[-3:] == ["3", "attempt", "3"]
+    (item,) = evil("events", "--for", "task/t", "-o", "json").json["items"]
+    assert (item["count"], item["firstTimestamp"], item["lastTimestamp"]) == (3, "1970-01-01T00:00:10Z", "1970-01-01T00:00:30Z")
+
+
 def test_programs_get_it_as_it_was_said(evil: Run) -> None:
     assert evil("output", "api", "--history", "1", "--raw").out == f"{EVIL} again\n"
     assert evil("get", "task", "old", "-o", "jsonpath={.status.phase}").out == EVIL

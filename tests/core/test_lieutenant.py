@@ -82,6 +82,11 @@ FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
 
 
+CORRECT_THE_KEY = "correct Secret s key k, or give it the right at the provider; a changed value is tried at once"
+CORRECT_THE_MODEL = "correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again"
+ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
+
+
 def refusing(reason: str, next_probe: float = NOW + 30) -> ProviderBreaker:
     return ProviderBreaker(reason, "no", NOW - 60, next_probe=next_probe)
 
@@ -373,11 +378,11 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "not in a turn": (having(model="a/old", busy=True), STEADY),
     "a provider that refuses is no usable model": (
         lieutenant(provider=Provider(name="acme", key="Secret s key k", breaker=refusing("ModelRefused"))),
-        Refuse("ModelRefused", "acme (Secret s key k) refuses: no"),
+        Refuse("ModelRefused", "acme (Secret s key k) refuses: no; " + CORRECT_THE_KEY),
     ),
     "nor is one at its limit": (
         lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited"))),
-        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 30),
+        Wait("ProviderLimited", "acme takes no requests now: no; " + ASKED_AGAIN, until=NOW + 30),
     ),
     "once its time has come the next task tries it": (
         lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW))),
@@ -385,7 +390,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "where one waits it is on its way": (
         lieutenant(provider=Provider(name="acme", breaker=refusing("ProviderLimited", NOW), wanted=True)),
-        Wait("ProviderLimited", "acme takes no requests now: no", until=NOW + 1),
+        Wait("ProviderLimited", "acme takes no requests now: no; " + ASKED_AGAIN, until=NOW + 1),
     ),
     "that files went with a machine is written down before there is another": (
         lieutenant(EMPTY, guest=None, agent=None, mirror_size=4, record=LieutenantRecord(workspace=WorkspaceRecord(left=OTHER))),
@@ -405,11 +410,17 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     ),
     "what pi refused is owned up to": (
         having(model="a/old").but(record=refused("Model not found: a/one")),
-        Refuse("ModelRejected", "declared a/one, pi says a/old: Model not found: a/one"),
+        Refuse(
+            "ModelRejected",
+            f"declared a/one, pi says a/old: Model not found: a/one; {CORRECT_THE_MODEL}",
+        ),
     ),
     "a level that the model has not, too": (
         having(thinking="medium").but(record=refused("it has another one")),
-        Refuse("ThinkingRejected", "declared high, pi says medium for model a/one: it has another one"),
+        Refuse(
+            "ThinkingRejected",
+            "declared high, pi says medium for model a/one: it has another one; declare a level that it has, or another model",
+        ),
     ),
     "another pi is asked again": (
         having(model="a/old", pid=101).but(record=refused("Model not found: a/one")),

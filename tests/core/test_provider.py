@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reconciler.api.reasons import Reason
 from reconciler.core.provider.breaker import CLOSED, FIRST_PROBE, LONGEST_PAUSE, MOST, REFUSED_PAUSE, ProviderBreaker, kept, read_kept
 from reconciler.core.provider.trouble import LONGEST_ASKED, Remedy, Trouble, asked_to_wait, status_of, trouble_of
+from reconciler.core.snapshot.provider import Provider
 
 T, C, R = Remedy.TIME, Remedy.CHANGE, Remedy.REQUEST
 
@@ -148,3 +149,29 @@ def test_what_is_kept_is_bounded() -> None:
     left = read_kept(kept(many))
     assert len(left) == MOST
     assert "0" not in left
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ('401: {"message":"Incorrect API key provided"}', "correct Secret s key k"),
+        ('404: {"message":"The model `m` does not exist"}', "declare a `model` that it has instead of acme/m"),
+        ('429: {"message":"You exceeded your current quota"}', "raise the quota or add credit"),
+        ('402: {"message":"Insufficient balance"}', "raise the quota or add credit"),
+        ("connect ECONNREFUSED 127.0.0.1:9", "see that the machine reaches its address"),
+        ('429: {"message":"Rate limit reached"}', "nothing has to be done"),
+        ('503: {"message":"overloaded"}', "nothing has to be done"),
+        ("", "correct Secret s key k"),
+    ],
+)
+def test_people_are_told_the_key_the_cause_and_what_to_do(error: str, said: str) -> None:
+    trouble = trouble_of(error) if error else REFUSAL
+    words = Provider(name="acme", model="acme/m", key="Secret s key k", breaker=CLOSED.failed(trouble, error, 0.0)).words
+    assert words.startswith("acme (Secret s key k) ")
+    assert error in words
+    assert f"; {said}" in words
+
+
+def test_a_provider_without_a_declared_key_needs_one() -> None:
+    refused = CLOSED.failed(REFUSAL, "No API key found for the selected model.", 0.0)
+    assert "declare its key in `env` or `agent.providers`" in Provider(name="acme", breaker=refused).words

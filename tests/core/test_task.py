@@ -71,6 +71,7 @@ ABORTED = replace(RUNS, record=ARRIVED.but(abort="TaskTimeout", aborted_at=NOW -
 CHECKING = replace(RUNS, record=ARRIVED.but(phase="Verifying"), talk=said(WELL))
 LIMITED = replace(RUNS, timeout_seconds=3)
 CALLS = Message("e2", 200, "assistant", "", "toolUse", calls=(ToolCall("c1", "bash", "sleep 25"),))
+ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
 LIMITED_PROVIDER = ProviderBreaker("ProviderLimited", "429", NOW - 60, next_probe=NOW + 30)
 DUE_PROVIDER = replace(LIMITED_PROVIDER, next_probe=NOW)
 
@@ -309,16 +310,16 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     ),
     "no prompt goes to a provider at its limit": (
         replace(PENDING, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
-        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+        Wait("ProviderLimited", "acme takes no requests now: 429; " + ASKED_AGAIN, until=NOW + 30),
     ),
     "nor while another task probes it": (
         replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER, probing=True)),
-        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 1),
+        Wait("ProviderLimited", "acme takes no requests now: 429; " + ASKED_AGAIN, until=NOW + 1),
     ),
     "when its time has come one goes": (replace(PENDING, provider=Provider(name="acme", breaker=DUE_PROVIDER)), Deliver(1)),
     "a turn that was cut short waits for it too": (
         replace(INTERRUPTED, provider=Provider(name="acme", breaker=LIMITED_PROVIDER)),
-        Wait("ProviderLimited", "acme takes no requests now: 429", until=NOW + 30),
+        Wait("ProviderLimited", "acme takes no requests now: 429; " + ASKED_AGAIN, until=NOW + 30),
     ),
     "the first good answer of the probe opens it to all": (
         replace(RUNS, talk=said(answer("toolUse"), settled=False), provider=Provider(breaker=DUE_PROVIDER, probing=True), probes=True),

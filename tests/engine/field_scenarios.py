@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler.core.profile.rendering import MODELS_FILE, ROLE_FILE
 from reconciler.core.snapshot.local import Hosting
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, RefSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, RootSource, VmShape
 from tests.engine import (
     test_adoption,
     test_clock,
@@ -30,7 +30,8 @@ from tests.engine import (
 from tests.engine import test_deletion as test_goodbyes
 from tests.engine.stage import LT, SETTINGS, Stage, Story, pass_time, tell
 from tests.engine.test_profiles import Vault, made
-from tests.world import Machine, Pi, World
+from tests.engine.tree_stories import TREE_STORIES
+from tests.world import GOLDEN, Machine, Pi, World
 
 Play = Callable[[Path], object]
 
@@ -96,7 +97,7 @@ async def from_a_commit(run: Stage) -> None:
 
 @shows("BootProfile.source.ref")
 async def from_a_tag(run: Stage) -> None:
-    assert (await made(run, {"source": {"ref": "golden:latest"}})).source == RefSource("golden:latest")
+    assert (await made(run, {"source": {"ref": "golden:latest"}})).source == CommitSource(GOLDEN)
 
 
 @shows(*(f"BootProfile.resources.{size}" for size in ("vcpus", "memoryMiB", "diskMiB")))
@@ -470,3 +471,6 @@ def name_of(play: Play) -> str:
             return "-".join([play.func.__name__, *map(str, play.args), *map(str, play.keywords.values())])
         case _:
             return str(getattr(play, "__name__", play))
+
+
+STORIES |= TREE_STORIES

@@ -23,6 +23,9 @@ class Known:
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return False
 
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
+
     def known(self) -> tuple[str, ...]:
         return (SECRET,)
 

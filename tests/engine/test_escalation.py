@@ -342,6 +342,9 @@ def test_a_prompt_from_a_config_map_is_waited_for_and_may_be_large(tmp_path: Pat
         def holds(self, kind: str, namespace: str, name: str) -> bool:
             return False
 
+        def unread(self, kind: str, namespace: str, name: str) -> str:
+            return ""
+
         def known(self) -> tuple[str, ...]:
             return ()
 

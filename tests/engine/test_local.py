@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.snapshot.local import Hosting
-from reconciler.errors import Capacity
+from reconciler.errors import NoRoom
 from tests.engine.stage import LT, SETTINGS, Stage, declared, failing, pass_time, tell
 from tests.world import Machine, World
 
@@ -25,7 +25,7 @@ def home(run: Stage) -> Machine:
 
 
 def no_room(run: Stage) -> None:
-    run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("netlink error: Address in use", "POST /vm"))
+    run.weather.rules["vers.create_vm"] = failing(lambda: NoRoom("netlink error: Address in use", "POST /vm"))
 
 
 def room(run: Stage) -> None:

@@ -12,18 +12,18 @@ import pytest
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmList, VmState
 from reconciler.errors import (
-    Capacity,
     Conflict,
+    DoubtfulRefusal,
     Forbidden,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     RateLimited,
     ReconcilerError,
     TimedOut,
     Unreachable,
 )
 from tests.engine.stage import LT, MUTATIONS, SETTINGS, SETTLE, Rule, Stage, declared, failing, lagging, losing, pass_time, tell
-from tests.world import FOREIGN, Machine, World
+from tests.world import FOREIGN, GOLDEN, Machine, World
 
 COMMIT = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 
@@ -409,12 +409,12 @@ def test_one_odd_date_header_hides_no_vm_that_a_create_made(date: float | None, 
 
 @pytest.mark.guarantee("G-07")
 @pytest.mark.parametrize(
-    ("source", "dedicated"),
-    [({"commitId": COMMIT}, False), ({"ref": "golden:latest"}, True), ({"ref": "golden:latest"}, False)],
-    ids=["shared account", "a reference", "a reference, shared account"],
+    "source",
+    [{"commitId": COMMIT}, {"ref": "golden:latest"}],
+    ids=["a commit", "a reference"],
 )
-def test_what_nobody_can_know_is_a_persons_to_say(source: dict[str, str], dedicated: bool, tmp_path: Path) -> None:
-    """Where others start VMs from the same commit, or nobody knows which commit it was, none is taken for ours by its looks."""
+def test_what_nobody_can_know_is_a_persons_to_say(source: dict[str, str], tmp_path: Path) -> None:
+    """Where others start VMs from the same commit, none is taken for ours by its looks."""
 
     async def story(run: Stage) -> None:
         lost_and_then(run, lambda: None)
@@ -430,16 +430,31 @@ def test_what_nobody_can_know_is_a_persons_to_say(source: dict[str, str], dedica
         await run.engine.declarations.annotate(LT, {"fleet.vers.sh/resolve": f"vm={machine.vm_id}:a"})
         assert await run.ready() is machine
 
-    tell(tmp_path, story, settings=replace(SETTINGS, dedicated_account=dedicated))
+    tell(tmp_path, story, settings=replace(SETTINGS, dedicated_account=False))
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_create_from_a_reference_whose_answer_was_lost_is_found_by_the_commit_that_it_was_for(tmp_path: Path) -> None:
+    """Also when the tag points elsewhere meanwhile: the intent names the commit and not the tag."""
+
+    async def story(run: Stage) -> None:
+        lost_and_then(run, lambda: run.world.refs.update({"golden:latest": COMMIT}))
+        await run.declare(declared(Key("BootProfile", "default", "restored"), source={"ref": "golden:latest"}))
+        await run.lieutenant(profileRef={"name": "restored"})
+        machine = await run.ready()
+        assert machine.parent_commit == GOLDEN
+        assert run.happened("AdoptedVM") == 1
+        assert (run.status()["vm"]["ref"], run.status()["vm"]["commit"]) == ("golden:latest", GOLDEN)
+
+    assert tell(tmp_path, story).world.created == 1
 
 
 @pytest.mark.guarantee("G-06")
-@pytest.mark.parametrize("error", [Capacity, NoAnswerForWantOfRoom])
-def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(error: type[ReconcilerError], tmp_path: Path) -> None:
+def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_itself(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         existing = await run.lieutenant("old")
         await run.ready(existing)
-        run.weather.rules["vers.create_vm"] = failing(lambda: error("500 netlink: no free address"))
+        run.weather.rules["vers.create_vm"] = failing(lambda: NoRoom("500 netlink: no free address"))
         before = run.weather.count("vers.create_vm")
         keys = [await run.lieutenant(f"n{n}") for n in range(5)]
         await pass_time(3600)
@@ -457,7 +472,7 @@ def test_a_platform_without_room_is_asked_seldom_and_everything_comes_back_by_it
 
 
 @pytest.mark.guarantee("G-02")
-@pytest.mark.parametrize("error", [Unreachable, TimedOut, RateLimited, Conflict, NoAnswerForWantOfRoom, ReconcilerError])
+@pytest.mark.parametrize("error", [Unreachable, TimedOut, RateLimited, Conflict, DoubtfulRefusal, NoRoom, ReconcilerError])
 def test_what_does_not_prove_a_refusal_leaves_a_create_open(error: type[ReconcilerError], tmp_path: Path) -> None:
     """The create took effect, and what came back is an error that says nothing about it."""
 
@@ -466,6 +481,38 @@ def test_what_does_not_prove_a_refusal_leaves_a_create_open(error: type[Reconcil
         await run.lieutenant()
         await run.ready()
         assert run.happened("AdoptedVM") == 1
+
+    assert tell(tmp_path, story).world.created == 1
+
+
+REFUSALS: dict[str, Callable[[], DoubtfulRefusal]] = {
+    "CreateFailed": lambda: DoubtfulRefusal("the platform says: commit not found", "POST /vm/from_commit"),
+    "PlatformBlocked": lambda: NoRoom("the platform has no room: quota exceeded", "POST /vm/new_root"),
+}
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_doubtful_refusal_is_told_at_once_and_tried_again_only_after_the_window(reason: str, tmp_path: Path) -> None:
+    """Nothing was made this time: the object says so in the platform's words, also after a restart, and comes up when it may."""
+
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.create_vm"] = failing(REFUSALS[reason], times=1)
+        began = run.world.now()
+        await run.lieutenant()
+        await run.says(LT, "Ready", reason)
+        assert run.world.now() - began < 5.0
+        words = REFUSALS[reason]().what
+        assert words in run.message(LT, "Ready")
+        assert run.condition(LT, "Ready") == "False"
+        await run.controller.down()
+        await run.alive()
+        await run.says(LT, "Ready", reason)
+        assert words in run.message(LT, "Ready")
+        await pass_time(SETTLE / 2)
+        assert run.weather.count("vers.create_vm") == 1
+        await run.ready()
+        assert run.happened("CreateLost") == 1
 
     assert tell(tmp_path, story).world.created == 1
 
@@ -528,7 +575,7 @@ def test_a_vm_claimed_by_another_installation_is_left_alone(tmp_path: Path) -> N
 @pytest.mark.guarantee("G-06")
 def test_restarts_of_the_controller_do_not_probe_anew(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
-        run.weather.rules["vers.create_vm"] = failing(lambda: Capacity("500 netlink: no free address"))
+        run.weather.rules["vers.create_vm"] = failing(lambda: NoRoom("500 netlink: no free address"))
         await run.lieutenant()
         for _ in range(30):
             await pass_time(120)

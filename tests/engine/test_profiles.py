@@ -10,15 +10,16 @@ import pytest
 
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, Key
-from reconciler.core.snapshot.machine import CommandResult, GuestCommand
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.state.declared import Declared
-from reconciler.errors import GuestUnreachable
+from reconciler.errors import GuestUnreachable, Unreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
-from tests.world import Machine
+from tests.world import GOLDEN, Machine
 
 PROFILE = Key("BootProfile", "default", "own")
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
+MOVED = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1cfe"
 HIDDEN = "first-value-of-the-secret"
 
 
@@ -40,6 +41,9 @@ class Vault:
 
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return any(one.startswith(f"config_{name}_" if kind == "ConfigMap" else f"{name}_") for one in self.values)
+
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
 
     def known(self) -> tuple[str, ...]:
         return tuple(self.seen)
@@ -427,7 +431,7 @@ def test_recreate_does_not_begin_while_the_platform_refuses_machines_to_others_b
         old = await made(run, BEFORE, update=RECREATE)
         run.world.full = True
         other = await run.lieutenant("other")
-        await run.says(other, "Ready", "CreateIndeterminate")
+        await run.says(other, "Ready", "PlatformBlocked")
         await profile(run, **AFTER)
         await run.says(LT, "UpToDate", "ReplacementHeldBack")
         await pass_time(1800)
@@ -456,6 +460,55 @@ def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> Non
         assert said.startswith("its profile changed after it was prepared; Recreate deletes VM ")
         assert "with its workspace /root/workspace" in said
         assert verbs[-1] == "StartAgent"
+
+    tell(tmp_path, story)
+
+
+def test_a_reference_is_resolved_when_a_machine_is_made_and_its_commit_is_told(tmp_path: Path) -> None:
+    """A tag that moves makes no machine outdated; the next one is made from what it points to then."""
+
+    async def story(run: Stage) -> None:
+        first = await made(run, {"source": {"ref": "golden:latest"}}, update=RECREATE)
+        assert first.source == CommitSource(GOLDEN)
+        run.world.refs["golden:latest"] = MOVED
+        await pass_time(600)
+        assert await run.ready() is first
+        assert (run.status()["vm"]["ref"], run.status()["vm"]["commit"]) == ("golden:latest", GOLDEN)
+        assert run.status()["boot"]["outdated"] is False
+        first.deleted = True
+        await run.until(lambda: run.record().slot.vm_id != first.vm_id, "it is forgotten")
+        assert (await run.ready()).source == CommitSource(MOVED)
+        assert run.status()["vm"]["commit"] == MOVED
+
+    tell(tmp_path, story)
+
+
+def test_a_reference_to_nothing_makes_nothing_until_it_is_there(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        del run.world.refs["golden:latest"]
+        await profile(run, source={"ref": "golden:latest"})
+        await run.lieutenant(profileRef={"name": PROFILE.name})
+        await run.says(LT, "Ready", "ReferenceNotFound")
+        assert "golden:latest" in run.message(LT, "Ready")
+        await pass_time(300)
+        assert run.world.created == 0
+        run.world.refs["golden:latest"] = GOLDEN
+        assert (await run.ready()).source == CommitSource(GOLDEN)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-04")
+def test_a_reference_that_can_not_be_read_makes_nothing(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.weather.rules["vers.resolve_ref"] = failing(lambda: Unreachable("503 Service unavailable"))
+        await profile(run, source={"ref": "golden:latest"})
+        await run.lieutenant(profileRef={"name": PROFILE.name})
+        await run.says(LT, "Ready", "VMUnknown")
+        await pass_time(300)
+        assert run.world.created == 0
+        del run.weather.rules["vers.resolve_ref"]
+        await run.ready()
 
     tell(tmp_path, story)
 

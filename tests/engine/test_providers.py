@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.provider.breaker import FIRST_PROBE, REFUSED_PAUSE
-from tests.engine.stage import LT, Stage, pass_time, tell
+from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
 from tests.engine.test_profiles import Vault, profile
 
 LIMIT = '429: {"message":"Rate limit reached"}'
@@ -104,15 +105,23 @@ def test_the_limit_that_the_agent_has_seen_is_waited_too(tmp_path: Path) -> None
 
 
 @pytest.mark.guarantee("G-37")
-@pytest.mark.parametrize("error", [WRONG_KEY, '404: {"message":"The model `m` does not exist"}'])
-def test_a_refusal_that_time_can_not_mend_stalls_the_lieutenant_and_ends_deliveries(error: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (WRONG_KEY, "declare its key"),
+        ('404: {"message":"The model `m` does not exist"}', "declare a `model` that it has"),
+    ],
+)
+def test_a_refusal_that_time_can_not_mend_stalls_the_lieutenant_and_ends_deliveries(error: str, remedy: str, tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         failing_with(run, error)
         await run.lieutenant()
         task = await run.task("one")
         await run.says(LT, "Stalled", "ModelRefused")
         assert run.reason(LT, "Ready") == run.reason(LT, "Available") == "ModelRefused"
-        assert run.message(LT, "Ready")
+        for kind in ("Ready", "Stalled", "Available"):
+            assert error in run.message(LT, kind)
+            assert f"; {remedy}" in run.message(LT, kind)
         await pass_time(REFUSED_PAUSE - 60)
         assert len(run.prompts("one")) == 1
         assert run.reason(task, "Ready") == "ModelRefused"
@@ -163,6 +172,29 @@ def test_one_lieutenant_asks_for_all_that_share_provider_and_key(tmp_path: Path)
     tell(tmp_path, story, secrets=Vault(s_k="key-1"))
 
 
+def test_who_shares_provider_and_key_hears_at_once_that_it_takes_no_prompts_and_that_it_does_again(tmp_path: Path) -> None:
+    """Not at its next look, which is far off here."""
+
+    async def story(run: Stage) -> None:
+        failing_with(run, LIMIT)
+        asks, shares = await with_a_provider(run, "asks", "shares")
+        for key in (asks, shares):
+            await run.ready(key)
+        await run.until(run.engine.converged, "everything rests")
+        mine = await run.task("mine", to="asks")
+        await run.says(mine, "Ready", "ProviderLimited")
+        await pass_time(1)
+        assert "provider" in run.status(shares)
+        other = await run.task("other", to="shares")
+        await run.says(other, "Ready", "ProviderLimited")
+        answering(run)
+        assert await run.ends(mine) == "Succeeded"
+        await pass_time(FIRST_PROBE / 3)
+        assert run.task_record(other).phase == "Succeeded", "the answer of the probe is news to both"
+
+    tell(tmp_path, story, settings=replace(SETTINGS, health_probes=False, fallback_seconds=36_000.0), secrets=Vault(s_k="key-1"))
+
+
 def test_another_key_is_tried_at_once(tmp_path: Path) -> None:
     vault = Vault(s_k="wrong-key")
 
@@ -172,6 +204,7 @@ def test_another_key_is_tried_at_once(tmp_path: Path) -> None:
         task = await run.task("one", to="a")
         await run.says(key, "Stalled", "ModelRefused")
         assert run.status(key)["provider"]["key"] == "Secret s key k"
+        assert run.message(key, "Ready").startswith(f"acme (Secret s key k) refuses: {WRONG_KEY}; correct Secret s key k")
         answering(run)
         vault.values["s_k"] = "right-key"
         await pass_time(120)

@@ -86,6 +86,9 @@ class Vault:
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return False
 
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
+
     def known(self) -> Iterable[str]:
         return (CANARY,)
 

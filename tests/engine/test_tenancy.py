@@ -199,8 +199,8 @@ def test_no_field_gets_at_what_another_namespace_has(tmp_path: Path) -> None:
         assert reads(run) == []
         assert orphan.labels == labels
         assert [vm_id for vm_id, _ in run.world.prompts[prompted:] if vm_id in (kept.vm_id, orphan.vm_id)] == []
-        for item in run.engine.table.of_kind("Lieutenant"):
-            if item.key.namespace == B:
+        for item in (*run.engine.table.of_kind("VMTree"), *run.engine.table.of_kind("Lieutenant")):
+            if item.key.namespace == B and item.obj.source == "api":  # the others go with their tree
                 await run.delete(item.key)
         await run.until(lambda: all(i.key.namespace == A for i in run.engine.table.of_kind("Lieutenant")), "team-b is gone")
         theirs = {kept.vm_id, orphan.vm_id}
@@ -220,6 +220,10 @@ def test_every_way_to_a_disk_of_another_namespace_is_refused_by_name_and_its_own
         of_orphan = by_hand(run, orphan, "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c13")
         copy, copy_by_hand = copied(run, commit), copied(run, nightly)
         commits = {"snapshot": commit, "nightly": nightly, "of-orphan": of_orphan}
+        run.world.refs["stolen:v1"] = commit
+        await run.declare(profile(B, "tag", source={"ref": "stolen:v1"}), lieutenant(B, "c-tag", profileRef={"name": "tag"}))
+        await run.says(lt(B, "c-tag"), "Stalled", "CommitOfAnotherNamespace")
+        assert "stolen:v1" in run.message(lt(B, "c-tag"), "Stalled")
         vms = {"orphan": orphan, "retained": retained, "copy": copy, "copy-by-hand": copy_by_hand}
         for name, commit_id in commits.items():
             await run.declare(profile(B, name, source={"commitId": commit_id}), lieutenant(B, f"c-{name}", profileRef={"name": name}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Refused
 from tests.engine.stage import SETTINGS, Stage, tell
 from tests.engine.stage import declared as document
@@ -290,3 +291,31 @@ def test_the_whole_fleet_never_has_more_machines_than_allowed(tmp_path: Path) ->
         assert len(s.world.alive()) == 2
 
     tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))
+
+
+def test_more_children_than_allowed_are_refused(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"), infra("b", "a"), infra("c", "a"), limits={"maxChildren": 1})
+        await s.says(TREE, "Stalled", "LimitExceeded")
+        await s.until(lambda: s.status(TREE)["counts"]["ready"] == 2, "the two allowed ones stand")
+        assert nodes(s)["c"]["reason"] == "LimitExceeded"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-09")
+def test_so_many_are_made_at_once_and_no_more(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        s.world.boot_seconds = 10.0
+        most = [0]
+
+        def count(*_: object) -> None:
+            booting = sum(machine.state is VmState.BOOTING for machine in s.world.alive())
+            most[0] = max(most[0], booting)
+
+        s.engine.table.on_change.append(count)
+        await tree(s, agent("w", replicas=6), limits={"maxConcurrentCreates": 4})
+        await stands(s)
+        assert most[0] == 4
+
+    tell(tmp_path, story)

@@ -41,7 +41,8 @@ effect shows only afterwards."""
 
 READS = frozenset(
     {
-        *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "guest.inspect", "store.load", "store.meta"),
+        *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "vers.resolve_ref"),
+        *("guest.inspect", "store.load", "store.meta"),
         *("keeper.observe", "keeper.verdict", "keeper.digests", "keeper.prefixes", "keeper.file_size", "keeper.read_file"),
     }
 )
@@ -59,8 +60,8 @@ def faults_of(effect: str, number: int, every: bool = False) -> tuple[str, ...]:
     return FAULTS[:-1] if effect.startswith("store.") else (*FAULTS, *lies)
 
 
-LIES = ("odd-", "hostile-")
-"""What the kinds of answers begin with that are of the right type and not true (`tests/faults/lies.py`)."""
+LIES = ("odd-", "hostile-", "refused-")
+"""What the kinds of answers begin with that are well formed and not true (`tests/faults/lies.py`)."""
 
 
 class Crash(BaseException):
@@ -76,6 +77,9 @@ class NoSecrets:
 
     def holds(self, kind: str, namespace: str, name: str) -> bool:
         return False
+
+    def unread(self, kind: str, namespace: str, name: str) -> str:
+        return ""
 
     def known(self) -> tuple[str, ...]:
         return ()

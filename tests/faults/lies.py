@@ -2,7 +2,8 @@
 that are no crash and no error.
 
 `list-…`: the answer of a change is lost, and the next list is wrong once; at every other number only after lists have failed for
-longer than the settle window. `odd-…`: a header or field that is odd and can be parsed. `hostile-…`: a value that is made up."""
+longer than the settle window. `odd-…`: a header or field that is odd and can be parsed. `hostile-…`: a value that is made up.
+`refused-…`: the create took effect, and what stands between answers with a refusal in the shape of the platform's."""
 
 from __future__ import annotations
 
@@ -16,17 +17,24 @@ from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.core.times import http_date
 from reconciler.errors import Unreachable
 from reconciler.vers import models
+from reconciler.vers.errors import Answer, Effect, refusal
 from tests.world import FOREIGN
 
 WRONG_LISTS = ("list-empty", "list-stale", "list-short", "list-doubled")
 _ODD_LISTS = ("odd-late-date", "odd-early-date", "odd-no-date", "odd-state", "odd-times", "odd-no-labels", "odd-case")
 _HOSTILE_LISTS = ("hostile-dead", "hostile-claimed", "hostile-owner")
+_REFUSALS: Mapping[str, Answer] = {
+    "refused-403": Answer(403, {"content-type": "application/json"}, b'{"error":"Forbidden","success":false}'),
+    "refused-404": Answer(404, {"content-type": "application/json"}, b'{"error":"commit not found","success":false}'),
+    "refused-quota": Answer(403, {"content-type": "application/json"}, b'{"error":"quota exceeded","success":false}'),
+    "refused-key": Answer(403, {}, b"403 Forbidden"),
+}
 _NOWHERE = "00000000-0000-4000-8fff-00000000dead"
 _LIES: Mapping[str, tuple[str, ...]] = {
     "vers.get_vm": ("odd-state", "odd-times", "hostile-dead", "hostile-claimed"),
     "vers.get_metadata": ("odd-state", "hostile-parent"),
     "vers.list_commits": ("odd-no-parents", "hostile-parents"),
-    "vers.create_vm": (*WRONG_LISTS, "hostile-known", "hostile-ghost"),
+    "vers.create_vm": (*WRONG_LISTS, "hostile-known", "hostile-ghost", *_REFUSALS),
     "vers.commit": (*WRONG_LISTS, "hostile-known"),
     **{f"vers.{name}": (*WRONG_LISTS, "hostile-nothing") for name in ("delete_vm", "suspend_vm", "resume_vm", "set_labels")},
 }
@@ -65,6 +73,10 @@ class Liar:
         if kind in ("hostile-nothing", "hostile-ghost"):
             return _NOWHERE if kind == "hostile-ghost" else None
         right = await act()
+        if kind in _REFUSALS:
+            error = refusal(Effect.CREATE, "POST /vm", _REFUSALS[kind])
+            assert error is not None
+            raise error
         match right:
             case VmList():
                 self.last = right

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from reconciler.cli.options import with_globals
+from reconciler.config import Config
 from tests.kube.assets import ROOT, Assets, versions
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.test_deploy import DEPLOY, NEVER, Right, may, objects
@@ -86,6 +89,51 @@ def test_the_chart_is_the_manifests_beside_it(helm: Helm, plane: ControlPlane, v
     plain = named(objects(plane, ROOT / variant))
     for kind in ("Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ServiceAccount"):
         assert chart[f"{kind}/reconciler"] == plain[f"{kind}/reconciler"], kind
+
+
+SETTINGS = (
+    "sharing.dedicatedAccount=false",
+    "sharing.adoptUnowned={team-a,team-b}",
+    "sharing.share={team-a=team-b,team-b=*}",
+    "defaultModel=anthropic/claude",
+    "logFormat=json",
+    "verbose=true",
+    "settleSeconds=90",
+    "resyncSeconds=20",
+)
+
+
+def config_of(made: list[dict[str, Any]]) -> Config:
+    """What the program makes of the arguments and variables of the rendered pod, by the command line's own reader."""
+    (container,) = next(one for one in made if one["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"]
+    environ = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    told: list[Config] = []
+
+    def operator(config: Config, namespace: list[str] | None = None, all_namespaces: bool = False, listen: str = "") -> None:
+        told.append(config)
+
+    app = typer.Typer()
+    app.command()(with_globals("operator", operator, ()))
+    command, *words = container["args"]
+    assert command == "operator"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        app(words, standalone_mode=False)
+    return told[0]
+
+
+@pytest.mark.guarantee("G-07")
+def test_values_of_the_chart_are_settings_of_the_operator(helm: Helm) -> None:
+    config = config_of(helm.rendered("team-a", *SETTINGS))
+    assert not config.dedicated_account
+    assert config.adopt_unowned == ("team-a", "team-b")
+    assert config.share == (("team-a", "team-b"), ("team-b", "*"))
+    assert (config.default_model, config.log_format, config.verbose) == ("anthropic/claude", "json", True)
+    assert (config.settle_seconds, config.resync_seconds) == (90.0, 20.0)
+    bare = config_of(helm.rendered("team-a"))
+    assert (bare.dedicated_account, bare.adopt_unowned, bare.share) == (True, None, ())
+    assert (bare.settle_seconds, bare.resync_seconds) == (60.0, 10.0)
 
 
 @pytest.mark.guarantee("G-60")

@@ -14,7 +14,6 @@ import pytest
 from reconciler import config
 from reconciler.cli.program import program as command_line
 from reconciler.config import VARIABLES
-from reconciler.engine.ports import Event
 from reconciler.serve.http import TOKEN_VARIABLE, read_address
 from tests.kube.assets import ROOT, Assets
 from tests.kube.controlplane import ControlPlane, documents, running
@@ -257,10 +256,8 @@ async def test_every_right_is_used_and_no_other_is_missed(kube_assets: Assets, t
             await person.apply(task("two"))
             await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
             item = next(iter(operator.engine.table.of_kind("Lieutenant")))
-            for _ in range(2):  # the same news twice is one Event, counted
-                operator.kube_controller.events.post(
-                    Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now())
-                )
+            for number in range(2):  # the same news twice is one Event, counted
+                operator.engine.recorder.event(item.key, item.uid, "Idle", f"the same again: {number}")
             await person.kubectl("wait", "ltask/one", "--for=delete", "--timeout=60s")
             await until(lambda: operator.kube_controller.rests() and not operator.kube_controller.events._waiting, "everything is told")
             await person.kubectl("wait", "vmt/wood", "--for=condition=Ready", "--timeout=60s")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.ports import Event
 from tests.kube.assets import ROOT
 from tests.kube.controlplane import ControlPlane, Namespace, documents
 from tests.kube.operating import Person, RealTime, charge, until
@@ -85,11 +84,11 @@ async def test_the_same_news_again_is_counted(cluster: Namespace, tmp_path: Path
         await person.apply(LIEUTENANT)
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         item = next(iter(operator.engine.table.of_kind("Lieutenant")))
-        for _ in range(5):
-            operator.kube_controller.events.post(Event(item.key, item.uid, "Normal", "Idle", "the same again", operator.engine.clock.now()))
+        for number in range(5):
+            operator.engine.recorder.event(item.key, item.uid, "Idle", f"the same again: {number}")
         await until(lambda: not operator.kube_controller.events._waiting, "all is told")
         await asyncio.sleep(1.0)
-        found = [one for one in await person.list("events.events.k8s.io") if one.get("note") == "the same again"]
+        found = [one for one in await person.list("events.events.k8s.io") if one.get("note") == "the same again: 0"]
         assert len(found) == 1
         assert found[0]["series"]["count"] == 5
 

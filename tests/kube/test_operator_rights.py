@@ -118,6 +118,47 @@ async def test_it_may_not_read_a_secret(cluster: Namespace, tmp_path: Path, worl
 
 
 @pytest.mark.guarantee("G-66")
+async def test_it_may_not_read_a_secret_any_more(
+    cluster: Namespace, tmp_path: Path, world: RealTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs goes on with the value read last, the lieutenant and what waits for such a value say so, until the right is back."""
+    monkeypatch.setattr("reconciler.sources.kube.client.WATCH_SECONDS", 2)  # a watch that is open is not ended by the loss of a right
+    person = Person(cluster)
+    rights = Rights(person)
+    await rights.whole()
+    await person.kubectl("delete", "rolebinding", "operator", "--ignore-not-found")
+    await person.kubectl("create", "secret", "generic", "keys", "--from-literal=token=a-value-of-the-key")
+    async with charge(cluster, tmp_path, world) as operator:
+        operator.secrets.lost_after = 2.0
+        await person.apply(WITH_SECRET)
+        await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")
+        (machine,) = world.alive()
+        running = machine.pi
+        await rights.without("secrets", "list")
+        told = await person.sees("lt", "ada", "SecretsUnread", "SecretForbidden")
+        assert told["status"] == "True"
+        assert 'cannot list resource "secrets"' in told["message"]
+        assert "secrets " + cluster.name + "/keys" in told["message"]
+        assert "docs/kubernetes.md" in told["message"]
+        assert (await person.condition("lt", "ada", "Ready"))["status"] == "True"
+        await person.apply(task("one"))
+        await person.kubectl("wait", "ltask/one", "--for=condition=Ready", "--timeout=60s")
+        assert machine.pi is running
+        waiting = json.loads(task("two", contentFrom={"secretKeyRef": {"name": "keys", "key": "token"}}))
+        del waiting["spec"]["prompt"]
+        await person.apply(json.dumps(waiting))
+        assert 'cannot list resource "secrets"' in (await person.sees("ltask", "two", "Ready", "ContentNotFound"))["message"]
+        await rights.whole()
+        await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
+        for _ in range(100):
+            if not await person.condition("lt", "ada", "SecretsUnread"):
+                break
+            await asyncio.sleep(0.2)
+        assert not await person.condition("lt", "ada", "SecretsUnread")
+        await person.kubectl("delete", "lt/ada", "--timeout=60s")
+
+
+@pytest.mark.guarantee("G-66")
 async def test_it_may_not_tell_what_happened(cluster: Namespace, tmp_path: Path, world: RealTime, logged: Callable[[], str]) -> None:
     """Nothing depends on Events; that they are lost is said once, with the right that is missing."""
     person = Person(cluster)

@@ -101,6 +101,12 @@ async def test_kinds_are_upgraded_under_live_objects(private_plane: ControlPlane
         await person.kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps({**wrong, "spec": {"role": "x", "profileRef": 3}}))
         told = await person.sees("lt", "odd", "Stalled", "InvalidSpec")
         assert "spec.profileRef" in told["message"]
+        profile = {**wrong, "kind": "BootProfile", "metadata": {"name": "odd"}, "spec": {"source": 3}}
+        await person.kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(profile))
+        await person.apply(LIEUTENANT.replace("name: ada", "name: eve").replace("name: lightweight", "name: odd"))
+        told = await person.sees("lt", "eve", "Stalled", "InvalidProfile")
+        assert "BootProfile odd is declared, but not valid: " in told["message"]
+        assert "spec.source" in told["message"]
         await person.kubectl("wait", "lt/ada", "--for=condition=Available", "--timeout=60s")
         await until(lambda: operator.engine.converged() and operator.kube_controller.rests(), "all rests")
         pid, writes, before = world.alive()[0].pi, operator.kube_controller.sink.writes, await person.get("lt", "ada")

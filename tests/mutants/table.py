@@ -31,6 +31,7 @@ from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Slots
+from reconciler.vers import errors as vers_errors
 from tests.core import test_breaker, test_explore, test_lieutenant, test_task
 from tests.core import test_slot as test_vmslot
 from tests.core.model import State
@@ -46,6 +47,7 @@ from tests.engine import (
     test_tenancy,
     test_workspace,
 )
+from tests.faults import test_crash_everywhere
 from tests.faults.harness import Fault, Run
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
@@ -146,6 +148,10 @@ def one_wrong_list_after_a_lost_answer(path: Path) -> None:
     test_outages.test_one_empty_list_after_the_window_gives_up_no_create(0, path)
 
 
+def a_refusal_from_between(_: Path) -> None:
+    test_crash_everywhere.test_a_refusal_after_the_effect_makes_no_second_vm("one-lieutenant")
+
+
 def the_explored_model(_: Path) -> None:
     test_explore.Explored(State(test_explore.BUDGETS["everything once"][0]))
 
@@ -243,6 +249,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "if s.busy:", "if False:", test_tasks.test_deleting_a_busy_lieutenant_ends_its_turn_first_then_everything_of_it),
     Mutant("no-breaker", "G-06: probes are bounded", Breaker, "probe",
            "if not self.reason:", "if True:", an_hour_without_room),
+    Mutant("refusal-believed", "G-02: a 403 proves of no create that it made nothing", vers_errors, "_refused",
+           "case 403 if effect is not Effect.CREATE:", "case 403:", a_refusal_from_between),
     Mutant("claim-ignored", "G-07: another installation's VM is left alone", slot_policies, "respect_other_claims",
            "and s.vm.claimed_by", "and False", test_outages.test_a_vm_claimed_by_another_installation_is_left_alone),
     Mutant("another-teams-commit", "G-07: nothing is made from a commit of another namespace", tenancy, "not_allowed",

@@ -26,6 +26,7 @@ from tests.faults.play import declared
 from tests.world import World
 
 TOKEN = "a-token-of-some-length"
+KEY = "a-key-of-a-provider"
 LT = Key("Lieutenant", "default", "secretive-name")
 
 
@@ -119,6 +120,23 @@ async def test_metrics_tell_what_is_there_and_name_nobody(front: Front) -> None:
     text = str(told)
     assert LT.name not in text
     assert next(iter(front.world.machines)) not in text
+
+
+@pytest.mark.guarantee("G-60")
+async def test_metrics_tell_which_provider_takes_no_prompts_and_no_more(front: Front) -> None:
+    provider = {"name": "acme", "baseUrl": "https://models.example.com/v1", "api": "openai-completions"}
+    agent = {"model": {"provider": "acme", "id": "m"}, "providers": [provider]}
+    own = Key("BootProfile", "default", "own")
+    await front.engine.declarations.apply(declared(own, source={"image": "default"}, agent=agent, env=[{"name": "ACME_KEY", "value": KEY}]))
+    await front.engine.declarations.apply(declared(LT, role="Keep the API", profileRef={"name": "own"}))
+    await until(front.engine.converged)
+    assert (await front.metrics())["reconciler_provider_breakers_open"] == {("acme",): 0.0}
+    front.world.answer = lambda prompt: ("", f"error: 429: the key {KEY} is at its limit")
+    await front.engine.declarations.apply(declared(Key("Task", "default", "one"), lieutenantRef={"name": LT.name}, prompt="do it"))
+    await until(lambda: bool(front.engine.gatherer.providers.breakers))
+    told = await front.metrics()
+    assert told["reconciler_provider_breakers_open"] == {("acme",): 1.0}
+    assert KEY not in str(told)
 
 
 async def test_metrics_tell_of_trouble(front: Front) -> None:

@@ -99,8 +99,10 @@ async def test_only_plain_files_are_read_and_written(machine: tuple[Running, str
     s, vm_id = machine
     await s.run(vm_id, "cd; mkfifo fifo; ln -s fifo link; ln -s /dev/zero zero; ln -s loop loop; truncate -s 20M large; echo x > plain")
     refused = ["/root/fifo", "/root/link", "/root/loop", "/root", "/", "/root/large", "/root/" + "n" * 300, "/d" * 2500, "/root/plain\0"]
+    refused += ["/proc/self/status", "/proc/1/environ", "/proc/kmsg", "/proc/nothing", "//proc/./self/status", "/root/../proc/uptime"]
     if s.simulator.guests is not None and s.simulator.guests.kind == "isolated":
-        refused += ["/dev/zero", "/root/zero", "/dev/random", "/proc/self/status", "/proc/1/environ", "/proc/kmsg", "/dev/stdin"]
+        await s.run(vm_id, "ln -s /proc/self/status ~/status")
+        refused += ["/dev/zero", "/root/zero", "/dev/random", "/dev/stdin", "/root/status"]
     for path in refused:
         began = time.monotonic()
         answers = [
@@ -109,6 +111,8 @@ async def test_only_plain_files_are_read_and_written(machine: tuple[Running, str
         ]
         for answer in answers[: 1 if path == "/root/large" else 2]:
             assert refusal(answer), path
+            if "proc" in path or path == "/root/status":
+                assert answer.status_code == 400, path
         assert time.monotonic() - began < PROMPT_S
     assert (await s.api.get(f"/vm/{vm_id}/files", params={"path": "/root/plain"})).json()["content_b64"] == "eAo="
     most = base64.b64encode(bytes(limits.FILE + 3)).decode()
@@ -276,6 +280,42 @@ def resident(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("no VmHWM")
+
+
+BUSY = """
+import asyncio, sys, time
+from reconciler.vers.simulator.ending import run_to_the_end
+
+async def main():
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+    sys.stdout.write("kept")
+
+run_to_the_end(main())
+"""
+
+
+def test_the_process_waits_for_no_thread_that_is_busy_with_a_disk() -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, timeout=60, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stdout) == (0, b"kept")
+
+
+async def test_sigterm_ends_it_while_disks_are_copied_and_removed() -> None:
+    """Many branches and deletions are under way, and none of them is waited for."""
+    with simulated("--guests", "process") as started:
+        async with httpx.AsyncClient(base_url=started.api, headers=started.headers, timeout=60, verify=False) as api:
+            vm_id, *others = [(await api.post("/vm/new_root", json={"vm_config": {}})).json()["vm_id"] for _ in range(3)]
+            script = "cd; mkdir many; cd many; seq 5000 | xargs touch"
+            assert (await api.post(f"/vm/{vm_id}/exec", json={"command": ["sh", "-c", script]})).json()["exit_code"] == 0
+            asked = [asyncio.create_task(api.post(f"/vm/branch/by_vm/{vm_id}?count={limits.BRANCHES}"))]
+            asked += [asyncio.create_task(api.delete(f"/vm/{one}")) for one in others]
+
+            async def begun() -> bool:
+                return len((await api.get("/vms")).json()) > 1
+
+            await until(begun, "it makes branches")
+            started.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(started.process.wait, PROMPT_S) == 0
+            await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_sigterm_ends_it_whatever_guests_do() -> None:

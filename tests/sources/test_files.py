@@ -71,7 +71,7 @@ def test_one_bad_document_spoils_nothing_but_itself(root: Path) -> None:
     look = scan([root])
     assert [one.key.name for one in look.objects] == ["good", "other"]
     assert look.broken == {root / "a.yaml"}
-    assert look.broken_keys == {Key("Lieutenant", "default", "bad")}
+    assert set(look.flawed) == {Key("Lieutenant", "default", "bad")}
     assert [(one.line, one.field) for one in look.findings if one.field] == [(12, "spec.role")]
     assert not look.clean
 
@@ -84,7 +84,7 @@ def test_an_object_declared_twice_is_refused_in_both_places(root: Path) -> None:
     assert [one.key.name for one in look.objects] == ["b"]
     assert [str(one).split(": ")[0] for one in look.findings] == [f"{root}/a.yaml:3:12", f"{root}/z.yaml:4:12"]
     assert f"{root}/z.yaml:2" in look.findings[0].message
-    assert look.broken_keys == {Key("Lieutenant", "default", "a")}
+    assert set(look.flawed) == {Key("Lieutenant", "default", "a")}
     assert look.broken == {root / "a.yaml", root / "z.yaml"}
 
 

@@ -235,6 +235,23 @@ async def test_an_append_elsewhere_than_at_the_end_is_refused(store: SqlStore) -
     assert await store.session("s") == b"abc"
 
 
+async def test_an_event_that_is_told_again_takes_the_place_of_the_last(store: SqlStore) -> None:
+    """As the newest, also of those written together; another one of that series of another object stays."""
+
+    def again(count: int, name: str = "a") -> AddEvent:
+        return AddEvent(replace(event(f"try {count}", name), series="s", count=count, first=1.0))
+
+    await store.write([again(1), again(1, "b"), AddEvent(event("other"))])
+    last = (await store.events())[-1].seq
+    await store.write([again(2), again(3)])
+    assert [(one.message, one.count, one.since) for one in await store.events()] == [
+        ("try 1", 1, 1.0),
+        ("other", 1, 3000.0),
+        ("try 3", 3, 1.0),
+    ]
+    assert [one.message for one in await store.events(after=last)] == ["try 3"], "who watches sees it"
+
+
 async def test_events_are_numbered_in_order_and_read_forwards(store: SqlStore) -> None:
     for number in range(7):
         await store.write([AddEvent(event(f"m{number}", "a" if number % 2 else "b"))])

@@ -7,18 +7,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
-    Capacity,
     Conflict,
+    DoubtfulRefusal,
     Forbidden,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     Rejected,
     TimedOut,
@@ -114,10 +115,10 @@ async def test_what_is_not_there_is_told_as_such() -> None:
                 await read(NOBODY)
         with pytest.raises(Forbidden):
             await client.delete_vm(NOBODY)
-        with pytest.raises(NotFound):
+        with pytest.raises(DoubtfulRefusal, match="commit not found"):
             await client.create_vm(CommitSource(NOBODY), VmShape(), {}, "t")
         with pytest.raises(NotFound):
-            await client.create_vm(RefSource("no:such"), VmShape(), {}, "t")
+            await client.resolve_ref("no:such")
         with pytest.raises(NotFound):
             await client.commit(NOBODY, "n")
 
@@ -138,7 +139,7 @@ async def test_a_create_is_sent_once_and_its_doubt_is_told(kind: str, when: str)
 @pytest.mark.guarantee("G-06")
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("netlink", NoAnswerForWantOfRoom), ("ceph", NoAnswerForWantOfRoom), ("quota", Capacity), ("503", NoAnswerForWantOfRoom)],
+    [("netlink", NoRoom), ("ceph", NoRoom), ("quota", NoRoom), ("503", NoRoom)],
 )
 async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: type[Exception]) -> None:
     async with simulated(faults=(f"create:1:{kind}",)) as (client, _):
@@ -148,10 +149,26 @@ async def test_no_room_is_told_and_nothing_else_is_touched(kind: str, expected: 
         assert await client.create_vm(RootSource(), SHAPE, {}, "t")
 
 
-async def test_a_quota_is_capacity() -> None:
+async def test_a_reference_is_resolved_to_the_commit_that_its_tag_has() -> None:
+    told: dict[str, str] = {}
+    async with simulated(env_too=told) as (client, _):
+        commit_id = await client.commit(await client.create_vm(RootSource(), SHAPE, {}, "t"), "n")
+        base, headers = f"{told['VERS_BASE_URL']}/api/v1", {"Authorization": f"Bearer {told['VERS_API_KEY']}"}
+        async with httpx.AsyncClient(base_url=base, headers=headers) as api:
+            (await api.post("/repositories", json={"name": "golden"})).raise_for_status()
+            for name, commit in (("v1", commit_id), ("empty", commit_id)):
+                (await api.post("/repositories/golden/tags", json={"tag_name": name, "commit_id": commit})).raise_for_status()
+            (await api.patch("/repositories/golden/tags/empty", json={"commit_id": None})).raise_for_status()
+        assert await client.resolve_ref("golden:v1") == commit_id
+        for gone in ("golden:v2", "other:v1", "golden:empty"):
+            with pytest.raises(NotFound):
+                await client.resolve_ref(gone)
+
+
+async def test_a_quota_is_no_room() -> None:
     async with simulated("quota=1") as (client, _):
         await client.create_vm(RootSource(), SHAPE, {}, "t1")
-        with pytest.raises(Capacity, match="quota"):
+        with pytest.raises(NoRoom, match="quota"):
             await client.create_vm(RootSource(), SHAPE, {}, "t2")
 
 

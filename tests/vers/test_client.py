@@ -16,16 +16,16 @@ from uuid import UUID
 import pytest
 from vers_stub import Action, Garbage, Half, Hang, Platform, Reply, Request, Reset, json_reply, platform, text_reply
 
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import VersApi
 from reconciler.errors import (
     REFUSED,
-    Capacity,
     Conflict,
+    DoubtfulRefusal,
     Forbidden,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     RateLimited,
     ReconcilerError,
@@ -250,11 +250,11 @@ async def test_a_root_carries_sizes_labels_and_the_token() -> None:
 
 @pytest.mark.parametrize(
     ("source", "sent"),
-    [(CommitSource(COMMIT), {"commit_id": COMMIT}), (RefSource("golden:v1"), {"ref": "golden:v1"})],
-    ids=["commit", "ref"],
+    [(CommitSource(COMMIT), {"commit_id": COMMIT})],
+    ids=["commit"],
 )
 @pytest.mark.parametrize("body", [{"vm_id": VM}, {"vms": [{"vm_id": VM}]}, {"vms": [{"vm_id": VM}], "error": "one of two failed"}])
-async def test_a_restore_takes_either_form_of_answer(source: CommitSource | RefSource, sent: object, body: object) -> None:
+async def test_a_restore_takes_either_form_of_answer(source: CommitSource, sent: object, body: object) -> None:
     async with always(json_reply(body, 201)) as served, connected(served) as client:
         assert await client.create_vm(source, VmShape(4, 4096, None), {"fleet": "x"}, "t") == VM
     assert served.requests[0].json() == sent
@@ -338,9 +338,12 @@ SLOW = text_reply("slow down", 429)
 FORBIDDEN_TEXT = Reply(403, b"403 Forbidden")
 FORBIDDEN_JSON = json_reply({"error": "Forbidden", "success": False}, 403)
 SHAPES: list[tuple[str, Reply, list[Operation], type[ReconcilerError]]] = [
-    ("gateway refuses the key", FORBIDDEN_TEXT, EVERYTHING, Unauthorized),
+    ("gateway refuses the key", FORBIDDEN_TEXT, [*AGAIN, commit], Unauthorized),
+    ("a 403 text on a create", FORBIDDEN_TEXT, CREATES, DoubtfulRefusal),
     ("401 without a body", Reply(401), EVERYTHING, Unauthorized),
-    ("403 JSON", FORBIDDEN_JSON, EVERYTHING, Forbidden),
+    ("403 JSON", FORBIDDEN_JSON, [*AGAIN, commit], Forbidden),
+    ("403 JSON on a create", FORBIDDEN_JSON, CREATES, DoubtfulRefusal),
+    ("no credit", json_reply({"error": "Payment required", "success": False}, 402), CREATES, DoubtfulRefusal),
     ("malformed id", Reply(400, b"Invalid URL: Cannot parse `vm_id` with value `x`: UUID parsing failed"), [*CREATES, delete], Rejected),
     (
         "body is no JSON",
@@ -356,8 +359,9 @@ SHAPES: list[tuple[str, Reply, list[Operation], type[ReconcilerError]]] = [
         [get_vm, get_metadata, ssh_key, suspend, set_labels],
         NotFound,
     ),
-    ("commit not found", json_reply({"error": "commit not found", "success": False}, 404), [restore], NotFound),
-    ("hybrid 404", json_reply({"vms": [], "error": "parent vm not found"}, 404), [restore], NotFound),
+    ("commit not found", json_reply({"error": "commit not found", "success": False}, 404), [restore], DoubtfulRefusal),
+    ("hybrid 404", json_reply({"vms": [], "error": "parent vm not found"}, 404), [restore], DoubtfulRefusal),
+    ("hybrid 404 on a commit", json_reply({"vms": [], "error": "parent vm not found"}, 404), [commit], NotFound),
     ("hybrid 201", json_reply({"vms": [], "error": "tag not found"}, 201), [restore], Indeterminate),
     ("hybrid 201, unknown words", json_reply({"vms": [], "error": "half of it failed"}, 201), CREATES, Indeterminate),
     ("hybrid 201, no room", json_reply({"vms": [], "error": "netlink error: Address in use (os error 98)"}, 201), CREATES, Indeterminate),
@@ -367,17 +371,17 @@ SHAPES: list[tuple[str, Reply, list[Operation], type[ReconcilerError]]] = [
     ("rate limit", SLOW, AGAIN, RateLimited),
     ("redirect", Reply(302, headers={"Location": "http://127.0.0.1:1/"}), AGAIN, Unreachable),
     ("outage", OUTAGE, [*REPEATED, suspend, resume], Unreachable),
-    ("outage on a create", OUTAGE, CREATES, NoAnswerForWantOfRoom),
+    ("outage on a create", OUTAGE, CREATES, NoRoom),
     ("outage on a commit", OUTAGE, [commit], Indeterminate),
     (
         "netlink",
         json_reply({"error": "netlink error: Address in use (os error 98)", "success": False}, 500),
         CREATES,
-        NoAnswerForWantOfRoom,
+        NoRoom,
     ),
-    ("netlink as text", text_reply("netlink error: Address in use (os error 98)", 500), CREATES, NoAnswerForWantOfRoom),
-    ("Ceph", json_reply({"error": "ceph: no space for volume", "success": False}, 500), CREATES, NoAnswerForWantOfRoom),
-    ("quota", json_reply({"error": "VM quota exceeded", "success": False}, 403), CREATES, Capacity),
+    ("netlink as text", text_reply("netlink error: Address in use (os error 98)", 500), CREATES, NoRoom),
+    ("Ceph", json_reply({"error": "ceph: no space for volume", "success": False}, 500), CREATES, NoRoom),
+    ("quota", json_reply({"error": "VM quota exceeded", "success": False}, 403), CREATES, NoRoom),
     ("netlink elsewhere", json_reply({"error": "netlink error", "success": False}, 500), [*REPEATED, suspend, resume], Unreachable),
     ("500", json_reply({"error": "Internal server error", "success": False}, 500), [*CREATES, commit], Indeterminate),
     ("500 on the rest", json_reply({"error": "Internal server error", "success": False}, 500), [*REPEATED, suspend, resume], Unreachable),
@@ -417,12 +421,17 @@ async def test_every_shape_has_its_class(reply: Reply, operation: Operation, exp
 
 PROVEN = [
     *(text_reply("Failed to parse the request body as JSON", status) for status in (400, 422)),
-    *(json_reply({"error": "no", "success": False}, status) for status in (400, 403, 404, 422)),
+    *(json_reply({"error": "no", "success": False}, status) for status in (400, 422)),
     Reply(401),
+]
+"""Every answer that proves that an operation which must not be sent twice was refused (vers-api §7.4)."""
+
+FROM_BETWEEN = [
+    *(json_reply({"error": "no", "success": False}, status) for status in (403, 404)),
     FORBIDDEN_TEXT,
     json_reply({"vms": [], "error": "parent vm not found"}, 404),
 ]
-"""Every answer that the reference documents as a refusal of an operation that must not be sent twice (vers-api §7.4)."""
+"""Refusals that a gateway gives too, after the effect. They prove it of a commit, and not of a create."""
 
 WORDS = (
     "request time limit exceeded",
@@ -443,9 +452,9 @@ WORDS = (
 async def test_only_a_documented_refusal_proves_that_nothing_was_made(operation: Operation) -> None:
     """Every other status says nothing, whatever its words and its type, and so does a documented one in the dress of a proxy."""
     async with always(Reply(500)) as served, connected(served) as client:
-        for reply in PROVEN:
+        for reply in [*PROVEN, *FROM_BETWEEN]:
             served.handler = lambda _, reply=reply: reply
-            with pytest.raises(REFUSED):
+            with pytest.raises(DoubtfulRefusal if operation in CREATES and reply in FROM_BETWEEN else REFUSED):
                 await operation(client)  # type: ignore[misc]
         page = "text/html"
         for status in (
@@ -488,6 +497,16 @@ async def test_only_a_documented_refusal_proves_that_nothing_was_made(operation:
                         await operation(client)  # type: ignore[misc]
 
 
+@pytest.mark.guarantee("G-02")
+async def test_a_doubtful_refusal_says_what_the_platform_said() -> None:
+    async with always(json_reply({"error": "label not allowed", "success": False}, 403)) as served, connected(served) as client:
+        with pytest.raises(DoubtfulRefusal, match="label not allowed"):
+            await create_root(client)  # type: ignore[misc]
+        served.handler = lambda _: FORBIDDEN_TEXT
+        with pytest.raises(DoubtfulRefusal, match="VERS_API_KEY"):
+            await create_root(client)  # type: ignore[misc]
+
+
 @pytest.mark.guarantee("G-06")
 async def test_words_of_no_room_slow_creates_down_and_a_time_limit_is_none() -> None:
     async with always(Reply(500)) as served, connected(served) as client:
@@ -495,7 +514,7 @@ async def test_words_of_no_room_slow_creates_down_and_a_time_limit_is_none() -> 
             served.handler = lambda _, words=words: text_reply(words, 500)
             with pytest.raises(Indeterminate) as caught:
                 await create_root(client)  # type: ignore[misc]
-            assert isinstance(caught.value, NoAnswerForWantOfRoom) is expected
+            assert isinstance(caught.value, NoRoom) is expected
 
 
 # --- lost answers, deadlines, attempts ---------------------------------------------------------------------------------------------
@@ -653,7 +672,7 @@ async def test_only_full_ids_reach_a_path(bad: str) -> None:
         with pytest.raises(Rejected):
             await client.create_vm(CommitSource(bad), VmShape(), {}, "t")
         with pytest.raises(Rejected):
-            await client.create_vm(RefSource(bad), VmShape(), {}, "t")
+            await client.resolve_ref(bad)
         with pytest.raises(Rejected):
             await create_with_token(client, "two\r\nX-Evil: 1")
     assert served.requests == []

@@ -60,7 +60,7 @@ async def test_a_lieutenant_with_its_work_its_words_and_its_events() -> None:
     events = sections["Events"]
     assert isinstance(events, Table)
     assert [row[2] for row in events.rows] == [f"R{n}" for n in range(10, 30)]
-    assert events.rows[0] == ("1970-01-01T00:00:10Z", "Normal", "R10", "one\\x1b two")
+    assert events.rows[0] == ("1970-01-01T00:00:10Z", "Normal", "R10", "1", "one\\x1b two")
 
 
 async def test_an_object_that_nobody_reconciled_yet() -> None:

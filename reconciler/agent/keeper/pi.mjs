@@ -11,6 +11,7 @@ const START_MS = 20_000;
 const PROBE_MS = 3_000;
 const QUIET_MS = 10_000;
 const INSIDE_MS = 5_000;
+const RETRIES_MS = 15_000; // pi tries three times, after 2, 4 and 8 s
 const LONGEST_ASKED_S = 21_600;
 const INSIDE = path.join(import.meta.dirname, "inside.mjs");
 const LIVE_LIMIT = 1 << 16;
@@ -356,11 +357,18 @@ export class Pi {
       case "compaction_end":
         return events.record(said.type === "compaction_start" ? "compaction" : "compactionEnd", { reason: brief(said.reason), error: brief(said.errorMessage) });
       case "auto_retry_start":
-        return events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });
+        events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });
+        return this.#leaveAlone();
       case "extension_error":
         return events.record("extensionError", { extension: brief(said.extensionPath), error: brief(said.error) });
       default: // deltas of tools, ends of turns, and whatever later versions add: nothing follows from them
     }
+  }
+
+  /** pi asks again without regard to what the provider asks for. A provider that wants to be left alone for longer than all of pi's
+   * tries last gets none of them: the turn ends with its error, and whoever sent the prompt waits. */
+  #leaveAlone() {
+    if (this.#askedUntil - performance.now() > RETRIES_MS) this.#ask({ type: "abort_retry" }).then((answer) => answer?.success || count("retryNotAborted"));
   }
 
   /** An open dialog would keep the turn, and even `abort`, waiting for ever (pi-rpc §3): nobody is there to answer it. */

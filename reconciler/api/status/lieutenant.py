@@ -30,6 +30,7 @@ EARLIER = 10
 STEPS = 512
 """Steps and checks of a machine's preparation, the last ones."""
 MODEL = 1024
+REF = 256
 """Characters of what pi calls its model."""
 FILES = 50
 """Project files whose digest is told."""
@@ -82,6 +83,10 @@ class VMStatus(Section):
     """The snapshot that it was made from; left out when it was made from its profile."""
     restored_at: Time | None = None
     """When that snapshot was taken: its files are as they were then."""
+    ref: Annotated[str, AtMost(REF)] | None = None
+    """The reference that it was made from; left out when its profile names none."""
+    commit: Id | None = None
+    """The commit that the reference pointed to when it was made."""
     create: CreateIntent | None = None
     """The create that may be on its way. Only in a cluster."""
 

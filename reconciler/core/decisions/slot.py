@@ -19,12 +19,15 @@ SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]
 
 @dataclass(frozen=True, slots=True)
 class Create(Act):
-    """Make a VM for the slot: the intent is durable first, then one call."""
+    """Make a VM for the slot: the intent is durable first, then one call. `ref`, `commit`: the reference that the profile names and
+    the commit that it was found to point to, which may be used; '' for both where it names none."""
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
 
     attempt: int
+    ref: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

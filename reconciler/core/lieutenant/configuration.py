@@ -51,6 +51,18 @@ def rejected(v: Basics) -> bool:
     return told.pid == process.pid and told.asked == asked(rendered)
 
 
+def refusal(v: Basics) -> tuple[Reason | None, str]:
+    """That pi refused model or thinking, why, and what to do; None when it did not."""
+    reason, words = mismatch(v)
+    if not reason or not rejected(v):
+        return None, ""
+    told = f"{words}: {v.record.config.why}"
+    if reason == Reason.MODEL_MISMATCH:
+        remedy = "correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again"
+        return Reason.MODEL_REJECTED, f"{told}; {remedy}"
+    return Reason.THINKING_REJECTED, f"{told}; declare a level that it has, or another model"
+
+
 def asked(rendered: Rendered) -> str:
     """What a refusal is about: the model, its thinking, and the providers it was looked for in."""
     return f"{rendered.model} {rendered.thinking} {rendered.agent_hash}"
@@ -108,8 +120,5 @@ def report_instructions_not_applied(v: GovernPart) -> Decision | None:
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:
     """G-27: a model that pi refuses is not called applied; pi goes on with the one it has."""
-    reason, words = mismatch(v.lt)
-    if not reason or not rejected(v.lt):
-        return None
-    verdict = Reason.MODEL_REJECTED if reason == Reason.MODEL_MISMATCH else Reason.THINKING_REJECTED
-    return Refuse(verdict, f"{words}: {v.lt.record.config.why}")
+    verdict, words = refusal(v.lt)
+    return Refuse(verdict, words) if verdict is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
-from reconciler.core.profile.rendering import digest, key_variable, shout
+from reconciler.core.profile.rendering import NO_KEY, digest, key_variable, shout
 from reconciler.core.provider.breaker import CLOSED, ProviderBreaker
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import Rendered
@@ -24,6 +24,7 @@ def provider_of(rendered: Rendered, model: str, owner: str) -> Provider:
     refs = sorted({rendered.secret_env[variable] for variable in variables if variable in rendered.secret_env})
     values = sorted({rendered.prints.get(ref, "") for ref in refs})
     plain = sorted({rendered.env[variable] for variable in variables if variable in rendered.env})
+    given = [variable for variable in variables if rendered.env.get(variable, NO_KEY) != NO_KEY]
     known = bool(values or plain or endpoint)
     scope = digest([name, endpoint, values, plain, "" if known else owner])
     return Provider(
@@ -31,7 +32,7 @@ def provider_of(rendered: Rendered, model: str, owner: str) -> Provider:
         model_scope=digest([scope, model]),
         name=name,
         model=model,
-        key=", ".join(f"{ref.kind} {ref.name} key {ref.key}" for ref in refs),
+        key=", ".join([f"{ref.kind} {ref.name} key {ref.key}" for ref in refs] or [f"variable {variable}" for variable in given]),
     )
 
 

@@ -41,7 +41,7 @@ from reconciler.core.records import (
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot import snapshots
 from reconciler.core.slot.claims import UID, VM_ID
-from reconciler.core.slot.emptied import emptied
+from reconciler.core.slot.emptied import TRIES, emptied
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
@@ -53,9 +53,6 @@ SAMPLE = 10
 
 PATIENCE = 300.0
 """Seconds that a restored machine has to answer."""
-
-TRIES = 3
-"""Refused attempts to restore a commit after which it counts as one that can't be restored."""
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from reconciler.core.decisions import Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
-from reconciler.core.lieutenant.configuration import mismatch, rejected, told_otherwise
+from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
@@ -119,10 +119,10 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
     if view.for_agent.edited:
         return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    refused, words = refusal(view.lt)
+    if refused is not None:
+        return Condition(kind, "False", refused, words)
     reason, words = mismatch(view.lt)
-    if reason and rejected(view.lt):
-        refused = "ModelRejected" if reason == "ModelMismatch" else "ThinkingRejected"
-        return Condition(kind, "False", refused, f"{words}: {view.record.config.why}")
     if reason:
         return Condition(kind, "False", reason, words)
     if expected_skills(view.lt):
@@ -234,6 +234,8 @@ def lieutenant_status(
         conditions.append(lost)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
+    if view.for_govern.unread:
+        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
@@ -278,6 +280,8 @@ def vm_status(slot: Slot) -> VMStatus | None:
         restored_from=record.restored_from or None,
         restored_at=timestamp(record.restored_at) if record.restored_at else None,
         snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
+        ref=record.ref or None,
+        commit=record.commit or None,
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -22,6 +22,8 @@ from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, Sec
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+NO_KEY = "none"
+"""Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 
@@ -63,7 +65,15 @@ def same_launch(running: str, declared: Rendered) -> bool:
 
 T = TypeVar("T")
 
-Lookup = Callable[[str], BootProfileSpec | None]
+
+@dataclass(frozen=True, slots=True)
+class Flawed:
+    """A profile that is declared and not valid. `why`: what is wrong, and where."""
+
+    why: str
+
+
+Lookup = Callable[[str], BootProfileSpec | Flawed | None]
 
 
 def profile_chain(name: str, lookup: Lookup, namespace: str = "") -> tuple[BootProfileSpec, ...] | Unresolved:
@@ -79,6 +89,8 @@ def profile_chain(name: str, lookup: Lookup, namespace: str = "") -> tuple[BootP
         if spec is None:
             remedy = f" in namespace {namespace}; declare it there or name another one" if namespace else "; declare it or name another one"
             return Unresolved(Reason.PROFILE_NOT_FOUND, f"BootProfile {at} does not exist{remedy}")
+        if isinstance(spec, Flawed):
+            return Unresolved(Reason.INVALID_PROFILE, f"BootProfile {at} is declared, but not valid: {spec.why}", final=True)
         chain.append(spec)
         at = spec.extends.name if spec.extends else None
     if not any(spec.source for spec in chain):
@@ -90,7 +102,7 @@ def chain_names(name: str, lookup: Lookup) -> tuple[str, ...]:
     """Names of the profile and what it extends, the profile first; as far as they resolve."""
     names: list[str] = []
     at: str | None = name
-    while at is not None and at not in names and (spec := lookup(at)) is not None:
+    while at is not None and at not in names and isinstance(spec := lookup(at), BootProfileSpec):
         names.append(at)
         at = spec.extends.name if spec.extends else None
     return tuple(names)
@@ -189,7 +201,7 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
             ref = provider.api_key_from.secret_key_ref
             secret_env[variable_name] = SecretRef(ref.name, ref.key)
         else:
-            env[variable_name] = "none"
+            env[variable_name] = NO_KEY
         declared[provider.name] = {
             "baseUrl": provider.base_url,
             "api": provider.api,

@@ -47,6 +47,16 @@ class Trouble:
                 return Reason.MODEL_ERROR
 
 
+class Cause(StrEnum):
+    """What is the matter with a provider, as far as somebody can do something about it."""
+
+    KEY = "Key"
+    MODEL = "Model"
+    QUOTA = "Quota"
+    NETWORK = "Network"
+    BUSY = "Busy"
+
+
 _STATUS = re.compile(r'^\s*(?:error:?\s*)?\(?([45]\d\d)\b|"(?:code|status|statusCode)"\s*:\s*([45]\d\d)\b', re.I)
 _NO_MODEL = re.compile(
     r"model[^.]{0,200}(not (?:be )?found|does not exist|doesn't exist|not supported|unknown|not available|no longer available|deprecated)"
@@ -64,6 +74,7 @@ _LIMIT = re.compile(
     r"|credit balance|billing|usage limit|service unavailable|temporarily unavailable|try again (later|in)|retry delay",
     re.I,
 )
+_QUOTA = re.compile(r"quota|insufficient[_ ](balance|credit|funds)|credit balance|billing|usage limit|payment", re.I)
 _NETWORK = re.compile(
     r"connection (error|refused|reset|closed|timed out)|fetch failed|socket hang up|premature close|\bterminated\b|network"
     r"|\be(conn|timedout|notfound|hostunreach|ai_again|pipe)\w*|getaddrinfo|timed? ?out|timeout|bad gateway|certificate",
@@ -92,6 +103,16 @@ def trouble_of(error: str) -> Trouble:
     if status >= 500:
         return Trouble(Remedy.TIME, suspect=not _LIMIT.search(error), retry_after=asked)
     return _by_words(error, asked, spoken=status == 0)
+
+
+def cause_of(error: str, refused: bool) -> Cause:
+    """Why a provider that said this takes no prompts. `refused`: time does not mend it."""
+    status = status_of(error)
+    if refused:
+        return Cause.MODEL if trouble_of(error).only_model else Cause.KEY
+    if status == 402 or _QUOTA.search(error):
+        return Cause.QUOTA
+    return Cause.NETWORK if status == 0 and not _LIMIT.search(error) and _NETWORK.search(error) else Cause.BUSY
 
 
 def _by_words(error: str, asked: float, spoken: bool) -> Trouble:

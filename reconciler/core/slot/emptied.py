@@ -5,6 +5,9 @@ from __future__ import annotations
 from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
 from reconciler.core.slot.snapshots import newest
 
+TRIES = 3
+"""Refused attempts to restore a commit after which it counts as one that can't be restored."""
+
 
 def emptied(old: SlotRecord, lost: bool) -> SlotRecord:
     """Nothing that was said of the machine, but all of what outlives it: the snapshots that were taken, and the one on its way. `lost`: it

@@ -13,7 +13,8 @@ CLOCK_SLACK = 5.0
 """Seconds by which a VM's `created_at` may lie outside of the times in which its create can have made it."""
 
 REF = "ref:"
-"""Before a reference `repository:tag`, where a commit would stand: what it pointed to is not known."""
+"""Before a reference `repository:tag`, where a commit would stand, in creates that earlier releases sent: what it pointed to is not
+known."""
 
 OPAQUE = "key-"
 """Before an account that we named ourselves, because its key does not tell it: no VM says that it is of it."""
@@ -21,9 +22,9 @@ OPAQUE = "key-"
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An open create, as pairing needs it. `commit`: the commit restored, `ref:` and a reference, or '' for a fresh VM with labels from
-    birth. `since`, `until`: platform clock, between which it can have made a VM, None where that is not known; `sent_at`: ours.
-    `account`: of the key that sent it; `namespace`: of the object that it is for."""
+    """An open create, as pairing needs it. `commit`: the commit restored, `ref:` and a reference (earlier releases), or '' for a fresh
+    VM with labels from birth. `since`, `until`: platform clock, between which it can have made a VM, None where that is not known;
+    `sent_at`: ours. `account`: of the key that sent it; `namespace`: of the object that it is for."""
 
     token: str
     commit: str

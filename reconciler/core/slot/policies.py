@@ -73,7 +73,7 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
                 return GiveUpIntent(s.intent.token)
             if s.vanished:
                 return Wait(Reason.FLEET_VANISHED, "a create was sent and not answered, and too many VMs are missing to give it up")
-            return Wait(Reason.CREATE_INDETERMINATE, "a create was sent and not answered; waiting for its effect to show")
+            return wait_for_its_effect(s)
         case several if s.record.chosen in several:
             return BindCreated(s.record.chosen, s.intent.token)
         case _ if s.record.chosen == NONE and s.intent.settled:
@@ -87,6 +87,15 @@ def settle_the_open_intent(s: Slot) -> Decision | None:
             return Refuse(
                 Reason.CREATE_AMBIGUOUS, f"several VMs fit one create: {', '.join(several)}; `reconciler resolve` takes one of them"
             )
+
+
+def wait_for_its_effect(s: Slot) -> Decision:
+    """What a create in doubt waits with: the platform's own words where it refused, though only lists can prove that it made nothing."""
+    if not s.record.last_error:
+        return Wait(Reason.CREATE_INDETERMINATE, "a create was sent and not answered; waiting for its effect to show")
+    if s.blocked:
+        return Wait(Reason.PLATFORM_BLOCKED, s.blocked)
+    return Wait(Reason.CREATE_FAILED, f"{s.record.last_error}; it is tried again when lists have shown that nothing was made")
 
 
 def believe_only_proven_absence(s: Slot) -> Decision | None:
@@ -164,7 +173,11 @@ def hold_back_creates(s: Slot) -> Decision | None:
 
 def create(s: Slot) -> Decision | None:
     """An empty slot is filled: intent first, then one call."""
-    return Create(s.record.attempts + 1) if not s.record.vm_id else None
+    if s.record.vm_id:
+        return None
+    if s.source is not None and s.source.ref:
+        return Create(s.record.attempts + 1, s.source.ref, s.source.name)
+    return Create(s.record.attempts + 1)
 
 
 def replace_the_dead(s: Slot) -> Decision | None:

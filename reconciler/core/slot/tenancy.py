@@ -9,7 +9,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
 from reconciler.core.profile.rendering import digest
 from reconciler.core.slot.claims import INSTALLATION, NAMESPACE, RELEASED, SHARED, Owner
-from reconciler.core.snapshot.origin import EVERY, UNMARKED, Made, Named, Origin, Sharing, Unmarked
+from reconciler.core.snapshot.origin import EVERY, UNMARKED, Made, Missing, Named, Origin, Sharing, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
 
 SHARE = PREFIX + "share-with"
@@ -26,6 +26,8 @@ def not_allowed(named: Named | None, namespace: str, sharing: Sharing) -> Decisi
     match named.origin:
         case Unknown(why):
             return Wait(Reason.VM_UNKNOWN, f"whose {named} is can't be read: {why}")
+        case Missing(why):
+            return Wait(Reason.REFERENCE_NOT_FOUND, f"{named} points to no commit: {why}")
         case Made(owner, shared):
             if owner == namespace or {namespace, EVERY} & shared or sharing.granted(owner, namespace):
                 return None

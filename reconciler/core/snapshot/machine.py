@@ -22,12 +22,16 @@ class CommitSource:
 
 @dataclass(frozen=True, slots=True)
 class RefSource:
-    """A VM restored from `repository:tag`; no labels at birth."""
+    """A VM restored from what `repository:tag` points to; no labels at birth."""
 
     ref: str
 
 
-VmSource = RootSource | CommitSource | RefSource
+CreateSource = RootSource | CommitSource
+"""What a create names. A reference is resolved before, so that what was made is known by the id of its commit."""
+
+VmSource = CreateSource | RefSource
+"""What a profile names."""
 
 
 @dataclass(frozen=True, slots=True)

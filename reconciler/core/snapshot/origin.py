@@ -24,20 +24,29 @@ class Unmarked:
     """Nothing says that it is of this installation."""
 
 
-Origin = Made | Unmarked | Unknown
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The platform has no such thing. `why`: in its words."""
+
+    why: str
+
+
+Origin = Made | Unmarked | Missing | Unknown
 UNMARKED = Unmarked()
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A commit, a reference to one, or a VM. Prints as `commit ID`."""
+    """A commit, a reference to one, or a VM. Prints as `commit ID`. `ref`: the reference that pointed to the commit when it was read,
+    '' where the commit itself is named."""
 
     kind: Literal["commit", "reference", "VM"]
     name: str
     origin: Origin = UNMARKED
+    ref: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
+        return f"{self.kind} {self.name}{f' ({self.ref})' if self.ref else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.provider.breaker import CLOSED, ProviderBreaker
+from reconciler.core.provider.trouble import Cause, cause_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,27 @@ class Provider:
 
     @property
     def words(self) -> str:
-        """What is wrong with it, in one sentence without times."""
+        """What is wrong with it and what to do, without times."""
         whose = f"{self.name or 'the provider'}{f' ({self.key})' if self.key else ''}"
         how = "refuses" if self.breaker.refused else "takes no requests now"
-        return f"{whose} {how}: {self.breaker.message or 'it does not say why'}"
+        return f"{whose} {how}: {self.breaker.message.rstrip('. ') or 'it does not say why'}; {self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        """What somebody can do about it, in one sentence."""
+        match cause_of(self.breaker.message, self.breaker.refused):
+            case Cause.MODEL:
+                return f"declare a `model` that it has instead of {self.model or 'this one'}, or have it give this key access to it"
+            case Cause.KEY if self.key:
+                return f"correct {self.key}, or give it the right at the provider; a changed value is tried at once"
+            case Cause.KEY:
+                return "declare its key in `env` or `agent.providers` of the profile, from a Secret; it is tried at once"
+            case Cause.QUOTA:
+                return "raise the quota or add credit at the provider; it is asked again by itself, `reconciler retry` asks now"
+            case Cause.NETWORK:
+                return "see that the machine reaches its address; it is asked again by itself, `reconciler retry` asks now"
+            case Cause.BUSY:
+                return "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
 
 
 NO_PROVIDER = Provider()

@@ -121,8 +121,10 @@ class AgentPart(Part):
 @dataclass(frozen=True, slots=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
-    `workspace_untold`: the agent was not told yet that its files are gone."""
+    `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
+    more."""
 
     provider: Provider = NO_PROVIDER
+    unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False

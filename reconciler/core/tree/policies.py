@@ -154,6 +154,7 @@ def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
 
 
 def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
+    """A place that is not declared any more, and of which nothing is left, is taken off the books."""
     gone = nothing_left(v)
     return ForgetNodes(gone) if gone else None
 

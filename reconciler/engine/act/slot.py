@@ -29,29 +29,28 @@ from reconciler.core.decisions import (
     TakeSnapshot,
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
-from reconciler.core.keys import Json
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
-from reconciler.core.slot.emptied import emptied, unrestorable
+from reconciler.core.slot.emptied import TRIES, emptied, unrestorable
 from reconciler.core.slot.item import Blueprint, SlotItem
-from reconciler.core.slot.pairing import REF
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmSource
+from reconciler.core.snapshot.machine import CommitSource, RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
+from reconciler.engine.act.sources import intent_payload, named_source
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
 from reconciler.errors import (
     REFUSED,
-    Capacity,
+    DoubtfulRefusal,
     Forbidden,
     GuestFailed,
     GuestUnreachable,
     Indeterminate,
-    NoAnswerForWantOfRoom,
+    NoRoom,
     NotFound,
     ReconcilerError,
     Rejected,
@@ -112,7 +111,7 @@ class SlotActs:
         epoch = item.record.epoch + 1
         token = t.token()
         latest = t.fleet.latest
-        source = CommitSource(item.record.restore) if item.record.restore else blueprint.source
+        source = CommitSource(item.record.restore) if item.record.restore else named_source(blueprint.source, action)
         made_from = "" if item.record.restore else blueprint.machine_hash
         intent = Intent(
             token=token,
@@ -123,7 +122,8 @@ class SlotActs:
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
-        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash)
+        slot = item.record.but(epoch=epoch, attempts=action.attempt, tried_with=blueprint.machine_hash, last_error="")
+        slot = slot.but(ref=action.ref, commit=action.commit)
         try:
             await self.books.save(item, slot, *t.journal.writes_to_open(intent), *probed)
             await t.backend.persist_intent(intent)
@@ -138,11 +138,11 @@ class SlotActs:
             await self.create_failed(item, slot, intent, error)
             return
         except ReconcilerError as error:
-            await self.create_in_doubt(item, intent, error)
+            await self.create_in_doubt(item, slot, intent, error)
             return
         if t.table.owner_of(vm_id) is not None or t.fleet.first_seen.get(vm_id, intent.sent_at) < intent.sent_at:
             what = f"the platform answered a create with the id of a VM that was there before: {vm_id}"
-            await self.create_in_doubt(item, intent, Indeterminate(what))
+            await self.create_in_doubt(item, slot, intent, Indeterminate(what))
             return
         if not isinstance(source, RootSource):
             labels = {}
@@ -155,28 +155,34 @@ class SlotActs:
         before, hold.breaker = hold.breaker, now
         return (PutMeta(BREAKER, now.dump()),) if now != before else ()
 
-    async def create_in_doubt(self, item: SlotItem, intent: Intent, error: ReconcilerError) -> None:
-        """Nothing proves that no VM was made: the intent stays open. Where the platform speaks of no room, creates slow down."""
-        self.t.journal.in_doubt(intent, self.t.clock.now())
-        if isinstance(error, NoAnswerForWantOfRoom):
-            hold = self.t.gatherer.slots.hold
-            await self.t.table.update([], *self.breaker(hold.breaker.failed(error.what, self.t.clock.now())))
-        self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+    async def create_in_doubt(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
+        """Nothing proves that no VM was made: the intent stays open. A refusal is noted all the same, so that people are told it at once,
+        and is reason to slow down: all creates where it speaks of no room, this slot's where it does not."""
+        t, now = self.t, self.t.clock.now()
+        t.journal.in_doubt(intent, now)
+        if not isinstance(error, DoubtfulRefusal):
+            self.books.note(item, Reason.CREATE_INDETERMINATE, str(error), "Warning")
+            return
+        told: tuple[PutMeta, ...] = ()
+        if isinstance(error, NoRoom):
+            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
+            slot = slot.but(attempts=slot.attempts - 1, last_error=str(error))
+        else:
+            slot = self.backing_off(slot, error)
+        said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
+        await self.books.save(item, slot, *told, *said)
 
     async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
-        """The platform said no, and said so: nothing was made."""
-        t, now = self.t, self.t.clock.now()
-        told: tuple[PutMeta, ...] = ()
-        if isinstance(error, Capacity):
-            told = self.breaker(t.gatherer.slots.hold.breaker.failed(error.what, now))
-            slot = slot.but(attempts=slot.attempts - 1)
-        else:
-            if slot.restore and isinstance(error, NotFound):
-                slot = unrestorable(slot, str(error))
-            slot = slot.but(not_before=now + delay(slot.attempts, t.jitter()), last_error=str(error))
+        """The platform said no in a way that proves it: nothing was made."""
+        if slot.restore and isinstance(error, NotFound):
+            slot = unrestorable(slot, str(error))
         said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
-        await self.books.save(item, slot, closing(intent, f"failed: {type(error).__name__}"), *told, *said)
-        t.journal.closed(intent)
+        await self.books.save(item, self.backing_off(slot, error), closing(intent, f"failed: {type(error).__name__}"), *said)
+        self.t.journal.closed(intent)
+
+    def backing_off(self, slot: SlotRecord, error: ReconcilerError) -> SlotRecord:
+        """The slot with the next attempt after a delay, and why."""
+        return slot.but(not_before=self.t.clock.now() + delay(slot.attempts, self.t.jitter()), last_error=str(error))
 
     async def occupy(self, item: SlotItem, slot: SlotRecord, intent: Intent, vm_id: str, reason: str) -> None:
         """Write down which VM fills the slot, and close the intent, in one transaction."""
@@ -216,7 +222,7 @@ class SlotActs:
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
-        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id), vm_id).but(chosen=chosen)
+        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id, ref="", commit=""), vm_id).but(chosen=chosen)
         await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: SlotItem, action: BindCreated) -> None:
@@ -230,8 +236,12 @@ class SlotActs:
         intent = self.t.journal.of(item.owner)
         if intent is None:
             return
-        said = self.books.event(item, Reason.CREATE_LOST, "a create that was not answered left no VM", "Warning")
-        await self.books.save(item, item.record.but(chosen=""), closing(intent, "no effect"), *said)
+        what = "refused" if item.record.last_error else "not answered"
+        said = self.books.event(item, Reason.CREATE_LOST, f"a create that was {what} left no VM", "Warning")
+        slot = item.record.but(chosen="")
+        if slot.restore and slot.attempts >= TRIES and slot.last_error:
+            slot = unrestorable(slot, slot.last_error)
+        await self.books.save(item, slot, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
     async def claim(self, item: SlotItem, vm_id: str) -> None:
@@ -372,16 +382,3 @@ class SlotActs:
             return
         await t.table.drop(key, *said)
         t.recorder.forget(key)
-
-
-def intent_payload(source: VmSource, epoch: int) -> Json:
-    """What is needed to recognise the VM that a create made: the commit restored, '' for a fresh one (labelled at birth)."""
-    match source:
-        case RootSource():
-            return {"commit": "", "epoch": epoch}
-        case CommitSource(commit_id):
-            return {"commit": commit_id, "epoch": epoch}
-        case RefSource(ref):
-            return {"commit": f"{REF}{ref}", "epoch": epoch}
-        case _:
-            assert_never(source)

@@ -61,7 +61,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             use=use,
             deleting=item.deleting,
             confirmed=item.obj.annotations.get(CONFIRMED, ""),
-            unsupported=self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0],
+            unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
     def _owned(self, key: Key, spec: VMTreeSpec) -> dict[str, tuple[OwnedObject, str]]:

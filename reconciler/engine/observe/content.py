@@ -16,6 +16,14 @@ def content_of(source: ContentSource, namespace: str, secrets: Secrets) -> str |
     return secrets.config(namespace, source.config_map_key_ref.name, source.config_map_key_ref.key)
 
 
+def unread(source: ContentSource, namespace: str, secrets: Secrets) -> str:
+    """Why it may not be read any more; '' while it may."""
+    if source.secret_key_ref is not None:
+        return secrets.unread("Secret", namespace, source.secret_key_ref.name)
+    assert source.config_map_key_ref is not None
+    return secrets.unread("ConfigMap", namespace, source.config_map_key_ref.name)
+
+
 def name_of(source: ContentSource) -> str:
     """What it refers to, in words."""
     ref, kind = (source.secret_key_ref, "secret") if source.secret_key_ref is not None else (source.config_map_key_ref, "config map")

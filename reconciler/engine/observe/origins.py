@@ -11,19 +11,19 @@ from reconciler.core.slot import tenancy
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.tenancy import BOOK
 from reconciler.core.snapshot.machine import CommitSource, RefSource, VmSource
-from reconciler.core.snapshot.origin import UNMARKED, Made, Named, Origin, Unmarked
+from reconciler.core.snapshot.origin import UNMARKED, Made, Missing, Named, Origin, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.state.objects import ObjectTable
-from reconciler.errors import NotFound, ReconcilerError
+from reconciler.errors import Forbidden, NotFound, ReconcilerError, Rejected
 
 TOMBSTONE = "tombstone/"
 """Meta rows of earlier releases that tell of commits too: of snapshots before a deletion."""
 
 
 class Origins:
-    """`unlisted_seconds`: how long a commit that no list had is not looked for again."""
+    """`unlisted_seconds`: how long a commit that no list had is not looked for again, and a reference that was looked up neither."""
 
     def __init__(self, fleet: Fleet, table: ObjectTable, clock: Clock, owner: Owner, unlisted_seconds: float) -> None:
         self._fleet, self._table, self._clock, self._owner = fleet, table, clock, owner
@@ -31,6 +31,7 @@ class Origins:
         self._books: dict[str, Made] = {}
         self._listed: dict[str, Commit] = {}
         self._unlisted: dict[str, float] = {}
+        self._refs: dict[str, tuple[str | Missing, float]] = {}
         self._list = asyncio.Lock()
 
     def read(self, meta: Mapping[str, str]) -> None:
@@ -67,15 +68,34 @@ class Origins:
         return tenancy.told(item.obj.annotations.get(tenancy.SHARE, "")) if item is not None else frozenset()
 
     async def source(self, source: VmSource) -> Named | None:
-        """What a new machine is restored from; None for one of the platform's images, which are everybody's. What a reference points to
-        can't be known beforehand: it is an id of the account like any other."""
+        """What a new machine is restored from; None for one of the platform's images, which are everybody's. A reference is looked up:
+        it stands for the commit that it points to now."""
         match source:
             case CommitSource(commit_id):
                 return Named("commit", commit_id, await self.commit(commit_id))
             case RefSource(ref):
-                return Named("reference", ref, UNMARKED)
+                found = await self._resolve(ref)
+                if not isinstance(found, str):
+                    return Named("reference", ref, found)
+                return Named("commit", found, await self.commit(found), ref)
             case _:
                 return None
+
+    async def _resolve(self, ref: str) -> str | Missing | Unknown:
+        """The commit that a reference points to, or why there is none. What was found lately counts: many slots ask at once."""
+        async with self._list:
+            known, at = self._refs.get(ref, (None, 0.0))
+            if known is not None and self._clock.now() < at + self._unlisted_seconds:
+                return known
+            found: str | Missing
+            try:
+                found = await self._fleet.vers.resolve_ref(ref)
+            except (NotFound, Forbidden, Rejected) as error:
+                found = Missing(str(error))
+            except ReconcilerError as error:
+                return Unknown(str(error))
+            self._refs[ref] = found, self._clock.now()
+            return found
 
     async def commit(self, commit_id: str) -> Origin:
         """Our books, its name, then the VM that it was taken of."""

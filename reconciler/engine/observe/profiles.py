@@ -10,7 +10,7 @@ from reconciler.api.support import unsupported
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
-from reconciler.core.profile.rendering import chain_names, profile_chain, render, with_secrets
+from reconciler.core.profile.rendering import Flawed, chain_names, profile_chain, render, with_secrets
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from reconciler.engine.observe.content import missing, value_of
 from reconciler.engine.places import tree_at
@@ -18,7 +18,7 @@ from reconciler.engine.ports import Place, Secrets
 from reconciler.engine.redaction import fingerprint
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
-from reconciler.errors import Forbidden
+from reconciler.errors import Forbidden, Refused
 
 ENV_BYTES = 1 << 16
 """Longest secret in a variable: the kernel takes less than 128 KiB for one string."""
@@ -41,9 +41,11 @@ class Profiles:
         self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
         self._unsupported: dict[Key, tuple[Json, Fields]] = {}
 
-    def profile(self, namespace: str, name: str) -> BootProfileSpec | None:
-        """A declared BootProfile, or the stock one of that name."""
-        return self.table.profile(namespace, name) or self._stock.get(name)
+    def profile(self, namespace: str, name: str) -> BootProfileSpec | Flawed | None:
+        """A declared BootProfile, what is wrong with its only declaration, or the stock one of that name."""
+        known = self.table.profile(namespace, name)
+        why = self.table.flawed.get(boot_profile(namespace, name)) if known is None else None
+        return Flawed(why) if why is not None else known or self._stock.get(name)
 
     def rendered(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
         cached = self._rendered.get(key)
@@ -75,6 +77,8 @@ class Profiles:
                 value = value_of(ref, key.namespace, self.secrets)
             except Forbidden as error:
                 return Unresolved(Reason.SECRET_FORBIDDEN, str(error))
+            except Refused as error:
+                return Unresolved(Reason.SECRET_REFUSED, f"{ref.kind} {ref.name} key {ref.key}: {error}")
             if value is None:
                 return Unresolved(Reason.SECRET_NOT_FOUND, missing(ref, key.namespace, self.secrets))
             values[ref] = value
@@ -87,6 +91,13 @@ class Profiles:
         if known is None or known[0] is not made or known[1] != prints:
             known = self._printed[key] = (made, prints, with_secrets(made, prints))
         return known[2]
+
+    def unread(self, key: Key, made: Rendered | Unresolved) -> tuple[str, ...]:
+        """Of the Secrets and ConfigMaps that it uses, why they may not be read any more."""
+        if not isinstance(made, Rendered):
+            return ()
+        objects = sorted({(ref.kind, ref.name) for ref in made.secrets()})
+        return tuple(why for kind, name in objects if (why := self.secrets.unread(kind, key.namespace, name)))
 
     def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
         """The part of a rendering that applies on this host; made once from each."""

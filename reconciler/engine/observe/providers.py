@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.provider import in_force, provider_of
 from reconciler.core.provider.breaker import CLOSED, PROVIDERS, ProviderBreaker, kept
@@ -12,12 +15,18 @@ from reconciler.core.snapshot.vm import Unknown
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 
+OTHER = "other"
+"""Stands for a provider with a name of a form that none has: it may be the machine that says it."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 
 class Providers:
-    """`breakers`: by the scope of a provider; only open ones."""
+    """`breakers`: by the scope of a provider; only open ones. `on_change`: told of each lieutenant that may have more to do, or less,
+    since a breaker opened, closed, or may be tried sooner."""
 
     def __init__(self, table: ObjectTable) -> None:
         self.table = table
+        self.on_change: list[Callable[[Key], None]] = []
         self.breakers: dict[str, ProviderBreaker] = {}
         self._needs: dict[Key, tuple[Rendered, str, Provider]] = {}
 
@@ -66,10 +75,28 @@ class Providers:
 
     def put(self, scope: str, breaker: ProviderBreaker) -> tuple[PutMeta, ...]:
         """The breaker from now on, and what keeps it over a restart of the controller."""
-        if self.breakers.get(scope, CLOSED) == breaker:
+        before = self.breakers.get(scope, CLOSED)
+        if before == breaker:
             return ()
         if breaker.open:
             self.breakers[scope] = breaker
         else:
             self.breakers.pop(scope, None)
+        if before.reason != breaker.reason or breaker.next_probe < before.next_probe:
+            self._tell(scope)
         return (PutMeta(PROVIDERS, kept(self.breakers)),)
+
+    def _tell(self, scope: str) -> None:
+        """Whoever shares this provider and key."""
+        sharing = [key for key, (_, _, needed) in self._needs.items() if scope in (needed.scope, needed.model_scope)]
+        for key in sharing:
+            for listener in tuple(self.on_change):
+                listener(key)
+
+    def open_by_name(self) -> dict[str, int]:
+        """Of the providers that agents here need, how many breakers are open for each: 0 where all is well."""
+        found: dict[str, set[str]] = {}
+        for _, _, needed in self._needs.values():
+            name = needed.name if _NAME.fullmatch(needed.name) else OTHER
+            found.setdefault(name, set()).update({needed.scope, needed.model_scope} & self.breakers.keys())
+        return {name: len(scopes) for name, scopes in found.items()}

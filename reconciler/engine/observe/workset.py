@@ -28,7 +28,7 @@ from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.engine.observe.comparison import SessionComparison
-from reconciler.engine.observe.content import content_of, name_of
+from reconciler.engine.observe.content import content_of, name_of, unread
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
@@ -178,6 +178,7 @@ class Gatherer:
                 local,
                 standby,
                 provider=self.providers.of(item, rendered, agent, tasks),
+                unread=self.profiles.unread(key, rendered),
                 on_workspace_lost=item.spec.session.on_workspace_lost,
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
             ),
@@ -254,11 +255,13 @@ class Gatherer:
         return stone.phase if stone is not None else ""
 
     def missing(self, task: TaskItem) -> str:
-        """What a task that waits is to be told and is not there, in words; '' when all is there."""
+        """What a task that waits is to be told and is not there, or may not be read any more, in words; '' when all is there."""
         source = task.spec.content_from
         if source is None or task.record.phase != "Pending":
             return ""
         try:
+            if (lost := unread(source, task.key.namespace, self.secrets)) != "":
+                return lost
             found = content_of(source, task.key.namespace, self.secrets)
         except ReconcilerError as error:
             return str(error)

@@ -19,6 +19,11 @@ class Secrets(Protocol):
         """Whether there is a Secret or ConfigMap of that name, whatever its keys."""
         ...
 
+    def unread(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> str:
+        """Why a Secret or ConfigMap that was read before may not be read any more, and for a while now, in words; '' while it may. Its
+        last known values are handed out meanwhile."""
+        ...
+
     def known(self) -> Iterable[str]:
         """Every value handed out so far, for redaction."""
         ...

@@ -55,7 +55,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, for people. `seq` is given by the store (0 before). `type`: Normal | Warning."""
+    """Something that happened, for people. `seq` is given by the store (0 before). `type`: Normal | Warning. `series`: tells the news
+    from other news; `count`: how often it was told so far, `first` then first and `at` last. The store keeps the last of a series."""
 
     key: Key
     uid: str
@@ -64,6 +65,14 @@ class Event:
     message: str
     at: float
     seq: int = 0
+    series: str = ""
+    count: int = 1
+    first: float = 0.0
+
+    @property
+    def since(self) -> float:
+        """When it happened first."""
+        return self.first or self.at
 
 
 # Writes: one batch is one transaction; it is durable when `Store.write` returns.

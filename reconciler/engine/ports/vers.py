@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
-    from reconciler.core.snapshot.machine import VmShape, VmSource
+    from reconciler.core.snapshot.machine import CreateSource, VmShape
     from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata
 
 
@@ -17,8 +17,8 @@ class VersApi(Protocol):
     `Conflict` (409), `RateLimited` (429), `Unreachable` (no connection, 5xx, outage texts), `NotSent` of those when the
     request provably never left, and `TimedOut`.
 
-    create_vm and commit raise a class of `errors.REFUSED` (among them `Capacity`) only where it is proven that they had no
-    effect, and `Indeterminate` for everything else; `NoAnswerForWantOfRoom` of those when a create met words of no room.
+    create_vm and commit raise a class of `errors.REFUSED` only where it is proven that they had no effect, and `Indeterminate` for
+    everything else; of those `DoubtfulRefusal` when a create was refused in words, and `NoRoom` when they tell of no room.
     """
 
     def account(self) -> str:
@@ -35,7 +35,11 @@ class VersApi(Protocol):
 
     async def get_metadata(self, vm_id: str) -> VmMetadata: ...
 
-    async def create_vm(self, source: VmSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
+    async def resolve_ref(self, ref: str) -> str:
+        """The id of the commit that `repository:tag` points to now. `NotFound` or `Forbidden`: there is none that this key may see."""
+        ...
+
+    async def create_vm(self, source: CreateSource, shape: VmShape, labels: Mapping[str, str], token: str) -> str:
         """One attempt to create one VM; returns its id. `labels` are sent where the operation takes them (RootSource).
         `token`: constant per intent, sent as X-Idempotency-Key, never relied on. Never retried in transport."""
         ...

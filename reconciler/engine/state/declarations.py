@@ -127,6 +127,11 @@ class Declarations:
         )
         return Outcome.CONFIGURED
 
+    def flawed(self, found: Mapping[Key, str]) -> None:
+        """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Known in memory
+        only: every source tells it again after a start."""
+        self._table.note_flawed(found)
+
     async def withdraw(self, key: Key, why: str) -> None:
         """The declaration is gone for good where it lived. What has nothing outside goes at once; the rest is deleted in order."""
         item = self._table.get(key)

@@ -109,6 +109,8 @@ class ObjectTable:
         self._owners: dict[str, SlotKey] = {}
         self._adopters: dict[str, dict[Key, None]] = {}
         self.broken: dict[Key, str] = {}
+        self.flawed: Mapping[Key, str] = {}
+        self.on_flawed: list[Callable[[Key], None]] = []
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
         self.halted = ""
@@ -341,6 +343,15 @@ class ObjectTable:
             self._owners[vm_id] = slot
         elif self._owners.get(vm_id) == slot:
             del self._owners[vm_id]
+
+    def note_flawed(self, found: Mapping[Key, str]) -> None:
+        """What is declared and not valid from now on."""
+        before, self.flawed = self.flawed, dict(found)
+        changed = [key for key in {**before, **self.flawed} if before.get(key) != self.flawed.get(key)]
+        self.profile_changes += bool(changed)
+        for key in changed:
+            for listener in tuple(self.on_flawed):
+                listener(key)
 
     def _adopt(self, key: Key, vm_id: str, add: bool) -> None:
         adopters = self._adopters.setdefault(vm_id, {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -53,14 +53,14 @@ class Scan:
 
     `objects`: valid ones, in the order in which they were read: paths as given, files by name, documents as they stand. `findings`:
     everything wrong, by file and line. `broken`: files with findings; the last good version of what they declared
-    stays in force. `broken_keys`: objects known to be declared there, though badly. `stacks`: the marked directories that were read.
-    `clean`: everything was there and could be read, and held still meanwhile.
+    stays in force. `flawed`: objects known to be declared there, though badly, each with the first finding about it. `stacks`: the
+    marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
     findings: tuple[Finding, ...]
     broken: frozenset[Path]
-    broken_keys: frozenset[Key]
+    flawed: Mapping[Key, Finding]
     stacks: tuple[Stack, ...]
     clean: bool
     inputs_hash: str
@@ -191,7 +191,7 @@ class _Look:
         self._objects: dict[Key, list[FileDeclared]] = {}
         self._findings: list[Finding] = []
         self._broken: set[Path] = set()
-        self._broken_keys: set[Key] = set()
+        self._flawed: dict[Key, Finding] = {}
         self._stacks: dict[Path, Stack] = {}
         self._hash = blake2b(digest_size=16)
         self._read: set[Path] = set()
@@ -225,7 +225,7 @@ class _Look:
                 self._findings += doc.findings
                 self._broken.add(path)
                 if key is not None:
-                    self._broken_keys.add(key)
+                    self._flawed.setdefault(key, doc.findings[0])
                 continue
             self._objects.setdefault(key, []).append(_declared(key, doc, stack))
 
@@ -235,19 +235,18 @@ class _Look:
             if len(declared) == 1:
                 good += declared
                 continue
-            self._broken_keys.add(key)
             for one in declared:
                 others = ", ".join(other.place for other in declared if other is not one)
                 mark = one.at(("metadata", "name"))
-                self._findings.append(
-                    Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
-                )
+                twice = Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
+                self._findings.append(twice)
+                self._flawed.setdefault(key, twice)
                 self._broken.add(Path(one.file))
         return Scan(
             objects=tuple(good),
             findings=tuple(sorted(set(self._findings))),
             broken=frozenset(self._broken),
-            broken_keys=frozenset(self._broken_keys),
+            flawed=self._flawed,
             stacks=tuple(self._stacks[root] for root in sorted(self._stacks)),
             clean=still and not self._findings,
             inputs_hash=self._hash.hexdigest(),

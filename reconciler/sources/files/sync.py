@@ -46,6 +46,7 @@ class FileSync:
                 refused += [result for result in results if isinstance(result, Finding)]
                 changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
         self.findings = tuple(sorted({*found.findings, *refused}))
+        self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         self._report(found)
         return changed
 
@@ -108,7 +109,7 @@ def in_file(obj: StoredObject) -> bool | None:
             if not seen.is_file:
                 return False
     found = scan([file], obj.key.namespace)
-    if obj.key in found.broken_keys or any(one.key == obj.key for one in found.objects):
+    if obj.key in found.flawed or any(one.key == obj.key for one in found.objects):
         return True
     return None if any(finding.field == "" for finding in found.findings) else False
 

@@ -1,14 +1,11 @@
-"""What happened, as Kubernetes Events (events.k8s.io): one object for the same news of the same object, counted when it is repeated."""
+"""What happened, as Kubernetes Events (events.k8s.io): one object for each series of the recorder, with its count."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from reconciler.api.meta import GROUP, VERSION
 from reconciler.core.keys import Json
@@ -23,19 +20,9 @@ log = logging.getLogger("reconciler.kube")
 
 WAITING = 2000
 """Events that wait at most; beyond it the oldest are dropped, counted and told."""
-SERIES_SECONDS = 600.0
-"""A repetition within this time is counted on the first one; later it is news again."""
 NOTE = 1000
-_NUMBER = re.compile(r"\d+")
 CONTROLLER = f"{GROUP}/reconciler"
 TRIES = 5
-
-
-@dataclass(slots=True)
-class _Series:
-    name: str
-    first: float
-    count: int
 
 
 class KubeEvents:
@@ -48,7 +35,6 @@ class KubeEvents:
         self._supervisor = supervisor
         self._waiting: deque[Event] = deque()
         self._some = asyncio.Event()
-        self._series: dict[tuple[str, str, str], _Series] = {}
         self._task: asyncio.Task[None] | None = None
         self.lost: Counter[str] = Counter()
 
@@ -107,20 +93,15 @@ class KubeEvents:
     async def _write(self, event: Event) -> None:
         note = redact(event.message, self._known())[:NOTE]
         path = f"/apis/events.k8s.io/v1/namespaces/{event.key.namespace}/events"
-        same = (event.uid, event.reason, _NUMBER.sub("#", note))  # the tenth delivery is the news that the first was
-        series = self._series.get(same)
-        if series is not None and event.at - series.first <= SERIES_SECONDS:
-            counted: Json = {"series": {"count": series.count + 1, "lastObservedTime": timestamp_us(event.at)}}
+        name = f"{event.key.name}.{event.series}"
+        if event.count > 1:
+            counted: Json = {"series": {"count": event.count, "lastObservedTime": timestamp_us(event.at)}}
             try:
-                await self._cluster.merge(f"{path}/{series.name}", counted)
-                series.count += 1
+                await self._cluster.merge(f"{path}/{name}", counted)
                 return
             except NotFound:
                 pass  # it has expired: news again
-        name = f"{event.key.name}.{hashlib.sha256(f'{same}{event.at}'.encode()).hexdigest()[:16]}"
         await self._cluster.create(path, self._body(event, name, note))
-        self._forget_old(event.at)
-        self._series[same] = _Series(name, event.at, 1)
 
     def _body(self, event: Event, name: str, note: str) -> Json:
         return {
@@ -142,7 +123,3 @@ class KubeEvents:
                 "uid": event.uid,
             },
         }
-
-    def _forget_old(self, now: float) -> None:
-        if len(self._series) > WAITING:
-            self._series = {same: series for same, series in self._series.items() if now - series.first <= SERIES_SECONDS}

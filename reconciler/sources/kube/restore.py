@@ -66,6 +66,8 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
+        if at_hand.vm_id == ours.id:
+            slot = slot.but(ref=ours.ref or "", commit=ours.commit or "")
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt), session=named, handled=handled)
     return Restored(record, intent_of(slot_owner, create))

@@ -23,16 +23,21 @@ log = logging.getLogger("reconciler.kube")
 PATIENCE = 5.0
 """Seconds a declaration waits for the first look at its secrets."""
 PAUSE = (1.0, 2.0, 5.0, 15.0)
+LOST = 60.0
+"""Seconds for which a right must be missing before it counts as lost: an API server that just started forbids much for a moment."""
 
-
+GRANT = "grant it: docs/kubernetes.md has the role"
 SECRET, CONFIG = "secrets", "configmaps"
 
 
 class _Followed:
-    """One object: `data` None while it is not known to exist. `forbidden`: why it may not be read, '' when it may."""
+    """One object: `data` None while it is not known to exist. `forbidden`: why it may not be read, '' when it may; `since`: when that
+    began, by the loop's clock; `lost`: why it may not be read any more, '' while it may."""
 
     def __init__(self) -> None:
         self.forbidden = ""
+        self.since: float | None = None
+        self.lost = ""
         self.data: dict[str, bytes] | None = None
         self.looked = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -46,6 +51,7 @@ class KubeSecrets:
         self._supervisor = supervisor if supervisor is not None else Supervisor()
         self._followed: dict[tuple[str, str, str], _Followed] = {}
         self._known: set[str] = set()
+        self.lost_after = LOST
         self.changed: Callable[[str], None] = lambda namespace: None
 
     def get(self, namespace: str, name: str, key: str) -> str | None:
@@ -65,10 +71,14 @@ class KubeSecrets:
         """As last seen."""
         return self._follow(SECRET if kind == "Secret" else CONFIG, namespace, name).data is not None
 
+    def unread(self, kind: Literal["Secret", "ConfigMap"], namespace: str, name: str) -> str:
+        """Why what was read before may not be read any more; `changed` tells when that begins and when it ends."""
+        return self._follow(SECRET if kind == "Secret" else CONFIG, namespace, name).lost
+
     def _value(self, plural: str, namespace: str, name: str, key: str) -> str | None:
         followed = self._follow(plural, namespace, name)
         if followed.forbidden:
-            raise Forbidden(followed.forbidden, f"{plural} {namespace}/{name}", "grant it: docs/kubernetes.md has the role")
+            raise Forbidden(followed.forbidden, f"{plural} {namespace}/{name}", GRANT)
         data = followed.data
         if data is None or key not in data:
             return None
@@ -129,7 +139,7 @@ class KubeSecrets:
                     told = str(error)
                     log.warning("%s %s/%s can't be read: %s", plural, namespace, name, error)
                 if isinstance(error, Forbidden):
-                    self._forbidden(namespace, followed, error)
+                    self._forbidden(plural, namespace, name, followed, error)
             await asyncio.sleep(PAUSE[min(failures, len(PAUSE) - 1)] if failures else 0.2)
 
     async def _once(self, plural: str, namespace: str, name: str, followed: _Followed) -> None:
@@ -145,19 +155,23 @@ class KubeSecrets:
             elif kind == "DELETED":
                 self._take(namespace, followed, None)
 
-    def _forbidden(self, namespace: str, followed: _Followed, error: Forbidden) -> None:
-        """Told where it was never read; a value that is known stays so, an API server that just started forbids much for a moment."""
-        why = error.what if followed.data is None else ""
-        news = followed.forbidden != why
-        followed.forbidden = why
+    def _forbidden(self, plural: str, namespace: str, name: str, followed: _Followed, error: Forbidden) -> None:
+        """Told at once where it was never read; a value that is known stays so, and that nobody sees its changes is told after a while."""
+        now = asyncio.get_running_loop().time()
+        followed.since = now if followed.since is None else followed.since
+        why, lost = error.what if followed.data is None else "", ""
+        if followed.data is not None and now >= followed.since + self.lost_after:
+            lost = f"{error.what} ({plural} {namespace}/{name}): its values are used as last read; {GRANT}"
+        news = (followed.forbidden, followed.lost) != (why, lost)
+        followed.forbidden, followed.lost = why, lost
         followed.looked.set()
         if news:
             self.changed(namespace)
 
     def _take(self, namespace: str, followed: _Followed, data: dict[str, bytes] | None) -> None:
         first = not followed.looked.is_set()
-        changed = data != followed.data or bool(followed.forbidden)
-        followed.forbidden = ""
+        changed = data != followed.data or bool(followed.forbidden or followed.lost)
+        followed.forbidden, followed.lost, followed.since = "", "", None
         followed.data = data
         followed.looked.set()
         if changed or first:

@@ -80,6 +80,14 @@ class KubeSource:
     async def reconcile(self, key: Key) -> None:
         """Bring what is in force in line with what the cluster shows of this object. Raises what the API server, the store or
         the platform says; then it is looked at again."""
+        before = self.refused.get(key)
+        try:
+            await self._reconcile(key)
+        finally:
+            if self.refused.get(key) != before:
+                self._engine.declarations.flawed({one: why for one, (reason, why) in self.refused.items() if reason == "InvalidSpec"})
+
+    async def _reconcile(self, key: Key) -> None:
         obj, item = self.seen.get(key), self._engine.table.get(key)
         if item is not None and obj is not None:
             self._arrivals.forget(obj)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -61,6 +62,7 @@ class WriteFile:
 
 
 _ENTRIES = 10_000
+_OF_THE_KERNEL = frozenset({"proc", "sys"})
 
 GuestWork = Exec | Attach | Logs | ReadFile | WriteFile
 
@@ -234,6 +236,8 @@ def _absolute(path: str) -> str:
         raise wire.refused(400, "path must be absolute")
     if len(path) > limits.PATH:
         raise wire.refused(400, f"path is longer than {limits.PATH} bytes")
+    if posixpath.normpath(f"/{path.lstrip('/')}").split("/")[1] in _OF_THE_KERNEL:
+        raise wire.refused(400, "not a plain file")  # whatever kind of guest it is, and whether or not it is there now
     return path
 
 

@@ -79,6 +79,8 @@ def _walk(opened: list[int], path: str, follow: bool, make: bool) -> Spot:
         if stat.S_ISLNK(mode) and (pending or follow):
             try:
                 target = os.readlink("", dir_fd=fd)
+            except FileNotFoundError:  # /proc/self of a guest: for us, who are not in it, it leads nowhere
+                raise OSError(errno.EINVAL, "not a plain file") from None
             finally:
                 os.close(fd)
             links += 1

@@ -26,6 +26,7 @@ from reconciler.vers.simulator import certs, limits
 from reconciler.vers.simulator.admin import Admin
 from reconciler.vers.simulator.api import Api
 from reconciler.vers.simulator.durable import Durable
+from reconciler.vers.simulator.ending import run_to_the_end
 from reconciler.vers.simulator.execs import Execs
 from reconciler.vers.simulator.faults import parse_fault
 from reconciler.vers.simulator.gateway import Gateway
@@ -215,9 +216,10 @@ class Simulator:
     async def stop(self) -> None:
         """Guests are ended (those of a data directory come back with it), listeners closed, a temporary directory removed."""
         deadline = asyncio.get_running_loop().time() + limits.STOP_S
-        for part in (self._server, self._gateway, self._execs, self._machines):
-            if part is not None:
-                await _bounded(part.stop(), type(part).__name__)
+        clients = [part for part in (self._server, self._gateway, self._execs) if part is not None]
+        await asyncio.gather(*(_bounded(part.stop(), type(part).__name__) for part in clients))
+        if self._machines is not None:
+            await _bounded(self._machines.stop(), type(self._machines).__name__)
         if self._durable is not None:
             if self._machines is not None:
                 self._durable.save(self.world)
@@ -311,5 +313,5 @@ async def serve(config: SimulatorConfig) -> None:
 
 def run(config: SimulatorConfig) -> int:
     """The command `reconciler simulate`; returns its exit code. Raises `UsageError`."""
-    asyncio.run(serve(config))
+    run_to_the_end(serve(config))
     return 0
