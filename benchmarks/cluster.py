@@ -31,15 +31,12 @@ import kopf
 from benchmarks.common import Goal, judge, table
 from benchmarks.fleet import KEEPER, SETTINGS, ReadyAgents, machine, platform
 from reconciler.api.meta import GROUP, VERSION
-from reconciler.app import long_lived
+from reconciler.app import Ways, long_lived
 from reconciler.cluster import Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
 from reconciler.core.keys import Json
-from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects, Hook
-from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Secrets, Store
+from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.access import load
@@ -125,31 +122,20 @@ async def ours(count: int, state: Path) -> None:
     begun, config = time.perf_counter(), Config(state=state)
 
     @asynccontextmanager
-    async def make(
-        _: Config,
-        store: Store,
-        installation: str,
-        secrets: Secrets,
-        hook: Hook,
-        backend: DeclarationBackend,
-        clock: LoopClock,
-        supervisor: Supervisor,
-        /,
-    ) -> AsyncIterator[Engine]:
+    async def make_ways(_: Config, now: Callable[[], float], supervisor: Supervisor, /) -> AsyncIterator[Ways]:
         vers = VersClient(Settings(os.environ))
-        made = replace(SETTINGS, installation=installation, fleet=config.fleet)
-        yield await Engine.open(
-            made, vers, ReadyAgents(clock), store, secrets, clock, Effects(hook), lambda: 0.5, lambda: str(uuid.uuid4()), KEEPER, backend,
-            supervisor=supervisor,
-        )  # fmt: skip
+        yield Ways(vers, ReadyAgents(LoopClock()), KEEPER)
         await vers.aclose()
+
+    def tune(settings: EngineSettings) -> EngineSettings:
+        return replace(SETTINGS, installation=settings.installation, fleet=settings.fleet)
 
     async with cluster_of(load()) as cluster:
         scope = Scope((NAMESPACE,))
         lease = lease_of(config, cluster, scope, str(uuid.uuid4()), complain)
         await lease.acquire()
         waited = time.perf_counter() - begun  # until the Lease of the one that was killed is over
-        async with operating(config, cluster, scope, lease, complain, make=make) as operator:
+        async with operating(config, cluster, scope, lease, complain, make_ways=make_ways, tune=tune) as operator:
             kube_controller, engine = operator.kube_controller, operator.engine
 
             def rests() -> bool:

@@ -15,11 +15,11 @@ import signal
 import subprocess
 import sys
 import urllib.request
-import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,8 +28,8 @@ from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Machine, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
@@ -87,6 +87,10 @@ def platform(latency: float) -> Iterator[Platform]:
             process.stdout.close()
 
 
+digest_of = cache(sha256)
+"""The files of a profile are the same on every machine: what a machine computes is no cost of the controller."""
+
+
 @dataclass(slots=True)
 class Within:
     """What our acts left in one machine."""
@@ -141,7 +145,7 @@ class ReadyAgents:
 
     async def write_files(self, at: Machine, files: Sequence[GuestFile], work_dir: str, marks: Mapping[str, str] | None = None) -> None:
         self._at(at).marks |= marks or {}
-        self._at(at).digests |= {file.path: sha256(file.content) for file in files}
+        self._at(at).digests |= {file.path: digest_of(file.content) for file in files}
         self._at(at).skills |= {file.path for file in files if file.path.endswith("/SKILL.md")}
 
     async def digests(self, at: Machine, paths: Sequence[str], work_dir: str) -> Mapping[str, str]:
@@ -227,11 +231,9 @@ async def controller(at: Platform, directory: Path, resync_seconds: float = SETT
     clock = LoopClock()
     vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
     store = open_store(directory / "state.db")
-    jitter = random.Random(1).random
     settings = replace(SETTINGS, resync_seconds=resync_seconds)
-    engine = await Engine.open(
-        settings, vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), jitter, lambda: str(uuid.uuid4()), KEEPER
-    )  # fmt: skip
+    parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
+    engine = await Engine.open(parts)
     try:
         await engine.start()
         yield engine

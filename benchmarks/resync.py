@@ -26,6 +26,7 @@ import orjson
 from benchmarks.common import Goal, judge, table
 from benchmarks.converge import SLOPE, slope
 from benchmarks.fleet import Platform, controller, converge, declare, machine, platform, ready
+from reconciler.app import long_lived
 from reconciler.engine.loop import Engine
 
 RESYNCS = 5
@@ -116,6 +117,7 @@ def apart(count: int) -> Sample:
 
 def one(count: int) -> Sample:
     """One sample, with a platform and a directory of its own."""
+    long_lived()  # as the program begins
     with platform(0.0) as at, tempfile.TemporaryDirectory() as directory:
         return asyncio.run(measure(at, count, Path(directory)))
 

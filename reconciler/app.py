@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, local_layout
@@ -26,12 +25,13 @@ from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.origin import EVERY, Sharing
-from reconciler.engine.backend import DeclarationBackend
+from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.places import machine_of, place_of
-from reconciler.engine.ports import Machine, Place, PutMeta, Secrets, Store, StoredObject
+from reconciler.engine.ports import Agents, Machine, Place, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, parse
 from reconciler.engine.supervision import Supervisor
@@ -81,11 +81,23 @@ def vers_of(config: Config) -> VersClient:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """To the platform, to the machines, and to the directories of this host that agents live in."""
+    """To the platform, to the machines, and to the directories of this host that agents live in: `local_root`, whose id is `host`.
+    `keeper_version`: of the keeper that `agents` install."""
 
-    vers: VersClient
-    agents: KeeperAgents
-    host: Host
+    vers: VersApi
+    agents: Agents
+    keeper_version: str
+    local_root: str = "/nonexistent"
+    host: str = ""
+
+
+class MakeWays(Protocol):
+    """`ways_of`, or one to another world."""
+
+    def __call__(self, config: Config, now: Callable[[], float], supervisor: Supervisor, /) -> AbstractAsyncContextManager[Ways]: ...
+
+
+Tune = Callable[[EngineSettings], EngineSettings]
 
 
 @asynccontextmanager
@@ -114,7 +126,7 @@ async def ways_of(config: Config, now: Callable[[], float], supervisor: Supervis
 
         agents = KeeperAgents(connect, release, layout, tools, now, supervisor)
         stack.push_async_callback(agents.aclose)
-        yield Ways(vers, agents, host)
+        yield Ways(vers, agents, KEEPER_VERSION, str(host.root), host_id(host.root))
 
 
 def sharing_of(config: Config, cluster: bool) -> Sharing:
@@ -134,12 +146,15 @@ async def engine_over(
     backend: DeclarationBackend | None = None,
     clock: LoopClock | None = None,
     supervisor: Supervisor | None = None,
+    make_ways: MakeWays | None = None,
+    tune: Tune = lambda settings: settings,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, not started; closes those ways at the end.
-    `secrets`: instead of those of files and environment; `hook`: around every effect; `upstream`: a cluster in which
-    declarations live; then no agent runs on this host; `clock`: instead of this host's; `supervisor`: keeps what runs beside."""
+    `secrets`: instead of those of files and environment; `hook`: around every effect; `backend`: a cluster in which
+    declarations live; then no agent runs on this host; `clock`: instead of this host's; `supervisor`: keeps what runs beside;
+    `make_ways`: to another world; `tune`: settings that no configuration has."""
     clock, supervisor = clock or LoopClock(), supervisor or Supervisor()
-    async with ways_of(config, clock.now, supervisor) as ways:
+    async with (make_ways or ways_of)(config, clock.now, supervisor) as ways:
         settings = EngineSettings(
             fleet=config.fleet,
             installation=installation,
@@ -151,14 +166,24 @@ async def engine_over(
             max_vms=config.max_vms,
             sharing=sharing_of(config, cluster=backend is not None),
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
-            local_root=str(ways.host.root),
-            host=host_id(ways.host.root),
+            local_root=ways.local_root,
+            host=ways.host,
             pi_version=PI_VERSION,
         )
         yield await Engine.open(
-            settings, ways.vers, ways.agents, store, secrets or secrets_of(config), clock, Effects(hook),
-            random.random, _token, KEEPER_VERSION, backend, supervisor=supervisor,
-        )  # fmt: skip
+            EngineParts(
+                settings=tune(settings),
+                vers=ways.vers,
+                agents=ways.agents,
+                keeper_version=ways.keeper_version,
+                store=store,
+                secrets=secrets or secrets_of(config),
+                clock=clock,
+                effects=Effects(hook),
+                backend=backend or NullBackend(),
+                supervisor=supervisor,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +217,8 @@ async def reach(config: Config, store: Store, lieutenant: StoredObject) -> Async
             raise Refused(f"{name} is suspended", where, f"`reconciler resume lt {lieutenant.key.name}` resumes it")
         raise Refused(f"{name} is suspended still", where, f"wait until it is resumed: `reconciler wait {name} --for Ready`")
     async with ways_of(config, LoopClock().now, Supervisor()) as ways:
+        assert isinstance(ways.agents, KeeperAgents)
         yield Reach(found, ways.agents)
-
-
-def _token() -> str:
-    return str(uuid.uuid4())
 
 
 @asynccontextmanager

@@ -9,19 +9,17 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from reconciler.api.meta import LABEL
-from reconciler.app import INSTALLATION, engine_over, lock_of
+from reconciler.app import INSTALLATION, MakeWays, Tune, engine_over, lock_of
 from reconciler.config import Config
-from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import PutMeta, Secrets, Store, StoredObject
+from reconciler.engine.ports import PutMeta, Store, StoredObject
 from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Forbidden, NotFound, Refused, UsageError
 from reconciler.serve.commands import Commands
@@ -77,23 +75,6 @@ class Operator:
     secrets: KubeSecrets
 
 
-class MakeEngine(Protocol):
-    """`app.engine_over`, or one with other ways to platform and machines."""
-
-    def __call__(
-        self,
-        config: Config,
-        store: Store,
-        installation: str,
-        secrets: Secrets,
-        hook: Hook,
-        backend: DeclarationBackend,
-        clock: LoopClock,
-        supervisor: Supervisor,
-        /,
-    ) -> AbstractAsyncContextManager[Engine]: ...
-
-
 def identity() -> str:
     """Names this process among operators."""
     return f"{socket.gethostname()}_{uuid.uuid4()}"
@@ -130,11 +111,13 @@ async def operating(
     lease: Lease,
     tell: Callable[[str], None],
     prepare: Callable[[Engine], None] = lambda _: None,
-    make: MakeEngine = engine_over,
     supervisor: Supervisor | None = None,
+    make_ways: MakeWays | None = None,
+    tune: Tune = lambda settings: settings,
 ) -> AsyncIterator[Operator]:
     """Be the operator in charge, while `lease` is held: store, engine, front door, control socket. At the end everything is let go
-    of and nothing outside is changed. Raises `Refused` for a store of another cluster, and what store and API server say."""
+    of and nothing outside is changed. `make_ways`, `tune`: as `engine_over` has them. Raises `Refused` for a store of another cluster,
+    and what store and API server say."""
     supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
@@ -149,7 +132,7 @@ async def operating(
         stack.push_async_callback(secrets.aclose)
         kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check, supervisor=supervisor)
         engine = await stack.enter_async_context(
-            make(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock, supervisor)
+            engine_over(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock, supervisor, make_ways, tune)
         )
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(kube_controller.close)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.snapshot.agent import (
     Accepted,
@@ -27,7 +27,16 @@ from reconciler.core.snapshot.agent import (
     Up,
     Verdict,
 )
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, CreateSource, GuestCommand, GuestFile, RootSource, VmShape
+from reconciler.core.snapshot.machine import (
+    BranchSource,
+    CommandResult,
+    CommitSource,
+    CreateSource,
+    GuestCommand,
+    GuestFile,
+    RootSource,
+    VmShape,
+)
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
@@ -87,6 +96,7 @@ class Machine:
     running_at: float = 0.0
     labels: dict[str, str] = field(default_factory=dict)
     parent_commit: str | None = None
+    branched_from: str = ""
     source: CreateSource | None = None
     shape: VmShape | None = None
     deleted: bool = False
@@ -96,6 +106,7 @@ class Machine:
     installed: bool = False
     keeper_epoch: int = -1
     keeper_alive: bool = False
+    keeper_of: str = ""  # the machine that its keeper takes itself to be on: on a live copy its parent, until it is claimed
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
@@ -154,7 +165,11 @@ class World:
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
+        self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
+        self.tells_grandparents = True
+        self.branch_seconds = 0.5  # a VM that is copied live is paused for so long
+        self.leave_paused = False  # and is not resumed
         self.full = False  # no room for another VM
         self.commits: dict[str, Commit] = {}
         self.commits_made = 0
@@ -299,6 +314,14 @@ def copy_disk(source: Machine, target: Machine) -> None:
     target.sessions = dict(source.sessions)
 
 
+def copy_live(source: Machine, target: Machine) -> None:
+    """What is in memory, too: the keeper, and pi as it is on the source, which is that other machine's as far as either knows."""
+    copy_disk(source, target)
+    target.keeper_alive, target.keeper_epoch, target.keeper_of = source.keeper_alive, source.keeper_epoch, source.vm_id
+    target.verdicts, target.session_file, target.last_model = dict(source.verdicts), source.session_file, source.last_model
+    target.exited, target.pi = source.exited, replace(source.pi, task=None, steers=[]) if source.pi is not None else None
+
+
 class FakeVers:
     """The platform's API over the world."""
 
@@ -338,7 +361,9 @@ class FakeVers:
     async def get_metadata(self, vm_id: str) -> VmMetadata:
         await self._call()
         m = self.world.own(vm_id) if self.world.machines[vm_id].owner == ACCOUNT else self.world.machines[vm_id]
-        return VmMetadata(m.vm_id, m.created_at, self.world.state(m), m.parent_commit)
+        made_of = self.world.commits.get(m.parent_commit or "")
+        parent = (made_of.parent_vm_id if made_of is not None and self.world.tells_grandparents else "") or None
+        return VmMetadata(m.vm_id, m.created_at, self.world.state(m), m.parent_commit, parent)
 
     async def resolve_ref(self, ref: str) -> str:
         await self._call()
@@ -350,12 +375,32 @@ class FakeVers:
         await self._call()
         if self.world.full:
             raise NoRoom("netlink error: Address in use", "POST /vm")
+        if isinstance(source, BranchSource):
+            return await self.branch(source)
         born = labels if isinstance(source, RootSource) else {}
         parent = source.commit_id if isinstance(source, CommitSource) else None
         made = self.world.make(born, parent)
         made.source, made.shape = source, shape
         if parent in self.world.disks:
             copy_disk(self.world.disks[parent], made)
+        return made.vm_id
+
+    async def branch(self, source: BranchSource) -> str:
+        """Pause, commit, start the copy, resume."""
+        m = self.world.own(source.vm_id)
+        if self.world.state(m) is not VmState.RUNNING:
+            raise Rejected(f"the VM is {m.state}", source.vm_id)
+        if m.pi is not None and m.pi.busy:
+            self.world.violations.append(f"a live copy of {source.vm_id} in the middle of a turn")
+        m.state = VmState.SUSPENDED
+        made = self.world.make({}, f"00000000-0000-4000-a000-{len(self.world.machines):012d}")
+        made.source, made.branched_from, made.running_at = source, m.vm_id, self.world.now() + self.world.branch_seconds
+        copy_live(m, made)
+        commit = str(made.parent_commit)
+        self.world.commits[commit] = Commit(commit, "internal", self.world.now(), m.vm_id)
+        await asyncio.sleep(self.world.branch_seconds)
+        if m.state is VmState.SUSPENDED and not self.world.leave_paused:
+            m.state = VmState.RUNNING
         return made.vm_id
 
     async def commit(self, vm_id: str, name: str) -> str:
@@ -439,10 +484,17 @@ class FakeAgents:
         m = await self._reach(at.place)
         if not m.keeper_alive:
             raise GuestUnreachable("keeper does not answer", at.id)
+        if m.keeper_of not in ("", m.vm_id):
+            raise GuestFailed("this keeper belongs to another machine; it waits for a claim", at.id)
         if at.epoch < m.keeper_epoch:
             raise StaleEpoch("stale epoch", at.id)
         m.keeper_epoch = at.epoch
         return m
+
+    def _claimed(self, m: Machine, epoch: int) -> None:
+        """A keeper that came with a live copy becomes this machine's: the parent's pi ends here, and the epoch starts anew."""
+        if m.keeper_alive and m.keeper_of not in ("", m.vm_id):
+            m.keeper_of, m.keeper_epoch, m.pi, m.exited = m.vm_id, epoch, None, None
 
     async def inspect(self, at: Place) -> Guest:
         m = await self._reach(at)
@@ -457,7 +509,9 @@ class FakeAgents:
         (await self._reach(at)).clock_skew = 0.0
 
     async def write_claim(self, at: Place, claim: Mapping[str, str]) -> None:
-        (await self._reach(at, make=True)).claim = dict(claim)
+        m = await self._reach(at, make=True)
+        self._claimed(m, int(claim["epoch"]))
+        m.claim = dict(claim)
 
     async def remove_claim(self, at: Place) -> None:
         (await self._reach(at)).claim = None
@@ -467,6 +521,7 @@ class FakeAgents:
 
     async def start_keeper(self, at: ports.Machine) -> None:
         m = await self._reach(at.place, make=True)
+        self._claimed(m, at.epoch)
         m.keeper_alive, m.keeper_epoch = True, max(m.keeper_epoch, at.epoch)
 
     async def observe(self, at: ports.Machine, session_file: str, offset: int) -> AgentObservation:
@@ -570,6 +625,9 @@ class FakeAgents:
             m.exited = Exited(
                 self.world.now(), 1, None, f"Error: Session file is not a valid pi session: {m.session_file}", launch.launch_hash
             )
+            raise GuestFailed("pi ended before its first answer", at.id)
+        if self.world.no_pi(m):
+            m.exited = Exited(self.world.now(), 127, None, "no such library", launch.launch_hash)
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))

@@ -35,6 +35,7 @@ class ConditionType(StrEnum):
         "The conversation goes on, and the files of the machine before this one are gone. Exists only while True: until a person says "
         "that it is known.",
     )
+    FORKED = "Forked", "It was made as a live copy of the lieutenant that `fork` names; False says why not yet."
     SECRETS_UNREAD = (
         "SecretsUnread",
         "The operator may not read any more what the lieutenant uses of Secrets and ConfigMaps: what runs goes on with the values read "

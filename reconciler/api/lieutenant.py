@@ -259,11 +259,21 @@ class OnProfileChange(Choice):
     RECREATE = "Recreate"
 
 
+class OnNoRoom(Choice):
+    """What a replacement does where the platform has no room for a second machine."""
+
+    WAIT = "Wait"
+    IN_PLACE = "InPlace"
+
+
 class Update(Model):
     """How changes reach an existing machine."""
 
     on_profile_change: OnProfileChange = OnProfileChange.ON_DELETE
-    """`OnDelete`: with the next machine. `Recreate`: replace the machine, when settled; its workspace goes with it."""
+    """`OnDelete`: with the next machine. `Recreate`: make another one, verify it, carry conversation and workspace over, then delete the
+    old one."""
+    on_no_room: OnNoRoom = OnNoRoom.WAIT
+    """Without room for a second machine: `Wait` with the old one, or `InPlace`: delete it first, with its workspace."""
 
 
 class ManagementPolicy(Choice):

@@ -72,6 +72,10 @@ class Reason(Explained):
         "The machine is outdated and would be replaced, but is protected, or no other one can be had.",
         "For a protected one: confirm with the annotation `fleet.vers.sh/delete-confirmed`; else nothing.",
     )
+    REPLACING = "Replacing", "Another machine is made ready to take this one's place, or one of the two goes.", NOTHING, Waiting(poll=1.0)
+    REPLACEMENT_FAILED = "ReplacementFailed", "What was to replace the machine did not work; it stays.", "Correct the profile, or retry."
+    CARRIED_OVER = "CarriedOver", "Conversation and workspace were copied to the machine that takes this one's place.", "Nothing."
+    REPLACED = "Replaced", "pi answers on the new machine, with conversation and workspace; the old one goes.", "Nothing."
     BOOT_FAILED = "BootFailed", "A step or check of the profile failed for good.", "Correct the profile; `reconciler retry` tries again."
 
     # The machine: what is in the way
@@ -141,6 +145,12 @@ class Reason(Explained):
     ADOPTED_VM = "AdoptedVM", "A machine that existed already was taken over.", "Nothing."
     ADOPT_NOT_FOUND = "AdoptNotFound", "The machine that `adopt` names is not there.", "Check the id (`reconciler get vm`) and the key."
     ALREADY_OWNED = "AlreadyOwned", "The machine belongs to another object here.", "`reconciler forget` that one first, or name another VM."
+    FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound", "Its namespace has no lieutenant of that name.", "Declare it.", UNDECLARED
+    FORK_SOURCE_UNAVAILABLE = "ForkSourceUnavailable", "The lieutenant to copy has no machine that runs.", "Resume it.", Waiting(poll=1.0)
+    FORK_PENDING = "ForkPending", "The lieutenant that `fork` names is copied as soon as it is settled.", NOTHING, Waiting(poll=1.0)
+    FORKED = "Forked", "It was made as a live copy of another lieutenant.", "Nothing."
+    STANDING_STILL = "StandingStill", "It gets no work while live copies of it are made.", NOTHING, Waiting(poll=0.5)
+    HELD_FOR_FORK = "HeldForFork", "Its lieutenant is being copied; the task is delivered right after.", NOTHING, Waiting(poll=1.0)
     COMMIT_OF_ANOTHER_NAMESPACE = "CommitOfAnotherNamespace", "Another namespace took that commit.", "`--share` shares it: docs/tenancy.md."
     VM_OF_ANOTHER_NAMESPACE = "VMOfAnotherNamespace", "Another namespace made that machine.", "`--share` shares it: docs/tenancy.md."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
@@ -171,7 +181,7 @@ class Reason(Explained):
     PROFILE_CHANGED = (
         "ProfileChanged",
         "The profile changed after the machine was made.",
-        "Delete the lieutenant for a new one, or leave it.",
+        "Nothing with `update.onProfileChange: Recreate`, which replaces it; else leave it, or delete the lieutenant.",
     )
 
     # The agent

@@ -89,7 +89,7 @@ def reasons_of(status: Json) -> frozenset[str]:
 def suspended(status: Json) -> bool:
     """Whether a lieutenant with this status has a machine that is suspended."""
     found = _condition(status, "Suspended")
-    return (found.get("status"), found.get("reason")) == ("True", "VMSuspended")
+    return (found.get("status"), found.get("reason")) == ("True", Reason.VM_SUSPENDED)
 
 
 def _condition(status: Json, kind: str) -> Json:
@@ -124,10 +124,10 @@ def resting_status(decision: Decision, previous: Json, generation: int, now: flo
     return simple_status(problem, previous, generation, now)
 
 
-def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float, ready_reason: str = "Resolved") -> Status:
+def simple_status(problem: Unresolved | None, previous: Json, generation: int, now: float) -> Status:
     """Status of a kind that needs no machine of its own: Ready, or Stalled/waiting with the reason."""
     if problem is None:
-        conditions = [Condition("Ready", "True", ready_reason)]
+        conditions = [Condition("Ready", "True", Reason.RESOLVED)]
     else:
         kind = "Stalled" if problem.final else "Reconciling"
         conditions = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.api.reasons import Reason
 from reconciler.errors import GuestFailed, ReconcilerError
 
 _SIGNS = (
-    ("DiskFull", ("no space left on device", "enospc", "disk quota exceeded")),
+    (Reason.DISK_FULL, ("no space left on device", "enospc", "disk quota exceeded")),
     (
-        "NoNameService",
+        Reason.NO_NAME_SERVICE,
         ("eai_again", "enotfound", "temporary failure resolving", "failure in name resolution", "could not resolve"),
     ),
 )
@@ -33,4 +34,4 @@ def last_error_of(error: ReconcilerError) -> LastError:
     if not isinstance(error, GuestFailed):
         return LastError(message)
     said = f"{message} {error.tail}".lower()
-    return LastError(message, next((reason for reason, signs in _SIGNS if any(sign in said for sign in signs)), "GuestFailed"))
+    return LastError(message, next((reason for reason, signs in _SIGNS if any(sign in said for sign in signs)), Reason.GUEST_FAILED))

@@ -9,111 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from reconciler.core.keys import Json
 from reconciler.core.messages import Message
+from reconciler.core.recordbase import Stored
+from reconciler.core.slotrecords import BranchRecord as BranchRecord
+from reconciler.core.slotrecords import CommitRecord as CommitRecord
+from reconciler.core.slotrecords import SlotRecord as SlotRecord
+from reconciler.core.slotrecords import SnapshotRecord as SnapshotRecord
 
 
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def load(cls, data: Json) -> Self:
-        return cls.model_validate(data)
-
-    def dump(self) -> Json:
-        dumped: Json = self.model_dump(mode="json", exclude_defaults=True)
-        return dumped
-
-    def __eq__(self, other: object) -> bool:
-        """As pydantic's; the same record, as defaults are, without a look at its fields."""
-        return self is other or super().__eq__(other)
-
-    def but(self, **changes: object) -> Self:
-        """A copy with these fields changed (validated types are the caller's)."""
-        return self.model_copy(update=changes)
-
+class Record(Stored):
     def slots(self) -> Mapping[str, SlotRecord]:
         """The VM slots of the object, by node; '' is its own."""
         return {}
-
-
-class SnapshotRecord(Record):
-    """The commit of one VM that is on its way, or that a deletion waits for. `cause`: what it is for (`decisions.SnapshotCause`);
-    `verified`: the platform lists it. `attempts`: failed ones; `failed_at`: when the last one did. `conversation`: name of the file that
-    the conversation on it is in."""
-
-    vm_id: str = ""
-    commit_id: str = ""
-    name: str = ""
-    taken_at: float = 0.0
-    verified: bool = False
-    attempts: int = 0
-    not_before: float = 0.0
-    error: str = ""
-    failed_at: float = 0.0
-    cause: str = "Deleted"
-    conversation: str = ""
-
-
-class CommitRecord(Record):
-    """A commit that was taken of a machine in this slot, and is kept. `origin`: machines and epochs whose marks hold on its disk;
-    `conversation`: as in the snapshot that it was; `check`: what became of restoring it for a look, '' when that was not done.
-    `missing_since`: when a list did not have it, 0 when the last one did; `not_before`, `error`: when it could not be removed,
-    and is tried again."""
-
-    commit_id: str = ""
-    name: str = ""
-    vm_id: str = ""
-    origin: str = ""
-    taken_at: float = 0.0
-    cause: str = "Scheduled"
-    conversation: str = ""
-    check: Literal["", "Restored", "Failed"] = ""
-    check_error: str = ""
-    missing_since: float = 0.0
-    not_before: float = 0.0
-    error: str = ""
-
-
-class SlotRecord(Record):
-    """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
-    one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
-    `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
-    brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
-    person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `commits`: those of its machines that are kept, oldest first; `asked`: a person wants one now;
-    `unchecked`: taken since one was last restored for a look. `restore`: the commit that the next machine is made from, '' for what is
-    declared; `origin`: machines and epochs whose marks hold on the one that was restored, `restored_at`: when that snapshot was taken,
-    `restored_from`: its id. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then."""
-
-    vm_id: str = ""
-    account: str = ""
-    epoch: int = 0
-    filled: int = 0
-    attempts: int = 0
-    not_before: float = 0.0
-    last_error: str = ""
-    marked_for_deletion: bool = False
-    cause: str = ""
-    marked_at: float = 0.0
-    delete_attempts: int = 0
-    delete_error: str = ""
-    adopted: str = ""
-    chosen: str = ""
-    confirmed: str = ""
-    tried_with: str = ""
-    ref: str = ""
-    commit: str = ""
-    snapshot: SnapshotRecord = SnapshotRecord()
-    commits: tuple[CommitRecord, ...] = ()
-    asked: bool = False
-    unchecked: int = 0
-    restore: str = ""
-    origin: str = ""
-    restored_at: float = 0.0
-    restored_from: str = ""
 
 
 class SessionRecord(Record):
@@ -224,10 +133,57 @@ class LoadedRecord(Record):
 
 class WorkspaceRecord(Record):
     """The agent's files. `left`: the machine that was in the slot last, until another one is; `lost`: the machine whose files are gone
-    while the conversation goes on, until a person says that it is known."""
+    while the conversation goes on, until a person says that it is known. `directory`: where pi was started last, '' for the usual one."""
 
     left: str = ""
     lost: str = ""
+    directory: str = ""
+
+
+class ReplacementRecord(Record):
+    """Another machine is to take the place of the one in the slot. `state`: '' no; `Making`: it is made and prepared, in the slot `next`;
+    `Taken`: it is in the slot, and the old one is in `next` until pi has answered; `Confirmed`: pi has, and the old one goes;
+    `Returned`: it did not work, the old one is back in its slot; `Dropping`: it is not wanted any more. In these two it is in `next`,
+    until it is gone. `since`: when it was begun; `at`: when it was made, later when it was put into the slot; `made_for`: digest of what it
+    is to be; `boot`, `clock`: of the machine in `next`. `tries`: failures in a row to do something in it, `not_before`: when it is
+    tried again, `trouble`: the last one. `fenced`: the epoch that was raised for the move. `failed`: why the last one did not work,
+    `failed_with`: digest of what it was made from."""
+
+    state: Literal["", "Making", "Taken", "Confirmed", "Returned", "Dropping"] = ""
+    since: float = 0.0
+    at: float = 0.0
+    made_for: str = ""
+    boot: BootRecord = BootRecord()
+    clock: ClockRecord = ClockRecord()
+    tries: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+    fenced: int = 0
+    failed: str = ""
+    failed_with: str = ""
+
+    def over(self) -> Self:
+        """There is no other machine any more; what the last one came to is remembered."""
+        return type(self)(failed=self.failed, failed_with=self.failed_with)
+
+
+NEXT = "next"
+"""The slot beside a lieutenant's own while its machine is replaced, as journal, claims and the table of owners name it."""
+
+
+class StandRecord(Record):
+    """That its agent stands still, so that copies can be made of it. `vm_id`: on which machine, '' when it does not; `session`, `size`:
+    its conversation, all of it in the mirror; `since`: when it began; `over`: when the last time ended."""
+
+    vm_id: str = ""
+    session: str = ""
+    size: int = 0
+    since: float = 0.0
+    over: float = 0.0
+
+
+SPARE = "spare"
+"""The slot beside a lieutenant's own for what is restored from a snapshot, as journal, claims and the table of owners name it."""
 
 
 class SpareRecord(Record):
@@ -249,14 +205,12 @@ class RollbackRecord(Record):
     at: float = 0.0
 
 
-SPARE = "spare"
-"""The node of a lieutenant's second slot, in claims and journal."""
-
-
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
     spare: SpareRecord = SpareRecord()
     rollback: RollbackRecord = RollbackRecord()
+    next: SlotRecord = SlotRecord()
+    replacement: ReplacementRecord = ReplacementRecord()
     session: SessionRecord = SessionRecord()
     restart: RestartRecord = RestartRecord()
     boot: BootRecord = BootRecord()
@@ -265,13 +219,55 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched
-    handled: dict[str, str] = {}  # one-shot annotations acted on: verb → token
+    handled: dict[str, str] = Field(default_factory=dict)  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
-        return {"": self.slot, SPARE: self.spare.slot} if self.spare.slot.vm_id else {"": self.slot}
+        found = {"": self.slot}
+        if self.replacement.state:
+            found[NEXT] = self.next
+        if self.spare.purpose or self.spare.slot.vm_id:
+            found[SPARE] = self.spare.slot
+        return found
+
+    @property
+    def restoring(self) -> bool:
+        """A snapshot is restored beside its machine, or a person wants that: nothing else of the kind begins."""
+        return bool(self.spare.purpose) or self.rollback.state == "Asked"
+
+    @property
+    def on_the_move(self) -> bool:
+        """The agent is about to go on on another machine, or has just done so: no copy is made of it."""
+        return self.rollback.state == "Asked" or self.spare.purpose == "Rollback" or self.replacement.state in ("Taken", "Returned")
+
+    def as_next(self) -> Self:
+        """As if the machine in `next` were the one in its slot."""
+        other = self.replacement
+        return self.but(slot=self.next, boot=other.boot, clock=other.clock, local=LocalRecord(), next=SlotRecord())
+
+    def with_next(self, seen: LieutenantRecord) -> Self:
+        """What was changed in `as_next`, put back where it belongs."""
+        return self.but(next=seen.slot, replacement=self.replacement.but(boot=seen.boot, clock=seen.clock))
+
+    def swapped(self) -> Self:
+        """The machines in `slot` and `next` change places; the snapshots stay with the lieutenant. The epoch grows, so that the keeper of
+        the one that goes refuses whoever does not know of it."""
+        epoch = max(self.slot.epoch, self.next.epoch) + 1
+        new = self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch)
+        return self.but(
+            slot=new.with_snapshots_of(self.slot),
+            next=self.slot.with_snapshots_of(SlotRecord()),
+            boot=self.replacement.boot,
+            clock=self.replacement.clock,
+            loaded=LoadedRecord(),
+            restart=RestartRecord(),
+            config=ConfigRecord(),
+            replacement=self.replacement.but(boot=self.boot, clock=self.clock, fenced=0, tries=0, not_before=0.0, trouble=""),
+            workspace=self.workspace.but(left=""),
+        )
 
 
 class PlaceRecord(Record):
@@ -290,9 +286,11 @@ class PlaceRecord(Record):
 
 
 class TreeRecord(Record):
-    """What a tree has declared: written down before the objects are."""
+    """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
+    JSON, the newest last."""
 
     places: tuple[PlaceRecord, ...] = ()
+    revisions: tuple[str, ...] = ()
 
     def place(self, name: str) -> PlaceRecord | None:
         return next((place for place in self.places if place.name == name), None)

@@ -10,6 +10,7 @@ from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.decisions import Act, Action
 from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.lieutenant import replacement
 from reconciler.core.slot import policies as slot
 from reconciler.core.task import policies as task
 from reconciler.core.task import steer
@@ -25,7 +26,7 @@ act the world is looked at again.
 """
 
 
-CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, task.QUEUE, steer.STEER, tree.TREE)
+CHAINS: tuple[Chain[Any], ...] = (slot.SLOT, lieutenant.STAGES, replacement.BESIDE, task.QUEUE, steer.STEER, tree.TREE)
 
 
 def states_markdown() -> str:

@@ -17,25 +17,24 @@ from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.provider.breaker import PROVIDERS, read_kept
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.backend import DeclarationBackend, NullBackend
-from reconciler.engine.effects import Effects, NumberedAgents, NumberedReader, NumberedStore, NumberedVers
-from reconciler.engine.kinds.stock import STOCK
+from reconciler.engine.act.sightings import Sightings
+from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedStore, NumberedVers
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
-from reconciler.engine.ports import AgentReader, Agents, Clock, Image, PutMeta, Secrets, Store, StoredObject, VersApi
+from reconciler.engine.parts import EngineParts
+from reconciler.engine.ports import AgentReader, Agents, Image, PutMeta, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
-from reconciler.engine.registry import Kind, Registration, Registry
+from reconciler.engine.registry import Kind, Registry
 from reconciler.engine.reporter import Reporter
 from reconciler.engine.restoring import Restorer
-from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
-from reconciler.engine.supervision import Ended, Supervisor
+from reconciler.engine.supervision import Ended
 from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.triggers import Triggers
 from reconciler.engine.view import FleetState, OnChange, OnEvent, OnPlatform, QueueState
@@ -61,33 +60,16 @@ REPORT_EVERY = 1.0
 
 
 class Engine:
-    """Owns the queue and the workers. Everything it needs comes in; nothing global. `image`: what the store holds (`open` reads it)."""
+    """Owns the queue and the workers. `image`: what the store holds (`open` reads it)."""
 
-    def __init__(
-        self,
-        settings: EngineSettings,
-        vers: VersApi,
-        agents: Agents,
-        store: Store,
-        secrets: Secrets,
-        clock: Clock,
-        effects: Effects,
-        jitter: Callable[[], float],
-        token: Callable[[], str],
-        keeper_version: str,
-        image: Image,
-        backend: DeclarationBackend | None = None,
-        kinds: Sequence[Registration] = STOCK,
-        supervisor: Supervisor | None = None,
-    ) -> None:
-        self.settings, self.secrets = settings, secrets
-        self.vers: VersApi = NumberedVers(vers, effects)
-        self.agents: Agents = NumberedAgents(agents, effects)
-        self.reader: AgentReader = NumberedReader(agents, effects)
-        self.store: Store = NumberedStore(store, effects)
-        self.clock, self.effects, self.jitter, self.token, self.keeper_version = clock, effects, jitter, token, keeper_version
-        self.backend: DeclarationBackend = backend if backend is not None else NullBackend()
-        self.registry = Registry(kinds)
+    def __init__(self, parts: EngineParts, image: Image) -> None:
+        effects, clock = parts.effects, parts.clock
+        self.settings, self.secrets, self.clock, self.effects, self.jitter = parts.settings, parts.secrets, clock, effects, parts.jitter
+        self.vers: VersApi = NumberedVers(parts.vers, effects)
+        self.agents: Agents = NumberedAgents(parts.agents, effects)
+        self.reader: AgentReader = NumberedReader(parts.agents, effects)
+        self.store: Store = NumberedStore(parts.store, effects)
+        self.keeper_version, self.registry = parts.keeper_version, Registry(parts.kinds)
         self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
         self.declarations = Declarations(self.table, self.recorder, clock)
@@ -97,22 +79,22 @@ class Engine:
         self.on_platform: list[Callable[[str], None]] = []
         self._failures: Counter[Key] = Counter()
         self._reported: dict[Key, float] = {}
-        self.supervisor = supervisor if supervisor is not None else Supervisor()
+        self.supervisor = parts.supervisor
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Unsubscribe = lambda: None
         first_seen = dict(image.first_seen)
-        self.fleet = Fleet(self.vers, self.store, self.clock, self.settings.settle_seconds, first_seen)
+        self.fleet = Fleet(self.vers, clock, self.settings.settle_seconds, first_seen, Sightings(self.store).keep)
         self.table.fill(image.objects, image.meta)
         journal = Journal(image.intents, self.clock.now())
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), self.keeper_version,
+            self.vers.account(), parts.keeper_version,
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
-            self.secrets, self.clock, self.jitter, self.token, self.backend, self.watches,
+            self.secrets, self.clock, self.jitter, parts.token, parts.backend, self.watches,
             self.declarations,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
@@ -131,27 +113,9 @@ class Engine:
         self.reporter = Reporter(self.table, self.recorder, self.tools.redact)
 
     @classmethod
-    async def open(
-        cls,
-        settings: EngineSettings,
-        vers: VersApi,
-        agents: Agents,
-        store: Store,
-        secrets: Secrets,
-        clock: Clock,
-        effects: Effects,
-        jitter: Callable[[], float],
-        token: Callable[[], str],
-        keeper_version: str,
-        backend: DeclarationBackend | None = None,
-        kinds: Sequence[Registration] = STOCK,
-        supervisor: Supervisor | None = None,
-    ) -> Self:
+    async def open(cls, parts: EngineParts) -> Self:
         """Read the store and make an engine of what it holds; nothing outside is touched."""
-        image = await NumberedStore(store, effects).load()
-        return cls(
-            settings, vers, agents, store, secrets, clock, effects, jitter, token, keeper_version, image, backend, kinds, supervisor
-        )  # fmt: skip
+        return cls(parts, await NumberedStore(parts.store, parts.effects).load())
 
     # --- life -------------------------------------------------------------------------------------------------------------
 

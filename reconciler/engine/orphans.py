@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from reconciler.api.reasons import Reason
 from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
 from reconciler.core.slot.claims import Owner
@@ -51,7 +52,7 @@ class Orphans:
         found = {stray.vm.vm_id: stray for stray in every if stray.standing in (Standing.ORPHAN, Standing.SUSPECTED)}
         for vm_id in found.keys() - self.found.keys():
             message = f"VM {vm_id} {found[vm_id].said}; it costs money until somebody deletes it"
-            await self._table.update([], *self._recorder.event(Key("VM", "", vm_id), vm_id, "OrphanVM", message, "Warning"))
+            await self._table.update([], *self._recorder.event(Key("VM", "", vm_id), vm_id, Reason.ORPHAN_VM, message, "Warning"))
         self.found = found
         for vm_id in sorted(self._asked):
             await self._collect(vm_id, fresh)
@@ -62,20 +63,20 @@ class Orphans:
             vm = await self._fleet.vers.get_vm(vm_id)
         except (NotFound, Forbidden):
             if vm_id not in fresh.vms:
-                await self._over(vm_id, "DeletedOrphan", "is gone")
+                await self._over(vm_id, Reason.DELETED_ORPHAN, "is gone")
             return
         standing = standing_of(vm, self._owner)
         owner = self._table.owner_of(vm_id)
         if owner is not None or standing[0] is not Standing.ORPHAN:
             why = f"belongs to {owner}" if owner is not None else standing[1]
-            await self._over(vm_id, "NoOrphan", f"{why}; it is not deleted")
+            await self._over(vm_id, Reason.NO_ORPHAN, f"{why}; it is not deleted")
             return
         if vm_id not in self.found:
             return  # too young to be sure that nothing here is about to own it
         try:
             await self._fleet.vers.delete_vm(vm_id)
         except ReconcilerError as error:
-            said = self._recorder.event(Key("VM", "", vm_id), vm_id, "DeleteFailed", f"VM {vm_id}: {error}", "Warning")
+            said = self._recorder.event(Key("VM", "", vm_id), vm_id, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
             await self._table.update([], *said)
 
     async def _over(self, vm_id: str, reason: str, said: str) -> None:

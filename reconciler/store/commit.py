@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,7 +28,6 @@ _KEYS_AT_ONCE = 500
 Outcome = ReconcilerError | None
 """What became of one batch: None when it is durable."""
 
-Insert = sqlite.Insert | postgresql.Insert
 T = TypeVar("T")
 
 
@@ -43,11 +43,15 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class _Statements:
-    objects: Insert
-    intents: Insert
-    sessions: Insert
-    sightings: Insert
-    meta: Insert
+    """The writes as their database reads them, compiled once: SQLAlchemy would go through the values of every row again."""
+
+    objects: str
+    intents: str
+    sessions: str
+    chunks: str
+    sightings: str
+    meta: str
+    events: str
 
 
 class Committer:
@@ -55,7 +59,7 @@ class Committer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = _statements(database.sqlite)
+        self._statements = _statements(database)
         self._events_since = self._intents_since = PRUNE_EVERY  # the first write after opening looks
         self.stats = Stats()
 
@@ -115,27 +119,27 @@ class Committer:
             raise Unreachable(what, error.where, "read before writing again") from None
 
     def _write(self, connection: Connection, group: Group) -> None:
-        upserts = self._statements
+        statements, write = self._statements, connection.exec_driver_sql
         gone = [{"k": key.kind, "ns": key.namespace, "n": key.name} for key, row in group.objects.items() if row is None]
         if gone:
             connection.execute(_DELETE_OBJECT, gone)
         rows = [row for row in group.objects.values() if row is not None]
         if rows:
-            connection.execute(upserts.objects, rows)
+            write(statements.objects, rows)
         if group.intents:
-            connection.execute(upserts.intents, list(group.intents.values()))
+            write(statements.intents, list(group.intents.values()))
         if group.chunks:
-            connection.execute(CHUNKS.insert(), group.chunks)
+            write(statements.chunks, group.chunks)
         if group.sessions:
-            connection.execute(upserts.sessions, [{"session": name, "length": length} for name, length in group.sessions.items()])
+            write(statements.sessions, [{"session": name, "length": length} for name, length in group.sessions.items()])
         if group.sightings:
-            connection.execute(upserts.sightings, [{"vm_id": vm_id, "first_seen": at} for vm_id, at in group.sightings.items()])
+            write(statements.sightings, [{"vm_id": vm_id, "first_seen": at} for vm_id, at in group.sightings.items()])
         if group.meta:
-            connection.execute(upserts.meta, [{"name": name, "value": value} for name, value in group.meta.items()])
+            write(statements.meta, [{"name": name, "value": value} for name, value in group.meta.items()])
         if group.counted:
             connection.execute(_DELETE_COUNTED, group.counted)
         if group.events:
-            connection.execute(EVENTS.insert(), group.events)
+            write(statements.events, group.events)
         self._prune(connection, len(group.events), len(group.intents))
 
     def _prune(self, connection: Connection, events: int, intents: int) -> None:
@@ -176,15 +180,21 @@ _DELETE_COUNTED = delete(EVENTS).where(
 )
 
 
+_HEADS = select(OBJECTS.c.name, OBJECTS.c.uid, OBJECTS.c.version).where(
+    OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name.in_(bindparam("names", expanding=True))
+)
+
+
 def _heads(connection: Connection, keys: set[Key]) -> dict[Key, Head]:
+    """A search by the columns of the primary key, one namespace at a time: SQLite reads the whole table to find rows by tuples."""
     heads: dict[Key, Head] = {}
-    columns = OBJECTS.c
-    identity = tuple_(columns.kind, columns.namespace, columns.name)
-    for some in _slices(sorted(keys)):
-        wanted = [(key.kind, key.namespace, key.name) for key in some]
-        query = select(columns.kind, columns.namespace, columns.name, columns.uid, columns.version).where(identity.in_(wanted))
-        for kind, namespace, name, uid, version in connection.execute(query):
-            heads[Key(kind, namespace, name)] = Head(uid, version)
+    by_namespace: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in keys:
+        by_namespace[key.kind, key.namespace].append(key.name)
+    for (kind, namespace), names in by_namespace.items():
+        for some in _slices(names):
+            for name, uid, version in connection.execute(_HEADS, {"k": kind, "ns": namespace, "names": some}):
+                heads[Key(kind, namespace, name)] = Head(uid, version)
     return heads
 
 
@@ -203,19 +213,25 @@ def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + _KEYS_AT_ONCE]
 
 
-def _statements(is_sqlite: bool) -> _Statements:
-    insert = sqlite.insert if is_sqlite else postgresql.insert
+def _statements(database: Database) -> _Statements:
+    insert = sqlite.insert if database.sqlite else postgresql.insert
 
-    def upsert(table: Table) -> Insert:
+    def compiled(statement: sqlite.Insert | postgresql.Insert, without: str = "") -> str:
+        columns = [column.name for column in statement.table.columns if column.name != without]
+        return str(statement.inline().compile(dialect=database.writes.dialect, column_keys=columns))
+
+    def upsert(table: Table) -> str:
         statement = insert(table)
         keys = [column.name for column in table.primary_key]
         changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+        return compiled(statement.on_conflict_do_update(index_elements=keys, set_=changed))
 
     return _Statements(
         objects=upsert(OBJECTS),
         intents=upsert(INTENTS),
         sessions=upsert(SESSIONS),
-        sightings=insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"]),
+        chunks=compiled(insert(CHUNKS)),
+        sightings=compiled(insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"])),
         meta=upsert(META),
+        events=compiled(insert(EVENTS), without="seq"),
     )

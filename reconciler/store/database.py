@@ -140,7 +140,11 @@ def _sqlite(path: Path, create: bool) -> Database:
     path = path.absolute()
     private(path, create)
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS
+        URL.create("sqlite", database=str(path)),
+        paramstyle="named",
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_SECONDS},
+        pool_timeout=CONNECT_SECONDS,
     )
     event.listen(engine, "connect", _sqlite_session)
     event.listen(engine, "begin", _sqlite_begin)

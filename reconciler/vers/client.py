@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import orjson
 from pydantic import SecretStr
 
-from reconciler.core.snapshot.machine import CommitSource, CreateSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import BranchSource, CommitSource, CreateSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.core.times import http_date
 from reconciler.engine.ports import Json, JsonValue
@@ -120,7 +120,7 @@ class VersClient:
         if not _TOKEN.fullmatch(token):
             raise Rejected("an intent's token must be 1 to 200 printable characters", "create_vm")
         path, timeout, body = self._creation(source, shape, labels)
-        outcome = await self._wire.once(Call("POST", path, Effect.CREATE, timeout, orjson.dumps(body), token))
+        outcome = await self._wire.once(Call("POST", path, Effect.CREATE, timeout, orjson.dumps(body) if body else None, token))
         # The id counts before any `error` beside it: a VM that exists must not be forgotten.
         if outcome.answer is not None and outcome.answer.ok:
             vm_id = models.created_id(outcome.answer.json())
@@ -209,6 +209,9 @@ class VersClient:
                 return "/vm/new_root?wait_boot=false", self._timeouts.create_root, {"vm_config": config}
             case CommitSource(commit_id):
                 return "/vm/from_commit", self._timeouts.create_from_commit, {"commit_id": _checked(commit_id)}
+            case BranchSource(vm_id):
+                # One copy a call: what came of several is not told apart when the answer is lost (vers-api §7.3). The original goes on.
+                return f"/vm/branch/by_vm/{_checked(vm_id)}?count=1&keep_paused=false", self._timeouts.create_from_commit, {}
 
     async def _list(self) -> Outcome:
         """`/vms`, or `/vm` where that is not served (vers-api §2.5). A list that is 404 on both says nothing about VMs."""

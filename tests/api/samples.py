@@ -50,7 +50,7 @@ AGENT: Json = {
         "crashLoop": {"maxRestarts": 1, "windowSeconds": 60, "stableSeconds": 30},
     },
     "session": {"generation": 2, "onLost": "New", "onWorkspaceLost": "Hold"},
-    "update": {"onProfileChange": "Recreate"},
+    "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
     "snapshots": {"schedule": "*/5 * * * mon-fri", "timeZone": "Europe/Berlin", "keep": 2, "verify": "All", "beforeMutate": True},
     "managementPolicy": "NoDelete",
     "deletionPolicy": "Retain",

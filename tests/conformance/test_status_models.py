@@ -27,6 +27,7 @@ from reconciler.core.lieutenant.status import lieutenant_status
 from reconciler.core.records import (
     Attempt,
     BootRecord,
+    BranchRecord,
     CommitRecord,
     EscalationStep,
     LieutenantRecord,
@@ -49,6 +50,7 @@ from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube.restore import create_status
+from tests.core.test_replacement import making as replacing
 from tests.core.test_status import LIEUTENANTS, TASKS, of_lieutenant, of_task
 from tests.core.views import DIED, FILLED, GUEST, MARKS, NOW, PENDING, UP, VM, agent, guest, lieutenants, rendered, tasks
 from tests.core.views import lieutenant as a_lieutenant
@@ -66,6 +68,9 @@ TAKEN = CommitRecord(commit_id="c", vm_id=VM, taken_at=NOW - 1, check="Restored"
 FAILED = SnapshotRecord(vm_id=VM, commit_id="c", error="S3 is full", failed_at=NOW)
 MADE = FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", restored_from="c", restored_at=NOW - 1)
 SLOT = replace(FILLED, record=MADE.but(snapshot=FAILED, commits=(TAKEN,), asked=True), snapshots=SnapshotPolicy("@hourly", since=NOW))
+BRANCH = BranchRecord(source="api", vm_id=VM, at=NOW - 9)
+TAKEN = SnapshotRecord(vm_id=VM, commit_id="c")
+SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=TAKEN, branch=BRANCH))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),
@@ -80,6 +85,7 @@ FULL: dict[str, LieutenantView] = {
     "all that can be said": a_lieutenant(SLOT, record=RICH, rendered=ORGANS, guest=BROUGHT, agent=agent(TOLD)),
     "pi was killed": a_lieutenant(agent=agent(Exited(5.0, 137, "SIGKILL", "", "h"))),
     "pi died": a_lieutenant(agent=agent(DIED)),
+    "it gets another machine": replacing(since=NOW),
 }
 FINISHED = TaskRecord(
     phase="Failed", reason="ModelError", message="m", attempt=2, landed=0, landed_at=NOW, delivering_at=NOW, finished_at=NOW,
@@ -88,7 +94,8 @@ FINISHED = TaskRecord(
     escalation_steps=(EscalationStep(action="Steer", at=NOW, why="no sign of progress"),),
 )  # fmt: skip
 ENDED = replace(PENDING, record=FINISHED)
-CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, {"commit": "c", "epoch": 5}, 1234.5, 1200.25)
+COPIED: Json = {"commit": f"vm:{VM}", "epoch": 5, "session": "u-g1", "size": 9, "source": "api"}
+CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, COPIED, 1234.5, 1200.25)
 
 PIECES = (PieceStatus("github", "WithoutKey", "no key"),)
 TREE_SPEC = load_spec(
@@ -106,7 +113,7 @@ TREES = [
         digests={place.name: "" for place in PLACES},
         found={
             "a": Found(True, ready=True, reason="Running", message="m", phase="Idle", vm_id=VM, organs=PIECES, capabilities=PIECES),
-            "b": Found(True, stalled=True, reason="BootFailed", message="m", phase="Stalled"),
+            "b": Found(True, stalled=True, reason="BootFailed", message="m", phase="Stalled", outdated=True, replacing=True, failed="no"),
         },
     )
 ]

@@ -21,6 +21,7 @@ from reconciler.core.decisions import (
     Install,
     KeepEnd,
     MarkForDeletion,
+    MoveOn,
     NoteSession,
     NoteWorkspace,
     ReadBack,
@@ -30,6 +31,7 @@ from reconciler.core.decisions import (
     RunStep,
     RunVerify,
     SetModel,
+    StandStill,
     StartAgent,
     StartKeeper,
     Steady,
@@ -44,8 +46,19 @@ from reconciler.core.lieutenant.preparation import check_mark, process_of, step_
 from reconciler.core.plan import is_action
 from reconciler.core.profile.rendering import with_secrets
 from reconciler.core.provider.breaker import ProviderBreaker
-from reconciler.core.records import BootRecord, ConfigRecord, LieutenantRecord, LoadedRecord, RestartRecord, SessionRecord, WorkspaceRecord
+from reconciler.core.records import (
+    BootRecord,
+    ConfigRecord,
+    LieutenantRecord,
+    LoadedRecord,
+    RestartRecord,
+    SessionRecord,
+    StandRecord,
+    WorkspaceRecord,
+)
+from reconciler.core.slot.branching import STAND_SECONDS
 from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
+from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
@@ -54,6 +67,7 @@ from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from tests.core.test_local import HOME_SCENARIOS
+from tests.core.test_replacement import SCENARIOS as REPLACEMENT_SCENARIOS
 from tests.core.test_spare import MOVES
 from tests.core.views import (
     DIED,
@@ -82,6 +96,7 @@ FINAL = Unresolved("InvalidProfile", "BootProfile p extends itself", final=True)
 SILENT = Unknown("no answer")
 
 
+ASKED = Copies(("lieutenant/copy",))
 CORRECT_THE_KEY = "correct Secret s key k, or give it the right at the provider; a changed value is tried at once"
 CORRECT_THE_MODEL = "correct `model`, its provider in the profile or that provider's key; `reconciler retry` asks again"
 ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler retry` asks now"
@@ -107,6 +122,15 @@ def answers(answer: str) -> LieutenantRecord:
     return talking(answer=answer)
 
 
+def standing(**stand: object) -> LieutenantRecord:
+    """One that stands still, to be copied."""
+    record = RUNNING.record.but(session=SessionRecord(name="u-g1", generation=1))
+    return record.but(stand=StandRecord(vm_id=VM, session="u-g1", size=9, since=NOW - 5).but(**stand))
+
+
+STANDS = standing()
+TALKING = STANDS.but(stand=StandRecord())
+SPOKEN = replace(agent(UP), session_size=9)
 IDLE = agent(NotStarted())
 PLAIN = rendered(files=[], steps=[], verify=[])
 
@@ -144,8 +168,6 @@ CARRIED = {"organs": CARRYING.organs_hash, "verify:organ:store": check_mark(CARR
 LOADED = {**CARRIED, "prepared": CARRYING.profile_hash, "agent": CARRYING.agent_hash}
 STORE = "/root/.pi/agent/skills/fleet-store/SKILL.md"
 OLDER = guest(marks={**MARKS, "prepared": "older"})
-WHY = "its profile changed after it was prepared"
-GOES = f"Recreate deletes VM {VM} with its workspace {RENDERED.work_dir}, then makes another; the conversation goes on"
 SECRETIVE = with_secrets(
     rendered(files=[{"path": "key", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], steps=[], verify=[]),
     {SecretRef("s", "k"): "print"},
@@ -244,31 +266,11 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a skill that it lacks is told": (carrying(missing=(STORE,)), Refuse("SkillNotLoaded", f"pi has no skill at {STORE}")),
     "asked for, it is started again for it": (carrying(missing=(STORE,), again=True), StopAgent(VM, "its skills are looked for again")),
     "an outdated machine stays": (lieutenant(guest=OLDER), STEADY),
-    "unless it is to be replaced: first pi stops": (outdated(), StopAgent(VM, f"{WHY}; {GOES}")),
-    "then it goes": (outdated(agent=IDLE), MarkForDeletion(VM, f"{WHY}; {GOES}", "Outdated")),
-    "not before its conversation is safe": (
-        outdated(agent=IDLE, slot=slot(mirrored=False)),
-        Wait("SavingSession", "the conversation is saved before the machine is replaced", until=NOW + 1),
-    ),
-    "not while it works": (outdated(agent=agent(replace(UP, busy=True))), STEADY),
-    "nor between the turns of its task": (outdated(active_task=True), STEADY),
-    "nor when it is protected": (outdated(slot=slot(protected=True)), STEADY),
-    "unless somebody has confirmed it": (
-        outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed=VM)), agent=IDLE),
-        MarkForDeletion(VM, f"{WHY}; {GOES}", "Outdated"),
-    ),
-    "a confirmation for another machine is none": (
-        outdated(slot=slot(protected=True, record=FILLED.record.but(confirmed="other"))),
-        STEADY,
-    ),
-    "nor when no other could be had": (outdated(replace_blocked="no room"), STEADY),
-    "nor when nothing would be started in its place": (outdated(unsupported=("spec.budget",)), STEADY),
-    "nor when its profile can't be rendered": (outdated(rendered=Unresolved("SecretNotFound", "no key")), STEADY),
-    "nor when its keeper does not answer": (outdated(agent=SILENT), Wait("AgentUnreachable", "no answer")),
+    "it is not replaced when its keeper does not answer": (outdated(agent=SILENT), Wait("AgentUnreachable", "no answer")),
     "nor when it can't be reached": (outdated(guest=SILENT, agent=SILENT), Wait("GuestUnreachable", "no answer")),
     "a machine of another source is outdated before it is prepared": (
         lieutenant(guest=marked(), agent=IDLE, record=boot(machine="older"), recreate=True),
-        MarkForDeletion(VM, f"its source or size is not the declared one any more; {GOES}", "Outdated"),
+        WriteFiles(VM, "files"),
     ),
     "files with secrets follow the secrets before pi starts": (secretive("older"), WriteFiles(VM, "secrets")),
     "and are left alone when they are as they should be": (secretive(SECRETIVE.secrets_hash), StartAgent(VM)),
@@ -449,6 +451,37 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         lieutenant(agent=replace(agent(replace(UP, inside=None)), keeper_version="0.9")),
         STEADY,
     ),
+    "one that is to be copied live stands still": (
+        lieutenant(record=TALKING, agent=SPOKEN, mirror_size=9, copies=ASKED),
+        StandStill(VM, "u-g1", 9),
+    ),
+    "not with a task": (lieutenant(record=TALKING, agent=SPOKEN, mirror_size=9, copies=ASKED, active_task=True), STEADY),
+    "not in a turn that is on": (
+        lieutenant(record=TALKING, agent=replace(SPOKEN, process=replace(UP, busy=True)), mirror_size=9, copies=ASKED),
+        STEADY,
+    ),
+    "not before all of it is saved": (lieutenant(record=TALKING, agent=SPOKEN, mirror_size=8, copies=ASKED), STEADY),
+    "and does so once": (lieutenant(record=STANDS, agent=SPOKEN, mirror_size=9, copies=ASKED), STEADY),
+    "it goes on when nobody asks any more": (
+        lieutenant(record=STANDS, agent=SPOKEN, mirror_size=9),
+        MoveOn("no copy is made of it any more"),
+    ),
+    "and when they take too long": (
+        lieutenant(record=standing(since=NOW - STAND_SECONDS), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("copies of it were not made in time"),
+    ),
+    "and when it is on another machine": (
+        lieutenant(record=standing(vm_id=OTHER), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("copies of it were not made in time"),
+    ),
+    "and when it has another conversation": (
+        lieutenant(record=standing(session="u-g0"), agent=SPOKEN, mirror_size=9, copies=ASKED),
+        MoveOn("its conversation is another one now"),
+    ),
+    "never while a copy may still be made": (
+        lieutenant(record=standing(since=NOW - STAND_SECONDS), agent=SPOKEN, mirror_size=9, copies=Copies((), ("lieutenant/copy",), True)),
+        STEADY,
+    ),
     "one that does not answer is not usable": (
         lieutenant(agent=agent(replace(UP, responsive=False))),
         Wait("AgentUnresponsive", "pi (pid 100) does not answer", until=NOW + 10),
@@ -466,7 +499,8 @@ def test_scenario(name: str) -> None:
 
 
 def test_every_policy_decides_in_some_scenario() -> None:
-    views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values(), *MOVES.values())]
+    scenarios = (*SCENARIOS.values(), *HOME_SCENARIOS.values(), *REPLACEMENT_SCENARIOS.values(), *MOVES.values())
+    views = [view for view, _ in scenarios]
     deciding = {decider(STAGES, view) for view in views}
     assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 

@@ -41,3 +41,13 @@ def test_marks_of_an_earlier_release_hold_only_where_that_release_filled_the_slo
 @pytest.mark.parametrize("text", ["", " ", "digest /", f"digest {VM}", f"digest {VM}/", f"digest {VM}/x", f"digest x{VM}/3", "a b c/3"])
 def test_a_mark_that_makes_no_sense_is_none(text: str) -> None:
     assert valid({"prepared": text}, VM, HERE) == {}
+
+
+@pytest.mark.guarantee("G-33")
+def test_on_a_live_copy_what_was_put_and_run_counts_and_what_was_checked_does_not() -> None:
+    copy = SlotRecord(vm_id=OTHER, epoch=2, filled=2, seals=(f"{VM}/3",))
+    names = ("files", "organs", "step:tools", "verify:works", "prepared", "agent", "secrets")
+    marks = {name: sealed(name, VM, HERE) for name in names}
+    assert set(valid(marks, OTHER, copy)) == {"files", "organs", "step:tools"}
+    assert valid(marks, "local-of-it", copy) == {}
+    assert valid({"files": sealed("x", VM, HERE.but(filled=2))}, OTHER, copy) == {}, "of the machine in an earlier slot"

@@ -169,3 +169,35 @@ def test_each_create_is_held_to_its_own_time() -> None:
 def test_a_create_from_a_reference_may_have_made_any_restored_vm_and_no_fresh_one() -> None:
     assert pairs([AT], [vm()], known=lineage(vm(), commit="whatever it pointed to")) == {"t1": (VM,)}
     assert pairs([AT], [vm()], known=lineage(vm(), commit="")) == {"t1": ()}
+
+
+# --- live copies ------------------------------------------------------------------------------------------------------------------------
+
+ORIGINAL = "00000000-0000-4000-8000-00000000000a"
+BRANCHED = Pending("t1", f"vm:{ORIGINAL}", NOW, NOW, account=ACCOUNT)
+
+
+def branched(*vms: Vm, original: str = ORIGINAL) -> dict[str, VmMetadata]:
+    return {one.vm_id: VmMetadata(one.vm_id, one.created_at, one.state, f"internal-{one.vm_id}", original) for one in vms}
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-33")
+def test_live_copies_of_one_machine_are_paired_oldest_with_oldest() -> None:
+    second, two = replace(BRANCHED, token="t2", sent_at=NOW + 1), [vm(OTHER, NOW + 2), vm(VM, NOW + 1)]
+    assert pairs([second, BRANCHED], two, known=branched(*two)) == {"t1": (VM,), "t2": (OTHER,)}
+    assert pairs([second, BRANCHED], two[1:], known=branched(*two)) == {"t1": (VM,), "t2": ()}
+    assert pairs([BRANCHED], two, known=branched(*two)) == {"t1": (VM, OTHER)}
+
+
+def test_a_copy_of_another_machine_or_from_before_is_none_of_it() -> None:
+    late, early = vm(VM, NOW + 1), vm(OTHER, NOW - 60)
+    assert pairs([BRANCHED], [late], known=branched(late, original=OTHER)) == {"t1": ()}
+    assert pairs([BRANCHED], [early], known=branched(early)) == {"t1": ()}
+    assert pairs([BRANCHED], [late], known={}) == {"t1": None}
+
+
+def test_what_another_create_restores_from_a_commit_of_the_machine_is_no_live_copy() -> None:
+    one, two = vm(VM, NOW + 1), vm(OTHER, NOW + 2)
+    known = {**branched(two), VM: VmMetadata(VM, NOW + 1, one.state, COMMIT, ORIGINAL)}
+    assert pairs([BRANCHED, replace(RESTORED, token="t2")], [one, two], known=known) == {"t1": (OTHER,), "t2": (VM,)}

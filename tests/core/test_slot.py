@@ -11,6 +11,7 @@ from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
 from reconciler.core.decisions import (
     Adopt,
+    AskOriginal,
     BindCreated,
     ClearSlot,
     Create,
@@ -35,9 +36,11 @@ from reconciler.core.decisions import (
     Wait,
 )
 from reconciler.core.plan import is_action
-from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import BranchRecord, CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.slot.branching import ASK_SECONDS, PAUSE
 from reconciler.core.slot.deletion import CONFIRM, effective_deletion
 from reconciler.core.slot.policies import SLOT, plan
+from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.origin import Made, Named, Sharing
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotPolicy, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
@@ -79,6 +82,18 @@ def snapshotted(slot: Slot, **record: object) -> Slot:
 
 
 WAITING = Wait("CreateIndeterminate", "a create was sent and not answered; waiting for its effect to show")
+
+STANDING = Standing(OTHER, "u-g1", 9, NOW - 5, "api", (f"{OTHER}/1",))
+ORIGINAL = Original("lieutenant/api", vm_id=OTHER, vm=Seen(VmState.RUNNING))
+COPY = replace(EMPTY, original=ORIGINAL)
+UNAVAILABLE = "ForkSourceUnavailable"
+BEING_COPIED = f"a live copy of VM {VM} is being made"
+
+
+def of(**original: object) -> Slot:
+    """A slot that is to be a live copy of one of which this is known."""
+    return replace(EMPTY, original=replace(ORIGINAL, **original))  # type: ignore[arg-type]
+
 
 SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "an empty slot is filled": (EMPTY, Create(1)),
@@ -128,6 +143,58 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         replace(FILLED, vm=Absent(proven=True), vanished=True),
         Refuse("FleetVanished", f"VM {VM} and too many others are missing at once; nothing is forgotten"),
     ),
+    "a live copy is asked for first": (COPY, AskOriginal("lieutenant/api")),
+    "and waited for": (
+        but(COPY, branch=BranchRecord(asked_at=NOW - 60)),
+        Wait("ForkPending", "waiting until lieutenant/api is settled; it gets no other work meanwhile"),
+    ),
+    "and made of what stands still": (of(standing=STANDING), Create(1, original=STANDING)),
+    "also by one that did not ask for it": (
+        but(of(standing=STANDING), branch=BranchRecord(asked_at=NOW - 9)),
+        Create(1, original=STANDING),
+    ),
+    "not before the platform has room": (
+        replace(COPY, blocked="no room", blocked_until=NOW + 9),
+        Wait("PlatformBlocked", "no room", NOW + 9),
+    ),
+    "what was asked in vain gets on with its work": (
+        but(of(over=NOW - 10), branch=BranchRecord(asked_at=NOW - 200)),
+        Wait("ForkPending", "lieutenant/api was asked in vain to stand still, and goes on with its work", until=NOW - 10 + PAUSE),
+    ),
+    "before it is asked again": (but(of(over=NOW - PAUSE), branch=BranchRecord(asked_at=NOW - 200)), AskOriginal("lieutenant/api")),
+    "nobody is asked for ever": (
+        but(COPY, branch=BranchRecord(asked_at=NOW - ASK_SECONDS)),
+        Wait("ForkPending", "lieutenant/api was asked in vain to stand still, and goes on with its work", until=NOW + PAUSE),
+    ),
+    "a source that is not there is waited for": (
+        of(exists=False),
+        Wait("ForkSourceNotFound", "lieutenant/api does not exist in this namespace; no other one is looked into"),
+    ),
+    "one that goes is not copied": (of(deleting=True), Wait(UNAVAILABLE, "lieutenant/api is being deleted")),
+    "one on this host neither": (
+        of(local=True),
+        Wait(UNAVAILABLE, "lieutenant/api lives on the controller's host; only a VM can be copied live"),
+    ),
+    "nor one without a machine": (of(vm_id="", vm=Absent(True)), Wait(UNAVAILABLE, "lieutenant/api has no machine yet")),
+    "nor one that sleeps": (of(vm=Seen(VmState.SUSPENDED)), Wait(UNAVAILABLE, f"VM {OTHER} of lieutenant/api is suspended")),
+    "nor one that is to sleep": (
+        of(kept_from="it is declared Suspended"),
+        Wait(UNAVAILABLE, "lieutenant/api can't be copied: it is declared Suspended"),
+    ),
+    "nor a dead one": (of(vm=Seen(VmState.DEAD)), Wait(UNAVAILABLE, f"VM {OTHER} of lieutenant/api is dead")),
+    "nor one that is not in the list": (
+        of(vm=Absent(False)),
+        Wait(UNAVAILABLE, f"VM {OTHER} of lieutenant/api is not in the platform's list"),
+    ),
+    "nor one that nobody can read": (of(vm=Unknown("503")), Wait("VMUnknown", "lieutenant/api: 503")),
+    "a copy that is declared suspended is made later": (replace(COPY, desired=DesiredState.SUSPENDED), Steady()),
+    "a machine that is being copied is not resumed behind the platform": (
+        replace(ASLEEP, copying=True),
+        Wait("StandingStill", BEING_COPIED),
+    ),
+    "nor suspended": (replace(SLEEPY, copying=True), Wait("StandingStill", BEING_COPIED)),
+    "nor deleted": (replace(GONE, copying=True), Wait("DeletePending", BEING_COPIED)),
+    "else it is left alone": (replace(FILLED, copying=True), Steady()),
     "an object without a VM is released": (replace(EMPTY, desired=DesiredState.GONE), Release()),
     "a VM is marked for deletion before it is deleted": (GONE, MarkForDeletion(VM, "its object was deleted", "Deleted")),
     "a sleeping one too": (replace(ASLEEP, desired=DesiredState.GONE), MarkForDeletion(VM, "its object was deleted", "Deleted")),

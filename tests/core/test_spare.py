@@ -34,7 +34,7 @@ from reconciler.core.snapshot.spare import Spare
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from tests.core.views import FILLED, GUEST, NOW, OTHER, RUNNING, UP, VM, agent
 
-COMMIT = CommitRecord(commit_id="c", vm_id=VM, origin=f"{VM}/1", taken_at=NOW - 100, conversation="u-g1")
+COMMIT = CommitRecord(commit_id="c", vm_id=VM, seals=(f"{VM}/1",), taken_at=NOW - 100, conversation="u-g1")
 MADE = Slot(DesiredState.RUNNING, SlotRecord(vm_id=OTHER, account="mine", epoch=1), Seen(VmState.RUNNING), account="mine", now=NOW)
 BARE = replace(MADE, record=SlotRecord(), vm=FILLED.vm)
 
@@ -163,7 +163,7 @@ def test_after_the_change_each_machine_is_in_one_slot_and_the_one_that_was_left_
     )
     after = swapped(before, COMMIT, NOW)
     assert (after.slot.vm_id, after.slot.epoch, after.slot.filled, after.slot.commits) == (OTHER, 8, 8, (COMMIT,))
-    assert (after.slot.origin, after.slot.restored_from) == (COMMIT.origin, "c")
+    assert (after.slot.seals, after.slot.restored_from) == (COMMIT.seals, "c")
     assert (after.spare.slot.vm_id, after.spare.slot.marked_for_deletion, after.spare.commit_id) == (VM, True, "")
     assert after.rollback.state == "Done"
     gone_back = back(session, "u", COMMIT)

@@ -15,6 +15,7 @@ from reconciler.core.messages import Message
 from reconciler.core.profile.rendering import render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Agent, Declined, Exited, Guest, Lost, NotStarted, Unanswered, Unheard, Up, Verdict
+from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
@@ -74,6 +75,13 @@ def slots() -> st.SearchStrategy[Slot]:
         snapshot=st.sampled_from([SnapshotRecord(), SnapshotRecord(vm_id=VM, commit_id="c", verified=True), SnapshotRecord(attempts=3)]),
     )
     targets: st.SearchStrategy[Target | None] = st.none() | st.builds(Target, st.just(OTHER), observed, st.sampled_from(["", "web"]))
+    originals = st.none() | st.builds(
+        Original,
+        st.just("lieutenant/web"),
+        vm_id=st.just(OTHER),
+        vm=st.builds(Seen, st.sampled_from(VmState)),
+        standing=st.sampled_from([None, Standing(OTHER)]),
+    )
     seen = st.none() | st.builds(SnapshotSeen, st.booleans(), st.sampled_from([None, "", "c"]), st.booleans(), st.booleans())
     intent = st.none() | st.builds(OpenIntent, st.just("t"), st.booleans(), st.sampled_from([None, (), (OTHER,), (OTHER, "z")]))
     return st.builds(
@@ -88,6 +96,8 @@ def slots() -> st.SearchStrategy[Slot]:
         no_delete=st.booleans(),
         observe_only=st.booleans(),
         adopt=targets,
+        original=originals,
+        copying=st.booleans(),
         snapshot=seen,
         busy=st.sampled_from([True, False, None]),
         mirrored=st.booleans(),

@@ -235,6 +235,19 @@ def test_the_demonstration_of_an_outage(image: object, tmp_path: Path) -> None:
     assert {file["path"] for file in told["files"]} == {"notes/release.md"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.guarantee("G-33")
+def test_the_demonstration_of_live_copies(image: object, tmp_path: Path) -> None:
+    """With the real pi, three copies of one source at once: each has its files and knows what it was told, and is on its own after that."""
+    told = Program(tmp_path, {}).json("demo", "--scenario", "fork", seconds=240.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["source", "copies", "apart", "deleted"]
+    assert told["machines"] == {"created": 4, "left": 0}
+    answers = {task["name"]: task["answer"] for task in told["tasks"]}
+    assert {answers[f"ask-{way}"] for way in ("careful", "quick", "bold")} == {"Keep in mind: the release is called Halcyon."}
+
+
 def test_a_demonstration_without_isolation_touches_nothing(tmp_path: Path) -> None:
     """An agent's paths are absolute: where machines are no more than directories, they would be the host's own."""
     (tmp_path / "bin").mkdir()

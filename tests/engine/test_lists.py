@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 
 from reconciler.core.backoff import pause_after
-from reconciler.core.snapshot.vm import VmList
+from reconciler.core.snapshot.vm import Vm, VmList, VmState
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.ports import Store, VersApi
+from reconciler.engine.ports import VersApi
 from reconciler.errors import Unreachable
 from tests.faults.harness import virtual
 
@@ -24,7 +25,9 @@ class Platform:
     def __init__(self, work: float, clock: LoopClock) -> None:
         self.work = work
         self.began: list[float] = []
-        self.failing = False
+        self.failing = self.forgetful = False
+        self.vms: dict[str, Vm] = {}
+        self.kept: list[tuple[str, ...]] = []
         self._clock = clock
 
     async def list_vms(self) -> VmList:
@@ -33,13 +36,19 @@ class Platform:
         await asyncio.sleep(LATENCY)
         if self.failing:
             raise Unreachable("no answer")
-        return VmList({}, begun, self._clock.now(), None, self.work)
+        return VmList(dict(self.vms), begun, self._clock.now(), None, self.work)
 
 
 def fleet(work: float) -> tuple[Fleet, Platform, LoopClock]:
     clock = LoopClock(0.0)
     platform = Platform(work, clock)
-    return Fleet(cast(VersApi, platform), cast(Store, None), clock, 60.0, {}), platform, clock
+
+    async def keep(vm_ids: Sequence[str], at: float) -> None:
+        platform.kept.append(tuple(vm_ids))
+        if platform.forgetful:
+            raise Unreachable("the store")
+
+    return Fleet(cast(VersApi, platform), clock, 60.0, {}, keep), platform, clock
 
 
 async def ask_for(seen: Fleet, clock: LoopClock, seconds: float) -> None:
@@ -116,3 +125,22 @@ def test_a_pause_is_bounded() -> None:
     assert pause_after(0.0) == 0.0
     assert pause_after(1.0, share=0.5) == 1.0
     assert pause_after(3600.0) == 10.0
+
+
+def test_nobody_gets_a_list_before_what_was_first_seen_in_it_is_durable() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.0)
+        platform.vms["a"] = Vm("a", "account", 0.0, VmState.RUNNING)
+        platform.forgetful = True
+        with pytest.raises(Unreachable):
+            await seen.list_since(clock.now())
+        assert seen.latest is None
+        assert not seen.first_seen
+        platform.forgetful = False
+        begun = (await seen.list_since(clock.now())).begun
+        assert platform.kept == [("a",), ("a",)]
+        assert seen.first_seen == {"a": begun}
+        await seen.list_since(clock.now())
+        assert len(platform.kept) == 2
+
+    virtual(main)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, Key
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
-from reconciler.engine.planning import plan_everything
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Unreachable
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
@@ -441,25 +439,6 @@ def test_recreate_does_not_begin_while_the_platform_refuses_machines_to_others_b
         await run.ready(other)
         await run.until(lambda: old.deleted, "now it is replaced")
         await run.ready()
-
-    tell(tmp_path, story)
-
-
-@pytest.mark.guarantee("G-41")
-def test_a_plan_says_that_the_machine_is_replaced_and_why(tmp_path: Path) -> None:
-    async def story(run: Stage) -> None:
-        await made(run, BEFORE, update=RECREATE)
-        await pass_time(20)
-        await run.engine.stop()
-        assert await plan_everything(run.engine) == Foreseen(), "nothing to do before it changes"
-        await run.engine.declarations.apply(declared(PROFILE, source={"image": "default"}, **AFTER))
-        planned = (await plan_everything(run.engine)).steps
-        verbs = [step.action.verb for step in planned]
-        assert verbs[:5] == ["StopAgent", "MarkForDeletion", "Delete", "ClearSlot", "Create"]
-        said = planned[1].action.because
-        assert said.startswith("its profile changed after it was prepared; Recreate deletes VM ")
-        assert "with its workspace /root/workspace" in said
-        assert verbs[-1] == "StartAgent"
 
     tell(tmp_path, story)
 

@@ -62,6 +62,10 @@ class NodeSlot:
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         return self.changed(record, slot)
 
+    @property
+    def session(self) -> str:
+        return ""
+
     def released(self, record: Record) -> Record | None:
         assert isinstance(record, TreeRecord)
         left = {name: slot for name, slot in record.nodes.items() if name != self.owner.node}

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.fleet import NoSecrets, ReadyAgents
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.settings import EngineSettings
 from reconciler.store.sqlstore import open_store
 from tests.world import KEEPER, FakeVers, World
@@ -34,9 +34,7 @@ class Slow(FakeVers):
 @pytest.mark.guarantee("G-01")
 async def test_a_list_on_its_way_ends_with_the_controller(tmp_path: Path) -> None:
     vers, clock, store = Slow(World()), LoopClock(), open_store(tmp_path / "state.db", inline=True)
-    engine = await Engine.open(
-        EngineSettings(), vers, ReadyAgents(clock), store, NoSecrets(), clock, Effects(), lambda: 0.5, lambda: "token", KEEPER
-    )  # fmt: skip
+    engine = await Engine.open(EngineParts(EngineSettings(), vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock))
     await engine.start()
     await vers.asked.wait()
     before = asyncio.all_tasks()

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import VmShape
+from tests.engine import test_rollout as rollouts
 from tests.engine import test_trees as trees
 from tests.engine.stage import Stage, tell
 from tests.engine.test_trees import TREE, agent, infra, nodes, stands, tree
@@ -21,10 +22,10 @@ LIEUTENANT: Mapping[str, Any] = {
         "context": "Use PostgreSQL.",
         "directive": "Obey.",
         "files": [
-            {"path": "a.md", "content": "a", "mode": "0600"},
-            {"path": "b.md", "contentFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
-            {"path": "c.md", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
-            {"path": "d.md", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"path": "a.txt", "content": "a", "mode": "0600"},
+            {"path": "b.txt", "contentFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+            {"path": "c.txt", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"path": "d.txt", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
     },
     "model": {"provider": "anthropic", "id": "claude", "thinking": "high"},
@@ -167,5 +168,6 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     "VMTree.limits.maxWorking": trees.test_no_more_agents_work_at_once_than_the_limit_says,
     "VMTree.policy.onNodeRemoved": trees.test_nodes_below_a_removed_one_stay_one_level_up_when_the_tree_says_so,
     "VMTree.policy.suspend": played(a_suspended_node_alone),
+    "VMTree.strategy.maxUnavailable": rollouts.test_more_nodes_at_a_time_where_the_strategy_says_so,
     "VMTree.deletionPolicy": played(kept_machines),
 }

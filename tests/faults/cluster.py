@@ -13,6 +13,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import NotFound, ReconcilerError
@@ -82,10 +83,11 @@ class OperatorLives(Controller):
         self.kube_controller = KubeController(cluster, self.secrets, [NAMESPACE], f"operator-{mine}", lambda line: None, watcher=watcher)
         clock = LoopClock(self.world.now() + (self.skew if mine > 1 else 0.0))
         try:
-            self.engine = await Engine.open(
-                self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets, clock,
-                Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", KEEPER, self.kube_controller.sink,
+            parts = EngineParts(
+                self.settings, FakeVers(self.world), FakeAgents(self.world), KEEPER, store, self.secrets, clock,
+                Effects(seam), random.Random(1).random, lambda: f"token-{next(self._tokens)}", self.kube_controller.sink,
             )  # fmt: skip
+            self.engine = await Engine.open(parts)
         except (Crash, ReconcilerError):
             await self.secrets.aclose()
             await store.aclose()

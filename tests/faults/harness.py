@@ -22,6 +22,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.ports import Secrets
 from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
@@ -183,11 +184,12 @@ class Controller:
         self.lives += 1
         store = open_store(self.path, inline=True)
         try:
-            engine = await Engine.open(
-                self.settings, FakeVers(self.world), FakeAgents(self.world), store, self.secrets or NoSecrets(),
+            parts = EngineParts(
+                self.settings, FakeVers(self.world), FakeAgents(self.world), KEEPER, store, self.secrets or NoSecrets(),
                 LoopClock(self.world.now()), Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}",
-                KEEPER, kinds=self.kinds,
+                kinds=self.kinds,
             )  # fmt: skip
+            engine = await Engine.open(parts)
         except (Crash, ReconcilerError):
             await store.aclose()
             raise

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.app import MakeWays, Ways
 from reconciler.cluster import Operator, Scope, cluster_of, lease_of, operating
 from reconciler.config import Config
-from reconciler.engine.backend import DeclarationBackend
-from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Secrets, Store
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube.access import Access, load
@@ -88,30 +84,18 @@ def config(state: Path) -> Config:
     return Config(state=state, settle_seconds=SETTLE, resync_seconds=1.0)
 
 
-def engine_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> Callable[..., Any]:
-    """As `app.engine_over`, with the world's machines."""
+def ways_in(world: World, vers: Callable[[World], FakeVers] = FakeVers) -> MakeWays:
+    """To the world's machines."""
 
     @asynccontextmanager
-    async def make(
-        config: Config,
-        store: Store,
-        installation: str,
-        secrets: Secrets,
-        hook: Hook,
-        backend: DeclarationBackend,
-        clock: LoopClock,
-        supervisor: Supervisor,
-        /,
-    ) -> AsyncIterator[Engine]:
-        settings = EngineSettings(
-            fleet=config.fleet, installation=installation, settle_seconds=SETTLE, empty_store_seconds=SETTLE, resync_seconds=1.0, workers=8
-        )
-        yield await Engine.open(
-            settings, vers(world), FakeAgents(world), store, secrets, clock, Effects(hook), random.Random(1).random,
-            lambda: f"{uuid.uuid4()}", KEEPER, backend, supervisor=supervisor,
-        )  # fmt: skip
+    async def make_ways(config: Config, now: Callable[[], float], supervisor: Supervisor, /) -> AsyncIterator[Ways]:
+        yield Ways(vers(world), FakeAgents(world), KEEPER)
 
-    return make
+    return make_ways
+
+
+def tuned(settings: EngineSettings) -> EngineSettings:
+    return replace(settings, workers=8)
 
 
 def access_of(cluster: Namespace) -> Access:
@@ -152,6 +136,6 @@ async def charge(
     """An operator in charge of one namespace."""
     async with standing(cluster, state, who, crash=crash, lease_seconds=lease_seconds, access=access) as (api, lease):
         await asyncio.wait_for(lease.acquire(), SECONDS)
-        make = engine_in(world, vers)
-        async with operating(config(state), api, Scope((cluster.name,)), lease, lambda line: None, prepare, make) as operator:
+        scope, ways = Scope((cluster.name,)), ways_in(world, vers)
+        async with operating(config(state), api, scope, lease, lambda line: None, prepare, make_ways=ways, tune=tuned) as operator:
             yield operator

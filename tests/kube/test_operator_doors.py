@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.app import engine_over
 from reconciler.core.keys import Json, Key
 from reconciler.engine.backend import NullBackend
-from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Hook
 from reconciler.engine.loop import Engine
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import Event
 from reconciler.engine.state.declared import Declared
-from reconciler.engine.supervision import Supervisor
 from reconciler.sources.files.scan import Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.kube.raw import without_nulls
@@ -28,7 +26,7 @@ from reconciler.store.sqlstore import open_store
 from reconciler.views.forecast import planned
 from tests.faults.harness import NoSecrets
 from tests.kube.controlplane import Namespace
-from tests.kube.operating import Person, RealTime, charge, config, engine_in, until
+from tests.kube.operating import Person, RealTime, charge, config, tuned, until, ways_in
 
 pytestmark = pytest.mark.real("kube")
 
@@ -136,18 +134,11 @@ async def by_command(engine: Engine, folder: Path) -> None:
         await engine.declarations.apply(Declared(one.key, one.spec, one.labels, one.annotations, "api"))
 
 
-class Open:
-    """Nothing around effects."""
-
-    async def __call__(self, number: int, name: str, act: Callable[[], Awaitable[object]]) -> object:
-        return await act()
-
-
 @asynccontextmanager
 async def without_cluster(state: Path, world: RealTime) -> AsyncIterator[Engine]:
     store = await asyncio.to_thread(open_store, state / "state.db")
-    hook: Hook = Open()  # type: ignore[assignment]
-    async with engine_in(world)(config(state), store, "cluster/ns", NoSecrets(), hook, NullBackend(), LoopClock(), Supervisor()) as engine:
+    ways = ways_in(world)
+    async with engine_over(config(state), store, "cluster/ns", NoSecrets(), backend=NullBackend(), make_ways=ways, tune=tuned) as engine:
         try:
             yield engine
         finally:

@@ -119,7 +119,7 @@ async def test_an_edited_profile_is_acted_on_as_the_lieutenant_says(cluster: Nam
         await person.kubectl("wait", "ltask/two", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
         await person.kubectl("patch", "lt/ada", "--type=merge", "-p", '{"spec":{"update":{"onProfileChange":"Recreate"}}}')
         await asyncio.sleep(1.0)
-        assert [machine.vm_id for machine in world.alive()] == [old.vm_id], "never in a turn"
+        assert old in world.alive(), "never in a turn: another one is made beside it"
         await person.kubectl("wait", "ltask/two", "--for=condition=Ready", "--timeout=60s")
         await person.sees("lt", "ada", "UpToDate", "ProfileApplied")
         await person.kubectl("wait", "lt/ada", "--for=condition=Ready", "--timeout=60s")

@@ -108,6 +108,18 @@ def test_verbs_that_were_acted_on_are_not_acted_on_again() -> None:
     assert restore.lieutenant(KEY, UID, {"handled": {"retry": "1"}}, {}, US).record.handled == {"retry": "1"}
 
 
+@pytest.mark.guarantee("G-33")
+def test_a_live_copy_is_not_made_again_and_one_on_its_way_is_known_by_what_is_copied() -> None:
+    told = {"forkedFrom": {"name": "api", "vm": "v", "at": "2026-11-21T08:17:39Z"}}
+    branch = restore.lieutenant(KEY, UID, told, {}, US).record.slot.branch
+    assert (branch.source, branch.vm_id, branch.claimed) == ("api", "v", True)
+    payload: Json = {"commit": "vm:v", "epoch": 3, "session": "u-g1", "size": 9, "source": "api"}
+    sent = Intent("t", SlotOwner.of(KEY, UID), "create", 1, payload, 1234.5)
+    found = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US).intent
+    assert found is not None
+    assert found.payload == payload
+
+
 @pytest.mark.guarantee("G-32")
 def test_the_conversation_in_force_comes_back() -> None:
     told: Json = {"session": {"name": f"{UID}-g2-3", "generation": 2, "earlier": [f"{UID}-g2"]}}

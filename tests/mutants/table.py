@@ -19,7 +19,7 @@ from reconciler.core import conditions
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant import session, workspace
+from reconciler.core.lieutenant import reach, replacement, session, workspace
 from reconciler.core.slot import deletion, marks, pairing, tenancy
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
@@ -27,6 +27,7 @@ from reconciler.core.task import policies as task
 from reconciler.core.task import provider as taskprovider
 from reconciler.core.task import queue as task_queue
 from reconciler.core.task import view as taskview
+from reconciler.engine.act.replacement import ReplacementActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.observe.fleet import Fleet
@@ -39,9 +40,11 @@ from tests.engine import (
     test_conversation_lost,
     test_copied_disks,
     test_escalation,
+    test_fork,
     test_outages,
     test_providers,
     test_quiet,
+    test_replacement,
     test_sessions,
     test_tasks,
     test_tenancy,
@@ -193,6 +196,8 @@ UNWRITTEN_CREATE = at("vers.create_vm", "error", later=1)
 LATE_PROMPT = at("keeper.send", "late")
 CRASH_AFTER_PROMPT = at("keeper.send", "crash-after")
 
+COPIED_AT_WORK = test_fork.test_the_source_is_copied_between_two_tasks_and_its_queue_goes_on_at_once
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("no-intent", "G-02: an intent is durable before the create is sent", SlotActs, "create",
            "slot, *t.journal.writes_to_open(intent)", "slot", CRASH_AFTER_CREATE),
@@ -201,6 +206,14 @@ MUTANTS: tuple[Mutant, ...] = (
            test_outages.test_a_create_whose_answer_is_lost_is_adopted_by_its_birth_label),
     Mutant("close-before-durable", "G-02: an intent is closed only after its row", SlotActs, "occupy",
            "said = self.books", "t.journal.closed(intent); said = self.books", UNWRITTEN_CREATE),
+    Mutant("copied-at-work", "G-33: a live copy is made between two tasks", session, "stand_still",
+           "v.lt.active_task or not v.lt.settled or", "", COPIED_AT_WORK),
+    Mutant("not-held", "G-33: the queue of what is being copied waits", task, "wait_for_its_turn",
+           "if v.copied_by:", "if False:", COPIED_AT_WORK),
+    Mutant("stands-for-ever", "G-33: who was copied goes on with its work", session, "move_on",
+           "if not v.copies.asked:", "if False:", test_fork.test_three_copies_of_one_source_at_once),
+    Mutant("checked-by-the-parent", "G-33: what was checked on the source was not checked on its copy", marks, "valid",
+           "name.startswith(KEPT)", "True", test_fork.test_steps_that_the_disk_has_are_not_run_again_and_checks_are),
     Mutant("no-window", "G-02: a create is given up only after the settle window", slot_policies, "settle_the_open_intent",
            "if s.intent.settled and not s.vanished:", "if not s.vanished:", an_unanswered_create_that_shows_late),
     Mutant("one-list-settles", "G-02: a create is given up after two lists without its VM", Slots, "open_intent",
@@ -341,8 +354,17 @@ MUTANTS: tuple[Mutant, ...] = (
            "or v.lt.active_task", "", lieutenant_table),
     Mutant("more-was-seen", "G-32: what was seen and not saved is known durably", session, "loss_of",
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
-    Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", lieutenant, "install_what_is_missing",
+    Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", reach, "install_what_is_missing",
            "and not running and not v.lt.guest.keeper_alive", "", lieutenant_table),
+    Mutant("replaced-unverified", "G-14: a machine that works is given up only for one that is verified", replacement, "change_places",
+           "or to_be_done(v.lt, v.next) is not None", "",
+           test_replacement.test_a_profile_whose_verification_fails_costs_neither_the_machine_nor_its_workspace),
+    Mutant("gone-before-an-answer", "G-14: the old machine is kept until pi answers on the new one", replacement, "clear_away_the_other",
+           '("Confirmed", "Returned", "Dropping")', '("Taken", "Confirmed", "Returned", "Dropping")',
+           test_replacement.test_a_machine_on_which_pi_does_not_start_gives_its_place_back),
+    Mutant("workspace-left-behind", "G-14: the workspace is carried over", ReplacementActs, "carry_over",
+           "if archive.content:", "if False:",
+           test_replacement.test_the_old_machine_works_on_until_the_other_one_is_verified_and_everything_moves_when_it_is_settled),
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import itertools
-import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,8 +20,8 @@ from reconciler.app import served
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
-from reconciler.engine.effects import Effects
 from reconciler.engine.loop import Engine
+from reconciler.engine.parts import EngineParts
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import PAUSE, Ended, Supervisor
@@ -252,10 +251,19 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
             return Follow(server, namespaces, on_event)
 
         controller = KubeController(cluster, secrets, ["default"], "one", lambda line: None, watcher=watcher, supervisor=supervisor)
-        engine = await Engine.open(
-            EngineSettings(installation="i", resync_seconds=0.2, workers=2), FakeVers(world), FakeAgents(world), store, secrets,
-            LoopClock(), Effects(), random.Random(1).random, lambda: "token", KEEPER, controller.sink, supervisor=supervisor,
-        )  # fmt: skip
+        settings = EngineSettings(installation="i", resync_seconds=0.2, workers=2)
+        parts = EngineParts(
+            settings,
+            FakeVers(world),
+            FakeAgents(world),
+            KEEPER,
+            store,
+            secrets,
+            LoopClock(),
+            backend=controller.sink,
+            supervisor=supervisor,
+        )
+        engine = await Engine.open(parts)
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(controller.close)
         await controller.open(engine, "uid")

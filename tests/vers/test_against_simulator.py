@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.agent.ssh import SshOptions, SshPool
 from reconciler.agent.transport import FixedScript
-from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import BranchSource, CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
     Conflict,
@@ -96,10 +96,16 @@ async def test_a_life_of_a_machine_under_every_dialect(knobs: tuple[str, ...]) -
         assert (lineage.vm_id, lineage.parent_commit_id, lineage.grandparent_vm_id) == (child, commit, root)
         assert (await client.get_metadata(root)).parent_commit_id is None
 
+        copy = await client.create_vm(BranchSource(root), VmShape(), {}, "intent-3")
+        lineage = await client.get_metadata(copy)
+        assert (lineage.vm_id, lineage.grandparent_vm_id) == (copy, root)
+        assert lineage.parent_commit_id not in (None, commit)
+        assert (await client.get_vm(root)).state is VmState.RUNNING
+        await client.delete_vm(copy)
         with pytest.raises(Conflict):
             await client.delete_commit(commit)
         await client.delete_vm(child)
-        await until(lambda: not simulator.world.vms[child].exists(simulator.world.clock()))
+        await until(lambda: not any(simulator.world.vms[one].exists(simulator.world.clock()) for one in (child, copy)))
         assert set((await client.list_vms()).vms) == {root}
         await client.delete_commit(commit)
         assert commit not in {one.commit_id for one in await client.list_commits()}
@@ -119,6 +125,8 @@ async def test_what_is_not_there_is_told_as_such() -> None:
             await client.create_vm(CommitSource(NOBODY), VmShape(), {}, "t")
         with pytest.raises(NotFound):
             await client.resolve_ref("no:such")
+        with pytest.raises(DoubtfulRefusal, match="parent vm not found"):
+            await client.create_vm(BranchSource(NOBODY), VmShape(), {}, "t")
         with pytest.raises(NotFound):
             await client.commit(NOBODY, "n")
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from vers_stub import Action, Garbage, Half, Hang, Platform, Reply, Request, Reset, json_reply, platform, text_reply
 
-from reconciler.core.snapshot.machine import CommitSource, RootSource, VmShape
+from reconciler.core.snapshot.machine import BranchSource, CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.ports import VersApi
 from reconciler.errors import (
@@ -41,7 +41,7 @@ from reconciler.vers.keys import Settings
 ACCOUNT = "0f5a6b1c-1111-4222-8333-444455556666"
 TAIL = "c0ffee" * 10 + "beef"
 KEY = ACCOUNT + TAIL
-VM = "11111111-2222-4333-8444-555555555555"
+VM, OTHER = "11111111-2222-4333-8444-555555555555", "11111111-2222-4333-8444-666666666666"
 COMMIT = "99999999-8888-4777-8666-555555555555"
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here is https; loading the real ones takes time
 ROW = {"vm_id": VM, "owner_id": ACCOUNT, "created_at": "2026-04-17T20:01:02Z", "state": "running", "labels": {"a": "b"}}
@@ -258,6 +258,24 @@ async def test_a_restore_takes_either_form_of_answer(source: CommitSource, sent:
     async with always(json_reply(body, 201)) as served, connected(served) as client:
         assert await client.create_vm(source, VmShape(4, 4096, None), {"fleet": "x"}, "t") == VM
     assert served.requests[0].json() == sent
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.parametrize("body", [{"vm_id": OTHER}, {"vms": [{"vm_id": OTHER}]}])
+async def test_a_live_copy_is_one_of_a_running_vm_and_has_no_body(body: object) -> None:
+    async with always(json_reply(body, 201)) as served, connected(served) as client:
+        assert await client.create_vm(BranchSource(VM), VmShape(4, 4096, None), {"fleet": "x"}, "t") == OTHER
+    request = served.requests[0]
+    assert (request.method, request.target) == ("POST", f"/api/v1/vm/branch/by_vm/{VM}?count=1&keep_paused=false")
+    assert request.body == b""
+
+
+@pytest.mark.guarantee("G-02")
+async def test_a_live_copy_is_asked_for_once() -> None:
+    async with always(json_reply({"error": "oops"}, 500)) as served, connected(served) as client:
+        with pytest.raises(Indeterminate):
+            await client.create_vm(BranchSource(VM), VmShape(), {}, "t")
+    assert len(served.requests) == 1
 
 
 @pytest.mark.parametrize("field", ["commit_id", "id"])
@@ -673,6 +691,8 @@ async def test_only_full_ids_reach_a_path(bad: str) -> None:
             await client.create_vm(CommitSource(bad), VmShape(), {}, "t")
         with pytest.raises(Rejected):
             await client.resolve_ref(bad)
+        with pytest.raises(Rejected):
+            await client.create_vm(BranchSource(bad), VmShape(), {}, "t")
         with pytest.raises(Rejected):
             await create_with_token(client, "two\r\nX-Evil: 1")
     assert served.requests == []

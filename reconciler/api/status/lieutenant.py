@@ -60,7 +60,13 @@ class CreateIntent(Section):
     server_time: Time = ""
     """When it was sent, by the platform's clock; empty: not known."""
     commit: Id = ""
-    """The commit that the machine is made from; empty: none."""
+    """The commit that the machine is made from, or `vm:` and the machine that it is a live copy of; empty: none."""
+    session: Annotated[str, AtMost(256)] | None = None
+    """The conversation that a live copy goes on with."""
+    size: Count | None = None
+    """How many bytes of it."""
+    source: Annotated[str, AtMost(256)] | None = None
+    """Whose machine is copied."""
     epoch: Count | None = None
     """The epoch of the slot with that machine."""
 
@@ -287,6 +293,31 @@ class BootStatus(Section):
 
 
 @section
+class ForkedFrom(Section):
+    """What it was made from as a live copy, once."""
+
+    name: Annotated[str, AtMost(256)] = ""
+    """The lieutenant."""
+    vm: Id = ""
+    """Its machine then."""
+    at: Time = ""
+    """When, by the controller's clock."""
+
+
+@section
+class ReplacementStatus(Section):
+    """Another machine that is to take the place of this one."""
+
+    vm: Id = ""
+    """The machine that is not in use: the new one until it is, then the old one until it is gone; empty: there is none yet."""
+    phase: Literal["Creating", "Preparing", "Verified", "Starting", "Removing"] = "Creating"
+    """`Creating`, `Preparing`: the new machine. `Verified`: it waits until the agent is settled. `Starting`: it is in use, and pi has not
+    answered on it yet; the old one is kept. `Removing`: the machine that is not needed is deleted."""
+    since: Time = ""
+    """When it was begun."""
+
+
+@section
 class LieutenantStatus(Status):
     """What was observed of a lieutenant; written by the controller."""
 
@@ -308,6 +339,8 @@ class LieutenantStatus(Status):
     """The provider of its model; left out while nothing is known against it."""
     session: SessionStatus | None = None
     """Its conversation; left out until there is one."""
+    forked_from: ForkedFrom | None = None
+    """What it is a live copy of; left out until the copy was made."""
     handled: Annotated[dict[str, Annotated[str, AtMost(262_144)]], AtMost(32)] | None = None
     """Requests by annotation that were acted on: verb → token."""
     restarts: RestartsStatus | None = None
@@ -316,5 +349,7 @@ class LieutenantStatus(Status):
     """What was found on its machine."""
     boot: BootStatus | None = None
     """How its machine was prepared; left out when it has none."""
+    replacement: ReplacementStatus | None = None
+    """How it gets another machine; left out when it gets none."""
     next_try_at: Time | None = None
     """When what failed is tried again; left out while nothing waits for that."""

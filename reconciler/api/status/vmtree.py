@@ -55,6 +55,20 @@ class TreeCounts(Section):
 
 
 @section
+class RolloutStatus(Section):
+    """How far a changed profile has come; there while some machine is of another one than declared."""
+
+    state: Literal["Progressing", "Paused", "Stopped"] = "Progressing"
+    """`Paused` by a person; `Stopped` since a node did not come through it."""
+    outdated: Count = 0
+    """Nodes whose machine is of another profile than declared."""
+    replacing: Count = 0
+    """Nodes for which another machine is made now."""
+    failed: Annotated[tuple[Word, ...], AtMost(20)] | None = None
+    """Nodes at which it stopped."""
+
+
+@section
 class VMTreeStatus(Status):
     """What was observed of a hierarchy; written by the controller."""
 
@@ -62,5 +76,7 @@ class VMTreeStatus(Status):
     """What is wanted of the whole; nodes may say otherwise."""
     counts: TreeCounts | None = None
     """How many nodes are in which state."""
+    rollout: RolloutStatus | None = None
+    """A change of profile that is on its way."""
     nodes: Annotated[tuple[NodeStatus, ...], AtMost(NODES), ListMap("name")] | None = None
     """At most 200 nodes, the worst first."""

@@ -30,6 +30,16 @@ from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper
 from reconciler.core.decisions.machine import StopAgent as StopAgent
 from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.replacement import AtNext as AtNext
+from reconciler.core.decisions.replacement import BeginReplacement as BeginReplacement
+from reconciler.core.decisions.replacement import CarryOver as CarryOver
+from reconciler.core.decisions.replacement import ConfirmReplacement as ConfirmReplacement
+from reconciler.core.decisions.replacement import DropReplacement as DropReplacement
+from reconciler.core.decisions.replacement import EndReplacement as EndReplacement
+from reconciler.core.decisions.replacement import FenceReplacement as FenceReplacement
+from reconciler.core.decisions.replacement import ReplacementAction as ReplacementAction
+from reconciler.core.decisions.replacement import ReturnToOld as ReturnToOld
+from reconciler.core.decisions.replacement import TakeNext as TakeNext
 from reconciler.core.decisions.requests import Acknowledge as Acknowledge
 from reconciler.core.decisions.requests import RequestAction as RequestAction
 from reconciler.core.decisions.rest import Refuse as Refuse
@@ -39,10 +49,13 @@ from reconciler.core.decisions.rest import Wait as Wait
 from reconciler.core.decisions.session import BeginSession as BeginSession
 from reconciler.core.decisions.session import KeepEnd as KeepEnd
 from reconciler.core.decisions.session import MirrorSession as MirrorSession
+from reconciler.core.decisions.session import MoveOn as MoveOn
 from reconciler.core.decisions.session import NoteSession as NoteSession
 from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
 from reconciler.core.decisions.session import SessionAction as SessionAction
+from reconciler.core.decisions.session import StandStill as StandStill
 from reconciler.core.decisions.slot import Adopt as Adopt
+from reconciler.core.decisions.slot import AskOriginal as AskOriginal
 from reconciler.core.decisions.slot import BindCreated as BindCreated
 from reconciler.core.decisions.slot import Cause as Cause
 from reconciler.core.decisions.slot import ClearSlot as ClearSlot
@@ -58,6 +71,7 @@ from reconciler.core.decisions.slot import NoteCommits as NoteCommits
 from reconciler.core.decisions.slot import Release as Release
 from reconciler.core.decisions.slot import Resume as Resume
 from reconciler.core.decisions.slot import SlotAction as SlotAction
+from reconciler.core.decisions.slot import SnapshotAction as SnapshotAction
 from reconciler.core.decisions.slot import SnapshotCause as SnapshotCause
 from reconciler.core.decisions.slot import SnapshotLost as SnapshotLost
 from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
@@ -92,8 +106,9 @@ from reconciler.core.decisions.task import Withdraw as Withdraw
 from reconciler.core.decisions.tree import DeclareNodes as DeclareNodes
 from reconciler.core.decisions.tree import ForgetNodes as ForgetNodes
 from reconciler.core.decisions.tree import KeepNodes as KeepNodes
+from reconciler.core.decisions.tree import NoteRevision as NoteRevision
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | SpareAction | TaskAction | TreeAction
+Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | ReplacementAction | SpareAction | TaskAction | TreeAction
 Decision = Act | Rest

@@ -23,6 +23,7 @@ class Urgency(IntEnum):
     STEER = 8
     CONTINUE = 9
     DELIVER = 10
+    BESIDE = 11  # brings on what nobody waits for
 
 
 class Act:

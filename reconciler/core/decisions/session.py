@@ -61,4 +61,28 @@ class NoteWorkspace(Act):
     vm_id: str
 
 
-SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace
+@dataclass(frozen=True, slots=True)
+class StandStill(Act):
+    """Write down that the agent is settled, with all of its conversation in the mirror, and gets no work while copies of it are made."""
+
+    doing: ClassVar = Reason.STANDING_STILL
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    vm_id: str
+    session: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOn(Act):
+    """No copy is made of it any more: it gets work again."""
+
+    doing: ClassVar = Reason.STANDING_STILL
+    then_observe: ClassVar = False
+    books_only: ClassVar = True
+
+    why: str
+
+
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace | StandStill | MoveOn

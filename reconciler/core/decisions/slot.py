@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.snapshot.branch import Standing
 
-Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "RolledBack"]
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused", "RolledBack"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
-agent moved away, or went back to a snapshot."""
+agent moved away; it was to replace another one, and does not; its agent went back to a snapshot."""
 
 
 SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]
@@ -20,7 +21,8 @@ SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]
 @dataclass(frozen=True, slots=True)
 class Create(Act):
     """Make a VM for the slot: the intent is durable first, then one call. `ref`, `commit`: the reference that the profile names and
-    the commit that it was found to point to, which may be used; '' for both where it names none."""
+    the commit that it was found to point to, which may be used; '' for both where it names none. `original`: the machine to make a live
+    copy of, None where it is made from a profile."""
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
@@ -28,6 +30,24 @@ class Create(Act):
     attempt: int
     ref: str = ""
     commit: str = ""
+    original: Standing | None = None
+
+    @property
+    def message(self) -> str:
+        return f"a live copy of VM {self.original.vm_id}" if self.original is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOriginal(Act):
+    """Ask the agent that is to be copied to stand still: its queue is held from here on, for a bounded time."""
+
+    doing: ClassVar = Reason.FORK_PENDING
+
+    original: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.original} is asked to stand still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +202,8 @@ class Detach(Act):
 @dataclass(frozen=True, slots=True)
 class MarkForDeletion(Act):
     """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
-    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now."""
+    more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now;
+    `Unused`: it was to replace another one, and does not; `RolledBack`: its agent went back to a snapshot."""
 
     doing: ClassVar = Reason.DELETING
 
@@ -219,21 +240,19 @@ class Release(Act):
     books_only: ClassVar = True
 
 
+SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost | ForgetSnapshot | NoteCommits | DropCommit
+"""What is decided about commits of the machine: the one that is on its way, and those that are kept."""
+
 SlotAction = (
     Create
+    | AskOriginal
     | BindCreated
     | Adopt
     | GiveUpIntent
     | LabelClaim
     | Suspend
     | Resume
-    | TakeSnapshot
-    | SnapshotTaken
-    | SnapshotVerified
-    | SnapshotLost
-    | ForgetSnapshot
-    | NoteCommits
-    | DropCommit
+    | SnapshotAction
     | Detach
     | MarkForDeletion
     | Delete

@@ -71,4 +71,12 @@ class ForgetNodes(Act):
         return ", ".join(self.places)
 
 
-TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes
+@dataclass(frozen=True, slots=True)
+class NoteRevision(Act):
+    """All nodes are as declared with this spec: it is what a rollout is undone to."""
+
+    doing: ClassVar = TreeReason.NODES_READY
+    books_only: ClassVar = True
+
+
+TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from reconciler.core.decisions import (
     AbortTurn,
-    AcceptSpare,
     Acknowledge,
     Act,
     Adopt,
+    AskOriginal,
     BeginSession,
     BindCreated,
     ClearSlot,
@@ -20,12 +20,10 @@ from reconciler.core.decisions import (
     Delete,
     Deliver,
     Detach,
-    DropCommit,
     Escalate,
     ExpireTask,
     FenceLocal,
     Finish,
-    ForgetSnapshot,
     GiveUpIntent,
     GuestAction,
     GuestClaim,
@@ -38,16 +36,16 @@ from reconciler.core.decisions import (
     LookForArtifact,
     MarkForDeletion,
     MirrorSession,
+    MoveOn,
     MoveToVm,
     NoteAnswer,
-    NoteCommits,
     NoteSession,
     NoteWorkspace,
     OpenLocal,
     Progress,
     ReadBack,
-    RefuseRollback,
     Release,
+    ReplacementAction,
     Reprompt,
     RestAgent,
     RestoreSession,
@@ -56,23 +54,22 @@ from reconciler.core.decisions import (
     RunVerify,
     SendSteer,
     SetModel,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
+    SnapshotAction,
     SpareAction,
+    StandStill,
     StartAgent,
     StartKeeper,
-    StartSpare,
     StopAgent,
     Suspend,
     SwapMachines,
-    TakeSnapshot,
     TryAgain,
     Verify,
     Withdraw,
     WriteFiles,
 )
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.afterreplacement import after_replacement
+from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.lieutenant.requests import acknowledge
@@ -80,14 +77,20 @@ from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, SpareRecord, WorkspaceRecord
+from reconciler.core.records import (
+    LieutenantRecord,
+    LoadedRecord,
+    LocalRecord,
+    SlotRecord,
+    StandRecord,
+    WorkspaceRecord,
+)
 from reconciler.core.slot.emptied import emptied
-from reconciler.core.slot.snapshots import counted, looked_at, verified
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
-from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
@@ -95,7 +98,6 @@ from reconciler.core.values import replaced
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
-NEW_COMMIT = "(new commit)"
 
 
 def after(view: WorkSet, step: Step) -> WorkSet | None:
@@ -116,22 +118,6 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
     return replaced(view, lieutenant=lt, talk=talk)
 
 
-def after_spare(lt: LieutenantView, action: SpareAction) -> LieutenantView:
-    """The second machine is taken to come to what it is for."""
-    spare, record = lt.for_slot.spare, lt.record
-    done = replaced(spare, slot=None)
-    match action:
-        case RefuseRollback(why):
-            return lt.but(record=record.but(rollback=record.rollback.but(state="Refused", message=why)))
-        case StartSpare("Rollback", commit_id):
-            return lt.but(record=record.but(rollback=record.rollback.but(commit_id=commit_id, state="Done")), spare=done)
-        case StartSpare(_, commit_id) | AcceptSpare(commit_id):
-            seen = looked_at(record.slot, commit_id, "Restored")
-            return lt.but(record=record.but(slot=seen, spare=SpareRecord()), slot=replaced(lt.slot, record=seen), spare=done)
-        case _:
-            return lt.but(record=record.but(spare=SpareRecord()), spare=done)
-
-
 def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
     """The conversation, as far as this lieutenant's agent can be asked for it."""
     if not isinstance(lt.agent, Agent):
@@ -148,22 +134,36 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
         return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
+    if isinstance(action, ReplacementAction):
+        return after_replacement(lt, action, after_lieutenant)
+    if isinstance(action, SnapshotAction):
+        return lt.but(slot=after_snapshot(lt.slot, action, lt.now))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
             assert lt.for_slot.requests is not None
             return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
-        case Create(attempt) if lt.record.local.state == "Home":
+        case Create(attempt=attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
             claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
             return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
-        case Create(attempt):
+        case Create(attempt=attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
-            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
+            slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False), original=None)
             return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+        case AskOriginal():
+            assert slot.original is not None
+            asked = record.branch.but(asked_at=lt.now)
+            stands = replaced(slot.original, standing=Standing(slot.original.vm_id, since=lt.now, named=slot.original.named))
+            return lt.but(slot=replaced(slot, record=record.but(branch=asked), original=stands))
+        case StandStill() as told:
+            stand = lt.record.stand.but(vm_id=told.vm_id, session=told.session, size=told.size, since=lt.now)
+            return lt.but(record=lt.record.but(stand=stand))
+        case MoveOn():
+            return lt.but(record=lt.record.but(stand=StandRecord(over=lt.now)))
         case BindCreated(vm_id, _):
-            slot = replaced(slot, record=record.but(vm_id=vm_id), vm=Seen(VmState.RUNNING, claimed=False), intent=None)
+            slot = replaced(slot, record=record.but(vm_id=vm_id), intent=None, original=None, vm=Seen(VmState.RUNNING, claimed=False))
             return lt.but(slot=slot, guest=Guest(), agent=None)
         case Adopt(vm_id):
             slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
@@ -174,23 +174,6 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             )
         case GiveUpIntent():
             return lt.but(slot=replaced(slot, intent=None))
-        case TakeSnapshot(vm_id, cause):
-            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT, taken_at=lt.now, cause=cause)
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
-        case SnapshotTaken(vm_id, commit_id):
-            taken = record.snapshot.but(vm_id=vm_id, commit_id=commit_id, taken_at=lt.now)
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
-        case SnapshotVerified():
-            return lt.but(slot=replaced(slot, record=verified(record), snapshot=SnapshotSeen()))
-        case SnapshotLost():
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
-        case ForgetSnapshot():
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord())))
-        case NoteCommits():
-            return lt.but(slot=replaced(slot, record=record.but(commits=counted(record, action, lt.now)), snapshot=SnapshotSeen()))
-        case DropCommit(commit_id):
-            left = tuple(commit for commit in record.commits if commit.commit_id != commit_id)
-            return lt.but(slot=replaced(slot, record=record.but(commits=left), snapshot=SnapshotSeen()))
         case Detach():
             return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():

@@ -35,9 +35,9 @@ def mismatch(v: Basics) -> tuple[str, str]:
         return "", ""
     _, process, rendered = up
     if rendered.model and process.model != rendered.model:
-        return "ModelMismatch", f"declared {rendered.model}, pi says {process.model or 'none'}"
+        return Reason.MODEL_MISMATCH, f"declared {rendered.model}, pi says {process.model or 'none'}"
     if rendered.thinking and process.thinking != rendered.thinking:
-        return "ThinkingMismatch", f"declared {rendered.thinking}, pi says {process.thinking or 'none'} for model {process.model}"
+        return Reason.THINKING_MISMATCH, f"declared {rendered.thinking}, pi says {process.thinking or 'none'} for model {process.model}"
     return "", ""
 
 

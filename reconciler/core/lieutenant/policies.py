@@ -11,17 +11,14 @@ from dataclasses import replace
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.decisions import (
-    CorrectClock,
+    AskOriginal,
     CountCrash,
     Create,
     Decision,
     GuestAction,
-    GuestClaim,
-    Install,
     Refuse,
     SlotAction,
     StartAgent,
-    StartKeeper,
     Steady,
     StopAgent,
     Wait,
@@ -29,26 +26,29 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
-from reconciler.core.lieutenant.health import clock_given_up, clock_is_wrong
+from reconciler.core.lieutenant.changeover import change_places
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
     read_back_what_is_loaded,
     refresh_the_secret_files,
-    replace_the_outdated,
     without_a_rendering,
 )
 from reconciler.core.lieutenant.provider import report_the_provider
+from reconciler.core.lieutenant.reach import REACH, STANDBY
+from reconciler.core.lieutenant.replacement import beside, keep_the_launch, see_to_the_other_machine
 from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
     choose_between_two_ends,
+    move_on,
     note_what_was_seen,
     restore_the_conversation,
+    stand_still,
 )
 from reconciler.core.lieutenant.spare import go_back
 from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
-from reconciler.core.plan import is_action
+from reconciler.core.plan import is_action, is_rest
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
@@ -59,7 +59,6 @@ from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Placed, PreparePart, ReachPart, SessionPart, SlotPart
-from reconciler.core.snapshot.vm import Unknown
 
 NOTHING_SEEN = StandbyVM({})
 """The VM of an agent on this host, when there was no reason to look into it."""
@@ -94,7 +93,7 @@ def plan_slot(v: Placed) -> Decision:
     decision = vmslot.plan(v.slot)
     made = v.local.machine or v.lt.rendered
     asleep = isinstance(decision, Steady) and v.slot.desired is DesiredState.SUSPENDED
-    if (isinstance(decision, Create) or asleep) and isinstance(made, Unresolved):
+    if (isinstance(decision, Create | AskOriginal) or asleep) and isinstance(made, Unresolved):
         return without_a_rendering(made)
     return decision
 
@@ -153,67 +152,6 @@ def basics_at_vm(v: Placed, standby: StandbyVM) -> Basics:
     )
 
 
-def leave_the_unreachable_alone(v: ReachPart) -> Decision | None:
-    """G-04: a machine that can't be reached is left alone until it can."""
-    match v.lt.guest:
-        case None:
-            return Wait(Reason.GUEST_UNREACHABLE, "not looked at yet", until=v.lt.now)
-        case Unknown(why):
-            return Wait(Reason.GUEST_UNREACHABLE, why)
-        case _:
-            return None
-
-
-def correct_the_clock(v: ReachPart) -> Decision | None:
-    """G-12: skew after a resume is corrected before anything else runs there. A clock that can't be set is told and not waited
-    for: no decision reads it."""
-    if v.lt.record.local.state == "Home":  # on this host there is one clock: ours
-        return None
-    if not isinstance(v.lt.guest, Guest) or not clock_is_wrong(v.lt.guest) or clock_given_up(v.lt.record.clock, v.lt.vm_id, v.lt.now):
-        return None
-    return CorrectClock(v.lt.vm_id)
-
-
-def rewrite_the_claim(v: ReachPart) -> Decision | None:
-    """G-07: the claim in the guest names this VM; a parent's copy is none."""
-    return GuestClaim(v.lt.vm_id) if isinstance(v.lt.guest, Guest) and dict(v.lt.guest.claim or {}) != v.claim else None
-
-
-def need_a_rendering(v: ReachPart) -> Decision | None:
-    """What can't be rendered can't be prepared; an agent that runs goes on."""
-    if not isinstance(v.lt.rendered, Unresolved):
-        return None
-    if isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up):
-        return None
-    return without_a_rendering(v.lt.rendered)
-
-
-def install_what_is_missing(v: ReachPart) -> Decision | None:
-    """node, the pinned pi and our keeper are on the machine; a keeper is replaced only while pi is down."""
-    if not isinstance(v.lt.guest, Guest):
-        return None
-    running = isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up)
-    missing = not (v.lt.guest.node and v.lt.guest.pi and v.lt.guest.keeper)
-    outdated = v.lt.guest.keeper != v.lt.keeper_version and not running and not v.lt.guest.keeper_alive
-    return Install(v.lt.vm_id) if missing or outdated else None
-
-
-def start_the_keeper(v: ReachPart) -> Decision | None:
-    """The keeper runs, detached from us."""
-    return StartKeeper(v.lt.vm_id) if isinstance(v.lt.guest, Guest) and not v.lt.guest.keeper_alive else None
-
-
-def await_the_keeper(v: ReachPart) -> Decision | None:
-    """G-04 for the agent: no answer is not an answer."""
-    match v.lt.agent:
-        case Agent():
-            return None
-        case Unknown(why):
-            return Wait(Reason.AGENT_UNREACHABLE, why)
-        case None:
-            return Wait(Reason.AGENT_UNREACHABLE, "the keeper has not answered yet", until=v.lt.now)
-
-
 def leave_another_conversation(v: SessionPart) -> Decision | None:
     """G-20: nothing is said to a pi that serves another conversation (a machine that was taken over); it is stopped when settled."""
     if not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up) or not v.lt.agent.process.responsive:
@@ -229,7 +167,7 @@ def restart_for_a_new_launch(v: SessionPart) -> Decision | None:
     """Changed instructions or environment reach pi by a restart on the same session, when settled."""
     if not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.agent.process, Up) or isinstance(v.lt.rendered, Unresolved):
         return None
-    if same_launch(v.lt.agent.process.launch_hash, v.lt.rendered) or not v.lt.settled or v.lt.active_task:
+    if same_launch(v.lt.agent.process.launch_hash, v.lt.rendered) or not v.lt.settled or v.lt.active_task or keep_the_launch(v):
         return None
     return StopAgent(v.lt.vm_id, "its launch changed")
 
@@ -285,40 +223,26 @@ def await_an_answer(v: AgentPart) -> Decision | None:
     return Wait(Reason.AGENT_UNRESPONSIVE, f"pi (pid {up.pid}) does not answer", until=v.lt.now + (v.lt.health_period or 1.0))
 
 
-REACH: Chain[ReachPart] = Chain(
-    "Reach: from a machine that runs to a keeper that answers",
-    "",
-    (
-        leave_the_unreachable_alone,
-        correct_the_clock,
-        rewrite_the_claim,
-        need_a_rendering,
-        install_what_is_missing,
-        start_the_keeper,
-        await_the_keeper,
-    ),
-)
-
-STANDBY: Chain[ReachPart] = Chain("From a machine that runs to one that pi can be started on", "", (REACH, prepare_the_machine))
-
 SLOT: Chain[SlotPart] = Chain(
     "Slot: which machine, and whether its agent belongs on it",
     "",
     (
         acknowledge_requests,
+        move_on,
         refuse_the_unsupported,
         note_what_was_seen,
         begin_anew_after_a_loss,
         note_the_lost_files,
         local.close_before_the_end,
         local.live_here_as_declared,
+        see_to_the_other_machine,
         go_back,
         resolve_before_creating,
         take_the_vm_when_it_is_ready,
     ),
 )
 
-PREPARE: Chain[PreparePart] = Chain("Prepare: the machine is as its profile says", "", (replace_the_outdated, prepare_the_machine))
+PREPARE: Chain[PreparePart] = Chain("Prepare: the machine is as its profile says", "", (change_places, prepare_the_machine))
 
 SESSION: Chain[SessionPart] = Chain(
     "Session: the right conversation, whole, on the machine",
@@ -358,6 +282,7 @@ GOVERN: Chain[GovernPart] = Chain(
         work_here_meanwhile,
         local.leave_no_copy,
         hold_without_its_files,
+        stand_still,
         report_the_provider,
     ),
 )
@@ -384,8 +309,8 @@ def look_again(view: LieutenantView) -> float:
 
 
 def plan(view: LieutenantView) -> Decision:
-    """The first policy that has an opinion decides; none: reality matches."""
-    decision = STAGES.evaluate(view)
-    if decision is None:
-        return Steady(until=look_again(view))
+    """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
+    decision = STAGES.evaluate(view) or Steady(until=look_again(view))
+    if is_rest(decision):
+        return beside(view.for_prepare, decision)
     return only_observe(decision) if view.slot.observe_only else decision

@@ -1,20 +1,18 @@
-"""Preparing a machine by its profile, and replacing it when the profile has changed: what is done, in which order, and when it
-counts as done. Policies of the lieutenant's escalation; pure."""
+"""Preparing a machine by its profile: what is done, in which order, when it counts as done, and when it differs from the profile as it
+is now. Policies of the lieutenant's escalation; pure."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import Decision, MarkForDeletion, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.core.decisions import Decision, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.organs import pieces
 from reconciler.core.profile.rendering import digest, same_launch
 from reconciler.core.records import LieutenantRecord
-from reconciler.core.slot import snapshots
-from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
-from reconciler.core.snapshot.stages import AgentPart, Basics, Part, PreparePart
+from reconciler.core.snapshot.stages import AgentPart, Basics, Part
 
 PREPARED = "prepared"
 """Done-mark set when files, steps and checks of the profile are through; its value is the profile's hash."""
@@ -83,51 +81,6 @@ def outdated(v: Basics) -> str:
     return "its profile changed after it was prepared" if prepared and prepared != v.rendered.profile_hash else ""
 
 
-def held_back(v: PreparePart) -> str:
-    """Why an outdated machine may not be replaced now; '' when nothing is in the way."""
-    if v.slot.no_delete:
-        return f"managementPolicy NoDelete keeps VM {v.lt.vm_id}"
-    if v.slot.record.adopted == v.lt.vm_id:
-        return f"VM {v.lt.vm_id} was adopted; only what was made from a profile is replaced by it"
-    if v.slot.protected and v.slot.record.confirmed != v.lt.vm_id:
-        return f"VM {v.lt.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
-    if v.unsupported:
-        return f"a new machine would not be started: not acted on in this release: {', '.join(v.unsupported)}"
-    refused = not_allowed(v.slot.source, v.slot.namespace, v.slot.sharing)
-    if isinstance(refused, Refuse | Wait):
-        return f"a new machine would not be made: {refused.message}"
-    return v.replace_blocked
-
-
-def replaced(lt: Basics, why: str) -> str:
-    """What a replacement comes to, in words: the old machine goes before the new one is there."""
-    assert isinstance(lt.rendered, Rendered)
-    return f"{why}; Recreate deletes VM {lt.vm_id} with its workspace {lt.rendered.work_dir}, then makes another; the conversation goes on"
-
-
-def replace_the_outdated(v: PreparePart) -> Decision | None:
-    """`update.onProfileChange: Recreate`: an outdated machine goes when its agent is settled, no task is sent and its conversation is
-    safe. While anything about it is unknown, while its profile can't be rendered or would not be started, and while the platform may have
-    no room, it stays (G-04, G-06, G-32). With snapshots.beforeMutate a commit of it is listed first."""
-    why = outdated(v.lt)
-    if not why or not v.recreate or held_back(v) or v.lt.active_task or not isinstance(v.lt.agent, Agent):
-        return None
-    up = isinstance(v.lt.agent.process, Up)
-    if up and not v.lt.settled:
-        return None
-    if v.slot.snapshots is not None and v.slot.snapshots.before_mutate:
-        waiting = snapshots.first(v.slot, "Mutated")
-        if isinstance(waiting, Refuse) or (isinstance(waiting, Wait) and waiting.until is not None):
-            return None  # the machine stays, and its agent works on
-        if waiting is not None:
-            return waiting
-    if up:
-        return StopAgent(v.lt.vm_id, replaced(v.lt, why))
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
-    return MarkForDeletion(v.lt.vm_id, replaced(v.lt, why), "Outdated")
-
-
 # --- secrets in files -------------------------------------------------------------------------------------------------------------
 
 
@@ -187,4 +140,5 @@ def read_back_what_is_loaded(v: AgentPart) -> Decision | None:
 def forget_failures(record: LieutenantRecord) -> LieutenantRecord:
     """What a retry clears: the failed step and its back-off, and what a process had loaded. How steps went stays to be seen."""
     boot = record.boot.but(step="", tries=0, not_before=0.0, failed="", failed_hash="")
-    return record.but(boot=boot, loaded=record.loaded.but(again=bool(record.loaded.missing)))
+    again = record.replacement.but(failed="", failed_with="", tries=0, not_before=0.0)
+    return record.but(boot=boot, loaded=record.loaded.but(again=bool(record.loaded.missing)), replacement=again)

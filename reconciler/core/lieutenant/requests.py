@@ -36,7 +36,8 @@ def retry(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> Li
     local = record.local.but(blocked="")
     config = ConfigRecord(again=True)
     slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
-    return forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
+    other = record.next.but(not_before=0.0, attempts=0)
+    return forget_failures(record).but(next=other, restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
 
 
 def with_a_changed_cause(record: LieutenantRecord, asked: AnnotationRequests) -> LieutenantRecord:
@@ -68,14 +69,18 @@ def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> 
         return record.but(session=answered(record.session, asked.question, answer))
     if what == "workspace":
         return record.but(workspace=record.workspace.but(lost=""))
-    if what == "vm":
-        return record.but(slot=record.slot.but(chosen=answer))
-    return record.but(slot=record.slot.but(chosen=NONE)) if token.partition(":")[0] == NONE else record
+    chosen = answer if what == "vm" else NONE if token.partition(":")[0] == NONE else ""
+    if not chosen:
+        return record
+    if record.replacement.state and record.slot.vm_id and not record.next.vm_id:  # what is asked is which one was made to replace it
+        return record.but(next=record.next.but(chosen=chosen))
+    return record.but(slot=record.slot.but(chosen=chosen))
 
 
 def delete_confirmed(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """It may go although it is protected: this deletion, or, where none was asked for, this VM once it is dead."""
-    return record.but(slot=record.slot.but(confirmed=DELETION if asked.deleting else record.slot.vm_id))
+    other = record.next.but(confirmed=record.next.vm_id) if record.replacement.state == "Confirmed" else record.next
+    return record.but(slot=record.slot.but(confirmed=DELETION if asked.deleting else record.slot.vm_id), next=other)
 
 
 def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:

@@ -6,14 +6,32 @@ record, so that choosing between two ends is a change of names: what is not chos
 
 from __future__ import annotations
 
+import json
+import uuid
+
 from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, Decision, KeepEnd, MirrorSession, NoteSession, Refuse, RestoreSession, StopAgent, Wait
+from reconciler.core.decisions import (
+    BeginSession,
+    Decision,
+    KeepEnd,
+    MirrorSession,
+    MoveOn,
+    NoteSession,
+    Refuse,
+    RestoreSession,
+    StandStill,
+    StopAgent,
+    Wait,
+)
+from reconciler.core.keys import as_map
 from reconciler.core.records import SessionRecord
+from reconciler.core.slot.branching import still
+from reconciler.core.slot.snapshots import under_way
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.stages import SessionPart, SlotPart
+from reconciler.core.snapshot.stages import GovernPart, SessionPart, SlotPart
 
 SESSION_DIR = "/root/.pi/agent/sessions"
 
@@ -37,6 +55,20 @@ def current(record: SessionRecord, uid: str, generation: int) -> SessionName:
     """The conversation in force; `generation` names the one that will be begun when there is none yet."""
     name = record.name or session_name(uid, generation, record.incarnation)
     return SessionName(name, path_of(record.file or name))
+
+
+def forked(whole: bytes, uid: str, parent: str) -> bytes:
+    """A conversation that goes on apart from the one that it begins with: as pi does it, the first line has an id of its own and names the
+    file it comes from; every other byte is the same. The same for the same `uid`. `parent`: path of that file."""
+    line, newline, rest = whole.partition(b"\n")
+    try:
+        header = as_map(json.loads(line))
+    except ValueError:
+        header = {}
+    if not newline or header.get("type") != "session":
+        return whole
+    own = {**header, "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"reconciler:{uid}")), "parentSession": parent}
+    return json.dumps(own, separators=(",", ":"), ensure_ascii=False).encode() + newline + rest
 
 
 # --- the record, changed ----------------------------------------------------------------------------------------------------
@@ -147,6 +179,31 @@ def choose_between_two_ends(v: SessionPart) -> Decision | None:
         f"{divergence.machine} bytes on {v.lt.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
     )
     return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.lt.name} --session vm|local` says which goes on")
+
+
+def move_on(v: SlotPart) -> Decision | None:
+    """G-33: nobody stands still longer than copies are made of it, nor than is bearable; nor on another machine or conversation."""
+    stand, now = v.lt.record.stand, v.lt.now
+    if not stand.vm_id or v.copies.sent:
+        return None
+    if not v.copies.asked:
+        return MoveOn("no copy is made of it any more")
+    if not still(stand, v.slot.record.vm_id, now):
+        return MoveOn("copies of it were not made in time")
+    return MoveOn("its conversation is another one now") if stand.session != v.lt.record.session.name else None
+
+
+def stand_still(v: GovernPart) -> Decision | None:
+    """G-33: who is to be copied live stands still when it is settled, between two tasks, with all of its conversation in the mirror."""
+    if not v.copies.asked or v.lt.record.stand.vm_id or v.lt.record.local.state or not v.slot.record.vm_id:
+        return None
+    if v.lt.record.on_the_move or under_way(v.slot):
+        return None
+    if v.lt.active_task or not v.lt.settled or not v.slot.mirrored or not isinstance(v.lt.agent, Agent):
+        return None
+    if v.lt.agent.session_size != v.mirror_size:
+        return None
+    return StandStill(v.slot.record.vm_id, v.lt.record.session.name, v.mirror_size)
 
 
 def restore_the_conversation(v: SessionPart) -> Decision | None:

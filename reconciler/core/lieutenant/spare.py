@@ -120,6 +120,8 @@ def next_step(v: LieutenantView, resting: bool) -> Decision | None:
     commit = commit_of(record, record.spare.commit_id)
     if spare.slot.desired is DesiredState.GONE or record.spare.verified:
         return decision
+    if record.spare.purpose == "Check" and not spare.slot.record.vm_id and spare.slot.intent is None and v.for_slot.spare.blocked:
+        return FinishSpare()  # a look can wait until there is room, and holds up nothing meanwhile
     if commit is None:
         return RejectSpare(record.spare.commit_id, "it is not kept any more")
     if not isinstance(decision, Steady):
@@ -144,9 +146,10 @@ def unless_it_died(decision: Decision, commit: CommitRecord) -> Decision:
 
 
 def begin(v: LieutenantView) -> Act | None:
-    """G-11, G-14: what a person asked for comes first; then the look at a snapshot that nobody has looked at."""
+    """G-11, G-14: what a person asked for comes first; then the look at a snapshot that nobody has looked at. Not while its machine is
+    replaced: that ends first."""
     record = v.record
-    if v.slot.desired is DesiredState.GONE:
+    if v.slot.desired is DesiredState.GONE or record.replacement.state:
         return None
     if record.rollback.state == "Asked":
         why = not_allowed_back(v)
@@ -168,7 +171,7 @@ def go_back(v: SlotPart) -> Decision | None:
     ready = record.spare.purpose == "Rollback" and record.spare.verified and v.slot.desired is DesiredState.RUNNING
     spare = v.spare.slot
     ready = ready and spare is not None and isinstance(spare.vm, Seen) and spare.vm.state is VmState.RUNNING
-    if not ready or record.local.state == "Home" or v.slot.intent is not None or v.lt.active_task:
+    if not ready or record.local.state == "Home" or v.slot.intent is not None or v.lt.active_task or record.stand.vm_id:
         return None
     vm_id, commit_id = v.slot.record.vm_id, record.spare.commit_id
     if not vm_id or (isinstance(v.slot.vm, Seen) and v.slot.vm.state is VmState.DEAD):
@@ -178,12 +181,11 @@ def go_back(v: SlotPart) -> Decision | None:
     up = isinstance(v.lt.agent.process, Up)
     if up and not v.lt.settled:
         return None
-    if v.slot.snapshots is not None and v.slot.snapshots.before_mutate:
-        waiting = snapshots.first(v.slot, "Mutated")
-        if isinstance(waiting, Refuse):
-            return RefuseRollback(waiting.message)
-        if waiting is not None:
-            return None if isinstance(waiting, Wait) and waiting.until is not None else waiting
+    waiting = snapshots.before_it_is_left(v.slot)
+    if isinstance(waiting, Refuse):
+        return RefuseRollback(waiting.message)
+    if waiting is not None:
+        return None if snapshots.works_on(waiting) else waiting
     if up:
         return StopAgent(vm_id, f"it goes back to commit {commit_id}")
     if not v.slot.mirrored:
@@ -204,7 +206,7 @@ def swapped(record: LieutenantRecord, commit: CommitRecord, now: float) -> Lieut
         epoch=epoch,
         filled=epoch,
         confirmed="",
-        origin=commit.origin,
+        seals=commit.seals,
         restored_at=commit.taken_at,
         restored_from=commit.commit_id,
     )

@@ -12,6 +12,7 @@ from reconciler.api.status.lieutenant import (
     MODEL,
     STDERR,
     AgentStatus,
+    ForkedFrom,
     Instructions,
     LieutenantStatus,
     LocalStatus,
@@ -22,23 +23,24 @@ from reconciler.api.status.lieutenant import (
     VMStatus,
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
-from reconciler.core.decisions import Decision, Refuse, Steady, Wait
+from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, held_back, outdated, process_of
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
-from reconciler.core.records import RestartRecord, SessionRecord
+from reconciler.core.records import BranchRecord, RestartRecord, SessionRecord
 from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from reconciler.core.times import timestamp
@@ -53,7 +55,7 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, last
     if isinstance(decision, Steady):
         if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
-        return Condition("Ready", "True", "Suspended" if view.slot.desired is DesiredState.SUSPENDED else "Running")
+        return Condition("Ready", "True", Reason.SUSPENDED if view.slot.desired is DesiredState.SUSPENDED else Reason.RUNNING)
     return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
 
@@ -63,16 +65,16 @@ def vm_ready(view: LieutenantView) -> Condition:
     stuck = clock.vm_id == view.vm_id and clock.tries >= CLOCK_TRIES and isinstance(view.guest, Guest) and clock_is_wrong(view.guest)
     match view.slot.vm:
         case _ if not view.slot.record.vm_id:
-            return Condition("VMReady", "False", "NoVM")
+            return Condition("VMReady", "False", Reason.NO_VM)
         case Unknown(why):
-            return Condition("VMReady", "Unknown", "VMUnknown", why)
+            return Condition("VMReady", "Unknown", Reason.VM_UNKNOWN, why)
         case Absent():
-            return Condition("VMReady", "Unknown", "VMMissing", f"VM {view.slot.record.vm_id} is not in the platform's list")
+            return Condition("VMReady", "Unknown", Reason.VM_MISSING, f"VM {view.slot.record.vm_id} is not in the platform's list")
         case Seen(VmState.RUNNING) if stuck:
             why = clock.error or "setting it has no effect"
-            return Condition("VMReady", "True", "ClockNotCorrected", f"its clock is wrong and can't be set: {why}")
+            return Condition("VMReady", "True", Reason.CLOCK_NOT_CORRECTED, f"its clock is wrong and can't be set: {why}")
         case Seen(VmState.RUNNING):
-            return Condition("VMReady", "True", "Running")
+            return Condition("VMReady", "True", Reason.RUNNING)
         case Seen(state):
             return Condition("VMReady", "False", state.value.capitalize(), f"VM {view.slot.record.vm_id} is {state.value}")
 
@@ -81,22 +83,22 @@ def _reachable(view: LieutenantView) -> Condition:
     kind = "AgentReachable"
     match view.agent, view.guest:
         case Agent(process=Up(responsive=responsive), output_blocked=True), _:
-            return Condition(kind, "True" if responsive else "False", "OutputBlocked", "its keeper has no room for what pi says")
+            return Condition(kind, "True" if responsive else "False", Reason.OUTPUT_BLOCKED, "its keeper has no room for what pi says")
         case Agent(process=Up(responsive=True)), _:
-            return Condition(kind, "True", "Answering")
+            return Condition(kind, "True", Reason.ANSWERING)
         case Agent(process=Up() as process), _:
-            return Condition(kind, "False", "AgentUnresponsive", f"pi (pid {process.pid}) does not answer")
+            return Condition(kind, "False", Reason.AGENT_UNRESPONSIVE, f"pi (pid {process.pid}) does not answer")
         case Agent(process=Exited() as process), _:
             how = f"exit code {process.exit_code}" if process.signal is None else f"signal {process.signal}"
-            return Condition(kind, "False", "AgentExited", f"pi ended with {how}: {process.stderr_tail[-500:]}".rstrip(": "))
+            return Condition(kind, "False", Reason.AGENT_EXITED, f"pi ended with {how}: {process.stderr_tail[-500:]}".rstrip(": "))
         case Agent(), _:
-            return Condition(kind, "False", "AgentNotStarted")
+            return Condition(kind, "False", Reason.AGENT_NOT_STARTED)
         case Unknown() | None, Unknown(why):
-            return Condition(kind, "Unknown", "GuestUnreachable", why)
+            return Condition(kind, "Unknown", Reason.GUEST_UNREACHABLE, why)
         case Unknown(why), _:
-            return Condition(kind, "Unknown", "AgentUnreachable", why)
+            return Condition(kind, "Unknown", Reason.AGENT_UNREACHABLE, why)
         case _:
-            return Condition(kind, "False", "AgentNotStarted")
+            return Condition(kind, "False", Reason.AGENT_NOT_STARTED)
 
 
 def _configured(view: LieutenantView) -> Condition:
@@ -105,20 +107,20 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", view.rendered.reason, view.rendered.message)
     if not isinstance(view.agent, Agent) or not isinstance(view.agent.process, Up):
         unknown = isinstance(view.agent, Unknown)
-        return Condition(kind, "Unknown" if unknown else "False", "AgentUnreachable" if unknown else "AgentNotStarted")
+        return Condition(kind, "Unknown" if unknown else "False", Reason.AGENT_UNREACHABLE if unknown else Reason.AGENT_NOT_STARTED)
     process = view.agent.process
     if not process.responsive:
-        return Condition(kind, "Unknown", "AgentUnresponsive")
+        return Condition(kind, "Unknown", Reason.AGENT_UNRESPONSIVE)
     if not same_launch(process.launch_hash, view.rendered):
-        return Condition(kind, "False", "LaunchChanged", "its declaration changed; pi restarts on the same session when settled")
+        return Condition(kind, "False", Reason.LAUNCH_CHANGED, "its declaration changed; pi restarts on the same session when settled")
     if view.agent.keeper_version != view.lt.keeper_version:
-        return Condition(kind, "Unknown", "KeeperOutdated", "what pi was told is read back when it is next started")
+        return Condition(kind, "Unknown", Reason.KEEPER_OUTDATED, "what pi was told is read back when it is next started")
     if process.inside is None:
-        return Condition(kind, "Unknown", "InstructionsUnread", "pi has not said yet what it was told")
+        return Condition(kind, "Unknown", Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told")
     if differs := told_otherwise(view.rendered, process.inside):
-        return Condition(kind, "False", "InstructionsNotApplied", f"pi was told otherwise than declared: {', '.join(differs)}")
+        return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if view.for_agent.edited:
-        return Condition(kind, "False", "InstructionsEdited", f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+        return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.for_agent.edited)}")
     refused, words = refusal(view.lt)
     if refused is not None:
         return Condition(kind, "False", refused, words)
@@ -127,27 +129,11 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", reason, words)
     if expected_skills(view.lt):
         if view.record.loaded.process != process_of(view.lt, process):
-            return Condition(kind, "Unknown", "ReadingBack", "pi has not said yet what it has loaded")
+            return Condition(kind, "Unknown", Reason.READING_BACK, "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
-            return Condition(kind, "False", "SkillNotLoaded", f"pi has no skill at {', '.join(view.record.loaded.missing)}")
+            return Condition(kind, "False", Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(view.record.loaded.missing)}")
     version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
-    return Condition(kind, "True", "Applied", f"pi {version} has what was declared" if version else "")
-
-
-def up_to_date(view: LieutenantView) -> Condition:
-    """Whether the machine was made from the profile as it is now."""
-    why = outdated(view.lt)
-    if why:
-        when = (
-            "it is deleted with its workspace and replaced when its agent is settled"
-            if view.for_prepare.recreate
-            else "it stays as it is (update.onProfileChange)"
-        )
-        held = held_back(view.for_prepare) if view.for_prepare.recreate else ""
-        return Condition("UpToDate", "False", "ReplacementHeldBack" if held else "ProfileChanged", f"{why}; {held or when}")
-    if isinstance(view.rendered, Rendered) and isinstance(view.guest, Guest) and PREPARED in view.guest.marks:
-        return Condition("UpToDate", "True", "ProfileApplied")
-    return Condition("UpToDate", "Unknown", "NotLookedAt")
+    return Condition(kind, "True", Reason.APPLIED, f"pi {version} has what was declared" if version else "")
 
 
 def suspended(view: LieutenantView) -> Condition:
@@ -157,22 +143,22 @@ def suspended(view: LieutenantView) -> Condition:
         stopped = (
             view.slot.desired is DesiredState.SUSPENDED and isinstance(view.guest, Guest) and not up and not isinstance(view.agent, Unknown)
         )
-        return Condition("Suspended", "True", "AgentStopped") if stopped else Condition("Suspended", "False", "Running")
+        return Condition("Suspended", "True", Reason.AGENT_STOPPED) if stopped else Condition("Suspended", "False", Reason.RUNNING)
     match view.slot.vm:
         case Seen(VmState.SUSPENDED) if view.vm_id:
-            return Condition("Suspended", "True", "VMSuspended")
+            return Condition("Suspended", "True", Reason.VM_SUSPENDED)
         case Unknown(why) if view.vm_id:
-            return Condition("Suspended", "Unknown", "VMUnknown", why)
+            return Condition("Suspended", "Unknown", Reason.VM_UNKNOWN, why)
         case _ if not view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
-            return Condition("Suspended", "True", "NoVM")
+            return Condition("Suspended", "True", Reason.NO_VM)
         case _:
-            return Condition("Suspended", "False", "VMNotSuspended")
+            return Condition("Suspended", "False", Reason.VM_NOT_SUSPENDED)
 
 
 def works(view: LieutenantView, decision: Decision) -> bool:
-    """It takes work: everything is as declared, or it is on this host while VMs can't be had."""
-    here = isinstance(decision, Wait) and decision.reason is Reason.LOCAL_FALLBACK
-    return here or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
+    """It takes work: everything is as declared, it is on this host while VMs can't be had, or another machine is made for it."""
+    aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
+    return aside or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -207,11 +193,12 @@ def lieutenant_status(
     fields that were set and are not acted on."""
     if housekeeping(decision) and view.slot.desired is not DesiredState.GONE:
         decision = Steady()
+    decision = decision.meanwhile if isinstance(decision, AtNext) else decision
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
-    able = "Usable" if isinstance(decision, Steady) else Reason.LOCAL_FALLBACK
+    able = decision.reason if isinstance(decision, Wait) and works(view, decision) else Reason.USABLE
     silent = None if observed else provider_condition(view.for_govern)
     usable = usable and silent is None
     moving = progress_conditions(decision, ready.status, last_error)
@@ -220,7 +207,8 @@ def lieutenant_status(
     conditions = [
         ready,
         *moving,
-        silent or Condition("Available", "True" if usable else "False", able if usable else "ObserveOnly" if observed else ready.reason),
+        silent
+        or Condition("Available", "True" if usable else "False", able if usable else Reason.OBSERVE_ONLY if observed else ready.reason),
         *([] if view.local.declared else [vm_ready(view)]),
         reachable,
         configured,
@@ -229,16 +217,18 @@ def lieutenant_status(
     ]
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
-        conditions.append(Condition("ProfilePartlyApplied", "True", "ProfilePartlyApplied", parts))
+        conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
+    if (forked := _forked(view, decision)) is not None:
+        conditions.append(forked)
     if view.for_govern.unread:
         conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
     unsupported = (*view.for_slot.unsupported, *convenience)
     if unsupported:
-        conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(unsupported)}"))
+        conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
         observed_generation=generation,
         phase=lieutenant_phase(view, decision),
@@ -252,10 +242,12 @@ def lieutenant_status(
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
         session=_session_status(view.record.session),
+        forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
         machine=machine_status(view, previous),
         boot=boot_status(view, previous.get("boot")),
+        replacement=replacement_status(view),
         next_try_at=next_try(decision),
     )
 
@@ -283,6 +275,20 @@ def vm_status(slot: Slot) -> VMStatus | None:
         ref=record.ref or None,
         commit=record.commit or None,
     )
+
+
+def _forked(view: LieutenantView, decision: Decision) -> Condition | None:
+    """Of one that is to be, or was, made as a live copy."""
+    if view.slot.record.branch.vm_id:
+        return Condition("Forked", "True", Reason.FORKED)
+    if view.slot.original is None or view.slot.desired is DesiredState.GONE:
+        return None
+    reason, message = told(decision, NONE)
+    return Condition("Forked", "False", reason, message)
+
+
+def _forked_from(branch: BranchRecord) -> ForkedFrom | None:
+    return ForkedFrom(branch.source, branch.vm_id, timestamp(branch.at)) if branch.vm_id else None
 
 
 def _session_status(record: SessionRecord) -> SessionStatus | None:

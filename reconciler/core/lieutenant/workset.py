@@ -11,7 +11,7 @@ from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
-from reconciler.core.decisions import AbortTurn, Decision, Refuse, Release, Steady, Wait
+from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import spare
@@ -87,19 +87,20 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
         return Availability.OBSERVED, ""
     if lt.slot.desired is DesiredState.SUSPENDED:
         return Availability.SUSPENDED, ""
-    match decision:
+    rest = decision.meanwhile if isinstance(decision, AtNext) else decision
+    match rest:
         case Steady():
             return Availability.READY, ""
-        case Wait(Reason.LOCAL_FALLBACK):
+        case Wait(Reason.LOCAL_FALLBACK | Reason.REPLACING):
             return Availability.READY, ""
-        case _ if provider_reason(decision):
+        case _ if provider_reason(rest):
             return Availability.READY, ""
-        case _ if works_aside(lt.for_slot, decision):
+        case _ if works_aside(lt.for_slot, rest):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
-            return Availability.NOT_READY, str(decision.doing)
+            return Availability.NOT_READY, str(rest.doing)
 
 
 def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:
@@ -151,10 +152,18 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         provider=provider,
         probes=provider.breaker.prober == str(facts.key),
         session=view.lieutenant.record.session.name if view.lieutenant else "",
+        copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         no_work=view.no_work,
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
+
+
+def copied_by(lt: LieutenantView) -> str:
+    """Who asks this one to stand still, or holds it so, in words; '' for nobody. What was written down to stand still does until that
+    is taken back."""
+    wanted = lt.for_slot.copies.wanted
+    return ", ".join(wanted[:10]) or ("another lieutenant" if lt.record.stand.vm_id else "")
 
 
 def runs(lt: LieutenantView) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.slot.branching import left
 from reconciler.core.slot.snapshots import newest
 
 TRIES = 3
@@ -20,6 +21,7 @@ def emptied(old: SlotRecord, lost: bool) -> SlotRecord:
         adopted=old.adopted,
         confirmed=old.confirmed,
         snapshot=taken if on_its_way else SnapshotRecord(),
+        branch=left(old.branch),
         commits=old.commits,
         asked=old.asked,
     )
@@ -29,8 +31,8 @@ def emptied(old: SlotRecord, lost: bool) -> SlotRecord:
 def restoring(slot: SlotRecord, commit: CommitRecord | None) -> SlotRecord:
     """The next machine is made from this commit; None: from what is declared."""
     if commit is None:
-        return slot.but(restore="", origin="", restored_at=0.0, restored_from="")
-    return slot.but(restore=commit.commit_id, origin=commit.origin, restored_at=commit.taken_at, restored_from=commit.commit_id)
+        return slot.but(restore="", seals=(), restored_at=0.0, restored_from="")
+    return slot.but(restore=commit.commit_id, seals=commit.seals, restored_at=commit.taken_at, restored_from=commit.commit_id)
 
 
 def unrestorable(slot: SlotRecord, error: str) -> SlotRecord:

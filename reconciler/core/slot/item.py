@@ -67,6 +67,11 @@ class SlotItem(Protocol):
     def declared(self) -> SlotDeclaration: ...
 
     @property
+    def session(self) -> str:
+        """Name of the mirror of the conversation that goes on in its VM; '' where there is none."""
+        ...
+
+    @property
     def conversation(self) -> str:
         """Name of the file that the conversation on its machine is in, '' for none."""
         ...

@@ -16,15 +16,18 @@ REF = "ref:"
 """Before a reference `repository:tag`, where a commit would stand, in creates that earlier releases sent: what it pointed to is not
 known."""
 
+VM = "vm:"
+"""Before the id of a VM, where a commit would stand: a live copy of it is made."""
+
 OPAQUE = "key-"
 """Before an account that we named ourselves, because its key does not tell it: no VM says that it is of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An open create, as pairing needs it. `commit`: the commit restored, `ref:` and a reference (earlier releases), or '' for a fresh
-    VM with labels from birth. `since`, `until`: platform clock, between which it can have made a VM, None where that is not known;
-    `sent_at`: ours. `account`: of the key that sent it; `namespace`: of the object that it is for."""
+    """An open create, as pairing needs it. `commit`: the commit restored, `vm:` and the VM that is copied live, `ref:` and a reference
+    (earlier releases), or '' for a fresh VM with labels from birth. `since`, `until`: platform clock, between which it can have made a
+    VM, None where that is not known; `sent_at`: ours. `account`: of the key that sent it; `namespace`: of the object that it is for."""
 
     token: str
     commit: str
@@ -48,7 +51,10 @@ class Pending:
         )
 
     def of_lineage(self, known: VmMetadata) -> bool:
-        """It was restored from the commit that this create restores, or from any where a reference was given."""
+        """It was restored from the commit that this create restores, from any where a reference was given, or from one of the VM that is
+        copied."""
+        if self.commit.startswith(VM):
+            return known.grandparent_vm_id == self.commit.removeprefix(VM)
         return bool(known.parent_commit_id) if self.commit.startswith(REF) else known.parent_commit_id == self.commit
 
 
@@ -75,8 +81,12 @@ def pair(
                     if create.bears(vm) and vm.vm_id not in owned and vm.labels.get(VM_ID, vm.vm_id) == vm.vm_id
                 )
             )
+    restored = frozenset(by_commit)
     for creates in by_commit.values():
-        result.update(_restored(creates, strangers(creates, vms, owned, first_seen), first_seen, lineage))
+        unknown = strangers(creates, vms, owned, first_seen)
+        if creates[0].commit.startswith(VM):  # what another create restores from a commit of that VM is no live copy of it
+            unknown = [vm for vm in unknown if vm.vm_id not in lineage or lineage[vm.vm_id].parent_commit_id not in restored]
+        result.update(_restored(creates, unknown, first_seen, lineage))
     return result
 
 

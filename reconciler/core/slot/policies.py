@@ -27,6 +27,7 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.slot import deletion
 from reconciler.core.slot.adoption import adopt_the_declared
+from reconciler.core.slot.branching import branch_what_stands_still
 from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.slot.snapshots import (
     count_the_commits,
@@ -123,6 +124,8 @@ def finish_deletion(s: Slot) -> Decision | None:
     is proven."""
     if s.desired is DesiredState.GONE and not s.record.vm_id:
         return Release()
+    if s.copying and s.record.vm_id and (s.desired is DesiredState.GONE or s.record.marked_for_deletion):
+        return Wait(Reason.DELETE_PENDING, f"a live copy of VM {s.record.vm_id} is being made")
     if s.desired is DesiredState.GONE and (not s.record.marked_for_deletion or s.deletion is EffectiveDeletion.LEAVE):
         return deletion.deletion_chain(s)
     if s.record.vm_id and s.record.marked_for_deletion:
@@ -207,12 +210,19 @@ def follow_the_mode(s: Slot) -> Decision | None:
             return Wait(Reason.BOOTING, f"VM {s.record.vm_id} is booting")
         case VmState.UNKNOWN, _:
             return Wait(Reason.VM_UNKNOWN, f"VM {s.record.vm_id} is in a state this release does not know")
+        case VmState.RUNNING | VmState.SUSPENDED, _ if s.copying:
+            return Wait(Reason.STANDING_STILL, f"a live copy of VM {s.record.vm_id} is being made") if out_of_step(s) else Steady()
         case VmState.RUNNING, DesiredState.SUSPENDED:
             return suspend_when_settled(s)
         case VmState.SUSPENDED, DesiredState.RUNNING:
             return Wait(s.not_up_yet.reason, s.not_up_yet.message) if s.not_up_yet is not None else Resume(s.record.vm_id)
         case _:
             return Steady()
+
+
+def out_of_step(s: Slot) -> bool:
+    """It runs and should not, or the contrary."""
+    return isinstance(s.vm, Seen) and (s.vm.state is VmState.SUSPENDED) is not (s.desired is DesiredState.SUSPENDED)
 
 
 def suspend_when_settled(s: Slot) -> Decision:
@@ -248,6 +258,7 @@ SLOT: Chain[Slot] = Chain(
         create_nothing_for_the_suspended,
         restore_only_what_may_be_used,
         hold_back_creates,
+        branch_what_stands_still,
         create,
         replace_the_dead,
         claim,

@@ -23,14 +23,12 @@ from reconciler.core.decisions import (
     Wait,
 )
 from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.slot.marks import seals_of
 from reconciler.core.snapshot.slot import DesiredState, Slot, SnapshotPolicy
 from reconciler.core.snapshot.vm import Seen, VmState
 
 MAX_SNAPSHOTS = 3
 """Refused attempts after which a person must help, where the machine waits for its snapshot."""
-
-MOST_ORIGINS = 8
-"""Machines that a disk came through, one restored from the other, whose marks are known."""
 
 IN_USE = 600.0
 """Seconds until a commit that could not be removed, because a machine was made from it, is tried again."""
@@ -85,12 +83,11 @@ def to_be_counted(policy: SnapshotPolicy | None, record: SlotRecord, settle: flo
 
 def kept(record: SlotRecord, snapshot: SnapshotRecord) -> tuple[CommitRecord, ...]:
     """The commits of a slot once this one, which the platform lists, is among them."""
-    known = f"{snapshot.vm_id}/{record.filled} {record.origin}" if snapshot.vm_id == record.vm_id else ""
     made = CommitRecord(
         commit_id=snapshot.commit_id,
         name=snapshot.name,
         vm_id=snapshot.vm_id,
-        origin=" ".join(known.split()[:MOST_ORIGINS]),
+        seals=seals_of(record) if snapshot.vm_id == record.vm_id else (),
         taken_at=snapshot.taken_at,
         cause=snapshot.cause,
         conversation=snapshot.conversation,
@@ -179,9 +176,24 @@ def first(s: Slot, cause: SnapshotCause) -> Decision | None:
     mine = record if record.cause == cause and record.vm_id == vm_id else SnapshotRecord()
     if mine.attempts >= MAX_SNAPSHOTS:
         return Refuse(Reason.SNAPSHOT_FAILED, f"VM {vm_id} could not be snapshotted and {gone}: {mine.error}")
+    if s.copying:
+        return Wait(Reason.SNAPSHOT_PENDING, f"a live copy of VM {vm_id} is being made")
     if s.now < mine.not_before:
         return Wait(Reason.SNAPSHOT_PENDING, mine.error, until=mine.not_before)
     return TakeSnapshot(vm_id, cause)
+
+
+def before_it_is_left(s: Slot) -> Decision | None:
+    """G-11: what comes before this machine is left for another one, where snapshots.beforeMutate is declared; None: it may be left. Nothing
+    is left while a commit of it is on its way, whatever that is for."""
+    if s.snapshots is not None and s.snapshots.before_mutate:
+        return first(s, "Mutated")
+    return outcome(s)
+
+
+def works_on(waiting: Decision) -> bool:
+    """The agent works on meanwhile: nothing can be done about that snapshot now."""
+    return isinstance(waiting, Refuse) or (isinstance(waiting, Wait) and waiting.until is not None)
 
 
 def forget_the_stale_snapshot(s: Slot) -> Decision | None:
@@ -208,7 +220,7 @@ def take_the_due_snapshot(s: Slot) -> Decision | None:
     """G-11: taken when its time has come or a person asks, while nothing on the machine would be caught in the middle; never in a turn.
     A machine that is suspended does not change, so its schedule rests."""
     cause = wanted(s)
-    if cause is None or not isinstance(s.vm, Seen) or not s.vm.claimed or under_way(s) or s.now < s.record.snapshot.not_before:
+    if cause is None or not isinstance(s.vm, Seen) or not s.vm.claimed or s.copying or under_way(s) or s.now < s.record.snapshot.not_before:
         return None
     at_rest = s.vm.state is VmState.SUSPENDED and s.desired is DesiredState.SUSPENDED and cause == "Requested"
     ready = s.vm.state is VmState.RUNNING and s.desired is DesiredState.RUNNING and s.quiet

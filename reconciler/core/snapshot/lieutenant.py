@@ -15,7 +15,7 @@ from reconciler.core.snapshot.vm import Unknown
 from reconciler.core.values import with_known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LieutenantView(Part):
     """Everything a decision about one lieutenant may depend on, in one part for each stage."""
 

@@ -27,10 +27,17 @@ class RefSource:
     ref: str
 
 
-CreateSource = RootSource | CommitSource
+@dataclass(frozen=True, slots=True)
+class BranchSource:
+    """A live copy of a VM that runs (`branch/by_vm`), with its disk and what is in its memory; no labels at birth."""
+
+    vm_id: str
+
+
+CreateSource = RootSource | CommitSource | BranchSource
 """What a create names. A reference is resolved before, so that what was made is known by the id of its commit."""
 
-VmSource = CreateSource | RefSource
+VmSource = RootSource | CommitSource | RefSource
 """What a profile names."""
 
 

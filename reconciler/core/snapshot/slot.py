@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from reconciler.api.waits import Explained
 from reconciler.core.records import SlotRecord
+from reconciler.core.snapshot.branch import Original
 from reconciler.core.snapshot.origin import OPEN, UNMARKED, Named, Origin, Sharing
 from reconciler.core.snapshot.vm import Absent, VmObservation
 
@@ -95,7 +96,7 @@ EMPTY = SlotRecord()
 GONE = Absent(proven=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slot:
     """Everything a decision about one declared VM may depend on."""
 
@@ -112,6 +113,8 @@ class Slot:
     sharing: Sharing = OPEN
     source: Named | None = None  # what a new machine would be restored from, while one may be made
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
+    original: Original | None = None  # what it is to be a live copy of, until that copy was made
+    copying: bool = False  # a branch of its VM is being made: the platform may show it paused meanwhile
     snapshot: SnapshotSeen | None = None  # read only while one is on its way, or when kept ones are to be counted
     snapshots: SnapshotPolicy | None = None  # None: only a person, or a deletion that is declared so, has one taken
     quiet: bool = False  # nothing on it would be caught in the middle: no turn, no task, no preparation

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
+from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
@@ -19,7 +21,7 @@ from reconciler.core.snapshot.spare import NO_SPARE, Spare
 from reconciler.core.snapshot.vm import Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Basics:
     """What every stage may read. `vm_id`: the machine its agent is on: the VM in its slot or, while it lives on this host, its place
     here; '' for none. `guest` and `agent` are None when there was no reason to look (no running VM). `keeper_version`: the one we ship;
@@ -45,27 +47,30 @@ class Basics:
         return isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """`lt`: what every stage may read of the lieutenant. A part adds what its own stage reads beside that."""
 
     lt: Basics
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placed(Part):
-    """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host."""
+    """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host; `next`: the other
+    machine, while the one in the slot is replaced."""
 
     slot: Slot
     local: LocalPlacement = NO_LOCAL_PLACEMENT
     standby: StandbyVM | None = None
+    next: NextMachine | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
-    as its keeper told of them; `spare`: its second machine."""
+    as its keeper told of them; `spare`: the machine beside it that is restored from a snapshot; `copies`: what is to become a live copy of
+    it."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
@@ -73,27 +78,35 @@ class SlotPart(Placed):
     session_seen: int = 0
     spare: Spare = NO_SPARE
     on_lost: OnLost = OnLost.RESUME
+    copies: Copies = NO_COPIES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReachPart(Part):
     """The way into the machine. `claim`: what the claim file in it must say."""
 
     claim: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparePart(Part):
-    """Whether the machine is as its profile says. `recreate`: update.onProfileChange is Recreate; `replace_blocked`: why no machine
-    may be replaced now; `unsupported`: as for the slot."""
+    """Whether the machine is as its profile says, and the one that replaces it. `recreate`: update.onProfileChange is Recreate;
+    `in_place`: update.onNoRoom is InPlace; `rollout`: why whoever owns it lets no replacement begin now, '' where it may;
+    `replace_blocked`: why no machine may be replaced now; `no_room`: why the platform may have none for another one; `next`,
+    `unsupported`: as for the slot; `divergence`: as for the session."""
 
     slot: Slot
     recreate: bool = False
+    in_place: bool = False
+    rollout: str = ""
     replace_blocked: str = ""
+    no_room: str = ""
     unsupported: tuple[str, ...] = ()
+    next: NextMachine | None = None
+    divergence: Divergence | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionPart(Part):
     """The conversation. `mirror_size`: as for the slot; `pending`: bytes of it that were read and are not in the store yet;
     `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other; `edited`: files pi reads that
@@ -107,7 +120,7 @@ class SessionPart(Part):
     edited: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AgentPart(Part):
     """pi itself. `edited`: as for the session; `mute_since`: since when pi has not answered, 0 when it does; `mute_limit`: seconds of
     that after which it counts as hung; `startup_limit`: seconds from its start to its first answer."""
@@ -118,13 +131,15 @@ class AgentPart(Part):
     startup_limit: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
     `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
-    more."""
+    more. `mirror_size`, `copies`: as for the slot."""
 
     provider: Provider = NO_PROVIDER
     unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False
+    mirror_size: int = 0
+    copies: Copies = NO_COPIES

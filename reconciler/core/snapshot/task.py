@@ -97,5 +97,6 @@ class TaskView:
     hurried: bool = False  # a person asked that the next attempt does not wait
     provider: Provider = NO_PROVIDER  # of its lieutenant's model
     probes: bool = False  # it is the one probe of that provider
+    copied_by: str = ""  # who makes a live copy of its lieutenant, which gets no work meanwhile
     no_work: Held | None = None  # why nothing may be sent to its lieutenant now: a limit is reached, or the fleet is halted
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -14,7 +14,7 @@ from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.task import Dependency, Talk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskFacts:
     """What was gathered about one task by itself. `retry`: what a person last asked for by that annotation."""
 
@@ -31,7 +31,7 @@ class TaskFacts:
     retry: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
     `observed_at`: when the outside was looked at, `now` when it is decided; `no_work`: why no task may be sent

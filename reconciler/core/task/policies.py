@@ -93,6 +93,8 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
         return Wait(Reason.BACKING_OFF, v.record.message, until=v.record.not_before)
     if v.active or v.ahead:
         return Wait(Reason.QUEUED, f"after {v.active or v.ahead}", until=next_limit(v))
+    if v.copied_by:
+        return Wait(Reason.HELD_FOR_FORK, f"its lieutenant is being copied live for {v.copied_by}", until=next_limit(v))
     return wait_for_the_provider(v)
 
 

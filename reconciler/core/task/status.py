@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.reasons import Reason
 from reconciler.api.status.base import WORD, Condition, Truth, clipped
 from reconciler.api.status.task import (
     ANSWER,
@@ -41,7 +42,7 @@ def task_status(
         ready: Truth = "Unknown" if unreadable(reason) else "False"
         conditions = [Condition("Ready", ready, reason, message), *progress_conditions(decision, ready)]
     if convenience:
-        conditions.append(Condition("Unsupported", "True", "Unsupported", f"not acted on in this release: {', '.join(convenience)}"))
+        conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(convenience)}"))
     return TaskStatus(
         observed_generation=generation,
         phase=record.phase,

@@ -11,7 +11,9 @@ from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.bootstatus import boot_status
-from reconciler.core.lieutenant.status import MODES, machine_status, suspended, up_to_date, vm_ready, vm_status
+from reconciler.core.lieutenant.reach import REACH
+from reconciler.core.lieutenant.replacementstatus import up_to_date
+from reconciler.core.lieutenant.status import MODES, machine_status, suspended, vm_ready, vm_status
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
@@ -23,7 +25,7 @@ MACHINE: Chain[LieutenantView] = Chain(
     "The first stages of a lieutenant, one after the other. When none has an opinion, it is ready.",
     (
         Stage[LieutenantView, SlotPart](lieutenant.SLOT, lambda v: v.for_slot),
-        Stage[LieutenantView, ReachPart](lieutenant.REACH, lambda v: v.for_reach),
+        Stage[LieutenantView, ReachPart](REACH, lambda v: v.for_reach),
         Stage[LieutenantView, PreparePart](lieutenant.PREPARE, lambda v: v.for_prepare),
     ),
 )

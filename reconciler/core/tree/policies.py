@@ -9,10 +9,22 @@ from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import OnNodeRemoved
 from reconciler.core.chain import Chain
-from reconciler.core.decisions import Decision, DeclareNodes, ForgetNodes, KeepNodes, Refuse, Release, Steady, Wait, WithdrawNodes
+from reconciler.core.decisions import (
+    Decision,
+    DeclareNodes,
+    ForgetNodes,
+    KeepNodes,
+    NoteRevision,
+    Refuse,
+    Release,
+    Steady,
+    Wait,
+    WithdrawNodes,
+)
 from reconciler.core.records import PlaceRecord
 from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.tree.places import Place, below
+from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
 
 AT_ONCE = 50
@@ -242,6 +254,12 @@ def more_than_declared(v: TreeSnapshot) -> list[str]:
     ]
 
 
+def remember_what_works(v: TreeSnapshot) -> Decision | None:
+    """A spec with which everything is as declared is what a later rollout is undone to."""
+    done = bool(v.declared) and not any(found.outdated or found.replacing for found in v.found.values())
+    return NoteRevision() if done and v.record.revisions[-1:] != (revision_of(v.declared),) else None
+
+
 TREE: Chain[TreeSnapshot] = Chain(
     "A tree",
     "A hierarchy of machines.",
@@ -254,6 +272,7 @@ TREE: Chain[TreeSnapshot] = Chain(
         declare_what_is_missing,
         report_the_problems,
         report_the_nodes,
+        remember_what_works,
     ),
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.api.status.lieutenant import PieceStatus
 from reconciler.api.vmtree import VMTreeSpec
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.records import TreeRecord
 from reconciler.core.tree.places import Place, Use
 
@@ -17,7 +17,8 @@ NOTHING_DECLARED = TreeRecord()
 @dataclass(frozen=True, slots=True)
 class Found:
     """The object under the name of a place. `ours`: this tree declares it; `same`: it is as the tree declares it; `confirmed`: the
-    token by which its deletion was confirmed; the rest as its status tells."""
+    token by which its deletion was confirmed; `outdated`: its machine is of another profile than
+    declared, `replacing`: another one is made for it; `failed`: why the last one did not work; the rest as its status tells."""
 
     ours: bool
     same: bool = True
@@ -29,6 +30,9 @@ class Found:
     message: str = ""
     phase: str = ""
     vm_id: str = ""
+    outdated: bool = False
+    replacing: bool = False
+    failed: str = ""
     organs: tuple[PieceStatus, ...] | None = None
     capabilities: tuple[PieceStatus, ...] | None = None
 
@@ -37,7 +41,8 @@ class Found:
 class TreeSnapshot:
     """`places`: those that are to be there, roots first; `digests`: of what is declared for each; `found`: by place, for those and for
     all that are remembered; `use`: of the same; `confirmed`: the token by which a person confirmed what is refused otherwise;
-    `unsupported`: fields that protect and are not acted on."""
+    `unsupported`: fields that protect and are not acted on; `declared`: the spec as its document has it; `paused`: a person holds its
+    rollout."""
 
     key: Key
     spec: VMTreeSpec
@@ -49,3 +54,5 @@ class TreeSnapshot:
     deleting: bool = False
     confirmed: str = ""
     unsupported: tuple[str, ...] = ()
+    declared: Json = field(default_factory=dict)
+    paused: bool = False

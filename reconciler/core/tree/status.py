@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.api.status.base import WORD, Condition
-from reconciler.api.status.vmtree import NODES, NodeStatus, TreeCounts, VMTreeStatus
+from reconciler.api.status.vmtree import NODES, NodeStatus, RolloutStatus, TreeCounts, VMTreeStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import merge_conditions, progress_conditions, told
 from reconciler.core.decisions import Decision, Refuse, Steady
@@ -37,8 +37,19 @@ def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generati
         ),
         mode="Running" if view.spec.mode == "Running" else "Suspended",
         counts=counts,
+        rollout=rollout_status(view),
         nodes=tuple(nodes[:NODES]),
     )
+
+
+def rollout_status(view: TreeSnapshot) -> RolloutStatus | None:
+    """None: every machine is of the profile that is declared."""
+    outdated = sum(found.outdated for found in view.found.values())
+    replacing = sum(found.replacing for found in view.found.values())
+    if not outdated and not replacing:
+        return None
+    failed = tuple(name[:WORD] for name, found in view.found.items() if found.failed)[:20]
+    return RolloutStatus("Paused" if view.paused else "Stopped" if failed else "Progressing", outdated, replacing, failed or None)
 
 
 def phase_of(view: TreeSnapshot, decision: Decision) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
@@ -51,3 +51,22 @@ class ActContext:
     def redact(self, text: str) -> str:
         """Known secret values never leave the agent by way of answers, events or status (G-60)."""
         return redact(text, self.secrets)
+
+
+class NextContext(ActContext):
+    """The same for acts on the other machine of a lieutenant whose machine is replaced: its record is read and written as if that one
+    were in its slot."""
+
+    @classmethod
+    def of(cls, context: ActContext) -> NextContext:
+        """As in this context."""
+        return cls(*(getattr(context, field.name) for field in fields(ActContext)))
+
+    async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
+        known = self.table.lieutenant(item.key)
+        if known is not None:
+            assert isinstance(record, LieutenantRecord)
+            await self.table.update([(item.key, with_record(known.record.with_next(record)))], *more)
+
+    def current(self, item: LieutenantItem) -> LieutenantRecord:
+        return super().current(item).as_next()

@@ -30,7 +30,7 @@ from reconciler.core.lieutenant.health import after_an_end, clock_given_up, cloc
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import SECRETS, WITHHELD
 from reconciler.core.profile.localize import header_to
-from reconciler.core.profile.rendering import AGENT_DIR
+from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
@@ -78,7 +78,7 @@ class GuestActs:
                     await agents.write_claim(place, view.for_reach.claim)
                 case Install():
                     await agents.install(place)
-                    self.note(item, "InstalledAgent", where(place))
+                    self.note(item, Reason.INSTALLED_AGENT, where(place))
                 case StartKeeper():
                     await agents.start_keeper(machine)
                 case WriteFiles():
@@ -97,14 +97,14 @@ class GuestActs:
                     await ConfigActs(self.t).set_model(item, view, action)
                 case StopAgent(_, why, hung):
                     await agents.stop_agent(machine, STOP_GRACE)
-                    self.note(item, "StoppedAgent", why)
+                    self.note(item, Reason.STOPPED_AGENT, why)
                     if hung:
                         await self.count(item, view, item.record.restart.crash_at, None, None, why)
                 case CountCrash():
                     await self.count_crash(item, view)
                 case RestAgent(_, why):
                     await agents.stop_agent(machine, STOP_GRACE)
-                    self.note(item, "StoppedAgent", why)
+                    self.note(item, Reason.STOPPED_AGENT, why)
                 case _:
                     assert_never(action)
         except ReconcilerError:
@@ -166,7 +166,7 @@ class GuestActs:
             what = f"the clock of VM {vm_id} is wrong and can't be set: {error or 'setting it has no effect'}"
             told = self.t.recorder.event(item.key, item.uid, Reason.CLOCK_NOT_CORRECTED, what, "Warning")
         elif not error:
-            self.note(item, "CorrectedClock", f"VM {vm_id}")
+            self.note(item, Reason.CORRECTED_CLOCK, f"VM {vm_id}")
         await self.t.save(item, self.t.current(item).but(clock=clock), *told)
 
     # --- pi ----------------------------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class GuestActs:
         data = header_to(unseal(await transcripts.read(session.name), self.t.secrets), tree_at(self.t.settings, place))
         file = GuestFile(path_at(self.t.settings, place, session.file), data, 0o600)
         await self.t.agents.write_files(machine_of(item), [file], view_dir(view))
-        self.note(item, "RestoredSession", f"{len(data)} bytes on {where(place)}")
+        self.note(item, Reason.RESTORED_SESSION, f"{len(data)} bytes on {where(place)}")
 
     async def start(self, item: LieutenantItem, view: LieutenantView) -> bool:
         """Whether pi runs now."""
@@ -197,6 +197,8 @@ class GuestActs:
         )
         if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
             await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
+        if item.record.replacement.fenced:
+            await self.t.save(item, item.record.but(replacement=item.record.replacement.but(fenced=0)))
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:
@@ -207,9 +209,11 @@ class GuestActs:
             else:
                 await self.count(item, view, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
             return False
-        if item.record.config != ConfigRecord():  # what another pi refused says nothing about this one
-            await self.t.save(item, self.t.current(item).but(config=ConfigRecord()))
-        self.note(item, "StartedAgent", f"pi on {where(place)}")
+        now = self.t.current(item)
+        directory = "" if rendered.work_dir == WORK_DIR or place.local else rendered.work_dir
+        if now.config != ConfigRecord() or now.workspace.directory != directory:  # what another pi refused says nothing about this one
+            await self.t.save(item, now.but(config=ConfigRecord(), workspace=now.workspace.but(directory=directory)))
+        self.note(item, Reason.STARTED_AGENT, f"pi on {where(place)}")
         return True
 
     async def count_crash(self, item: LieutenantItem, view: LieutenantView) -> None:

@@ -73,7 +73,7 @@ class LocalActs:
         t = self.t
         await t.agents.dissolve(Machine(place, item.record.slot.epoch), action.keep)
         await t.agents.release(place)
-        reason, message = ("KeptLocal", tree_at(t.settings, place)) if action.keep else ("ClosedLocal", "")
+        reason, message = (Reason.KEPT_LOCAL, tree_at(t.settings, place)) if action.keep else (Reason.CLOSED_LOCAL, "")
         said = t.recorder.event(item.key, item.uid, reason, message)
         await t.save(item, t.current(item).but(local=LocalRecord()), *said)
 

@@ -6,10 +6,19 @@ from __future__ import annotations
 from typing import Literal, assert_never
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import BeginSession, KeepEnd, MirrorSession, NoteSession, NoteWorkspace, SessionAction
+from reconciler.core.decisions import (
+    BeginSession,
+    KeepEnd,
+    MirrorSession,
+    MoveOn,
+    NoteSession,
+    NoteWorkspace,
+    SessionAction,
+    StandStill,
+)
 from reconciler.core.lieutenant.session import begun_anew, chosen, current
 from reconciler.core.lieutenant.workspace import gone_with_it
-from reconciler.core.records import RestartRecord
+from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.times import timestamp
@@ -32,6 +41,9 @@ class SessionActs:
         if isinstance(action, NoteWorkspace):
             await self.workspace_lost(item, action.vm_id)
             return
+        if isinstance(action, StandStill | MoveOn):
+            await self.stand(item, action)
+            return
         match action:
             case NoteSession(seen):
                 session = old.but(seen=seen)
@@ -39,7 +51,7 @@ class SessionActs:
                 session = begun_anew(old, item.uid, generation)
                 kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
-                said = self.event(item, "BeganSession", f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
+                said = self.event(item, Reason.BEGAN_SESSION, f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):
                 session = chosen(old, item.uid, end)
                 where, new = session_of(item), current(session, item.uid, old.generation)
@@ -47,7 +59,7 @@ class SessionActs:
                     told = f"{where.file} goes on, mirrored as {new.name}; the mirror {where.name} is kept"
                 else:
                     told = f"the mirror {where.name} goes on in {new.file}; {where.file} is kept on the machine"
-                said = self.event(item, "ResolvedSession", told, "Warning")
+                said = self.event(item, Reason.RESOLVED_SESSION, told, "Warning")
             case _:
                 assert_never(action)
         restart = item.record.restart
@@ -56,6 +68,17 @@ class SessionActs:
             restart = RestartRecord(crash_at=ended)
         workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
+
+    async def stand(self, item: LieutenantItem, action: StandStill | MoveOn) -> None:
+        """It stands still, or goes on with its work, unless a copy was asked for while that was decided."""
+        now, vm_id = self.t.clock.now(), item.record.slot.vm_id
+        if isinstance(action, StandStill):
+            stand = item.record.stand.but(vm_id=action.vm_id, session=action.session, size=action.size, since=now)
+        elif self.t.gatherer.branches.sent(vm_id, now):
+            return
+        else:
+            stand = StandRecord(over=now)
+        await self.t.save(item, item.record.but(stand=stand))
 
     async def workspace_lost(self, item: LieutenantItem, vm_id: str) -> None:
         as_of = item.record.slot.restored_at

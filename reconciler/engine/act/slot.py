@@ -8,38 +8,34 @@ from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import (
     Adopt,
+    AskOriginal,
     BindCreated,
     ClearSlot,
     Create,
     Delete,
     Detach,
-    DropCommit,
-    ForgetSnapshot,
     GiveUpIntent,
     LabelClaim,
     MarkForDeletion,
-    NoteCommits,
     Release,
     Resume,
     SlotAction,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
+    SnapshotAction,
     Suspend,
-    TakeSnapshot,
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
+from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.emptied import TRIES, emptied, unrestorable
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import CommitSource, RootSource
+from reconciler.core.snapshot.machine import RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
+from reconciler.engine.act import branches
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
-from reconciler.engine.act.sources import intent_payload, named_source
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
@@ -68,10 +64,16 @@ class SlotActs:
     async def act(self, item: SlotItem, seen: VmObservation, blueprint: Blueprint | None, action: SlotAction) -> None:
         """Carry out one decision about the slot. `seen`: the VM when it was decided; `blueprint`: what a new one is made from, None
         as long as that is not known. Raises what the platform or the store says."""
+        if isinstance(action, SnapshotAction):
+            await self.commits.act(item, action)
+            return
         match action:
             case Create():
                 assert blueprint is not None, "nothing is created before it is known from what"
                 await self.create(item, blueprint, action)
+            case AskOriginal():
+                branch = item.record.branch.but(asked_at=self.t.clock.now())
+                await self.books.save(item, item.record.but(branch=branch))
             case BindCreated():
                 await self.adopt(item, action)
             case Adopt():
@@ -84,8 +86,6 @@ class SlotActs:
                 await self.suspend(item, action.vm_id)
             case Resume():
                 await self.resume(item, action.vm_id)
-            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost() | ForgetSnapshot() | NoteCommits() | DropCommit():
-                await self.commits.act(item, action)
             case Detach():
                 await self.detached(item, seen, action)
             case MarkForDeletion():
@@ -111,14 +111,15 @@ class SlotActs:
         epoch = item.record.epoch + 1
         token = t.token()
         latest = t.fleet.latest
-        source = CommitSource(item.record.restore) if item.record.restore else named_source(blueprint.source, action)
-        made_from = "" if item.record.restore else blueprint.machine_hash
+        source = branches.named_source(blueprint.source, action, item.record.restore)
+        told = branches.payload(source, epoch, action.original)
+        told |= {"machine": "" if item.record.restore else blueprint.machine_hash, "account": t.gatherer.slots.account}
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**intent_payload(source, epoch), "machine": made_from, "account": t.gatherer.slots.account},
+            payload=told,
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -131,6 +132,11 @@ class SlotActs:
             t.journal.not_sent(intent)
             raise
         t.journal.opened(intent)
+        if action.original is not None and not branches.still_stands(t.table, action.original, t.clock.now()):
+            slot = slot.but(attempts=item.record.attempts)  # it went on meanwhile; from here on the open intent keeps it from that
+            await self.books.save(item, slot, closing(intent, "never sent"))
+            t.journal.closed(intent)
+            return
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
             vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
@@ -190,8 +196,18 @@ class SlotActs:
         machine = str(intent.payload.get("machine", ""))
         closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
         said = self.books.event(item, reason, f"VM {vm_id}")
-        await self.books.fill(item, self.with_vm(slot, vm_id), machine, closing(intent, f"vm {vm_id}"), *closed, *said)
+        filled, copied = (
+            branches.copied(self.with_vm(slot, vm_id), intent),
+            await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
+        )
+        if filled.branch.vm_id and not slot.branch.vm_id:
+            said += self.books.event(
+                item, Reason.FORKED, f"VM {vm_id} is a live copy of VM {filled.branch.vm_id} of {filled.branch.source}"
+            )
+        await self.books.fill(item, filled, machine, closing(intent, f"vm {vm_id}"), *copied, *closed, *said)
         t.journal.closed(intent)
+        if copied:
+            t.gatherer.transcripts.began(item.session, sum(len(write.data) for write in copied))
 
     def with_vm(self, slot: SlotRecord, vm_id: str) -> SlotRecord:
         """The slot with this VM in it: nothing that was tried with another one counts any more."""
@@ -207,9 +223,9 @@ class SlotActs:
             delete_attempts=0,
             chosen="",
             restore="",
-            origin=slot.origin if slot.restore else "",
             restored_at=slot.restored_at if slot.restore else 0.0,
             restored_from=slot.restore,
+            seals=slot.seals if slot.restore else (),
         )
 
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
@@ -230,7 +246,7 @@ class SlotActs:
         intent = self.t.journal.of(item.owner)
         if intent is None or intent.token != action.token:
             return
-        await self.occupy(item, item.record, intent, action.vm_id, "AdoptedVM")
+        await self.occupy(item, item.record, intent, action.vm_id, Reason.ADOPTED_VM)
 
     async def give_up(self, item: SlotItem) -> None:
         intent = self.t.journal.of(item.owner)
@@ -241,6 +257,8 @@ class SlotActs:
         slot = item.record.but(chosen="")
         if slot.restore and slot.attempts >= TRIES and slot.last_error:
             slot = unrestorable(slot, slot.last_error)
+        if branches.is_branch(intent):  # what it is a copy of gets on with its work first
+            slot = slot.but(not_before=self.t.clock.now() + PAUSE, last_error="a live copy was asked for, and none was made")
         await self.books.save(item, slot, closing(intent, "no effect"), *said)
         self.t.journal.closed(intent)
 
@@ -255,8 +273,9 @@ class SlotActs:
         labels = claims.claim_over(on_it, t.gatherer.owner, item.owner, slot.epoch, vm_id)
         await t.vers.set_labels(vm_id, labels)
         t.fleet.labelled(vm_id, labels)
-        if slot.chosen:
-            await self.books.save(item, slot.but(chosen=""))
+        branch = slot.branch.but(claimed=slot.branch.claimed or bool(slot.branch.vm_id))
+        if slot.chosen or branch != slot.branch:
+            await self.books.save(item, slot.but(chosen="", branch=branch))
 
     async def detached(self, item: SlotItem, seen: VmObservation, action: Detach) -> None:
         """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
@@ -281,7 +300,7 @@ class SlotActs:
             await self.label_for_good(vm_id, labels)
         await t.agents.release(Place(vm_id))
         old = self.books.now(item)
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted)
+        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, branch=old.branch)
         event = self.books.event(item, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
         await self.books.empty(item, slot, "", *event)
         t.gatherer.machines.observe_again(vm_id)

@@ -8,7 +8,16 @@ from typing import assert_never
 
 from reconciler.api.reasons import Reason
 from reconciler.core.backoff import delay
-from reconciler.core.decisions import DropCommit, ForgetSnapshot, NoteCommits, SnapshotLost, SnapshotTaken, SnapshotVerified, TakeSnapshot
+from reconciler.core.decisions import (
+    DropCommit,
+    ForgetSnapshot,
+    NoteCommits,
+    SnapshotAction,
+    SnapshotLost,
+    SnapshotTaken,
+    SnapshotVerified,
+    TakeSnapshot,
+)
 from reconciler.core.keys import Json
 from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
 from reconciler.core.slot import snapshots, tenancy
@@ -18,8 +27,6 @@ from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.ports import Intent, PutMeta, Write
 from reconciler.engine.state.journal import COMMIT, closing
 from reconciler.errors import REFUSED, Conflict, Forbidden, NotFound, NotSent, ReconcilerError, Rejected, Unauthorized
-
-SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost | ForgetSnapshot | NoteCommits | DropCommit
 
 
 class CommitActs:

@@ -9,11 +9,12 @@ import orjson
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, TreeAction, WithdrawNodes
+from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
 from reconciler.core.records import PlaceRecord, TreeRecord
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Place, key_of, tree_of_machine
+from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
@@ -21,6 +22,9 @@ from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.declared import OWNED, Declared
 from reconciler.engine.state.objects import with_record
 from reconciler.errors import ReconcilerError
+
+REVISIONS = 3
+"""Specs that worked which are remembered."""
 
 
 def source_of(tree: Key) -> str:
@@ -52,6 +56,9 @@ class TreeActs:
                 await self.withdraw(view, action)
             case KeepNodes(places):
                 await self.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
+            case NoteRevision():
+                record = self.record(view.key)
+                await self.save(view.key, record.but(revisions=(*record.revisions, revision_of(view.declared))[-REVISIONS:]))
             case ForgetNodes(places):
                 record = self.record(view.key)
                 await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))

@@ -12,6 +12,7 @@ from reconciler.core.decisions import (
     GuestAction,
     LocalAction,
     MirrorSession,
+    ReplacementAction,
     RunStep,
     RunVerify,
     SessionAction,
@@ -20,7 +21,7 @@ from reconciler.core.decisions import (
     TakeSnapshot,
     TaskAction,
 )
-from reconciler.core.keys import Key, boot_profile, lieutenant, task
+from reconciler.core.keys import Key, as_map, boot_profile, lieutenant, task
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import afterwards, workset
 from reconciler.core.lieutenant.policies import at_vm
@@ -32,11 +33,13 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
+from reconciler.core.tree.places import MACHINE
 from reconciler.core.values import replaced
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
 from reconciler.engine.act.preparation import kind_of_check, running
+from reconciler.engine.act.replacement import ReplacementActs
 from reconciler.engine.act.requests import RequestActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
@@ -63,6 +66,7 @@ class LieutenantKind(Kind[WorkSet]):
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
         self._spare = SpareActs(context, self._slot)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
+        self._replacement = ReplacementActs(context)
 
     def follow(self, key: Key) -> None:
         item = self._table.lieutenant(key)
@@ -125,6 +129,8 @@ class LieutenantKind(Kind[WorkSet]):
             await self._local.act(item, view, action)
         elif isinstance(action, SpareAction):
             await self._spare.act(item, view, action)
+        elif isinstance(action, ReplacementAction):
+            await self._replacement.act(item, view, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
                 await self._guest.before_a_snapshot(item, view, action)
@@ -153,7 +159,7 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         slot = item.record.slot
         if isinstance(action, Create):
-            made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False))
+            made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False), original=None)
             lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
         lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
@@ -188,18 +194,26 @@ class LieutenantKind(Kind[WorkSet]):
         if key.kind == TASK_NAME:
             dependents = (self._table.task(dependent) for dependent in self._table.dependents_of(key))
             yield from (self._table.reconcile_key(found.key) for found in dependents if found is not None and not found.record.finished)
-        elif key.kind == NAME:
+        if key.kind in (NAME, MACHINE):
+            yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
+            yield from {lieutenant(key.namespace, source) for obj in (before, after) if (source := source_of(obj))}
+        if key.kind == NAME:
             yield from self._adopters_freed(before)
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
                 yield key
         elif key.kind == PROFILE_NAME:
             yield from (item.key for item in self._table.of_kind(NAME) if item.key.namespace == key.namespace)
 
+    def _waits_for_its_copy(self, fork: Key) -> bool:
+        item = self._table.lieutenant(fork)
+        return item is not None and not item.record.slot.vm_id and not item.record.slot.branch.vm_id
+
     def _adopters_freed(self, before: StoredObject | None) -> Iterable[Key]:
-        slot = before.record.get("slot") if before is not None else None
-        vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
-        if vm_id and self._table.owner_of(vm_id) is None:
-            yield from self._table.adopters_of(vm_id)
+        record = before.record if before is not None else {}
+        for slot in (record.get("slot"), record.get("next"), as_map(record.get("spare")).get("slot")):
+            vm_id = str(as_map(slot).get("vm_id") or "")
+            if vm_id and self._table.owner_of(vm_id) is None:
+                yield from self._table.adopters_of(vm_id)
 
     def platform_changed(self) -> Iterable[Key]:
         return (item.key for item in self._table.of_kind(NAME))
@@ -207,3 +221,10 @@ class LieutenantKind(Kind[WorkSet]):
     def forget(self, key: Key) -> None:
         self._gatherer.profiles.forget(key)
         self._gatherer.providers.forget(key)
+
+
+def source_of(obj: StoredObject | None) -> str:
+    """The name of the lieutenant that this one is to be a live copy of; '' for none, or once the copy was made."""
+    if obj is None or as_map(as_map(obj.record.get("slot")).get("branch")).get("vm_id"):
+        return ""
+    return str(as_map(as_map(obj.spec.get("fork")).get("from")).get("name") or "")

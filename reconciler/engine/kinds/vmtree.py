@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.lieutenant import OnProfileChange
 from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
@@ -20,6 +21,7 @@ from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.tree import TreeActs, digest_of, source_of
+from reconciler.engine.observe.trees import PAUSED
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
@@ -59,6 +61,8 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             digests={place.name: owned[place.name][1] for place in places},
             found={name: one for name, one in found.items() if one is not None},
             use=use,
+            declared=item.obj.spec,
+            paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
             confirmed=item.obj.annotations.get(CONFIRMED, ""),
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
@@ -102,6 +106,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             message=told.message if told is not None else "",
             phase=status.phase,
             vm_id=item.record.slot.vm_id,
+            outdated=recreates(item) and (up := status.condition("UpToDate")) is not None and up.status == "False",
+            replacing=bool(item.record.replacement.state),
+            failed=item.record.replacement.failed,
             organs=boot.organs if boot is not None else None,
             capabilities=boot.capabilities if boot is not None else None,
         )
@@ -152,6 +159,11 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
+
+
+def recreates(item: LieutenantItem) -> bool:
+    """A changed profile reaches its machine by another one."""
+    return item.spec.update.on_profile_change is OnProfileChange.RECREATE
 
 
 def declared_by(tree: StoredObject, obj: StoredObject) -> bool:

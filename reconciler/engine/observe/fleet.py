@@ -6,13 +6,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
-from reconciler.engine.ports import Clock, SawVms, Store, VersApi
+from reconciler.engine.ports import Clock, VersApi
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
+
+KeepSightings = Callable[[Sequence[str], float], Awaitable[None]]
+"""Make it durable that these VMs were first in a list begun then."""
 
 DATES = 3
 """Lists whose Date headers are remembered."""
@@ -29,8 +32,8 @@ class Sighting:
 class Fleet:
     """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
 
-    def __init__(self, vers: VersApi, store: Store, clock: Clock, settle: float, first_seen: dict[str, float]) -> None:
-        self.vers, self._store, self._clock = vers, store, clock
+    def __init__(self, vers: VersApi, clock: Clock, settle: float, first_seen: dict[str, float], keep: KeepSightings) -> None:
+        self.vers, self._clock, self._keep = vers, clock, keep
         self.settle = settle
         self.first_seen = first_seen
         self.latest: VmList | None = None
@@ -81,6 +84,7 @@ class Fleet:
             begun = self._flight_begun = self._clock.now()
             told = await self.vers.list_vms()
             fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
+            await self._sighted(fresh)
         except ReconcilerError as error:
             self.failure = error
             raise
@@ -91,7 +95,8 @@ class Fleet:
         self._next_list = fresh.ended + pause_after(fresh.work)
         if fresh.server_time is not None:
             self._dates.append((fresh.server_time - fresh.ended, fresh.server_time + 1.0 - fresh.begun))
-        await self._note(fresh)
+        for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
+            del self._told[vm_id]
         at_work = self._clock.now()
         for listener in self.on_list:
             listener(before, fresh)
@@ -99,14 +104,13 @@ class Fleet:
         self._next_list = ended + pause_after(fresh.work + ended - at_work)
         return fresh
 
-    async def _note(self, fresh: VmList) -> None:
+    async def _sighted(self, fresh: VmList) -> None:
+        """Nobody gets a list before it is durable which VMs were first seen in it: a create that is sent later did not make them."""
         new = tuple(vm_id for vm_id in fresh.vms if vm_id not in self.first_seen)
+        if new:
+            await self._keep(new, fresh.begun)
         for vm_id in new:
             self.first_seen[vm_id] = fresh.begun
-        for vm_id in [vm_id for vm_id, (at, _) in self._told.items() if at <= fresh.begun and vm_id in fresh.vms]:
-            del self._told[vm_id]
-        if new:
-            await self._store.write([SawVms(new, fresh.begun)])
 
     def note_owned(self, owned: Iterable[str], marked_for_deletion: frozenset[str]) -> None:
         """Update sightings of the VMs that have an owner, and see whether too many are gone at once (G-03)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from reconciler.core.keys import Json, SlotOwner, as_map
 from reconciler.core.slot import tenancy
@@ -109,7 +110,7 @@ class Origins:
         if found is None:
             return UNMARKED
         named = tenancy.origin_by_name(found, self._owner)
-        return named if isinstance(named, Made) else self._parent(found.parent_vm_id)
+        return named if isinstance(named, Made) else self.parent(found.parent_vm_id)
 
     async def vm(self, vm: Vm) -> Origin:
         """Its labels, then the commit that it was restored from."""
@@ -124,9 +125,25 @@ class Origins:
             made = await self.commit(lineage.parent_commit_id)
             if not isinstance(made, Unmarked):
                 return made
-        return self._parent(lineage.grandparent_vm_id or "")
+        return self.parent(lineage.grandparent_vm_id or "")
 
-    def _parent(self, vm_id: str) -> Origin:
+    async def complete_lineage(self, vm_ids: Iterable[str]) -> None:
+        """Where the platform does not say which VM one descends from, its list of commits may: of which VM the commit was taken. What
+        can't be read stays unknown."""
+        for vm_id in vm_ids:
+            known = self._fleet.lineage.get(vm_id)
+            if known is None or known.grandparent_vm_id or not known.parent_commit_id:
+                continue
+            try:
+                commit = await self._find(known.parent_commit_id)
+            except ReconcilerError:
+                self._fleet.read_again([vm_id])
+                continue
+            if commit is not None and commit.parent_vm_id:
+                self._fleet.lineage[vm_id] = replace(known, grandparent_vm_id=commit.parent_vm_id)
+
+    def parent(self, vm_id: str) -> Origin:
+        """Whose a VM is that something was made from: by our books, else by its labels."""
         owner = self._table.owner_of(vm_id)
         if owner is not None:
             return Made(owner.object.namespace)

@@ -15,6 +15,7 @@ from reconciler.core.slot.item import SlotItem, SlotUse
 from reconciler.core.slot.pairing import Pending
 from reconciler.core.slot.snapshots import to_be_counted
 from reconciler.core.slot.tenancy import not_allowed
+from reconciler.core.snapshot.branch import Original
 from reconciler.core.snapshot.machine import VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Named, Origin
 from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot, SnapshotSeen, Target
@@ -71,12 +72,22 @@ class Slots:
     def _claimed(self, vm: Vm, item: SlotItem) -> bool:
         return claims.claimed_for(vm, self.owner, item.owner, item.record.epoch)
 
-    async def slot(self, item: SlotItem, observed: Vm | Absent | Unknown, use: SlotUse, source: VmSource | None, now: float) -> Slot:
+    async def slot(
+        self,
+        item: SlotItem,
+        observed: Vm | Absent | Unknown,
+        use: SlotUse,
+        source: VmSource | None,
+        now: float,
+        original: Original | None = None,
+        copying: bool = False,
+    ) -> Slot:
         """All that decisions about this slot may depend on. `use`: what the machine in it is used for; `source`: what another one would
-        be made from, None where none can be made."""
+        be made from, None where none can be made; `original`: what it is to be a live copy of; `copying`: a copy of it is being made."""
         declared, record = item.declared, item.record
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
         blocked, until = self.blocked(item, now)
+        going = declared.desired is not DesiredState.RUNNING and not item.owner.node  # another machine of the same place waits for nobody
         return Slot(
             desired=declared.desired,
             record=record,
@@ -91,6 +102,8 @@ class Slots:
             sharing=self.settings.sharing,
             source=await self.origins.source(source) if source is not None else None,
             adopt=await self.adoption(item, declared.adopt),
+            original=original,
+            copying=copying,
             snapshot=await self.snapshot(item, now),
             snapshots=declared.snapshots,
             quiet=use.quiet,
@@ -104,7 +117,7 @@ class Slots:
             vanished=self.vanished(record),
             suspend_overdue=use.suspend_overdue,
             not_up_yet=self.trees.not_up_yet(item.owner.object),
-            not_down_yet=self.trees.not_down_yet(item.owner.object) if declared.desired is not DesiredState.RUNNING else None,
+            not_down_yet=self.trees.not_down_yet(item.owner.object) if going else None,
             no_room=self.trees.no_room(item.owner.object) if not record.vm_id else None,
             now=now,
         )
@@ -188,8 +201,10 @@ class Slots:
         """Why no machine may be given up for a new one now: the platform might have none."""
         if self.fleet.vanished:
             return f"no machine can be made for now: {len(self.fleet.vanished)} VMs are missing at once"
-        if now < self.hold.until:
-            return "no machine can be made for now: the store is new"
+        return "no machine can be made for now: the store is new" if now < self.hold.until else ""
+
+    def no_room(self, now: float) -> str:
+        """Why the platform may have no room for another machine."""
         why = self.hold.breaker.doubts(now, len(self.hold.failing_deletes))
         return f"no machine can be made for now: {why}" if why else ""
 
@@ -213,6 +228,8 @@ class Slots:
         pending = [self.pending(one) for one in self.journal.creates(self.table.filled)]
         unknown = pairing.strangers([p for p in pending if p.commit], fresh.vms, owned, seen_at)
         await self.fleet.read_lineage([vm.vm_id for vm in unknown])
+        if any(p.commit.startswith(pairing.VM) for p in pending):
+            await self.origins.complete_lineage([vm.vm_id for vm in unknown])
         candidates = pairing.pair(pending, fresh.vms, owned, seen_at, self.fleet.lineage).get(intent.token, ())
         candidates = await self.allowed(intent, candidates)
         over = fresh.begun >= settled_at
@@ -228,6 +245,9 @@ class Slots:
         commit, namespace, sharing = commit_of(intent), intent.owner.object.namespace, self.settings.sharing
         if not candidates or not commit:
             return candidates
+        if commit.startswith(pairing.VM):
+            original = commit.removeprefix(pairing.VM)
+            return () if not_allowed(Named("VM", original, self.origins.parent(original)), namespace, sharing) else candidates
         if commit.startswith(pairing.REF) and not_allowed(Named("reference", commit, UNMARKED), namespace, sharing):
             return ()
         kept: list[str] = []

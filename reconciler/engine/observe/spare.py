@@ -28,7 +28,7 @@ class Spares:
         verify = declared.verify.value if declared is not None else "None"
         slot = SpareSlot(item)
         if not spare.purpose and not spare.slot.vm_id and self._journal.of(slot.owner) is None:
-            return Spare(verify=verify, blocked=self._slots.replace_blocked(now))
+            return Spare(verify=verify, blocked=self.no_room(item, now))
         observed = await self._slots.observe_vm(slot)
         source = CommitSource(spare.commit_id) if spare.commit_id and not spare.slot.vm_id else None
         seen = await self._slots.slot(slot, observed, SlotUse(), source, now)
@@ -39,7 +39,12 @@ class Spares:
         else:
             since = now
             self._silent.pop(vm_id, None)
-        return Spare(seen, guest, verify, silent_since=since)
+        return Spare(seen, guest, verify, self.no_room(item, now) if source is not None else "", since)
+
+    def no_room(self, item: LieutenantItem, now: float) -> str:
+        """Why no other machine is made now; '' where one may be."""
+        limit = self._slots.trees.no_room(item.key)
+        return self._slots.replace_blocked(now) or self._slots.no_room(now) or (limit.message if limit is not None else "")
 
     async def _inside(self, slot: SpareSlot, observed: Vm | Absent | Unknown) -> Guest | Unknown | None:
         if not isinstance(observed, Vm) or observed.state is not VmState.RUNNING:

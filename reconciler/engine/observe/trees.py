@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from reconciler.api.annotations import PREFIX
 from reconciler.api.meta import Mode
+from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
@@ -21,6 +23,9 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, ObjectTable
+
+PAUSED = f"{PREFIX}paused"
+"""The annotation by which a person holds the rollout of a tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,32 @@ class Trees:
             asleep=self._journal.of(item.slot_owner) is None and (not vm_id or (vm is not None and vm.state is VmState.SUSPENDED)),
             gone=False,
         )
+
+    # --- a rollout --------------------------------------------------------------------------------------------------------------------
+
+    def rollout(self, key: Key) -> str:
+        """Why this object's machine is not replaced for a changed profile yet, for the sake of the others of its tree; '' when it may be.
+        Asked once more before a replacement is begun."""
+        member = self.membership(key)
+        if member is None:
+            return ""
+        name, busy = f"vmtree/{member.tree.key.name}", []
+        if member.tree.obj.annotations.get(PAUSED):
+            return f"the rollout of {name} is paused; `reconciler rollout resume {name}` lets it go on"
+        for place, at in member.known.keys.items():
+            item = self._table.lieutenant(at) if at != key else None
+            if item is None or item.deleting:
+                continue
+            if item.record.replacement.failed:
+                why = item.record.replacement.failed.splitlines()[0][:200]
+                return f"the rollout of {name} stopped at node {place}: {why}; correct the profile, or `reconciler rollout undo {name}`"
+            ready = LieutenantStatus.load(item.obj.status).condition("Ready")
+            down = item.spec.mode is Mode.RUNNING and (ready is None or ready.status != "True")
+            if item.record.replacement.state or down:
+                busy.append(place)
+        if len(busy) >= member.spec.strategy.max_unavailable:
+            return f"node {', '.join(busy[:3])} comes first: strategy.maxUnavailable of {name} is {member.spec.strategy.max_unavailable}"
+        return ""
 
     # --- room -----------------------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,8 @@ def use_of(item: LieutenantItem, agent: Agent | Unknown | None, transcript: Tran
 
 
 def quiet(item: LieutenantItem, agent: Agent | Unknown | None, tasks: list[TaskItem]) -> bool:
-    """A snapshot of its machine would catch nothing in the middle: pi is up and settled, and no task was sent that is not finished."""
-    if item.record.local.state == "Home" or not isinstance(agent, Agent) or not isinstance(agent.process, Up):
+    """A snapshot of its machine would catch nothing in the middle: pi is up and settled, no task was sent that is not finished, and it
+    does not stand still to be copied."""
+    if item.record.local.state == "Home" or item.record.stand.vm_id or not isinstance(agent, Agent) or not isinstance(agent.process, Up):
         return False
     return agent.process.responsive and not agent.process.busy and not any(task.record.sent for task in tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.annotations import RETRY
-from reconciler.api.lieutenant import OnProfileChange, OutageFallback, PlacementType
+from reconciler.api.lieutenant import OnNoRoom, OnProfileChange, OutageFallback, PlacementType
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
@@ -15,11 +15,13 @@ from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.item import SlotUse
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.machine import CommitSource, VmSource
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
@@ -27,6 +29,7 @@ from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
+from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of, unread
 from reconciler.engine.observe.fleet import Fleet
@@ -41,7 +44,7 @@ from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
-from reconciler.engine.state.slots import LieutenantSlot
+from reconciler.engine.state.slots import LieutenantSlot, NextSlot, at_next
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
 
@@ -60,6 +63,7 @@ class Gatherer:
     profiles: Profiles
     providers: Providers
     slots: Slots
+    branches: Branches
     machines: Machines
     spares: Spares
 
@@ -93,6 +97,7 @@ class Gatherer:
             providers=Providers(table),
             slots=slots,
             spares=Spares(slots, journal, agents, clock, owner),
+            branches=Branches(table, journal, slots, settings.settle_seconds),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -109,18 +114,22 @@ class Gatherer:
         place = place_of(item)
         guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
         standby = await self.machines.observe_standby(item, observed, transcript)
+        other = await self.next_machine(item, rendered)
         local = self.local(item, rendered)
-        source = made_from(item, rendered) if isinstance(rendered, Rendered) and may_be_made_anew(item, observed) else None
+        original, copies = await self.branches.original(item, self.clock.now()), self.branches.copies(item, self.clock.now())
+        anew = isinstance(rendered, Rendered) and original is None and may_be_made_anew(item, observed)
+        source = made_from(item, rendered) if isinstance(rendered, Rendered) and anew else None
         if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now)
+        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
         spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
+        recreate = item.spec.update.on_profile_change is OnProfileChange.RECREATE
         basics = Basics(
             name=key.name,
             record=item.record,
@@ -141,20 +150,27 @@ class Gatherer:
                 seen,
                 local,
                 standby,
+                other,
                 requests=self.requests(item, rendered, place, now),
                 unsupported=unsupported,
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
                 on_lost=item.spec.session.on_lost,
                 spare=spare,
+                copies=copies,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
                 basics,
                 seen,
-                recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+                recreate=recreate,
+                in_place=item.spec.update.on_no_room is OnNoRoom.IN_PLACE,
                 replace_blocked=self.slots.replace_blocked(now),
+                rollout=self.slots.trees.rollout(key) if recreate else "",
+                no_room=self.slots.no_room(now),
                 unsupported=unsupported,
+                next=other,
+                divergence=transcript.divergence if isinstance(agent, Agent) else None,
             ),
             SessionPart(
                 basics,
@@ -177,15 +193,32 @@ class Gatherer:
                 seen,
                 local,
                 standby,
+                other,
                 provider=self.providers.of(item, rendered, agent, tasks),
                 unread=self.profiles.unread(key, rendered),
                 on_workspace_lost=item.spec.session.on_workspace_lost,
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+                mirror_size=transcript.size,
+                copies=copies,
             ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         no_work = self.slots.trees.no_work(key) if tasks else None
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now, no_work)
+
+    async def next_machine(self, item: LieutenantItem, rendered: Rendered | Unresolved) -> NextMachine | None:
+        """The other machine, while the one in the slot is replaced. It is looked into while it is prepared."""
+        if not item.record.replacement.state:
+            return None
+        slot, there = NextSlot(item), at_next(item)
+        observed = await self.slots.observe_vm(slot)
+        guest, agent = None, None
+        if item.record.replacement.state == "Making" and item.record.next.vm_id:
+            guest, agent = await self.machines.observe_agent(there, observed, None, Place(item.record.next.vm_id))
+        source = rendered.source if isinstance(rendered, Rendered) and not item.record.next.vm_id else None
+        seen = await self.slots.slot(slot, observed, SlotUse(), source, self.clock.now())
+        claim = claims.claim_file(self.owner, there.slot_owner, item.record.next.epoch, item.record.next.vm_id)
+        return NextMachine(seen, claim, guest, agent)
 
     def requests(self, item: LieutenantItem, rendered: Rendered | Unresolved, place: Place, now: float) -> AnnotationRequests:
         """What people ask of it by annotations, and what the answer depends on."""

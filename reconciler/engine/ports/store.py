@@ -9,7 +9,7 @@ from typing import Protocol
 from reconciler.core.keys import Json, Key, SlotOwner
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredObject:
     """One declared object with everything the controller knows about it.
 

@@ -60,6 +60,10 @@ class Journal:
         """When the call had ended: from then on its effect is late."""
         return max(intent.sent_at, self._ended.get(intent.token, 0.0))
 
+    def calling(self, intent: Intent) -> bool:
+        """The call is on its way, as far as this life of the controller knows."""
+        return intent.token not in self._ended
+
     def closed(self, intent: Intent) -> None:
         """The row that closes it is durable."""
         self._ended.pop(intent.token, None)

@@ -25,15 +25,17 @@ from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
 S = TypeVar("S", bound=Model)
 R = TypeVar("R", bound=Record)
+N = TypeVar("N")
 
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[S, R]):
-    """A stored object with its spec and record parsed."""
+    """A stored object with its spec and record parsed. `node`: of its slots the one that is meant, '' for its own."""
 
     obj: StoredObject
     spec: S
     record: R
+    node: str = ""
 
     @property
     def key(self) -> Key:
@@ -45,8 +47,8 @@ class Item(Generic[S, R]):
 
     @property
     def slot_owner(self) -> SlotOwner:
-        """The object's own slot, as journal and claims know it."""
-        return SlotOwner.of(self.key, self.uid)
+        """The slot that is meant, as journal and claims know it."""
+        return SlotOwner.of(self.key, self.uid, self.node)
 
     @property
     def deleting(self) -> bool:
@@ -108,6 +110,7 @@ class ObjectTable:
         self._dependents: dict[Key, dict[Key, None]] = {}
         self._owners: dict[str, SlotKey] = {}
         self._adopters: dict[str, dict[Key, None]] = {}
+        self._forks: dict[Key, dict[Key, None]] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
@@ -182,6 +185,10 @@ class ObjectTable:
     def adopters_of(self, vm_id: str) -> tuple[Key, ...]:
         """The lieutenants that are declared to adopt this VM."""
         return tuple(self._adopters.get(vm_id, ()))
+
+    def forks_of(self, source: Key) -> tuple[Key, ...]:
+        """What is declared to be made as a live copy of this one."""
+        return tuple(self._forks.get(source, ()))
 
     def adopting(self) -> tuple[str, ...]:
         """Every VM that some lieutenant is declared to adopt."""
@@ -326,10 +333,12 @@ class ObjectTable:
             if isinstance(item.spec, BootProfileSpec):
                 self.profile_changes += 1
             if isinstance(item.spec, LieutenantSpec) and item.spec.adopt is not None:
-                self._adopt(item.key, item.spec.adopt.vm_id, add)
+                _note(self._adopters, item.spec.adopt.vm_id, item.key, add)
+            if isinstance(item.spec, LieutenantSpec) and item.spec.fork is not None:
+                _note(self._forks, lieutenant_key(item.key.namespace, item.spec.fork.from_.name), item.key, add)
             if isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
-                    self._depend(item.key, task_key(item.key.namespace, ref.name), add)
+                    _note(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)
                 work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
                 if add:
                     work_set[item.key] = item  # type: ignore[assignment]
@@ -353,28 +362,20 @@ class ObjectTable:
             for listener in tuple(self.on_flawed):
                 listener(key)
 
-    def _adopt(self, key: Key, vm_id: str, add: bool) -> None:
-        adopters = self._adopters.setdefault(vm_id, {})
-        if add:
-            adopters[key] = None
-        else:
-            adopters.pop(key, None)
-        if not adopters:
-            del self._adopters[vm_id]
-
-    def _depend(self, task: Key, after: Key, add: bool) -> None:
-        """Ordered, so that a run can be repeated; nothing is kept about what nobody waits for."""
-        if add:
-            self._dependents.setdefault(after, {})[task] = None
-            return
-        dependents = self._dependents.get(after, {})
-        dependents.pop(task, None)
-        if not dependents:
-            self._dependents.pop(after, None)
-
     def _drop(self, key: Key) -> None:
         item = self._items.pop(key, None)
         self._index(item, None)
+
+
+def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
+    """Ordered, so that a run can be repeated; nothing is kept about what nobody refers to."""
+    if add:
+        index.setdefault(of, {})[key] = None
+        return
+    known = index.get(of, {})
+    known.pop(key, None)
+    if not known:
+        index.pop(of, None)
 
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:

@@ -1,19 +1,30 @@
-"""The slot of a lieutenant."""
+"""The slots of a lieutenant: its own, and the one beside it while its machine is replaced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
-from reconciler.core.lieutenant.session import housed
-from reconciler.core.records import SPARE, BootRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord, SpareRecord
+from reconciler.core.lieutenant.session import begun_anew, housed
+from reconciler.core.records import (
+    NEXT,
+    SPARE,
+    BootRecord,
+    ClockRecord,
+    LieutenantRecord,
+    LoadedRecord,
+    Record,
+    SlotRecord,
+    SpareRecord,
+)
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
 from reconciler.core.snapshot.slot import DesiredState, SnapshotPolicy
-from reconciler.engine.state.objects import LieutenantItem
+from reconciler.core.tree.places import tree_of_machine
+from reconciler.engine.state.objects import Item, LieutenantItem, session_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +32,10 @@ class LieutenantSlot:
     """Implements `core.slot.item.SlotItem`. What was prepared and loaded belongs to one VM; the conversation outlives it."""
 
     item: LieutenantItem
+    owner: SlotOwner = field(init=False, repr=False, compare=False)
 
-    @property
-    def owner(self) -> SlotOwner:
-        return self.item.slot_owner
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", self.item.slot_owner)  # everything that is asked of a slot is asked by its owner
 
     @property
     def record(self) -> SlotRecord:
@@ -48,6 +59,10 @@ class LieutenantSlot:
         session = self.item.record.session
         return session.file or session.name
 
+    @property
+    def session(self) -> str:
+        return session_of(self.item).name if tree_of_machine(self.item.key) is None else ""
+
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         return record.but(slot=slot)
 
@@ -60,6 +75,8 @@ class LieutenantSlot:
     def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
         assert isinstance(record, LieutenantRecord)
         session = record.session.but(lost=lost) if lost else record.session
+        if record.slot.branch.vm_id and not slot.branch.vm_id:  # the copy is still to be made, then with what was said up to there
+            session = begun_anew(record.session, self.item.uid, record.session.generation)
         elsewhere = record.local.state == "Home"  # its files are not in the slot's machine
         workspace = record.workspace if elsewhere else record.workspace.but(left=record.slot.vm_id)
         return record.but(slot=slot, session=session, boot=BootRecord(), workspace=workspace)
@@ -80,7 +97,7 @@ def snapshot_policy(item: LieutenantItem) -> SnapshotPolicy | None:
 
 @dataclass(frozen=True, slots=True)
 class SpareSlot:
-    """Implements `core.slot.item.SlotItem`: a lieutenant's second machine, as long as it is there for something."""
+    """The slot of what is restored from a snapshot. Implements `core.slot.item.SlotItem`; it is there as long as it is for something."""
 
     item: LieutenantItem
 
@@ -96,6 +113,10 @@ class SpareSlot:
     def declared(self) -> SlotDeclaration:
         wanted = bool(self.item.record.spare.commit_id) and not self.item.deleting
         return SlotDeclaration(DesiredState.RUNNING if wanted else DesiredState.GONE)
+
+    @property
+    def session(self) -> str:
+        return ""
 
     @property
     def conversation(self) -> str:
@@ -114,3 +135,53 @@ class SpareSlot:
 
     def released(self, record: Record) -> Record:
         return record.but(spare=SpareRecord())
+
+
+@dataclass(frozen=True, slots=True)
+class NextSlot:
+    """The slot of the other machine. Implements `core.slot.item.SlotItem`; it goes with its machine."""
+
+    item: LieutenantItem
+
+    @property
+    def owner(self) -> SlotOwner:
+        return SlotOwner.of(self.item.key, self.item.uid, NEXT)
+
+    @property
+    def record(self) -> SlotRecord:
+        return self.item.record.next
+
+    @property
+    def declared(self) -> SlotDeclaration:
+        only = self.item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY
+        return SlotDeclaration(desired=DesiredState.RUNNING, observe_only=only)
+
+    @property
+    def session(self) -> str:
+        return ""
+
+    @property
+    def conversation(self) -> str:
+        return ""
+
+    def changed(self, record: Record, slot: SlotRecord) -> Record:
+        return record.but(next=slot)
+
+    def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        boot = BootRecord(vm_id=slot.vm_id, machine=machine)
+        return record.but(next=slot, replacement=record.replacement.but(boot=boot, clock=ClockRecord(), tries=0, not_before=0.0))
+
+    def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        if record.replacement.state == "Making":
+            return record.but(next=slot, replacement=record.replacement.but(boot=BootRecord()))
+        return record.but(next=SlotRecord(), replacement=record.replacement.over())
+
+    def released(self, record: Record) -> Record:
+        return record
+
+
+def at_next(item: LieutenantItem) -> LieutenantItem:
+    """The lieutenant as if the other machine were the one in its slot."""
+    return Item(item.obj, item.spec, item.record.as_next(), NEXT)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from reconciler.api.reasons import Reason
 from reconciler.core.keys import Json, Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.profile.rendering import digest
@@ -36,7 +37,11 @@ class Tombstone:
         done = self.phase == "Succeeded"
         message = "the same task was done before; its data have been removed" if done else "the same task ended so before"
         return TaskRecord(
-            phase=self.phase, reason="AlreadyDone" if done else self.reason, message=message, finished_at=self.finished_at, recalled=True
+            phase=self.phase,
+            reason=Reason.ALREADY_DONE if done else self.reason,
+            message=message,
+            finished_at=self.finished_at,
+            recalled=True,
         )
 
     def write(self, key: Key) -> PutMeta:

@@ -9,6 +9,9 @@ from reconciler.core.snapshot.session import Divergence
 from reconciler.engine.ports import AppendSession, Store
 from reconciler.errors import ReconcilerError
 
+PIECE = 1 << 20
+"""Bytes of a mirror that are written as one row."""
+
 
 class Transcript:
     """One session's messages and its length in bytes, as far as it was read. An unfinished last line waits for the rest of it.
@@ -105,9 +108,19 @@ class Transcripts:
     def drop(self, name: str) -> None:
         self._open.pop(name, None)
 
-    async def read(self, name: str) -> bytes:
-        """The whole mirror of a session, as it is stored (`redaction.unseal` gives what stood in the file)."""
+    async def read(self, name: str, size: int | None = None) -> bytes:
+        """The mirror of a session, as it is stored (`redaction.unseal` gives what stood in the file): the whole of it, or its first
+        `size` bytes."""
         whole = bytearray()
-        while data := await self._store.session(name, len(whole)):
+        while (size is None or len(whole) < size) and (data := await self._store.session(name, len(whole))):
             whole += data
-        return bytes(whole)
+        return bytes(whole[:size])
+
+    def beginning(self, name: str, data: bytes) -> list[AppendSession]:
+        """The rows of a mirror that is not there yet and begins with this."""
+        return [AppendSession(name, at, data[at : at + PIECE]) for at in range(0, len(data), PIECE)]
+
+    def began(self, name: str, size: int) -> None:
+        """Those rows are in the store."""
+        self.drop(name)
+        self._lengths[name] = size

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from reconciler.api.reasons import Reason
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
@@ -322,7 +323,7 @@ class KubeController:
         came to: then the log alone does."""
         if raw.uid(self.seen.get(key, {})) in self.sink.leaving:
             return
-        self.source.refused[key] = ("RightMissing", str(error))
+        self.source.refused[key] = (Reason.RIGHT_MISSING, str(error))
         try:
             await self.sink.write(key)
         except ReconcilerError as silent:

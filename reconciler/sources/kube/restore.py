@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.api.status.lieutenant import CreateIntent, LieutenantStatus, SessionStatus, VMStatus
+from reconciler.api.status.lieutenant import CreateIntent, ForkedFrom, LieutenantStatus, SessionStatus, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
@@ -21,6 +21,7 @@ from reconciler.core.records import (
     FINISHED,
     Attempt,
     BootRecord,
+    BranchRecord,
     EscalationStep,
     LieutenantRecord,
     PlaceRecord,
@@ -63,13 +64,15 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     epoch = max(ours.epoch or 0, create.epoch or 0, *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
     at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", slot_owner, vms, owner)
     named = _session(uid, told.session or SessionStatus())
+    forked = told.forked_from or ForkedFrom()
+    branch = BranchRecord(source=forked.name, vm_id=forked.vm, at=seconds(forked.at) or 0.0, claimed=bool(forked.vm))
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
-        slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known)
+        slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known, branch=branch)
         if at_hand.vm_id == ours.id:
             slot = slot.but(ref=ours.ref or "", commit=ours.commit or "")
         return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
-    record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt), session=named, handled=handled)
+    record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt, branch=branch), session=named, handled=handled)
     return Restored(record, intent_of(slot_owner, create))
 
 
@@ -145,6 +148,9 @@ def create_status(intent: Intent) -> CreateIntent:
         server_time=timestamp_ms(intent.server_time) if intent.server_time is not None else "",
         commit=str(intent.payload.get("commit") or ""),
         epoch=_int(intent.payload.get("epoch")),
+        session=str(intent.payload.get("session") or "") or None,
+        size=_int(intent.payload.get("size")) or None,
+        source=str(intent.payload.get("source") or "") or None,
     )
 
 
@@ -154,6 +160,8 @@ def intent_of(slot: SlotOwner, create: CreateIntent) -> Intent | None:
     if sent is None or not create.token:
         return None
     payload: Json = {"commit": create.commit, "epoch": create.epoch or 0}
+    if create.session:
+        payload |= {"session": create.session, "size": create.size or 0, "source": create.source or ""}
     return Intent(create.token, slot, "create", create.attempt, payload, sent, seconds(create.server_time))
 
 

@@ -94,7 +94,7 @@ class KubeSource:
         if item is not None and item.obj.source != raw.SOURCE:
             if obj is not None:
                 where = item.obj.origin or f"source {item.obj.source}"
-                self.refused[key] = ("DeclaredElsewhere", f"{key} is declared elsewhere ({where}); delete it there first")
+                self.refused[key] = (Reason.DECLARED_ELSEWHERE, f"{key} is declared elsewhere ({where}); delete it there first")
             return
         if obj is None:
             self.refused.pop(key, None)
@@ -109,7 +109,7 @@ class KubeSource:
         if item is None and raw.deleting(obj) and not set(raw.ours(obj)) & set(raw.finalizers(obj)):
             return  # going, and never ours
         if item is None and (problem := unreadable(key, obj)):
-            self.refused[key] = ("InvalidSpec", problem)
+            self.refused[key] = (Reason.INVALID_SPEC, problem)
             if raw.deleting(obj):
                 await self._remove_finalizer(key, obj)
             return
@@ -180,9 +180,9 @@ class KubeSource:
         except (InvalidSpec, UsageError) as error:
             if item is not None and seen.deleted_at is not None:
                 await self._engine.declarations.withdraw(key, GONE)
-            self.refused[key] = ("InvalidSpec", str(error))
+            self.refused[key] = (Reason.INVALID_SPEC, str(error))
         except Refused as error:
-            self.refused[key] = ("DeclaredElsewhere", str(error))
+            self.refused[key] = (Reason.DECLARED_ELSEWHERE, str(error))
         else:
             self.refused.pop(key, None)
 
