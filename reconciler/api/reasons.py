@@ -137,7 +137,6 @@ class Reason(Explained):
     ROLLING_BACK = "RollingBack", "The agent goes on from a snapshot when it is settled; until then it works on.", NOTHING
     ROLLED_BACK = "RolledBack", "The agent went back to a snapshot; what was cut is in `reconciler output --history 0`.", "Nothing."
     ROLLBACK_REFUSED = "RollbackRefused", "The agent does not go back to that snapshot.", "See the message; nothing was changed."
-    RESTORED_MACHINE = "RestoredMachine", "A lost machine was replaced from its newest snapshot.", "See what is missing since."
     NEVER_DUE = "NeverDue", "The schedule names a time that never comes.", "Correct `snapshots.schedule`."
     SECRETS_IN_SNAPSHOT = "SecretsInSnapshot", "Files made from secrets are in the commit.", "Keep it as secret as those: docs/tenancy.md."
     DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING

@@ -98,5 +98,8 @@ class SlotRecord(Stored):
     seals: tuple[str, ...] = ()
 
     def with_snapshots_of(self, other: SlotRecord) -> Self:
-        """With what was committed of machines in the other slot, which is this one's from here on."""
-        return self.but(snapshot=SnapshotRecord(), commits=other.commits, asked=other.asked, unchecked=other.unchecked)
+        """With what was committed of machines in the other slot, which is this one's from here on, and with the commit that is on its
+        way."""
+        on_its_way = bool(other.snapshot.commit_id) and not other.snapshot.verified
+        taken = other.snapshot if on_its_way else SnapshotRecord()
+        return self.but(snapshot=taken, commits=other.commits, asked=other.asked, unchecked=other.unchecked)

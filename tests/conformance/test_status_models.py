@@ -66,11 +66,9 @@ VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
 TAKEN = CommitRecord(commit_id="c", vm_id=VM, taken_at=NOW - 1, check="Restored", error="in use")
 FAILED = SnapshotRecord(vm_id=VM, commit_id="c", error="S3 is full", failed_at=NOW)
-MADE = FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", restored_from="c", restored_at=NOW - 1)
-SLOT = replace(FILLED, record=MADE.but(snapshot=FAILED, commits=(TAKEN,), asked=True), snapshots=SnapshotPolicy("@hourly", since=NOW))
 BRANCH = BranchRecord(source="api", vm_id=VM, at=NOW - 9)
-TAKEN = SnapshotRecord(vm_id=VM, commit_id="c")
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=TAKEN, branch=BRANCH))
+MADE = FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", branch=BRANCH, restored_from="c", restored_at=NOW - 1)
+SLOT = replace(FILLED, record=MADE.but(snapshot=FAILED, commits=(TAKEN,), asked=True), snapshots=SnapshotPolicy("@hourly", since=NOW))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),

@@ -26,7 +26,16 @@ from reconciler.core.decisions import (
 from reconciler.core.lieutenant import spare
 from reconciler.core.lieutenant.afterwards import after_spare
 from reconciler.core.lieutenant.spare import back, go_back, swapped
-from reconciler.core.records import CommitRecord, LieutenantRecord, RollbackRecord, SessionRecord, SlotRecord, SpareRecord
+from reconciler.core.records import (
+    CommitRecord,
+    LieutenantRecord,
+    ReplacementRecord,
+    RollbackRecord,
+    SessionRecord,
+    SlotRecord,
+    SpareRecord,
+    StandRecord,
+)
 from reconciler.core.snapshot.agent import Guest, NotStarted
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState, Slot, SnapshotPolicy, SnapshotSeen
@@ -67,6 +76,13 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision | None]] = {
     "none while there is no room": (having().but(spare=Spare(verify="All", blocked="full")), None),
     "none of a lieutenant that goes": (having(slot=replace(FILLED, desired=DesiredState.GONE)), None),
     "nothing where nothing may be changed": (having(slot=replace(FILLED, observe_only=True)), None),
+    "none while its machine is replaced": (having(replacement=ReplacementRecord(state="Making")), None),
+    "nor does it go back then": (having(rollback=ASKED, replacement=ReplacementRecord(state="Taken")), None),
+    "a look that finds no room is given up": (beside(BARE).but(spare=Spare(BARE, None, "Sampled", "full")), FinishSpare()),
+    "a way back is not": (
+        beside(replace(BARE, blocked="full"), purpose="Rollback").but(spare=Spare(replace(BARE, blocked="full"), None, "Sampled", "full")),
+        Wait("PlatformBlocked", "full"),
+    ),
     "what a person asks for comes first": (having(rollback=ASKED), StartSpare("Rollback", "c")),
     "a commit that is not ours is refused": (
         having((), rollback=ASKED),
@@ -132,6 +148,7 @@ MOVES: dict[str, tuple[LieutenantView, Decision | None]] = {
         READY.but(record=READY.record.but(spare=READY.record.spare.but(verified=False))),
         None,
     ),
+    "nor while it stands still to be copied": (READY.but(record=READY.record.but(stand=StandRecord(vm_id=VM, since=NOW))), None),
     "nor when that is gone": (READY.but(spare=Spare(None)), None),
     "the conversation is saved first": (
         READY.but(agent=agent(NotStarted()), slot=replace(READY.slot, mirrored=False)),

@@ -12,6 +12,7 @@ from reconciler.core.snapshot.vm import Commit, VmState
 from reconciler.errors import Indeterminate, NotFound, Rejected, Unreachable
 from tests.engine.stage import LT, SETTINGS, SETTLE, Stage, failing, losing, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, RECREATE, Vault, made, profile
+from tests.engine.test_trees import agent, stands, tree
 from tests.world import Machine, World
 
 HOUR = 3600.0
@@ -433,6 +434,49 @@ def test_one_that_can_not_be_restored_is_told_and_older_ones_stay(wrong: str, tm
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-09")
+@pytest.mark.guarantee("G-11")
+def test_a_look_that_has_no_room_holds_nothing_up(tmp_path: Path) -> None:
+    """A limit of one machine: nothing is restored for a look; one more, and it is."""
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "All"})
+        machine = await run.ready()
+        await at_the_hour(run)
+        await pass_time(600)
+        assert run.world.created == 1
+        assert run.record().spare.purpose == ""
+        assert run.status()["snapshots"]["verified"] == "Listed"
+        (commit,) = commits(run)
+        await go_back(run, commit.commit_id)
+        await pass_time(600)
+        assert rollback(run) == "Restoring", "it waits for room"
+        assert run.world.alive() == [machine]
+        await run.ends(await run.task("one"))
+
+    tell(tmp_path, story, World(), replace(SETTINGS, max_vms=1))
+
+
+@pytest.mark.guarantee("G-13")
+def test_in_a_tree_a_machine_that_was_looked_at_goes_though_others_work_below(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        top = agent("top")
+        top["lieutenant"] = {"role": "top", "snapshots": {"schedule": "0 * * * *", "verify": "All"}}
+        limits = {"maxVMs": 2}
+        await tree(run, top, agent("below", "top"), limits=limits)
+        await stands(run)
+        await at_the_hour(run)
+        await pass_time(600)
+        assert run.world.created == 2, "there is no room for a third one"
+        await tree(run, top, agent("below", "top"), limits={"maxVMs": 3})
+        await run.until(lambda: run.world.created == 3, "now there is")
+        await run.until(lambda: len(run.world.alive()) == 2, "and it goes")
+        assert run.happened("RestoredSnapshot") == 1
+        await stands(run)
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-05")
 def test_an_object_that_goes_takes_the_machine_beside_it_along(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
@@ -561,6 +605,38 @@ def test_it_goes_back_with_machine_and_conversation_and_what_was_cut_stays_reada
         assert run.status()["vm"]["restoredFrom"] == commit.commit_id
         await pass_time(HOUR)
         assert run.machine() is new, "one token, one way back"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-14")
+def test_a_replacement_that_has_not_moved_the_agent_makes_way_for_it(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, update=RECREATE, snapshots={"schedule": "0 * * * *", "verify": "None"})
+        await run.ends(await run.task("one", "remember this"))
+        await at_the_hour(run)
+        (commit,) = commits(run)
+        run.world.work_seconds = 60.0
+        long = await run.task("two", "to the end")
+        await run.runs(long)
+        await profile(run, **AFTER)
+        await run.until(lambda: run.record().next.vm_id != "", "another machine is made for the profile")
+        await go_back(run, commit.commit_id)
+        assert len(run.world.alive()) == 2
+        await run.until(lambda: run.record().spare.slot.vm_id != "", "then one from the snapshot")
+        assert run.record().replacement.state == ""
+        assert len(run.world.alive()) == 2
+        await run.until(lambda: rollback(run) == "Done", "it is back")
+        assert run.machine().parent_commit == commit.commit_id
+        assert run.task_record(long).phase == "Succeeded", "its turn is not cut off"
+        await run.until(lambda: run.happened("Replaced") == 1, "and is replaced for the profile after all")
+        new = await run.ready()
+        await pass_time(60)
+        assert run.world.alive() == [new]
+        assert old.deleted
+        assert b"remember this" in new.session
+        assert [kept.commit_id for kept in run.record().slot.commits] == [commit.commit_id]
 
     tell(tmp_path, story)
 

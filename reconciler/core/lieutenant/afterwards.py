@@ -85,7 +85,7 @@ from reconciler.core.records import (
     StandRecord,
     WorkspaceRecord,
 )
-from reconciler.core.slot.emptied import emptied
+from reconciler.core.slot.occupancy import emptied
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView

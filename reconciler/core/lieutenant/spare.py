@@ -41,7 +41,7 @@ from reconciler.core.records import (
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot import snapshots
 from reconciler.core.slot.claims import UID, VM_ID
-from reconciler.core.slot.emptied import TRIES, emptied
+from reconciler.core.slot.occupancy import TRIES, emptied
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState

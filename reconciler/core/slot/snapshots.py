@@ -4,6 +4,7 @@ One at a time for each slot, whatever it is for, so none overlaps another; of th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from reconciler.api.reasons import Reason
@@ -188,7 +189,8 @@ def before_it_is_left(s: Slot) -> Decision | None:
     is left while a commit of it is on its way, whatever that is for."""
     if s.snapshots is not None and s.snapshots.before_mutate:
         return first(s, "Mutated")
-    return outcome(s)
+    known = outcome(s)
+    return replace(known, until=s.now + 1.0) if isinstance(known, Wait) else known
 
 
 def works_on(waiting: Decision) -> bool:

@@ -27,8 +27,8 @@ from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.branching import PAUSE
-from reconciler.core.slot.emptied import TRIES, emptied, unrestorable
 from reconciler.core.slot.item import Blueprint, SlotItem
+from reconciler.core.slot.occupancy import TRIES, emptied, filled_with, unrestorable
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.machine import RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
@@ -197,7 +197,7 @@ class SlotActs:
         closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
         said = self.books.event(item, reason, f"VM {vm_id}")
         filled, copied = (
-            branches.copied(self.with_vm(slot, vm_id), intent),
+            branches.copied(filled_with(slot, vm_id, t.gatherer.slots.account), intent),
             await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
         )
         if filled.branch.vm_id and not slot.branch.vm_id:
@@ -209,25 +209,6 @@ class SlotActs:
         if copied:
             t.gatherer.transcripts.began(item.session, sum(len(write.data) for write in copied))
 
-    def with_vm(self, slot: SlotRecord, vm_id: str) -> SlotRecord:
-        """The slot with this VM in it: nothing that was tried with another one counts any more."""
-        account = self.t.gatherer.slots.account
-        return slot.but(
-            vm_id=vm_id,
-            account=account,
-            filled=slot.epoch,
-            not_before=0.0,
-            last_error="",
-            marked_for_deletion=False,
-            cause="",
-            delete_attempts=0,
-            chosen="",
-            restore="",
-            restored_at=slot.restored_at if slot.restore else 0.0,
-            restored_from=slot.restore,
-            seals=slot.seals if slot.restore else (),
-        )
-
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
         """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
         permission to take it from another installation lasts until the claim is written."""
@@ -238,7 +219,8 @@ class SlotActs:
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
-        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id, ref="", commit=""), vm_id).but(chosen=chosen)
+        slot = slot.but(epoch=epoch, adopted=vm_id, ref="", commit="")
+        filled = filled_with(slot, vm_id, t.gatherer.slots.account).but(chosen=chosen)
         await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: SlotItem, action: BindCreated) -> None:

@@ -1,4 +1,4 @@
-"""What is left of a slot when its machine is gone, and what the next one is made from. Pure."""
+"""What is left of a slot when its machine is gone, what the next one is made from, and what the slot is with that one in it. Pure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,25 @@ def emptied(old: SlotRecord, lost: bool) -> SlotRecord:
         asked=old.asked,
     )
     return restoring(slot, newest(slot)) if lost else slot
+
+
+def filled_with(slot: SlotRecord, vm_id: str, account: str) -> SlotRecord:
+    """The slot with this VM in it: nothing that was tried with another one counts any more."""
+    return slot.but(
+        vm_id=vm_id,
+        account=account,
+        filled=slot.epoch,
+        not_before=0.0,
+        last_error="",
+        marked_for_deletion=False,
+        cause="",
+        delete_attempts=0,
+        chosen="",
+        restore="",
+        restored_at=slot.restored_at if slot.restore else 0.0,
+        restored_from=slot.restore,
+        seals=slot.seals if slot.restore else (),
+    )
 
 
 def restoring(slot: SlotRecord, commit: CommitRecord | None) -> SlotRecord:
