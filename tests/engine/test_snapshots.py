@@ -458,7 +458,7 @@ def test_a_look_that_has_no_room_holds_nothing_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.guarantee("G-13")
-def test_in_a_tree_a_machine_that_was_looked_at_goes_though_others_work_below(tmp_path: Path) -> None:
+def test_in_a_tree_a_machine_that_was_looked_at_counts_and_waits_for_nobody_below(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         top = agent("top")
         top["lieutenant"] = {"role": "top", "snapshots": {"schedule": "0 * * * *", "verify": "All"}}
@@ -468,11 +468,13 @@ def test_in_a_tree_a_machine_that_was_looked_at_goes_though_others_work_below(tm
         await at_the_hour(run)
         await pass_time(600)
         assert run.world.created == 2, "there is no room for a third one"
-        await tree(run, top, agent("below", "top"), limits={"maxVMs": 3})
+        run.world.work_seconds = 2 * HOUR
+        await run.runs(await run.task("long", to="prod-below"))
+        await tree(run, top, agent("below", "top", mode="Suspended"), limits={"maxVMs": 3})
         await run.until(lambda: run.world.created == 3, "now there is")
-        await run.until(lambda: len(run.world.alive()) == 2, "and it goes")
+        await run.until(lambda: len(run.world.alive()) == 2, "and it goes, though the one below is still to be suspended")
         assert run.happened("RestoredSnapshot") == 1
-        await stands(run)
+        assert all(machine.state is VmState.RUNNING for machine in run.world.alive())
 
     tell(tmp_path, story)
 
@@ -529,6 +531,32 @@ def test_a_lost_machine_is_replaced_from_its_newest_snapshot_and_the_conversatio
         await run.ends(await run.task("three"))
         assert "from a snapshot as of 2027-01-15T09:00:" in run.prompts("three")[0]
         assert run.status()["boot"]["outdated"] is False
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-14")
+def test_a_machine_that_is_lost_while_it_is_replaced_goes_on_from_its_snapshot_and_is_replaced_then(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        old = await made(run, BEFORE, update=RECREATE, snapshots=HOURLY)
+        await run.ends(await run.task("one", "remember this"))
+        old.files["/root/workspace/early"] = b"early"
+        await at_the_hour(run)
+        await pass_time(60)
+        run.world.work_seconds = 600.0
+        await run.runs(await run.task("two"))
+        await profile(run, **AFTER)
+        await run.until(lambda: run.record().next.vm_id != "", "another machine is made")
+        run.world.work_seconds = 4.0
+        run.world.kill_pi(old)
+        old.state = VmState.DEAD
+        await run.until(lambda: run.happened("Replaced") == 1, "it is replaced in the end")
+        new = await run.ready()
+        await pass_time(60)
+        assert run.world.alive() == [new]
+        assert new.files["/root/workspace/early"] == b"early"
+        assert b"remember this" in new.session
 
     tell(tmp_path, story)
 
