@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 from reconciler.agent.agents import KeeperAgents
@@ -18,7 +21,7 @@ from reconciler.agent.protocol import KEEPER_VERSION
 from reconciler.agent.ssh import SshPool
 from reconciler.agent.toolchain import PI_VERSION, Toolchain
 from reconciler.agent.transport import Transport
-from reconciler.api.meta import Mode
+from reconciler.api.meta import UUID, Mode
 from reconciler.config import Config
 from reconciler.core.conditions import suspended
 from reconciler.core.keys import Json
@@ -46,6 +49,8 @@ from reconciler.store.lock import ControllerLock, HeldByCommand, acquire
 from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
+
+log = logging.getLogger("reconciler.app")
 
 INSTALLATION = "installation"
 LOCK_PATIENCE = 1.0
@@ -235,8 +240,12 @@ async def controller(
         make_host(config.agents_dir)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
-        engine = await stack.enter_async_context(engine_over(config, store, await installation_of(store), supervisor=supervisor))
+        installation, lost = await installation_of(store, config.state / INSTALLATION)
+        engine = await stack.enter_async_context(engine_over(config, store, installation, supervisor=supervisor))
         stack.push_async_callback(engine.stop)
+        if lost:
+            log.warning("the store knows nothing of this fleet: its machines are looked for by their claims, and nothing is created yet")
+            engine.declarations.claimed = await engine.restore.claimed()
         prepare(engine)
         await engine.start()
         control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
@@ -291,11 +300,30 @@ async def lock_of(config: Config) -> ControllerLock:
             await asyncio.sleep(0.05)
 
 
-async def installation_of(store: Store) -> str:
-    """The uuid of this state directory's fleet; made once, durable."""
-    known = await store.meta(INSTALLATION)
-    if known:
-        return known
-    made = str(uuid.uuid4())
-    await store.write([PutMeta(INSTALLATION, made)])
-    return made
+async def installation_of(store: Store, file: Path) -> tuple[str, bool]:
+    """The uuid of this state directory's fleet; made once, durable, in the store and beside it. And whether the store was lost: it has
+    none, and `file` has."""
+    known, noted = await store.meta(INSTALLATION), await asyncio.to_thread(noted_installation, file)
+    made = known or noted or str(uuid.uuid4())
+    if noted != made:
+        await asyncio.to_thread(_note_installation, file, made)
+    if not known:
+        await store.write([PutMeta(INSTALLATION, made)])
+    return made, bool(noted) and not known
+
+
+def noted_installation(file: Path) -> str:
+    """What the file says; '' when it is not there, or says something else than a uuid."""
+    try:
+        text = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if re.fullmatch(UUID, text) else ""
+
+
+def _note_installation(file: Path, installation: str) -> None:
+    """Without it a lost store finds no machine again; nothing else depends on it."""
+    try:
+        file.write_text(f"{installation}\n", "utf-8")
+    except OSError as error:
+        log.warning("%s can't be written (%s): a lost store would not find its machines again", file, error.strerror)

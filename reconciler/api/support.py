@@ -81,7 +81,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "files": ACTED_ON,
         "steps": ACTED_ON,
         "verify": ACTED_ON,
-        "bake.enabled": PROTECTS,
+        "bake.enabled": ACTED_ON,
         "bake.keep": CONVENIENCE,
         "agent.command": ACTED_ON,
         "agent.workDir": ACTED_ON,

@@ -47,6 +47,11 @@ class TreeReason(Explained):
         "Delete that object, or rename the node or the tree.",
     )
 
+    # A profile
+    BAKING = "Baking", "The machine of a profile is made once, verified and committed; later ones begin with that.", NOTHING, _SOON
+    BAKED = "Baked", "A profile was baked: machines begin with its commit.", "Nothing."
+    BAKE_FAILED = "BakeFailed", "A profile could not be baked; machines are made without.", "See the message, and correct the profile."
+
     # A node among the others
     PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _SOON
     CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _SOON

@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("send", "reconciler.cli.send:send", "Give a lieutenant a piece of work.", kube=True),
         Entry("cancel", "reconciler.cli.act:cancel", "Cancel a task.", kube=True),
         Entry("suspend", "reconciler.cli.act:suspend", "Declare a lieutenant or a VMTree Suspended.", kube=True),
+        Entry("rewind", "reconciler.cli.resolve:rewind", "Take the conversation of a lieutenant back by whole turns.", kube=True),
         Entry("rollout", "reconciler.cli.rollout:rollout", "Look at, hold or undo a change that goes through a tree.", kube=True),
         Entry("halt", "reconciler.cli.act:halt", "Stop the fleet from creating machines and delivering work."),
         Entry("resume", "reconciler.cli.act:resume", "Declare a lieutenant or a VMTree Running again.", kube=True),

@@ -101,3 +101,19 @@ async def answer(config: Config, key: Key, said: str, fits: Callable[[StoredObje
         fits(await one(store, key))
     value = f"{said}:{secrets.token_hex(4)}"
     await submit(config, [{**naming(key, "annotate"), "annotations": {f"{PREFIX}resolve": value}}])
+
+
+def rewind(
+    config: Config,
+    words: One,
+    turns: Annotated[int, typer.Option("--turns", metavar="N", min=1, max=99_999, help="How many.")] = 1,
+) -> None:
+    """Take the conversation of a lieutenant back by whole turns.
+
+    It goes on from there when its agent is settled, with no task in it. What is cut stays readable: `output --history`."""
+    key = names.key(words if len(words) > 1 or "/" in words[0] else ["lieutenant", *words], config.namespace)
+    if key.kind != "Lieutenant":
+        raise UsageError(f"a {key.kind} has no conversation", names.short(key), "name a lieutenant")
+    asked = {f"{PREFIX}rewind": f"{turns}:{secrets.token_hex(4)}"}
+    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": dict(asked)}]))
+    out(f"{names.short(key)} goes back by {turns} turn{'s' if turns > 1 else ''} as soon as it is settled")

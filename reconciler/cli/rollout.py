@@ -20,8 +20,8 @@ from reconciler.cli.read import one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, vm_tree
-from reconciler.core.records import TreeRecord
 from reconciler.core.tree.rollout import differences, good_before
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import naming

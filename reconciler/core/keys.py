@@ -88,6 +88,11 @@ def vm_tree(namespace: str, name: str) -> Key:
     return Key("VMTree", namespace, name)
 
 
+def machine(namespace: str, name: str) -> Key:
+    """The key of a machine without an agent; nobody declares one."""
+    return Key("Machine", namespace, name)
+
+
 def task(namespace: str, name: str) -> Key:
     """The key of a Task."""
     return Key("Task", namespace, name)

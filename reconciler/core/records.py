@@ -29,7 +29,8 @@ class SessionRecord(Record):
     """The conversation. `name`: of its mirror in the store; `file`: name of its file on the machine, '' when it is the same;
     `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
     ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
-    was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one."""
+    was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one.
+    `rewind`: so many turns are to be taken back."""
 
     name: str = ""
     file: str = ""
@@ -39,6 +40,7 @@ class SessionRecord(Record):
     lost: str = ""
     answer: Literal["", "vm", "local"] = ""
     earlier: tuple[str, ...] = ()
+    rewind: int = 0
 
 
 class LocalRecord(Record):
@@ -268,32 +270,6 @@ class LieutenantRecord(Record):
             replacement=self.replacement.but(boot=self.boot, clock=self.clock, fenced=0, tries=0, not_before=0.0, trouble=""),
             workspace=self.workspace.but(left=""),
         )
-
-
-class PlaceRecord(Record):
-    """One place of a tree that was declared. `parent`: the node above its own; `agent`: it has a lieutenant; `going`: its object is to go;
-    `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last."""
-
-    name: str
-    node: str
-    ordinal: int | None = None
-    parent: str = ""
-    agent: bool = True
-    protected: bool = False
-    going: bool = False
-    kept: bool = False
-    digest: str = ""
-
-
-class TreeRecord(Record):
-    """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
-    JSON, the newest last."""
-
-    places: tuple[PlaceRecord, ...] = ()
-    revisions: tuple[str, ...] = ()
-
-    def place(self, name: str) -> PlaceRecord | None:
-        return next((place for place in self.places if place.name == name), None)
 
 
 class Attempt(Record):

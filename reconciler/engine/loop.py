@@ -95,7 +95,7 @@ class Engine:
         self.tools = ActContext(
             self.settings, self.table, self.fleet, journal, self.gatherer, self.recorder, self.vers, self.agents,
             self.secrets, self.clock, self.jitter, parts.token, parts.backend, self.watches,
-            self.declarations,
+            self.declarations, self.store,
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)

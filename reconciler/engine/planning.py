@@ -16,12 +16,12 @@ from reconciler.core.decisions import Create
 from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, together
 from reconciler.core.keys import Key
 from reconciler.core.plan import Step
-from reconciler.core.records import TreeRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.core.tree.places import key_of
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.loop import Engine
 from reconciler.engine.observe.machines import Machines
 from reconciler.engine.observe.workset import Gatherer

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.core.keys import Json, Key, SlotOwner
+from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, Intent, PutIntent
+from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declarations import Declarations, Outcome
 from reconciler.engine.state.declared import Intake
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import ObjectTable
+from reconciler.errors import ReconcilerError
+
+log = logging.getLogger("reconciler.engine")
+
+ASK_AGAIN = 2.0
+"""Seconds between two questions for the platform's machines, when it does not answer."""
 
 
 class Restorer:
@@ -28,6 +37,24 @@ class Restorer:
 
     async def vms(self) -> Mapping[str, Vm]:
         return (await self._fleet.list_since(self._clock.now() - self._max_age)).vms
+
+    async def claimed(self) -> Mapping[Key, Claimed]:
+        """By object: the machine that carries its claim, of several the one with the highest epoch. Goes on asking until the platform has
+        told of all its machines."""
+        while True:
+            try:
+                vms = await self.vms()
+            except ReconcilerError as error:
+                log.warning("the platform does not list its machines yet: %s", error)
+                await self._clock.sleep(ASK_AGAIN)
+                continue
+            found: dict[Key, Claimed] = {}
+            for vm in sorted(vms.values(), key=lambda vm: (claims.epoch_on(vm.labels), vm.created_at, vm.vm_id)):
+                words = [vm.labels.get(name, "") for name in (claims.KIND, claims.NAMESPACE, claims.NAME, claims.UID)]
+                if claims.is_ours(vm, self.owner) and all(words) and not vm.labels.get(claims.NODE):
+                    kind, namespace, name, uid = words
+                    found[Key(kind, namespace, name)] = Claimed(uid, vm.vm_id, vm.owner_id, claims.epoch_on(vm.labels))
+            return found
 
     async def object(self, seen: Intake, record: Json | None, status: Json, intent: Intent | None) -> Outcome:
         rows = (PutIntent(intent),) if intent is not None else ()

@@ -50,7 +50,7 @@ PRINTING = {
 """Commands that print what somebody else wrote, each with a line that does so here."""
 OWN_WORDS = frozenset(
     {
-        *("simulate", "explain", "delete", "cancel", "retry", "snapshot", "rollback", "resolve"),
+        *("simulate", "explain", "delete", "cancel", "rewind", "retry", "snapshot", "rollback", "resolve"),
         *("adopt", "forget", "crds", "schema", "completion", "version"),
     }
 )

@@ -24,6 +24,8 @@ from reconciler.core.lasterror import NONE
 from reconciler.core.lieutenant import policies as lieutenant_policies
 from reconciler.core.lieutenant.preparation import check_mark
 from reconciler.core.lieutenant.status import lieutenant_status
+from reconciler.core.profile.bake import BakeView
+from reconciler.core.profile.status import profile_status
 from reconciler.core.records import (
     Attempt,
     BootRecord,
@@ -38,7 +40,6 @@ from reconciler.core.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
-    TreeRecord,
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -48,6 +49,7 @@ from reconciler.core.tree.places import wanted_places
 from reconciler.core.tree.policies import plan as plan_tree
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
+from reconciler.core.treerecords import BakedRecord, BootProfileRecord, TreeRecord
 from reconciler.engine.ports import Intent
 from reconciler.sources.kube.restore import create_status
 from tests.core.test_replacement import making as replacing
@@ -173,6 +175,9 @@ def written(name: str) -> list[Json]:
             *(tree_status(view, plan_tree(view), {}, 1, NOW, NONE).dump() for view in TREES),
             VMTreeStatus(observed_generation=1, phase="Pending", conditions=(), nodes=(node,)).dump(),
         ]
+    if name == "BootProfile":
+        record = BootProfileRecord(baked=(BakedRecord(hash="h", commit="c", at=NOW),))
+        return [profile_status(simple_status(None, {}, 1, NOW), BakeView(record, "h", True, True)).dump()]
     return [simple_status(None, {}, 1, NOW).dump()]
 
 

@@ -28,6 +28,7 @@ from reconciler.core.decisions import (
     Refuse,
     Release,
     RestoreSession,
+    RewindSession,
     RunStep,
     RunVerify,
     SetModel,
@@ -340,6 +341,19 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         lieutenant(agent=IDLE, session_generation=2, record=talking(), slot=replace(FILLED, mirrored=False)),
         Wait("BeginningSession", "saving the conversation first", until=NOW + 1),
     ),
+    "turns are taken back when asked for: pi stops first": (
+        lieutenant(record=talking(rewind=2), turns=(100, 200, 300)),
+        StopAgent(VM, "its conversation is taken back by 2 turns"),
+    ),
+    "then the conversation goes on from there": (
+        lieutenant(agent=IDLE, record=talking(rewind=2), turns=(100, 200, 300)),
+        RewindSession(2, 200),
+    ),
+    "more turns than there are: from the first one": (
+        lieutenant(agent=IDLE, record=talking(rewind=9), turns=(100, 200)),
+        RewindSession(9, 100),
+    ),
+    "not under a task": (lieutenant(record=talking(rewind=1), turns=(100,), active_task=True), STEADY),
     "nor for a lower number": (lieutenant(session_generation=1, record=talking(generation=3)), STEADY),
     "what can't be saved yet is noted": (lieutenant(mirror_size=4, session_seen=9), NoteSession(9)),
     "but once": (

@@ -16,6 +16,7 @@ from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand, RootSource, VmShape
 from tests.engine import (
     test_adoption,
+    test_bake,
     test_clock,
     test_configuration,
     test_conversation_lost,
@@ -424,6 +425,7 @@ STORIES |= {
     "BootProfile.organs[]": test_profiles.test_organs_and_capabilities_are_put_there_verified_and_read_back,
     "BootProfile.capabilities[]": test_profiles.test_organs_and_capabilities_are_put_there_verified_and_read_back,
     "BootProfile.steps[].retries": test_profiles.test_a_step_that_fails_is_tried_again_and_every_run_is_on_record,
+    "BootProfile.bake.enabled": test_bake.test_the_second_machine_begins_with_what_was_baked_and_no_step_is_run_again,
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,

@@ -402,3 +402,39 @@ def test_the_mirror_is_byte_exact_after_every_settled_turn(tmp_path: Path) -> No
             assert await mirror(run, run.record().session.name) == machine.session
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-32")
+def test_turns_are_taken_back_when_asked_for_and_stay_readable(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await talked(run)
+        assert await run.ends(await run.task("two", "poisoned words")) == "Succeeded"
+        first, machine = run.record().session.name, run.machine()
+        whole = await mirror(run, first)
+        assert b"poisoned words" in whole
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/rewind": "1:token"})
+        await run.until(lambda: run.record().session.name != first, "another incarnation")
+        await run.ready()
+        record = run.record().session
+        assert record.earlier == (first,)
+        assert record.rewind == 0
+        assert b"poisoned words" not in machine.session
+        assert b"remember 42" in machine.session
+        assert await mirror(run, first) == whole
+        assert await mirror(run, record.name) == machine.session
+        assert await run.ends(await run.task("three", "and now?")) == "Succeeded"
+        assert run.record().session.name == record.name
+
+    tell(tmp_path, story)
+
+
+def test_more_turns_than_there_are_take_all_of_them_back(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await talked(run)
+        first = run.record().session.name
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/rewind": "9:token"})
+        await run.until(lambda: run.record().session.name != first, "another incarnation")
+        await run.ready()
+        assert b"remember 42" not in run.machine().session
+
+    tell(tmp_path, story)

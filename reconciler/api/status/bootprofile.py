@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from reconciler.api.status.base import Status, section
+from typing import Literal
+
+from reconciler.api.status.base import Count, Id, Section, Status, Time, section
+
+
+@section
+class BakeStatus(Section):
+    """What came of baking it."""
+
+    state: Literal["None", "Baking", "Baked"] = "None"
+    """`Baked`: machines of the profile as it is now begin with `commit`; else they are made without."""
+    commit: Id | None = None
+    """The newest commit that was baked, maybe of an earlier revision."""
+    at: Time | None = None
+    """When it was."""
+    kept: Count = 0
+    """How many commits there are."""
 
 
 @section
 class BootProfileStatus(Status):
     """Whether a profile can be used; written by the controller."""
+
+    bake: BakeStatus | None = None
+    """Its baked machine, where `bake` is enabled."""

@@ -30,6 +30,12 @@ from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper
 from reconciler.core.decisions.machine import StopAgent as StopAgent
 from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.profile import CommitBake as CommitBake
+from reconciler.core.decisions.profile import DropBake as DropBake
+from reconciler.core.decisions.profile import NoteBaked as NoteBaked
+from reconciler.core.decisions.profile import NoteBakeFailed as NoteBakeFailed
+from reconciler.core.decisions.profile import ProfileAction as ProfileAction
+from reconciler.core.decisions.profile import StartBake as StartBake
 from reconciler.core.decisions.replacement import AtNext as AtNext
 from reconciler.core.decisions.replacement import BeginReplacement as BeginReplacement
 from reconciler.core.decisions.replacement import CarryOver as CarryOver
@@ -52,6 +58,7 @@ from reconciler.core.decisions.session import MirrorSession as MirrorSession
 from reconciler.core.decisions.session import MoveOn as MoveOn
 from reconciler.core.decisions.session import NoteSession as NoteSession
 from reconciler.core.decisions.session import NoteWorkspace as NoteWorkspace
+from reconciler.core.decisions.session import RewindSession as RewindSession
 from reconciler.core.decisions.session import SessionAction as SessionAction
 from reconciler.core.decisions.session import StandStill as StandStill
 from reconciler.core.decisions.slot import Adopt as Adopt
@@ -110,5 +117,16 @@ from reconciler.core.decisions.tree import NoteRevision as NoteRevision
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 
-Action = RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | ReplacementAction | SpareAction | TaskAction | TreeAction
+Action = (
+    RequestAction
+    | SlotAction
+    | GuestAction
+    | SessionAction
+    | LocalAction
+    | ReplacementAction
+    | SpareAction
+    | TaskAction
+    | TreeAction
+    | ProfileAction
+)
 Decision = Act | Rest

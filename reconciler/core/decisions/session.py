@@ -33,6 +33,17 @@ class NoteSession(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class RewindSession(Act):
+    """Go on with the conversation as it was so many turns ago, up to this byte; the mirror of all of it is kept."""
+
+    doing: ClassVar = Reason.BEGINNING_SESSION
+    books_only: ClassVar = True
+
+    turns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BeginSession(Act):
     """Begin another, empty conversation; the mirror of this one is kept."""
 
@@ -85,4 +96,4 @@ class MoveOn(Act):
     why: str
 
 
-SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace | StandStill | MoveOn
+SessionAction = MirrorSession | NoteSession | BeginSession | KeepEnd | NoteWorkspace | StandStill | MoveOn | RewindSession

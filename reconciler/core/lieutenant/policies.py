@@ -44,6 +44,7 @@ from reconciler.core.lieutenant.session import (
     move_on,
     note_what_was_seen,
     restore_the_conversation,
+    rewind_as_asked,
     stand_still,
 )
 from reconciler.core.lieutenant.spare import go_back
@@ -249,6 +250,7 @@ SESSION: Chain[SessionPart] = Chain(
     "",
     (
         begin_as_declared,
+        rewind_as_asked,
         choose_between_two_ends,
         leave_another_conversation,
         restart_for_a_new_launch,

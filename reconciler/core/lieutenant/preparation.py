@@ -54,6 +54,8 @@ def prepare_the_machine(v: Part) -> Decision | None:
         return Wait(Reason.BOOT_RETRYING, f"{boot.step} failed; trying again", until=boot.not_before)
     if rendered.files and marks.get("files") != rendered.files_hash:
         return WriteFiles(v.lt.vm_id, "files")
+    if marks.get(SECRETS) != rendered.secrets_hash and any(f.secret for f in rendered.files):
+        return WriteFiles(v.lt.vm_id, SECRETS)  # the files are there, without what came from secrets: they were baked
     if rendered.organs_hash and marks.get("organs") != rendered.organs_hash:
         return WriteFiles(v.lt.vm_id, "organs")
     for step in rendered.steps:

@@ -98,6 +98,13 @@ def rollback(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
     return record.but(rollback=RollbackRecord(commit_id=token.partition(":")[0], state="Asked", at=asked.now))
 
 
+def rewind(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """So many turns are taken back: `NUMBER:TOKEN`."""
+    turns = token.partition(":")[0]
+    known = int(turns) if turns.isascii() and turns.isdigit() and len(turns) < 6 else 0
+    return record.but(session=record.session.but(rewind=known)) if known else record
+
+
 HANDLERS: dict[str, Verb] = {
     "retry": retry,
     "resolve": resolve,
@@ -105,6 +112,7 @@ HANDLERS: dict[str, Verb] = {
     "detached": detached,
     "snapshot": snapshot,
     "rollback": rollback,
+    "rewind": rewind,
 }
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 
 from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
@@ -20,11 +21,13 @@ from reconciler.core.decisions import (
     NoteSession,
     Refuse,
     RestoreSession,
+    RewindSession,
     StandStill,
     StopAgent,
     Wait,
 )
 from reconciler.core.keys import as_map
+from reconciler.core.messages import Message
 from reconciler.core.records import SessionRecord
 from reconciler.core.slot.branching import still
 from reconciler.core.slot.snapshots import under_way
@@ -161,6 +164,30 @@ def begin_as_declared(v: SessionPart) -> Decision | None:
     if not v.slot.mirrored and v.divergence is None:
         return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.lt.now + 1.0)
     return BeginSession(v.session_generation, f"session.generation {v.session_generation} is declared")
+
+
+def turns_of(messages: Sequence[Message]) -> tuple[int, ...]:
+    """Where each turn of a conversation begins, in bytes: at what was said to the agent."""
+    return tuple(message.offset for message in messages if message.role == "user")
+
+
+def rewound(record: SessionRecord, uid: str) -> SessionRecord:
+    """Another incarnation, which goes on from an earlier point; the mirror of the one before is remembered."""
+    return begun_anew(record, uid, record.generation)
+
+
+def rewind_as_asked(v: SessionPart) -> Decision | None:
+    """So many turns are taken back when a person asks for it, when settled and with no task in it. What is cut stays readable, under
+    the name it had."""
+    turns = v.lt.record.session.rewind
+    if not turns or not v.lt.record.session.name or v.lt.active_task or not isinstance(v.lt.agent, Agent) or v.divergence is not None:
+        return None
+    if isinstance(v.lt.agent.process, Up):
+        settled = v.lt.settled or not v.lt.agent.process.responsive
+        return StopAgent(v.lt.vm_id, f"its conversation is taken back by {turns} turns") if settled else None
+    if not v.slot.mirrored:
+        return Wait(Reason.BEGINNING_SESSION, "saving the conversation first", until=v.lt.now + 1.0)
+    return RewindSession(turns, v.turns[max(0, len(v.turns) - turns)] if v.turns else v.mirror_size)
 
 
 def choose_between_two_ends(v: SessionPart) -> Decision | None:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Reason
 from reconciler.core.chain import Chain
 from reconciler.core.decisions import Decision, Refuse, Steady, Wait
+from reconciler.core.profile import bake
+from reconciler.core.profile.bake import BakeView
 from reconciler.core.snapshot.rendered import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileSnapshot:
     """`unresolved`: what is in the way of resolving it, None when it resolves; `protects`: fields set that protect and are not acted
-    on; `convenience`: other fields set and not acted on."""
+    on; `convenience`: other fields set and not acted on; `bake`: what there is of its baking, None when it never was."""
 
     unresolved: Unresolved | None = None
     protects: tuple[str, ...] = ()
     convenience: tuple[str, ...] = ()
+    bake: BakeView | None = None
 
 
 def resolve_what_it_extends(v: ProfileSnapshot) -> Decision | None:
@@ -33,8 +36,15 @@ def refuse_the_unsupported(v: ProfileSnapshot) -> Decision | None:
     return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.protects)}") if v.protects else None
 
 
+def bake_as_declared(v: ProfileSnapshot) -> Decision | None:
+    """What was begun is brought to an end; then it is baked, when that is declared and something refers to it."""
+    if v.bake is None:
+        return None
+    return bake.note_what_came_of_it(v.bake) or bake.see_to_its_machine(v.bake) or bake.bake(v.bake)
+
+
 PROFILE: Chain[ProfileSnapshot] = Chain(
-    "A boot profile", "How machines and their agents are made.", (resolve_what_it_extends, refuse_the_unsupported)
+    "A boot profile", "How machines and their agents are made.", (resolve_what_it_extends, refuse_the_unsupported, bake_as_declared)
 )
 
 

@@ -52,6 +52,11 @@ class Blueprint(Protocol):
     @property
     def machine_hash(self) -> str: ...
 
+    @property
+    def seals(self) -> tuple[str, ...]:
+        """What done-marks on the disk of its source bear that hold on the VM too."""
+        ...
+
 
 class SlotItem(Protocol):
     """A slot, its record and what is declared about it. The methods say what a change of the slot means for the record of its object;

@@ -43,7 +43,7 @@ def filled_with(slot: SlotRecord, vm_id: str, account: str) -> SlotRecord:
         restore="",
         restored_at=slot.restored_at if slot.restore else 0.0,
         restored_from=slot.restore,
-        seals=slot.seals if slot.restore else (),
+        seals=(),
     )
 
 

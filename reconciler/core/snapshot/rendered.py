@@ -58,7 +58,7 @@ class Rendered:
     `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
-    ones."""
+    ones. `seals`: what done-marks on the disk of a baked source bear."""
 
     source: VmSource
     shape: VmShape
@@ -87,6 +87,7 @@ class Rendered:
     skills: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
+    seals: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:

@@ -110,7 +110,7 @@ class PreparePart(Part):
 class SessionPart(Part):
     """The conversation. `mirror_size`: as for the slot; `pending`: bytes of it that were read and are not in the store yet;
     `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other; `edited`: files pi reads that
-    are not on the disk as they were written."""
+    are not on the disk as they were written; `turns`: where each turn begins, looked up only while some are to be taken back."""
 
     slot: Slot
     mirror_size: int = 0
@@ -118,6 +118,7 @@ class SessionPart(Part):
     session_generation: int = 1
     divergence: Divergence | None = None
     edited: tuple[str, ...] = ()
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

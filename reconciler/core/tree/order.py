@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.records import PlaceRecord
 from reconciler.core.snapshot.slot import Held
+from reconciler.core.treerecords import PlaceRecord
 
 
 @dataclass(frozen=True, slots=True)

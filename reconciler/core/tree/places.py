@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from reconciler.api.meta import Mode, Model
 from reconciler.api.vmtree import Node, Reach, VMTreeSpec
-from reconciler.core.keys import Key, lieutenant, vm_tree
-from reconciler.core.records import PlaceRecord, TreeRecord
+from reconciler.core.keys import Key, lieutenant, machine, vm_tree
+from reconciler.core.treerecords import PlaceRecord, TreeRecord
 
-MACHINE = "Machine"
+MACHINE = machine("", "").kind
 """The kind of what a node without an agent has; it is kept in the store only."""
 
 

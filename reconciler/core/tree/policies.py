@@ -21,11 +21,11 @@ from reconciler.core.decisions import (
     Wait,
     WithdrawNodes,
 )
-from reconciler.core.records import PlaceRecord
 from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.tree.places import Place, below
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
+from reconciler.core.treerecords import PlaceRecord
 
 AT_ONCE = 50
 """Objects that are declared in one act."""

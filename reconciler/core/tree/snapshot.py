@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from reconciler.api.status.lieutenant import PieceStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import TreeRecord
 from reconciler.core.tree.places import Place, Use
+from reconciler.core.treerecords import TreeRecord
 
 NOTHING_DECLARED = TreeRecord()
 

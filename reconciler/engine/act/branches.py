@@ -32,14 +32,14 @@ def named_source(source: VmSource, action: Create, restore: str) -> CreateSource
     return CommitSource(action.commit)
 
 
-def payload(source: CreateSource, epoch: int, original: Standing | None) -> Json:
+def payload(source: CreateSource, epoch: int, original: Standing | None, seals: tuple[str, ...] = ()) -> Json:
     """What is needed to recognise the VM that a create made, and to go on with it: the commit restored, '' for a fresh one (labelled at
     birth), or the machine that is copied, with its conversation."""
     match source:
         case RootSource():
             return {"commit": "", "epoch": epoch}
         case CommitSource(commit_id):
-            return {"commit": commit_id, "epoch": epoch}
+            return {"commit": commit_id, "epoch": epoch, **({"seals": list(seals)} if seals else {})}
         case BranchSource(vm_id):
             copied: Json = {"commit": f"{VM}{vm_id}", "epoch": epoch}
             if original is not None:
@@ -83,12 +83,13 @@ def is_branch(intent: Intent) -> bool:
 
 def copied(slot: SlotRecord, intent: Intent) -> SlotRecord:
     """The slot with the copy in it, which is not made a second time."""
+    told = intent.payload.get("seals")
+    seals = tuple(map(str, told)) if isinstance(told, list) else ()
     if not is_branch(intent):
-        return slot
-    seals = intent.payload.get("seals")
+        return slot.but(seals=seals)
     source = str(intent.payload.get("source") or "")
     branch = slot.branch.but(source=source, vm_id=commit_of(intent).removeprefix(VM), at=intent.sent_at)
-    return slot.but(branch=branch, seals=tuple(map(str, seals)) if isinstance(seals, list) else ())
+    return slot.but(branch=branch, seals=seals)
 
 
 def still_stands(table: ObjectTable, original: Standing, now: float) -> bool:

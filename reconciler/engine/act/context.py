@@ -9,7 +9,7 @@ from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
-from reconciler.engine.ports import Agents, Clock, Secrets, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, Secrets, Store, VersApi, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
@@ -38,6 +38,7 @@ class ActContext:
     backend: DeclarationBackend
     watches: Watches
     declarations: Declarations
+    store: Store
 
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""

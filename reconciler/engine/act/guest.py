@@ -29,6 +29,7 @@ from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import SECRETS, WITHHELD
+from reconciler.core.profile.bake import is_oven
 from reconciler.core.profile.localize import header_to
 from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
@@ -126,13 +127,16 @@ class GuestActs:
             machines.know(place.id, guest)
 
     async def before_a_snapshot(self, item: LieutenantItem, view: LieutenantView, action: TakeSnapshot) -> None:
-        """The files that came from secrets go, and what is written reaches the disk. What can't be done is told, and holds nothing up. On a
-        machine that goes on they are written again; that this is to be done is marked there first."""
+        """The files that came from secrets go, and what is written reaches the disk. What can't be done is told, and holds nothing up; but
+        what is baked has no secret in it (G-60): raises `GuestFailed` for that. On a machine that goes on they are written again; that this
+        is to be done is marked there first."""
         there = Machine(Place(action.vm_id), item.record.slot.epoch)
         runs = isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING
         paths = self.t.gatherer.profiles.secret_files(item.key, item.spec)
         if paths:
             left = await self._withhold(item, there, paths, action.cause != "Deleted") if runs else "the machine does not run"
+            if left and is_oven(item.key):
+                raise GuestFailed(f"what came from secrets can't be taken off it: {left}", action.vm_id, "it is not committed")
             if left:
                 self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
         if runs:

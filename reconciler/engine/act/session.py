@@ -13,10 +13,11 @@ from reconciler.core.decisions import (
     MoveOn,
     NoteSession,
     NoteWorkspace,
+    RewindSession,
     SessionAction,
     StandStill,
 )
-from reconciler.core.lieutenant.session import begun_anew, chosen, current
+from reconciler.core.lieutenant.session import begun_anew, chosen, current, forked, path_of, rewound
 from reconciler.core.lieutenant.workspace import gone_with_it
 from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
@@ -44,6 +45,9 @@ class SessionActs:
         if isinstance(action, StandStill | MoveOn):
             await self.stand(item, action)
             return
+        if isinstance(action, RewindSession):
+            await self.rewind(item, action)
+            return
         match action:
             case NoteSession(seen):
                 session = old.but(seen=seen)
@@ -68,6 +72,18 @@ class SessionActs:
             restart = RestartRecord(crash_at=ended)
         workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
+
+    async def rewind(self, item: LieutenantItem, action: RewindSession) -> None:
+        """The conversation up to there goes on under another name; all of it is kept under the one that it had."""
+        transcripts, old = self.t.gatherer.transcripts, item.record.session
+        session = rewound(old, item.uid)
+        whole = await transcripts.read(old.name, action.size)
+        rows = transcripts.beginning(session.name, forked(whole, session.name, path_of(old.name))) if whole else []
+        told = f"{session.name}: {action.turns} turns are taken back, {action.size} bytes go on; all of it is kept as {old.name}"
+        said = self.event(item, Reason.BEGAN_SESSION, told, "Warning")
+        await self.t.save(item, item.record.but(session=session, restart=RestartRecord()), *rows, *said)
+        if rows:
+            transcripts.began(session.name, sum(len(row.data) for row in rows))
 
     async def stand(self, item: LieutenantItem, action: StandStill | MoveOn) -> None:
         """It stands still, or goes on with its work, unless a copy was asked for while that was decided."""

@@ -112,8 +112,9 @@ class SlotActs:
         token = t.token()
         latest = t.fleet.latest
         source = branches.named_source(blueprint.source, action, item.record.restore)
-        told = branches.payload(source, epoch, action.original)
-        told |= {"machine": "" if item.record.restore else blueprint.machine_hash, "account": t.gatherer.slots.account}
+        restored = bool(item.record.restore)
+        told = branches.payload(source, epoch, action.original, item.record.seals if restored else blueprint.seals)
+        told |= {"machine": "" if restored else blueprint.machine_hash, "account": t.gatherer.slots.account}
         intent = Intent(
             token=token,
             owner=item.owner,

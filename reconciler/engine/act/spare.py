@@ -35,6 +35,7 @@ class Restoring:
     source: CommitSource
     shape: VmShape = field(default_factory=VmShape)
     machine_hash: str = ""
+    seals: tuple[str, ...] = ()
 
 
 class SpareActs:

@@ -11,11 +11,11 @@ from reconciler.api.annotations import PREFIX
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
-from reconciler.core.records import PlaceRecord, TreeRecord
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Place, key_of, tree_of_machine
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
+from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Declarations

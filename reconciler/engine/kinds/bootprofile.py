@@ -1,20 +1,33 @@
-"""BootProfile as a plug-in: it resolves, or says why not."""
+"""BootProfile as a plug-in: it resolves, or says why not; and it is baked, where that is declared."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
+from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.parsing import load_spec
+from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.conditions import resting_status
-from reconciler.core.keys import Key, boot_profile
+from reconciler.core.decisions import ProfileAction
+from reconciler.core.keys import Key, as_map, boot_profile
 from reconciler.core.lasterror import LastError
+from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.plan import Plan, Step
-from reconciler.core.profile import resolution
+from reconciler.core.profile import bake, resolution
+from reconciler.core.profile.bake import BakeView, Oven
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
-from reconciler.core.snapshot.rendered import Unresolved
+from reconciler.core.profile.status import profile_status
+from reconciler.core.slot.marks import seals_of
+from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.treerecords import BootProfileRecord
+from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
+from reconciler.engine.state.objects import AnyItem
 
 NAME = boot_profile("", "").kind
 
@@ -23,7 +36,9 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
     """Its snapshot is its key with what was found of it; None: it does not exist."""
 
     def __init__(self, context: ActContext) -> None:
+        self.t = context
         self._table, self._profiles, self._clock = context.table, context.gatherer.profiles, context.clock
+        self._acts = BakeActs(context)
 
     async def observe(self, key: Key) -> tuple[Key, ProfileSnapshot | None]:
         item = self._table.get(key)
@@ -31,21 +46,80 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
             return key, None
         chain = profile_chain(key.name, lambda name: self._profiles.profile(key.namespace, name), key.namespace)
         protects, convenience = self._profiles.unsupported(key, item.obj.spec)
-        return key, ProfileSnapshot(chain if isinstance(chain, Unresolved) else None, protects, convenience)
+        unresolved = chain if isinstance(chain, Unresolved) else None
+        return key, ProfileSnapshot(unresolved, protects, convenience, await self._bake(item))
+
+    async def _bake(self, item: AnyItem) -> BakeView | None:
+        """What there is of its baking; None: it neither is nor was declared."""
+        record, oven = item.record, self._table.lieutenant(bake.machine_of(item.key))
+        if not isinstance(item.spec, BootProfileSpec) or not isinstance(record, BootProfileRecord):
+            return None
+        if not item.spec.bake.enabled and oven is None and not record.baking:
+            return None
+        committed = ""
+        if record.baking and oven is None:
+            told = await self.t.store.meta(f"tombstone/{oven_uid(item.obj, record.baking)}")
+            committed = str(as_map(json.loads(told or "{}")).get("commitId") or "")
+        return BakeView(record, self._wanted(item.key), item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed)
+
+    def _wanted(self, key: Key) -> str:
+        """Hash of what a machine of this profile would be now; '' while that can't be said."""
+        spec = load_spec("Machine", bake.spec_of(key))
+        assert isinstance(spec, LieutenantSpec)
+        made = self._profiles.of_profile(bake.machine_of(key), spec)
+        return made.profile_hash if isinstance(made, Rendered) else ""
+
+    def _used(self, key: Key) -> bool:
+        """Whether a machine is declared that is made of it."""
+        oven = bake.machine_of(key)
+        found = (self._table.lieutenant(at) for at in self._table.all_keys() if at.namespace == key.namespace and at != oven)
+        return any(item is not None and item.spec.profile_ref.name == key.name and not item.deleting for item in found)
+
+    def _oven(self, key: Key) -> Oven | None:
+        item = self._table.lieutenant(bake.machine_of(key))
+        if item is None:
+            return None
+        status = LieutenantStatus.load(item.obj.status)
+        ready, stalled = status.condition("Ready"), status.condition("Stalled")
+        marks = status.machine.marks if status.machine is not None else {}
+        return Oven(
+            hash=marks.get(PREPARED, ""),
+            ready=ready is not None and ready.status == "True",
+            failed=f"{stalled.reason}: {stalled.message}" if stalled is not None and stalled.status == "True" and not item.deleting else "",
+            going=item.deleting,
+            seal=seals_of(item.record.slot)[0],
+            commit=item.record.slot.snapshot.commit_id if item.record.slot.snapshot.verified else "",
+        )
 
     def plan(self, snapshot: tuple[Key, ProfileSnapshot | None]) -> Plan:
         key, view = snapshot
         return Plan(key, {} if view is None else {key: resolution.plan(view)})
 
     async def act(self, snapshot: tuple[Key, ProfileSnapshot | None], step: Step) -> None:
-        raise AssertionError(f"nothing is decided for a boot profile that could be done: {step}")
+        item = self._table.get(snapshot[0])
+        if item is not None and isinstance(step.action, ProfileAction):
+            await self._acts.act(item, step.action)
 
     def status(self, snapshot: tuple[Key, ProfileSnapshot | None], plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
-        item = self._table.get(plan.key)
-        if item is not None and plan.own is not None:
-            yield StatusUpdate(plan.key, resting_status(plan.own, item.obj.status, item.obj.generation, self._clock.now()), plan.own)
+        item, view = self._table.get(plan.key), snapshot[1]
+        if item is not None and view is not None and plan.own is not None:
+            resting = resting_status(plan.own, item.obj.status, item.obj.generation, self._clock.now())
+            yield StatusUpdate(plan.key, profile_status(resting, view.bake), plan.own)
 
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
-        """Profiles that may extend the one that was written."""
+        """Profiles that may extend the one that was written, and the one that an object is made of or baked on."""
         if key.kind == NAME:
             yield from (item.key for item in self._table.of_kind(NAME) if item.key.namespace == key.namespace and item.key != key)
+            return
+        yield from self._profile_of(key, after or before)
+
+    def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
+        """The profile that is baked on this machine."""
+        if bake.is_oven(key):
+            yield from self._profile_of(key, after)
+
+    def _profile_of(self, key: Key, obj: StoredObject | None) -> Iterable[Key]:
+        name = as_map(obj.spec.get("profileRef")).get("name") if obj is not None else None
+        profile = self._table.get(boot_profile(key.namespace, str(name))) if name else None
+        if profile is not None and isinstance(profile.spec, BootProfileSpec) and (profile.spec.bake.enabled or bake.is_oven(key)):
+            yield profile.key

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Json, Key, lieutenant
-from reconciler.core.records import LieutenantRecord, TaskRecord, TreeRecord
+from reconciler.core.records import LieutenantRecord, TaskRecord
+from reconciler.core.treerecords import BootProfileRecord, TreeRecord
 from reconciler.engine.registry import AnyKind, Registration
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def its_lieutenant(key: Key, spec: Json) -> Key:
 
 
 STOCK: tuple[Registration, ...] = (
-    Registration("BootProfile", _boot_profile),
+    Registration("BootProfile", _boot_profile, record=BootProfileRecord),
     Registration("VMTree", _vm_tree, record=TreeRecord),
     Registration("Machine", _machine, record=LieutenantRecord),
     Registration("Lieutenant", _lieutenant, record=LieutenantRecord),

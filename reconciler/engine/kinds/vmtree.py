@@ -13,12 +13,12 @@ from reconciler.core.decisions import Release, TreeAction
 from reconciler.core.keys import Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
-from reconciler.core.records import TreeRecord
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
 from reconciler.core.tree.places import MACHINE, Use, key_of, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.status import tree_status
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.tree import TreeActs, digest_of, source_of
 from reconciler.engine.observe.trees import PAUSED

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.reasons import Reason
 from reconciler.api.stock import organ_programs, stock_profiles
 from reconciler.api.support import unsupported
 from reconciler.core.keys import Json, Key, boot_profile
+from reconciler.core.profile import bake
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
 from reconciler.core.profile.rendering import Flawed, chain_names, profile_chain, render, with_secrets
+from reconciler.core.snapshot.machine import CommitSource
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
+from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.observe.content import missing, value_of
 from reconciler.engine.places import tree_at
 from reconciler.engine.ports import Place, Secrets
@@ -47,12 +52,25 @@ class Profiles:
         why = self.table.flawed.get(boot_profile(namespace, name)) if known is None else None
         return Flawed(why) if why is not None else known or self._stock.get(name)
 
+    def of_profile(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
+        """What is declared, without its secrets, and without what was baked from it."""
+        return render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model, key.namespace)
+
+    def baked(self, key: Key, spec: LieutenantSpec, made: Rendered) -> Rendered:
+        """The same, made from the commit that the profile was baked to, where there is one of it as it is now."""
+        profile = self.table.get(boot_profile(key.namespace, spec.profile_ref.name))
+        if profile is None or not isinstance(profile.spec, BootProfileSpec) or not isinstance(profile.record, BootProfileRecord):
+            return made
+        found = bake.in_force(profile.record, made.profile_hash) if profile.spec.bake.enabled and not bake.is_oven(key) else None
+        return made if found is None else replace(made, source=CommitSource(found.commit), seals=(found.seal,))
+
     def rendered(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
         cached = self._rendered.get(key)
         if cached is not None and cached[0] is spec and cached[1] == self.table.profile_changes:
             made = cached[2]
         else:
-            made = render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model, key.namespace)
+            made = self.of_profile(key, spec)
+            made = self.baked(key, spec, made) if isinstance(made, Rendered) else made
             self._rendered[key] = (spec, self.table.profile_changes, made)
         if isinstance(made, Unresolved):
             return made

@@ -13,12 +13,12 @@ from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
-from reconciler.core.records import PlaceRecord, TreeRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
 from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, no_room, not_down_yet, not_up_yet
 from reconciler.core.tree.owned import TREE
 from reconciler.core.tree.places import key_of, tree_of_machine
+from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal

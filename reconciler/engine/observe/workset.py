@@ -10,6 +10,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.session import turns_of
 from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
 from reconciler.core.profile.rendering import profile_chain
@@ -180,6 +181,7 @@ class Gatherer:
                 session_generation=item.spec.session.generation,
                 divergence=transcript.divergence if isinstance(agent, Agent) else None,
                 edited=edited,
+                turns=turns_of(transcript.messages) if item.record.session.rewind else (),
             ),
             AgentPart(
                 basics,

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
@@ -14,11 +15,12 @@ from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.keys import Json, Key
-from reconciler.core.records import TaskRecord
+from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
 from reconciler.core.tree.places import protected_nodes
 from reconciler.engine.ports import Clock, PutMeta, StoredObject, Write
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declared import OWNED, Declared, Intake
 from reconciler.engine.state.objects import HALTED, ObjectTable
 from reconciler.engine.state.tombstones import work_of
@@ -38,6 +40,9 @@ class Declarations:
         self, table: ObjectTable, recorder: Recorder, clock: Clock, new_uid: Callable[[], str] = lambda: str(uuid.uuid4())
     ) -> None:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
+
+    claimed: Mapping[Key, Claimed] = MappingProxyType({})
+    """Machines that claims say are of objects which the store has lost: such an object is taken up as the one that it was."""
 
     async def apply(self, declared: Declared) -> Outcome:
         """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
@@ -219,6 +224,10 @@ class Declarations:
 
     def _fresh(self, declared: Declared) -> StoredObject:
         record = self._table.kinds.record_of(declared.key.kind)()
+        claimed = self.claimed.get(declared.key)
+        if claimed is not None and isinstance(record, LieutenantRecord):
+            record = claimed.record(declared.spec)
+            declared = replace(declared, uid=claimed.uid)
         stone = self._table.tombstones.get(declared.key)
         if stone is not None and stone.work == work_of(declared.spec):
             record = stone.record()  # the same task again: it has its result, and is not done twice

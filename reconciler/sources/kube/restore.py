@@ -24,11 +24,9 @@ from reconciler.core.records import (
     BranchRecord,
     EscalationStep,
     LieutenantRecord,
-    PlaceRecord,
     SessionRecord,
     SlotRecord,
     TaskRecord,
-    TreeRecord,
 )
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
@@ -37,6 +35,7 @@ from reconciler.core.task.view import marker_of
 from reconciler.core.times import seconds, timestamp_ms
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import wanted_places
+from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.ports import Intent
 from reconciler.engine.state.declared import OWNED
 

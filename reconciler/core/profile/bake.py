@@ -1,0 +1,97 @@
+"""Baking: the machine of a profile is made once, prepared, verified, committed and let go of; later machines begin with the commit. Pure.
+
+The machine is one of our own, kept in the store under the profile's name. What comes from secrets is taken off it before it is
+committed, and put on every machine that begins with the commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.reasons import Reason
+from reconciler.api.treereasons import TreeReason
+from reconciler.core.decisions import CommitBake, Decision, DropBake, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
+from reconciler.core.keys import Json, Key, machine
+from reconciler.core.treerecords import BakedRecord, BootProfileRecord
+
+PREFIX = "profile:"
+"""How the names of machines begin that profiles are baked on; what people declare has no such name."""
+
+
+def machine_of(profile: Key) -> Key:
+    """The machine that a profile is baked on."""
+    return machine(profile.namespace, f"{PREFIX}{profile.name}")
+
+
+def is_oven(key: Key) -> bool:
+    """Whether a profile is baked on this machine: it is made without what was baked before."""
+    return key.name.startswith(PREFIX)
+
+
+def spec_of(profile: Key) -> Json:
+    """What is declared of that machine. It is committed when it goes."""
+    return {"role": f"Bake {profile.name}", "profileRef": {"name": profile.name}, "deletionPolicy": "Snapshot"}
+
+
+@dataclass(frozen=True, slots=True)
+class Oven:
+    """The machine that a profile is baked on. `hash`: of the profile that it was prepared with, '' until it is; `ready`: it is prepared
+    and verified; `failed`: why it can't be, in words; `going`: it is being let go of; `seal`: what its done-marks bear; `commit`: of
+    it, once the platform lists it."""
+
+    hash: str = ""
+    ready: bool = False
+    failed: str = ""
+    going: bool = False
+    seal: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BakeView:
+    """`wanted`: hash of the profile as it is now, '' where it can't be rendered; `used`: something refers to it; `oven`: None when there
+    is none; `committed`: the commit that the last one left, '' for none."""
+
+    record: BootProfileRecord
+    wanted: str = ""
+    enabled: bool = False
+    used: bool = False
+    oven: Oven | None = None
+    committed: str = ""
+
+
+def in_force(record: BootProfileRecord, wanted: str) -> BakedRecord | None:
+    """What machines of the profile as it is now begin with."""
+    return next((one for one in reversed(record.baked) if one.hash == wanted), None)
+
+
+def note_what_came_of_it(v: BakeView) -> Decision | None:
+    """The commit of its machine is written down as soon as the platform lists it; or, once the machine is gone, that there is none."""
+    commit = v.committed if v.oven is None else v.oven.commit
+    if not v.record.baking or (v.oven is not None and not commit):
+        return None
+    return NoteBaked(commit) if commit else NoteBakeFailed("", "")
+
+
+def see_to_its_machine(v: BakeView) -> Decision | None:
+    """Verified: it is committed and goes. Failed, changed meanwhile or not wanted any more: it goes without a commit. One at a time."""
+    oven = v.oven
+    if oven is None:
+        return None
+    if oven.going:
+        return Wait(TreeReason.BAKING, "its machine is committed and goes")
+    if oven.failed:
+        return DropBake(oven.failed, v.wanted)
+    if not v.enabled or not v.used or (v.wanted and oven.hash and oven.hash != v.wanted):
+        return DropBake("", "")
+    if oven.ready and oven.hash and oven.hash == v.wanted:
+        return CommitBake(oven.hash, oven.seal)
+    return Wait(TreeReason.BAKING, "its machine is made, prepared and verified")
+
+
+def bake(v: BakeView) -> Decision | None:
+    """Nothing is baked before something refers to it; what failed is baked again when the profile changes."""
+    if not v.enabled or not v.used or not v.wanted or in_force(v.record, v.wanted) is not None:
+        return None
+    if v.record.failed_hash == v.wanted:
+        return Refuse(Reason.BOOT_FAILED, f"it can't be baked, and machines are made without: {v.record.failed}")
+    return StartBake(v.wanted)

@@ -1,0 +1,51 @@
+"""What must be remembered of hierarchies and profiles because it can't be observed; see `records`."""
+
+from __future__ import annotations
+
+from reconciler.core.records import Record
+
+
+class BakedRecord(Record):
+    """What a profile was baked to. `hash`: of the profile; `seal`: what the done-marks on its disk bear; `at`: when it was noted."""
+
+    hash: str
+    commit: str
+    seal: str = ""
+    at: float = 0.0
+
+
+class BootProfileRecord(Record):
+    """What was baked, the oldest first. `baking`: hash of the profile that is being committed, `seal`: of the machine it is baked on;
+    `failed`: why the last one failed, `failed_hash`: with which profile."""
+
+    baked: tuple[BakedRecord, ...] = ()
+    baking: str = ""
+    seal: str = ""
+    failed: str = ""
+    failed_hash: str = ""
+
+
+class PlaceRecord(Record):
+    """One place of a tree that was declared. `parent`: the node above its own; `agent`: it has a lieutenant; `going`: its object is to go;
+    `kept`: its node is not declared any more, and it stays; `digest`: of what was declared for it last."""
+
+    name: str
+    node: str
+    ordinal: int | None = None
+    parent: str = ""
+    agent: bool = True
+    protected: bool = False
+    going: bool = False
+    kept: bool = False
+    digest: str = ""
+
+
+class TreeRecord(Record):
+    """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
+    JSON, the newest last."""
+
+    places: tuple[PlaceRecord, ...] = ()
+    revisions: tuple[str, ...] = ()
+
+    def place(self, name: str) -> PlaceRecord | None:
+        return next((place for place in self.places if place.name == name), None)

@@ -1,0 +1,62 @@
+"""Acts that bake a profile: its machine is declared like any other, and commits itself when it goes."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from reconciler.api.treereasons import TreeReason
+from reconciler.core.decisions import CommitBake, DropBake, NoteBaked, NoteBakeFailed, ProfileAction, StartBake
+from reconciler.core.profile import bake
+from reconciler.core.treerecords import BakedRecord, BootProfileRecord
+from reconciler.engine.act.context import ActContext
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.declared import Declared
+from reconciler.engine.state.objects import AnyItem, with_record
+
+SOURCE = "bootprofile/"
+"""How the source of a machine begins that a profile is baked on; the profile's name follows."""
+
+
+def oven_uid(profile: StoredObject, hashed: str) -> str:
+    """Which one: what is left of it, once it is gone, is found by this."""
+    return f"{profile.uid}-{hashed}"
+
+
+class BakeActs:
+    def __init__(self, tools: ActContext) -> None:
+        self.t = tools
+
+    async def act(self, item: AnyItem, action: ProfileAction) -> None:
+        """Carry out one decision. Raises what the store says."""
+        assert isinstance(item.record, BootProfileRecord)
+        record, oven = item.record, bake.machine_of(item.key)
+        match action:
+            case StartBake(hashed):
+                source, uid = f"{SOURCE}{item.key.name}", oven_uid(item.obj, hashed)
+                await self.t.declarations.apply(Declared(oven, bake.spec_of(item.key), {}, {}, source, source_id=item.uid, uid=uid))
+            case CommitBake(hashed, seal):
+                await self.save(item, record.but(baking=hashed, seal=seal))
+                await self.t.declarations.withdraw(oven, "it is baked")
+            case DropBake(why, hashed):
+                if why:
+                    await self.save(item, record.but(failed=why, failed_hash=hashed), TreeReason.BAKE_FAILED, why)
+                dropped = {**bake.spec_of(item.key), "deletionPolicy": "Delete"}
+                known = self.t.table.get(oven)
+                if known is not None:
+                    await self.t.declarations.apply(Declared(oven, dropped, {}, {}, known.obj.source, source_id=known.obj.source_id))
+                await self.t.declarations.withdraw(oven, "it is not baked")
+            case NoteBaked(commit):
+                fresh = BakedRecord(hash=record.baking, commit=commit, seal=record.seal, at=self.t.clock.now())
+                told = record.but(baked=(*record.baked, fresh), baking="", seal="", failed="", failed_hash="")
+                await self.save(item, told, TreeReason.BAKED, f"machines begin with commit {commit}")
+            case NoteBakeFailed():
+                why = "its machine went and left no commit"
+                told = record.but(baking="", seal="", failed=why, failed_hash=record.baking)
+                await self.save(item, told, TreeReason.BAKE_FAILED, why)
+            case _:
+                assert_never(action)
+
+    async def save(self, item: AnyItem, record: BootProfileRecord, reason: TreeReason | None = None, said: str = "") -> None:
+        failed = reason is TreeReason.BAKE_FAILED
+        event = self.t.recorder.event(item.key, item.uid, reason, said, "Warning" if failed else "Normal") if reason is not None else []
+        await self.t.table.update([(item.key, with_record(record))], *event)

@@ -1,0 +1,58 @@
+"""A store that was lost: what is declared again finds its machine by the claim on it, and goes on with its conversation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.stage import LT, Stage, pass_time, tell
+from tests.engine.test_trees import TREE, agent, infra, nodes, stands, tree
+
+
+async def lose_the_store(s: Stage) -> None:
+    """The controller ends, its store is gone, and another life begins with an empty one, which reads the claims first."""
+    await s.controller.down()
+    for file in s.controller.path.parent.glob(f"{s.controller.path.name}*"):
+        file.unlink()
+    await s.controller.up()
+    s.engine.declarations.claimed = await s.engine.restore.claimed()
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-32")
+def test_a_lieutenant_finds_its_machine_and_goes_on_with_its_conversation(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await s.lieutenant()
+        machine = await s.ready()
+        assert await s.ends(await s.task("one", "remember 42")) == "Succeeded"
+        said = machine.session
+        await lose_the_store(s)
+        await s.lieutenant()
+        assert await s.ready() is machine
+        await pass_time(300)
+        assert s.world.alive() == [machine]
+        assert machine.session.startswith(said)
+        assert await s.ends(await s.task("two", "and now?")) == "Succeeded"
+        assert machine.session.startswith(said)
+        assert s.record(LT).slot.vm_id == machine.vm_id
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-02")
+def test_every_node_of_a_tree_finds_its_machine(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        whole = (infra("root"), agent("a", "root"), agent("w", "a", replicas=2))
+        await tree(s, *whole)
+        await stands(s)
+        before = {name: node["vmId"] for name, node in nodes(s).items()}
+        await lose_the_store(s)
+        await tree(s, *whole)
+        await stands(s)
+        await pass_time(300)
+        assert {name: node["vmId"] for name, node in nodes(s).items()} == before
+        assert len(s.world.alive()) == 4
+        assert s.engine.table.get(TREE) is not None
+
+    tell(tmp_path, story)
