@@ -18,8 +18,8 @@ import pytest
 from reconciler.core import conditions
 from reconciler.core.chain import Chain, Stage
 from reconciler.core.fleet.breaker import Breaker
-from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import changeover, reach, replacement, session, workspace
+from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.slot import deletion, marks, pairing, tenancy
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
