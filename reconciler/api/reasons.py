@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from reconciler.api.waits import NOTHING, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
 
+_UNREADABLE = Waiting(poll=1.0, unreadable=True)
+
 
 class Reason(Explained):
     """Why a condition is what it is, or what an event reports."""
@@ -194,17 +196,14 @@ class Reason(Explained):
     RESTORING_SESSION = "RestoringSession", "The session is copied from the mirror to the machine.", NOTHING
     BEGINNING_SESSION = "BeginningSession", "Another conversation is begun.", NOTHING
     BEGAN_SESSION = "BeganSession", "Another conversation was begun; the one before is kept.", "Nothing."
+    CONTINUING_SESSION = "ContinuingSession", "The conversation of an adopted machine is looked for.", NOTHING
+    CONTINUED_SESSION = "ContinuedSession", "An adopted agent goes on with the conversation found on its machine.", "Nothing."
     SAVING_SESSION = "SavingSession", "What is known of the session on its machine is written down.", NOTHING
     RESOLVING_SESSION = "ResolvingSession", "The chosen one of two ends of a session is put in force.", NOTHING
     RESOLVED_SESSION = "ResolvedSession", "One of two ends of a session goes on; the other is kept.", "Nothing."
     RESTORED_SESSION = "RestoredSession", "The session was copied from the mirror to the machine.", "Nothing."
-    GUEST_UNREACHABLE = (
-        "GuestUnreachable",
-        "The machine does not answer over SSH.",
-        "Check `reconciler doctor` if it lasts.",
-        Waiting(poll=1.0, unreadable=True),
-    )
-    AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING, Waiting(poll=1.0, unreadable=True)
+    GUEST_UNREACHABLE = "GuestUnreachable", "The machine does not answer over SSH.", "Check `reconciler doctor` if it lasts.", _UNREADABLE
+    AGENT_UNREACHABLE = "AgentUnreachable", "The keeper does not answer.", NOTHING, _UNREADABLE
     AGENT_UNRESPONSIVE = "AgentUnresponsive", "pi runs and does not answer.", NOTHING, Waiting(unreadable=True)
     AGENT_NOT_STARTED = "AgentNotStarted", "pi does not run yet.", NOTHING
     AGENT_EXITED = "AgentExited", "pi ended without being asked to.", "See exit code and last error output in the message."

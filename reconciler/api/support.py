@@ -68,7 +68,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "policy": ACTED_ON,
         "strategy": ACTED_ON,
         "snapshots": PROTECTS,
-        "budget": PROTECTS,
+        "budget": ACTED_ON,
         "deletionPolicy": ACTED_ON,
     },
     "BootProfile": {

@@ -15,11 +15,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.edit import Change, edit
+from reconciler.cli.nodes import Node, must_be_tree, nodes_of
 from reconciler.cli.output import out, say
 from reconciler.cli.read import One, one
 from reconciler.cli.several import each, tell
@@ -27,11 +29,13 @@ from reconciler.cli.submit import submit
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.wait import until
 from reconciler.config import Config
+from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
+from reconciler.core.tree.places import newly_suspended
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import ReconcilerError, Refused, UsageError
-from reconciler.serve.commands import naming
+from reconciler.serve.commands import naming, patched
 from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
 from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
 from reconciler.views.documents import condition, text_at
@@ -148,33 +152,51 @@ async def change(config: Config, key: Key, changes: Callable[[StoredObject], Seq
     return "in the cluster" if config.kube else "in the store"
 
 
-def _mode(words: list[str], node: str, mode: str, config: Config) -> None:
+def _mode(words: list[str], node: str, mode: str, config: Config, confirmed: bool = True) -> None:
     key = names.key(words, config.namespace)
     if key.kind not in ("Lieutenant", "VMTree"):
         raise UsageError(f"a {key.kind} can't be suspended or resumed", names.short(key), "name a lieutenant or a vmtree")
-    if node and key.kind != "VMTree":
-        raise UsageError("only a vmtree has nodes", f"--node {node}", "leave it out")
+    must_be_tree(key, node)
 
     def changes(obj: StoredObject) -> list[Change]:
-        if not node:
-            return [(("mode",), mode)]
-        nodes = obj.spec.get("nodes")
-        for index, entry in enumerate(nodes if isinstance(nodes, list) else ()):
-            if isinstance(entry, dict) and entry.get("name") == node:
-                return [(("nodes", str(index), "mode"), mode)]
-        raise UsageError(f"there is no node {node!r}", names.short(key), "see `reconciler get -o yaml`")
+        wanted = [change_of_mode(obj, node, mode)]
+        if not confirmed and (guarded := falls_asleep(obj, wanted)):
+            raise Refused(f"{', '.join(guarded)} of it is protected", names.short(key), "confirm it with --confirm")
+        return wanted
 
     out(f"{names.short(key)} mode {mode} {asyncio.run(change(config, key, changes))}")
 
 
-Node = Annotated[str, typer.Option("--node", metavar="N", help="One node of a vmtree.", show_default=False)]
+def change_of_mode(obj: StoredObject, node: str, mode: str) -> Change:
+    """The change that gives an object, or one node of a tree, this mode. Raises `UsageError` when it has no such node."""
+    if not node:
+        return ("mode",), mode
+    nodes = obj.spec.get("nodes")
+    for index, entry in enumerate(nodes if isinstance(nodes, list) else ()):
+        if isinstance(entry, dict) and entry.get("name") == node:
+            return ("nodes", str(index), "mode"), mode
+    raise UsageError(f"there is no node {node!r}", names.short(obj.key), "see `reconciler get -o yaml`")
 
 
-def suspend(config: Config, words: One, node: Node = "") -> None:
+def falls_asleep(obj: StoredObject, changes: Sequence[Change]) -> list[str]:
+    """The protected nodes of a tree that run as it is declared now, and would not after these changes."""
+    if obj.key.kind != "VMTree":
+        return []
+    after = patched(obj.key, obj.spec, [{"path": list(path), "value": value} for path, value in changes])
+    return newly_suspended(load_spec("VMTree", obj.spec, tolerant=True), load_spec("VMTree", after, tolerant=True))
+
+
+def suspend(
+    config: Config,
+    words: One,
+    node: Node = "",
+    confirm: Annotated[bool, typer.Option("--confirm", help="Also nodes that are protected.")] = False,
+) -> None:
     """Declare a lieutenant or a VMTree Suspended.
 
-    When its agent is settled, the machine is suspended with everything kept."""
-    _mode(words, node, "Suspended", config)
+    When its agent is settled, the machine is suspended with everything kept. Protected nodes of a VMTree are only suspended with
+    --confirm."""
+    _mode(words, node, "Suspended", config, confirm)
 
 
 def resume(
@@ -269,12 +291,24 @@ def cancel(
 def retry(
     config: Config,
     words: One,
+    node: Node = "",
     confirm: Annotated[bool, typer.Option("--confirm", help="Replace its dead machine although it is protected.")] = False,
 ) -> None:
     """Clear a back-off, a crash loop or a Stalled, and try again now.
 
-    A task that has ended is not tried again: declare another one."""
+    Of a VMTree all nodes that are stalled, or the one that --node names. A task that has ended is not tried again: declare another
+    one."""
     key = names.key(words, config.namespace)
+    must_be_tree(key, node)
+    if key.kind == "VMTree":
+        places = [one for one in asyncio.run(nodes_of(config, key, node)) if node or stalled_for(one.obj.status)]
+        if not places:
+            out(f"no node of {names.short(key)} is stalled; --node N tries one again all the same")
+            return
+        asyncio.run(submit(config, [_trying_again(place.obj.key, confirm) for place in places]))
+        for place in places:
+            out(f"{names.short(key)} node {place.name} is tried again")
+        return
     if key.kind == "Task":
         status = asyncio.run(_look(config, key)).status
         if (phase := status.get("phase")) in FINISHED:
@@ -283,7 +317,11 @@ def retry(
         if ready.get("reason") == Reason.DEPENDENCY_CYCLE:
             what = f"trying again changes nothing: {ready.get('message') or Reason.DEPENDENCY_CYCLE.meaning}"
             raise Refused(what, names.short(key), "delete one of the tasks, and declare it again with another `after`")
+    asyncio.run(submit(config, [_trying_again(key, confirm)]))
+    out(f"{names.short(key)} is tried again")
+
+
+def _trying_again(key: Key, confirm: bool) -> Json:
     verbs = ("retry", "delete-confirmed") if confirm else ("retry",)
     tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
-    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": tokens}]))
-    out(f"{names.short(key)} is tried again")
+    return {**naming(key, "annotate"), "annotations": tokens}

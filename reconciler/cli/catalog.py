@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("explain", "reconciler.cli.make:explain", "Explain a kind or one of its fields."),
         Entry("wait", "reconciler.cli.wait:wait", "Wait until objects are as asked for.", kube=True),
         Entry("orphans", "reconciler.cli.orphans:orphans", "Show VMs that no object here owns; delete proven orphans.", kube=True),
+        Entry("diff", "reconciler.cli.diff:diff", "Show in what two objects or two VMs are configured differently.", kube=True),
         Entry("doctor", "reconciler.cli.doctor:doctor", "Check what a controller needs, and say what to fix.", kube=True),
     ),
     "Act": (

@@ -16,7 +16,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, boot_profile
 from reconciler.errors import NotFound
 from reconciler.views import describe as views
-from reconciler.views.documents import Table
+from reconciler.views.documents import VM, Table
 
 PROFILE = boot_profile("", "").kind
 
@@ -24,8 +24,12 @@ PROFILE = boot_profile("", "").kind
 def describe(config: Config, words: One) -> None:
     """Show everything about one object.
 
-    Spec, conditions, machine, session, queue, usage, last output, events. A boot profile may be
-    one that this release brings."""
+    Spec, conditions, machine, session, queue, usage, last output, events; of a VMTree its nodes, limits and counts. A boot profile may
+    be one that this release brings. `vm/ID` shows a VM of the platform and what its owner says of it."""
+    selection = names.select(words)
+    if len(selection.names) == 1 and selection.names[0][0] == VM:
+        asyncio.run(_describe_vm(config, selection.names[0][1]))
+        return
     key = names.key(words, config.namespace)
 
     async def run() -> None:
@@ -40,6 +44,17 @@ def describe(config: Config, words: One) -> None:
             output.out((await redaction(config, store))("\n".join(lines(description))))
 
     asyncio.run(run())
+
+
+async def _describe_vm(config: Config, vm_id: str) -> None:
+    from reconciler.cli.vms import owners_of, vms  # the platform's client, which nothing else here needs
+
+    async with reader(config) as store:
+        found = dict(await vms(config, store)).get(vm_id)
+        if found is None:
+            raise NotFound(f"vm/{vm_id} does not exist, or your key may not see it", "", "see `reconciler get vm`")
+        description = views.described_vm(found, (await owners_of(config, store)).get(vm_id), time.time())
+        output.out((await redaction(config, store))("\n".join(lines(description))))
 
 
 def lines(description: views.Description) -> Iterator[str]:

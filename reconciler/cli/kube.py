@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import PREFIX, PROTECTION, VERBS, is_verb
-from reconciler.api.registry import KINDS
+from reconciler.api.parsing import load_spec
+from reconciler.api.registry import INTERNAL, KINDS
 from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
 from reconciler.core.slot.claims import Owner
+from reconciler.core.tree.places import protected_nodes
 from reconciler.engine.ports import Event, Image, StoredObject, Write
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
 from reconciler.serve.commands import key_of, patched
@@ -77,6 +79,8 @@ class KubeStore:
     async def objects(self, kind: str | None = None, namespace: str | None = None, name: str | None = None) -> list[StoredObject]:
         from reconciler.sources.kube.client import Unserved, collection, path_of
 
+        if kind in INTERNAL:
+            return []  # they are in the operator's store only
         await self._pace("objects", kind, namespace, name)
         if kind is not None and namespace is not None and name is not None:
             try:
@@ -184,6 +188,8 @@ async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
 
 async def _act(cluster: Cluster, request: Json) -> JsonValue:
     key = key_of(request)
+    if key.kind in INTERNAL:
+        raise Refused(f"{names.short(key)} is in the operator's store, not in the cluster", "--kube", "run it where that store is")
     match request.get("op"):
         case "apply":
             before, after = await declare(cluster, key, request)
@@ -287,8 +293,12 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
     from reconciler.sources.kube.client import path_of
 
     found = await _there(cluster, key)
-    protected = read.intake(key, found).annotations.get(PROTECTION) == "enabled"
-    if protected and f"{PREFIX}delete-confirmed" not in verbs and not read.deleting(found):
+    confirmed = f"{PREFIX}delete-confirmed" in verbs or read.deleting(found)
+    guarded = protected_nodes(load_spec(key.kind, read.spec(found), tolerant=True)) if key.kind == "VMTree" and not confirmed else ()
+    if guarded:
+        what = f"{', '.join(guarded)} of {names.short(key)} is protected from deletion"
+        raise Refused(what, f"namespace {key.namespace}", "confirm it with --confirm")
+    if read.intake(key, found).annotations.get(PROTECTION) == "enabled" and not confirmed:
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
     if verbs:

@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from reconciler.api.meta import API_VERSION, LABEL
+from reconciler.api.meta import API_VERSION, LABEL, Model
+from reconciler.api.parsing import load_spec
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.app import vers_of
 from reconciler.cli import kube
 from reconciler.cli.incharge import InCharge, operators
@@ -19,11 +21,13 @@ from reconciler.core.fleet.orphans import Sight, Standing, Stray, strays
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
+from reconciler.core.tree.places import uid_of, wanted_places
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import Forbidden, NotFound, TimedOut
+from reconciler.errors import Forbidden, InvalidSpec, NotFound, TimedOut
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.orphans import ask, outcomes
-from reconciler.sources.kube.restore import vms_of
+from reconciler.sources.kube.restore import machines, vms_of
 from reconciler.vers.client import VersClient
 
 PATIENCE = 120.0
@@ -87,7 +91,9 @@ async def told(config: Config, cluster: Cluster, client: VersClient) -> list[Str
     vms = listed.vms
     objects = await read(cluster, vms.values(), named, config.namespace)
     owners = await proven(cluster, named, vms.values(), frozenset(obj.uid for obj in objects.found))
-    sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found))
+    trees = [(obj, spec) for obj in objects.found if isinstance(spec := declared(obj), VMTreeSpec)]
+    nodes = (uid_of(obj.uid, place.name) for obj, spec in trees for place in wanted_places(spec, TreeRecord(), {}))
+    sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found) | frozenset(nodes))
     first_seen = {vm.vm_id: vm.created_at for vm in vms.values()}  # when the operator saw it first is in its store
     settled = (listed.server_time or listed.begun) - config.settle_seconds
     lieutenants = [obj for obj in objects.found if obj.key.kind == "Lieutenant"]
@@ -95,6 +101,8 @@ async def told(config: Config, cluster: Cluster, client: VersClient) -> list[Str
     known: set[str] = set()
     for owner in owners:
         owned = set[str]().union(*(vms_of(obj.key, obj.uid, obj.spec, obj.status, vms, owner) for obj in lieutenants))
+        for obj, spec in trees:
+            owned |= {found.restored.record.slot.vm_id for found in machines(obj.key, obj.uid, spec, obj.status, vms, owner)} - {""}
         known |= owned
         for stray in strays(vms.values(), owner, owned, first_seen, settled, sight):
             if stray.standing is Standing.FOREIGN and any(claims.is_ours(stray.vm, one) for one in owners):
@@ -154,6 +162,14 @@ async def read(cluster: Cluster, vms: Iterable[Vm], owners: Sequence[Owner], nam
         except (Forbidden, NotFound):
             continue
     return Objects(tuple(found), frozenset(seen))
+
+
+def declared(obj: StoredObject) -> Model | None:
+    """The spec of a tree; None for anything else, and for one that is not valid."""
+    try:
+        return load_spec(obj.key.kind, obj.spec, tolerant=True) if obj.key.kind == "VMTree" else None
+    except InvalidSpec:
+        return None
 
 
 async def every(cluster: Cluster, kind: str, namespace: str | None) -> list[StoredObject]:

@@ -71,13 +71,13 @@ GLOBALS: dict[str, object] = {
 WITHOUT_KUBE = {
     "attach": (
         "the operator's store has the conversation: `kubectl exec -n reconciler -it deploy/reconciler --"
-        " reconciler attach -n {namespace} {lieutenant}`"
+        " reconciler attach -n {namespace} {words}`"
     ),
     "halt": "`kubectl exec -n reconciler deploy/reconciler -- reconciler halt`",
     "run": "`reconciler operator` is for a cluster",
     "demo": "leave it out: it has a fleet of its own",
 }
-"""What to do instead, for commands that do not know `--kube`; they may name the namespace and what the command was told."""
+"""What to do instead, for commands that do not know `--kube`; they may name the namespace and the words that the command was told."""
 
 _PARAMETERS = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note) for name, note in GLOBALS.items()]
 
@@ -97,7 +97,8 @@ def with_globals(name: str, run: Callable[Concatenate[Config, P], None], cluster
         if not config.kube:
             return run(config, *args, **kwargs)
         if name not in clusters:
-            instead = WITHOUT_KUBE.get(name, "leave it out").format(namespace=config.namespace, **kwargs)
+            words = " ".join(map(str, said)) if isinstance(said := kwargs.get("words"), list) else ""
+            instead = WITHOUT_KUBE.get(name, "leave it out").format(namespace=config.namespace, words=words)
             raise UsageError(f"`{name}` does not go through an API server", "--kube", instead)
         try:
             run(config, *args, **kwargs)

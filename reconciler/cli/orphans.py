@@ -17,7 +17,12 @@ from reconciler.core.fleet.orphans import Standing, Stray, strays
 from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.times import timestamp
+from reconciler.core.tree.places import MACHINE
+from reconciler.engine.orphans import awaited
+from reconciler.engine.ports import Intent
+from reconciler.engine.state.journal import CREATE
 from reconciler.errors import Refused
 from reconciler.views.documents import vm_document
 
@@ -30,8 +35,9 @@ def orphans(
 ) -> None:
     """Show VMs that no object here owns; delete proven orphans.
 
-    Orphan: carries our claim, and its object is gone. Suspected: made by one of our creates, not claimed. Retained: left to us by
-    `deletionPolicy: Retain`. Foreign: another installation or fleet claims it. Unclaimed: nobody's. Only orphans can be deleted.
+    Orphan: carries our claim, and its object is gone. Suspected: not claimed, and made by one of our creates, or it fits one whose
+    answer never came. Retained: left to us by `deletionPolicy: Retain`. Foreign: another installation or fleet claims it. Unclaimed:
+    nobody's. Only orphans can be deleted.
 
     With --kube: the platform as your own key sees it beside the cluster's objects. Unknown: carries our claim, and you can't see
     whether it has an owner."""
@@ -69,10 +75,27 @@ async def look(config: Config) -> list[Stray]:
         listed = await client.list_vms()
     finally:
         await client.aclose()
-    records = [LieutenantRecord.load(obj.record) for obj in image.objects if obj.key.kind == "Lieutenant"]
-    owned = {slot.vm_id for record in records for slot in record.slots().values()}
+    by_key = {obj.key: obj for obj in image.objects}
+    slots = [LieutenantRecord.load(obj.record).slots() for obj in image.objects if obj.key.kind in ("Lieutenant", MACHINE)]
+    owned = {slot.vm_id for of in slots for slot in of.values()}
     owner = Owner(config.fleet, image.meta.get(INSTALLATION, ""))
-    return strays(listed.vms.values(), owner, owned, image.first_seen, listed.begun - config.settle_seconds)
+    return strays(
+        listed.vms.values(),
+        owner,
+        owned,
+        image.first_seen,
+        listed.begun - config.settle_seconds,
+        awaited=lambda labels: awaited(labels, by_key.get),
+        creates=[pending(intent) for intent in image.intents if intent.verb == CREATE],
+    )
+
+
+def pending(intent: Intent) -> Pending:
+    """An open create, as far as the store tells of it."""
+    told = intent.payload
+    commit, account = str(told.get("commit") or ""), str(told.get("account") or "")
+    since = intent.server_time
+    return Pending(intent.token, commit, since, intent.sent_at, account=account, namespace=intent.owner.object.namespace)
 
 
 def _document(stray: Stray) -> Json:

@@ -13,10 +13,11 @@ from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.several import tell
 from reconciler.config import Config
-from reconciler.core.keys import Json, Key, as_map, as_strings, boot_profile
+from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import COMMIT, VM, document, stock_documents
+from reconciler.views.documents import COMMIT, VM, document, labels_of, stock_documents
+from reconciler.views.selecting import selectable
 
 PROFILE = boot_profile("", "").kind
 POLL = 0.25
@@ -87,7 +88,7 @@ async def documents(
             every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
         else:
             objects = await store.objects(kind, namespace)
-            every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(obj.labels, selector)]
+            every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]
         wanted = [name for of, name in selection.names if of == kind]
         if stock and kind == PROFILE and len(kinds) == 1 and not selector:
             declared = {name for name, _ in every}
@@ -98,10 +99,6 @@ async def documents(
                 missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found, missing
-
-
-def labels_of(doc: Json) -> dict[str, str]:
-    return as_strings(as_map(doc.get("metadata")).get("labels"))
 
 
 _TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")

@@ -16,12 +16,14 @@ from reconciler.api.meta import UUID
 from reconciler.api.reasons import Reason
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.nodes import Node, must_be_tree, nodes_of
 from reconciler.cli.output import out
 from reconciler.cli.read import One, one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conditions import reasons_of, stalled_for
 from reconciler.core.keys import Key
+from reconciler.core.tree.places import MACHINE
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import Refused, UsageError
 from reconciler.serve.commands import naming
@@ -37,6 +39,7 @@ class End(StrEnum):
 def resolve(
     config: Config,
     words: One,
+    node: Node = "",
     session: Annotated[
         End | None,
         typer.Option("--session", help="What goes on: the file on its machine, or the mirror.", show_default=False),
@@ -50,10 +53,15 @@ def resolve(
     """Answer what a lieutenant is stalled for.
 
     Which end of its conversation goes on (the other one is kept), that its files are known to be gone, or which VM is its own
-    (the others are left alone)."""
+    (the others are left alone). With --node the same for a node of a VMTree."""
     key = names.key(words, config.namespace)
-    if key.kind != "Lieutenant":
-        raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant")
+    must_be_tree(key, node)
+    if key.kind == "VMTree":
+        key = asyncio.run(_place(config, key, node))
+    if key.kind == MACHINE and (session is not None or workspace):
+        raise UsageError("it has no agent and no conversation", names.short(key), "give one of --vm ID and --none")
+    if key.kind not in ("Lieutenant", MACHINE):
+        raise UsageError(f"a {key.kind} has nothing to resolve", names.short(key), "name a lieutenant, or a vmtree with --node")
     if sum((session is not None, bool(vm), none, workspace)) != 1:
         raise UsageError("what is the answer?", names.short(key), "give one of --session vm|local, --workspace, --vm ID and --none")
     if workspace:
@@ -68,6 +76,17 @@ def resolve(
         return
     asyncio.run(answer(config, key, f"session={session.value}", lambda obj: fits_session(key, obj, session)))
     out(f"{names.short(key)} goes on with {'the file on its machine' if session is End.VM else 'the mirror'}")
+
+
+async def _place(config: Config, tree: Key, node: str) -> Key:
+    """The object of one place of a tree. Raises `UsageError` when that is not exactly one."""
+    if not node:
+        raise UsageError("which node?", names.short(tree), "name it with --node")
+    found = await nodes_of(config, tree, node)
+    if len(found) != 1:
+        which = ", ".join(place.name for place in found)
+        raise UsageError(f"node {node!r} has several replicas", names.short(tree), f"name one of {which}")
+    return found[0].obj.key
 
 
 def fits_session(key: Key, obj: StoredObject, end: End) -> None:

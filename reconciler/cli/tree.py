@@ -15,6 +15,8 @@ from reconciler.cli.access import reader
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
+from reconciler.core.tree.places import MACHINE
+from reconciler.errors import UsageError
 from reconciler.views.documents import document
 from reconciler.views.tree import Branch, Forest
 from reconciler.visible import one_line
@@ -25,25 +27,32 @@ def tree(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[VMTREE]", help="One hierarchy; all of the namespace without it.", show_default=False)
     ] = None,
+    node: Annotated[
+        str, typer.Option("--node", metavar="N", help="This node of the VMTree and what stands below it.", show_default=False)
+    ] = "",
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
     """Show the hierarchy: VMTrees, nodes, agents, machines, tasks.
 
     VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants that stand in no VMTree, the agent,
-    its machine and its tasks. What is declared and what status says; no machine is asked."""
+    its machine and its tasks. What is declared and what status says; no machine is asked. A terminal's lines are folded at its width,
+    never cut off."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     key = names.of_kind(words, "VMTree", config.namespace) if words else None
+    if node and key is None:
+        raise UsageError("which vmtree's node?", f"--node {node}", "name the vmtree too")
 
     async def run() -> None:
         async with reader(config) as store:
             found = await one(store, key) if key is not None else None
             objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]
+            machines = await store.objects(MACHINE, config.namespace)
             clean = await redaction(config, store)
-        forest = Forest(objects)
+        forest = Forest([*objects, *machines])
         if shape.kind != "table":
-            output.show([document(obj) for obj in (forest.members(found) if found else objects)], shape, False)
+            output.show([document(obj) for obj in (forest.members(found, node) if found else objects)], shape, False)
             return
-        branches = [forest.tree(found)] if found else forest.whole()
+        branches = [forest.tree(found, node)] if found else forest.whole()
         if not branches:
             output.say(f"nothing found in namespace {config.namespace}")
         show(branches, clean)

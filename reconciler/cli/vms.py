@@ -10,10 +10,12 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
-from reconciler.engine.ports import Store
+from reconciler.core.tree.places import MACHINE
+from reconciler.engine.ports import Store, StoredObject
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from reconciler.views.documents import vm_document
+from reconciler.views.selecting import labels_of_vm
 
 
 async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
@@ -24,14 +26,24 @@ async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
     finally:
         await client.aclose()
     ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
-    owners = {
-        slot.vm_id: short(obj.key)
-        for kind in ("Lieutenant", "Machine")
+    owners = await owners_of(config, store)
+    rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
+    return [(vm.vm_id, _document(vm, owners.get(vm.vm_id), ours)) for vm in rows]
+
+
+async def owners_of(config: Config, store: Store) -> dict[str, StoredObject]:
+    """VM id → the object whose record it is in."""
+    return {
+        slot.vm_id: obj
+        for kind in ("Lieutenant", MACHINE)
         for obj in await visible(config, store, kind)
         for slot in LieutenantRecord.load(obj.record).slots().values()
+        if slot.vm_id
     }
-    rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
-    return [(vm.vm_id, vm_document(vm, owners.get(vm.vm_id) or claimed_by(vm, ours))) for vm in rows]
+
+
+def _document(vm: Vm, owner: StoredObject | None, ours: Owner) -> Json:
+    return vm_document(vm, short(owner.key) if owner is not None else claimed_by(vm, ours), labels_of_vm(vm, owner))
 
 
 def claimed_by(vm: Vm, ours: Owner) -> str:

@@ -30,6 +30,7 @@ class SessionRecord(Record):
     `generation`: as declared when it was begun; `incarnation`: how often another name was needed (begun anew after a loss, two
     ends that differ). `seen`: bytes of it known to be on the machine and not in the mirror when last looked at. `lost`: the VM that
     was lost with it, until it has another. `answer`: a person's choice that waits to be acted on. `earlier`: mirrors before this one.
+    `looked_on`: the adopted machine on which one to go on with was looked for; `found`: the file it is a copy of.
     `rewind`: so many turns are to be taken back."""
 
     name: str = ""
@@ -40,7 +41,26 @@ class SessionRecord(Record):
     lost: str = ""
     answer: Literal["", "vm", "local"] = ""
     earlier: tuple[str, ...] = ()
+    looked_on: str = ""
+    found: str = ""
     rewind: int = 0
+
+
+class SpentRecord(Record):
+    """What was spent in the time that begins at `at`. `cost`: US dollars, as a decimal."""
+
+    at: float
+    cost: str = "0"
+    tokens: int = 0
+    unpriced: int = 0
+
+
+class SpendingRecord(Record):
+    """What an agent has spent, kept while its tree has a budget. `session`, `upto`: the place up to which its conversation is counted."""
+
+    session: str = ""
+    upto: int = -1
+    spent: tuple[SpentRecord, ...] = ()
 
 
 class LocalRecord(Record):
@@ -221,6 +241,7 @@ class LieutenantRecord(Record):
     config: ConfigRecord = ConfigRecord()
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
+    spending: SpendingRecord = SpendingRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0

@@ -42,10 +42,15 @@ class PlaceRecord(Record):
 
 class TreeRecord(Record):
     """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
-    JSON, the newest last."""
+    JSON, the newest last. `budget`: how far it was used up when that was last told."""
 
     places: tuple[PlaceRecord, ...] = ()
     revisions: tuple[str, ...] = ()
+    budget: str = "Within"
 
     def place(self, name: str) -> PlaceRecord | None:
         return next((place for place in self.places if place.name == name), None)
+
+    def by_name(self) -> dict[str, PlaceRecord]:
+        """All of them, for who asks about many."""
+        return {place.name: place for place in self.places}

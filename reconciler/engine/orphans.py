@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.fleet.orphans import Standing, Stray, standing_of, strays
 from reconciler.core.keys import Key
-from reconciler.core.slot.claims import Owner
+from reconciler.core.records import LieutenantRecord
+from reconciler.core.slot.claims import KIND, NAME, NAMESPACE, UID, Owner
 from reconciler.core.snapshot.vm import VmList
+from reconciler.core.tree.places import key_of, tree_of_machine, uid_of, wanted_places
+from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.ports import Clock, PutMeta
+from reconciler.engine.ports import Clock, PutMeta, StoredObject
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
@@ -24,6 +29,22 @@ ASKED = "collect/"
 async def ask_for(table: ObjectTable, vm_ids: Iterable[str]) -> None:
     """Write down that these VMs are to be deleted if they are orphans; whether they are is looked at before each call."""
     await table.update([], *(PutMeta(f"{ASKED}{vm_id}", "asked") for vm_id in vm_ids))
+
+
+def awaited(labels: Mapping[str, str], get: Callable[[Key], StoredObject | None]) -> bool:
+    """Whether these labels claim a machine for a node of a tree that is there and has no other one: a lost object is made again, and
+    finds it. `get`: an object by its key."""
+    key = Key(labels.get(KIND, ""), labels.get(NAMESPACE, ""), labels.get(NAME, ""))
+    tree_key = tree_of_machine(key)
+    tree = get(tree_key) if tree_key is not None else None
+    place = key.name.partition("/")[2]
+    if tree is None or tree.deleted_at is not None or labels.get(UID) != uid_of(tree.uid, place) or key != key_of(tree.key, place, False):
+        return False
+    machine = get(key)
+    if machine is not None:
+        return not LieutenantRecord.load(machine.record).slot.vm_id
+    spec, record = load_spec(tree.key.kind, tree.spec, tolerant=True), TreeRecord.load(tree.record)
+    return isinstance(spec, VMTreeSpec) and any(p.name == place and not p.node.has_agent for p in wanted_places(spec, record, {}))
 
 
 class Orphans:
@@ -48,7 +69,7 @@ class Orphans:
     async def look(self, fresh: VmList) -> None:
         """Tell of those that are new, and go on deleting those that were asked for. Raises what platform and store say."""
         settled = self._clock.now() - self._fleet.settle
-        every = strays(fresh.vms.values(), self._owner, self._table.owned(), self._fleet.first_seen, settled)
+        every = strays(fresh.vms.values(), self._owner, self._table.owned(), self._fleet.first_seen, settled, awaited=self._awaited)
         found = {stray.vm.vm_id: stray for stray in every if stray.standing in (Standing.ORPHAN, Standing.SUSPECTED)}
         for vm_id in found.keys() - self.found.keys():
             message = f"VM {vm_id} {found[vm_id].said}; it costs money until somebody deletes it"
@@ -67,6 +88,8 @@ class Orphans:
             return
         standing = standing_of(vm, self._owner)
         owner = self._table.owner_of(vm_id)
+        if standing[0] is Standing.ORPHAN and self._awaited(vm.labels):
+            standing = Standing.SUSPECTED, f"is taken back by vmtree/{vm.labels[NAME]}"
         if owner is not None or standing[0] is not Standing.ORPHAN:
             why = f"belongs to {owner}" if owner is not None else standing[1]
             await self._over(vm_id, Reason.NO_ORPHAN, f"{why}; it is not deleted")
@@ -78,6 +101,9 @@ class Orphans:
         except ReconcilerError as error:
             said = self._recorder.event(Key("VM", "", vm_id), vm_id, Reason.DELETE_FAILED, f"VM {vm_id}: {error}", "Warning")
             await self._table.update([], *said)
+
+    def _awaited(self, labels: Mapping[str, str]) -> bool:
+        return awaited(labels, lambda key: item.obj if (item := self._table.get(key)) is not None else None)
 
     async def _over(self, vm_id: str, reason: str, said: str) -> None:
         event = self._recorder.event(Key("VM", "", vm_id), vm_id, reason, f"VM {vm_id} {said}")

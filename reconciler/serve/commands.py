@@ -19,7 +19,7 @@ from reconciler import errors
 from reconciler.api.annotations import VERBS, is_verb
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
-from reconciler.api.registry import BY_NAME
+from reconciler.api.registry import BY_NAME, INTERNAL
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
@@ -128,9 +128,11 @@ def _child(at: JsonValue, step: str, following: str, where: str) -> JsonValue:
 
 
 def key_of(request: Mapping[str, JsonValue]) -> Key:
-    """The object that a request names. Raises `UsageError`."""
+    """The object that a request names. What a tree keeps for itself can be asked for something by annotation, and no more. Raises
+    `UsageError`."""
     kind, namespace, name = (request.get(part) for part in ("kind", "namespace", "name"))
-    if not isinstance(kind, str) or kind not in BY_NAME or not isinstance(namespace, str) or not isinstance(name, str):
+    known = kind in BY_NAME or (kind in INTERNAL and request.get("op") == "annotate")
+    if not isinstance(kind, str) or not known or not isinstance(namespace, str) or not isinstance(name, str):
         raise UsageError("a request needs kind, namespace and name", "control socket")
     return Key(kind, namespace, name)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reconciler.api.parsing import load_spec
 from reconciler.api.status.base import Status
+from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.stock import stock_profiles
+from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
+from reconciler.errors import InvalidSpec
 from reconciler.views.conversation import is_for, last_said
-from reconciler.views.documents import Table, age, ready_reason, stock_spec, text_at
+from reconciler.views.documents import Table, age, labels_of, ready_reason, stock_spec, text_at
+from reconciler.views.nodes import limit_table, node_table
 from reconciler.visible import one_line
 
 EVENTS = 20
@@ -80,7 +85,11 @@ def _fields(obj: StoredObject, now: float) -> Iterator[tuple[str, str]]:
 def _sections(obj: StoredObject, tasks: Sequence[StoredObject], said: str, events: Sequence[Event]) -> Iterator[Section]:
     yield Section("Spec", obj.spec)
     yield Section("Conditions", _conditions(obj.status) or "none yet: no controller has looked at it")
-    rest: Json = {name: value for name, value in obj.status.items() if name not in ("conditions", "phase", "observedGeneration")}
+    told_of = {"conditions", "phase", "observedGeneration"}
+    if obj.key.kind == "VMTree":
+        told_of |= {"nodes", "counts"}
+        yield from _of_a_tree(obj)
+    rest: Json = {name: value for name, value in obj.status.items() if name not in told_of}
     if rest:
         yield Section("Status", rest)
     if tasks:
@@ -89,6 +98,44 @@ def _sections(obj: StoredObject, tasks: Sequence[StoredObject], said: str, event
     if said:
         yield Section("Last output", said[-LAST_OUTPUT:])
     yield Section("Events", _events(events) or "none")
+
+
+def _of_a_tree(obj: StoredObject) -> Iterator[Section]:
+    """Its nodes, how many of them there are, and how far that is from its limits."""
+    status = VMTreeStatus.load(obj.status)
+    counts = status.counts
+    if counts is not None:
+        told = (("NODES", counts.nodes), ("READY", counts.ready), ("RECONCILING", counts.reconciling), ("STALLED", counts.stalled))
+        yield Section("Counts", Table(tuple(name for name, _ in told), (tuple(str(number) for _, number in told),)))
+    try:
+        spec = load_spec("VMTree", obj.spec, tolerant=True)
+    except InvalidSpec:
+        spec = None
+    if isinstance(spec, VMTreeSpec):
+        yield Section("Limits", limit_table(spec, status))
+    yield Section("Nodes", node_table(status) or "none yet: no controller has looked at it")
+
+
+def described_vm(vm: Json, owner: StoredObject | None, now: float) -> Description:
+    """A VM of the platform, from its document, and what the object says of it whose machine it is."""
+    created = text_at(vm, ".metadata.creationTimestamp")
+    labels = labels_of(vm)
+    fields = (
+        ("Name", text_at(vm, ".metadata.name")),
+        ("Kind", "VM"),
+        ("State", text_at(vm, ".status.state")),
+        ("Account", text_at(vm, ".status.account")),
+        ("Owner", text_at(vm, ".status.owner") or "nobody here"),
+        ("Created", f"{created} ({age(created, now)} ago)"),
+        ("Labels", ", ".join(f"{name}={value}" for name, value in labels.items() if value)),
+    )
+    sections: list[Section] = []
+    if owner is not None:
+        sections.append(Section("Conditions of its owner", _conditions(owner.status) or "none yet: no controller has looked at it"))
+        rest: Json = {name: owner.status[name] for name in ("vm", "machine", "boot", "agent") if name in owner.status}
+        if rest:
+            sections.append(Section("Status of its owner", rest))
+    return Description(tuple((title, one_line(value)) for title, value in fields if value), tuple(sections))
 
 
 def _conditions(status: Json) -> Table | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.api.registry import BY_NAME, Column
 from reconciler.api.version import API_VERSION
-from reconciler.core.keys import Json, JsonValue
+from reconciler.core.keys import Json, JsonValue, as_map, as_strings
 from reconciler.core.times import seconds, timestamp
 from reconciler.views import jsonpath
 from reconciler.visible import one_line
@@ -73,12 +73,21 @@ def stock_spec(profile: BootProfile) -> Json:
     return spec
 
 
-def vm_document(vm: Vm, owner: str) -> Json:
-    """A VM of the platform; `owner`: the object whose record it is in, '' when none is."""
+def labels_of(doc: Json) -> dict[str, str]:
+    """The labels of a resource."""
+    return as_strings(as_map(doc.get("metadata")).get("labels"))
+
+
+def vm_document(vm: Vm, owner: str, labels: Mapping[str, str] | None = None) -> Json:
+    """A VM of the platform; `owner`: the object whose record it is in, '' when none is; `labels`: other ones than the platform's."""
     return {
         "apiVersion": API_VERSION,
         "kind": VM,
-        "metadata": {"name": vm.vm_id, "creationTimestamp": timestamp(vm.created_at), "labels": dict(vm.labels)},
+        "metadata": {
+            "name": vm.vm_id,
+            "creationTimestamp": timestamp(vm.created_at),
+            "labels": dict(vm.labels if labels is None else labels),
+        },
         "status": {"state": vm.state.value, "account": vm.owner_id, "owner": owner},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -17,8 +17,9 @@ from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.records import FINISHED
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.tree.owned import NODE, TREE
+from reconciler.core.tree.places import below as nodes_below
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import InvalidSpec
+from reconciler.errors import InvalidSpec, UsageError
 from reconciler.views.documents import condition, ready_reason, text_at
 
 
@@ -38,11 +39,13 @@ class Forest:
         self._by_kind: dict[str, list[StoredObject]] = {}
         for obj in sorted(objects, key=lambda obj: obj.key):
             self._by_kind.setdefault(obj.key.kind, []).append(obj)
-        self._lieutenants = {obj.key.name: obj for obj in self._of("Lieutenant")}
         self._tasks: dict[str, list[StoredObject]] = {}
         for task in sorted(self._of("Task"), key=lambda task: (task.created_at, task.key)):
             self._tasks.setdefault(text_at(task.spec, ".lieutenantRef.name"), []).append(task)
         self._profiles = {obj.key.name: obj for obj in self._of("BootProfile")}
+        self._placed: dict[tuple[str, str, str], list[StoredObject]] = {}
+        for obj in (*self._of("Lieutenant"), *self._of("Machine")):
+            self._placed.setdefault((obj.key.kind, obj.labels.get(TREE, ""), obj.labels.get(NODE, "")), []).append(obj)
 
     def _of(self, kind: str) -> list[StoredObject]:
         return self._by_kind.get(kind, [])
@@ -53,21 +56,32 @@ class Forest:
         owned = {obj.key for tree in self._of("VMTree") for obj in self.members(tree)}
         return trees + [self.lieutenant(obj) for obj in self._of("Lieutenant") if obj.key not in owned]
 
-    def members(self, tree: StoredObject) -> list[StoredObject]:
-        """The tree, its lieutenants and their tasks."""
+    def members(self, tree: StoredObject, node: str = "") -> list[StoredObject]:
+        """The tree, its lieutenants and their tasks; `node`: of this node and those below it. Raises `UsageError` when there is none."""
         spec = _tree_spec(tree)
-        nodes = [lieutenant for node in (spec.nodes if spec else ()) for lieutenant in self._on(tree, node)]
+        wanted = {node, *nodes_below(_parents(spec), node)} if spec and node else None
+        if node:
+            _must_have(tree, spec, node)
+        nodes = [
+            lieutenant for one in (spec.nodes if spec else ()) if wanted is None or one.name in wanted for lieutenant in self._on(tree, one)
+        ]
         return [tree, *nodes, *(task for one in nodes for task in self._tasks.get(one.key.name, []))]
 
-    def tree(self, tree: StoredObject) -> Branch:
-        """One hierarchy, from its roots."""
+    def tree(self, tree: StoredObject, node: str = "") -> Branch:
+        """One hierarchy, from its roots or from this node on. Raises `UsageError` when there is none of that name."""
         spec = _tree_spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
-        roots = tuple(self._node(tree, spec, node) for node in spec.nodes if node.parent is None)
+        if node:
+            _must_have(tree, spec, node)
+        below: dict[str | None, list[Node]] = {}
+        for one in spec.nodes:
+            below.setdefault(one.parent, []).append(one)
+        tops = [one for one in spec.nodes if one.name == node] if node else below.get(None, [])
+        roots = tuple(self._node(tree, spec, one, below) for one in tops)
         return Branch(short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
 
-    def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node) -> Branch:
+    def _node(self, tree: StoredObject, spec: VMTreeSpec, node: Node, below: Mapping[str | None, list[Node]]) -> Branch:
         mode = node.mode or spec.mode
         inherited = node.from_ is Origin.PARENT
         facts = [
@@ -82,12 +96,12 @@ class Forest:
         if node.has_agent and not lieutenants:
             facts.append("no lieutenant yet")
         machines = [self.machine(one) for one in self._machines_on(tree, node)]
-        children = [self._node(tree, spec, child) for child in spec.nodes if child.parent == node.name]
+        children = [self._node(tree, spec, child, below) for child in below.get(node.name, ())]
         return Branch(node.name, tuple(part for part in facts if part), (*lieutenants, *machines, *children))
 
     def _machines_on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The machines of a node without an agent that are there."""
-        return [obj for obj in self._of("Machine") if obj.labels.get(NODE) == node.name and obj.labels.get(TREE) == tree.key.name]
+        return self._placed.get(("Machine", tree.key.name, node.name), [])
 
     def machine(self, obj: StoredObject) -> Branch:
         """A machine that a tree has itself."""
@@ -95,7 +109,7 @@ class Forest:
 
     def _on(self, tree: StoredObject, node: Node) -> list[StoredObject]:
         """The lieutenants of a node that are there."""
-        return [one for one in self._lieutenants.values() if one.labels.get(NODE) == node.name and one.labels.get(TREE) == tree.key.name]
+        return self._placed.get(("Lieutenant", tree.key.name, node.name), [])
 
     def lieutenant(self, obj: StoredObject) -> Branch:
         """An agent, its machine and its work: tasks that are not over by name, the others counted."""
@@ -136,6 +150,16 @@ class Forest:
             return None
         assert isinstance(spec, BootProfileSpec)
         return spec
+
+
+def _parents(spec: VMTreeSpec) -> dict[str, str]:
+    return {node.name: node.parent or "" for node in spec.nodes}
+
+
+def _must_have(tree: StoredObject, spec: VMTreeSpec | None, node: str) -> None:
+    known = [one.name for one in spec.nodes] if spec else []
+    if node not in known:
+        raise UsageError(f"{short(tree.key)} has no node {node!r}", f"--node {node}", f"use one of {', '.join(known)}")
 
 
 def _tree_spec(tree: StoredObject) -> VMTreeSpec | None:

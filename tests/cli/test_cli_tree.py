@@ -26,8 +26,24 @@ def test_the_command_with_and_without_a_tree(run: Run) -> None:
     assert [one["kind"] for one in run("tree", "vmt/prod", "-o", "json").json["items"]] == ["VMTree"]
     assert "does not exist" in run("tree", "nowhere").err
     assert run("tree", "nowhere").code == 1
+    assert [line.split()[0] for line in run("tree", "prod", "--node", "backend").out.splitlines()] == [
+        "vmtree/prod", "backend", "worker", "db", "experiment"
+    ]  # fmt: skip
+    assert run("tree", "prod", "--node", "nowhere").code == 64
+    assert run("tree", "--node", "backend").code == 64
     assert run("tree", "lt/ada").code == 64
     assert run("tree", "-o", "wide").code == 64
+
+
+def test_a_narrow_terminal_folds_what_does_not_fit_and_loses_none_of_it() -> None:
+    words = tuple(f"organ-{number}" for number in range(30))
+    branch = Branch("vmtree/prod", (), (Branch("infra", ("Infra",), (Branch(f"vm/{'0' * 36}", ("running", ", ".join(words))),)),))
+    console = Console(record=True, width=80, force_terminal=False)
+    console.print(tree._grown(branch, str))
+    told = console.export_text()
+    assert max(map(len, told.splitlines())) <= 80
+    assert all(word in told for word in (*words, f"vm/{'0' * 36}"))
+    assert any(len(line) > 80 for line in tree.plain(branch, str)), "piped, a line is a line"
 
 
 def test_a_terminal_shows_lines_between_them() -> None:

@@ -41,6 +41,8 @@ PRINTING = {
     "run": (),  # its lines are events, as above
     "operator": (),
     "demo": (),
+    "diff": (),  # what machines say of themselves: `table`
+    "rollout": (),
     "orphans": (),  # labels of machines: `table`
     "doctor": (),
     "set": (),
@@ -50,7 +52,7 @@ PRINTING = {
 """Commands that print what somebody else wrote, each with a line that does so here."""
 OWN_WORDS = frozenset(
     {
-        *("simulate", "explain", "delete", "cancel", "rewind", "retry", "snapshot", "rollback", "resolve"),
+        *("simulate", "explain", "delete", "cancel", "halt", "rewind", "retry", "snapshot", "rollback", "resolve"),
         *("adopt", "forget", "crds", "schema", "completion", "version"),
     }
 )

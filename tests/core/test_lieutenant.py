@@ -12,6 +12,7 @@ from reconciler.core.decisions import (
     Acknowledge,
     BeginSession,
     ClearSlot,
+    ContinueSession,
     CorrectClock,
     CountCrash,
     Create,
@@ -134,6 +135,13 @@ TALKING = STANDS.but(stand=StandRecord())
 SPOKEN = replace(agent(UP), session_size=9)
 IDLE = agent(NotStarted())
 PLAIN = rendered(files=[], steps=[], verify=[])
+
+
+def adopted(session: SessionRecord | None = None, **changes: object) -> LieutenantView:
+    """A lieutenant whose machine was adopted."""
+    slot = replace(FILLED, record=FILLED.record.but(adopted=VM))
+    view = lieutenant(slot, **changes)
+    return view.but(record=view.record.but(session=session)) if session is not None else view
 
 
 def restart(**record: object) -> LieutenantRecord:
@@ -304,6 +312,9 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "not in the middle of a turn": (lieutenant(agent=agent(replace(UP, launch_hash="older", busy=True))), STEADY),
     "nor between the turns of a task": (lieutenant(agent=agent(replace(UP, launch_hash="older")), active_task=True), STEADY),
     "a machine without the conversation gets it first": (lieutenant(agent=IDLE, mirror_size=9), RestoreSession(VM, 9)),
+    "an adopted machine is looked at for a conversation before pi is started": (adopted(agent=IDLE), ContinueSession(VM)),
+    "and is looked at once": (adopted(SessionRecord(name="s", generation=1, looked_on=VM), agent=IDLE), StartAgent(VM)),
+    "and not where the mirror has one": (adopted(agent=IDLE, mirror_size=9), RestoreSession(VM, 9)),
     "one with only the beginning of it too": (
         lieutenant(agent=agent(NotStarted(), session_size=5), mirror_size=9),
         RestoreSession(VM, 9),

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.core.fleet.orphans import Sight, Standing, strays
 from reconciler.core.slot.claims import RETAINED, birth_labels, claim_labels
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.snapshot.vm import Vm
 from reconciler.sources.kube.restore import vms_of
 from tests.core.test_claims import KEY, SLOT, THEM, US, labelled, vm
@@ -53,6 +54,27 @@ def test_one_that_may_be_on_its_way_to_an_owner_is_left_out() -> None:
     assert told(CLAIMED, seen=NOW) is None
     assert told(CLAIMED, seen=NOW, sight=LIVE) is Standing.UNKNOWN, "nothing is deleted because of that"
     assert told(vm(), seen=NOW) is Standing.UNCLAIMED
+
+
+@pytest.mark.guarantee("G-07")
+def test_one_that_a_node_takes_back_is_no_stray() -> None:
+    assert strays([CLAIMED], US, set(), {VM: OLD}, SETTLED, awaited=lambda labels: labels == CLAIMED.labels) == []
+    assert strays([CLAIMED], US, set(), {VM: OLD}, SETTLED, awaited=lambda _: False)[0].standing is Standing.ORPHAN
+
+
+@pytest.mark.guarantee("G-07")
+def test_one_that_fits_an_open_create_is_suspected_and_none_that_carries_somebodys_claim() -> None:
+    create = Pending("t", "some-commit", OLD, OLD, namespace="default")
+    plain, later = vm(created_at=OLD), vm(created_at=OLD - 100.0)
+
+    def judged(found: Vm, create: Pending) -> Standing:
+        return strays([found], US, set(), {found.vm_id: OLD}, SETTLED, creates=(create,))[0].standing
+
+    assert judged(plain, create) is Standing.SUSPECTED
+    assert judged(later, create) is Standing.UNCLAIMED, "it was there before"
+    assert judged(plain, replace(create, commit="")) is Standing.UNCLAIMED, "a fresh machine would be marked"
+    assert judged(plain, replace(create, account="another")) is Standing.UNCLAIMED
+    assert judged(labelled(plain, claim_labels(THEM, SLOT, 3, VM)), create) is Standing.FOREIGN
 
 
 @pytest.mark.guarantee("G-04")

@@ -237,6 +237,19 @@ def test_the_demonstration_of_an_outage(image: object, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.guarantee("G-10")
+@pytest.mark.guarantee("G-13")
+def test_the_demonstration_of_a_tree(image: object, tmp_path: Path) -> None:
+    told = Program(tmp_path, {}).json("demo", "--scenario", "tree", seconds=240.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["created", "grown", "shrunk", "night", "morning", "deleted"]
+    assert told["machines"] == {"created": 5, "left": 0}
+    answers = {task["name"]: task["answer"] for task in told["tasks"]}
+    assert answers == {"told": "Noted.", "long": "One, two, three.", "ask": "Keep in mind: the release is called Halcyon."}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.guarantee("G-33")
 def test_the_demonstration_of_live_copies(image: object, tmp_path: Path) -> None:
     """With the real pi, three copies of one source at once: each has its files and knows what it was told, and is on its own after that."""

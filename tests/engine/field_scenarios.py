@@ -474,7 +474,8 @@ def name_of(play: Play) -> str:
         case Scene():
             return play.story.__name__
         case partial():
-            return "-".join([play.func.__name__, *map(str, play.args), *map(str, play.keywords.values())])
+            words = (getattr(word, "__name__", str(word)) for word in (*play.args, *play.keywords.values()))
+            return "-".join([play.func.__name__, *words])
         case _:
             return str(getattr(play, "__name__", play))
 

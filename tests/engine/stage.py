@@ -100,17 +100,18 @@ class Watched(Controller):
 
     async def up(self) -> Engine:
         engine = await super().up()
-        shown: dict[str, dict[str, object]] = {}
+        shown: dict[Key, dict[str, object]] = {}
 
         def judge(key: Key, *_: object) -> None:
             self.writes += 1
             item = engine.table.get(key)
             if item is None or not item.obj.status:
+                shown.pop(key, None)
                 return
             status: dict[str, object] = dict(item.obj.status)
-            if status != shown.get(item.uid):
-                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, shown.get(item.uid))]
-                shown[item.uid] = status
+            if status != shown.get(key):
+                self.wrong += [f"{key}: {problem}" for problem in problems(status, item.obj.generation, shown.get(key))]
+                shown[key] = status
                 self.statuses.append(status)
 
         engine.table.on_change.append(judge)

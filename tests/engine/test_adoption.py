@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.core.snapshot.machine import CommandResult, GuestCommand
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Unreachable
 from tests.engine.stage import LT, MUTATIONS, Stage, declared, failing, pass_time, tell
@@ -54,6 +56,79 @@ def test_a_vm_is_taken_over_prepared_and_used_and_no_other_is_made(tmp_path: Pat
     run = tell(tmp_path, story)
     assert run.world.created == 1, "the one that was there"
     assert run.weather.count("vers.create_vm") == 0
+
+
+OLD = "/root/.pi/agent/sessions/--root-workspace--/2026.jsonl"
+TALK = b'{"type":"session","version":3,"id":"x","timestamp":"2026-01-01T00:00:00.000Z","cwd":"/root/workspace"}\n' + (
+    b'{"type":"message","id":"1","parentId":null,"timestamp":"2026-01-01T00:00:01.000Z",'
+    b'"message":{"role":"user","content":"remember Halcyon","timestamp":1}}\n'
+)
+
+
+def disk(machine: Machine) -> Callable[[GuestCommand], int | CommandResult]:
+    """What the programs of its own do that look for a conversation and copy it."""
+
+    def run(command: GuestCommand) -> int | CommandResult:
+        match command.argv:
+            case ("find", *_):
+                times = enumerate(path for path in machine.sessions if machine.sessions[path])
+                return CommandResult(0, "".join(f"{at}.5 {path}\n" for at, path in times), "", 0.1)
+            case ("head", *_, path):
+                return CommandResult(0, machine.sessions[path][:4096].decode(), "", 0.1)
+            case ("cp", _, source, target) | ("mv", _, _, source, target):
+                machine.sessions[target] = machine.sessions[source] if command.argv[0] == "cp" else machine.sessions.pop(source)
+                return 0
+            case _:
+                return 0
+
+    return run
+
+
+@pytest.mark.guarantee("G-36")
+def test_an_adopted_agent_goes_on_with_the_conversation_that_is_on_its_machine(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        there = stranger(run.world)
+        there.sessions |= {"/root/.pi/agent/sessions/older.jsonl": TALK[:-1] + b"  \n", OLD: TALK, "/elsewhere/newer.jsonl": TALK + TALK}
+        there.sessions["/root/.pi/agent/sessions/notes.jsonl"] = b"no conversation\n"
+        run.world.commands = disk(there)
+        await run.lieutenant(adopt={"vmId": there.vm_id})
+        await run.ready()
+        assert there.session_file == f"/root/.pi/agent/sessions/{run.record().session.name}.jsonl"
+        assert there.session.startswith(TALK)
+        assert there.sessions[OLD] == TALK, "what it is a copy of stays as it is"
+        assert run.record().session.found == OLD
+        assert run.happened("ContinuedSession") == 1
+        assert await run.ends(await run.task("one")) == "Succeeded"
+        store = run.engine.store
+        assert (await store.session(run.record().session.name)) == there.session
+        await run.controller.down()
+        await run.alive()
+        assert await run.ends(await run.task("two")) == "Succeeded"
+        assert run.happened("ContinuedSession") == 1, "once"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-36")
+def test_where_no_conversation_is_one_begins_and_none_is_looked_for_on_a_machine_that_was_made(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        there = stranger(run.world)
+        asked: list[str] = []
+
+        def listening(command: GuestCommand) -> int | CommandResult:
+            asked.append(command.argv[0])
+            return 1 if command.argv[0] == "find" else 0
+
+        run.world.commands = listening
+        await run.lieutenant(adopt={"vmId": there.vm_id})
+        assert await run.ready() is there
+        assert run.record().session.looked_on == there.vm_id
+        assert asked.count("find") == 1
+        await run.ready(await run.lieutenant("other"))
+        assert asked.count("find") == 1
+        assert run.happened("ContinuedSession") == 0
+
+    tell(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-07")

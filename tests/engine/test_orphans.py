@@ -9,7 +9,10 @@ import pytest
 from reconciler.core.keys import Key, SlotOwner
 from reconciler.core.slot.claims import Owner, claim_labels
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.orphans import awaited
+from reconciler.engine.ports import StoredObject
 from reconciler.errors import Unreachable
+from tests.engine import test_trees as trees
 from tests.engine.stage import LT, SETTINGS, Stage, failing, pass_time, tell
 from tests.world import FOREIGN, Machine
 
@@ -81,6 +84,39 @@ def test_nothing_but_an_orphan_is_deleted_whatever_was_asked_for(tmp_path: Path)
         assert run.condition(LT, "Ready") == "True"
 
     assert tell(tmp_path, story).world.deletes == []
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_machine_that_claims_a_node_of_a_tree_is_an_orphan_only_when_that_has_another_one(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await trees.tree(run, trees.infra("db"))
+        await trees.stands(run)
+        key = Key("Machine", "default", "prod/db")
+        item = run.engine.table.lieutenant(key)
+        assert item is not None
+        second = run.world.make({})
+        second.state = VmState.RUNNING
+        second.labels.update(claim_labels(Owner(SETTINGS.fleet, "installation-1"), item.slot_owner, 1, second.vm_id))
+        labels, table = dict(second.labels), run.engine.table
+
+        def get(wanted: Key) -> StoredObject | None:
+            found = table.get(wanted)
+            return found.obj if found is not None else None
+
+        def without(wanted: Key) -> StoredObject | None:
+            return None if wanted == key else get(wanted)
+
+        assert not awaited(labels, get), "the node has one"
+        assert awaited(labels, without), "the node's object is lost, and is made again"
+        assert not awaited({**labels, "fleet.vers.sh/uid": "of-another-tree"}, without)
+        assert not awaited({**labels, "fleet.vers.sh/kind": "Lieutenant"}, without)
+        assert not awaited(labels, lambda _: None)
+        await run.until(lambda: run.happened("OrphanVM") == 1, "the second one is told")
+        await run.engine.orphans.ask([second.vm_id])
+        await run.until(lambda: second.deleted, "and goes when asked for")
+        assert trees.vm_of(run, "db") != second.vm_id
+
+    tell(tmp_path, story)
 
 
 @pytest.mark.guarantee("G-07")

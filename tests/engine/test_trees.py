@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,6 +211,19 @@ def test_what_somebody_else_changes_of_a_node_is_put_back(tmp_path: Path) -> Non
     tell(tmp_path, story)
 
 
+def test_a_machine_of_a_tree_is_tried_again_when_a_person_says_so(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("db"))
+        await stands(s)
+        key = Key("Machine", "default", "prod/db")
+        await s.engine.declarations.annotate(key, {"fleet.vers.sh/retry": "again"})
+        await s.until(lambda: s.record(key).handled.get("retry") == "again", "it is acted on")
+        await stands(s)
+        assert s.happened("Reverted") == 0
+
+    tell(tmp_path, story)
+
+
 def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         await tree(s, agent("a"))
@@ -317,5 +331,54 @@ def test_so_many_are_made_at_once_and_no_more(tmp_path: Path) -> None:
         await tree(s, agent("w", replicas=6), limits={"maxConcurrentCreates": 4})
         await stands(s)
         assert most[0] == 4
+
+    tell(tmp_path, story)
+
+
+def test_a_node_that_loses_its_agent_leaves_no_machine_behind(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"))
+        await stands(s)
+        old = vm_of(s, "a")
+        await tree(s, infra("a"))
+        await s.until(lambda: current(s) and nodes(s)["a"]["ready"] is True and vm_of(s, "a") != old, "it has a machine of the new kind")
+        assert s.engine.table.get(Key("Lieutenant", "default", "prod-a")) is None
+        assert [m.vm_id for m in s.world.alive()] == [vm_of(s, "a")]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-13")
+def test_what_is_only_observed_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        seen = agent("seen", "root")
+        await tree(s, infra("root"), seen)
+        await stands(s)
+        watched = {**seen, "lieutenant": {"role": "seen", "managementPolicy": "ObserveOnly"}}
+        await tree(s, infra("root"), watched, mode="Suspended")
+        await s.until(lambda: s.world.machines[vm_of(s, "root")].state is VmState.SUSPENDED, "the one above it sleeps")
+        assert s.world.machines[vm_of(s, "seen")].state is VmState.RUNNING
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-13")
+def test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one(tmp_path: Path) -> None:
+    """The one above it died: a node comes up only when the new machine is prepared, whatever was noted of the old one."""
+
+    async def story(s: Stage) -> None:
+        chain = (infra("root"), agent("leaf", "root"))
+        await tree(s, infra("root"), agent("leaf", "root", mode="Suspended"))
+        await s.until(lambda: current(s) and nodes(s)["root"]["ready"] is True, "the root runs")
+        old = vm_of(s, "root")
+        s.world.machines[old].state = VmState.DEAD
+        await s.until(lambda: vm_of(s, "root") not in ("", old), "it has another machine")
+        s.world.machines[vm_of(s, "root")].reachable = False
+        await tree(s, *chain)
+        await s.until(lambda: nodes(s)["leaf"]["reason"] == "ParentNotReady", "the leaf waits")
+        await asyncio.sleep(60)
+        assert len(s.world.alive()) == 1
+        s.world.machines[vm_of(s, "root")].reachable = True
+        await stands(s)
 
     tell(tmp_path, story)

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import VmShape
 from tests.engine import test_rollout as rollouts
+from tests.engine import test_tree_budget as budgets
 from tests.engine import test_trees as trees
 from tests.engine.stage import Stage, tell
 from tests.engine.test_trees import TREE, agent, infra, nodes, stands, tree
@@ -170,4 +171,9 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     "VMTree.policy.suspend": played(a_suspended_node_alone),
     "VMTree.strategy.maxUnavailable": rollouts.test_more_nodes_at_a_time_where_the_strategy_says_so,
     "VMTree.deletionPolicy": played(kept_machines),
+    "VMTree.budget.maxCost": budgets.test_money_is_counted_too_and_warned_of_before_it_is_spent,
+    "VMTree.budget.warnAtPercent": budgets.test_money_is_counted_too_and_warned_of_before_it_is_spent,
+    "VMTree.budget.maxTokens": budgets.test_what_one_agent_spends_holds_the_work_of_all,
+    "VMTree.budget.windowSeconds": budgets.test_what_one_agent_spends_holds_the_work_of_all,
+    "VMTree.budget.onExceeded": budgets.test_one_that_only_warns_holds_nothing,
 }

@@ -198,7 +198,7 @@ async def test_bad_days(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_names_without_a_namespace_are_in_that_of_the_context(bare: Desk) -> None:
     await bare("apply", "--kube", "-f", "-", stdin=HEAD + "kind: BootProfile\nmetadata: {name: mine}\nspec: {source: {image: default}}\n")
     assert [one["metadata"]["name"] for one in await bare.person.list("bp")] == ["mine"]
-    assert "nothing found" in await bare.refused("get", "--kube", "bp", "-n", "default", code=0)
+    assert "nothing found" in await bare.refused("get", "--kube", "bp", "-n", "default", "-o", "name", code=0)
 
 
 async def test_a_command_that_knows_no_cluster_says_so(bare: Desk) -> None:

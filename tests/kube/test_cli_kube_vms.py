@@ -217,6 +217,35 @@ def test_a_claim_of_another_installation_is_resolved_by_an_answer(yard: Yard) ->
     assert yard.vm("ours") == vm_id
 
 
+TREE = """apiVersion: fleet.vers.sh/v1alpha1
+kind: VMTree
+metadata: {name: prod}
+spec: {nodes: [{name: db, category: Resource, profileRef: {name: lightweight}, protected: true}]}
+"""
+
+
+@pytest.mark.guarantee("G-07")
+def test_a_machine_of_a_tree_is_no_orphan_and_its_tree_goes_only_when_that_is_confirmed(yard: Yard) -> None:
+    yard.cluster.apply(TREE)
+
+    def claimed() -> str | None:
+        return next((vm_id for vm_id in yard.stub.present() if yard.labels(vm_id).get("fleet.vers.sh/name") == "prod/db"
+                     and yard.labels(vm_id).get("fleet.vers.sh/vm-id") == vm_id), None)  # fmt: skip
+
+    owned = eventually(claimed, "it is claimed")
+    surplus = yard.make({**yard.labels(owned), "fleet.vers.sh/epoch": "0"})
+    lost = yard.make({**yard.labels(owned), "fleet.vers.sh/uid": "of-one-that-is-gone"})
+    eventually(lambda: yard.orphans().get(lost) == "Orphan", "it is told", pause=0.3)
+    assert yard.orphans() == {lost: "Orphan", surplus: "Unknown"}
+    assert owned in yard("get", "--kube", "vms", "-o", "name")
+    assert "db" in yard("describe", "--kube", "vmt", "prod")
+    assert "operator's store only" in yard("retry", "--kube", "vmt", "prod", "--node", "db", code=64)
+    assert "confirm" in yard("suspend", "--kube", "vmt", "prod", code=4)
+    assert "confirm" in yard("delete", "--kube", "vmt", "prod", code=4)
+    yard("delete", "--kube", "vmt", "prod", "--confirm", "--wait", "--timeout", "60")
+    assert owned not in yard.stub.present()
+
+
 @pytest.mark.guarantee("G-04")
 def test_what_somebody_may_not_see_is_unknown_to_them(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who may look at one namespace only: a machine of another one is no orphan, and is not deleted."""

@@ -6,8 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.mutants.mutant import named
 from tests.mutants.run import verdict
-from tests.mutants.table import MUTANTS, named
+from tests.mutants.table import MUTANTS
 
 
 def main() -> int:

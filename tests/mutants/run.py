@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.table import Mutant
+from tests.mutants.mutant import Mutant
 
 
 def verdict(mutant: Mutant, path: Path) -> str:

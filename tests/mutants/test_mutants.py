@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.mutant import Mutant, Scenario, named
 from tests.mutants.run import verdict
-from tests.mutants.table import EXPLORED, MUTANTS, Mutant, Scenario, named, the_explored_model
+from tests.mutants.table import EXPLORED, MUTANTS, the_explored_model
+from tests.mutants.trees import EXPLORED_TREES, an_explored_tree
 
 KILLERS: dict[str, Scenario] = {named(mutant.killer): mutant.killer for mutant in MUTANTS}
 
@@ -25,6 +27,11 @@ def test_exploring_the_small_model_finds_it_too(mutant: Mutant, tmp_path: Path) 
     assert verdict(replace(mutant, killer=the_explored_model), tmp_path)
 
 
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.id in EXPLORED_TREES], ids=lambda mutant: mutant.id)
+def test_exploring_a_small_tree_finds_it_too(mutant: Mutant, tmp_path: Path) -> None:
+    assert verdict(replace(mutant, killer=an_explored_tree), tmp_path)
+
+
 @pytest.mark.parametrize("name", KILLERS)
 def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
     KILLERS[name](tmp_path)
@@ -32,4 +39,4 @@ def test_its_scenario_passes_without_it(name: str, tmp_path: Path) -> None:
 
 def test_names_are_unique() -> None:
     assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
-    assert set(EXPLORED) <= {mutant.id for mutant in MUTANTS}
+    assert {*EXPLORED, *EXPLORED_TREES} <= {mutant.id for mutant in MUTANTS}

@@ -238,6 +238,12 @@ class MachineStatus(Section):
 
     marks: Annotated[dict[str, Digest], AtMost(16)] = field(default_factory=dict)
     """Done-marks: which part of the profile was applied, as a digest."""
+    node: Word | None = None
+    """The version of Node.js that was found."""
+    pi: Word | None = None
+    """The version of pi that was found."""
+    keeper: Word | None = None
+    """The version of the keeper that is installed."""
 
 
 @section

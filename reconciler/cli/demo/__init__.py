@@ -4,6 +4,8 @@ stage        a simulated platform, a scripted model and a controller, in one pro
 story        what every story has
 quickstart   the first one: work, a change of mind, sleep, memory
 survive      the second: everything is taken away under the agent
+outage       a platform without room for machines
+tree         a hierarchy of machines over a day
 telling      how it is shown: live on a terminal, lines when piped, JSON
 command      the command
 """

@@ -13,11 +13,12 @@ from rich.live import Live
 from rich.table import Table
 
 from reconciler.cli import names, output
+from reconciler.core.tree.places import MACHINE
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.views.documents import text_at
 from reconciler.visible import one_line
 
-KINDS = ("Lieutenant", "Task")
+KINDS = ("VMTree", MACHINE, "Lieutenant", "Task")
 _SHOWN_EVENTS = 12
 _READY = '.conditions[?(@.type=="Ready")]'
 

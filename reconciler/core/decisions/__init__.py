@@ -15,6 +15,7 @@ from reconciler.core.decisions.local import LeaveLocal as LeaveLocal
 from reconciler.core.decisions.local import LocalAction as LocalAction
 from reconciler.core.decisions.local import MoveToVm as MoveToVm
 from reconciler.core.decisions.local import OpenLocal as OpenLocal
+from reconciler.core.decisions.machine import ContinueSession as ContinueSession
 from reconciler.core.decisions.machine import CorrectClock as CorrectClock
 from reconciler.core.decisions.machine import CountCrash as CountCrash
 from reconciler.core.decisions.machine import GuestAction as GuestAction
@@ -113,6 +114,7 @@ from reconciler.core.decisions.task import Withdraw as Withdraw
 from reconciler.core.decisions.tree import DeclareNodes as DeclareNodes
 from reconciler.core.decisions.tree import ForgetNodes as ForgetNodes
 from reconciler.core.decisions.tree import KeepNodes as KeepNodes
+from reconciler.core.decisions.tree import NoteBudget as NoteBudget
 from reconciler.core.decisions.tree import NoteRevision as NoteRevision
 from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes

@@ -111,6 +111,15 @@ class RestoreSession(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class ContinueSession(Act):
+    """Look for the conversation that is on an adopted machine; this one begins as a copy of it."""
+
+    doing: ClassVar = Reason.CONTINUING_SESSION
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartAgent(Act):
     """Start pi on its session file."""
 
@@ -171,6 +180,7 @@ GuestAction = (
     | RunVerify
     | ReadBack
     | RestoreSession
+    | ContinueSession
     | StartAgent
     | SetModel
     | StopAgent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions.base import Act, Urgency
@@ -79,4 +79,14 @@ class NoteRevision(Act):
     books_only: ClassVar = True
 
 
-TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision
+@dataclass(frozen=True, slots=True)
+class NoteBudget(Act):
+    """How far the tree's budget is used up, now that it changed."""
+
+    doing: ClassVar = TreeReason.NODES_CHANGING
+    books_only: ClassVar = True
+
+    state: Literal["Within", "Warned", "Exceeded"]
+
+
+TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision | NoteBudget

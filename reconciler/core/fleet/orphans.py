@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.pairing import Pending
 from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.vm import Vm
 
@@ -16,7 +17,7 @@ class Standing(StrEnum):
     """How a VM without an owner here stands to us. Only an orphan can be deleted."""
 
     ORPHAN = "Orphan"  # our valid claim, and the object is gone
-    SUSPECTED = "Suspected"  # made by one of our creates, says its birth label or a copy of it; not claimed
+    SUSPECTED = "Suspected"  # not claimed, and made by one of our creates by its birth label (or a copy of it), or by its looks
     RETAINED = "Retained"  # its object left it to us on purpose
     FOREIGN = "Foreign"  # another installation or another fleet claims it
     UNCLAIMED = "Unclaimed"  # nobody says that it is his
@@ -72,17 +73,36 @@ def strays(
     first_seen: Mapping[str, float],
     settled: float,
     sight: Sight | None = None,
+    awaited: Callable[[Mapping[str, str]], bool] = lambda _: False,
+    creates: Sequence[Pending] = (),
 ) -> list[Stray]:
     """All of them, oldest first. One of ours that was first seen after `settled` (or never before) may still be on its way to an
-    owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them."""
+    owner, and is left out. `sight`: of somebody without the controller's store; what they can't see is no orphan to them. `awaited`:
+    whether an object that is there, or about to be made, takes back a machine with these labels; that is no stray. `creates`: those
+    whose answer never came."""
     found: list[Stray] = []
     for vm in sorted(vms, key=lambda vm: (vm.created_at, vm.vm_id)):
         if vm.vm_id in owned:
             continue
         told = standing_of(vm, owner)
+        if told[0] is Standing.ORPHAN and awaited(vm.labels):
+            continue
+        if told[0] is Standing.UNCLAIMED and (fits := fitting(vm, creates, first_seen)):
+            told = Standing.SUSPECTED, fits
         if told[0] is Standing.ORPHAN and sight is not None and (why := sight.unsure(vm)):
             told = Standing.UNKNOWN, why
         moving = told[0] in (Standing.ORPHAN, Standing.SUSPECTED) and first_seen.get(vm.vm_id, settled + 1) > settled
         if not moving:
             found.append(Stray(vm, *told))
     return found
+
+
+def fitting(vm: Vm, creates: Iterable[Pending], first_seen: Mapping[str, float]) -> str:
+    """Why this VM, which carries nothing of ours, may have been made by one of these creates; '' when none fits. A create of a fresh VM
+    marks what it makes, so that only those which restore a commit leave a doubt."""
+    if tenancy.was_released(vm):
+        return ""
+    found = next((one for one in creates if one.commit and one.may_have_made(vm, first_seen)), None)
+    if found is None:
+        return ""
+    return f"fits a create for namespace {found.namespace or '?'} whose answer never came, and nobody claims it"

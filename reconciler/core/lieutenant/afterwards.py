@@ -14,6 +14,7 @@ from reconciler.core.decisions import (
     ClearSlot,
     CloseLocal,
     Continue,
+    ContinueSession,
     CorrectClock,
     CountCrash,
     Create,
@@ -235,6 +236,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case RestoreSession(_, size):
             agent = lt.agent if isinstance(lt.agent, Agent) else None
             return lt.but(agent=replaced(agent, session_size=size) if agent else None)
+        case ContinueSession(vm_id):
+            return lt.but(record=lt.record.but(session=lt.record.session.but(looked_on=vm_id)))
         case StartAgent():
             assert isinstance(lt.rendered, Rendered)
             return lt.but(agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))

@@ -41,6 +41,7 @@ from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,
     choose_between_two_ends,
+    continue_what_was_found,
     move_on,
     note_what_was_seen,
     restore_the_conversation,
@@ -256,6 +257,7 @@ SESSION: Chain[SessionPart] = Chain(
         restart_for_a_new_launch,
         configuration.read_the_instructions_again,
         configuration.put_files_right,
+        continue_what_was_found,
         restore_the_conversation,
     ),
 )

@@ -14,6 +14,7 @@ from reconciler.api.lieutenant import OnLost
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
     BeginSession,
+    ContinueSession,
     Decision,
     KeepEnd,
     MirrorSession,
@@ -58,6 +59,16 @@ def current(record: SessionRecord, uid: str, generation: int) -> SessionName:
     """The conversation in force; `generation` names the one that will be begun when there is none yet."""
     name = record.name or session_name(uid, generation, record.incarnation)
     return SessionName(name, path_of(record.file or name))
+
+
+def newest_first(listing: str) -> list[str]:
+    """The conversations of a machine, from lines `SECONDS PATH`; what is not in the directory of conversations is left out."""
+    found: list[tuple[float, str]] = []
+    for line in listing.splitlines():
+        at, _, path = line.partition(" ")
+        if path.startswith(f"{SESSION_DIR}/") and path.endswith(".jsonl") and at.replace(".", "", 1).isdecimal():
+            found.append((float(at), path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def forked(whole: bytes, uid: str, parent: str) -> bytes:
@@ -206,6 +217,17 @@ def choose_between_two_ends(v: SessionPart) -> Decision | None:
         f"{divergence.machine} bytes on {v.lt.vm_id or 'this host'}, {divergence.mirror} in the mirror, the same up to byte {divergence.at}"
     )
     return Refuse(Reason.SESSION_DIVERGED, f"{where}; `reconciler resolve lieutenant {v.lt.name} --session vm|local` says which goes on")
+
+
+def continue_what_was_found(v: SessionPart) -> Decision | None:
+    """G-36: on a machine that was adopted, a conversation that nobody said anything in yet begins as a copy of the newest one that is
+    found there. It is looked for once, before pi is started."""
+    adopted, record = v.slot.record.adopted, v.lt.record.session
+    if not adopted or adopted != v.lt.vm_id or record.looked_on == adopted or not isinstance(v.lt.agent, Agent):
+        return None
+    if isinstance(v.lt.agent.process, Up) or v.lt.agent.session_size or v.mirror_size or record.earlier:
+        return None
+    return ContinueSession(v.lt.vm_id)
 
 
 def move_on(v: SlotPart) -> Decision | None:

@@ -24,7 +24,7 @@ from reconciler.api.status.lieutenant import (
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
@@ -310,10 +310,14 @@ def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:
 
 
 def machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None:
-    """The done-marks on the machine; of one that was not looked into as before."""
+    """The done-marks and versions on the machine; of one that was not looked into as before. Nothing of another one before it."""
     if isinstance(view.guest, Guest):
-        return MachineStatus({name: value[:DIGEST] for name, value in sorted(view.guest.marks.items()) if name in RECALLED})
-    return MachineStatus.load(previous["machine"]) if "machine" in previous and view.vm_id else None
+        guest = view.guest
+        marks = {name: value[:DIGEST] for name, value in sorted(guest.marks.items()) if name in RECALLED}
+        versions = ((version or "")[:WORD] or None for version in (guest.node, guest.pi, guest.keeper))
+        return MachineStatus(marks, *versions)
+    same = view.vm_id and as_map(previous.get("vm")).get("id") == view.vm_id
+    return MachineStatus.load(previous["machine"]) if "machine" in previous and same else None
 
 
 def _agent_status(view: LieutenantView, previous: Json) -> AgentStatus | None:

@@ -28,7 +28,8 @@ Look = Callable[[str], Neighbour]
 
 
 class Family:
-    """Who stands above and below whom."""
+    """Who stands above and below whom. Never a ring: what was declared before, of a place that is on its way out or not declared anew
+    yet, may contradict what is declared now, and gives way to it."""
 
     def __init__(self, places: Iterable[PlaceRecord]) -> None:
         self._by_node: dict[str, list[str]] = {}
@@ -38,40 +39,46 @@ class Family:
         for place in places:
             self._of[place.name] = place
             self._by_node.setdefault(place.node, []).append(place.name)
+        for place in sorted(self._of.values(), key=lambda place: place.going):
             if place.node not in self._parents:
-                self._parents[place.node] = place.parent
-                self._below.setdefault(place.parent, []).append(place.node)
+                self._parents[place.node] = place.parent if place.node not in self._from(place.parent) else ""
+                self._below.setdefault(self._parents[place.node], []).append(place.node)
+
+    def _from(self, node: str) -> Iterator[str]:
+        """This node and those above it."""
+        while node:
+            yield node
+            node = self._parents.get(node, "")
 
     def __contains__(self, place: str) -> bool:
         return place in self._of
 
-    def above(self, place: str) -> list[str]:
-        """The places of the nearest node above it that has any."""
-        node = self._parents.get(self._of[place].node, "")
-        seen: set[str] = set()
-        while node and node not in seen:
+    def above(self, place: str) -> Iterator[list[str]]:
+        """The places of each node above it, the nearest first."""
+        for node in self._from(self._parents[self._of[place].node]):
             if node in self._by_node:
-                return self._by_node[node]
-            seen.add(node)
-            node = self._parents.get(node, "")
-        return []
+                yield self._by_node[node]
 
-    def under(self, place: str) -> Iterator[str]:
-        """Every place below it, near ones first."""
-        level, seen = [self._of[place].node], set[str]()
+    def under(self, place: str, beyond: Callable[[list[str]], bool] = lambda _: True) -> Iterator[str]:
+        """Every place below it, near ones first. `beyond`: whether those below a node with these places are meant too."""
+        level = [self._of[place].node]
         while level:
-            level = [child for node in level for child in self._below.get(node, ()) if child not in seen]
-            seen.update(level)
+            level = [child for node in level for child in self._below.get(node, ())]
             for node in level:
                 yield from self._by_node[node]
+            level = [node for node in level if beyond(self._by_node[node])]
 
 
 def not_up_yet(family: Family, place: str, look: Look) -> Held | None:
-    """Why this place gets no running machine yet: one above it that is to run is not there yet."""
-    for name in family.above(place):
-        seen = look(name)
-        if seen.running and not seen.going and not seen.prepared:
-            return Held(TreeReason.PARENT_NOT_READY, f"node {name} above it comes first")
+    """Why this place gets no running machine yet: one above it that is to run is not there yet. Of nodes that are not to run nobody waits
+    for anything but what stands above them."""
+    for names in family.above(place):
+        awaited = {name: seen for name in names if (seen := look(name)).running and not seen.going}
+        for name, seen in awaited.items():
+            if not seen.prepared:
+                return Held(TreeReason.PARENT_NOT_READY, f"node {name} above it comes first")
+        if awaited:
+            break
     return None
 
 
@@ -83,6 +90,16 @@ def not_down_yet(family: Family, place: str, look: Look) -> Held | None:
         if (seen.going and not seen.gone) if here.going else (not seen.running and not seen.asleep):
             return Held(TreeReason.CHILDREN_FIRST, f"node {name} below it goes first")
     return None
+
+
+def next_to_move(family: Family, place: str, look: Look) -> Iterator[str]:
+    """Whose turn may come when this place has changed: the next ones below it that are to come up, the next above it that are to go down.
+    What stands beyond those waits for them."""
+    for names in family.above(place):
+        yield from names
+        if any((seen.going and not seen.gone) or (not seen.running and not seen.asleep) for seen in map(look, names)):
+            break
+    yield from family.under(place, beyond=lambda names: not any(seen.running and not seen.going for seen in map(look, names)))
 
 
 @dataclass(frozen=True, slots=True)

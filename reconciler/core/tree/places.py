@@ -17,13 +17,14 @@ MACHINE = machine("", "").kind
 @dataclass(frozen=True, slots=True)
 class Place:
     """One place for one machine. `name`: NODE, or NODE-ORDINAL of a node with replicas; `depth`: 1 for a root; `mode`: what holds
-    for it, by itself, by a node above it or by the tree."""
+    for it, by itself, by a node above it or by the tree; `above`: the nearest node above it that has a place, '' for none."""
 
     name: str
     node: Node
     ordinal: int | None
     depth: int
     mode: Mode
+    above: str = ""
 
     @property
     def record(self) -> PlaceRecord:
@@ -32,7 +33,7 @@ class Place:
             name=self.name,
             node=self.node.name,
             ordinal=self.ordinal,
-            parent=self.node.parent or "",
+            parent=self.above,
             agent=self.node.has_agent,
             protected=self.node.protected,
         )
@@ -53,9 +54,22 @@ def key_of(tree: Key, place: str, agent: bool) -> Key:
     return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else Key(MACHINE, tree.namespace, f"{tree.name}/{place}")
 
 
+def uid_of(tree_uid: str, place: str) -> str:
+    """The same for the same place of the same tree, whoever makes it: a claim on a machine names it, and a lost store is made again."""
+    return f"{tree_uid}-{place}"
+
+
 def protected_nodes(spec: Model) -> tuple[str, ...]:
     """The nodes of a tree that are never deleted without a confirmation; none of anything else."""
     return tuple(node.name for node in spec.nodes if node.protected) if isinstance(spec, VMTreeSpec) else ()
+
+
+def newly_suspended(before: Model, after: Model) -> list[str]:
+    """The protected nodes of a tree that run as it was declared, and are to be suspended as it is declared now."""
+    if not isinstance(before, VMTreeSpec) or not isinstance(after, VMTreeSpec):
+        return []
+    earlier, now = modes(before), modes(after)
+    return [name for name in protected_nodes(after) if earlier.get(name) is Mode.RUNNING and now[name] is Mode.SUSPENDED]
 
 
 def tree_of_machine(key: Key) -> Key | None:
@@ -112,12 +126,15 @@ def wanted_places(spec: VMTreeSpec, record: TreeRecord, use: Mapping[str, Use]) 
         if place.ordinal is not None and not place.going:
             there.setdefault(place.node, []).append(place.ordinal)
     found: list[Place] = []
+    above: dict[str | None, str] = {None: ""}  # by node: itself where it has a place, else what stands above it
     for name in downwards(spec):
         node = nodes[name]
         ordinals: Sequence[int | None] = [None]
         if node.replicas is not None:
             ordinals = ordinals_of(name, node.replicas, sorted(there.get(name, ())), use)
-        found += [Place(place_name(name, ordinal), node, ordinal, depth[name], mode[name]) for ordinal in ordinals]
+        over = above[node.parent]
+        above[name] = name if ordinals else over
+        found += [Place(place_name(name, ordinal), node, ordinal, depth[name], mode[name], over) for ordinal in ordinals]
     return tuple(found)
 
 

@@ -1,10 +1,11 @@
 """A hierarchy: which objects it declares, and which it takes back. In what order their machines come and go, and how many there may
-be, is decided where they are made and suspended (`core.tree.order`, `core.tree.limits`). Pure."""
+be, is decided where they are made and suspended (`core.tree.order`). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.api.lieutenant import OnExceeded
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import OnNodeRemoved
@@ -14,6 +15,7 @@ from reconciler.core.decisions import (
     DeclareNodes,
     ForgetNodes,
     KeepNodes,
+    NoteBudget,
     NoteRevision,
     Refuse,
     Release,
@@ -25,6 +27,7 @@ from reconciler.core.slot.deletion import CONFIRM
 from reconciler.core.tree.places import Place, below
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
+from reconciler.core.tree.spending import holds_work, state_of
 from reconciler.core.treerecords import PlaceRecord
 
 AT_ONCE = 50
@@ -125,11 +128,17 @@ def beyond_limits(v: TreeSnapshot) -> dict[str, str]:
 
 
 def removed(v: TreeSnapshot) -> list[PlaceRecord]:
-    """Places whose node is not declared any more, or that are a replica too many; leaves first."""
-    wanted = {place.name for place in v.places}
-    gone = [p for p in v.record.places if p.name not in wanted and not p.kept and v.found.get(p.name) is not None and v.found[p.name].ours]
+    """Places whose node is not declared any more, that are a replica too many, or whose node is of another kind now; leaves first."""
+    wanted = {place.name: place for place in v.places}
+    there = [p for p in v.record.places if p.name in v.found and v.found[p.name].ours]
+    gone = [p for p in there if (of_another_kind(wanted[p.name], p) if p.name in wanted else not p.kept)]
     parents = {p.node: p.parent for p in v.record.places}
     return sorted(gone, key=lambda p: (-_level(parents, p.node), p.name))
+
+
+def of_another_kind(place: Place, remembered: PlaceRecord) -> bool:
+    """It has an agent and had none, or the other way round: what it had goes first."""
+    return place.node.has_agent is not remembered.agent
 
 
 def _level(parents: dict[str, str], node: str) -> int:
@@ -165,6 +174,14 @@ def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
     return WithdrawNodes(going, "it is not declared any more", v.confirmed, orphaned)
 
 
+def tell_of_the_budget(v: TreeSnapshot) -> Decision | None:
+    """G-29: how far the pool is used up is told when it changes, and what the tree declares follows from it."""
+    if v.spec.budget is None or v.spent is None:
+        return None
+    state = state_of(v.spec.budget, v.spent)
+    return NoteBudget(state) if state != v.record.budget else None
+
+
 def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
     """A place that is not declared any more, and of which nothing is left, is taken off the books."""
     gone = nothing_left(v)
@@ -173,24 +190,28 @@ def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
 
 def declare_what_is_missing(v: TreeSnapshot) -> Decision | None:
     """The objects of all places, as the tree declares them; roots first. What another one declares under that name is left alone."""
-    over = beyond_limits(v)
-    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place)]
+    over, books = beyond_limits(v), v.record.by_name()
+    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place, books.get(place.name))]
     if not wrong:
         return None
     now = wrong[:AT_ONCE]
-    return DeclareNodes(tuple(place.name for place in now), tuple(place.name for place in now if was_changed(v, place)))
+    return DeclareNodes(
+        tuple(place.name for place in now), tuple(place.name for place in now if was_changed(v, place, books.get(place.name)))
+    )
 
 
-def needs_declaring(v: TreeSnapshot, place: Place) -> bool:
-    found, remembered = v.found.get(place.name), v.record.place(place.name)
+def needs_declaring(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -> bool:
+    found = v.found.get(place.name)
     if found is None or remembered is None:
         return found is None or found.ours
-    return found.ours and not found.deleting and (not found.same or remembered.digest != v.digests[place.name] or remembered.going)
+    if not found.ours or found.deleting or of_another_kind(place, remembered):
+        return False
+    return not found.same or remembered != place.record.but(digest=v.digests[place.name])
 
 
-def was_changed(v: TreeSnapshot, place: Place) -> bool:
+def was_changed(v: TreeSnapshot, place: Place, remembered: PlaceRecord | None) -> bool:
     """Somebody else changed it: it differs from what the tree had declared, which is what it still declares."""
-    found, remembered = v.found.get(place.name), v.record.place(place.name)
+    found = v.found.get(place.name)
     return found is not None and not found.same and remembered is not None and remembered.digest == v.digests[place.name]
 
 
@@ -210,6 +231,8 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
         for top, dragged in with_it(v).items():
             if dragged:
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
+    if v.spec.budget is not None and v.spec.budget.on_exceeded is OnExceeded.ABORT:
+        yield TreeReason.LIMIT_EXCEEDED, "budget.onExceeded: Abort of a tree is not acted on in this release; use Suspend, DenyNew or Warn"
     for why in beyond_limits(v).values():
         yield TreeReason.LIMIT_EXCEEDED, why
 
@@ -223,23 +246,38 @@ def report_the_problems(v: TreeSnapshot) -> Decision | None:
     return Refuse(reason, "; ".join(why for of, why in found if of is reason)[:1000])
 
 
+HELD = (TreeReason.PARENT_NOT_READY, TreeReason.CHILDREN_FIRST, TreeReason.CAPACITY)
+"""Why a node waits for others and does not move itself."""
+
+
 def report_the_nodes(v: TreeSnapshot) -> Decision | None:
-    """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled."""
-    moving, stalled = [], []
+    """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled, whoever waits for it."""
+    moving: list[str] = []
+    held: list[str] = []
+    stalled: list[str] = []
     for name, found in v.found.items():
         if found.stalled:
             stalled.append(f"{name} ({found.reason})")
         elif not found.ready:
-            moving.append(name)
+            (held if found.reason in HELD else moving).append(name)
     extra = [p.name for p in v.record.places if p.ordinal is not None and p.name in v.found and v.found[p.name].deleting]
     too_many = more_than_declared(v)
     if moving or (extra and not stalled):
         return Wait(TreeReason.NODES_CHANGING, some(moving or extra))
     if stalled:
         return Refuse(TreeReason.NODES_STALLED, some(stalled))
+    if held:
+        return Wait(TreeReason.NODES_CHANGING, some(held))
     if too_many:
         return Wait(TreeReason.SCALING_DOWN, f"{some(too_many)} works; one too many goes when it is idle")
     return None
+
+
+def report_the_budget(v: TreeSnapshot) -> Decision | None:
+    """G-29: while it is used up the tree is not as declared, though each of its nodes is as the tree wants it now."""
+    if v.spec.budget is None or v.spent is None or not holds_work(v.spec.budget, v.spent):
+        return None
+    return Wait(TreeReason.BUDGET_EXCEEDED, "nothing is sent to its agents until its window has moved on, or the budget is raised")
 
 
 def more_than_declared(v: TreeSnapshot) -> list[str]:
@@ -268,10 +306,12 @@ TREE: Chain[TreeSnapshot] = Chain(
         take_down_the_whole,
         refuse_the_unsupported,
         take_back_what_is_removed,
+        tell_of_the_budget,
         forget_what_is_gone,
         declare_what_is_missing,
         report_the_problems,
         report_the_nodes,
+        report_the_budget,
         remember_what_works,
     ),
 )

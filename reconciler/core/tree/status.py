@@ -66,10 +66,10 @@ def phase_of(view: TreeSnapshot, decision: Decision) -> str:
 def node_statuses(view: TreeSnapshot) -> list[NodeStatus]:
     """Every place that is declared or still has an object."""
     over = beyond_limits(view)
-    declared = {place.name: place for place in view.places}
+    declared, books = {place.name: place for place in view.places}, view.record.by_name()
     told: list[NodeStatus] = []
     for name in dict.fromkeys([*declared, *(place.name for place in view.record.places if place.name in view.found)]):
-        place, remembered, found = declared.get(name), view.record.place(name), view.found.get(name, NOT_MADE)
+        place, remembered, found = declared.get(name), books.get(name), view.found.get(name, NOT_MADE)
         agent = place.node.has_agent if place is not None else remembered is not None and remembered.agent
         reason, message = (found.reason, found.message) if name in view.found else ("Pending", "")
         if name in over:

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
+    ContinueSession,
     CorrectClock,
     CountCrash,
     GuestAction,
@@ -41,6 +42,7 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.inheriting import InheritActs
 from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
@@ -92,6 +94,8 @@ class GuestActs:
                     await self.boot.read_back(item, view, action)
                 case RestoreSession():
                     await self.restore(item, view)
+                case ContinueSession():
+                    await InheritActs(self.t).go_on(item)
                 case StartAgent():
                     reached = await self.start(item, view)
                 case SetModel():

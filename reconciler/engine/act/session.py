@@ -23,6 +23,7 @@ from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.times import timestamp
+from reconciler.core.tree.spending import counted
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import AddEvent
 from reconciler.engine.state.objects import LieutenantItem, session_of
@@ -36,6 +37,7 @@ class SessionActs:
         """Carry out one decision about the conversation, durably."""
         if isinstance(action, MirrorSession):
             await self.t.gatherer.transcripts.save(session_of(item).name)
+            await self.note_spending(item)
             return
         old = item.record.session
         said: list[AddEvent] = []
@@ -73,15 +75,26 @@ class SessionActs:
         workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
 
+    async def note_spending(self, item: LieutenantItem) -> None:
+        """What is saved of the conversation is counted, where the tree of its agent has a budget."""
+        budget = self.t.gatherer.slots.trees.budget_of(item.key)
+        if budget is None:
+            return
+        transcript, record = await self.t.gatherer.transcripts.get(session_of(item).name), self.t.current(item)
+        spending = counted(record.spending, transcript.name, transcript.messages, self.t.clock.now(), budget.window_seconds)
+        if spending is not record.spending:
+            await self.t.save(item, record.but(spending=spending))
+
     async def rewind(self, item: LieutenantItem, action: RewindSession) -> None:
         """The conversation up to there goes on under another name; all of it is kept under the one that it had."""
         transcripts, old = self.t.gatherer.transcripts, item.record.session
         session = rewound(old, item.uid)
+        spending = item.record.spending.but(session=session.name, upto=action.size)
         whole = await transcripts.read(old.name, action.size)
         rows = transcripts.beginning(session.name, forked(whole, session.name, path_of(old.name))) if whole else []
         told = f"{session.name}: {action.turns} turns are taken back, {action.size} bytes go on; all of it is kept as {old.name}"
         said = self.event(item, Reason.BEGAN_SESSION, told, "Warning")
-        await self.t.save(item, item.record.but(session=session, restart=RestartRecord()), *rows, *said)
+        await self.t.save(item, item.record.but(session=session, restart=RestartRecord(), spending=spending), *rows, *said)
         if rows:
             transcripts.began(session.name, sum(len(row.data) for row in rows))
 

@@ -156,7 +156,7 @@ class TaskActs:
         assert view.lieutenant is not None
         if not action.resend and not self.providers.may_send(view.lieutenant.for_govern.provider):
             return  # its provider said no to somebody else since this was planned
-        if self.t.gatherer.slots.trees.no_work(lieutenant.key) is not None:
+        if self.t.gatherer.slots.trees.no_work(lieutenant.key, self.t.clock.now()) is not None:
             return  # another agent began to work since this was planned
         content = self.content(task)
         await self.providers.sending(task.key, view.lieutenant.for_govern.provider)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Literal
 
 import orjson
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteRevision, TreeAction, WithdrawNodes
+from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
 from reconciler.core.tree.owned import OwnedObject, owned_object
-from reconciler.core.tree.places import Place, key_of, tree_of_machine
+from reconciler.core.tree.places import Place, key_of, tree_of_machine, uid_of
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
@@ -38,11 +39,6 @@ def digest_of(owned: OwnedObject) -> str:
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def uid_of(tree: StoredObject, place: str) -> str:
-    """The same for the same place of the same tree, whoever makes it: a claim on a machine names it, and a lost store is made again."""
-    return f"{tree.uid}-{place}"
-
-
 class TreeActs:
     def __init__(self, tools: ActContext, declarations: Declarations) -> None:
         self.t, self._declarations = tools, declarations
@@ -56,12 +52,27 @@ class TreeActs:
                 await self.withdraw(view, action)
             case KeepNodes(places):
                 await self.remember(view.key, {name: {"kept": True, "parent": self._above(view, name)} for name in places})
+            case NoteBudget(state):
+                await self.tell_of_the_budget(view, state)
             case NoteRevision():
                 record = self.record(view.key)
                 await self.save(view.key, record.but(revisions=(*record.revisions, revision_of(view.declared))[-REVISIONS:]))
             case ForgetNodes(places):
                 record = self.record(view.key)
                 await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
+
+    async def tell_of_the_budget(self, view: TreeSnapshot, state: str) -> None:
+        reasons = {"Within": TreeReason.BUDGET_WITHIN, "Warned": TreeReason.BUDGET_WARNED, "Exceeded": TreeReason.BUDGET_EXCEEDED}
+        item, spent, budget = self.t.table.get(view.key), view.spent, view.spec.budget
+        assert spent is not None
+        assert budget is not None
+        parts = [f"{spent.cost:.4f} of {budget.max_cost} US dollars"] if budget.max_cost is not None else []
+        parts += [f"{spent.tokens} of {budget.max_tokens} tokens"] if budget.max_tokens is not None else []
+        parts += [f"no cost was told for {spent.unpriced} tokens"] if spent.unpriced and budget.max_cost is not None else []
+        kind: Literal["Normal", "Warning"] = "Normal" if state == "Within" else "Warning"
+        told = f"{', '.join(parts)} in {budget.window_seconds} s"
+        said = self.t.recorder.event(view.key, item.uid if item is not None else "", reasons[state], told, kind)
+        await self.t.table.update([(view.key, with_record(self.record(view.key).but(budget=state)))], *said)
 
     # --- the record -----------------------------------------------------------------------------------------------------------------
 
@@ -79,9 +90,9 @@ class TreeActs:
         await self.save(tree, record.but(places=places))
 
     def _above(self, view: TreeSnapshot, name: str) -> str:
-        """The nearest node above that is still declared, '' for none."""
+        """The nearest node above that is still declared and has a place, '' for none."""
         parents = {place.node: place.parent for place in view.record.places}
-        declared = {node.name for node in view.spec.nodes}
+        declared = {place.node.name for place in view.places}
         place = view.record.place(name)
         at = place.parent if place is not None else ""
         while at and at not in declared:
@@ -95,7 +106,7 @@ class TreeActs:
         if tree is None:
             return
         wanted = {place.name: place for place in view.places if place.name in action.places}
-        owned = {name: owned_object(view.key, view.spec, place) for name, place in wanted.items()}
+        owned = {name: owned_object(view.key, view.spec, place, view.at_rest) for name, place in wanted.items()}
         await self.save(view.key, with_places(self.record(view.key), wanted, owned))
         for name, one in owned.items():
             await self.put(tree.obj, name, one)
@@ -110,7 +121,7 @@ class TreeActs:
         declared = Declared(owned.key, owned.spec, owned.labels, owned.annotations, source_of(tree.key), source_id=tree.uid)
         if tree_of_machine(owned.key) is None and await self.t.backend.declare(declared, tree):
             return
-        await self._declarations.apply(replace(declared, uid=uid_of(tree, name)))
+        await self._declarations.apply(replace(declared, uid=uid_of(tree.uid, name)))
 
     async def withdraw(self, view: TreeSnapshot, action: WithdrawNodes) -> None:
         await self.remember(view.key, {name: {"going": True} for name in action.places})

@@ -17,6 +17,7 @@ from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
 from reconciler.core.tree.places import MACHINE, Use, key_of, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
+from reconciler.core.tree.spending import suspends
 from reconciler.core.tree.status import tree_status
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
@@ -37,7 +38,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def __init__(self, context: ActContext) -> None:
         self.t, self._table = context, context.table
         self._acts = TreeActs(context, context.declarations)
-        self._made: dict[Key, tuple[VMTreeSpec, dict[str, tuple[OwnedObject, str]]]] = {}
+        self._made: dict[Key, tuple[VMTreeSpec, bool, dict[str, tuple[OwnedObject, str]]]] = {}
 
     async def observe(self, key: Key) -> tuple[Key, TreeSnapshot | None]:
         item = self._table.get(key)
@@ -46,12 +47,17 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         remembered = {place.name: key_of(key, place.name, place.agent) for place in item.record.places}
         use = {name: self._use(self._table.lieutenant(at)) for name, at in remembered.items()}
         places = wanted_places(item.spec, item.record, use)
-        owned = self._owned(key, item.spec)
+        budget, trees, now = item.spec.budget, self.t.gatherer.slots.trees, self.t.clock.now()
+        spent = trees.spent(item, budget, now) if budget is not None else None
+        at_rest = budget is not None and spent is not None and suspends(budget, spent)
+        owned = self._owned(key, item.spec, at_rest)
         for place in places:
             if place.name not in owned:
-                one = owned_object(key, item.spec, place)
+                one = owned_object(key, item.spec, place, at_rest)
                 owned[place.name] = one, digest_of(one)
-        keys = remembered | {place.name: owned[place.name][0].key for place in places}
+        declared = {place.name: owned[place.name][0].key for place in places}
+        before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
+        keys = remembered | declared | before
         found = {name: self._found(item, at, owned.get(name)) for name, at in keys.items()}
         return key, TreeSnapshot(
             key=key,
@@ -62,18 +68,20 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             found={name: one for name, one in found.items() if one is not None},
             use=use,
             declared=item.obj.spec,
+            spent=spent,
+            at_rest=at_rest,
             paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
             confirmed=item.obj.annotations.get(CONFIRMED, ""),
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
-    def _owned(self, key: Key, spec: VMTreeSpec) -> dict[str, tuple[OwnedObject, str]]:
+    def _owned(self, key: Key, spec: VMTreeSpec, at_rest: bool) -> dict[str, tuple[OwnedObject, str]]:
         """What it declares by place, made once from each spec."""
         known = self._made.get(key)
-        if known is None or known[0] is not spec:
-            known = self._made[key] = spec, {}
-        return known[1]
+        if known is None or known[0] is not spec or known[1] != at_rest:
+            known = self._made[key] = spec, at_rest, {}
+        return known[2]
 
     def _use(self, item: LieutenantItem | None) -> Use:
         if item is None:
@@ -137,16 +145,19 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield StatusUpdate(plan.key, status, plan.own, Announce.PHASES)
 
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
-        """The tree of an object that came, went or changed."""
+        """The tree of an object that came, went or changed; of one that went also the neighbours, who may have waited for that."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+            if after is None:
+                yield from self.t.gatherer.slots.trees.around(key)
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
-        """The tree of an object, and its neighbours, whose turn may have come."""
+        """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
         tree = self._tree_of(key, before, after)
         if tree is not None:
             yield tree
+        if tree is not None and any(before.status.get(part) != after.status.get(part) for part in ("vm", "machine")):
             yield from self.t.gatherer.slots.trees.around(key)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:

@@ -3,21 +3,24 @@ and the last list of VMs; asks nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.lieutenant import Budget, ManagementPolicy
 from reconciler.api.meta import Mode
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
+from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
-from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, no_room, not_down_yet, not_up_yet
+from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, next_to_move, no_room, not_down_yet, not_up_yet
 from reconciler.core.tree.owned import TREE
 from reconciler.core.tree.places import key_of, tree_of_machine
+from reconciler.core.tree.spending import Spent, holds_work, within
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.settings import EngineSettings
@@ -93,11 +96,11 @@ class Trees:
         self.foreseen.pop(key, None)
 
     def around(self, key: Key) -> Iterator[Key]:
-        """The objects whose turn may come when this one changed: those above and below."""
+        """The objects whose turn may come when this one changed."""
         member = self.membership(key)
         if member is None:
             return
-        for name in (*member.known.family.above(member.place), *member.known.family.under(member.place)):
+        for name in next_to_move(member.known.family, member.place, lambda name: self._neighbour(member, name)):
             yield member.known.keys[name]
 
     # --- order ----------------------------------------------------------------------------------------------------------------------
@@ -113,15 +116,16 @@ class Trees:
     def _neighbour(self, member: Membership, name: str) -> Neighbour:
         item, place = self._table.lieutenant(member.known.keys[name]), member.known.places[name]
         if item is None:
-            return Neighbour(running=not place.going, going=place.going)
+            return Neighbour(running=not place.going, going=place.going, gone=True)
         vm_id = item.record.slot.vm_id
         latest = self._fleet.latest
         vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
-        marks = as_map(as_map(item.obj.status.get("machine")).get("marks"))
+        if item.spec.management_policy is ManagementPolicy.OBSERVE_ONLY and not item.deleting:
+            return Neighbour(running=False, asleep=True)  # nothing moves it, so nobody waits for it
         return Neighbour(
             running=item.spec.mode is Mode.RUNNING and not item.deleting,
             going=item.deleting,
-            prepared=vm is not None and vm.state is VmState.RUNNING and PREPARED in marks,
+            prepared=vm is not None and vm.state is VmState.RUNNING and PREPARED in noted(item, vm_id),
             asleep=self._journal.of(item.slot_owner) is None and (not vm_id or (vm is not None and vm.state is VmState.SUSPENDED)),
             gone=False,
         )
@@ -170,12 +174,29 @@ class Trees:
                 limits.append(Limit(ledger.creating, bounds.max_concurrent_creates, f"limits.maxConcurrentCreates {name}"))
         return no_room(limits)
 
-    def no_work(self, key: Key) -> Held | None:
+    def budget_of(self, key: Key) -> Budget | None:
+        """The budget of the tree that this agent belongs to."""
+        member = self.membership(key)
+        return member.spec.budget if member is not None else None
+
+    def spent(self, tree: AnyItem, budget: Budget, now: float) -> Spent:
+        """What the agents of a tree have spent within the window of its budget."""
+        total = Spent()
+        for item in self.members(tree):
+            total = total + within(item.record.spending, now - budget.window_seconds)
+        return total
+
+    def no_work(self, key: Key, now: float) -> Held | None:
         """Why no task may be sent to this agent now, when it has none (G-09)."""
         if self._table.halted:
             return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
         member = self.membership(key)
-        if member is None or member.spec.limits.max_working is None or self.working(key):
+        if member is None:
+            return None
+        budget = member.spec.budget
+        if budget is not None and holds_work(budget, self.spent(member.tree, budget, now)):
+            return Held(TreeReason.BUDGET_EXCEEDED, f"vmtree/{member.tree.key.name} has used up its budget")
+        if member.spec.limits.max_working is None or self.working(key):
             return None
         name = f"limits.maxWorking of vmtree/{member.tree.key.name}"
         return no_room([Limit(self.ledger(member).working, member.spec.limits.max_working, name)])
@@ -190,16 +211,21 @@ class Trees:
             if item is None:
                 continue
             for node, slot in item.record.slots().items():
-                on_its_way = SlotOwner.of(key, item.uid, node) in under_way
+                on_its_way = not slot.vm_id and SlotOwner.of(key, item.uid, node) in under_way
                 vms += bool(slot.vm_id) or on_its_way
-                creating += (on_its_way and not slot.vm_id) or self._booting(slot.vm_id)
+                creating += on_its_way or self._booting(item, slot)
             working += bool(member.spec.limits.max_working) and self.working(key)
         return Ledger(vms, creating, working)
 
-    def _booting(self, vm_id: str) -> bool:
+    def _booting(self, item: LieutenantItem, slot: SlotRecord) -> bool:
+        """One that the last list lacks may be, as long as nothing was ever found on it."""
+        if not slot.vm_id:
+            return False
         latest = self._fleet.latest
-        vm = latest.vms.get(vm_id) if latest is not None and vm_id else None
-        return vm is not None and vm.state is VmState.BOOTING
+        vm = latest.vms.get(slot.vm_id) if latest is not None else None
+        if vm is not None:
+            return vm.state is VmState.BOOTING
+        return PREPARED not in noted(item, slot.vm_id)
 
     def working(self, key: Key) -> bool:
         """Whether a task was sent to this agent and is not over."""
@@ -211,3 +237,9 @@ class Trees:
             return ()
         found = (self._table.lieutenant(key) for key in self._of(tree, tree.record).keys.values())
         return (item for item in found if item is not None)
+
+
+def noted(item: LieutenantItem, vm_id: str) -> Mapping[str, object]:
+    """The done-marks that were found on this very machine."""
+    status = item.obj.status
+    return as_map(as_map(status.get("machine")).get("marks")) if as_map(status.get("vm")).get("id") == vm_id else {}

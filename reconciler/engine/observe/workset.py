@@ -205,7 +205,7 @@ class Gatherer:
             ),
         )
         facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        no_work = self.slots.trees.no_work(key) if tasks else None
+        no_work = self.slots.trees.no_work(key, now) if tasks else None
         return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now, no_work)
 
     async def next_machine(self, item: LieutenantItem, rendered: Rendered | Unresolved) -> NextMachine | None:

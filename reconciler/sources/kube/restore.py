@@ -34,7 +34,7 @@ from reconciler.core.snapshot.vm import Vm
 from reconciler.core.task.view import marker_of
 from reconciler.core.times import seconds, timestamp_ms
 from reconciler.core.tree.owned import OwnedObject, owned_object
-from reconciler.core.tree.places import wanted_places
+from reconciler.core.tree.places import uid_of, wanted_places
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.ports import Intent
 from reconciler.engine.state.declared import OWNED
@@ -103,7 +103,7 @@ def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[s
         if place.node.has_agent:
             continue
         owned = owned_object(tree, spec, place)
-        slot = SlotOwner.of(owned.key, f"{uid}-{place.name}")
+        slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
         told: Json = {"vm": {"create": create.dump()}} if (create := creates.get(place.name)) is not None else {}
         found = lieutenant(owned.key, slot.uid, told, vms, owner)
         if found.known():

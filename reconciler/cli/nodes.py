@@ -1,0 +1,45 @@
+"""Nodes of a VMTree on a command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reconciler.api.parsing import load_spec
+from reconciler.api.vmtree import VMTreeSpec
+from reconciler.cli.access import reader
+from reconciler.cli.read import one
+from reconciler.config import Config
+from reconciler.core.keys import Key
+from reconciler.core.tree.places import MACHINE, wanted_places
+from reconciler.core.treerecords import TreeRecord
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import UsageError
+from reconciler.views.nodes import PlacedObject, of_node, placed
+
+Node = Annotated[str, typer.Option("--node", metavar="N", help="One node of a vmtree.", show_default=False)]
+
+
+def must_be_tree(key: Key, node: str) -> None:
+    """Raises `UsageError` when a node is named of something that has none."""
+    if node and key.kind != "VMTree":
+        raise UsageError("only a vmtree has nodes", f"--node {node}", "leave it out")
+
+
+def agentless(tree: StoredObject) -> set[str]:
+    """The places of a tree that have a machine and no agent. Raises `InvalidSpec`."""
+    spec = load_spec(tree.key.kind, tree.spec, tolerant=True)
+    places = wanted_places(spec, TreeRecord(), {}) if isinstance(spec, VMTreeSpec) else ()
+    return {name for place in places if not place.node.has_agent for name in (place.name, place.node.name)}
+
+
+async def nodes_of(config: Config, tree: Key, node: str = "") -> list[PlacedObject]:
+    """What a tree has declared; `node`: of that one only. Raises `NotFound` for a tree that does not exist, and `UsageError` for a node
+    of which nothing is there."""
+    async with reader(config) as store:
+        declared = await one(store, tree)
+        if config.kube and node in agentless(declared):
+            raise UsageError(f"node {node!r} has no agent; its machine is in the operator's store only", "--kube", "run it where that is")
+        found = placed(tree, [obj for kind in ("Lieutenant", MACHINE) for obj in await store.objects(kind, tree.namespace)])
+    return of_node(tree, found, node) if node else found

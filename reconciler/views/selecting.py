@@ -1,0 +1,40 @@
+"""By which labels objects and VMs are selected: those that were declared, and what is known of the machine beside them. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.api.annotations import PREFIX
+from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
+from reconciler.core.tree.places import MACHINE
+
+if TYPE_CHECKING:
+    from reconciler.core.snapshot.vm import Vm
+    from reconciler.engine.ports import StoredObject
+
+STATE = f"{PREFIX}state"
+"""The state of a VM, as the platform says: `running`, `suspended`, …"""
+ORGAN, CAPABILITY = f"organ.{PREFIX}", f"capability.{PREFIX}"
+"""Before the name of an organ or capability; the value is its state on that machine: `Verified`, `WithoutKey` or `NotVerified`."""
+_DERIVED = (STATE, ORGAN, CAPABILITY)
+
+
+def found_on(obj: StoredObject) -> dict[str, str]:
+    """The organs and capabilities of its machine as labels, with what was verified of them there."""
+    if obj.key.kind not in ("Lieutenant", MACHINE):
+        return {}
+    boot = LieutenantStatus.load(obj.status).boot or BootStatus()
+    pieces = ((ORGAN, boot.organs), (CAPABILITY, boot.capabilities))
+    return {f"{prefix}{one.name}": one.state for prefix, found in pieces for one in found or ()}
+
+
+def selectable(obj: StoredObject) -> dict[str, str]:
+    """What a selector may name of an object: its labels, and what was found on its machine."""
+    return {**obj.labels, **found_on(obj)}
+
+
+def labels_of_vm(vm: Vm, owner: StoredObject | None) -> dict[str, str]:
+    """What a selector may name of a VM: the labels that the platform has on it and its state; of one that an object owns also that
+    object's labels, which count before the platform's, and what was found on it. Nobody says the latter by a label of their own."""
+    said = {name: value for name, value in vm.labels.items() if not name.startswith(_DERIVED)}
+    return {**said, **(selectable(owner) if owner is not None else {}), STATE: vm.state.value}

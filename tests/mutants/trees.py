@@ -1,0 +1,110 @@
+"""Mutants of hierarchies: their order, their limits, and what is taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.core.lieutenant import status
+from reconciler.core.slot import policies as slot_policies
+from reconciler.core.tree import order, places, policies
+from reconciler.engine.observe import trees
+from tests.core import test_explore_tree
+from tests.core import test_tree_properties as properties
+from tests.engine import test_trees
+from tests.faults.harness import Fault
+from tests.faults.play import play
+from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
+from tests.mutants.mutant import Mutant
+
+
+def a_tree_that_grows(path: Path) -> None:
+    play(tree_grows.SCENARIO, path / "grows.db", None)
+
+
+def a_tree_that_shrinks(path: Path) -> None:
+    play(tree_shrinks.SCENARIO, path / "shrinks.db", None)
+
+
+def a_tree_that_sleeps(path: Path) -> None:
+    play(tree_sleeps.SCENARIO, path / "sleeps.db", None)
+
+
+def a_list_that_lacks_one_that_boots(path: Path) -> None:
+    names = play(tree_shrinks.SCENARIO, path / "reference.db", None).life.names
+    for number in [number for number, name in enumerate(names, 1) if name == "vers.create_vm"]:
+        play(tree_shrinks.SCENARIO, path / f"{number}.db", Fault(number, "list-short"))
+
+
+def an_explored_tree(_: Path) -> None:
+    test_explore_tree.Explored("two", edits=3, faults=1)
+    test_explore_tree.Explored("fork", edits=1, faults=1)
+
+
+EXPLORED_TREES = ("children-first-up", "parents-first-down", "roots-deleted-first", "gone-and-waited-for", "limit-ignored")
+"""Mutants that exploring a small tree finds as well."""
+
+
+def an_order_that_goes_on(_: Path) -> None:
+    properties.test_what_was_declared_before_never_holds_up_what_is_declared_now()
+
+
+def fewer_replicas(_: Path) -> None:
+    properties.test_fewer_replicas_never_take_one_that_works_and_more_move_none()
+
+
+def a_node_of_another_kind(_: Path) -> None:
+    properties.test_a_node_that_gets_an_agent_or_loses_it_gives_back_what_it_had_first()
+
+
+def a_kept_node(_: Path) -> None:
+    properties.test_a_kept_node_that_is_declared_again_is_as_any_other()
+
+
+def a_stalled_tree(_: Path) -> None:
+    properties.test_a_tree_of_which_one_is_stalled_and_the_others_wait_for_it_is_stalled()
+
+
+TREE_MUTANTS: tuple[Mutant, ...] = (
+    Mutant("children-first-up", "G-13: no machine comes before the one above it", order, "not_up_yet",
+           "if not seen.prepared:", "if False:", a_tree_that_grows),
+    Mutant("parents-first-down", "G-13: no machine is suspended before those below it", order, "not_down_yet",
+           "(not seen.running and not seen.asleep)", "False", a_tree_that_sleeps),
+    Mutant("roots-deleted-first", "G-13: no machine is deleted before those below it", order, "not_down_yet",
+           "(seen.going and not seen.gone) if here.going", "False if here.going", a_tree_that_shrinks),
+    Mutant("resumed-anyhow", "G-13: nothing is resumed before what stands above it", slot_policies, "follow_the_mode",
+           "if s.not_up_yet is not None", "if False", a_tree_that_sleeps),
+    Mutant("prepared-once", "G-13: what was prepared once proves nothing of a new machine", status, "machine_status",
+           'if "machine" in previous and same', 'if "machine" in previous and view.vm_id',
+           test_trees.test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one),
+    Mutant("a-ring", "G-13: what was declared before never contradicts what is", order.Family, "__init__",
+           'if place.node not in self._from(place.parent) else ""', "", an_order_that_goes_on),
+    Mutant("old-parents", "G-13: the parent that is declared now counts", order.Family, "__init__",
+           "key=lambda place: place.going", "key=lambda place: not place.going", an_order_that_goes_on),
+    Mutant("gone-and-waited-for", "G-13: what is gone is waited for by nobody", order, "not_down_yet",
+           "and not seen.gone", "", an_order_that_goes_on),
+    Mutant("limit-without-journal", "G-09: a create counts from the moment at which it is written down", trees.Trees, "ledger",
+           "set(self._journal.under_way())", "set()", a_tree_that_grows),
+    Mutant("unseen-not-counted", "G-09: a machine that one list lacks may still be booting", trees.Trees, "_booting",
+           "return PREPARED not in noted(item, slot.vm_id)", "return False", a_list_that_lacks_one_that_boots),
+    Mutant("limit-ignored", "G-09: never more machines than allowed", order, "no_room",
+           "limit.there >= limit.most", "False", a_tree_that_grows),
+    Mutant("working-withdrawn", "G-10: a replica that works is not taken", places, "ordinals_of",
+           "if not use.get(place_name(node, one), Use()).working", "", fewer_replicas),
+    Mutant("anyone-withdrawn", "G-10: those without a machine go first, then the longest idle", places, "dispensable",
+           "return use.working, use.made, use.idle_since, -ordinal", "return use.working, use.made, 0.0, -ordinal", fewer_replicas),
+    Mutant("nobody-kept", "G-10: what is to be kept is not deleted with what stood above it", policies, "take_back_what_is_removed",
+           "policy is OnNodeRemoved.REPARENT", "False",
+           test_trees.test_nodes_below_a_removed_one_stay_one_level_up_when_the_tree_says_so),
+    Mutant("dragged-along", "G-10: a removed node takes none along unasked", policies, "take_back_what_is_removed",
+           "if policy is OnNodeRemoved.REFUSE and not v.confirmed", "if False",
+           test_trees.test_a_removed_node_with_others_below_is_refused_until_the_tree_says_what_becomes_of_them),
+    Mutant("kept-for-ever", "G-10: a kept node that is declared again is as any other", policies, "needs_declaring",
+           "remembered != place.record.but(digest=v.digests[place.name])", "remembered.digest != v.digests[place.name]", a_kept_node),
+    Mutant("tree-unprotected", "G-05: a tree with a protected node goes only when that is confirmed", policies,
+           "protect_before_the_end", "if not guarded:", "if True:",
+           test_trees.test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed),
+    Mutant("another-kind-leaks", "G-05: a node of another kind gives back what it had", policies, "of_another_kind",
+           "place.node.has_agent is not remembered.agent", "False", a_node_of_another_kind),
+    Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
+           "if found.reason in HELD", "if False", a_stalled_tree),
+)  # fmt: skip
