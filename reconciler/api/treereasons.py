@@ -32,7 +32,7 @@ class TreeReason(Explained):
     NODE_KEPT = (
         "NodeKept",
         "A node above it was removed; as declared it stays, one level up, until it is deleted or declared again.",
-        "Declare it again, or delete its lieutenant.",
+        "Declare it again; to let it go, remove it then with `policy.onNodeRemoved: Cascade`.",
         RESTS,
     )
     SCALING_DOWN = "ScalingDown", "There are more replicas than declared; one that works is not removed before it is idle.", NOTHING, _SOON

@@ -42,11 +42,13 @@ class PlaceRecord(Record):
 
 class TreeRecord(Record):
     """What a tree has declared: written down before the objects are. `revisions`: the last specs with which all of it was ready, as
-    JSON, the newest last. `budget`: how far it was used up when that was last told."""
+    JSON, the newest last. `budget`: how far it was used up when that was last told. `confirmed`: the last confirmation
+    that was acted on; each is good for one deletion."""
 
     places: tuple[PlaceRecord, ...] = ()
     revisions: tuple[str, ...] = ()
     budget: str = "Within"
+    confirmed: str = ""
 
     def place(self, name: str) -> PlaceRecord | None:
         return next((place for place in self.places if place.name == name), None)

@@ -131,7 +131,7 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     "agent.extensions": (with_value("agent", "extensions", to=["f.mjs"]), lambda r: (r.argv, r.launch_hash)),
     "agent.skills": (with_value("agent", "skills", to=["other"]), lambda r: (r.argv, r.launch_hash, r.skills)),
 }  # fmt: skip
-ELSEWHERE = {"extends.name"}
+ELSEWHERE = {"bake.enabled", "extends.name"}
 """Proven by the test of what a profile extends."""
 
 

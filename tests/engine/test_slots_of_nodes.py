@@ -41,6 +41,7 @@ class Blueprint:
     source: VmSource
     shape: VmShape
     machine_hash: str = "made-from"
+    seals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

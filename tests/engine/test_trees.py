@@ -382,3 +382,22 @@ def test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one(tmp_pat
         await stands(s)
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-05")
+def test_a_confirmation_is_good_for_one_deletion_only(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a", protected=True), infra("b", protected=True), infra("c"))
+        await stands(s)
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "yes"})
+        await tree(s, infra("b", protected=True), infra("c"))
+        await stands(s)
+        assert len(s.world.alive()) == 2
+        await tree(s, infra("c"))
+        await s.says(TREE, "Stalled", "NodesStalled")
+        assert len(s.world.alive()) == 2
+        await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "again"})
+        await stands(s)
+        assert len(s.world.alive()) == 1
+
+    tell(tmp_path, story)

@@ -43,7 +43,7 @@ LIEUTENANT: Mapping[str, Any] = {
         "crashLoop": {"maxRestarts": 6, "windowSeconds": 1801, "stableSeconds": 302},
     },
     "session": {"generation": 2, "onLost": "New", "onWorkspaceLost": "Hold"},
-    "update": {"onProfileChange": "Recreate"},
+    "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
     "snapshots": {"schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "keep": 3, "verify": "None", "beforeMutate": True},
     "managementPolicy": "NoDelete",
     "deletionPolicy": "Retain",

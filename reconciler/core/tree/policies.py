@@ -229,7 +229,7 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
             yield TreeReason.NAME_TAKEN, f"the name of node {place.name} is taken by an object that this tree does not declare"
     if v.spec.policy.on_node_removed is OnNodeRemoved.REFUSE and not v.confirmed:
         for top, dragged in with_it(v).items():
-            if dragged:
+            if any(not v.found[name].deleting for name in dragged):
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
     if v.spec.budget is not None and v.spec.budget.on_exceeded is OnExceeded.ABORT:
         yield TreeReason.LIMIT_EXCEEDED, "budget.onExceeded: Abort of a tree is not acted on in this release; use Suspend, DenyNew or Warn"

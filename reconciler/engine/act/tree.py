@@ -140,6 +140,8 @@ class TreeActs:
                 await self._declarations.withdraw(item.key, action.why)
             except ReconcilerError as error:
                 raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
+        if action.confirmed:  # each confirmation is good for what it was given for, and not for later
+            await self.save(view.key, self.record(view.key).but(confirmed=action.confirmed))
 
 
 def with_places(record: TreeRecord, wanted: dict[str, Place], owned: dict[str, OwnedObject]) -> TreeRecord:

@@ -72,7 +72,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             at_rest=at_rest,
             paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
-            confirmed=item.obj.annotations.get(CONFIRMED, ""),
+            confirmed=token if (token := item.obj.annotations.get(CONFIRMED, "")) != item.record.confirmed else "",
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
