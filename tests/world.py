@@ -172,7 +172,9 @@ class World:
         self.leave_paused = False  # and is not resumed
         self.full = False  # no room for another VM
         self.commits: dict[str, Commit] = {}
+        self.commits_made = 0
         self.hidden_commits: set[str] = set()
+        self.foreign_commits: set[str] = set()
         self.refs = {"golden:latest": GOLDEN}
         self.disks: dict[str, Machine] = {}  # what a VM restored from a commit has on its disk
         self.watchers: dict[str, list[Callable[[], None]]] = {}
@@ -408,11 +410,23 @@ class FakeVers:
             raise Rejected("the VM is dead", vm_id)
         if m.pi is not None and m.pi.busy:
             self.world.violations.append(f"snapshot of {vm_id} in the middle of a turn")
-        made = Commit(f"00000000-0000-4000-9000-{len(self.world.commits) + 1:012d}", name, self.world.now(), vm_id)
+        self.world.commits_made += 1
+        made = Commit(f"00000000-0000-4000-9000-{self.world.commits_made:012d}", name, self.world.now(), vm_id)
         self.world.commits[made.commit_id] = made
         self.world.disks[made.commit_id] = Machine(vm_id, self.world.now())
         copy_disk(m, self.world.disks[made.commit_id])
         return made.commit_id
+
+    async def delete_commit(self, commit_id: str) -> None:
+        await self._call()
+        if commit_id not in self.world.commits:
+            raise NotFound("commit not found", commit_id)
+        used = sum(1 for m in self.world.machines.values() if m.parent_commit == commit_id and not m.deleted)
+        if used:
+            raise Conflict(f"commit still has {used} active VM(s)", commit_id)
+        if commit_id in self.world.foreign_commits:
+            self.world.foreign_effects += 1
+        del self.world.commits[commit_id], self.world.disks[commit_id]
 
     async def list_commits(self) -> tuple[Commit, ...]:
         await self._call()

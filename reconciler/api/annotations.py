@@ -7,7 +7,7 @@ from reconciler.api.version import GROUP
 PREFIX = f"{GROUP}/"
 PROTECTION = f"{PREFIX}deletion-protection"
 RETRY = f"{PREFIX}retry"
-VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused", "rewind"})
+VERBS = frozenset({"retry", "wake", "snapshot", "resolve", "delete-confirmed", "detached", "paused", "rollback", "rewind"})
 """What a person asks for by an annotation `PREFIX + VERB`; it is no part of the spec, and survives an apply."""
 
 

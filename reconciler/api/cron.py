@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import StringConstraints
 
@@ -20,10 +22,15 @@ _WORDS = {
 }
 
 
+def fields_of(schedule: str) -> str:
+    """The five fields of a schedule, also of one that is a word."""
+    return _WORDS.get(schedule, schedule)
+
+
 def expand(schedule: str) -> tuple[frozenset[int], ...]:
     """The allowed values of minute, hour, day of month, month, day of week (0-6, Sunday is 0). Raises ValueError saying
     which field is wrong and how."""
-    parts = _WORDS.get(schedule, schedule).split()
+    parts = fields_of(schedule).split()
     if len(parts) != len(_FIELDS):
         raise ValueError(f'must be a cron schedule of five fields, such as "0 * * * *", not {len(parts)}')
     names: tuple[dict[str, int], ...] = ({}, {}, {}, _MONTHS, _DAYS)
@@ -64,3 +71,15 @@ def _judge(schedule: str) -> str:
 
 
 Schedule = Annotated[str, StringConstraints(min_length=1, max_length=128), Checked(_judge)]
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _judge_zone(zone: str) -> str:
+    return "" if zone in _zones() else f'must be a time zone of the IANA data base, such as "Europe/Berlin", not {zone!r}'
+
+
+TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64), Checked(_judge_zone)]

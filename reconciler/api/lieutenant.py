@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from reconciler.api.cron import Schedule
 from reconciler.api.document import Document
 from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
@@ -32,6 +31,7 @@ from reconciler.api.meta import (
 from reconciler.api.session import OnLost as OnLost
 from reconciler.api.session import OnWorkspaceLost as OnWorkspaceLost
 from reconciler.api.session import Session as Session
+from reconciler.api.snapshots import Snapshots as Snapshots
 
 
 class PlacementType(Choice):
@@ -274,17 +274,6 @@ class Update(Model):
     old one."""
     on_no_room: OnNoRoom = OnNoRoom.WAIT
     """Without room for a second machine: `Wait` with the old one, or `InPlace`: delete it first, with its workspace."""
-
-
-class Snapshots(Model):
-    """Verified commits of the machine."""
-
-    schedule: Schedule | None = None
-    """When, as five cron fields in UTC; unset means none by the clock."""
-    keep: Annotated[int, Field(ge=1, le=1000)] = 24
-    """How many; older ones of ours are removed."""
-    before_mutate: bool = False
-    """Take one before anything that may lose state."""
 
 
 class ManagementPolicy(Choice):

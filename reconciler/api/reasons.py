@@ -121,14 +121,25 @@ class Reason(Explained):
         "The machine carries the valid claim of another installation.",
         "Let the other installation forget it, or take it with `reconciler resolve lieutenant NAME --vm ID`.",
     )
-    SNAPSHOTTING_VM = "SnapshottingVM", "A commit of the machine is being taken before it is deleted.", NOTHING
-    SNAPSHOT_PENDING = "SnapshotPending", "The commit of the machine is not proven yet; nothing is deleted before it is.", NOTHING
+    SNAPSHOTTING_VM = "SnapshottingVM", "A commit of the machine is being taken.", NOTHING
+    SNAPSHOT_PENDING = "SnapshotPending", "The commit of the machine is not proven yet; what waits for it goes on when it is.", NOTHING
     TOOK_SNAPSHOT = "TookSnapshot", "The machine was committed; the message names the commit.", "Nothing."
     SNAPSHOT_FAILED = (
         "SnapshotFailed",
-        "The machine could not be committed, so it is not deleted.",
-        "`reconciler retry` tries again; or set `deletionPolicy: Delete` to let it go without.",
+        "The machine could not be committed; the older snapshots are kept, and what must not go without one stays.",
+        "It is tried again; a deletion waits for `reconciler retry`, or goes without by `deletionPolicy: Delete` and no `beforeMutate`.",
     )
+    COUNTING_SNAPSHOTS = "CountingSnapshots", "Kept snapshots are compared with the platform's list; surplus ones of ours go.", NOTHING
+    DROPPED_COMMIT = "DroppedCommit", "A snapshot beyond `snapshots.keep` was removed.", "Nothing."
+    COMMIT_IN_USE = "CommitInUse", "A machine was made from that commit, so it is kept beyond `snapshots.keep`.", "Nothing; tried later."
+    COMMIT_VANISHED = "CommitVanished", "Somebody else removed a snapshot of ours.", "Nothing; the next one comes as scheduled."
+    RESTORING_SNAPSHOT = "RestoringSnapshot", "Another machine is made from a snapshot, beside the one that works.", NOTHING
+    RESTORED_SNAPSHOT = "RestoredSnapshot", "A machine was made from a snapshot, and is what was committed.", "Nothing."
+    NOT_RESTORABLE = "NotRestorable", "A snapshot could not be restored; older ones are kept.", "See the message; take another one."
+    ROLLING_BACK = "RollingBack", "The agent goes on from a snapshot when it is settled; until then it works on.", NOTHING
+    ROLLED_BACK = "RolledBack", "The agent went back to a snapshot; what was cut is in `reconciler output --history 0`.", "Nothing."
+    ROLLBACK_REFUSED = "RollbackRefused", "The agent does not go back to that snapshot.", "See the message; nothing was changed."
+    NEVER_DUE = "NeverDue", "The schedule names a time that never comes.", "Correct `snapshots.schedule`."
     SECRETS_IN_SNAPSHOT = "SecretsInSnapshot", "Files made from secrets are in the commit.", "Keep it as secret as those: docs/tenancy.md."
     DETACHING = "Detaching", "The object goes and the machine stays.", NOTHING
     DETACHED_VM = "DetachedVM", "The object is gone and its machine stays; it goes on costing money.", "See `reconciler orphans`."
@@ -146,17 +157,8 @@ class Reason(Explained):
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "There is no such tag with a commit.", "Correct `source.ref`, or make the tag.", SOUGHT
     UNOWNED_NOT_ALLOWED = "UnownedNotAllowed", "It is not known whose that id is.", "`--adopt-unowned` allows it: docs/tenancy.md."
     NO_DELETE = "NoDelete", "`managementPolicy: NoDelete` keeps the machine.", "Set `managementPolicy: Full` to have it replaced."
-    OBSERVE_ONLY = (
-        "ObserveOnly",
-        "`managementPolicy: ObserveOnly`: it is only looked at.",
-        "Set `managementPolicy: Full` to have it acted on.",
-        RESTS,
-    )
-    ORPHAN_VM = (
-        "OrphanVM",
-        "A machine says that it is ours, and nothing here owns it.",
-        "`reconciler orphans --delete --confirm` deletes it.",
-    )
+    OBSERVE_ONLY = "ObserveOnly", "It is only looked at, as declared.", "Set `managementPolicy: Full` to have it acted on.", RESTS
+    ORPHAN_VM = "OrphanVM", "A VM says that it is ours, and nothing owns it.", "`reconciler orphans --delete --confirm` deletes it."
     DELETED_ORPHAN = "DeletedOrphan", "A machine without an owner was deleted as asked for.", "Nothing."
     NO_ORPHAN = "NoOrphan", "A machine that was to be deleted for having no owner is none.", "Nothing; it stays."
     ACCOUNT_CHANGED = "AccountChanged", "The key belongs to another account than the machine.", "Put the right key back."

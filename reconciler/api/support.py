@@ -55,7 +55,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "session.onLost": ACTED_ON,
         "session.onWorkspaceLost": ACTED_ON,
         "update": ACTED_ON,
-        "snapshots": PROTECTS,
+        "snapshots": ACTED_ON,
         "managementPolicy": ACTED_ON,
         "deletionPolicy": ACTED_ON,
         "adopt": ACTED_ON,

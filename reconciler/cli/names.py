@@ -9,9 +9,10 @@ from reconciler.api.registry import KINDS, kind_of
 from reconciler.core.keys import Key
 from reconciler.core.keys import short as short
 from reconciler.errors import UsageError
-from reconciler.views.documents import VM
+from reconciler.views.documents import COMMIT, VM
 
 _VM_WORDS = ("vm", "vms")
+_COMMIT_WORDS = ("commit", "commits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,14 @@ def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
             found += [kind.name for kind in KINDS]
         elif part.lower() in _VM_WORDS:
             found.append(VM)
+        elif part.lower() in _COMMIT_WORDS:
+            found.append(COMMIT)
         elif kind is not None:
             found.append(kind.name)
         else:
             words = ", ".join(kind.singular for kind in KINDS)
             meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
-            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, all")
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, all")
     return tuple(dict.fromkeys(found))
 
 
@@ -63,6 +66,8 @@ def keys(words: Sequence[str], namespace: str) -> list[Key]:
         raise UsageError("which one?", " ".join(words), "give a name too")
     if any(kind == VM for kind, _ in found.names):
         raise UsageError("VMs are only looked at", " ".join(words), "name the lieutenant it belongs to")
+    if any(kind == COMMIT for kind, _ in found.names):
+        raise UsageError("commits are only looked at", " ".join(words), "name the lieutenant it was taken of")
     return [Key(kind, namespace, name) for kind, name in found.names]
 
 

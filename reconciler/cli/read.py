@@ -16,7 +16,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import VM, document, labels_of, stock_documents
+from reconciler.views.documents import COMMIT, VM, document, labels_of, stock_documents
 from reconciler.views.selecting import selectable
 
 PROFILE = boot_profile("", "").kind
@@ -82,6 +82,10 @@ async def documents(
             from reconciler.cli.vms import vms  # the platform's client, which nothing else here needs
 
             every = [(name, doc) for name, doc in await vms(config, store) if not selector or matches(labels_of(doc), selector)]
+        elif kind == COMMIT:
+            from reconciler.cli.snapshots import commits
+
+            every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]

@@ -33,11 +33,13 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`key`: what was reconciled; `decisions`: one for each object that belongs to it, in the order of the objects. `first`: what must be
-    durable before any of them is carried out or reported. It only writes into our own books, and no object changes by it."""
+    durable before any of them is carried out or reported. It only writes into our own books, and no object changes by it. `beside`: about
+    the object of the key too; it waits while something is done to that, and nothing waits for it."""
 
     key: Key
     decisions: Mapping[Key, Decision] = field(default_factory=dict)
     first: Step | None = None
+    beside: Decision | None = None
 
     @property
     def own(self) -> Decision | None:
@@ -50,6 +52,8 @@ class Plan:
         if self.first is not None:
             return [self.first]
         steps = [Step(key, decision) for key, decision in self.decisions.items() if is_action(decision)]
+        if is_action(self.beside) and not (steps and is_action(self.own)):
+            steps.append(Step(self.key, self.beside))
         if len(steps) < 2:
             return steps
         first = min(step.action.urgency for step in steps)
@@ -60,7 +64,7 @@ class Plan:
         return [min((step for step in steps if step.action.urgency is first), key=lambda step: step.key)]
 
     def waits(self) -> Iterator[Wait]:
-        return (decision for decision in self.decisions.values() if isinstance(decision, Wait))
+        return (decision for decision in (*self.decisions.values(), self.beside) if isinstance(decision, Wait))
 
     def steady(self) -> bool:
         """Nothing is on its way: every decision is steady, refused, or waits for a person or for another object."""
@@ -78,5 +82,5 @@ class Plan:
     def wake_at(self, probing: bool = True) -> float | None:
         """The earliest time at which a decision could change by itself. Not `probing`: the object of the key itself is left alone."""
         decisions = (decision for key, decision in self.decisions.items() if probing or key != self.key)
-        times = [d.until for d in decisions if isinstance(d, Wait | Steady) and d.until is not None]
+        times = [d.until for d in (*decisions, self.beside) if isinstance(d, Wait | Steady) and d.until is not None]
         return min(times, default=None)

@@ -13,69 +13,16 @@ from pydantic import Field
 
 from reconciler.core.messages import Message
 from reconciler.core.recordbase import Stored
+from reconciler.core.slotrecords import BranchRecord as BranchRecord
+from reconciler.core.slotrecords import CommitRecord as CommitRecord
+from reconciler.core.slotrecords import SlotRecord as SlotRecord
+from reconciler.core.slotrecords import SnapshotRecord as SnapshotRecord
 
 
 class Record(Stored):
     def slots(self) -> Mapping[str, SlotRecord]:
         """The VM slots of the object, by node; '' is its own."""
         return {}
-
-
-class SnapshotRecord(Record):
-    """The commit of one VM taken before its deletion. `verified`: the platform lists it. `attempts`: failed ones."""
-
-    vm_id: str = ""
-    commit_id: str = ""
-    name: str = ""
-    taken_at: float = 0.0
-    verified: bool = False
-    attempts: int = 0
-    not_before: float = 0.0
-    error: str = ""
-
-
-class BranchRecord(Record):
-    """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
-    `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once. `claimed`: the copy has taken
-    our claim; one that never did was none."""
-
-    asked_at: float = 0.0
-    source: str = ""
-    vm_id: str = ""
-    at: float = 0.0
-    claimed: bool = False
-
-
-class SlotRecord(Record):
-    """One VM slot. `epoch` grows with every VM put into it, and with every directory on this host that stands in for one; `filled`: the
-    one in which its VM was put into it, 0 when that is not known (by an earlier release, or read back from a cluster).
-    `marked_for_deletion`: this VM will be deleted, irreversibly; `cause`: why (`actions.Cause`). `adopted`: the VM that `adopt`
-    brought here once. `chosen`: a person's answer to CreateAmbiguous or ClaimConflict, a VM id or `none`. `confirmed`: what a
-    person allowed although it is protected: `deletion`, or the id of a dead VM to be replaced. `tried_with`: digest of what the last
-    create was made from. `ref`, `commit`: the reference that the VM was made from and the commit that it pointed to then. `seals`: what
-    done-marks bear that its VM has from the one it is a live copy of."""
-
-    vm_id: str = ""
-    account: str = ""
-    epoch: int = 0
-    filled: int = 0
-    attempts: int = 0
-    not_before: float = 0.0
-    last_error: str = ""
-    marked_for_deletion: bool = False
-    cause: str = ""
-    marked_at: float = 0.0
-    delete_attempts: int = 0
-    delete_error: str = ""
-    adopted: str = ""
-    chosen: str = ""
-    confirmed: str = ""
-    tried_with: str = ""
-    ref: str = ""
-    commit: str = ""
-    snapshot: SnapshotRecord = SnapshotRecord()
-    branch: BranchRecord = BranchRecord()
-    seals: tuple[str, ...] = ()
 
 
 class SessionRecord(Record):
@@ -257,8 +204,33 @@ class StandRecord(Record):
     over: float = 0.0
 
 
+SPARE = "spare"
+"""The slot beside a lieutenant's own for what is restored from a snapshot, as journal, claims and the table of owners name it."""
+
+
+class SpareRecord(Record):
+    """A second machine beside the one in the slot, for a while. `purpose`: a snapshot is restored for a look; the agent is to go on from
+    one; it is the one that the agent has left. `commit_id`: what it is made from, '' when it is to go. `verified`: it was looked at."""
+
+    slot: SlotRecord = SlotRecord()
+    purpose: Literal["", "Check", "Rollback", "Left"] = ""
+    commit_id: str = ""
+    verified: bool = False
+
+
+class RollbackRecord(Record):
+    """A person's wish to go back. `commit_id`: to which snapshot; `state`: how far that is, '' for none. `at`: when that was so."""
+
+    commit_id: str = ""
+    state: Literal["", "Asked", "Done", "Refused"] = ""
+    message: str = ""
+    at: float = 0.0
+
+
 class LieutenantRecord(Record):
     slot: SlotRecord = SlotRecord()
+    spare: SpareRecord = SpareRecord()
+    rollback: RollbackRecord = RollbackRecord()
     next: SlotRecord = SlotRecord()
     replacement: ReplacementRecord = ReplacementRecord()
     session: SessionRecord = SessionRecord()
@@ -277,7 +249,22 @@ class LieutenantRecord(Record):
     handled: dict[str, str] = Field(default_factory=dict)  # one-shot annotations acted on: verb → token
 
     def slots(self) -> Mapping[str, SlotRecord]:
-        return {"": self.slot, NEXT: self.next} if self.replacement.state else {"": self.slot}
+        found = {"": self.slot}
+        if self.replacement.state:
+            found[NEXT] = self.next
+        if self.spare.purpose or self.spare.slot.vm_id:
+            found[SPARE] = self.spare.slot
+        return found
+
+    @property
+    def restoring(self) -> bool:
+        """A snapshot is restored beside its machine, or a person wants that: nothing else of the kind begins."""
+        return bool(self.spare.purpose) or self.rollback.state == "Asked"
+
+    @property
+    def on_the_move(self) -> bool:
+        """The agent is about to go on on another machine, or has just done so: no copy is made of it."""
+        return self.rollback.state == "Asked" or self.spare.purpose == "Rollback" or self.replacement.state in ("Taken", "Returned")
 
     def as_next(self) -> Self:
         """As if the machine in `next` were the one in its slot."""
@@ -289,12 +276,13 @@ class LieutenantRecord(Record):
         return self.but(next=seen.slot, replacement=self.replacement.but(boot=seen.boot, clock=seen.clock))
 
     def swapped(self) -> Self:
-        """The machines in `slot` and `next` change places. The epoch grows, so that the keeper of the one that goes refuses whoever
-        does not know of it."""
+        """The machines in `slot` and `next` change places; the snapshots stay with the lieutenant. The epoch grows, so that the keeper of
+        the one that goes refuses whoever does not know of it."""
         epoch = max(self.slot.epoch, self.next.epoch) + 1
+        new = self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch)
         return self.but(
-            slot=self.next.but(epoch=epoch, adopted=self.slot.adopted, branch=self.slot.branch),
-            next=self.slot,
+            slot=new.with_snapshots_of(self.slot),
+            next=self.slot.with_snapshots_of(SlotRecord()),
             boot=self.replacement.boot,
             clock=self.replacement.clock,
             loaded=LoadedRecord(),

@@ -67,6 +67,7 @@ class NumberedVers:
         self.resolve_ref = effects.of("vers.resolve_ref", vers.resolve_ref)
         self.create_vm = effects.of("vers.create_vm", vers.create_vm)
         self.commit = effects.of("vers.commit", vers.commit)
+        self.delete_commit = effects.of("vers.delete_commit", vers.delete_commit)
         self.list_commits = effects.of("vers.list_commits", vers.list_commits)
         self.delete_vm = effects.of("vers.delete_vm", vers.delete_vm)
         self.suspend_vm = effects.of("vers.suspend_vm", vers.suspend_vm)

@@ -137,6 +137,10 @@ class VersClient:
             raise errors.senseless(Effect.COMMIT, outcome.where, "no commit id in it")
         return commit_id
 
+    async def delete_commit(self, commit_id: str) -> None:
+        call = Call("DELETE", f"/commits/{_checked(commit_id)}", Effect.IDEMPOTENT, self._timeouts.delete)
+        (await self._wire.insist(call)).required()
+
     async def list_commits(self) -> tuple[Commit, ...]:
         found: dict[str, Commit] = {}
         offset = 0

@@ -15,11 +15,15 @@ from reconciler.visible import one_line
 
 if TYPE_CHECKING:
     from reconciler.api.resources import BootProfile
+    from reconciler.core.records import CommitRecord
     from reconciler.core.snapshot.vm import Vm
     from reconciler.engine.ports import Event, StoredObject
 
 VM = "VM"
 """The kind of a document about a VM of the platform; nobody declares one."""
+
+COMMIT = "Commit"
+"""The kind of a document about a snapshot of ours; nobody declares one."""
 
 
 def document(obj: StoredObject) -> Json:
@@ -88,6 +92,16 @@ def vm_document(vm: Vm, owner: str, labels: Mapping[str, str] | None = None) -> 
     }
 
 
+def commit_document(commit: CommitRecord, namespace: str, owner: str, users: Sequence[str]) -> Json:
+    """A snapshot that was taken of `owner`'s machine; `users`: whose machines were made from it."""
+    how = "Missing" if commit.missing_since else commit.check or "Listed"
+    status: Json = {"owner": owner, "verified": how, "cause": commit.cause, "vm": commit.vm_id, "commitName": commit.name}
+    if users or commit.error:
+        status["inUse"] = ", ".join(users) or commit.error
+    metadata: Json = {"name": commit.commit_id, "namespace": namespace, "creationTimestamp": timestamp(commit.taken_at)}
+    return {"apiVersion": API_VERSION, "kind": COMMIT, "metadata": metadata, "status": status}
+
+
 def event_document(event: Event) -> Json:
     """An event, in the shape of Kubernetes' own."""
     return {
@@ -148,6 +162,17 @@ VM_COLUMNS = (
     AGE,
 )
 
+COMMIT_COLUMNS = (
+    Column("Owner", ".status.owner", "Of whose machine it was taken."),
+    Column("Verified", ".status.verified", "How: `Listed`, `Restored`, `Failed`, `Missing`."),
+    Column("In-use", ".status.inUse", "Who runs on a machine that was made from it."),
+    Column("Cause", ".status.cause", "What it was taken for."),
+    Column("VM", ".status.vm", "The machine that was committed.", wide=True),
+    AGE,
+)
+UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS}
+"""Columns of what nobody declares."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -165,7 +190,7 @@ def tables(documents: Sequence[Json], wide: bool, namespaces: bool, now: float) 
 
 
 def _table(documents: Sequence[Json], kind: str, wide: bool, namespaces: bool, prefixed: bool, now: float) -> Table:
-    columns = [c for c in (BY_NAME[kind].columns if kind in BY_NAME else VM_COLUMNS) if wide or not c.wide]
+    columns = [c for c in (BY_NAME[kind].columns if kind in BY_NAME else UNDECLARED[kind]) if wide or not c.wide]
     namespaces = namespaces and kind != VM
     rows = []
     for doc in documents:

@@ -51,7 +51,7 @@ AGENT: Json = {
     },
     "session": {"generation": 2, "onLost": "New", "onWorkspaceLost": "Hold"},
     "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
-    "snapshots": {"schedule": "*/5 * * * mon-fri", "keep": 2, "beforeMutate": True},
+    "snapshots": {"schedule": "*/5 * * * mon-fri", "timeZone": "Europe/Berlin", "keep": 2, "verify": "All", "beforeMutate": True},
     "managementPolicy": "NoDelete",
     "deletionPolicy": "Retain",
 }
@@ -128,7 +128,7 @@ TREE: Json = {
     "limits": {"maxVMs": 12, "maxDepth": 5, "maxChildren": 10, "maxConcurrentCreates": 3, "maxWorking": 4},
     "policy": {"onNodeRemoved": "Cascade", "suspend": "NodeOnly", "order": "LeavesFirst"},
     "strategy": {"maxUnavailable": 2},
-    "snapshots": {"schedule": "@hourly", "keep": 2, "beforeMutate": True},
+    "snapshots": {"schedule": "@hourly", "timeZone": "Europe/Berlin", "keep": 2, "verify": "All", "beforeMutate": True},
     "budget": {"maxCost": "50", "maxTokens": 10, "windowSeconds": 60, "warnAtPercent": 50, "onExceeded": "DenyNew"},
     "deletionPolicy": "Orphan",
 }

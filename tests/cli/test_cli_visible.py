@@ -52,20 +52,8 @@ PRINTING = {
 """Commands that print what somebody else wrote, each with a line that does so here."""
 OWN_WORDS = frozenset(
     {
-        "simulate",
-        "explain",
-        "delete",
-        "cancel",
-        "halt",
-        "rewind",
-        "retry",
-        "resolve",
-        "adopt",
-        "forget",
-        "crds",
-        "schema",
-        "completion",
-        "version",
+        *("simulate", "explain", "delete", "cancel", "halt", "rewind", "retry", "snapshot", "rollback", "resolve"),
+        *("adopt", "forget", "crds", "schema", "completion", "version"),
     }
 )
 """Commands whose results are our own words; their errors go through `say` like all."""

@@ -30,10 +30,12 @@ from reconciler.core.records import (
     Attempt,
     BootRecord,
     BranchRecord,
+    CommitRecord,
     EscalationStep,
     LieutenantRecord,
     LocalRecord,
     RestartRecord,
+    RollbackRecord,
     SessionRecord,
     SnapshotRecord,
     StepRecord,
@@ -41,6 +43,7 @@ from reconciler.core.records import (
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.slot import SnapshotPolicy
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.tree.places import wanted_places
 from reconciler.core.tree.policies import plan as plan_tree
@@ -63,12 +66,15 @@ STEPS = (
 ORGANS = rendered(organs=["store"], capabilities=["vers-vm"])
 VERIFIED = dict(check_mark(check) for check in ORGANS.organ_checks)
 BROUGHT = guest(marks={**MARKS, **VERIFIED, "prepared": ORGANS.profile_hash})
+TAKEN = CommitRecord(commit_id="c", vm_id=VM, taken_at=NOW - 1, check="Restored", error="in use")
+FAILED = SnapshotRecord(vm_id=VM, commit_id="c", error="S3 is full", failed_at=NOW)
 BRANCH = BranchRecord(source="api", vm_id=VM, at=NOW - 9)
-TAKEN = SnapshotRecord(vm_id=VM, commit_id="c")
-SLOT = replace(FILLED, record=FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", snapshot=TAKEN, branch=BRANCH))
+MADE = FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", branch=BRANCH, restored_from="c", restored_at=NOW - 1)
+SLOT = replace(FILLED, record=MADE.but(snapshot=FAILED, commits=(TAKEN,), asked=True), snapshots=SnapshotPolicy("@hourly", since=NOW))
 RICH = LieutenantRecord(
     slot=SLOT.record,
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),
+    rollback=RollbackRecord(commit_id="c", state="Refused", message="no", at=NOW),
     local=LocalRecord(state="Left"),
     handled={"retry": "1"},
     restart=RestartRecord(times=(NOW - 1,), exit_code=1, signal="SIGKILL", stderr_tail="out of memory"),

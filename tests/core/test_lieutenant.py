@@ -70,6 +70,7 @@ from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from tests.core.test_local import HOME_SCENARIOS
 from tests.core.test_replacement import SCENARIOS as REPLACEMENT_SCENARIOS
+from tests.core.test_spare import MOVES
 from tests.core.views import (
     DIED,
     EMPTY,
@@ -523,7 +524,8 @@ def test_scenario(name: str) -> None:
 
 
 def test_every_policy_decides_in_some_scenario() -> None:
-    views = [view for view, _ in (*SCENARIOS.values(), *HOME_SCENARIOS.values(), *REPLACEMENT_SCENARIOS.values())]
+    scenarios = (*SCENARIOS.values(), *HOME_SCENARIOS.values(), *REPLACEMENT_SCENARIOS.values(), *MOVES.values())
+    views = [view for view, _ in scenarios]
     deciding = {decider(STAGES, view) for view in views}
     assert {policy.__name__ for policy in STAGES.leaves()} - deciding == set()
 

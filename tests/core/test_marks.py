@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot.marks import sealed, valid
+from reconciler.core.slot.marks import MOST_SEALS, sealed, seals_of, valid
 from tests.core.views import OTHER, VM
 
 HERE = SlotRecord(vm_id=VM, epoch=5, filled=3)
@@ -51,3 +51,14 @@ def test_on_a_live_copy_what_was_put_and_run_counts_and_what_was_checked_does_no
     assert set(valid(marks, OTHER, copy)) == {"files", "organs", "step:tools"}
     assert valid(marks, "local-of-it", copy) == {}
     assert valid({"files": sealed("x", VM, HERE.but(filled=2))}, OTHER, copy) == {}, "of the machine in an earlier slot"
+
+
+@pytest.mark.guarantee("G-11")
+def test_on_a_machine_that_was_restored_all_marks_of_the_one_that_was_committed_hold() -> None:
+    restored = SlotRecord(vm_id=OTHER, epoch=2, filled=2, seals=seals_of(HERE), restored_from="c")
+    names = ("files", "step:tools", "verify:works", "prepared", "agent", "secrets")
+    marks = {name: sealed(name, VM, HERE) for name in names}
+    assert set(valid(marks, OTHER, restored)) == set(names)
+    assert valid(marks, "local-of-it", restored) == {}
+    assert seals_of(restored) == (f"{OTHER}/2", f"{VM}/3"), "what is made of that one in turn"
+    assert len(seals_of(restored.but(seals=tuple(f"vm/{n}" for n in range(50))))) == MOST_SEALS

@@ -34,18 +34,31 @@ from reconciler.core.decisions import (
     StopAgent,
     Suspend,
     TakeNext,
+    TakeSnapshot,
     Wait,
 )
+from reconciler.core.lieutenant.changeover import change_places
 from reconciler.core.lieutenant.policies import STAGES, plan
 from reconciler.core.lieutenant.preparation import step_mark
 from reconciler.core.lieutenant.replacement import BESIDE, PATIENCE, in_words, wanted
-from reconciler.core.records import BootRecord, LieutenantRecord, ReplacementRecord, RestartRecord, SlotRecord
+from reconciler.core.records import (
+    BootRecord,
+    CommitRecord,
+    LieutenantRecord,
+    ReplacementRecord,
+    RestartRecord,
+    RollbackRecord,
+    SlotRecord,
+    SnapshotRecord,
+    SpareRecord,
+    StandRecord,
+)
 from reconciler.core.snapshot.agent import Exited, NotStarted
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.session import Divergence
-from reconciler.core.snapshot.slot import GONE, DesiredState, EffectiveDeletion, Held, OpenIntent, Slot
+from reconciler.core.snapshot.slot import GONE, DesiredState, EffectiveDeletion, Held, OpenIntent, Slot, SnapshotPolicy, SnapshotSeen
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import EMPTY, FILLED, MARKS, NOW, OTHER, RENDERED, UP, VM, agent, decider, guest, lieutenant
 
@@ -377,4 +390,83 @@ def test_machines_change_places_and_back() -> None:
     third = second.swapped()
     assert (third.slot.vm_id, third.slot.epoch, third.slot.filled, third.boot.vm_id) == (VM, 6, 1, VM)
     assert dict(first.slots()) == {"": first.slot, "next": first.next}
+    spare = SpareRecord(purpose="Check", commit_id="c")
+    assert dict(first.but(spare=spare).slots()) == {"": first.slot, "next": first.next, "spare": spare.slot}
+    assert dict(LieutenantRecord(spare=spare).slots()) == {"": SlotRecord(), "spare": SlotRecord()}, "from the first moment"
     assert first.with_next(first.as_next()) == first
+
+
+@pytest.mark.guarantee("G-11")
+def test_snapshots_stay_with_the_lieutenant_when_its_machines_change_places() -> None:
+    commit, sent = CommitRecord(commit_id="c", vm_id=VM), SnapshotRecord(vm_id=VM, commit_id="d")
+    slot = SlotRecord(vm_id=VM, epoch=1, commits=(commit,), unchecked=1, asked=True, snapshot=sent, restored_from="b", seals=("x/1",))
+    first = LieutenantRecord(slot=slot, next=SlotRecord(vm_id=OTHER, epoch=2), replacement=ReplacementRecord(state="Making"))
+    second = first.swapped()
+    assert (second.slot.commits, second.slot.asked, second.slot.unchecked, second.slot.snapshot) == ((commit,), True, 1, sent)
+    assert (second.slot.restored_from, second.slot.seals) == ("", ()), "these are of the machine"
+    assert (second.next.commits, second.next.snapshot, second.next.restored_from) == ((), SnapshotRecord(), "b")
+    third = second.swapped()
+    assert (third.slot.commits, third.slot.snapshot, third.slot.seals) == ((commit,), sent, ("x/1",))
+    assert second.swapped().but(slot=second.slot.but(snapshot=sent.but(verified=True))).swapped().slot.snapshot == SnapshotRecord()
+
+
+ASKS_BACK = RollbackRecord(commit_id="c", state="Asked")
+PROMISED = SnapshotPolicy(before_mutate=True)
+TAKEN = SnapshotRecord(vm_id=VM, commit_id="c", verified=True, cause="Mutated")
+REFUSED = SnapshotRecord(vm_id=VM, cause="Mutated", attempts=3, error="S3 is full")
+
+
+def committed(snapshot: SnapshotRecord, **changes: object) -> Slot:
+    return replace(FILLED, record=FILLED.record.but(snapshot=snapshot), snapshots=PROMISED, snapshot=SnapshotSeen(), **changes)  # type: ignore[arg-type]
+
+
+BESIDE_A_SNAPSHOT: dict[str, tuple[LieutenantView, Decision]] = {
+    "none begins while a snapshot is restored beside it": (
+        outdated(record=LieutenantRecord(slot=FILLED.record, spare=SpareRecord(purpose="Check", commit_id="c"))),
+        STEADY,
+    ),
+    "nor while somebody asks to go back to one": (outdated(record=LieutenantRecord(slot=FILLED.record, rollback=ASKS_BACK)), STEADY),
+    "one that has begun makes way for that": (
+        verified(record=LieutenantRecord(rollback=ASKS_BACK)),
+        DropReplacement("it goes back to a snapshot first"),
+    ),
+    "a commit is listed before anything is left": (verified(slot=committed(SnapshotRecord())), TakeSnapshot(VM, "Mutated")),
+    "once it is, the agent moves": (verified(slot=committed(TAKEN)), RestAgent(VM, f"moving to VM {OTHER}")),
+    "before another machine is made in place, too": (
+        making(replace(NONE_YET, record=TRIED), slot=committed(SnapshotRecord()), in_place=True, no_room="full"),
+        TakeSnapshot(VM, "Mutated"),
+    ),
+    "one that can't be taken ends it": (
+        verified(slot=committed(REFUSED)),
+        DropReplacement(f"VM {VM} could not be snapshotted and is not replaced: S3 is full", failed=True),
+    ),
+    "nor is it left while another commit is on its way": (
+        verified(slot=replace(FILLED, record=FILLED.record.but(snapshot=SnapshotRecord(vm_id=VM, commit_id="c")), snapshot=SnapshotSeen())),
+        Wait("Replacing", f"VM {OTHER} is verified; it takes the place of VM {VM} when the agent is settled", until=NOW + 1.0),
+    ),
+}
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-14")
+@pytest.mark.parametrize("name", BESIDE_A_SNAPSHOT)
+def test_a_replacement_and_snapshots(name: str) -> None:
+    view, decided = BESIDE_A_SNAPSHOT[name]
+    assert plan(view) == decided
+
+
+def test_it_does_not_leave_while_copies_are_made_of_it() -> None:
+    view = verified()
+    standing = view.but(record=view.record.but(stand=StandRecord(vm_id=VM, since=NOW)))
+    assert change_places(view.for_prepare) == RestAgent(VM, f"moving to VM {OTHER}")
+    assert change_places(standing.for_prepare) is None
+
+
+def test_a_lost_machine_goes_on_from_its_snapshot_though_another_one_is_being_made() -> None:
+    empty = replace(EMPTY, record=SlotRecord(epoch=1))
+    view = making(slot=empty)
+    assert plan(view) == TakeNext(OTHER)
+    from_a_snapshot = making(slot=replace(empty, record=SlotRecord(epoch=1, restore="c")))
+    decided = plan(from_a_snapshot)
+    assert isinstance(decided, AtNext)
+    assert decided.action == MarkForDeletion(OTHER, "the machine that it was to replace is gone", "Unused")

@@ -18,9 +18,12 @@ from reconciler.core.decisions import (
     Decision,
     Delete,
     Detach,
+    DropCommit,
+    ForgetSnapshot,
     GiveUpIntent,
     LabelClaim,
     MarkForDeletion,
+    NoteCommits,
     Refuse,
     Release,
     Resume,
@@ -33,13 +36,13 @@ from reconciler.core.decisions import (
     Wait,
 )
 from reconciler.core.plan import is_action
-from reconciler.core.records import BranchRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import BranchRecord, CommitRecord, SlotRecord, SnapshotRecord
 from reconciler.core.slot.branching import ASK_SECONDS, PAUSE
 from reconciler.core.slot.deletion import CONFIRM, effective_deletion
 from reconciler.core.slot.policies import SLOT, plan
 from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.origin import Made, Named, Sharing
-from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotPolicy, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
 
@@ -55,8 +58,23 @@ def but(slot: Slot, **record: object) -> Slot:
     return replace(slot, record=slot.record.but(**record))
 
 
+MUTATING = SnapshotPolicy(before_mutate=True)
+DUE = replace(FILLED, snapshot=SnapshotSeen(), snapshots=SnapshotPolicy("0 0 * * *", since=NOW - 90_000))
 SNAPSHOT = replace(GONE, deletion=EffectiveDeletion.SNAPSHOT, snapshot=SnapshotSeen())
 WANTED = replace(EMPTY, adopt=Target(VM, Seen(VmState.RUNNING, claimed=False)))
+
+
+def kept(number: float) -> CommitRecord:
+    """A snapshot that was taken so many seconds ago, or at that time."""
+    at = number if number > 1000 else NOW - 100 - number
+    return CommitRecord(commit_id=f"{number:.0f}", vm_id=VM, taken_at=at)
+
+
+def counting(*numbers: int, listed: str, renamed: str = "") -> Slot:
+    """Two are to be kept of these, and the platform's list was read."""
+    there = {**dict.fromkeys(listed, True), **dict.fromkeys(renamed, False)}
+    counted = replace(FILLED, snapshot=SnapshotSeen(kept=there), snapshots=SnapshotPolicy(keep=2), settle_seconds=30.0)
+    return but(counted, commits=tuple(kept(number) for number in numbers))
 
 
 def snapshotted(slot: Slot, **record: object) -> Slot:
@@ -251,6 +269,39 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "nor for ever, and nothing is deleted without": (
         snapshotted(SNAPSHOT, attempts=3, error="no"),
         Refuse("SnapshotFailed", f"VM {VM} could not be snapshotted and is not deleted: no"),
+    ),
+    "the snapshot of another time is none either": (snapshotted(SNAPSHOT, commit_id="c", verified=True, cause="Mutated"), TakeSnapshot(VM)),
+    "beforeMutate asks for one too": (replace(GONE, snapshot=SnapshotSeen(), snapshots=MUTATING), TakeSnapshot(VM)),
+    "one is taken when it is due": (replace(DUE, quiet=True), TakeSnapshot(VM, "Scheduled")),
+    "never in the middle of something": (DUE, Steady()),
+    "nor when there is one since": (replace(but(DUE, commits=(kept(NOW - 1),)), quiet=True), Steady()),
+    "nor while one is on its way": (replace(DUE, quiet=True, snapshot=SnapshotSeen(pending=True)), Steady()),
+    "nor before the delay after a failure is over": (replace(snapshotted(DUE, not_before=NOW + 5), quiet=True), Steady()),
+    "nor where nothing may be changed": (replace(DUE, quiet=True, observe_only=True), Steady()),
+    "a machine that rests has none": (replace(DUE, vm=Seen(VmState.SUSPENDED), desired=DesiredState.SUSPENDED, quiet=True), Steady()),
+    "one that is asked for needs no schedule": (replace(but(FILLED, asked=True), quiet=True), TakeSnapshot(VM, "Requested")),
+    "nor a machine that is awake": (
+        but(replace(ASLEEP, desired=DesiredState.SUSPENDED), asked=True),
+        TakeSnapshot(VM, "Requested"),
+    ),
+    "one that was taken for a replacement is stale when the agent works on": (
+        replace(snapshotted(FILLED, commit_id="c", verified=True, cause="Mutated"), busy=True),
+        ForgetSnapshot(VM),
+    ),
+    "the oldest goes when there are too many": (counting(3, 2, 1, listed="321"), DropCommit("3")),
+    "one that has another name now does not": (counting(3, 2, 1, listed="21", renamed="3"), Steady()),
+    "one that could not be removed is tried later": (
+        but(counting(3, 2, 1, listed="321"), commits=(kept(3).but(not_before=NOW + 5), kept(2), kept(1))),
+        Steady(),
+    ),
+    "one that is not listed is looked for again": (counting(3, 2, listed="3"), NoteCommits(missing=("2",))),
+    "and forgotten when it does not show": (
+        but(counting(3, 2, listed="3"), commits=(kept(3), kept(2).but(missing_since=NOW - 60))),
+        NoteCommits(gone=("2",)),
+    ),
+    "or known again when it does": (
+        but(counting(3, 2, listed="32"), commits=(kept(3), kept(2).but(missing_since=NOW - 5))),
+        NoteCommits(found=("2",)),
     ),
     "a dead one can't be snapshotted": (
         replace(SNAPSHOT, vm=Seen(VmState.DEAD)),

@@ -430,3 +430,27 @@ def test_a_forged_intent_reads_nobody_elses_conversation(tmp_path: Path, of: str
         assert bool(await conversation(gatherer.transcripts, run.engine.table, copy, intent)) is read
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+@pytest.mark.guarantee("G-33")
+def test_no_copy_is_made_of_who_goes_back_to_a_snapshot_and_one_is_made_of_where_it_went(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        source = await source_with_a_past(run)
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/snapshot": "1"})
+        await run.until(lambda: len(run.record().slot.commits) == 1, "it is committed")
+        (commit,) = run.record().slot.commits
+        run.world.work_seconds = 60.0
+        await run.runs(await run.task("long", "what is cut"))
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/rollback": f"{commit.commit_id}:1"})
+        await run.until(lambda: run.record().rollback.state == "Asked", "it is asked to go back")
+        await run.lieutenant("copy", **fork_of())
+        await run.says(COPY, "Forked", "ForkSourceUnavailable")
+        assert "goes back to a snapshot" in run.message(COPY, "Forked")
+        copy = await run.ready(COPY)
+        assert run.record().rollback.state == "Done"
+        assert copy.branched_from == run.machine().vm_id != source.vm_id
+        assert knows(copy)
+        assert b"what is cut" not in copy.session
+
+    tell(tmp_path, story)

@@ -212,16 +212,6 @@ def test_an_organ_that_nobody_brings_is_told_by_name(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_a_profile_with_what_protects_and_is_not_acted_on_starts_nothing(tmp_path: Path) -> None:
-    async def story(run: Stage) -> None:
-        await profile(run, bake={"enabled": True})
-        await run.lieutenant(profileRef={"name": "own"})
-        await run.says(LT, "Stalled", "Unsupported")
-        assert run.world.created == 0
-
-    tell(tmp_path, story)
-
-
 # --- what pi loads -------------------------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ class Blueprint:
     source: VmSource
     shape: VmShape
     machine_hash: str = "made-from"
+    seals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class NodeSlot:
     owner: SlotOwner
     record: SlotRecord
     declared: SlotDeclaration
+    conversation: str = ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:
         assert isinstance(record, TreeRecord)

@@ -407,6 +407,8 @@ def test_files_of_secrets_are_removed_before_a_commit_is_taken_or_it_is_told(sta
         machine = await run.ready(lt(A, "api"))
 
         def remove(command: GuestCommand) -> int:
+            if command.argv == ("sync",):
+                return 0
             assert command.argv[:3] == ("rm", "-f", "--"), "nothing else runs there"
             for path in command.argv[3:]:
                 machine.files.pop(path, None)

@@ -44,6 +44,7 @@ LIEUTENANT: Mapping[str, Any] = {
     },
     "session": {"generation": 2, "onLost": "New", "onWorkspaceLost": "Hold"},
     "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
+    "snapshots": {"schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "keep": 3, "verify": "None", "beforeMutate": True},
     "managementPolicy": "NoDelete",
     "deletionPolicy": "Retain",
 }  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from reconciler.core import conditions
 from reconciler.core.fleet.breaker import Breaker
+from reconciler.core.lieutenant import changeover, reach, replacement, session, workspace
 from reconciler.core.lieutenant import policies as lieutenant
-from reconciler.core.lieutenant import reach, replacement, session, workspace
 from reconciler.core.slot import deletion, marks, pairing, tenancy
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.task import limits, steer
@@ -287,7 +287,7 @@ MUTANTS: tuple[Mutant, ...] = (
            'return "" if seen <= mirrored else', 'return "" if True else', more_than_was_saved),
     Mutant("installed-under-pi", "G-24: a keeper is replaced only while pi is down", reach, "install_what_is_missing",
            "and not running and not v.lt.guest.keeper_alive", "", lieutenant_table),
-    Mutant("replaced-unverified", "G-14: a machine that works is given up only for one that is verified", replacement, "change_places",
+    Mutant("replaced-unverified", "G-14: a machine that works is given up only for one that is verified", changeover, "change_places",
            "or to_be_done(v.lt, v.next) is not None", "",
            test_replacement.test_a_profile_whose_verification_fails_costs_neither_the_machine_nor_its_workspace),
     Mutant("gone-before-an-answer", "G-14: the old machine is kept until pi answers on the new one", replacement, "clear_away_the_other",

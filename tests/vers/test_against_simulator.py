@@ -15,6 +15,7 @@ from reconciler.agent.transport import FixedScript
 from reconciler.core.snapshot.machine import BranchSource, CommitSource, RootSource, VmShape
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import (
+    Conflict,
     DoubtfulRefusal,
     Forbidden,
     Indeterminate,
@@ -101,9 +102,15 @@ async def test_a_life_of_a_machine_under_every_dialect(knobs: tuple[str, ...]) -
         assert lineage.parent_commit_id not in (None, commit)
         assert (await client.get_vm(root)).state is VmState.RUNNING
         await client.delete_vm(copy)
+        with pytest.raises(Conflict):
+            await client.delete_commit(commit)
         await client.delete_vm(child)
         await until(lambda: not any(simulator.world.vms[one].exists(simulator.world.clock()) for one in (child, copy)))
         assert set((await client.list_vms()).vms) == {root}
+        await client.delete_commit(commit)
+        assert commit not in {one.commit_id for one in await client.list_commits()}
+        with pytest.raises(NotFound):
+            await client.delete_commit(commit)
         assert (await client.ssh_key(root)).get_secret_value().startswith("-----BEGIN")
 
 

@@ -85,12 +85,57 @@ class VMStatus(Section):
     """Whether it was brought here by `adopt`; left out when it was not."""
     snapshot: Id | None = None
     """The commit taken of it before its deletion."""
+    restored_from: Id | None = None
+    """The snapshot that it was made from; left out when it was made from its profile."""
+    restored_at: Time | None = None
+    """When that snapshot was taken: its files are as they were then."""
     ref: Annotated[str, AtMost(REF)] | None = None
     """The reference that it was made from; left out when its profile names none."""
     commit: Id | None = None
     """The commit that the reference pointed to when it was made."""
     create: CreateIntent | None = None
     """The create that may be on its way. Only in a cluster."""
+
+
+@section
+class SnapshotsStatus(Section):
+    """Commits of its machines that we took and keep."""
+
+    count: Count = 0
+    """How many there are."""
+    newest: Id | None = None
+    """The newest; left out when there is none."""
+    taken_at: Time | None = None
+    """When the newest was taken."""
+    verified: Literal["Listed", "Restored"] | None = None
+    """How the newest was verified. `Restored`: a machine was made from it and was what was committed; `Listed`: the platform lists it as
+    a commit of that machine, and it was not restored."""
+    restored: Id | None = None
+    """The newest that was restored for a look, and was what was committed; left out when there is none."""
+    next_due: Time | None = None
+    """When the next scheduled one is due; a time that is past: as soon as the agent is settled."""
+    waiting: bool | None = None
+    """One is due, or asked for, and is taken when the agent is settled; left out when none is."""
+    in_use: Count | None = None
+    """How many could not be removed, because a machine was made from them; left out when there are none."""
+    failed_at: Time | None = None
+    """When the last one failed; left out once one has succeeded."""
+    error: Message | None = None
+    """Why it failed."""
+
+
+@section
+class RollbackStatus(Section):
+    """The last time that the agent was to go back to a snapshot."""
+
+    commit: Id = ""
+    """To which."""
+    state: Literal["Asked", "Restoring", "Waiting", "Done", "Refused"] = "Asked"
+    """`Restoring`: a machine is made from it beside the first; `Waiting`: until the agent is settled."""
+    message: Message | None = None
+    """Why it was refused."""
+    at: Time = ""
+    """When it was asked for, done or refused."""
 
 
 @section
@@ -288,6 +333,10 @@ class LieutenantStatus(Status):
     """Its tasks."""
     vm: VMStatus | None = None
     """Its machine; left out when it has none."""
+    snapshots: SnapshotsStatus | None = None
+    """Commits of its machines; left out when there are none and none is declared."""
+    rollback: RollbackStatus | None = None
+    """The last time that it was to go back to a snapshot; left out when it never was."""
     local: LocalStatus | None = None
     """Its directory on the controller's host; left out when it has none."""
     agent: AgentStatus | None = None

@@ -70,17 +70,30 @@ from reconciler.core.decisions.slot import ClearSlot as ClearSlot
 from reconciler.core.decisions.slot import Create as Create
 from reconciler.core.decisions.slot import Delete as Delete
 from reconciler.core.decisions.slot import Detach as Detach
+from reconciler.core.decisions.slot import DropCommit as DropCommit
+from reconciler.core.decisions.slot import ForgetSnapshot as ForgetSnapshot
 from reconciler.core.decisions.slot import GiveUpIntent as GiveUpIntent
 from reconciler.core.decisions.slot import LabelClaim as LabelClaim
 from reconciler.core.decisions.slot import MarkForDeletion as MarkForDeletion
+from reconciler.core.decisions.slot import NoteCommits as NoteCommits
 from reconciler.core.decisions.slot import Release as Release
 from reconciler.core.decisions.slot import Resume as Resume
 from reconciler.core.decisions.slot import SlotAction as SlotAction
+from reconciler.core.decisions.slot import SnapshotAction as SnapshotAction
+from reconciler.core.decisions.slot import SnapshotCause as SnapshotCause
 from reconciler.core.decisions.slot import SnapshotLost as SnapshotLost
 from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
 from reconciler.core.decisions.slot import SnapshotVerified as SnapshotVerified
 from reconciler.core.decisions.slot import Suspend as Suspend
 from reconciler.core.decisions.slot import TakeSnapshot as TakeSnapshot
+from reconciler.core.decisions.spare import AcceptSpare as AcceptSpare
+from reconciler.core.decisions.spare import FinishSpare as FinishSpare
+from reconciler.core.decisions.spare import RefuseRollback as RefuseRollback
+from reconciler.core.decisions.spare import RejectSpare as RejectSpare
+from reconciler.core.decisions.spare import SpareAction as SpareAction
+from reconciler.core.decisions.spare import StartSpare as StartSpare
+from reconciler.core.decisions.spare import SwapMachines as SwapMachines
+from reconciler.core.decisions.spare import UseSpare as UseSpare
 from reconciler.core.decisions.task import AbortTurn as AbortTurn
 from reconciler.core.decisions.task import Continue as Continue
 from reconciler.core.decisions.task import Deliver as Deliver
@@ -107,6 +120,15 @@ from reconciler.core.decisions.tree import TreeAction as TreeAction
 from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 
 Action = (
-    RequestAction | SlotAction | GuestAction | SessionAction | LocalAction | ReplacementAction | TaskAction | TreeAction | ProfileAction
+    RequestAction
+    | SlotAction
+    | GuestAction
+    | SessionAction
+    | LocalAction
+    | ReplacementAction
+    | SpareAction
+    | TaskAction
+    | TreeAction
+    | ProfileAction
 )
 Decision = Act | Rest

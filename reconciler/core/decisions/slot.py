@@ -9,9 +9,13 @@ from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
 from reconciler.core.snapshot.branch import Standing
 
-Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused"]
+Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused", "RolledBack"]
 """Why a machine goes: its object was deleted; it is dead (observed once more before it is believed); its profile changed; its
-agent moved away; it was to replace another one, and does not."""
+agent moved away; it was to replace another one, and does not; its agent went back to a snapshot."""
+
+
+SnapshotCause = Literal["Deleted", "Scheduled", "Requested", "Mutated"]
+"""What a snapshot is for: its object is being deleted; its time has come; a person asked; the machine is about to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,12 @@ class Resume(Act):
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot(Act):
-    """Commit this VM, before it is deleted."""
+    """Commit this VM."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
 
     vm_id: str
+    cause: SnapshotCause = "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ class SnapshotTaken(Act):
     """The platform lists the commit of a call whose answer never came."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     commit_id: str
@@ -128,6 +134,7 @@ class SnapshotVerified(Act):
     """The platform lists the commit that it told us of."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     commit_id: str
@@ -138,9 +145,45 @@ class SnapshotLost(Act):
     """The settle window is over and the commit does not show: it was not taken."""
 
     doing: ClassVar = Reason.SNAPSHOTTING_VM
+    books_only: ClassVar = True
 
     vm_id: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSnapshot(Act):
+    """The machine has worked on since its snapshot, and was not replaced: what replaces it takes another one."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    books_only: ClassVar = True
+
+    vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCommits(Act):
+    """Write down which of the kept commits the platform's list lacks, has again, and lacks for good."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    books_only: ClassVar = True
+
+    missing: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DropCommit(Act):
+    """Remove a commit of ours that is one more than is to be kept."""
+
+    doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+
+    commit_id: str
+
+    @property
+    def target(self) -> str:
+        return self.commit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +203,7 @@ class Detach(Act):
 class MarkForDeletion(Act):
     """Write down, irreversibly, that this VM is to be deleted. `cause`: its object was `Deleted`; it is `Dead` (looked at once
     more before); `Outdated`: its profile changed and `update` says Recreate; `Moved`: its agent lives elsewhere now;
-    `Unused`: it was to replace another one, and does not."""
+    `Unused`: it was to replace another one, and does not; `RolledBack`: its agent went back to a snapshot."""
 
     doing: ClassVar = Reason.DELETING
 
@@ -197,6 +240,9 @@ class Release(Act):
     books_only: ClassVar = True
 
 
+SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost | ForgetSnapshot | NoteCommits | DropCommit
+"""What is decided about commits of the machine: the one that is on its way, and those that are kept."""
+
 SlotAction = (
     Create
     | AskOriginal
@@ -206,10 +252,7 @@ SlotAction = (
     | LabelClaim
     | Suspend
     | Resume
-    | TakeSnapshot
-    | SnapshotTaken
-    | SnapshotVerified
-    | SnapshotLost
+    | SnapshotAction
     | Detach
     | MarkForDeletion
     | Delete

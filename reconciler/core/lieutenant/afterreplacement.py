@@ -92,7 +92,9 @@ def _changed_places(lt: LieutenantView, other: NextMachine, record: LieutenantRe
     """The machines in `slot` and `next` have changed places; pi runs on neither."""
     slot = _raised(other.slot, max(lt.slot.record.epoch, other.slot.record.epoch))
     slot = replace(slot, protected=lt.slot.protected, deletion=lt.slot.deletion, no_delete=lt.slot.no_delete, desired=lt.slot.desired)
-    old = NextMachine(replace(lt.slot, protected=False), lt.for_reach.claim)
+    slot = replace(slot, record=slot.record.with_snapshots_of(lt.slot.record), snapshots=lt.slot.snapshots)
+    without = replace(lt.slot, record=lt.slot.record.with_snapshots_of(SlotRecord()), protected=False, snapshots=None)
+    old = NextMachine(without, lt.for_reach.claim)
     agent = Agent(lt.lt.keeper_version, slot.record.epoch, NotStarted(), "", lt.for_slot.mirror_size)
     claim = {name: value for name, value in other.claim.items() if name != "node"} | {"epoch": str(slot.record.epoch)}
     return lt.but(record=record, slot=slot, next=old, guest=other.guest or Guest(), agent=agent, claim=claim)

@@ -55,15 +55,14 @@ from reconciler.core.decisions import (
     RunVerify,
     SendSteer,
     SetModel,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
+    SnapshotAction,
+    SpareAction,
     StandStill,
     StartAgent,
     StartKeeper,
     StopAgent,
     Suspend,
-    TakeSnapshot,
+    SwapMachines,
     TryAgain,
     Verify,
     Withdraw,
@@ -71,6 +70,7 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.afterreplacement import after_replacement
+from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.lieutenant.requests import acknowledge
@@ -78,13 +78,20 @@ from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
 from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
-from reconciler.core.records import LieutenantRecord, LoadedRecord, LocalRecord, SlotRecord, SnapshotRecord, StandRecord, WorkspaceRecord
+from reconciler.core.records import (
+    LieutenantRecord,
+    LoadedRecord,
+    LocalRecord,
+    SlotRecord,
+    StandRecord,
+    WorkspaceRecord,
+)
+from reconciler.core.slot.occupancy import emptied
 from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
-from reconciler.core.snapshot.slot import SnapshotSeen
 from reconciler.core.snapshot.task import Dependency, Talk
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
@@ -92,7 +99,6 @@ from reconciler.core.values import replaced
 
 NEW_VM = "(new VM)"
 NEW_SESSION = "(new session)"
-NEW_COMMIT = "(new commit)"
 
 
 def after(view: WorkSet, step: Step) -> WorkSet | None:
@@ -104,6 +110,8 @@ def after(view: WorkSet, step: Step) -> WorkSet | None:
         return replaced(view, lieutenant=view.lieutenant.but(pending=0))
     if isinstance(step.action, Release):
         return None
+    if isinstance(step.action, SpareAction) and not isinstance(step.action, SwapMachines):
+        return replaced(view, lieutenant=after_spare(view.lieutenant, step.action))
     lt = after_lieutenant(view.lieutenant, step.action)
     talk = talk_after(view.talk, lt)
     if isinstance(step.action, AbortTurn) and view.talk is not None:
@@ -129,6 +137,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
     if isinstance(action, ReplacementAction):
         return after_replacement(lt, action, after_lieutenant)
+    if isinstance(action, SnapshotAction):
+        return lt.but(slot=after_snapshot(lt.slot, action, lt.now))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
@@ -165,16 +175,6 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             )
         case GiveUpIntent():
             return lt.but(slot=replaced(slot, intent=None))
-        case TakeSnapshot(vm_id):
-            taken = SnapshotRecord(vm_id=vm_id, commit_id=NEW_COMMIT)
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
-        case SnapshotTaken(vm_id, commit_id):
-            taken = SnapshotRecord(vm_id=vm_id, commit_id=commit_id)
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=taken), snapshot=SnapshotSeen(listed=True)))
-        case SnapshotVerified():
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=record.snapshot.but(verified=True))))
-        case SnapshotLost():
-            return lt.but(slot=replaced(slot, record=record.but(snapshot=SnapshotRecord()), snapshot=SnapshotSeen()))
         case Detach():
             return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch, adopted=record.adopted), vm=Absent(proven=True)))
         case LabelClaim():
@@ -199,7 +199,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case ClearSlot(vm_id):
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
-            return lt.but(slot=replaced(slot, record=SlotRecord(epoch=record.epoch), vm=Absent(proven=True)))
+            return lt.but(slot=replaced(slot, record=emptied(record, record.cause in ("", "Dead")), vm=Absent(proven=True)))
         case CorrectClock():
             return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():

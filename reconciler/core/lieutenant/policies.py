@@ -26,6 +26,7 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
+from reconciler.core.lieutenant.changeover import change_places
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
     read_back_what_is_loaded,
@@ -34,7 +35,7 @@ from reconciler.core.lieutenant.preparation import (
 )
 from reconciler.core.lieutenant.provider import report_the_provider
 from reconciler.core.lieutenant.reach import REACH, STANDBY
-from reconciler.core.lieutenant.replacement import beside, change_places, keep_the_launch, see_to_the_other_machine
+from reconciler.core.lieutenant.replacement import beside, keep_the_launch, see_to_the_other_machine
 from reconciler.core.lieutenant.requests import acknowledge_requests
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
@@ -47,11 +48,13 @@ from reconciler.core.lieutenant.session import (
     rewind_as_asked,
     stand_still,
 )
+from reconciler.core.lieutenant.spare import go_back
 from reconciler.core.lieutenant.workspace import hold_without_its_files, note_the_lost_files
 from reconciler.core.plan import is_action, is_rest
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.slot import policies as vmslot
 from reconciler.core.slot.management import only_observe
+from reconciler.core.slot.snapshots import next_due
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, NotStarted, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -235,6 +238,7 @@ SLOT: Chain[SlotPart] = Chain(
         local.close_before_the_end,
         local.live_here_as_declared,
         see_to_the_other_machine,
+        go_back,
         resolve_before_creating,
         take_the_vm_when_it_is_ready,
     ),
@@ -301,9 +305,16 @@ STAGES: Chain[LieutenantView] = Chain(
 )
 
 
+def look_again(view: LieutenantView) -> float:
+    """When something of a steady lieutenant is due: to be probed, or a snapshot."""
+    due = next_due(view.slot.snapshots, view.slot.record)
+    ahead = [due] if due is not None and due > view.now else []
+    return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
+
+
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
-    decision = STAGES.evaluate(view) or Steady(until=view.now + view.lt.health_period)
+    decision = STAGES.evaluate(view) or Steady(until=look_again(view))
     if is_rest(decision):
         return beside(view.for_prepare, decision)
     return only_observe(decision) if view.slot.observe_only else decision

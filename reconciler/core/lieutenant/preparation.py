@@ -20,6 +20,9 @@ PREPARED = "prepared"
 SECRETS = "secrets"
 """Done-mark of the files whose content is secret; its value is the digest of the secrets that were written."""
 
+WITHHELD = "withheld"
+"""What that mark says while those files are off the machine, for a snapshot."""
+
 
 @lru_cache(maxsize=4096)
 def step_mark(step: Step) -> tuple[str, str]:
@@ -84,9 +87,12 @@ def outdated(v: Basics) -> str:
 
 
 def refresh_the_secret_files(v: AgentPart) -> Decision | None:
-    """Files with secret content follow a changed secret, while pi does not run; an outdated machine keeps what it was made with."""
+    """Files with secret content follow a changed secret, while pi does not run; an outdated machine keeps what it was made with. What a
+    snapshot had to be without comes back at once."""
     if not isinstance(v.lt.guest, Guest) or not isinstance(v.lt.agent, Agent) or not isinstance(v.lt.rendered, Rendered):
         return None
+    if v.lt.guest.marks.get(SECRETS) == WITHHELD:
+        return WriteFiles(v.lt.vm_id, SECRETS)
     if isinstance(v.lt.agent.process, Up) or not any(f.secret for f in v.lt.rendered.files):
         return None
     marks = v.lt.guest.marks

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.api.reasons import Reason
-from reconciler.api.treereasons import TreeReason
 from reconciler.core.chain import Chain
 from reconciler.core.decisions import (
     AtNext,
     BeginReplacement,
-    CarryOver,
     Cause,
     ConfirmReplacement,
     Create,
@@ -22,17 +20,14 @@ from reconciler.core.decisions import (
     Detach,
     DropReplacement,
     EndReplacement,
-    FenceReplacement,
     GuestAction,
     MarkForDeletion,
     Refuse,
     Release,
     Rest,
-    RestAgent,
     ReturnToOld,
     SlotAction,
     Steady,
-    StopAgent,
     TakeNext,
     Wait,
 )
@@ -211,62 +206,19 @@ def judge_the_new(v: SlotPart, old: NextMachine) -> Decision | None:
 
 
 def stand_in(v: SlotPart, other: NextMachine) -> Decision | None:
-    """The old machine went by itself: there is another one already, or one on its way; two are never made."""
+    """The old machine went by itself: there is another one already, or one on its way; two are never made. Where there is a snapshot of the
+    old one, that is what it goes on from, with its files, and the other one goes."""
     own = vmslot.plan(v.slot)
     blocked = isinstance(own, Wait) and own.reason in (Reason.PLATFORM_BLOCKED, Reason.BACKING_OFF)
     if not isinstance(own, Create) and not blocked:
         return None
-    if usable(other.slot) and not other.slot.record.marked_for_deletion:
+    if usable(other.slot) and not other.slot.record.marked_for_deletion and not v.slot.record.restore:
         return TakeNext(other.slot.record.vm_id)
     going = removal(other, "the machine that it was to replace is gone", "Unused")
     return EndReplacement() if going is None else at_next(going, Wait(Reason.CREATING_VM, "looking for the other machine first"))
 
 
-# --- policies of a machine that is outdated -----------------------------------------------------------------------------------------
-
-
-def change_places(v: PreparePart) -> Decision | None:
-    """G-14, G-32: a verified machine takes the place of the outdated one when the agent is settled, no task is sent and its conversation is
-    saved: pi is stopped, then everything is carried over. Where the platform had no room for it and `update.onNoRoom` says InPlace, the
-    outdated one is deleted first."""
-    if v.next is None or v.lt.record.replacement.state != "Making" or not_wanted(v) or isinstance(v.lt.rendered, Unresolved):
-        return None
-    if had_no_room(v, v.next):
-        return replace_in_place(v)
-    if v.lt.now < v.lt.record.replacement.not_before or to_be_done(v.lt, v.next) is not None:
-        return None
-    if v.lt.active_task or not isinstance(v.lt.agent, Agent) or v.divergence is not None:
-        return None
-    new = v.next.slot.record.vm_id
-    if isinstance(v.lt.agent.process, Up):
-        return RestAgent(v.lt.vm_id, f"moving to VM {new}") if v.lt.settled else None
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
-    if v.lt.record.replacement.fenced != v.slot.record.epoch:
-        return FenceReplacement(v.lt.vm_id)
-    return CarryOver(new, f"conversation and workspace {v.lt.rendered.work_dir} go from VM {v.lt.vm_id} to VM {new}")
-
-
-def had_no_room(v: PreparePart, other: NextMachine) -> bool:
-    """A create of its own was refused for want of room, or a limit leaves none, and nothing of it is on its way."""
-    slot = other.slot
-    refused = bool(slot.record.tried_with) and bool(v.no_room)
-    limited = slot.no_room is not None and slot.no_room.reason is not TreeReason.HALTED
-    return v.in_place and (refused or limited) and not slot.record.vm_id and slot.intent is None and not v.replace_blocked
-
-
-def replace_in_place(v: PreparePart) -> Decision | None:
-    """The old machine goes before the new one is there; its conversation goes on."""
-    if v.lt.active_task or not isinstance(v.lt.agent, Agent) or v.divergence is not None:
-        return None
-    assert isinstance(v.lt.rendered, Rendered)
-    full = v.next.slot.no_room.message if v.next is not None and v.next.slot.no_room is not None else v.no_room
-    why = f"{full}; onNoRoom InPlace deletes VM {v.lt.vm_id} with its workspace {v.lt.rendered.work_dir}, then makes another"
-    if isinstance(v.lt.agent.process, Up):
-        return StopAgent(v.lt.vm_id, why) if v.lt.settled else None
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
-    return MarkForDeletion(v.lt.vm_id, why, "Outdated")
+# --- while the other machine is made ---------------------------------------------------------------------------------------------------
 
 
 def keep_the_launch(v: SessionPart) -> bool:
@@ -279,6 +231,8 @@ def not_wanted(v: PreparePart) -> str:
     lt = v.lt
     if v.slot.desired is DesiredState.SUSPENDED:
         return "it is to be suspended"
+    if lt.record.rollback.state == "Asked":
+        return "it goes back to a snapshot first"
     if not v.recreate:
         return "update.onProfileChange is not Recreate any more"
     if not isinstance(lt.rendered, Rendered) or v.slot.record.marked_for_deletion:
@@ -359,8 +313,14 @@ def failure(v: PreparePart, other: NextMachine, waiting: Decision) -> str:
 def begin_a_replacement(v: PreparePart) -> Decision | None:
     """`update.onProfileChange: Recreate`: another machine is made for a changed profile, beside the one that works. Not while anything of
     it is unknown, its profile can't be rendered or would not be started, the platform may have no room, or what is declared has failed
-    already (G-04, G-06, G-14)."""
-    if v.lt.record.replacement.state or not v.recreate or v.slot.desired is not DesiredState.RUNNING or v.slot.record.marked_for_deletion:
+    already (G-04, G-06, G-14); not while a snapshot is restored beside it, either."""
+    if (
+        v.lt.record.replacement.state
+        or v.lt.record.restoring
+        or not v.recreate
+        or v.slot.desired is not DesiredState.RUNNING
+        or v.slot.record.marked_for_deletion
+    ):
         return None
     why = outdated(v.lt)
     if not why or held_back(v) or failed_before(v.lt) or v.lt.record.local.state or not isinstance(v.lt.agent, Agent):

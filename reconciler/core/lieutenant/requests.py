@@ -12,7 +12,7 @@ from reconciler.api.annotations import PREFIX
 from reconciler.core.decisions import Acknowledge, Decision
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
-from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord
+from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord, RollbackRecord
 from reconciler.core.slot.deletion import DELETION
 from reconciler.core.slot.policies import NONE
 from reconciler.core.snapshot.requests import AnnotationRequests
@@ -88,6 +88,16 @@ def detached(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
     return record.but(detached=True)
 
 
+def snapshot(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """A snapshot of its machine, as soon as nothing on it would be caught in the middle."""
+    return record.but(slot=record.slot.but(asked=True, snapshot=record.slot.snapshot.but(not_before=0.0)))
+
+
+def rollback(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """Back to the snapshot of this id: `COMMIT:TOKEN`."""
+    return record.but(rollback=RollbackRecord(commit_id=token.partition(":")[0], state="Asked", at=asked.now))
+
+
 def rewind(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """So many turns are taken back: `NUMBER:TOKEN`."""
     turns = token.partition(":")[0]
@@ -100,6 +110,8 @@ HANDLERS: dict[str, Verb] = {
     "resolve": resolve,
     "delete-confirmed": delete_confirmed,
     "detached": detached,
+    "snapshot": snapshot,
+    "rollback": rollback,
     "rewind": rewind,
 }
 """Verb → what it does to the record of a lieutenant. Verbs that are not here are taken by other releases, or by sources."""

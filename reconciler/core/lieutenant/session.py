@@ -31,6 +31,7 @@ from reconciler.core.keys import as_map
 from reconciler.core.messages import Message
 from reconciler.core.records import SessionRecord
 from reconciler.core.slot.branching import still
+from reconciler.core.slot.snapshots import under_way
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.slot import DesiredState
@@ -244,6 +245,8 @@ def move_on(v: SlotPart) -> Decision | None:
 def stand_still(v: GovernPart) -> Decision | None:
     """G-33: who is to be copied live stands still when it is settled, between two tasks, with all of its conversation in the mirror."""
     if not v.copies.asked or v.lt.record.stand.vm_id or v.lt.record.local.state or not v.slot.record.vm_id:
+        return None
+    if v.lt.record.on_the_move or under_way(v.slot):
         return None
     if v.lt.active_task or not v.lt.settled or not v.slot.mirrored or not isinstance(v.lt.agent, Agent):
         return None

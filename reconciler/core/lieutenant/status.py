@@ -33,9 +33,11 @@ from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
+from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import BranchRecord, RestartRecord, SessionRecord
+from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
@@ -189,6 +191,8 @@ def lieutenant_status(
 ) -> LieutenantStatus:
     """The whole status of a Lieutenant. `pending`: tasks waiting; `active`: the one that holds the session; `convenience`:
     fields that were set and are not acted on."""
+    if housekeeping(decision) and view.slot.desired is not DesiredState.GONE:
+        decision = Steady()
     decision = decision.meanwhile if isinstance(decision, AtNext) else decision
     reachable, configured = _reachable(view), _configured(view)
     ready = _ready(view, decision, configured, last_error)
@@ -216,6 +220,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if (failing := snapshots_condition(view.slot)) is not None:
+        conditions.append(failing)
     if (forked := _forked(view, decision)) is not None:
         conditions.append(forked)
     if view.for_govern.unread:
@@ -230,6 +236,8 @@ def lieutenant_status(
         mode=MODES[view.slot.desired],
         queue=QueueStatus(pending, active),
         vm=vm_status(view.slot),
+        snapshots=snapshots_status(view.slot),
+        rollback=rollback_status(view.record),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
@@ -261,6 +269,8 @@ def vm_status(slot: Slot) -> VMStatus | None:
         epoch=record.epoch,
         state=slot.vm.state.value if isinstance(slot.vm, Seen) else "unknown",
         adopted=record.adopted == record.vm_id or None,
+        restored_from=record.restored_from or None,
+        restored_at=timestamp(record.restored_at) if record.restored_at else None,
         snapshot=(record.snapshot.commit_id if record.snapshot.vm_id == record.vm_id else "") or None,
         ref=record.ref or None,
         commit=record.commit or None,

@@ -11,13 +11,14 @@ from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
-from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Steady, Wait
+from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
+from reconciler.core.lieutenant import spare
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.lieutenant.session import mirror_what_was_read
-from reconciler.core.plan import Plan, Step
+from reconciler.core.plan import Plan, Step, is_action
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
@@ -41,14 +42,17 @@ def plan(view: WorkSet) -> Plan:
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
     mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
     first = Step(view.key, mirror) if mirror is not None else None
+    beside = spare.plan(view.lieutenant, not is_action(decided)) if view.lieutenant is not None else None
+    if isinstance(decided, Release) and beside is not None:
+        decisions[view.key] = Wait(Reason.DELETING, "the machine beside it goes first")
     if not view.tasks:
-        return Plan(view.key, decisions, first)
+        return Plan(view.key, decisions, first, beside)
     index = QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))
         decisions[facts.key] = only_observe(decision) if observing else decision
-    return Plan(view.key, decisions, first)
+    return Plan(view.key, decisions, first, beside)
 
 
 def plan_lieutenant(view: WorkSet) -> Decision | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import AskOriginal, Create, Decision, Wait
-from reconciler.core.records import SlotRecord, StandRecord
+from reconciler.core.records import BranchRecord, SlotRecord, StandRecord
+from reconciler.core.slot.marks import seals_of
 from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
@@ -76,9 +77,9 @@ def why_not(original: Original) -> Wait | None:
             return Wait(reason, f"{vm} is {state.value}")
 
 
-def seals_of(slot: SlotRecord) -> tuple[str, ...]:
-    """What the done-marks on this machine's disk bear that hold there, for a copy of it."""
-    return (f"{slot.vm_id}/{slot.filled}", *slot.seals)
+def left(branch: BranchRecord) -> BranchRecord:
+    """What is known of a copy once its machine is gone: one that never took our claim was not made."""
+    return branch if branch.claimed else BranchRecord()
 
 
 def standing(named: str, stand: StandRecord, slot: SlotRecord, now: float) -> Standing | None:

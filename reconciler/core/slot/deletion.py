@@ -10,21 +10,15 @@ from reconciler.core.decisions import (
     Detach,
     MarkForDeletion,
     Refuse,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
-    TakeSnapshot,
     Wait,
 )
+from reconciler.core.slot import snapshots
 from reconciler.core.snapshot.slot import EffectiveDeletion, Slot
-from reconciler.core.snapshot.vm import Seen, VmState
+from reconciler.core.snapshot.vm import Seen
 
 CONFIRM = "a new token in its annotation fleet.vers.sh/delete-confirmed"
 DELETION = "deletion"
 """What a person confirmed: the deletion of the object."""
-
-MAX_SNAPSHOTS = 3
-"""Refused attempts to take the snapshot after which a person must help."""
 
 
 def effective_deletion(policy: DeletionPolicy, management: ManagementPolicy, detached: bool) -> EffectiveDeletion:
@@ -56,33 +50,11 @@ def deletion_chain(s: Slot) -> Decision:
         return Wait(Reason.DELETE_PENDING, "ending the running turn first")
     if s.deletion is EffectiveDeletion.RETAIN:
         return Detach(vm_id, "Retain", "it is kept as declared")
-    waiting = snapshot_first(s) if s.deletion is EffectiveDeletion.SNAPSHOT else None
+    waiting = snapshots.first(s, "Deleted") if snapshotted(s) else None
     return waiting or MarkForDeletion(vm_id, "its object was deleted", "Deleted")
 
 
-def snapshot_first(s: Slot) -> Decision | None:
-    """G-05: nothing is deleted before the platform lists a commit of it; None when it does."""
-    vm_id, record, seen = s.record.vm_id, s.record.snapshot, s.snapshot
-    if record.vm_id == vm_id and record.verified:
-        return None
-    if isinstance(s.vm, Seen) and s.vm.state is VmState.DEAD:
-        return Refuse(Reason.SNAPSHOT_FAILED, f"VM {vm_id} is dead and can't be snapshotted")
-    if seen is None or seen.found is None or seen.listed is None:
-        return Wait(Reason.SNAPSHOT_PENDING, "the platform's commits could not be read")
-    if record.commit_id:
-        if seen.listed:
-            return SnapshotVerified(vm_id, record.commit_id)
-        if seen.settled:
-            return SnapshotLost(vm_id, f"commit {record.commit_id} is not listed")
-        return Wait(Reason.SNAPSHOT_PENDING, f"waiting until the platform lists commit {record.commit_id}")
-    if seen.pending:
-        if seen.found:
-            return SnapshotTaken(vm_id, seen.found)
-        if seen.settled:
-            return SnapshotLost(vm_id, "the platform did not answer, and no commit shows")
-        return Wait(Reason.SNAPSHOT_PENDING, "a commit was sent and not answered; waiting for its effect to show")
-    if record.attempts >= MAX_SNAPSHOTS:
-        return Refuse(Reason.SNAPSHOT_FAILED, f"VM {vm_id} could not be snapshotted and is not deleted: {record.error}")
-    if s.now < record.not_before:
-        return Wait(Reason.SNAPSHOT_PENDING, record.error, until=record.not_before)
-    return TakeSnapshot(vm_id)
+def snapshotted(s: Slot) -> bool:
+    """A commit of it must be there before it goes."""
+    before = s.snapshots is not None and s.snapshots.before_mutate and s.deletion is EffectiveDeletion.DELETE
+    return before or s.deletion is EffectiveDeletion.SNAPSHOT

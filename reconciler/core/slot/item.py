@@ -8,7 +8,7 @@ from typing import Protocol
 from reconciler.core.keys import SlotOwner
 from reconciler.core.records import Record, SlotRecord
 from reconciler.core.snapshot.machine import VmShape, VmSource
-from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, SnapshotPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,22 @@ class SlotDeclaration:
     observe_only: bool = False
     protected: bool = False
     adopt: str = ""
+    snapshots: SnapshotPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SlotUse:
     """What the machine is used for, as far as decisions about its slot depend on it. `busy`: the agent on it is in a turn, None: not
     known; `mirrored`: everything settled in its conversation is in the store; `loss`: why the conversation does not go on elsewhere as
-    declared; `lost`: the VM that was lost with it; `suspend_overdue`: the grace of suspend.onBusy=Abort is over."""
+    declared; `lost`: the VM that was lost with it; `suspend_overdue`: the grace of suspend.onBusy=Abort is over; `quiet`: a snapshot
+    would catch nothing in the middle."""
 
     busy: bool | None = False
     mirrored: bool = True
     loss: str = ""
     lost: str = ""
     suspend_overdue: bool = False
+    quiet: bool = False
 
 
 class Blueprint(Protocol):
@@ -71,6 +74,11 @@ class SlotItem(Protocol):
     @property
     def session(self) -> str:
         """Name of the mirror of the conversation that goes on in its VM; '' where there is none."""
+        ...
+
+    @property
+    def conversation(self) -> str:
+        """Name of the file that the conversation on its machine is in, '' for none."""
         ...
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:

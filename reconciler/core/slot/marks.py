@@ -14,6 +14,10 @@ KEPT = ("files", "organs", "step:")
 them."""
 
 
+MOST_SEALS = 8
+"""Machines that a disk came through, one made of the other, whose marks are known."""
+
+
 def sealed(value: str, place: str, slot: SlotRecord) -> str:
     """A mark's value as the guest keeps it: the digest of what was applied, the machine, and the epoch in which it came into its slot.
     `place`: the id of the VM, or of a directory on this host."""
@@ -22,17 +26,23 @@ def sealed(value: str, place: str, slot: SlotRecord) -> str:
 
 def valid(marks: Mapping[str, str], place: str, slot: SlotRecord) -> dict[str, str]:
     """The digests of those that hold here. Where the epoch is not known, every one that names this machine does, and so does one
-    without a name: earlier releases wrote it."""
+    without a name: earlier releases wrote it. On a machine that was restored from a snapshot, those of the machine that was committed hold
+    too: they tell of the same disk."""
     epoch = _epoch(place, slot)
     seals = slot.seals if place == slot.vm_id else ()
     found: dict[str, str] = {}
     for name, text in marks.items():
         value, _, where = text.partition(" ")
         machine, _, since = where.rpartition("/")
-        kept = where in seals and name.startswith(KEPT)
+        kept = where in seals and (bool(slot.restored_from) or name.startswith(KEPT))
         if (machine == place and (not epoch or since == str(epoch))) or (not where and not epoch) or kept:
             found[name] = value
     return found
+
+
+def seals_of(slot: SlotRecord) -> tuple[str, ...]:
+    """What the done-marks on this machine's disk bear that hold there, for what is made of it."""
+    return (f"{slot.vm_id}/{slot.filled}", *slot.seals)[:MOST_SEALS]
 
 
 def _epoch(place: str, slot: SlotRecord) -> int:

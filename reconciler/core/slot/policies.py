@@ -29,6 +29,13 @@ from reconciler.core.slot import deletion
 from reconciler.core.slot.adoption import adopt_the_declared
 from reconciler.core.slot.branching import branch_what_stands_still
 from reconciler.core.slot.deletion import CONFIRM
+from reconciler.core.slot.snapshots import (
+    count_the_commits,
+    forget_the_stale_snapshot,
+    keep_only_so_many,
+    settle_the_snapshot,
+    take_the_due_snapshot,
+)
 from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
@@ -239,6 +246,9 @@ SLOT: Chain[Slot] = Chain(
     (
         stop_at_another_account,
         stop_at_unknown,
+        count_the_commits,
+        settle_the_snapshot,
+        forget_the_stale_snapshot,
         settle_the_open_intent,
         believe_only_proven_absence,
         respect_other_claims,
@@ -252,6 +262,8 @@ SLOT: Chain[Slot] = Chain(
         create,
         replace_the_dead,
         claim,
+        take_the_due_snapshot,
+        keep_only_so_many,
         follow_the_mode,
     ),
 )

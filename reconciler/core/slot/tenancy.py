@@ -15,6 +15,9 @@ from reconciler.core.snapshot.vm import Commit, Unknown, Vm
 SHARE = PREFIX + "share-with"
 """Annotation of an object: the namespaces that may use what it leaves behind, separated by commas."""
 
+BOOK = "commit/"
+"""Rows of the store: `commit/ID` says for whom that commit was taken, and with whom it is shared; empty once it is gone."""
+
 
 def not_allowed(named: Named | None, namespace: str, sharing: Sharing) -> Decision | None:
     """Why this namespace may not use what its declaration names; None when it may, or when nothing is named."""

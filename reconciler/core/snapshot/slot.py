@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,13 +60,28 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class SnapshotSeen:
     """What the platform's list of commits says. `pending`: a commit was sent and not answered; `found`: the commit of that name,
-    '' for none; `listed`: the commit we were told of is in it, and of this VM; `settled`: the window for late effects is over, and
-    two lists begun after it lack the commit. None: unreadable."""
+    '' for none; `listed`: the commit we were told of is in it, and of its VM; `settled`: the window for late effects is over, and
+    two lists begun after it lack the commit. None: unreadable. `kept`: the kept commits that are in it, by id, each with whether it is
+    still under the name that we gave it; None: it was not read."""
 
     pending: bool = False
     found: str | None = ""
     listed: bool | None = False
     settled: bool = False
+    kept: Mapping[str, bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """When snapshots are taken and how many are kept, as declared. `since`: from when its times count, when there is no snapshot yet;
+    `needed`: commits that are to be kept in any case, for now."""
+
+    schedule: str = ""
+    time_zone: str = "UTC"
+    keep: int = 24
+    before_mutate: bool = False
+    since: float = 0.0
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +115,10 @@ class Slot:
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
     original: Original | None = None  # what it is to be a live copy of, until that copy was made
     copying: bool = False  # a branch of its VM is being made: the platform may show it paused meanwhile
-    snapshot: SnapshotSeen | None = None  # read only when one is to be taken before the deletion
+    snapshot: SnapshotSeen | None = None  # read only while one is on its way, or when kept ones are to be counted
+    snapshots: SnapshotPolicy | None = None  # None: only a person, or a deletion that is declared so, has one taken
+    quiet: bool = False  # nothing on it would be caught in the middle: no turn, no task, no preparation
+    settle_seconds: float = 0.0  # the window in which the platform's lists may be behind
     busy: bool | None = False  # the agent on it is in a turn; None: not known
     mirrored: bool = True  # everything settled in its conversation is in the store
     blocked: str = ""  # the fleet's breaker, or the hold after an empty store: why no VM may be created now

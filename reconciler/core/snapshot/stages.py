@@ -17,6 +17,7 @@ from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
+from reconciler.core.snapshot.spare import NO_SPARE, Spare
 from reconciler.core.snapshot.vm import Unknown
 
 
@@ -68,12 +69,14 @@ class Placed(Part):
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
-    as its keeper told of them; `copies`: what is to become a live copy of it."""
+    as its keeper told of them; `spare`: the machine beside it that is restored from a snapshot; `copies`: what is to become a live copy of
+    it."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
     mirror_size: int = 0
     session_seen: int = 0
+    spare: Spare = NO_SPARE
     on_lost: OnLost = OnLost.RESUME
     copies: Copies = NO_COPIES
 

@@ -7,7 +7,7 @@ from typing import assert_never
 from reconciler.core.decisions import Create
 from reconciler.core.keys import Json
 from reconciler.core.lieutenant.session import forked, path_of
-from reconciler.core.records import BranchRecord, SlotRecord
+from reconciler.core.records import SlotRecord
 from reconciler.core.slot.branching import still
 from reconciler.core.slot.item import SlotItem
 from reconciler.core.slot.pairing import VM
@@ -19,11 +19,13 @@ from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 
 
-def named_source(source: VmSource, action: Create) -> CreateSource:
-    """What the create names: the machine to copy live; of a reference the commit that it was decided for, whatever the tag points to by
-    now."""
+def named_source(source: VmSource, action: Create, restore: str) -> CreateSource:
+    """What the create names: the machine to copy live; the snapshot to restore, '' for none; of a reference the commit that it was
+    decided for, whatever the tag points to by now."""
     if action.original is not None:
         return BranchSource(action.original.vm_id)
+    if restore:
+        return CommitSource(restore)
     if not isinstance(source, RefSource):
         return source
     assert action.ref == source.ref, "nothing is created from a reference before it is known what it points to"
@@ -88,11 +90,6 @@ def copied(slot: SlotRecord, intent: Intent) -> SlotRecord:
     source = str(intent.payload.get("source") or "")
     branch = slot.branch.but(source=source, vm_id=commit_of(intent).removeprefix(VM), at=intent.sent_at)
     return slot.but(branch=branch, seals=seals)
-
-
-def left(branch: BranchRecord) -> BranchRecord:
-    """What is known of it once the machine is gone: a copy that never took our claim was not made."""
-    return branch if branch.claimed else BranchRecord()
 
 
 def still_stands(table: ObjectTable, original: Standing, now: float) -> bool:

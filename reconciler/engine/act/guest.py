@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import assert_never
 
 from reconciler.api.reasons import Reason
@@ -21,15 +23,18 @@ from reconciler.core.decisions import (
     StartAgent,
     StartKeeper,
     StopAgent,
+    TakeSnapshot,
     WriteFiles,
 )
 from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
+from reconciler.core.lieutenant.preparation import SECRETS, WITHHELD
 from reconciler.core.profile.bake import is_oven
 from reconciler.core.profile.localize import header_to
 from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
+from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Exited, Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import GuestCommand, GuestFile
@@ -50,6 +55,7 @@ AGENT = "agent"
 
 STOP_GRACE = 10.0
 REMOVAL = 30.0
+SYNC = 120.0
 
 
 class GuestActs:
@@ -124,23 +130,33 @@ class GuestActs:
         else:
             machines.know(place.id, guest)
 
-    async def remove_secrets(self, item: LieutenantItem, view: LieutenantView, vm_id: str) -> None:
-        """Before its machine is committed and deleted: the files that came from secrets go. Whoever restores the commit writes his own.
-        What can't be removed is told, and holds nothing up; but what is baked has no secret in it (G-60). Raises `GuestFailed` for that."""
+    async def before_a_snapshot(self, item: LieutenantItem, view: LieutenantView, action: TakeSnapshot) -> None:
+        """The files that came from secrets go, and what is written reaches the disk. What can't be done is told, and holds nothing up; but
+        what is baked has no secret in it (G-60): raises `GuestFailed` for that. On a machine that goes on they are written again; that this
+        is to be done is marked there first."""
+        there = Machine(Place(action.vm_id), item.record.slot.epoch)
+        runs = isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING
         paths = self.t.gatherer.profiles.secret_files(item.key, item.spec)
-        if not paths:
-            return
-        there, left = Machine(Place(vm_id), item.record.slot.epoch), "the machine does not run"
-        if isinstance(view.slot.vm, Seen) and view.slot.vm.state is VmState.RUNNING:
-            try:
-                result = await self.t.agents.run(there, GuestCommand(("rm", "-f", "--", *paths), cwd="/", timeout=REMOVAL))
-                left = "" if result.exit_code == 0 else self.t.redact(result.stderr.strip()[-300:]) or "rm failed"
-            except (GuestFailed, GuestUnreachable) as error:
-                left = str(error)
-        if left and is_oven(item.key):
-            raise GuestFailed(f"what came from secrets can't be taken off it: {left}", vm_id, "it is not committed")
-        if left:
-            self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
+        if paths:
+            left = await self._withhold(item, there, paths, action.cause != "Deleted") if runs else "the machine does not run"
+            if left and is_oven(item.key):
+                raise GuestFailed(f"what came from secrets can't be taken off it: {left}", action.vm_id, "it is not committed")
+            if left:
+                self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
+        if runs:
+            with suppress(GuestFailed, GuestUnreachable):
+                await self.t.agents.run(there, GuestCommand(("sync",), cwd="/", timeout=SYNC))
+
+    async def _withhold(self, item: LieutenantItem, there: Machine, paths: Sequence[str], goes_on: bool) -> str:
+        """Remove the files that came from secrets; returns why they are still there, '' when they are not."""
+        try:
+            if goes_on:
+                self.t.gatherer.machines.observe_again(there.id)
+                await self.t.agents.mark(there, SECRETS, sealed(WITHHELD, there.id, item.record.slot))
+            result = await self.t.agents.run(there, GuestCommand(("rm", "-f", "--", *paths), cwd="/", timeout=REMOVAL))
+        except (GuestFailed, GuestUnreachable) as error:
+            return str(error)
+        return "" if result.exit_code == 0 else self.t.redact(result.stderr.strip()[-300:]) or "rm failed"
 
     def note(self, item: LieutenantItem, reason: str, message: str) -> None:
         self.t.recorder.note(item.key, item.uid, reason, message)

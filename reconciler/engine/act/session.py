@@ -18,9 +18,11 @@ from reconciler.core.decisions import (
     StandStill,
 )
 from reconciler.core.lieutenant.session import begun_anew, chosen, current, forked, path_of, rewound
+from reconciler.core.lieutenant.workspace import gone_with_it
 from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.times import timestamp
 from reconciler.core.tree.spending import counted
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.ports import AddEvent
@@ -108,7 +110,9 @@ class SessionActs:
         await self.t.save(item, item.record.but(stand=stand))
 
     async def workspace_lost(self, item: LieutenantItem, vm_id: str) -> None:
-        message = f"VM {vm_id} is gone with the files of its agent; the conversation goes on without them, and the agent is told"
+        as_of = item.record.slot.restored_at
+        gone = gone_with_it(vm_id, f"as of {timestamp(as_of)}" if as_of else "")
+        message = f"{gone}; the conversation goes on without them, and the agent is told"
         said = self.event(item, Reason.WORKSPACE_LOST, message, "Warning")
         await self.t.save(item, item.record.but(workspace=item.record.workspace.but(left="", lost=vm_id)), *said)
 

@@ -20,17 +20,15 @@ from reconciler.core.decisions import (
     Release,
     Resume,
     SlotAction,
-    SnapshotLost,
-    SnapshotTaken,
-    SnapshotVerified,
+    SnapshotAction,
     Suspend,
-    TakeSnapshot,
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.item import Blueprint, SlotItem
+from reconciler.core.slot.occupancy import TRIES, emptied, filled_with, unrestorable
 from reconciler.core.slot.policies import DELETE_BACKOFF
 from reconciler.core.snapshot.machine import RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
@@ -49,6 +47,7 @@ from reconciler.errors import (
     GuestUnreachable,
     Indeterminate,
     NoRoom,
+    NotFound,
     ReconcilerError,
     Rejected,
     Unreachable,
@@ -65,6 +64,9 @@ class SlotActs:
     async def act(self, item: SlotItem, seen: VmObservation, blueprint: Blueprint | None, action: SlotAction) -> None:
         """Carry out one decision about the slot. `seen`: the VM when it was decided; `blueprint`: what a new one is made from, None
         as long as that is not known. Raises what the platform or the store says."""
+        if isinstance(action, SnapshotAction):
+            await self.commits.act(item, action)
+            return
         match action:
             case Create():
                 assert blueprint is not None, "nothing is created before it is known from what"
@@ -84,8 +86,6 @@ class SlotActs:
                 await self.suspend(item, action.vm_id)
             case Resume():
                 await self.resume(item, action.vm_id)
-            case TakeSnapshot() | SnapshotTaken() | SnapshotVerified() | SnapshotLost():
-                await self.commits.act(item, action)
             case Detach():
                 await self.detached(item, seen, action)
             case MarkForDeletion():
@@ -110,15 +110,17 @@ class SlotActs:
         probed = self.breaker(hold.breaker.probe(now))
         epoch = item.record.epoch + 1
         token = t.token()
-        source = branches.named_source(blueprint.source, action)
         latest = t.fleet.latest
-        told = branches.payload(source, epoch, action.original, blueprint.seals)
+        source = branches.named_source(blueprint.source, action, item.record.restore)
+        restored = bool(item.record.restore)
+        told = branches.payload(source, epoch, action.original, item.record.seals if restored else blueprint.seals)
+        told |= {"machine": "" if restored else blueprint.machine_hash, "account": t.gatherer.slots.account}
         intent = Intent(
             token=token,
             owner=item.owner,
             verb="create",
             attempt=action.attempt,
-            payload={**told, "machine": blueprint.machine_hash, "account": t.gatherer.slots.account},
+            payload=told,
             sent_at=t.clock.now(),
             server_time=latest.server_time if latest else None,
         )
@@ -179,6 +181,8 @@ class SlotActs:
 
     async def create_failed(self, item: SlotItem, slot: SlotRecord, intent: Intent, error: ReconcilerError) -> None:
         """The platform said no in a way that proves it: nothing was made."""
+        if slot.restore and isinstance(error, NotFound):
+            slot = unrestorable(slot, str(error))
         said = self.books.event(item, Reason.CREATE_FAILED, str(error), "Warning")
         await self.books.save(item, self.backing_off(slot, error), closing(intent, f"failed: {type(error).__name__}"), *said)
         self.t.journal.closed(intent)
@@ -194,7 +198,7 @@ class SlotActs:
         closed = self.breaker(t.gatherer.slots.hold.breaker.succeeded())
         said = self.books.event(item, reason, f"VM {vm_id}")
         filled, copied = (
-            branches.copied(self.with_vm(slot, vm_id), intent),
+            branches.copied(filled_with(slot, vm_id, t.gatherer.slots.account), intent),
             await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
         )
         if filled.branch.vm_id and not slot.branch.vm_id:
@@ -206,22 +210,6 @@ class SlotActs:
         if copied:
             t.gatherer.transcripts.began(item.session, sum(len(write.data) for write in copied))
 
-    def with_vm(self, slot: SlotRecord, vm_id: str) -> SlotRecord:
-        """The slot with this VM in it: nothing that was tried with another one counts any more."""
-        account = self.t.gatherer.slots.account
-        return slot.but(
-            vm_id=vm_id,
-            account=account,
-            filled=slot.epoch,
-            not_before=0.0,
-            last_error="",
-            marked_for_deletion=False,
-            cause="",
-            delete_attempts=0,
-            chosen="",
-            seals=(),
-        )
-
     async def take_over(self, item: SlotItem, vm_id: str) -> None:
         """The VM that `adopt` names: first ours in our books, then by its claim. Its epoch goes on from the one that is on it. A
         permission to take it from another installation lasts until the claim is written."""
@@ -232,7 +220,8 @@ class SlotActs:
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
-        filled = self.with_vm(slot.but(epoch=epoch, adopted=vm_id, ref="", commit=""), vm_id).but(chosen=chosen)
+        slot = slot.but(epoch=epoch, adopted=vm_id, ref="", commit="")
+        filled = filled_with(slot, vm_id, t.gatherer.slots.account).but(chosen=chosen)
         await self.books.fill(item, filled, "", *self.books.event(item, Reason.ADOPTED_VM, f"VM {vm_id}, as declared"))
 
     async def adopt(self, item: SlotItem, action: BindCreated) -> None:
@@ -249,6 +238,8 @@ class SlotActs:
         what = "refused" if item.record.last_error else "not answered"
         said = self.books.event(item, Reason.CREATE_LOST, f"a create that was {what} left no VM", "Warning")
         slot = item.record.but(chosen="")
+        if slot.restore and slot.attempts >= TRIES and slot.last_error:
+            slot = unrestorable(slot, slot.last_error)
         if branches.is_branch(intent):  # what it is a copy of gets on with its work first
             slot = slot.but(not_before=self.t.clock.now() + PAUSE, last_error="a live copy was asked for, and none was made")
         await self.books.save(item, slot, closing(intent, "no effect"), *said)
@@ -369,10 +360,8 @@ class SlotActs:
         """Absence is proven: the slot is empty."""
         t = self.t
         old = item.record
-        slot = SlotRecord(
-            epoch=old.epoch, account=old.account, adopted=old.adopted, confirmed=old.confirmed, branch=branches.left(old.branch)
-        )
         lost = vm_id if old.cause in ("", "Dead") else ""  # nobody sent it away: what is in it and nowhere else went with it
+        slot = emptied(old, bool(lost))
         said = self.books.event(item, Reason.VM_GONE, f"VM {vm_id} no longer exists")
         await t.agents.release(Place(vm_id))
         await self.books.empty(item, slot, lost, *said)

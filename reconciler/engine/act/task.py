@@ -220,7 +220,7 @@ class TaskActs:
                 f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
                 "do not try again what did not come to an end, and finish it another way."
             )
-        asked = f"{sentence(lost)}\n\n{asked}" if lost else asked
+        asked = f"{lost}\n\n{asked}" if lost else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
@@ -335,16 +335,17 @@ def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str]
 
 
 def lost_files(lieutenant: LieutenantItem, view: WorkSet) -> str:
-    """The machine whose loss its agent does not know of, '' for none."""
-    return untold(lieutenant.record.workspace, view.talk.messages if view.talk is not None else ())
+    """What its agent must be told of the machine that was lost, '' for nothing."""
+    lost = untold(lieutenant.record.workspace, view.talk.messages if view.talk is not None else ())
+    return sentence(lost, lieutenant.record.slot.restored_at) if lost else ""
 
 
 def prompt_text(task: TaskItem, content: str, lost: str = "") -> str:
-    """Marker, that its files are gone (`lost`: with which machine), what the last attempt came to, and the prompt. It never begins with
+    """Marker, that its files are gone (`lost`: in words), what the last attempt came to, and the prompt. It never begins with
     `/`."""
     parts = [task.record.marker]
     if lost:
-        parts.append(sentence(lost))
+        parts.append(lost)
     if task.record.attempts:
         last = task.record.attempts[-1]
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")

@@ -20,7 +20,7 @@ from reconciler.core.profile.bake import BakeView, Oven
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.core.profile.status import profile_status
-from reconciler.core.slot.branching import seals_of
+from reconciler.core.slot.marks import seals_of
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs, oven_uid

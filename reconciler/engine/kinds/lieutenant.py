@@ -17,6 +17,7 @@ from reconciler.core.decisions import (
     RunVerify,
     SessionAction,
     SlotAction,
+    SpareAction,
     TakeSnapshot,
     TaskAction,
 )
@@ -42,6 +43,7 @@ from reconciler.engine.act.replacement import ReplacementActs
 from reconciler.engine.act.requests import RequestActs
 from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
+from reconciler.engine.act.spare import SpareActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
@@ -62,6 +64,7 @@ class LieutenantKind(Kind[WorkSet]):
     def __init__(self, context: ActContext) -> None:
         self.t, self._table, self._gatherer = context, context.table, context.gatherer
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
+        self._spare = SpareActs(context, self._slot)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
         self._replacement = ReplacementActs(context)
 
@@ -80,7 +83,8 @@ class LieutenantKind(Kind[WorkSet]):
         return afterwards.after(snapshot, step)
 
     def probing(self, snapshot: WorkSet) -> bool:
-        return self.t.settings.health_probes
+        lt = snapshot.lieutenant
+        return self.t.settings.health_probes or (lt is not None and bool(lt.slot.snapshots and lt.slot.snapshots.schedule))
 
     # --- act ------------------------------------------------------------------------------------------------------------------
 
@@ -123,11 +127,13 @@ class LieutenantKind(Kind[WorkSet]):
             await self._session.act(item, view, action)
         elif isinstance(action, LocalAction):
             await self._local.act(item, view, action)
+        elif isinstance(action, SpareAction):
+            await self._spare.act(item, view, action)
         elif isinstance(action, ReplacementAction):
             await self._replacement.act(item, view, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
-                await self._guest.remove_secrets(item, view, action.vm_id)
+                await self._guest.before_a_snapshot(item, view, action)
             blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
@@ -203,9 +209,9 @@ class LieutenantKind(Kind[WorkSet]):
         return item is not None and not item.record.slot.vm_id and not item.record.slot.branch.vm_id
 
     def _adopters_freed(self, before: StoredObject | None) -> Iterable[Key]:
-        for name in ("slot", "next"):
-            slot = before.record.get(name) if before is not None else None
-            vm_id = str(slot.get("vm_id", "")) if isinstance(slot, dict) else ""
+        record = before.record if before is not None else {}
+        for slot in (record.get("slot"), record.get("next"), as_map(record.get("spare")).get("slot")):
+            vm_id = str(as_map(slot).get("vm_id") or "")
             if vm_id and self._table.owner_of(vm_id) is None:
                 yield from self._table.adopters_of(vm_id)
 

@@ -41,6 +41,8 @@ class Branches:
             kept_from = "managementPolicy ObserveOnly changes nothing on it"
         elif record.slot.marked_for_deletion:
             kept_from = f"VM {record.slot.vm_id} is being deleted"
+        elif record.rollback.state == "Asked" or record.spare.purpose == "Rollback":
+            kept_from = "it goes back to a snapshot"
         elif desired_state(spec.mode, source.deleting) is DesiredState.SUSPENDED:
             kept_from = "it is declared Suspended"
         observed = await self._slots.observe_vm(LieutenantSlot(source))

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from reconciler.core.keys import SlotOwner, as_map
+from reconciler.core.keys import Json, SlotOwner, as_map
 from reconciler.core.slot import tenancy
 from reconciler.core.slot.claims import Owner
+from reconciler.core.slot.tenancy import BOOK
 from reconciler.core.snapshot.machine import CommitSource, RefSource, VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Made, Missing, Named, Origin, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
@@ -17,9 +18,6 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError, Rejected
-
-BOOK = "commit/"
-"""Meta rows: `commit/ID` says for whom that commit was taken, and with whom it is shared."""
 
 TOMBSTONE = "tombstone/"
 """Meta rows of earlier releases that tell of commits too: of snapshots before a deletion."""
@@ -55,9 +53,15 @@ class Origins:
         """The row that says for whom a commit was taken."""
         key = slot.object
         made = Made(key.namespace, self.shared(slot))
-        told = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": slot.uid, "shared": ",".join(sorted(made.shared))}
+        told: Json = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": slot.uid}
+        told |= {"shared": ",".join(sorted(made.shared)), "takenAt": self._clock.now()}
         self._books[commit_id] = made
         return PutMeta(f"{BOOK}{commit_id}", json.dumps(told, sort_keys=True))
+
+    def strike(self, commit_id: str) -> PutMeta:
+        """The row of a commit that is not there any more."""
+        self._books.pop(commit_id, None)
+        return PutMeta(f"{BOOK}{commit_id}", "")
 
     def shared(self, slot: SlotOwner) -> frozenset[str]:
         """The namespaces that may use what this object leaves behind."""

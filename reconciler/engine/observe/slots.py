@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.keys import SlotOwner
-from reconciler.core.records import SlotRecord
+from reconciler.core.records import CommitRecord, SlotRecord
 from reconciler.core.slot import claims, pairing
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.item import SlotItem, SlotUse
 from reconciler.core.slot.pairing import Pending
+from reconciler.core.slot.snapshots import to_be_counted
 from reconciler.core.slot.tenancy import not_allowed
 from reconciler.core.snapshot.branch import Original
 from reconciler.core.snapshot.machine import VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Named, Origin
-from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
+from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.origins import Origins
@@ -86,7 +87,7 @@ class Slots:
         declared, record = item.declared, item.record
         seen: VmObservation = observed if not isinstance(observed, Vm) else self.seen(observed, item)
         blocked, until = self.blocked(item, now)
-        snapshotted = declared.desired is DesiredState.GONE and declared.deletion is EffectiveDeletion.SNAPSHOT
+        going = declared.desired is not DesiredState.RUNNING and not item.owner.node  # another machine of the same place waits for nobody
         return Slot(
             desired=declared.desired,
             record=record,
@@ -103,7 +104,10 @@ class Slots:
             adopt=await self.adoption(item, declared.adopt),
             original=original,
             copying=copying,
-            snapshot=await self.snapshot(item, now) if snapshotted else None,
+            snapshot=await self.snapshot(item, now),
+            snapshots=declared.snapshots,
+            quiet=use.quiet,
+            settle_seconds=self.settings.settle_seconds,
             busy=use.busy,
             mirrored=use.mirrored,
             loss=use.loss,
@@ -113,7 +117,7 @@ class Slots:
             vanished=self.vanished(record),
             suspend_overdue=use.suspend_overdue,
             not_up_yet=self.trees.not_up_yet(item.owner.object),
-            not_down_yet=self.trees.not_down_yet(item.owner.object) if declared.desired is not DesiredState.RUNNING else None,
+            not_down_yet=self.trees.not_down_yet(item.owner.object) if going else None,
             no_room=self.trees.no_room(item.owner.object) if not record.vm_id else None,
             now=now,
         )
@@ -158,27 +162,31 @@ class Slots:
             seen = Unknown(str(error))
         return Target(vm_id, seen, str(owner) if owner is not None and owner != item.owner.key else "", origin)
 
-    async def snapshot(self, item: SlotItem, now: float) -> SnapshotSeen | None:
-        """What the platform's commits say about the snapshot that must be there before the VM goes."""
+    async def snapshot(self, item: SlotItem, now: float) -> SnapshotSeen:
+        """What the platform's commits say about the one that is on its way, and about those that are kept."""
         slot, record = item.record, item.record.snapshot
-        if not slot.vm_id or slot.marked_for_deletion or record.verified:
-            return None
         intent = self.journal.of(item.owner, COMMIT)
-        if intent is None and not record.commit_id:
+        on_its_way = intent is not None or bool(record.commit_id and not record.verified)
+        if not on_its_way and not to_be_counted(item.declared.snapshots, slot, self.settings.settle_seconds, now):
             return SnapshotSeen()
-        sent_at = self.journal.ended(intent) if intent is not None else record.taken_at
         begun = self.clock.now()
         try:
             commits = await self.fleet.vers.list_commits()
         except ReconcilerError:
             return SnapshotSeen(intent is not None, None, None)
+        names = {commit.commit_id: commit for commit in commits}
+        kept = {c.commit_id: _still_ours(names[c.commit_id], c) for c in slot.commits if c.commit_id in names}
+        if not on_its_way:
+            return SnapshotSeen(kept=kept)
+        sent_at = self.journal.ended(intent) if intent is not None else record.taken_at
         name = str(intent.payload.get("name", "")) if intent is not None else ""
-        found = next((c.commit_id for c in commits if name and c.name == name and is_of(c, slot.vm_id, name)), "")
-        listed = any(c.commit_id == record.commit_id and is_of(c, slot.vm_id, record.name) for c in commits)
+        vm_id = str(intent.payload.get("vm", "")) if intent is not None else record.vm_id
+        found = next((c.commit_id for c in commits if name and c.name == name and is_of(c, vm_id, name)), "")
+        listed = any(c.commit_id == record.commit_id and is_of(c, record.vm_id, record.name) for c in commits)
         over = begun >= sent_at + self.settings.settle_seconds
         lacks = over and not (found if intent is not None else listed)
         settled = self.lacking(item.owner, COMMIT, (name or record.commit_id) if lacks else "", begun)
-        return SnapshotSeen(intent is not None, found, listed, settled)
+        return SnapshotSeen(intent is not None, found, listed, settled, kept)
 
     def blocked(self, item: SlotItem, now: float) -> tuple[str, float]:
         """Why this slot may not create now, and until when."""
@@ -277,3 +285,8 @@ def commit_of(intent: Intent) -> str:
 def is_of(commit: Commit, vm_id: str, name: str) -> bool:
     """Whether this commit is one of the VM, under the name that it was to have where the platform does not say of which."""
     return commit.parent_vm_id == vm_id if commit.parent_vm_id else bool(name) and commit.name == name
+
+
+def _still_ours(commit: Commit, kept: CommitRecord) -> bool:
+    """What the platform lists under this id is what we made: of that machine, and under the name that we gave it."""
+    return commit.name == kept.name and commit.parent_vm_id in ("", kept.vm_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.lieutenant.desired import desired_state, is_busy, is_mirrored, suspend_overdue
 from reconciler.core.lieutenant.session import loss_of
 from reconciler.core.slot.item import SlotUse
-from reconciler.core.snapshot.agent import Agent
+from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.vm import Unknown
 from reconciler.engine.places import place_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem
@@ -22,5 +22,14 @@ def use_of(item: LieutenantItem, agent: Agent | Unknown | None, transcript: Tran
         mirrored=is_mirrored(agent, transcript.seen, transcript.divergence),
         loss=loss_of(item.spec.session.on_lost, item.record.session, transcript.size, known),
         lost=item.record.session.lost,
+        quiet=quiet(item, agent, tasks),
         suspend_overdue=busy is None and suspend_overdue(desired, item.spec.suspend, item.record.suspend_asked_at, now),
     )
+
+
+def quiet(item: LieutenantItem, agent: Agent | Unknown | None, tasks: list[TaskItem]) -> bool:
+    """A snapshot of its machine would catch nothing in the middle: pi is up and settled, no task was sent that is not finished, and it
+    does not stand still to be copied."""
+    if item.record.local.state == "Home" or item.record.stand.vm_id or not isinstance(agent, Agent) or not isinstance(agent.process, Up):
+        return False
+    return agent.process.responsive and not agent.process.busy and not any(task.record.sent for task in tasks)

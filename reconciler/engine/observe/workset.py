@@ -20,6 +20,7 @@ from reconciler.core.slot.item import SlotUse
 from reconciler.core.snapshot.agent import Agent, Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView, whereabouts
 from reconciler.core.snapshot.local import LocalPlacement
+from reconciler.core.snapshot.machine import CommitSource, VmSource
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
@@ -37,6 +38,7 @@ from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
+from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
@@ -64,6 +66,7 @@ class Gatherer:
     slots: Slots
     branches: Branches
     machines: Machines
+    spares: Spares
 
     @classmethod
     def over(
@@ -94,6 +97,7 @@ class Gatherer:
             profiles=Profiles(settings, table, secrets),
             providers=Providers(table),
             slots=slots,
+            spares=Spares(slots, journal, agents, clock, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
@@ -115,13 +119,14 @@ class Gatherer:
         local = self.local(item, rendered)
         original, copies = await self.branches.original(item, self.clock.now()), self.branches.copies(item, self.clock.now())
         anew = isinstance(rendered, Rendered) and original is None and may_be_made_anew(item, observed)
-        source = rendered.source if isinstance(rendered, Rendered) and anew else None
+        source = made_from(item, rendered) if isinstance(rendered, Rendered) and anew else None
         if (local.declared or place.local) and isinstance(rendered, Rendered):
             rendered = self.profiles.localized(item, rendered)
         talk = talk_of(agent, transcript)
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
+        spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
@@ -152,6 +157,7 @@ class Gatherer:
                 mirror_size=transcript.size,
                 session_seen=transcript.told(place_of(item).id),
                 on_lost=item.spec.session.on_lost,
+                spare=spare,
                 copies=copies,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
@@ -314,3 +320,8 @@ def may_be_made_anew(item: LieutenantItem, observed: Vm | Absent | Unknown) -> b
     """Whether its slot may come to need another machine soon: it has none, a dead one, or one that a changed profile replaces."""
     dead = not isinstance(observed, Vm) or observed.state is VmState.DEAD
     return not item.record.slot.vm_id or dead or item.spec.update.on_profile_change is OnProfileChange.RECREATE
+
+
+def made_from(item: LieutenantItem, rendered: Rendered) -> VmSource:
+    """What its next machine is made from: the newest snapshot of one that was lost, else what its profile says."""
+    return CommitSource(item.record.slot.restore) if item.record.slot.restore else rendered.source

@@ -48,6 +48,10 @@ class VersApi(Protocol):
         """One attempt to commit this VM under a name; returns the commit's id. Never retried in transport."""
         ...
 
+    async def delete_commit(self, commit_id: str) -> None:
+        """Remove this commit. 404 raises `NotFound`, 409 (a machine was made from it) `Conflict`."""
+        ...
+
     async def list_commits(self) -> tuple[Commit, ...]:
         """Every commit that this account may see, all pages."""
         ...

@@ -9,10 +9,20 @@ from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.core.keys import SlotOwner
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import begun_anew, housed
-from reconciler.core.records import NEXT, BootRecord, ClockRecord, LieutenantRecord, LoadedRecord, Record, SlotRecord
+from reconciler.core.records import (
+    NEXT,
+    SPARE,
+    BootRecord,
+    ClockRecord,
+    LieutenantRecord,
+    LoadedRecord,
+    Record,
+    SlotRecord,
+    SpareRecord,
+)
 from reconciler.core.slot.deletion import effective_deletion
 from reconciler.core.slot.item import SlotDeclaration
-from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.slot import DesiredState, SnapshotPolicy
 from reconciler.core.tree.places import tree_of_machine
 from reconciler.engine.state.objects import Item, LieutenantItem, session_of
 
@@ -41,7 +51,13 @@ class LieutenantSlot:
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,
             protected=self.item.obj.annotations.get(PROTECTION) == "enabled",
             adopt=spec.adopt.vm_id if spec.adopt is not None else "",
+            snapshots=snapshot_policy(self.item),
         )
+
+    @property
+    def conversation(self) -> str:
+        session = self.item.record.session
+        return session.file or session.name
 
     @property
     def session(self) -> str:
@@ -69,6 +85,58 @@ class LieutenantSlot:
         return None
 
 
+def snapshot_policy(item: LieutenantItem) -> SnapshotPolicy | None:
+    """What is declared about snapshots of its machine."""
+    declared, record = item.spec.snapshots, item.record
+    if declared is None:
+        return None
+    needed = (record.spare.commit_id, record.rollback.commit_id if record.rollback.state == "Asked" else "")
+    schedule = declared.schedule or ""
+    return SnapshotPolicy(schedule, declared.time_zone, declared.keep, declared.before_mutate, item.obj.created_at, needed)
+
+
+@dataclass(frozen=True, slots=True)
+class SpareSlot:
+    """The slot of what is restored from a snapshot. Implements `core.slot.item.SlotItem`; it is there as long as it is for something."""
+
+    item: LieutenantItem
+
+    @property
+    def owner(self) -> SlotOwner:
+        return SlotOwner.of(self.item.key, self.item.uid, SPARE)
+
+    @property
+    def record(self) -> SlotRecord:
+        return self.item.record.spare.slot
+
+    @property
+    def declared(self) -> SlotDeclaration:
+        wanted = bool(self.item.record.spare.commit_id) and not self.item.deleting
+        return SlotDeclaration(DesiredState.RUNNING if wanted else DesiredState.GONE)
+
+    @property
+    def session(self) -> str:
+        return ""
+
+    @property
+    def conversation(self) -> str:
+        return ""
+
+    def changed(self, record: Record, slot: SlotRecord) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        return record.but(spare=record.spare.but(slot=slot))
+
+    def filled(self, record: Record, slot: SlotRecord, machine: str) -> Record:
+        return self.emptied(record, slot, "")
+
+    def emptied(self, record: Record, slot: SlotRecord, lost: str) -> Record:
+        assert isinstance(record, LieutenantRecord)
+        return record.but(spare=record.spare.but(slot=slot, verified=False))
+
+    def released(self, record: Record) -> Record:
+        return record.but(spare=SpareRecord())
+
+
 @dataclass(frozen=True, slots=True)
 class NextSlot:
     """The slot of the other machine. Implements `core.slot.item.SlotItem`; it goes with its machine."""
@@ -90,6 +158,10 @@ class NextSlot:
 
     @property
     def session(self) -> str:
+        return ""
+
+    @property
+    def conversation(self) -> str:
         return ""
 
     def changed(self, record: Record, slot: SlotRecord) -> Record:

@@ -1,0 +1,99 @@
+"""Snapshots of machines: which there are, taking one, going back to one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from typing import Annotated
+
+import typer
+
+from reconciler.api.annotations import PREFIX, PROTECTION
+from reconciler.cli import names
+from reconciler.cli.access import reader
+from reconciler.cli.output import out
+from reconciler.cli.read import One, one
+from reconciler.cli.submit import submit
+from reconciler.config import Config
+from reconciler.core.keys import Json, as_map
+from reconciler.core.records import CommitRecord, LieutenantRecord
+from reconciler.core.slot.tenancy import BOOK
+from reconciler.engine.ports import Store, StoredObject
+from reconciler.errors import Refused, UsageError
+from reconciler.serve.commands import naming
+from reconciler.views.documents import commit_document
+
+
+async def commits(config: Config, store: Store, namespace: str | None) -> list[tuple[str, Json]]:
+    """Every commit that we took and did not remove, oldest first, as the store knows them; those of lieutenants that are gone too."""
+    if config.kube:
+        raise UsageError("commits are in the store of the operator", "--kube", "see status.snapshots of the lieutenant, or ask there")
+    image = await store.load()
+    records = {obj.key: LieutenantRecord.load(obj.record) for obj in image.objects if obj.key.kind == "Lieutenant"}
+    users: dict[str, list[str]] = {}
+    for key, record in records.items():
+        for used in {record.slot.restored_from, record.spare.commit_id} - {""}:
+            users.setdefault(used, []).append(names.short(key))
+    found: dict[str, tuple[float, str, Json]] = {}
+    for key, record in records.items():
+        for kept in record.slot.commits:
+            doc = commit_document(kept, key.namespace, names.short(key), users.get(kept.commit_id, []))
+            found[kept.commit_id] = kept.taken_at, key.namespace, doc
+    for name, value in image.meta.items():
+        commit_id = name.removeprefix(BOOK)
+        if not name.startswith(BOOK) or not value or commit_id in found:
+            continue
+        told = as_map(json.loads(value))
+        where, owner = str(told.get("namespace", "")), f"{str(told.get('kind', '')).lower()}/{told.get('name', '')} (gone)"
+        at = told.get("takenAt")
+        left = CommitRecord(commit_id=commit_id, taken_at=float(at) if isinstance(at, int | float) else 0.0, cause="Deleted")
+        found[commit_id] = (left.taken_at, where, commit_document(left, where, owner, users.get(commit_id, [])))
+    rows = sorted(found.items(), key=lambda row: (row[1][0], row[0]))
+    return [(commit_id, doc) for commit_id, (_, where, doc) in rows if namespace is None or where == namespace]
+
+
+def snapshot(config: Config, words: One) -> None:
+    """Take a snapshot of a lieutenant's machine now.
+
+    When its agent is settled. See `reconciler get commits`."""
+    key = names.key(words, config.namespace)
+    if key.kind != "Lieutenant":
+        raise UsageError(f"of a {key.kind} no snapshot is taken", names.short(key), "name a lieutenant")
+    asyncio.run(_known(config, words))
+    verbs: Json = {f"{PREFIX}snapshot": secrets.token_hex(4)}
+    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": verbs}]))
+    out(f"{names.short(key)} snapshot asked for")
+
+
+def rollback(
+    config: Config,
+    lieutenant: Annotated[str, typer.Argument(help="The lieutenant's name.", show_default=False)],
+    commit_id: Annotated[str, typer.Argument(metavar="COMMIT_ID", help="One of `reconciler get commits`.", show_default=False)],
+    confirm: Annotated[bool, typer.Option("--confirm", help="Really.")] = False,
+) -> None:
+    """Let an agent go back to a snapshot.
+
+    Machine and conversation are as they were then. Another machine is made from the snapshot first and looked at; when the agent is
+    settled, it goes on there, and the one before is deleted. What was said since stays readable: `reconciler output NAME --history 0`."""
+    words = [lieutenant if "/" in lieutenant else f"lieutenant/{lieutenant}"]
+    key = names.key(words, config.namespace)
+    if key.kind != "Lieutenant":
+        raise UsageError(f"a {key.kind} has no snapshots", names.short(key), "name a lieutenant")
+    obj = asyncio.run(_known(config, words))
+    record = LieutenantRecord.load(obj.record)
+    if not config.kube and commit_id not in {commit.commit_id for commit in record.slot.commits}:
+        raise Refused(f"commit {commit_id} is no snapshot that was taken of it", names.short(key), "see `reconciler get commits`")
+    if not confirm:
+        what = "its machine is replaced by one as it was then; what changed on it since is gone"
+        raise Refused(what, names.short(key), "say so with --confirm")
+    verbs: Json = {f"{PREFIX}rollback": f"{commit_id}:{secrets.token_hex(4)}"}
+    if obj.annotations.get(PROTECTION) == "enabled":
+        verbs[f"{PREFIX}delete-confirmed"] = secrets.token_hex(4)
+    asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": verbs}]))
+    out(f"{names.short(key)} goes back to commit {commit_id} when its agent is settled")
+
+
+async def _known(config: Config, words: list[str]) -> StoredObject:
+    async with reader(config) as store:
+        return await one(store, names.key(words, config.namespace))
