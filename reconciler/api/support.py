@@ -67,7 +67,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "limits": ACTED_ON,
         "policy": ACTED_ON,
         "strategy": ACTED_ON,
-        "snapshots": PROTECTS,
+        "snapshots": ACTED_ON,
         "budget": ACTED_ON,
         "deletionPolicy": ACTED_ON,
     },

@@ -31,6 +31,7 @@ class TreeReason(Explained):
         "A node was removed that has others below it, and `policy.onNodeRemoved` is Refuse.",
         "Put it back, or set `policy.onNodeRemoved`, or confirm with the annotation `fleet.vers.sh/delete-confirmed`.",
     )
+    NODE_INVALID = "NodeInvalid", "What the tree would declare for a node is not valid.", "See the message, and correct the node."
     NODE_KEPT = (
         "NodeKept",
         "A node above it was removed; as declared it stays, one level up, until it is deleted or declared again.",

@@ -30,7 +30,7 @@ async def commits(config: Config, store: Store, namespace: str | None) -> list[t
     if config.kube:
         raise UsageError("commits are in the store of the operator", "--kube", "see status.snapshots of the lieutenant, or ask there")
     image = await store.load()
-    records = {obj.key: LieutenantRecord.load(obj.record) for obj in image.objects if obj.key.kind == "Lieutenant"}
+    records = {obj.key: LieutenantRecord.load(obj.record) for obj in image.objects if obj.key.kind in ("Lieutenant", "Machine")}
     users: dict[str, list[str]] = {}
     for key, record in records.items():
         for used in {record.slot.restored_from, record.spare.commit_id} - {""}:

@@ -25,7 +25,7 @@ TASK: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-OF_A_TREE = {"snapshots": True}
+OF_A_TREE: dict[str, bool] = {}
 OF_ITS_LIEUTENANTS = {"idle": False, "budget": True, "permissions": True, "memory": False, "compaction": False}
 TREE_FINDINGS = [
     *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
 from reconciler.errors import Refused
-from tests.engine.stage import SETTINGS, Stage, tell
+from tests.engine.stage import SETTINGS, Stage, pass_time, tell
 from tests.engine.stage import declared as document
 
 TREE = Key("VMTree", "default", "prod")
@@ -399,5 +399,31 @@ def test_a_confirmation_is_good_for_one_deletion_only(tmp_path: Path) -> None:
         await s.engine.declarations.annotate(TREE, {"fleet.vers.sh/delete-confirmed": "again"})
         await stands(s)
         assert len(s.world.alive()) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_the_machines_of_a_tree_are_committed_as_it_says_those_without_an_agent_too(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root"), agent("a", "root"), snapshots={"schedule": "0 * * * *", "keep": 1})
+        await stands(s)
+        for _ in range(2):
+            await pass_time(3600)
+        await s.until(lambda: len(s.world.commits) == 2, "the newest of each is kept")
+        assert {commit.parent_vm_id for commit in s.world.commits.values()} == {vm_of(s, "root"), vm_of(s, "a")}
+        await stands(s)
+
+    tell(tmp_path, story)
+
+
+def test_what_is_not_valid_for_a_node_is_told_and_the_others_stand(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root"), agent("copy", "root", **{"from": "Parent"}), agent("b", "root"))
+        await s.says(TREE, "Stalled", "NodeInvalid")
+        await s.until(lambda: s.status(TREE)["counts"]["ready"] == 2, "the others stand")
+        writes = s.controller.writes
+        await pass_time(600)
+        assert s.controller.writes - writes < 20
 
     tell(tmp_path, story)

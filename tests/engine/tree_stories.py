@@ -87,6 +87,20 @@ def reaches_the_lieutenant(path: Path, field: str) -> object:
     return tell(path, story)
 
 
+SNAPSHOTS = {"schedule": "7 3 * * *", "timeZone": "Europe/Berlin", "keep": 3, "verify": "All", "beforeMutate": True}
+
+
+def reaches_every_node(path: Path, field: str) -> object:
+    """What a tree says of snapshots stands in what it declares for its nodes, where they say nothing themselves."""
+
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"), snapshots=SNAPSHOTS)
+        await s.until(lambda: spec_of(s, "prod-a") != {}, "its lieutenant is declared")
+        assert found(spec_of(s, "prod-a").get("snapshots"), field) == [SNAPSHOTS[field]]
+
+    return tell(path, story)
+
+
 def spec_of(s: Stage, name: str) -> Mapping[str, object]:
     item = s.engine.table.get(Key("Lieutenant", "default", name))
     return item.obj.spec if item is not None else {}
@@ -171,6 +185,7 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     "VMTree.policy.suspend": played(a_suspended_node_alone),
     "VMTree.strategy.maxUnavailable": rollouts.test_more_nodes_at_a_time_where_the_strategy_says_so,
     "VMTree.deletionPolicy": played(kept_machines),
+    **{f"VMTree.snapshots.{field}": partial(reaches_every_node, field=field) for field in SNAPSHOTS},
     "VMTree.budget.maxCost": budgets.test_money_is_counted_too_and_warned_of_before_it_is_spent,
     "VMTree.budget.warnAtPercent": budgets.test_money_is_counted_too_and_warned_of_before_it_is_spent,
     "VMTree.budget.maxTokens": budgets.test_what_one_agent_spends_holds_the_work_of_all,

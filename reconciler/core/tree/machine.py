@@ -11,14 +11,17 @@ from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.bootstatus import boot_status
+from reconciler.core.lieutenant.preparation import refresh_the_secret_files
 from reconciler.core.lieutenant.reach import REACH
 from reconciler.core.lieutenant.replacementstatus import up_to_date
 from reconciler.core.lieutenant.status import MODES, machine_status, suspended, vm_ready, vm_status
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.stages import PreparePart, ReachPart, SlotPart
+from reconciler.core.snapshot.stages import AgentPart, PreparePart, ReachPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
+
+KEEP: Chain[AgentPart] = Chain("Keep: what comes from secrets is on it as it is now", "", (refresh_the_secret_files,))
 
 MACHINE: Chain[LieutenantView] = Chain(
     "A machine without an agent",
@@ -27,6 +30,7 @@ MACHINE: Chain[LieutenantView] = Chain(
         Stage[LieutenantView, SlotPart](lieutenant.SLOT, lambda v: v.for_slot),
         Stage[LieutenantView, ReachPart](REACH, lambda v: v.for_reach),
         Stage[LieutenantView, PreparePart](lieutenant.PREPARE, lambda v: v.for_prepare),
+        Stage[LieutenantView, AgentPart](KEEP, lambda v: v.for_agent),
     ),
 )
 
@@ -35,7 +39,7 @@ def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches."""
     decision = MACHINE.evaluate(view)
     if decision is None:
-        return Steady(until=view.now + view.lt.health_period)
+        return Steady(until=lieutenant.look_again(view))
     return only_observe(decision) if view.slot.observe_only else decision
 
 

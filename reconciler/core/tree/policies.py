@@ -191,7 +191,7 @@ def forget_what_is_gone(v: TreeSnapshot) -> Decision | None:
 def declare_what_is_missing(v: TreeSnapshot) -> Decision | None:
     """The objects of all places, as the tree declares them; roots first. What another one declares under that name is left alone."""
     over, books = beyond_limits(v), v.record.by_name()
-    wrong = [place for place in v.places if place.name not in over and needs_declaring(v, place, books.get(place.name))]
+    wrong = [place for place in v.places if place.name not in (*over, *v.invalid) and needs_declaring(v, place, books.get(place.name))]
     if not wrong:
         return None
     now = wrong[:AT_ONCE]
@@ -233,6 +233,8 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
     if v.spec.budget is not None and v.spec.budget.on_exceeded is OnExceeded.ABORT:
         yield TreeReason.LIMIT_EXCEEDED, "budget.onExceeded: Abort of a tree is not acted on in this release; use Suspend, DenyNew or Warn"
+    for name, why in v.invalid.items():
+        yield TreeReason.NODE_INVALID, f"{name}: {why}"
     for why in beyond_limits(v).values():
         yield TreeReason.LIMIT_EXCEEDED, why
 

@@ -44,7 +44,8 @@ class TreeSnapshot:
     all that are remembered; `use`: of the same; `confirmed`: the token by which a person confirmed what is refused otherwise;
     `unsupported`: fields that protect and are not acted on; `declared`: the spec as its document has it; `paused`: a person holds its
     rollout; `spent`: within the window of its budget, None where it has none;
-    `at_rest`: its agents are suspended, since that is used up."""
+    `at_rest`: its agents are suspended, since that is used up;
+    `invalid`: by place, why what would be declared for it is not valid."""
 
     key: Key
     spec: VMTreeSpec
@@ -60,3 +61,4 @@ class TreeSnapshot:
     paused: bool = False
     spent: Spent | None = None
     at_rest: bool = False
+    invalid: Mapping[str, str] = field(default_factory=dict)

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.lieutenant import OnProfileChange
+from reconciler.api.parsing import load_spec
 from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import Release, TreeAction
-from reconciler.core.keys import Key, as_map, vm_tree
+from reconciler.core.keys import Key, as_map, lieutenant, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
-from reconciler.core.tree.places import MACHINE, Use, key_of, wanted_places
+from reconciler.core.tree.places import MACHINE, Use, key_of, tree_of_machine, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.spending import suspends
 from reconciler.core.tree.status import tree_status
@@ -26,6 +27,7 @@ from reconciler.engine.observe.trees import PAUSED, ROOM, WORK
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
+from reconciler.errors import InvalidSpec
 
 CONFIRMED = f"{PREFIX}delete-confirmed"
 
@@ -38,7 +40,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def __init__(self, context: ActContext) -> None:
         self.t, self._table = context, context.table
         self._acts = TreeActs(context, context.declarations)
-        self._made: dict[Key, tuple[VMTreeSpec, bool, dict[str, tuple[OwnedObject, str]]]] = {}
+        self._made: dict[Key, tuple[VMTreeSpec, bool, dict[str, tuple[OwnedObject, str, str]]]] = {}
 
     async def observe(self, key: Key) -> tuple[Key, TreeSnapshot | None]:
         item = self._table.get(key)
@@ -54,7 +56,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         for place in places:
             if place.name not in owned:
                 one = owned_object(key, item.spec, place, at_rest)
-                owned[place.name] = one, digest_of(one)
+                owned[place.name] = one, digest_of(one), why_not(one)
         declared = {place.name: owned[place.name][0].key for place in places}
         before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
         keys = remembered | declared | before
@@ -70,13 +72,14 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             declared=item.obj.spec,
             spent=spent,
             at_rest=at_rest,
+            invalid={place.name: owned[place.name][2] for place in places if owned[place.name][2]},
             paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
             confirmed=token if (token := item.obj.annotations.get(CONFIRMED, "")) != item.record.confirmed else "",
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
-    def _owned(self, key: Key, spec: VMTreeSpec, at_rest: bool) -> dict[str, tuple[OwnedObject, str]]:
+    def _owned(self, key: Key, spec: VMTreeSpec, at_rest: bool) -> dict[str, tuple[OwnedObject, str, str]]:
         """What it declares by place, made once from each spec."""
         known = self._made.get(key)
         if known is None or known[0] is not spec or known[1] != at_rest:
@@ -93,7 +96,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             idle_since=max((task.finished_at for task in tasks), default=item.obj.created_at),
         )
 
-    def _found(self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str] | None) -> Found | None:
+    def _found(self, tree: AnyItem, key: Key, owned: tuple[OwnedObject, str, str] | None) -> Found | None:
         item = self._table.lieutenant(key)
         if item is None:
             return None
@@ -177,6 +180,23 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
         self.t.gatherer.slots.trees.forget(key)
+
+
+def why_not(owned: OwnedObject) -> str:
+    """What is wrong with what a tree declares, in words; '' when it is valid."""
+    if tree_of_machine(key_of_source(owned)) is not None:
+        return "`from: Parent` of a node without an agent is not acted on; give it a profile of its own, or its parent an agent"
+    try:
+        load_spec(owned.key.kind, owned.spec)
+    except InvalidSpec as error:
+        return error.what
+    return ""
+
+
+def key_of_source(owned: OwnedObject) -> Key:
+    """What it is a live copy of; itself, when it is none."""
+    name = as_map(as_map(owned.spec.get("fork")).get("from")).get("name")
+    return lieutenant(owned.key.namespace, str(name)) if name else lieutenant(owned.key.namespace, "none")
 
 
 def vms_of(obj: StoredObject) -> list[object]:

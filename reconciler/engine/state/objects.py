@@ -232,10 +232,12 @@ class ObjectTable:
         self._tell(obj.key, old.obj, obj)
 
     async def insert(self, obj: StoredObject, *more: Write) -> None:
-        """A new object. Raises `Conflict` when the key is taken."""
+        """A new object. Raises `Conflict` when the key is taken, `InvalidSpec` for what could not be read again."""
         if obj.key in self._items:
             raise Conflict("the object exists already", str(obj.key))
         self._take(obj)
+        if obj.key not in self._items:
+            raise InvalidSpec(self.broken.pop(obj.key), str(obj.key), "declare what is valid")
         try:
             await self._write([PutObject(obj, 0), *more], {})
         except ReconcilerError:
