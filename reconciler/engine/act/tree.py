@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 
 from reconciler.api.annotations import PREFIX
+from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
@@ -81,7 +82,8 @@ class TreeActs:
         return item.record if item is not None and isinstance(item.record, TreeRecord) else TreeRecord()
 
     async def save(self, tree: Key, record: TreeRecord) -> None:
-        await self.t.table.update([(tree, with_record(record))])
+        changed = with_record(record)
+        await self.t.table.update([(tree, lambda obj: held(changed(obj)))])
 
     async def remember(self, tree: Key, changes: dict[str, dict[str, object]]) -> None:
         """Other facts about some places."""
@@ -142,6 +144,11 @@ class TreeActs:
                 raise type(error)(f"node {name} can't be taken back: {error}", str(view.key)) from error
         if action.confirmed:  # each confirmation is good for what it was given for, and not for later
             await self.save(view.key, self.record(view.key).but(confirmed=action.confirmed))
+
+
+def held(tree: StoredObject) -> StoredObject:
+    """A tree goes only after all that it declared; one that was declared to an earlier release has nothing yet that holds it."""
+    return tree if tree.finalizers else replace(tree, finalizers=finalizers_of(tree.key.kind))
 
 
 def with_places(record: TreeRecord, wanted: dict[str, Place], owned: dict[str, OwnedObject]) -> TreeRecord:
