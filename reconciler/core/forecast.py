@@ -34,13 +34,13 @@ def forecast(snapshot: S, plan: Callable[[S], Plan], after: Callable[[S, Step], 
         planned = plan(snapshot)
         following = planned.next_steps()
         if not following or len(steps) >= MOST_STEPS:
-            return Foreseen(tuple(steps), _left(planned), bool(following))
+            return Foreseen(tuple(steps), left_by(planned), bool(following))
         for step in following:
             if step is not planned.first:
                 steps.append(step)
             then = after(snapshot, step)
             if then is None:
-                return Foreseen(tuple(steps), _left(planned))
+                return Foreseen(tuple(steps), left_by(planned))
             snapshot = then
 
 
@@ -54,5 +54,6 @@ def together(parts: Iterable[Foreseen]) -> Foreseen:
     )
 
 
-def _left(plan: Plan) -> dict[Key, Wait | Refuse]:
+def left_by(plan: Plan) -> dict[Key, Wait | Refuse]:
+    """What is not as declared although nothing is to be done for it now."""
     return {key: decision for key, decision in plan.decisions.items() if isinstance(decision, Wait | Refuse)}

@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.api.status.lieutenant import LieutenantStatus
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import stalled_for
 from reconciler.core.decisions import Create
-from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, together
+from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, left_by, together
 from reconciler.core.keys import Key
-from reconciler.core.plan import Step
+from reconciler.core.plan import Plan, Step
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
@@ -167,17 +168,20 @@ async def plan_everything(engine: Engine) -> Foreseen:
 
 
 async def expand(kind: AnyKind, key: Key) -> Foreseen:
-    """What an object declares on behalf of others, declared on the planner's own copy."""
+    """What an object declares on behalf of others, declared on the planner's own copy. That it waits for those is shown with them."""
     steps: list[Step] = []
+    plan = Plan(key)
     for _ in range(MOST_STEPS):
         snapshot = await kind.observe(key)
-        following = kind.plan(snapshot).next_steps()
+        plan = kind.plan(snapshot)
+        following = plan.next_steps()
         if not following or following[0] in steps:
             break
         for step in following:
             steps.append(step)
             await kind.act(snapshot, step)
-    return Foreseen(tuple(steps))
+    left = {at: rest for at, rest in left_by(plan).items() if rest.reason is not TreeReason.NODES_CHANGING}
+    return Foreseen(tuple(steps), left)
 
 
 def in_order(engine: Engine) -> list[Key]:

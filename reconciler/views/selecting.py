@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import PREFIX
-from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.keys import as_map, as_maps, lieutenant, machine
 
 if TYPE_CHECKING:
     from reconciler.core.snapshot.vm import Vm
@@ -21,11 +20,11 @@ _DERIVED = (STATE, ORGAN, CAPABILITY)
 
 def found_on(obj: StoredObject) -> dict[str, str]:
     """The organs and capabilities of its machine as labels, with what was verified of them there."""
-    if obj.key.kind not in ("Lieutenant", MACHINE):
+    if obj.key.kind not in (lieutenant("", "").kind, machine("", "").kind):
         return {}
-    boot = LieutenantStatus.load(obj.status).boot or BootStatus()
-    pieces = ((ORGAN, boot.organs), (CAPABILITY, boot.capabilities))
-    return {f"{prefix}{one.name}": one.state for prefix, found in pieces for one in found or ()}
+    boot = as_map(obj.status.get("boot"))
+    pieces = ((ORGAN, as_maps(boot.get("organs"))), (CAPABILITY, as_maps(boot.get("capabilities"))))
+    return {f"{prefix}{one.get('name')}": str(one.get("state", "NotVerified")) for prefix, found in pieces for one in found}
 
 
 def selectable(obj: StoredObject) -> dict[str, str]:

@@ -15,7 +15,7 @@ TREE = (
     + """kind: VMTree
 metadata: {name: product}
 spec:
-  nodes: [{name: root, category: Infra, profileRef: {name: full}}]
+  nodes: [{name: root, category: Infra, profileRef: {name: full}}, {name: copy, category: Agent, parent: root, from: Parent}]
 """
 )
 LIEUTENANT = API + "kind: Lieutenant\nmetadata: {{name: {name}}}\nspec: {{role: Build, profileRef: {{name: full}}{more}}}\n"
@@ -28,7 +28,7 @@ CIRCLE = "---\n".join(
     ]
 )
 CASES = {
-    "a VMTree": (TREE, {("vmtree/product", "Refused", "Unsupported")}),
+    "a VMTree": (TREE, {("vmtree/product", "Refused", "NodeInvalid")}),
     "agents on this host": (
         LIEUTENANT.format(name="desk", more=", placement: {type: Local}"),
         {("lieutenant/desk", "Refused", "LocalNotAllowed")},

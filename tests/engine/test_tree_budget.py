@@ -28,13 +28,13 @@ async def spent(s: Stage, budget: dict[str, object]) -> None:
 @pytest.mark.guarantee("G-29")
 def test_what_one_agent_spends_holds_the_work_of_all(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
-        await spent(s, {"maxTokens": 1, "onExceeded": "DenyNew", "windowSeconds": 3600})
+        await spent(s, {"maxTokens": 1, "onExceeded": "DenyNew", "windowSeconds": 300})
         two = await s.task("two", "more", to="prod-b")
         await s.says(two, "Ready", "BudgetExceeded")
         await s.says(TREE, "Ready", "BudgetExceeded")
         await s.controller.down()
         await s.controller.up()
-        await pass_time(1800)
+        await pass_time(100)
         assert s.task_record(two).phase == "Pending"
         assert await s.ends(two) == "Succeeded", "the window has moved on"
 

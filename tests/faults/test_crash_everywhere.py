@@ -15,9 +15,13 @@ from reconciler.core.decisions import (
     Act,
     Action,
     BindCreated,
+    ForgetSnapshot,
     LeaveLocal,
     NoteBakeFailed,
+    NoteCommits,
     NoteSession,
+    RefuseRollback,
+    RejectSpare,
     SnapshotLost,
     SnapshotTaken,
     TakeNext,
@@ -41,7 +45,21 @@ from tests.faults.scenarios import all_scenarios
 SCENARIOS = all_scenarios()
 
 
-UNDISTURBED = frozenset({BindCreated, LeaveLocal, NoteBakeFailed, NoteSession, SnapshotLost, SnapshotTaken, TakeNext})
+UNDISTURBED = frozenset(
+    {
+        ForgetSnapshot,
+        NoteCommits,
+        RefuseRollback,
+        RejectSpare,
+        BindCreated,
+        LeaveLocal,
+        NoteBakeFailed,
+        NoteSession,
+        SnapshotLost,
+        SnapshotTaken,
+        TakeNext,
+    }
+)
 """Acts that no story comes to as long as nothing goes wrong."""
 
 UNSTRUCK = frozenset({NoteBudget})

@@ -66,7 +66,7 @@ def a_stalled_tree(_: Path) -> None:
 
 TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("children-first-up", "G-13: no machine comes before the one above it", order, "not_up_yet",
-           "if not seen.prepared:", "if False:", a_tree_that_grows),
+           "if not seen.prepared:", "if False:", test_trees.test_machines_come_roots_first_and_go_leaves_first),
     Mutant("parents-first-down", "G-13: no machine is suspended before those below it", order, "not_down_yet",
            "(not seen.running and not seen.asleep)", "False", a_tree_that_sleeps),
     Mutant("roots-deleted-first", "G-13: no machine is deleted before those below it", order, "not_down_yet",

@@ -87,7 +87,7 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.occupancy import emptied
-from reconciler.core.snapshot.agent import Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
 from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.local import StandbyVM
@@ -185,7 +185,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
                 return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
-            guest = Guest(0.0, lt.for_reach.claim, "node", lt.lt.pi_version or "pi", lt.lt.keeper_version, True, marks)
+            guest = Guest(0.0, lt.for_reach.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
@@ -205,7 +205,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case GuestClaim():
             return lt.but(guest=_guest(guest, claim=lt.for_reach.claim))
         case Install():
-            return lt.but(guest=_guest(guest, node="node", pi=lt.lt.pi_version or "pi", keeper=lt.lt.keeper_version))
+            return lt.but(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
         case StartKeeper():
             return lt.but(guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
         case WriteFiles(_, mark):

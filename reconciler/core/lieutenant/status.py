@@ -38,7 +38,7 @@ from reconciler.core.lieutenant.workspace import workspace_condition
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import BranchRecord, RestartRecord, SessionRecord
 from reconciler.core.slot.snapshots import housekeeping
-from reconciler.core.snapshot.agent import Agent, Exited, Guest, Inside, Up
+from reconciler.core.snapshot.agent import FORESEEN, Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState, Slot
@@ -133,6 +133,7 @@ def _configured(view: LieutenantView) -> Condition:
         if view.record.loaded.missing:
             return Condition(kind, "False", Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(view.record.loaded.missing)}")
     version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
+    version = view.lt.pi_version if version == FORESEEN else version
     return Condition(kind, "True", Reason.APPLIED, f"pi {version} has what was declared" if version else "")
 
 
@@ -314,7 +315,8 @@ def machine_status(view: LieutenantView, previous: Json) -> MachineStatus | None
     if isinstance(view.guest, Guest):
         guest = view.guest
         marks = {name: value[:DIGEST] for name, value in sorted(guest.marks.items()) if name in RECALLED}
-        versions = ((version or "")[:WORD] or None for version in (guest.node, guest.pi, guest.keeper))
+        told = (version if version != FORESEEN else "" for version in (guest.node, guest.pi, guest.keeper))
+        versions = ((version or "")[:WORD] or None for version in told)
         return MachineStatus(marks, *versions)
     same = view.vm_id and as_map(previous.get("vm")).get("id") == view.vm_id
     return MachineStatus.load(previous["machine"]) if "machine" in previous and same else None

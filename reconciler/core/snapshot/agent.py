@@ -24,6 +24,10 @@ class Guest:
     clock_uncertainty: float = 0.0
 
 
+FORESEEN = "?"
+"""A version that is there since an act of ours has put it there, and that no look has told yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class NotStarted:
     """The keeper runs, pi was never started by it (or was stopped on purpose)."""
