@@ -117,7 +117,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision | None]] = {
         beside(MADE, Unknown("no route"), silent_since=NOW - 301),
         RejectSpare("c", "the restored machine does not answer: no route"),
     ),
-    "no good when it dies": (beside(replace(MADE, vm=Seen(VmState.DEAD))), RejectSpare("c", "the restored machine died")),
+    "no good when it dies": (beside(replace(MADE, vm=Seen(VmState.DEAD))), RejectSpare("c", "the restored machine died", OTHER)),
     "no good when it is another's disk": (
         beside(MADE, replace(GUEST, claim={"uid": "u", "vm-id": "x"})),
         RejectSpare("c", f"its claim file names VM x instead of {VM}"),

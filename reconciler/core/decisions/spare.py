@@ -54,13 +54,15 @@ class AcceptSpare(Act):
 
 @dataclass(frozen=True, slots=True)
 class RejectSpare(Act):
-    """Write down that the commit could not be restored, or is not what was committed."""
+    """Write down that the commit could not be restored, or is not what was committed. `dead`: the machine that a list told to be dead; it
+    is looked at once more by itself first."""
 
     doing: ClassVar = Reason.RESTORING_SNAPSHOT
     books_only: ClassVar = True
 
     commit_id: str
     why: str
+    dead: str = ""
 
 
 @dataclass(frozen=True, slots=True)

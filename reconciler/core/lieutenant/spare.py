@@ -141,8 +141,9 @@ def next_step(v: LieutenantView, resting: bool) -> Decision | None:
 
 def unless_it_died(decision: Decision, commit: CommitRecord) -> Decision:
     """A restored machine that dies says that the commit is no good."""
-    died = isinstance(decision, MarkForDeletion) and decision.cause == "Dead"
-    return RejectSpare(commit.commit_id, "the restored machine died") if died else decision
+    if isinstance(decision, MarkForDeletion) and decision.cause == "Dead":
+        return RejectSpare(commit.commit_id, "the restored machine died", decision.vm_id)
+    return decision
 
 
 def begin(v: LieutenantView) -> Act | None:

@@ -21,6 +21,7 @@ from reconciler.core.records import SpareRecord
 from reconciler.core.slot.snapshots import looked_at
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommitSource, VmShape
+from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.ports import Place
@@ -58,6 +59,8 @@ class SpareActs:
                 goes_on = record.spare.purpose == "Rollback"
                 spare = record.spare.but(verified=True) if goes_on else record.spare.but(commit_id="")
                 await self.t.save(item, seen.but(spare=spare), *said)
+            case RejectSpare(dead=str(dead)) if dead and (await self.t.vers.get_vm(dead)).state is not VmState.DEAD:
+                self.t.fleet.changed(dead)  # one list said so, and it is not
             case RejectSpare(commit_id, why):
                 said = self.t.recorder.event(item.key, item.uid, Reason.NOT_RESTORABLE, f"commit {commit_id}: {why}", "Warning")
                 seen = record.but(slot=looked_at(record.slot, commit_id, "Failed", why), spare=record.spare.but(commit_id=""))
