@@ -11,7 +11,7 @@ from reconciler.core.profile.localize import first_line, header_from, in_tree, s
 from reconciler.core.slot import claims
 from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.marks import valid
-from reconciler.core.snapshot.agent import Agent, Exited, Guest, Process, Up, Verdict
+from reconciler.core.snapshot.agent import FORESEEN, Agent, Exited, Guest, Process, Up, Verdict
 from reconciler.core.snapshot.local import Hosting, StandbyVM
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.session import SessionName
@@ -67,8 +67,10 @@ class Machines:
         self._edited.pop(place, None)
 
     def know(self, place: str, guest: Guest) -> None:
-        """An act of ours has just made this of a machine that was looked into."""
-        if place in self._guests:
+        """An act of ours has just made this of a machine that was looked into. What it installed has a version that only a look tells."""
+        if FORESEEN in (guest.node, guest.pi):
+            self._guests.pop(place, None)
+        elif place in self._guests:
             self._guests[place] = guest
 
     def written(self, place: str, guest: Guest, agent_hash: str) -> None:
