@@ -90,8 +90,6 @@ class RestartRecord(Record):
     signal: str | None = None
     stderr_tail: str = ""
     tried_with: str = ""
-    ref: str = ""
-    commit: str = ""
 
 
 class ConfigRecord(Record):
@@ -139,8 +137,6 @@ class BootRecord(Record):
     failed: str = ""
     failed_hash: str = ""
     tried_with: str = ""
-    ref: str = ""
-    commit: str = ""
     steps: tuple[StepRecord, ...] = ()
 
 

@@ -58,7 +58,9 @@ class RecalledAgents:
             return Guest()
         claim = claims.claim_file(self._owner, item.slot_owner, item.record.slot.epoch, at.id)
         marks = {name: sealed(value, at.id, item.record.slot) for name, value in status.machine.marks.items()}
-        return Guest(0.0, claim, "known", "known", self._keeper, status.agent is not None, marks)
+        ready = status.condition("Ready")  # of a machine without an agent no status tells more of its keeper than that it is ready
+        heard = status.agent is not None or (ready is not None and ready.status == "True")
+        return Guest(0.0, claim, "known", "known", self._keeper, heard, marks)
 
     async def observe(self, at: Machine, session_file: str, offset: int) -> AgentObservation:
         item, status = self._status(at.place)

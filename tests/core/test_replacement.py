@@ -327,6 +327,10 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         TakeNext(OTHER),
     ),
     "also without room for more": (making(slot=replace(EMPTY, blocked="full"), guest=None, agent=None), TakeNext(OTHER)),
+    "also where a limit leaves no room for more": (
+        making(slot=replace(EMPTY, no_room=Held(TreeReason.CAPACITY, "3 of 3")), guest=None, agent=None),
+        TakeNext(OTHER),
+    ),
     "one on its way is looked for first": (
         making(replace(NONE_YET, intent=OpenIntent("t", settled=True, candidates=())), slot=EMPTY, guest=None, agent=None),
         AtNext(GiveUpIntent("t"), Wait("CreatingVM", "looking for the other machine first")),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.lieutenant.requests import acknowledge
-from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, SlotRecord
+from reconciler.core.records import BootRecord, LieutenantRecord, LoadedRecord, RestartRecord, RollbackRecord, SlotRecord, SpareRecord
 from reconciler.core.snapshot.requests import AnnotationRequests
 
 NOTHING = AnnotationRequests({}, now=100.0)
@@ -86,3 +86,35 @@ def test_a_back_off_does_not_outlive_its_cause(record: LieutenantRecord) -> None
 def test_a_deletion_that_slows_down_is_no_business_of_the_profile() -> None:
     deleting = LieutenantRecord(slot=SlotRecord(vm_id="v", delete_attempts=3, not_before=200.0, tried_with="m1"))
     assert acknowledge(deleting, replace(NOTHING, basis="two", machine="m2")).record is deleting
+
+
+OLD, NEW = "commit-1", "commit-2"
+
+
+def asking(**verbs: str) -> AnnotationRequests:
+    return replace(NOTHING, annotations={f"fleet.vers.sh/{verb}": token for verb, token in verbs.items()})
+
+
+def test_a_second_rollback_lets_go_of_what_was_restored_for_the_first() -> None:
+    restoring = LieutenantRecord(
+        slot=SlotRecord(vm_id="v"),
+        spare=SpareRecord(purpose="Rollback", commit_id=OLD, slot=SlotRecord(vm_id="w"), verified=True),
+        rollback=RollbackRecord(commit_id=OLD, state="Asked", at=1.0),
+    )
+    same = acknowledge(restoring, asking(rollback=f"{OLD}:again")).record
+    assert same.spare == restoring.spare
+    other = acknowledge(restoring, asking(rollback=f"{NEW}:now")).record
+    assert other.rollback.commit_id == NEW
+    assert (other.spare.commit_id, other.spare.verified, other.spare.slot.vm_id) == ("", False, "w"), "it is known until it is deleted"
+
+
+def test_what_is_asked_about_a_restored_machine_is_answered_there() -> None:
+    restoring = LieutenantRecord(slot=SlotRecord(vm_id="v"), spare=SpareRecord(purpose="Check", commit_id=OLD))
+    answered = acknowledge(restoring, asking(resolve="vm=w:token")).record
+    assert (answered.slot.chosen, answered.spare.slot.chosen) == ("", "w")
+
+
+def test_a_retry_tries_a_restored_machine_again_too() -> None:
+    late = LieutenantRecord(slot=SlotRecord(vm_id="v"), spare=SpareRecord(purpose="Check", slot=SlotRecord(not_before=500.0, attempts=4)))
+    again = acknowledge(late, asking(retry="token")).record
+    assert (again.spare.slot.not_before, again.spare.slot.attempts) == (0.0, 0)

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.planning import plan_everything
 from reconciler.errors import Refused
 from tests.engine.stage import SETTINGS, Stage, pass_time, tell
 from tests.engine.stage import declared as document
@@ -408,11 +409,24 @@ def test_the_machines_of_a_tree_are_committed_as_it_says_those_without_an_agent_
     async def story(s: Stage) -> None:
         await tree(s, infra("root"), agent("a", "root"), snapshots={"schedule": "0 * * * *", "keep": 1})
         await stands(s)
+        told: set[str] = set()
+        s.engine.table.on_change.append(lambda *_: told.add(s.reason(TREE, "Ready")))
         for _ in range(2):
             await pass_time(3600)
         await s.until(lambda: len(s.world.commits) == 2, "the newest of each is kept")
         assert {commit.parent_vm_id for commit in s.world.commits.values()} == {vm_of(s, "root"), vm_of(s, "a")}
+        assert told == {"NodesReady"}, "a snapshot takes nothing away from what is declared"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-41")
+def test_of_a_tree_that_stands_a_plan_has_nothing_to_do(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root"), agent("a", "root"))
         await stands(s)
+        await s.engine.stop()
+        assert [(step.key, step.action) for step in (await plan_everything(s.engine)).steps] == []
 
     tell(tmp_path, story)
 

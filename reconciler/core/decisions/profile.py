@@ -58,8 +58,5 @@ class NoteBakeFailed(Act):
     doing: ClassVar = TreeReason.BAKING
     books_only: ClassVar = True
 
-    why: str
-    hash: str
-
 
 ProfileAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed

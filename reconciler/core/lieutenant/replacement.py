@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.api.reasons import Reason
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.chain import Chain
 from reconciler.core.decisions import (
     AtNext,
@@ -196,7 +197,7 @@ def judge_the_new(v: SlotPart, old: NextMachine) -> Decision | None:
         return ReturnToOld(new, "it is to be suspended before pi has answered on the new machine", failed=False)
     if isinstance(v.slot.vm, Absent) and v.slot.vm.proven:
         return ReturnToOld(new, f"VM {new} is gone")
-    if v.slot.vm == Seen(VmState.DEAD) or (isinstance(v.slot.vm, Seen) and v.slot.vm.state is VmState.DEAD):
+    if isinstance(v.slot.vm, Seen) and v.slot.vm.state is VmState.DEAD:
         return ReturnToOld(new, f"VM {new} is dead")
     if restart.degraded or len(restart.times) >= ENDS:
         return ReturnToOld(new, f"pi ended {len(restart.times)} times on VM {new}: {restart.stderr_tail[-500:] or 'no output'}")
@@ -209,7 +210,7 @@ def stand_in(v: SlotPart, other: NextMachine) -> Decision | None:
     """The old machine went by itself: there is another one already, or one on its way; two are never made. Where there is a snapshot of the
     old one, that is what it goes on from, with its files, and the other one goes."""
     own = vmslot.plan(v.slot)
-    blocked = isinstance(own, Wait) and own.reason in (Reason.PLATFORM_BLOCKED, Reason.BACKING_OFF)
+    blocked = isinstance(own, Wait) and own.reason in (Reason.PLATFORM_BLOCKED, Reason.BACKING_OFF, TreeReason.CAPACITY)
     if not isinstance(own, Create) and not blocked:
         return None
     if usable(other.slot) and not other.slot.record.marked_for_deletion and not v.slot.record.restore:

@@ -37,7 +37,9 @@ def retry(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> Li
     config = ConfigRecord(again=True)
     slot = record.slot.but(not_before=0.0, snapshot=record.slot.snapshot.but(attempts=0, not_before=0.0))
     other = record.next.but(not_before=0.0, attempts=0)
-    return forget_failures(record).but(next=other, restart=fresh.restart, config=config, clock=fresh.clock, slot=slot, local=local)
+    spare = record.spare.but(slot=record.spare.slot.but(not_before=0.0, attempts=0))
+    clean = forget_failures(record).but(restart=fresh.restart, config=config, clock=fresh.clock)
+    return clean.but(next=other, spare=spare, slot=slot, local=local)
 
 
 def with_a_changed_cause(record: LieutenantRecord, asked: AnnotationRequests) -> LieutenantRecord:
@@ -74,6 +76,8 @@ def resolve(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> 
         return record
     if record.replacement.state and record.slot.vm_id and not record.next.vm_id:  # what is asked is which one was made to replace it
         return record.but(next=record.next.but(chosen=chosen))
+    if record.spare.purpose and record.slot.vm_id and not record.spare.slot.vm_id:
+        return record.but(spare=record.spare.but(slot=record.spare.slot.but(chosen=chosen)))
     return record.but(slot=record.slot.but(chosen=chosen))
 
 
@@ -95,7 +99,10 @@ def snapshot(record: LieutenantRecord, asked: AnnotationRequests, token: str) ->
 
 def rollback(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
     """Back to the snapshot of this id: `COMMIT:TOKEN`."""
-    return record.but(rollback=RollbackRecord(commit_id=token.partition(":")[0], state="Asked", at=asked.now))
+    commit_id, other = token.partition(":")[0], record.spare
+    if other.purpose == "Rollback" and other.commit_id != commit_id:  # what is being restored for an earlier request goes first
+        other = other.but(commit_id="", verified=False)
+    return record.but(spare=other, rollback=RollbackRecord(commit_id=commit_id, state="Asked", at=asked.now))
 
 
 def rewind(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:

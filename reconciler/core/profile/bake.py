@@ -69,7 +69,7 @@ def note_what_came_of_it(v: BakeView) -> Decision | None:
     commit = v.committed if v.oven is None else v.oven.commit
     if not v.record.baking or (v.oven is not None and not commit):
         return None
-    return NoteBaked(commit) if commit else NoteBakeFailed("", "")
+    return NoteBaked(commit) if commit else NoteBakeFailed()
 
 
 def see_to_its_machine(v: BakeView) -> Decision | None:

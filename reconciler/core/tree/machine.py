@@ -16,6 +16,7 @@ from reconciler.core.lieutenant.reach import REACH
 from reconciler.core.lieutenant.replacementstatus import up_to_date
 from reconciler.core.lieutenant.status import MODES, machine_status, suspended, vm_ready, vm_status
 from reconciler.core.slot.management import only_observe
+from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, PreparePart, ReachPart, SlotPart
@@ -45,6 +46,8 @@ def plan(view: LieutenantView) -> Decision:
 
 def status(view: LieutenantView, decision: Decision, previous: Json, generation: int, last_error: LastError) -> LieutenantStatus:
     """Its whole status; what a lieutenant's says of its agent is left out."""
+    if housekeeping(decision) and view.slot.desired is not DesiredState.GONE:
+        decision = Steady()
     reason, message = told(decision, last_error)
     asleep = view.slot.desired is DesiredState.SUSPENDED
     if isinstance(decision, Steady):

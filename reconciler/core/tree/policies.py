@@ -24,7 +24,7 @@ from reconciler.core.decisions import (
     WithdrawNodes,
 )
 from reconciler.core.slot.deletion import CONFIRM
-from reconciler.core.tree.places import Place, below
+from reconciler.core.tree.places import Place
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
 from reconciler.core.tree.spending import holds_work, state_of
@@ -151,10 +151,19 @@ def _level(parents: dict[str, str], node: str) -> int:
 
 def with_it(v: TreeSnapshot) -> dict[str, list[str]]:
     """By removed node that has no removed one above it: the places that stood below it and were removed together with it."""
-    parents = {p.node: p.parent for p in v.record.places}
-    nodes = {p.node for p in removed(v)} - {node.name for node in v.spec.nodes}
-    tops = [node for node in sorted(nodes) if not any(node in below(parents, other) for other in nodes)]
-    return {top: [p.name for p in removed(v) if p.node in below(parents, top)] for top in tops}
+    gone, parents = removed(v), {p.node: p.parent for p in v.record.places}
+    above = {node: _above(parents, node) for node in parents}
+    nodes = {p.node for p in gone} - {node.name for node in v.spec.nodes}
+    tops = [node for node in sorted(nodes) if not nodes & above[node]]
+    return {top: [p.name for p in gone if top in above[p.node]] for top in tops}
+
+
+def _above(parents: dict[str, str], node: str) -> set[str]:
+    """Every node above this one; itself too where what is remembered is a ring."""
+    found: set[str] = set()
+    while (node := parents.get(node, "")) and node not in found:
+        found.add(node)
+    return found
 
 
 def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
