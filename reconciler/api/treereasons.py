@@ -15,6 +15,12 @@ class TreeReason(Explained):
     # The tree itself
     NODES_READY = "NodesReady", "All nodes are as declared.", "Nothing."
     NODES_CHANGING = "NodesChanging", "Some nodes are being brought to what is declared.", NOTHING, RESTS
+    NODES_UNKNOWN = (
+        "NodesUnknown",
+        "How some nodes are can't be told; the others are as declared.",
+        "Check `reconciler doctor` if it lasts.",
+        Waiting(rests=True, unreadable=True),
+    )
     NODES_STALLED = (
         "NodesStalled",
         "Some nodes can't go on without a person.",

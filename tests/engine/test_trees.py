@@ -11,8 +11,8 @@ import pytest
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.planning import plan_everything
-from reconciler.errors import Refused
-from tests.engine.stage import SETTINGS, Stage, pass_time, tell
+from reconciler.errors import Refused, TimedOut
+from tests.engine.stage import SETTINGS, Stage, failing, pass_time, tell
 from tests.engine.stage import declared as document
 
 TREE = Key("VMTree", "default", "prod")
@@ -234,6 +234,24 @@ def test_a_lieutenant_of_a_tree_is_neither_deleted_nor_changed_by_hand(tmp_path:
             await s.engine.declarations.delete(key)
         with pytest.raises(Refused, match="declared elsewhere"):
             await s.engine.declarations.apply(document(key, role="other", profileRef={"name": "lightweight"}))
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-04")
+def test_while_the_platform_does_not_answer_it_is_not_known_how_a_tree_is(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("root"), agent("a", "root"))
+        await stands(s)
+        alive = s.world.alive()
+        s.weather.rules["vers."] = failing(lambda: TimedOut("no answer within 30 s", "GET /vms"))
+        await s.says(TREE, "Ready", "NodesUnknown")
+        assert (s.condition(TREE, "Ready"), s.status(TREE)["phase"]) == ("Unknown", "Unknown")
+        await pass_time(600)
+        assert s.condition(TREE, "Ready") == "Unknown"
+        del s.weather.rules["vers."]
+        await stands(s)
+        assert s.world.alive() == alive
 
     tell(tmp_path, story)
 

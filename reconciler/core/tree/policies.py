@@ -262,13 +262,17 @@ HELD = (TreeReason.PARENT_NOT_READY, TreeReason.CHILDREN_FIRST, TreeReason.CAPAC
 
 
 def report_the_nodes(v: TreeSnapshot) -> Decision | None:
-    """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled, whoever waits for it."""
+    """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled, whoever waits for it;
+    of what can't be read it is not said that it changes."""
     moving: list[str] = []
     held: list[str] = []
+    unknown: list[str] = []
     stalled: list[str] = []
     for name, found in v.found.items():
         if found.stalled:
             stalled.append(f"{name} ({found.reason})")
+        elif found.unknown:
+            unknown.append(name)
         elif not found.ready:
             (held if found.reason in HELD else moving).append(name)
     extra = [p.name for p in v.record.places if p.ordinal is not None and p.name in v.found and v.found[p.name].deleting]
@@ -277,6 +281,8 @@ def report_the_nodes(v: TreeSnapshot) -> Decision | None:
         return Wait(TreeReason.NODES_CHANGING, some(moving or extra))
     if stalled:
         return Refuse(TreeReason.NODES_STALLED, some(stalled))
+    if unknown:
+        return Wait(TreeReason.NODES_UNKNOWN, some(unknown))
     if held:
         return Wait(TreeReason.NODES_CHANGING, some(held))
     if too_many:

@@ -18,14 +18,16 @@ NOTHING_DECLARED = TreeRecord()
 @dataclass(frozen=True, slots=True)
 class Found:
     """The object under the name of a place. `ours`: this tree declares it; `same`: it is as the tree declares it; `confirmed`: the
-    token by which its deletion was confirmed; `outdated`: its machine is of another profile than
-    declared, `replacing`: another one is made for it; `failed`: why the last one did not work; the rest as its status tells."""
+    token by which its deletion was confirmed; `unknown`: whether it is ready can't be told; `outdated`: its machine is of another
+    profile than declared, `replacing`: another one is made for it; `failed`: why the last one did not work; the rest as its status
+    tells."""
 
     ours: bool
     same: bool = True
     deleting: bool = False
     confirmed: str = ""
     ready: bool = False
+    unknown: bool = False
     stalled: bool = False
     reason: str = ""
     message: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.api.status.base import WORD, Condition
 from reconciler.api.status.vmtree import NODES, NodeStatus, RolloutStatus, TreeCounts, VMTreeStatus
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.conditions import merge_conditions, progress_conditions, told
+from reconciler.core.conditions import merge_conditions, progress_conditions, reason_of, told, unreadable
 from reconciler.core.decisions import Decision, Refuse, Steady
 from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
@@ -19,8 +19,10 @@ NOT_MADE = Found(ours=True)
 def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generation: int, now: float, error: LastError) -> VMTreeStatus:
     """The whole status."""
     reason, message = told(decision, error)
-    steady = isinstance(decision, Steady)
-    ready = Condition("Ready", "True" if steady else "False", TreeReason.NODES_READY if steady else reason, "" if steady else message)
+    if isinstance(decision, Steady):
+        ready = Condition("Ready", "True", TreeReason.NODES_READY)
+    else:
+        ready = Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
     nodes = sorted(node_statuses(view), key=_worst_first)
     every = [found for found in view.found.values() if found.ours]
     counts = TreeCounts(
@@ -60,6 +62,8 @@ def phase_of(view: TreeSnapshot, decision: Decision) -> str:
         return "Stalled"
     if isinstance(decision, Steady):
         return "Suspended" if view.places and all(str(place.mode) == "Suspended" for place in view.places) else "Ready"
+    if unreadable(reason_of(decision)[0]):
+        return "Unknown"
     return "Pending" if not view.record.places else "Progressing"
 
 

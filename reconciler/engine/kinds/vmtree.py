@@ -112,6 +112,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             deleting=item.deleting,
             confirmed=obj.annotations.get(CONFIRMED, ""),
             ready=current and ready is not None and ready.status == "True",
+            unknown=current and ready is not None and ready.status == "Unknown",
             stalled=current and stalled is not None and stalled.status == "True",
             reason=told.reason if told is not None else "",
             message=told.message if told is not None else "",
