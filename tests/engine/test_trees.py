@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.core.snapshot.agent import Agent, NotStarted
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.observe.trees import AT_ONCE
+from reconciler.engine.observe.use import quiet
 from reconciler.engine.planning import plan_everything
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.slots import vms_in
@@ -466,6 +468,20 @@ def test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one(tmp_pat
         assert len(s.world.alive()) == 1
         s.world.machines[vm_of(s, "root")].reachable = True
         await stands(s)
+
+    tell(tmp_path, story)
+
+
+def test_a_machine_without_an_agent_is_not_quiet_for_what_another_one_was_prepared_for(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"))
+        await stands(s)
+        item = s.engine.table.lieutenant(Key("Machine", "default", "prod/a"))
+        assert item is not None
+        agent = Agent("1", 1, NotStarted())
+        assert quiet(item, agent, [])
+        another = item.record.but(slot=item.record.slot.but(vm_id="another"))
+        assert not quiet(replace(item, record=another), agent, [])
 
     tell(tmp_path, story)
 
