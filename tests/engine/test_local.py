@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.snapshot.local import Hosting
+from reconciler.engine.state.objects import with_record
 from reconciler.errors import NoRoom
 from tests.engine.stage import LT, SETTINGS, Stage, declared, failing, pass_time, tell
 from tests.world import Machine, World
@@ -88,6 +89,21 @@ def test_suspending_stops_pi_when_settled_and_resuming_starts_it_on_the_same_con
         assert await run.ends(two) == "Succeeded"
         assert home(run).session.startswith(session)
         assert len(run.prompts("one")) == len(run.prompts("two")) == 1
+
+    tell(tmp_path, story, settings=ALLOWED)
+
+
+def test_a_start_here_leaves_no_fence_of_a_move_behind(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(**LOCAL)
+        one = await run.task("one")
+        await run.runs(one)
+        record = run.record()
+        fenced = record.but(local=record.local.but(fenced=7), replacement=record.replacement.but(fenced=7))
+        await run.engine.table.update([(LT, with_record(fenced))])
+        run.world.kill_pi(home(run))
+        assert await run.ends(one) == "Succeeded"
+        assert (run.record().local.fenced, run.record().replacement.fenced) == (0, 0)
 
     tell(tmp_path, story, settings=ALLOWED)
 

@@ -49,6 +49,21 @@ def test_one_is_taken_when_its_time_has_come_and_is_named_as_ours(tmp_path: Path
 
 
 @pytest.mark.guarantee("G-11")
+def test_what_could_not_be_written_out_before_one_is_told_and_it_is_taken(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        machine = await run.ready()
+        run.world.commands = lambda command: int(command.argv == ("sync",))
+        await at_the_hour(run)
+        assert len(commits(run)) == 1
+        told = [(event.type, event.message) for event in run.controller.told if event.reason == "GuestUnreachable"]
+        why = "what was written last may not be in the snapshot: sync ended with exit code 1"
+        assert told == [("Warning", f"VM {machine.vm_id}: {why}")]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
 def test_only_the_newest_are_kept_and_nobody_elses_goes(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         await run.lieutenant(snapshots=HOURLY)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
+from reconciler.core.snapshot.agent import Agent, NotStarted
 from reconciler.core.snapshot.vm import VmState
+from reconciler.engine.observe.trees import AT_ONCE
+from reconciler.engine.observe.use import quiet
 from reconciler.engine.planning import plan_everything
+from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.slots import vms_in
 from reconciler.errors import Refused, TimedOut
 from tests.engine.stage import SETTINGS, Stage, failing, pass_time, tell
 from tests.engine.stage import declared as document
@@ -43,6 +49,18 @@ def current(s: Stage) -> bool:
 
 def nodes(s: Stage) -> dict[str, dict[str, object]]:
     return {node["name"]: node for node in s.status(TREE)["nodes"]}
+
+
+def woken_by(s: Stage, key: Key, told: Callable[[StoredObject, StoredObject | None], bool]) -> set[Key]:
+    """Whoever is woken by such changes of this object from now on."""
+    woken: set[Key] = set()
+
+    def note(at: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        if at == key and before is not None and told(before, after):
+            woken.update(one for kind in s.engine.kinds.values() for one in kind.affected(at, before, after))
+
+    s.engine.table.on_change.append(note)
+    return woken
 
 
 def test_every_node_gets_its_machine_and_agent_nodes_a_lieutenant(tmp_path: Path) -> None:
@@ -293,6 +311,23 @@ def test_no_more_agents_work_at_once_than_the_limit_says(tmp_path: Path) -> None
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-09")
+def test_the_work_that_went_with_its_task_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, agent("worker", replicas=2), limits={"maxWorking": 1, "maxConcurrentCreates": 2})
+        await stands(s)
+        s.world.work_seconds = 3600.0
+        working = await s.task("t0", "work", to="prod-worker-0")
+        await s.runs(working)
+        waiting = await s.task("t1", "work", to="prod-worker-1")
+        await s.says(waiting, "Ready", "Capacity")
+        woken = woken_by(s, working, lambda _, after: after is None)
+        await s.engine.table.drop(working)
+        assert Key("Lieutenant", "default", "prod-worker-1") in woken
+
+    tell(tmp_path, story)
+
+
 def test_a_halted_fleet_makes_nothing_and_delivers_nothing_and_what_runs_goes_on(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         busy = await s.lieutenant("busy")
@@ -326,6 +361,44 @@ def test_the_whole_fleet_never_has_more_machines_than_allowed(tmp_path: Path) ->
     tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))
 
 
+@pytest.mark.guarantee("G-09")
+def test_room_goes_to_who_needs_it_past_those_who_only_asked(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        first = await s.lieutenant("first")
+        await s.ready(first)
+        for n in range(AT_ONCE):
+            resting = await s.lieutenant(f"resting{n}", mode="Suspended")
+            await s.until(lambda at=resting: s.status(at) != {}, "it was looked at")  # type: ignore[misc]
+        waiting = await s.lieutenant("waiting")
+        await s.says(waiting, "Ready", "Capacity")
+        woken = woken_by(
+            s, first, lambda before, after: vms_in(before.record)[0] != "" and (after is None or vms_in(after.record)[0] == "")
+        )
+        await s.delete(first)
+        await s.gone(first)
+        assert waiting in woken
+        await s.ready(waiting)
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=1))
+
+
+@pytest.mark.guarantee("G-09")
+def test_the_room_that_a_restored_machine_leaves_is_taken_at_once(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        key = await s.lieutenant("api", snapshots={"schedule": "0 * * * *", "verify": "All"})
+        await s.ready(key)
+        s.world.boot_seconds = 60.0
+        await s.until(lambda: bool(s.record(key).spare.slot.vm_id), "a snapshot is restored for a look")
+        waiting = await s.lieutenant("waiting")
+        await s.says(waiting, "Ready", "Capacity")
+        woken = woken_by(s, key, lambda before, after: after is not None and vms_in(before.record)[2] != "" == vms_in(after.record)[2])
+        await s.until(lambda: not s.record(key).spare.slot.vm_id, "what was restored is gone")
+        assert waiting in woken
+        await s.ready(waiting)
+
+    tell(tmp_path, story, settings=replace(SETTINGS, max_vms=2))
+
+
 def test_more_children_than_allowed_are_refused(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
         await tree(s, infra("a"), infra("b", "a"), infra("c", "a"), limits={"maxChildren": 1})
@@ -350,6 +423,20 @@ def test_so_many_are_made_at_once_and_no_more(tmp_path: Path) -> None:
         await tree(s, agent("w", replicas=6), limits={"maxConcurrentCreates": 4})
         await stands(s)
         assert most[0] == 4
+
+    tell(tmp_path, story)
+
+
+def test_who_is_to_adopt_what_a_machine_of_a_tree_leaves_is_woken_by_that(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"), infra("b"))
+        await stands(s)
+        machine = Key("Machine", "default", "prod/a")
+        adopter = await s.lieutenant("adopter", adopt={"vmId": s.record(machine).slot.vm_id})
+        woken = woken_by(s, machine, lambda before, _: vms_in(before.record)[0] != "")
+        await tree(s, infra("b"))
+        await s.gone(machine)
+        assert adopter in woken
 
     tell(tmp_path, story)
 
@@ -399,6 +486,20 @@ def test_what_another_machine_was_prepared_for_says_nothing_of_a_new_one(tmp_pat
         assert len(s.world.alive()) == 1
         s.world.machines[vm_of(s, "root")].reachable = True
         await stands(s)
+
+    tell(tmp_path, story)
+
+
+def test_a_machine_without_an_agent_is_not_quiet_for_what_another_one_was_prepared_for(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await tree(s, infra("a"))
+        await stands(s)
+        item = s.engine.table.lieutenant(Key("Machine", "default", "prod/a"))
+        assert item is not None
+        agent = Agent("1", 1, NotStarted())
+        assert quiet(item, agent, [])
+        another = item.record.but(slot=item.record.slot.but(vm_id="another"))
+        assert not quiet(replace(item, record=another), agent, [])
 
     tell(tmp_path, story)
 

@@ -109,11 +109,12 @@ def verified(record: SlotRecord) -> SlotRecord:
 
 def looked_at(record: SlotRecord, commit_id: str, check: Literal["Restored", "Failed"], error: str = "") -> SlotRecord:
     """A slot once one of its commits was restored for a look."""
+    return with_commit(record, commit_id, check=check, check_error=error).but(unchecked=0)
 
-    def seen(commit: CommitRecord) -> CommitRecord:
-        return commit.but(check=check, check_error=error) if commit.commit_id == commit_id else commit
 
-    return record.but(commits=tuple(seen(commit) for commit in record.commits), unchecked=0)
+def with_commit(record: SlotRecord, commit_id: str, **changes: object) -> SlotRecord:
+    """A slot with other facts about one of its commits."""
+    return record.but(commits=tuple(c.but(**changes) if c.commit_id == commit_id else c for c in record.commits))
 
 
 def counted(record: SlotRecord, noted: NoteCommits, now: float) -> tuple[CommitRecord, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import assert_never
 
 from reconciler.api.reasons import Reason
@@ -143,9 +142,17 @@ class GuestActs:
                 raise GuestFailed(f"what came from secrets can't be taken off it: {left}", action.vm_id, "it is not committed")
             if left:
                 self.t.recorder.note(item.key, item.uid, Reason.SECRETS_IN_SNAPSHOT, f"{', '.join(paths)}: {left}", "Warning")
-        if runs:
-            with suppress(GuestFailed, GuestUnreachable):
-                await self.t.agents.run(there, GuestCommand(("sync",), cwd="/", timeout=SYNC))
+        if runs and (why := await self._unwritten(there)):
+            said = f"VM {action.vm_id}: what was written last may not be in the snapshot: {why}"
+            self.t.recorder.note(item.key, item.uid, Reason.GUEST_UNREACHABLE, said, "Warning")
+
+    async def _unwritten(self, there: Machine) -> str:
+        """Write out what the machine has in its memory only; returns why it may not be on the disk, '' when it is."""
+        try:
+            result = await self.t.agents.run(there, GuestCommand(("sync",), cwd="/", timeout=SYNC))
+        except (GuestFailed, GuestUnreachable) as error:
+            return str(error)
+        return "" if result.exit_code == 0 else f"sync ended with exit code {result.exit_code}"
 
     async def _withhold(self, item: LieutenantItem, there: Machine, paths: Sequence[str], goes_on: bool) -> str:
         """Remove the files that came from secrets; returns why they are still there, '' when they are not."""
@@ -203,10 +210,13 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
         )
-        if place.local and item.record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
-            await self.t.save(item, item.record.but(local=item.record.local.but(fenced=0)))
-        if item.record.replacement.fenced:
-            await self.t.save(item, item.record.but(replacement=item.record.replacement.but(fenced=0)))
+        record = item.record
+        if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
+            record = record.but(local=record.local.but(fenced=0))
+        if record.replacement.fenced:
+            record = record.but(replacement=record.replacement.but(fenced=0))
+        if record is not item.record:
+            await self.t.save(item, record)
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:

@@ -19,7 +19,7 @@ from reconciler.core.decisions import (
     TakeSnapshot,
 )
 from reconciler.core.keys import Json
-from reconciler.core.records import CommitRecord, SlotRecord, SnapshotRecord
+from reconciler.core.records import SnapshotRecord
 from reconciler.core.slot import snapshots, tenancy
 from reconciler.core.slot.item import SlotItem
 from reconciler.engine.act.context import ActContext
@@ -151,7 +151,7 @@ class CommitActs:
         except NotFound:
             pass
         except (Conflict, Forbidden, Rejected) as error:
-            kept = replaced(slot, commit_id, not_before=now + snapshots.IN_USE, error=str(error))
+            kept = snapshots.with_commit(slot, commit_id, not_before=now + snapshots.IN_USE, error=str(error))
             reason = Reason.COMMIT_IN_USE if isinstance(error, Conflict) else Reason.DELETE_FAILED
             known = next((c.error for c in slot.commits if c.commit_id == commit_id), "")
             said = [] if known else self.books.event(item, reason, f"commit {commit_id}: {error}", "Warning")
@@ -160,12 +160,3 @@ class CommitActs:
         self.books.note(item, Reason.DROPPED_COMMIT, f"commit {commit_id}")
         left = tuple(c for c in slot.commits if c.commit_id != commit_id)
         await self.books.save(item, slot.but(commits=left), self.t.gatherer.slots.origins.strike(commit_id))
-
-
-def replaced(slot: SlotRecord, commit_id: str, **changes: object) -> SlotRecord:
-    """The slot with other facts about one of its commits."""
-
-    def changed(commit: CommitRecord) -> CommitRecord:
-        return commit.but(**changes) if commit.commit_id == commit_id else commit
-
-    return slot.but(commits=tuple(changed(commit) for commit in slot.commits))

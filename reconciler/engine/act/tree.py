@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -109,7 +110,7 @@ class TreeActs:
             return
         wanted = {place.name: place for place in view.places if place.name in action.places}
         owned = {name: owned_object(view.key, view.spec, place, view.at_rest) for name, place in wanted.items()}
-        await self.save(view.key, with_places(self.record(view.key), wanted, owned))
+        await self.save(view.key, with_places(self.record(view.key), wanted, view.digests))
         for name, one in owned.items():
             await self.put(tree.obj, name, one)
             if name in action.reverted:
@@ -151,8 +152,8 @@ def held(tree: StoredObject) -> StoredObject:
     return tree if tree.finalizers else replace(tree, finalizers=finalizers_of(tree.key.kind))
 
 
-def with_places(record: TreeRecord, wanted: dict[str, Place], owned: dict[str, OwnedObject]) -> TreeRecord:
+def with_places(record: TreeRecord, wanted: Mapping[str, Place], digests: Mapping[str, str]) -> TreeRecord:
     """The record with these places in it, as they are declared now."""
-    fresh = {name: place.record.but(digest=digest_of(owned[name])) for name, place in wanted.items()}
+    fresh = {name: place.record.but(digest=digests[name]) for name, place in wanted.items()}
     kept: list[PlaceRecord] = [fresh.pop(place.name, place) for place in record.places]
     return record.but(places=(*kept, *fresh.values()))

@@ -48,7 +48,7 @@ from reconciler.engine.act.task import TaskActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
-from reconciler.engine.state.slots import LieutenantSlot
+from reconciler.engine.state.slots import LieutenantSlot, vms_in
 
 NAME = lieutenant("", "").kind
 TASK_NAME = task("", "").kind
@@ -197,8 +197,8 @@ class LieutenantKind(Kind[WorkSet]):
         if key.kind in (NAME, MACHINE):
             yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
             yield from {lieutenant(key.namespace, source) for obj in (before, after) if (source := source_of(obj))}
-        if key.kind == NAME:
             yield from self._adopters_freed(before)
+        if key.kind == NAME:
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
                 yield key
         elif key.kind == PROFILE_NAME:
@@ -209,9 +209,7 @@ class LieutenantKind(Kind[WorkSet]):
         return item is not None and not item.record.slot.vm_id and not item.record.slot.branch.vm_id
 
     def _adopters_freed(self, before: StoredObject | None) -> Iterable[Key]:
-        record = before.record if before is not None else {}
-        for slot in (record.get("slot"), record.get("next"), as_map(record.get("spare")).get("slot")):
-            vm_id = str(as_map(slot).get("vm_id") or "")
+        for vm_id in vms_in(before.record) if before is not None else ():
             if vm_id and self._table.owner_of(vm_id) is None:
                 yield from self._table.adopters_of(vm_id)
 

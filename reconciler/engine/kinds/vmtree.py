@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from reconciler.api.annotations import PREFIX
 from reconciler.api.lieutenant import OnProfileChange
@@ -16,7 +16,7 @@ from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
-from reconciler.core.tree.places import MACHINE, Use, key_of, tree_of_machine, wanted_places
+from reconciler.core.tree.places import Use, key_of, tree_of_machine, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
 from reconciler.core.tree.spending import suspends
 from reconciler.core.tree.status import tree_status
@@ -27,6 +27,7 @@ from reconciler.engine.observe.trees import PAUSED, ROOM, WORK
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
+from reconciler.engine.state.slots import vms_in
 from reconciler.errors import InvalidSpec
 
 CONFIRMED = f"{PREFIX}delete-confirmed"
@@ -156,11 +157,10 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             if after is None:
                 yield from self.t.gatherer.slots.trees.around(key)
         trees = self.t.gatherer.slots.trees
-        if before is not None and (after is None or vms_of(before) != vms_of(after)):
+        if before is not None and (after is None or vms_in(before.record) != vms_in(after.record)):
             yield from trees.next_in_line(ROOM, key)
-        found = self._table.task(key)
         if before is not None and "phase" in before.record and (after is None or before.record.get("phase") != after.record.get("phase")):
-            yield from trees.next_in_line(WORK, self._table.reconcile_key(key) if found is not None else key)
+            yield from trees.next_in_line(WORK, self._table.kinds.reconcile_key(key, before.spec))
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
         """The tree of an object, and its neighbours when its machine is another one or in another state: their turn may have come."""
@@ -172,11 +172,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             yield from self.t.gatherer.slots.trees.next_in_line(ROOM, key)
 
     def _tree_of(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Key | None:
-        if key.kind == MACHINE:
-            return vm_tree(key.namespace, key.name.partition("/")[0])
-        labels: Mapping[str, str] = (after or before).labels if after is not None or before is not None else {}  # type: ignore[union-attr]
-        name = labels.get(TREE, "")
-        return vm_tree(key.namespace, name) if name else None
+        obj = after or before
+        name = obj.labels.get(TREE, "") if obj is not None else ""
+        return tree_of_machine(key) or (vm_tree(key.namespace, name) if name else None)
 
     def forget(self, key: Key) -> None:
         self._made.pop(key, None)
@@ -198,11 +196,6 @@ def key_of_source(owned: OwnedObject) -> Key:
     """What it is a live copy of; itself, when it is none."""
     name = as_map(as_map(owned.spec.get("fork")).get("from")).get("name")
     return lieutenant(owned.key.namespace, str(name)) if name else lieutenant(owned.key.namespace, "none")
-
-
-def vms_of(obj: StoredObject) -> list[object]:
-    """The machines in its record."""
-    return [as_map(slot).get("vm_id") for slot in obj.record.values() if isinstance(slot, dict)]
 
 
 def recreates(item: LieutenantItem) -> bool:

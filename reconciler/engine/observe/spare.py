@@ -7,6 +7,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.slot.item import SlotUse
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.machine import CommitSource
+from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.spare import Spare
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.engine.observe.slots import Slots
@@ -28,7 +29,7 @@ class Spares:
         verify = declared.verify.value if declared is not None else "None"
         slot = SpareSlot(item)
         if not spare.purpose and not spare.slot.vm_id and self._journal.of(slot.owner) is None:
-            return Spare(verify=verify, blocked=self.no_room(item, now))
+            return Spare(verify=verify, blocked=self.no_room(self._slots.trees.no_room(item.key), now) if verify != "None" else "")
         observed = await self._slots.observe_vm(slot)
         source = CommitSource(spare.commit_id) if spare.commit_id and not spare.slot.vm_id else None
         seen = await self._slots.slot(slot, observed, SlotUse(), source, now)
@@ -39,11 +40,10 @@ class Spares:
         else:
             since = now
             self._silent.pop(vm_id, None)
-        return Spare(seen, guest, verify, self.no_room(item, now) if source is not None else "", since)
+        return Spare(seen, guest, verify, self.no_room(seen.no_room, now) if source is not None else "", since)
 
-    def no_room(self, item: LieutenantItem, now: float) -> str:
-        """Why no other machine is made now; '' where one may be."""
-        limit = self._slots.trees.no_room(item.key)
+    def no_room(self, limit: Held | None, now: float) -> str:
+        """Why no other machine is made now, with the limit that is reached; '' where one may be."""
         return self._slots.replace_blocked(now) or self._slots.no_room(now) or (limit.message if limit is not None else "")
 
     async def _inside(self, slot: SpareSlot, observed: Vm | Absent | Unknown) -> Guest | Unknown | None:

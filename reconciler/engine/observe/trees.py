@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from reconciler.api.annotations import PREFIX
-from reconciler.api.lieutenant import Budget, ManagementPolicy
+from reconciler.api.lieutenant import Budget, ManagementPolicy, PlacementType
 from reconciler.api.meta import Mode
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
+from reconciler.core.lieutenant.spare import to_be_checked
 from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
@@ -218,7 +219,7 @@ class Trees:
     def _in_line(self, what: str, member: Membership | None, key: Key, held: Held | None) -> Held | None:
         """Who waits for room is remembered in the order in which they came."""
         lines: list[tuple[str, Key | None]] = [(what, member.tree.key)] if member is not None else []
-        lines += [(what, None)] if self._settings.max_vms is not None else []
+        lines += [(what, None)] if what == ROOM and self._settings.max_vms is not None else []
         for at in lines:
             line = self._waiting.setdefault(at, {})
             if held is not None:
@@ -230,7 +231,22 @@ class Trees:
     def next_in_line(self, what: str, key: Key) -> Iterator[Key]:
         """Those whose turn it is when there is more room since this object changed: the first few of its tree, and of the fleet."""
         for tree in (self.tree_of(key), None):
-            yield from islice(tuple(self._waiting.get((what, tree), ())), AT_ONCE)
+            line = tuple(self._waiting.get((what, tree), ()))
+            yield from islice((at for at in line if self._waits(what, at)), AT_ONCE)
+
+    def _waits(self, what: str, key: Key) -> bool:
+        """It is still in need of what it stands in line for; whoever asked is in line, so also those who need nothing now."""
+        item = self._table.lieutenant(key)
+        if item is None or item.deleting:
+            return False
+        if what == WORK:
+            return any(task.record.phase == "Pending" for task in self._table.tasks_of(key))
+        spec, record = item.spec, item.record
+        runs = spec.mode is Mode.RUNNING and spec.management_policy is not ManagementPolicy.OBSERVE_ONLY
+        if any(not slot.vm_id for node, slot in record.slots().items() if node or (runs and spec.placement.type is PlacementType.VM)):
+            return True
+        snapshots = spec.snapshots
+        return runs and snapshots is not None and to_be_checked(record.slot, snapshots.verify.value, snapshots.keep) is not None
 
     def ledger(self, member: Membership) -> Ledger:
         """What counts against the limits of a tree. A create counts from the moment at which it is written down."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconciler.core.keys import as_map
 from reconciler.core.lieutenant.desired import desired_state, is_busy, is_mirrored, suspend_overdue
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.lieutenant.session import loss_of
@@ -10,6 +9,7 @@ from reconciler.core.slot.item import SlotUse
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.vm import Unknown
 from reconciler.core.tree.places import tree_of_machine
+from reconciler.engine.observe.trees import noted
 from reconciler.engine.places import place_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem
 from reconciler.engine.state.transcripts import Transcript
@@ -34,7 +34,7 @@ def quiet(item: LieutenantItem, agent: Agent | Unknown | None, tasks: list[TaskI
     """A snapshot of its machine would catch nothing in the middle: pi is up and settled, no task was sent that is not finished, and it
     does not stand still to be copied."""
     if tree_of_machine(item.key) is not None:  # it has no agent: nothing but its preparation can be in the middle of something
-        return isinstance(agent, Agent) and PREPARED in as_map(as_map(item.obj.status.get("machine")).get("marks"))
+        return isinstance(agent, Agent) and PREPARED in noted(item, item.record.slot.vm_id)
     if item.record.local.state == "Home" or item.record.stand.vm_id or not isinstance(agent, Agent) or not isinstance(agent.process, Up):
         return False
     return agent.process.responsive and not agent.process.busy and not any(task.record.sent for task in tasks)

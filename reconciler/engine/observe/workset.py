@@ -10,6 +10,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.desired import desired_state
+from reconciler.core.lieutenant.preparation import outdated
 from reconciler.core.lieutenant.session import turns_of
 from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
@@ -167,7 +168,7 @@ class Gatherer:
                 recreate=recreate,
                 in_place=item.spec.update.on_no_room is OnNoRoom.IN_PLACE,
                 replace_blocked=self.slots.replace_blocked(now),
-                rollout=self.slots.trees.rollout(key) if recreate else "",
+                rollout=self.slots.trees.rollout(key) if recreate and outdated(basics) else "",
                 no_room=self.slots.no_room(now),
                 unsupported=unsupported,
                 next=other,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
-from reconciler.core.keys import SlotOwner
+from reconciler.core.keys import Json, SlotOwner, as_map
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import (
@@ -93,6 +93,12 @@ def snapshot_policy(item: LieutenantItem) -> SnapshotPolicy | None:
     needed = (record.spare.commit_id, record.rollback.commit_id if record.rollback.state == "Asked" else "")
     schedule = declared.schedule or ""
     return SnapshotPolicy(schedule, declared.time_zone, declared.keep, declared.before_mutate, item.obj.created_at, needed)
+
+
+def vms_in(record: Json) -> tuple[str, ...]:
+    """The machines in the stored record of a lieutenant: its own, the next one, the spare one; '' for an empty slot."""
+    slots = (record.get("slot"), record.get("next"), as_map(record.get("spare")).get("slot"))
+    return tuple(str(as_map(slot).get("vm_id") or "") for slot in slots)
 
 
 @dataclass(frozen=True, slots=True)
