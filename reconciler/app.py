@@ -246,6 +246,7 @@ async def controller(
         if lost:
             log.warning("the store knows nothing of this fleet: its machines are looked for by their claims, and nothing is created yet")
             engine.declarations.claimed = await engine.restore.claimed()
+            await store.write([PutMeta(INSTALLATION, installation)])
         prepare(engine)
         await engine.start()
         control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
@@ -302,12 +303,12 @@ async def lock_of(config: Config) -> ControllerLock:
 
 async def installation_of(store: Store, file: Path) -> tuple[str, bool]:
     """The uuid of this state directory's fleet; made once, durable, in the store and beside it. And whether the store was lost: it has
-    none, and `file` has."""
+    none, and `file` has; it is not written there before the claims are read, so that a start in between finds it lost still."""
     known, noted = await store.meta(INSTALLATION), await asyncio.to_thread(noted_installation, file)
     made = known or noted or str(uuid.uuid4())
     if noted != made:
         await asyncio.to_thread(_note_installation, file, made)
-    if not known:
+    if not known and not noted:
         await store.write([PutMeta(INSTALLATION, made)])
     return made, bool(noted) and not known
 

@@ -21,7 +21,7 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.edit import Change, edit
-from reconciler.cli.nodes import Node, must_be_tree, nodes_of
+from reconciler.cli.nodes import Node, beyond, must_be_tree, nodes_of, stalled_beyond
 from reconciler.cli.output import out, say
 from reconciler.cli.read import One, one
 from reconciler.cli.several import each, tell
@@ -302,12 +302,17 @@ def retry(
     must_be_tree(key, node)
     if key.kind == "VMTree":
         places = [one for one in asyncio.run(nodes_of(config, key, node)) if node or stalled_for(one.obj.status)]
+        left = asyncio.run(stalled_beyond(config, key)) if not node else []
+        if left and not places:
+            raise beyond(left[0])
         if not places:
             out(f"no node of {names.short(key)} is stalled; --node N tries one again all the same")
             return
         asyncio.run(submit(config, [_trying_again(place.obj.key, confirm) for place in places]))
         for place in places:
             out(f"{names.short(key)} node {place.name} is tried again")
+        for name in left:
+            say(f"note: not tried again: {beyond(name)}")
         return
     if key.kind == "Task":
         status = asyncio.run(_look(config, key)).status

@@ -50,10 +50,11 @@ async def _describe_vm(config: Config, vm_id: str) -> None:
     from reconciler.cli.vms import owners_of, vms  # the platform's client, which nothing else here needs
 
     async with reader(config) as store:
-        found = dict(await vms(config, store)).get(vm_id)
+        owners = await owners_of(config, store)
+        found = dict(await vms(config, store, owners)).get(vm_id)
         if found is None:
             raise NotFound(f"vm/{vm_id} does not exist, or your key may not see it", "", "see `reconciler get vm`")
-        description = views.described_vm(found, (await owners_of(config, store)).get(vm_id), time.time())
+        description = views.described_vm(found, owners.get(vm_id), time.time())
         output.out((await redaction(config, store))("\n".join(lines(description))))
 
 

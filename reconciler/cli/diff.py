@@ -16,7 +16,7 @@ from reconciler.core.keys import Key
 from reconciler.engine.ports import Store
 from reconciler.errors import NotFound, UsageError
 from reconciler.views import diff as views
-from reconciler.views.documents import VM
+from reconciler.views.documents import COMMIT, VM
 
 
 def diff(
@@ -33,6 +33,8 @@ def diff(
     if len(pairs) != 2 or pairs[0][0] != pairs[1][0]:
         raise UsageError("two objects of one kind are compared", " ".join(words), "write KIND/A KIND/B")
     (kind, first), (_, second) = pairs
+    if kind == COMMIT:
+        raise UsageError("commits are only looked at", " ".join(words), "compare the lieutenants or their VMs")
 
     async def run() -> None:
         async with reader(config) as store:
@@ -57,7 +59,8 @@ async def _configurations(config: Config, store: Store, kind: str, wanted: tuple
         return [views.configuration(await one(store, Key(kind, config.namespace, name))) for name in wanted]
     from reconciler.cli.vms import owners_of, vms  # the platform's client, which nothing else here needs
 
-    known, owners = dict(await vms(config, store)), await owners_of(config, store)
+    owners = await owners_of(config, store)
+    known = dict(await vms(config, store, owners))
     for vm_id in wanted:
         if vm_id not in known:
             raise NotFound(f"vm/{vm_id} does not exist, or your key may not see it", "", "see `reconciler get vm`")

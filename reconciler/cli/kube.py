@@ -10,14 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import PREFIX, PROTECTION, VERBS, is_verb
-from reconciler.api.parsing import load_spec
 from reconciler.api.registry import INTERNAL, KINDS
 from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue, Key, as_map, as_strings
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strings
 from reconciler.core.slot.claims import Owner
-from reconciler.core.tree.places import protected_nodes
 from reconciler.engine.ports import Event, Image, StoredObject, Write
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
 from reconciler.serve.commands import key_of, patched
@@ -294,7 +292,8 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
 
     found = await _there(cluster, key)
     confirmed = f"{PREFIX}delete-confirmed" in verbs or read.deleting(found)
-    guarded = protected_nodes(load_spec(key.kind, read.spec(found), tolerant=True)) if key.kind == "VMTree" and not confirmed else ()
+    nodes = as_maps(read.spec(found).get("nodes")) if key.kind == "VMTree" and not confirmed else []  # of a spec that is not valid too
+    guarded = [str(node.get("name")) for node in nodes if node.get("protected") is True]
     if guarded:
         what = f"{', '.join(guarded)} of {names.short(key)} is protected from deletion"
         raise Refused(what, f"namespace {key.namespace}", "confirm it with --confirm")

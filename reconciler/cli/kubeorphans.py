@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from reconciler.api.meta import API_VERSION, LABEL, Model
-from reconciler.api.parsing import load_spec
+from reconciler.api.meta import API_VERSION, LABEL
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.app import vers_of
 from reconciler.cli import kube
@@ -24,11 +23,12 @@ from reconciler.core.snapshot.vm import Vm
 from reconciler.core.tree.places import uid_of, wanted_places
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import Forbidden, InvalidSpec, NotFound, TimedOut
+from reconciler.errors import Forbidden, NotFound, TimedOut
 from reconciler.sources.kube.client import Cluster, collection
 from reconciler.sources.kube.orphans import ask, outcomes
 from reconciler.sources.kube.restore import machines, vms_of
 from reconciler.vers.client import VersClient
+from reconciler.views.nodes import tree_spec
 
 PATIENCE = 120.0
 """Seconds that the operator's answer is waited for: it looks at a whole list twice, and leaves alone what may still find its owner."""
@@ -91,7 +91,7 @@ async def told(config: Config, cluster: Cluster, client: VersClient) -> list[Str
     vms = listed.vms
     objects = await read(cluster, vms.values(), named, config.namespace)
     owners = await proven(cluster, named, vms.values(), frozenset(obj.uid for obj in objects.found))
-    trees = [(obj, spec) for obj in objects.found if isinstance(spec := declared(obj), VMTreeSpec)]
+    trees = [(obj, spec) for obj in objects.found if (spec := declared(obj)) is not None]
     nodes = (uid_of(obj.uid, place.name) for obj, spec in trees for place in wanted_places(spec, TreeRecord(), {}))
     sight = Sight(objects.namespaces, frozenset(obj.uid for obj in objects.found) | frozenset(nodes))
     first_seen = {vm.vm_id: vm.created_at for vm in vms.values()}  # when the operator saw it first is in its store
@@ -164,12 +164,9 @@ async def read(cluster: Cluster, vms: Iterable[Vm], owners: Sequence[Owner], nam
     return Objects(tuple(found), frozenset(seen))
 
 
-def declared(obj: StoredObject) -> Model | None:
+def declared(obj: StoredObject) -> VMTreeSpec | None:
     """The spec of a tree; None for anything else, and for one that is not valid."""
-    try:
-        return load_spec(obj.key.kind, obj.spec, tolerant=True) if obj.key.kind == "VMTree" else None
-    except InvalidSpec:
-        return None
+    return tree_spec(obj) if obj.key.kind == "VMTree" else None
 
 
 async def every(cluster: Cluster, kind: str, namespace: str | None) -> list[StoredObject]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reconciler.api.parsing import load_spec
+from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.cli.access import reader
 from reconciler.cli.read import one
@@ -34,12 +35,26 @@ def agentless(tree: StoredObject) -> set[str]:
     return {name for place in places if not place.node.has_agent for name in (place.name, place.node.name)}
 
 
+def beyond(node: str) -> UsageError:
+    """That a node can't be reached through a cluster."""
+    return UsageError(f"node {node!r} has no agent; its machine is in the operator's store only", "--kube", "run it where that is")
+
+
+async def stalled_beyond(config: Config, tree: Key) -> list[str]:
+    """The nodes of a tree that its status calls stalled, and that can't be reached from here; none without `--kube`."""
+    if not config.kube:
+        return []
+    async with reader(config) as store:
+        nodes = VMTreeStatus.load((await one(store, tree)).status).nodes or ()
+    return [node.name for node in nodes if node.phase == "Stalled" and not node.lieutenant]
+
+
 async def nodes_of(config: Config, tree: Key, node: str = "") -> list[PlacedObject]:
     """What a tree has declared; `node`: of that one only. Raises `NotFound` for a tree that does not exist, and `UsageError` for a node
     of which nothing is there."""
     async with reader(config) as store:
         declared = await one(store, tree)
-        if config.kube and node in agentless(declared):
-            raise UsageError(f"node {node!r} has no agent; its machine is in the operator's store only", "--kube", "run it where that is")
+        if config.kube and node and node in agentless(declared):
+            raise beyond(node)
         found = placed(tree, [obj for kind in ("Lieutenant", MACHINE) for obj in await store.objects(kind, tree.namespace)])
     return of_node(tree, found, node) if node else found

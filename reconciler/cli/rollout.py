@@ -46,6 +46,8 @@ def rollout(
         out(asyncio.run(_status(config, key)))
         return
     if action == "undo":
+        if config.kube:
+            raise UsageError("what it was ready with is in the operator's store only", "--kube", "declare it by hand")
         where = asyncio.run(change(config, key, undone))
         out(f"{names.short(key)} is what it last was ready with, {where}")
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.app import INSTALLATION
 from reconciler.cli.access import visible
 from reconciler.config import Config
@@ -18,15 +20,17 @@ from reconciler.views.documents import vm_document
 from reconciler.views.selecting import labels_of_vm
 
 
-async def vms(config: Config, store: Store) -> list[tuple[str, Json]]:
-    """What the platform has now, each VM with the object that owns it. Raises what the platform's client raises."""
+async def vms(config: Config, store: Store, owners: Mapping[str, StoredObject] | None = None) -> list[tuple[str, Json]]:
+    """What the platform has now, each VM with the object that owns it. `owners`: as `owners_of` has them (None: they are read). Raises
+    what the platform's client raises."""
     client = VersClient(Settings(config.environ))
     try:
         listed = await client.list_vms()
     finally:
         await client.aclose()
     ours = Owner(config.fleet, await store.meta(INSTALLATION) or "")
-    owners = await owners_of(config, store)
+    if owners is None:
+        owners = await owners_of(config, store)
     rows = sorted(listed.vms.values(), key=lambda vm: (vm.created_at, vm.vm_id))
     return [(vm.vm_id, _document(vm, owners.get(vm.vm_id), ours)) for vm in rows]
 

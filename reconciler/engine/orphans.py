@@ -13,7 +13,7 @@ from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.slot.claims import KIND, NAME, NAMESPACE, UID, Owner
 from reconciler.core.snapshot.vm import VmList
-from reconciler.core.tree.places import key_of, tree_of_machine, uid_of, wanted_places
+from reconciler.core.tree.places import key_of, place_of_machine, tree_of_machine, uid_of, wanted_places
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import Clock, PutMeta, StoredObject
@@ -37,7 +37,7 @@ def awaited(labels: Mapping[str, str], get: Callable[[Key], StoredObject | None]
     key = Key(labels.get(KIND, ""), labels.get(NAMESPACE, ""), labels.get(NAME, ""))
     tree_key = tree_of_machine(key)
     tree = get(tree_key) if tree_key is not None else None
-    place = key.name.partition("/")[2]
+    place = place_of_machine(key)
     if tree is None or tree.deleted_at is not None or labels.get(UID) != uid_of(tree.uid, place) or key != key_of(tree.key, place, False):
         return False
     machine = get(key)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.api.parsing import load_spec
 from reconciler.api.status.base import Status
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.stock import stock_profiles
-from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
-from reconciler.errors import InvalidSpec
 from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, labels_of, ready_reason, stock_spec, text_at
-from reconciler.views.nodes import limit_table, node_table
+from reconciler.views.nodes import limit_table, node_table, tree_spec
 from reconciler.visible import one_line
 
 EVENTS = 20
@@ -107,11 +104,8 @@ def _of_a_tree(obj: StoredObject) -> Iterator[Section]:
     if counts is not None:
         told = (("NODES", counts.nodes), ("READY", counts.ready), ("RECONCILING", counts.reconciling), ("STALLED", counts.stalled))
         yield Section("Counts", Table(tuple(name for name, _ in told), (tuple(str(number) for _, number in told),)))
-    try:
-        spec = load_spec("VMTree", obj.spec, tolerant=True)
-    except InvalidSpec:
-        spec = None
-    if isinstance(spec, VMTreeSpec):
+    spec = tree_spec(obj)
+    if spec is not None:
         yield Section("Limits", limit_table(spec, status))
     yield Section("Nodes", node_table(status) or "none yet: no controller has looked at it")
 

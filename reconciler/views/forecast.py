@@ -12,7 +12,7 @@ from reconciler.core.decisions import Refuse, Wait
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.plan import Step
-from reconciler.core.tree.places import tree_of_machine
+from reconciler.core.tree.places import place_of_machine, tree_of_machine
 from reconciler.views.documents import Table
 
 
@@ -40,7 +40,7 @@ def _named(key: Key) -> Json:
     tree = tree_of_machine(key)
     if tree is None:
         return {"kind": key.kind, "name": key.name, "namespace": key.namespace}
-    return {"kind": tree.kind, "name": tree.name, "namespace": tree.namespace, "node": key.name.partition("/")[2]}
+    return {"kind": tree.kind, "name": tree.name, "namespace": tree.namespace, "node": place_of_machine(key)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from reconciler.api.parsing import load_spec
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key
 from reconciler.core.tree.owned import NODE, TREE
 from reconciler.core.tree.places import MACHINE, depths
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import UsageError
+from reconciler.errors import InvalidSpec, UsageError
 from reconciler.views.documents import Table
 from reconciler.visible import one_line
 
@@ -65,23 +66,32 @@ def node_table(status: VMTreeStatus) -> Table | None:
     return Table(("NAME", "CATEGORY", "PHASE", "READY", "REASON", "LIEUTENANT", "VM", "MESSAGE"), rows) if rows else None
 
 
+def tree_spec(tree: StoredObject) -> VMTreeSpec | None:
+    """What is declared of a tree; None when that is not valid."""
+    try:
+        spec = load_spec("VMTree", tree.spec, tolerant=True)
+    except InvalidSpec:
+        return None
+    assert isinstance(spec, VMTreeSpec)
+    return spec
+
+
 def limit_table(spec: VMTreeSpec, status: VMTreeStatus) -> Table:
-    """Every limit beside how much of it there is."""
+    """Every limit beside how much of it there is; `N or more` where the status does not tell of all nodes."""
     nodes = status.nodes or ()
     machines = sum(bool(node.vm_id) for node in nodes)
-    making = sum(node.phase in ("Provisioning",) for node in nodes)
+    making = sum(node.phase == "Provisioning" for node in nodes)
     working = sum(node.phase == "Working" for node in nodes)
     limits = spec.limits
+    more = " or more" if status.counts is not None and status.counts.nodes > len(nodes) else ""
     most = (
-        ("maxVMs", limits.max_vms, machines),
-        ("maxConcurrentCreates", limits.max_concurrent_creates, making),
-        ("maxWorking", limits.max_working, working),
-        ("maxDepth", limits.max_depth, max(depths(spec).values(), default=0)),
-        ("maxChildren", limits.max_children, max(_children(spec), default=0)),
+        ("maxVMs", limits.max_vms, f"{machines}{more}"),
+        ("maxConcurrentCreates", limits.max_concurrent_creates, f"{making}{more}"),
+        ("maxWorking", limits.max_working, f"{working}{more}"),
+        ("maxDepth", limits.max_depth, str(max(depths(spec).values(), default=0))),
+        ("maxChildren", limits.max_children, str(max(_children(spec), default=0))),
     )
-    return Table(
-        ("LIMIT", "AT MOST", "NOW"), tuple((name, "<none>" if bound is None else str(bound), str(now)) for name, bound, now in most)
-    )
+    return Table(("LIMIT", "AT MOST", "NOW"), tuple((name, "<none>" if bound is None else str(bound), now) for name, bound, now in most))
 
 
 def _children(spec: VMTreeSpec) -> Iterator[int]:

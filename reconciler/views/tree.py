@@ -21,6 +21,7 @@ from reconciler.core.tree.places import below as nodes_below
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, UsageError
 from reconciler.views.documents import condition, ready_reason, text_at
+from reconciler.views.nodes import tree_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Forest:
 
     def members(self, tree: StoredObject, node: str = "") -> list[StoredObject]:
         """The tree, its lieutenants and their tasks; `node`: of this node and those below it. Raises `UsageError` when there is none."""
-        spec = _tree_spec(tree)
+        spec = tree_spec(tree)
         wanted = {node, *nodes_below(_parents(spec), node)} if spec and node else None
         if node:
             _must_have(tree, spec, node)
@@ -69,7 +70,7 @@ class Forest:
 
     def tree(self, tree: StoredObject, node: str = "") -> Branch:
         """One hierarchy, from its roots or from this node on. Raises `UsageError` when there is none of that name."""
-        spec = _tree_spec(tree)
+        spec = tree_spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
         if node:
@@ -160,15 +161,6 @@ def _must_have(tree: StoredObject, spec: VMTreeSpec | None, node: str) -> None:
     known = [one.name for one in spec.nodes] if spec else []
     if node not in known:
         raise UsageError(f"{short(tree.key)} has no node {node!r}", f"--node {node}", f"use one of {', '.join(known)}")
-
-
-def _tree_spec(tree: StoredObject) -> VMTreeSpec | None:
-    try:
-        spec = load_spec("VMTree", tree.spec, tolerant=True)
-    except InvalidSpec:
-        return None
-    assert isinstance(spec, VMTreeSpec)
-    return spec
 
 
 def _state(obj: StoredObject) -> tuple[str, ...]:

@@ -86,6 +86,32 @@ def test_a_missing_or_wrong_key_is_told_and_may_be_corrected(stub: Platform, pro
     assert len(stub.present()) == 1
 
 
+@pytest.mark.guarantee("G-02")
+def test_a_lost_store_is_lost_until_its_claims_were_read(stub: Platform, program: Program) -> None:
+    """The platform is away when the controller starts, which is stopped while it waits; the next one finds the machine all the same."""
+    (program.folder / "specs" / "api.yaml").write_text(API)
+    program.env.update(stub.endpoints.environment())
+    with program.controller("specs") as controller:
+        eventually(lambda: [vm for vm in stub.present() if stub.simulator.world.present[vm].labels.get("fleet.vers.sh/vm-id")], "a claim")
+        assert controller.stop() == 0
+    for file in program.state.glob("state.db*"):
+        file.unlink()
+    there = program.env["VERS_BASE_URL"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        program.env["VERS_BASE_URL"] = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with program.controller("specs") as controller:
+            controller.says("the platform does not list its machines yet")
+            controller.stop(signal.SIGINT)
+    program.env["VERS_BASE_URL"] = there
+    with program.controller("specs") as controller:
+        controller.says("its machines are looked for by their claims")
+        (machine,) = stub.present()
+        eventually(lambda: machine in program("get", "lt", "-o", "json", code=None), "it has its machine")
+        assert controller.stop() == 0
+    assert stub.ever() == [machine]
+
+
 def test_an_unreachable_platform_is_told(program: Program) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

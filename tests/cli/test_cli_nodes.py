@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-from reconciler.core.keys import Json
+import pytest
+
+from reconciler.cli.act import retry
+from reconciler.cli.rollout import rollout
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue
 from reconciler.engine.ports import StoredObject
+from reconciler.errors import UsageError
 from tests.background import eventually
 from tests.cli.conftest import Run
 from tests.cli.test_cli_conversation import change
 from tests.cli.test_cli_vms import Scene
 from tests.cli.test_cli_vms import scene as scene
+from tests.views.doubles import Mirrors, stored
 
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: VMTree\nmetadata: {name: prod}\nspec:\n"
 TREE = (
@@ -128,3 +139,48 @@ def test_two_objects_are_compared(run: Run) -> None:
     assert run("diff", "lt/a", "lt/none").code == 1
     assert run("diff", "lt/a", "vmt/b").code == 64
     assert run("diff", "lt/a").code == 64
+    refused = run("diff", "commit/a", "commit/b")
+    assert refused.code == 64
+    assert "commits are only looked at" in refused.err
+
+
+def through_a_cluster(monkeypatch: pytest.MonkeyPatch, *objects: StoredObject) -> Config:
+    """`--kube` on a cluster that has these objects."""
+
+    @asynccontextmanager
+    async def reader(config: Config) -> AsyncIterator[Mirrors]:
+        yield Mirrors(objects)
+
+    monkeypatch.setattr("reconciler.cli.nodes.reader", reader)
+    return cast(Config, SimpleNamespace(kube=True, namespace="team"))
+
+
+def test_through_a_cluster_a_stalled_node_without_an_agent_is_not_denied(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes: list[JsonValue] = [{"name": "infra", "phase": "Stalled"}, {"name": "back", "phase": "Stalled", "lieutenant": "prod-back"}]
+    tree = stored("VMTree", "prod", status={"nodes": nodes})
+    config = through_a_cluster(monkeypatch, tree)
+    with pytest.raises(UsageError, match="node 'infra' has no agent"):
+        retry(config, ["vmt/prod"])
+
+    labels = {"fleet.vers.sh/tree": "prod", "fleet.vers.sh/node": "back"}
+    back = replace(stored("Lieutenant", "prod-back"), labels=labels)
+    stands = {"conditions": [{"type": "Stalled", "status": "True", "reason": "CrashLoop"}]}
+    asked: list[Json] = []
+
+    async def submit(_: Config, requests: list[Json]) -> None:
+        asked.extend(requests)
+
+    monkeypatch.setattr("reconciler.cli.act.submit", submit)
+    retry(through_a_cluster(monkeypatch, tree, replace(back, status=cast(Json, stands))), ["vmt/prod"])
+    told = capsys.readouterr()
+    assert told.out == "vmtree/prod node back is tried again\n"
+    assert "node 'infra' has no agent" in told.err
+    assert len(asked) == 1
+
+
+def test_through_a_cluster_a_rollout_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = through_a_cluster(monkeypatch)
+    with pytest.raises(UsageError, match="what it was ready with is in the operator's store only"):
+        rollout(config, "undo", ["prod"])

@@ -56,3 +56,30 @@ def test_every_node_of_a_tree_finds_its_machine(tmp_path: Path) -> None:
         assert s.engine.table.get(TREE) is not None
 
     tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-02")
+def test_a_claim_is_taken_up_once(tmp_path: Path) -> None:
+    """Deleted and declared again in the same life, it is another object with a machine and a conversation of its own."""
+
+    async def story(s: Stage) -> None:
+        await s.lieutenant()
+        first = await s.ready()
+        await lose_the_store(s)
+        await s.lieutenant()
+        assert await s.ready() is first
+        before = s.engine.table.get(LT)
+        await s.delete(LT)
+        await s.gone(LT)
+        assert s.world.alive() == []
+        await s.lieutenant()
+        after = s.engine.table.get(LT)
+        assert before is not None
+        assert after is not None
+        assert after.uid != before.uid
+        assert s.record(LT).slot.vm_id != first.vm_id
+        second = await s.ready()
+        assert second is not first
+        assert s.world.alive() == [second]
+
+    tell(tmp_path, story)

@@ -51,7 +51,7 @@ class Use:
 
 def key_of(tree: Key, place: str, agent: bool) -> Key:
     """The object of a place: a Lieutenant, or a machine of the tree's own."""
-    return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else Key(MACHINE, tree.namespace, f"{tree.name}/{place}")
+    return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else machine(tree.namespace, f"{tree.name}/{place}")
 
 
 def uid_of(tree_uid: str, place: str) -> str:
@@ -76,6 +76,11 @@ def tree_of_machine(key: Key) -> Key | None:
     """The tree of a machine without an agent; None: it is something else, for what people declare has no slash in its name."""
     tree, slash, _ = key.name.partition("/")
     return vm_tree(key.namespace, tree) if slash else None
+
+
+def place_of_machine(key: Key) -> str:
+    """The place of a machine without an agent in its tree; '' of anything else."""
+    return key.name.partition("/")[2]
 
 
 def place_name(node: str, ordinal: int | None) -> str:

@@ -54,6 +54,8 @@ class Declarations:
             item = None
         if item is None:
             await self._table.insert(self._fresh(declared))
+            if declared.key in self.claimed:  # it is taken up once
+                self.claimed = {key: claim for key, claim in self.claimed.items() if key != declared.key}
             return Outcome.CREATED
         old = item.obj
         if old.source != declared.source:

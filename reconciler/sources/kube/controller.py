@@ -16,7 +16,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.registry import BY_NAME, KINDS
 from reconciler.core.backoff import delay
 from reconciler.core.keys import Json, Key
-from reconciler.core.tree.places import tree_of_machine
+from reconciler.core.tree.places import place_of_machine, tree_of_machine
 from reconciler.engine.ports import Event, StoredObject
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.subscriptions import Unsubscribe
@@ -198,7 +198,7 @@ class KubeController:
         tree = tree_of_machine(event.key)
         if tree is not None:
             owner = self._engine.table.get(tree)
-            node = event.key.name.partition("/")[2]
+            node = place_of_machine(event.key)
             if owner is not None and owner.obj.source == raw.SOURCE:
                 self.events.post(replace(event, key=tree, uid=owner.uid, message=f"node {node}: {event.message}"))
         elif item is None or item.obj.source == raw.SOURCE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.tree.places import key_of, uid_of
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.sources.kube import raw
@@ -12,7 +12,7 @@ from reconciler.sources.kube import raw
 
 def slot_of(tree: Key, uid: str, place: str) -> SlotOwner:
     """The slot of a machine that a tree has itself. `uid`: the tree's."""
-    return SlotOwner.of(Key(MACHINE, tree.namespace, f"{tree.name}/{place}"), f"{uid}-{place}")
+    return SlotOwner.of(key_of(tree, place, agent=False), uid_of(uid, place))
 
 
 def body(declared: Declared, owner: StoredObject) -> Json:

@@ -1,5 +1,6 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where a create is written down before it is sent, and where a finalizer goes: `engine.backend.DeclarationBackend`."""
+where the create of a slot's own machine is written down before it is sent, and where a finalizer goes:
+`engine.backend.DeclarationBackend`. Creates of a replacement, of a spare and of a bake are in the store's journal only."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from typing import NamedTuple
 import orjson
 
 from reconciler.api.reasons import Reason
+from reconciler.api.status.vmtree import NODES
 from reconciler.core.conditions import simple_status
 from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps
 from reconciler.core.snapshot.rendered import Unresolved
-from reconciler.core.tree.places import tree_of_machine
+from reconciler.core.tree.places import place_of_machine, tree_of_machine
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
 from reconciler.engine.state.declared import Declared
@@ -125,7 +127,8 @@ class KubeSink:
         return made.wanted
 
     def _with_creates(self, tree: Key, uid: str, nodes: list[Json]) -> list[JsonValue]:
-        """The nodes of a tree, each with the create of its own machine that may be on its way."""
+        """The nodes of a tree, each with the create of its own machine that may be on its way. Where they are more than its
+        status may tell of, those with a create are told of first."""
         told: list[JsonValue] = []
         known: set[str] = set()
         for node in nodes:
@@ -135,10 +138,10 @@ class KubeSink:
             intent = self._creates.get(slot) or self._pending(slot)
             told.append({**node, "create": create_status(intent).dump()} if intent is not None else node)
         for slot, intent in self._creates.items():
-            name = slot.object.name.partition("/")[2]
+            name = place_of_machine(slot.object)
             if slot == owned.slot_of(tree, uid, name) and name not in known:
                 told.append({"name": name, "create": create_status(intent).dump()})
-        return told
+        return told if len(told) <= NODES else sorted(told, key=lambda node: "create" not in as_map(node))[:NODES]
 
     def _cleaned(self, status: Json) -> Json:
         return as_map(self._clean(raw.without_nulls(status)))

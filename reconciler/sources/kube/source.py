@@ -144,10 +144,11 @@ class KubeSource:
         return held
 
     async def _remove_finalizer(self, key: Key, obj: Json) -> None:
-        """It goes, and what it says can't be carried out: nothing was ever made for it, unless its status names a machine that an
-        earlier release made. Such a one is held until its declaration is corrected."""
-        vm = as_map(raw.status(obj).get("vm"))
-        if vm.get("id") or vm.get("create"):
+        """It goes, and what it says can't be carried out: nothing was ever made for it, unless its status names a machine (of a
+        tree: that of a node) that an earlier release made. Such a one is held until its declaration is corrected."""
+        status = raw.status(obj)
+        vm = as_map(status.get("vm"))
+        if vm.get("id") or vm.get("create") or any(node.get("vmId") or node.get("create") for node in as_maps(status.get("nodes"))):
             return
         left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": left}}
