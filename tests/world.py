@@ -60,6 +60,11 @@ FOREIGN = "5f0c2c0e-6a0e-4d7b-9a53-0000000000ff"
 KEEPER = "1.0.0"
 
 
+def false_fails(command: GuestCommand) -> int | CommandResult:
+    """For `World.commands`: every command works but `false`."""
+    return CommandResult(1, "", "it does not work", 0.1) if command.argv == ("false",) else 0
+
+
 @dataclass
 class Pi:
     """A pi process: one turn at a time, a queue for steers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.api.waits import NOTHING, RESTS, Explained, Waiting
 
 _SOON = Waiting(poll=1.0)
-_WOKEN = Waiting(poll=15.0)
+_WOKEN = Waiting(poll=15.0, held=True)
 """Who waits is woken when its turn has come; looking again by itself is for what nobody tells of."""
 
 

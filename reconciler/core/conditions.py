@@ -29,6 +29,11 @@ def undeclared(reason: str) -> bool:
     return _waiting_for(reason).undeclared
 
 
+def held_back(reason: str) -> bool:
+    """It waits for another one and does not move itself. A reason of another release says nothing."""
+    return _waiting_for(reason).held
+
+
 def meaning(reason: str) -> str:
     """What the catalogue says of a reason, for a condition that has nothing more precise to say."""
     found = REASONS.get(reason)

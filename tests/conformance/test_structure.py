@@ -18,6 +18,7 @@ import pytest
 from reconciler.api.catalogue import REASONS as CATALOGUE
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
+from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 from reconciler.core.chain import Stage
 from reconciler.core.conditions import undeclared, unreadable
@@ -32,7 +33,7 @@ LONGEST = 400
 KIND_NAMES = frozenset(kind.name for kind in KINDS)
 EVERY = tuple(CATALOGUE.values())
 REASONS = frozenset(str(reason) for reason in EVERY)
-REASON_NAMES = frozenset(reason.name for reason in Reason)
+ENUMS = {"Reason": Reason, "TreeReason": TreeReason}
 PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
 """Phases of a task; some are spelt like a reason."""
 
@@ -195,8 +196,9 @@ def tables_of_reasons(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def reason_in(node: ast.expr) -> str:
     """The reason that an element is, '' for anything else."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason" and node.attr in REASON_NAMES:
-        return str(Reason[node.attr])
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        found = ENUMS.get(node.value.id)
+        return str(found[node.attr]) if found is not None and node.attr in found.__members__ else ""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in REASONS else ""
 
 
@@ -228,6 +230,7 @@ def test_how_a_wait_is_treated_follows_from_its_reason_alone() -> None:
         (tables_of_reasons, 'RESTING = frozenset({"Queued", "NotBefore"})'),
         (tables_of_reasons, "POLL = {Reason.BOOTING: 0.5, Reason.DELETING: 1.0}"),
         (tables_of_reasons, "class A:\n    UNREADABLE = (Reason.VM_UNKNOWN, Reason.VM_MISSING)"),
+        (tables_of_reasons, "HELD = (TreeReason.CAPACITY, TreeReason.HALTED)"),
     ],
 )
 def test_a_planted_fault_is_found(finder: Finder, text: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.core.lieutenant.replacement import PATIENCE
 from reconciler.core.records import LieutenantRecord
-from reconciler.core.snapshot.machine import CommandResult, GuestCommand
+from reconciler.core.snapshot.machine import CommandResult
 from reconciler.core.snapshot.vm import VmState
 from reconciler.engine.act.local import WORKSPACE_LIMIT
 from reconciler.engine.planning import plan_everything
@@ -20,14 +20,10 @@ from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestFailed, Rejected
 from tests.engine.stage import LT, SETTINGS, Stage, declared, failing, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, RECREATE, made, profile
-from tests.world import Machine
+from tests.world import Machine, false_fails
 
 MADE = "/root/workspace/made.txt"
 BROKEN: dict[str, object] = {**AFTER, "verify": [{"name": "works", "command": ["false"]}]}
-
-
-def false_fails(command: GuestCommand) -> int | CommandResult:
-    return CommandResult(1, "", "it does not work", 0.1) if command.argv == ("false",) else 0
 
 
 async def worked(run: Stage, **spec: object) -> Machine:

@@ -9,8 +9,9 @@ import pytest
 from reconciler.core.tree.rollout import differences, good_before
 from tests.engine.stage import Stage, pass_time, tell
 from tests.engine.test_profiles import AFTER, BEFORE, PROFILE, profile
-from tests.engine.test_replacement import BROKEN, false_fails
+from tests.engine.test_replacement import BROKEN
 from tests.engine.test_trees import TREE, agent, nodes, stands, tree
+from tests.world import false_fails
 
 PLACES = ("a", "b", "c")
 RECREATE = {"role": "x", "update": {"onProfileChange": "Recreate"}}

@@ -775,14 +775,22 @@ def test_before_it_goes_back_its_present_state_is_committed_where_that_is_declar
 def test_a_protected_machine_is_given_up_only_when_somebody_confirms_it(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         await run.lieutenant(snapshots={"schedule": "0 * * * *", "verify": "None"})
-        await run.ready()
+        old = await run.ready()
         await at_the_hour(run)
         (commit,) = commits(run)
         await run.engine.declarations.annotate(LT, {"fleet.vers.sh/deletion-protection": "enabled"})
         await go_back(run, commit.commit_id)
         await run.until(lambda: rollback(run) == "Refused", "it is refused")
+        await pass_time(60)
+        assert run.world.alive() == [old]
+        assert run.world.created == 1
         confirmed = {"fleet.vers.sh/delete-confirmed": "yes", "fleet.vers.sh/rollback": f"{commit.commit_id}:again"}
         await run.engine.declarations.annotate(LT, confirmed)
         await run.until(lambda: rollback(run) == "Done", "it is back")
+        new = await run.ready()
+        await pass_time(60)
+        assert old.deleted
+        assert run.world.alive() == [new]
+        assert new.parent_commit == commit.commit_id
 
     tell(tmp_path, story)

@@ -106,5 +106,5 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("another-kind-leaks", "G-05: a node of another kind gives back what it had", policies, "of_another_kind",
            "place.node.has_agent is not remembered.agent", "False", a_node_of_another_kind),
     Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
-           "if found.reason in HELD", "if False", a_stalled_tree),
+           "if held_back(found.reason)", "if False", a_stalled_tree),
 )  # fmt: skip

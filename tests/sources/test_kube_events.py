@@ -8,23 +8,13 @@ from typing import Any, cast
 import pytest
 
 from reconciler.core.keys import Json, Key
-from reconciler.engine.clock import LoopClock
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.supervision import Supervisor
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.events import KubeEvents
+from tests.engine.test_events import Hands
 
 TASK = Key("Task", "web", "one")
-
-
-class Hands(LoopClock):
-    """A clock that is set."""
-
-    def __init__(self, time: float) -> None:
-        self.time = time
-
-    def now(self) -> float:
-        return self.time
 
 
 class Board:

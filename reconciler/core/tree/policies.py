@@ -10,6 +10,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import OnNodeRemoved
 from reconciler.core.chain import Chain
+from reconciler.core.conditions import held_back
 from reconciler.core.decisions import (
     Decision,
     DeclareNodes,
@@ -257,10 +258,6 @@ def report_the_problems(v: TreeSnapshot) -> Decision | None:
     return Refuse(reason, "; ".join(why for of, why in found if of is reason)[:1000])
 
 
-HELD = (TreeReason.PARENT_NOT_READY, TreeReason.CHILDREN_FIRST, TreeReason.CAPACITY)
-"""Why a node waits for others and does not move itself."""
-
-
 def report_the_nodes(v: TreeSnapshot) -> Decision | None:
     """Ready means all of them: while one moves the tree does; when none does and one can't go on, it is stalled, whoever waits for it;
     of what can't be read it is not said that it changes."""
@@ -274,7 +271,7 @@ def report_the_nodes(v: TreeSnapshot) -> Decision | None:
         elif found.unknown:
             unknown.append(name)
         elif not found.ready:
-            (held if found.reason in HELD else moving).append(name)
+            (held if held_back(found.reason) else moving).append(name)
     extra = [p.name for p in v.record.places if p.ordinal is not None and p.name in v.found and v.found[p.name].deleting]
     too_many = more_than_declared(v)
     if moving or (extra and not stalled):

@@ -4,18 +4,14 @@ between a conversation is taken back by a turn."""
 from __future__ import annotations
 
 from reconciler.core.keys import Key
-from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
+from reconciler.core.snapshot.machine import CommitSource
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
-from tests.world import FOREIGN
+from tests.world import FOREIGN, false_fails
 
 PROFILE = Key("BootProfile", "default", "built")
 ONE, TWO = (Key("Lieutenant", "default", name) for name in ("one", "two"))
 TASK = Key("Task", "default", "first")
-
-
-def works(command: GuestCommand) -> int | CommandResult:
-    return CommandResult(1, "", "it does not work", 0.1) if command.argv == ("false",) else 0
 
 
 def profile(check: str) -> dict[str, object]:
@@ -32,7 +28,7 @@ def told(run: Run, key: Key, part: str, field: str) -> object:
 async def story(run: Run) -> None:
     world = run.world
     world.make({}, owner=FOREIGN)
-    world.commands = works
+    world.commands = false_fails
     await run.declare(
         declared(PROFILE, **profile("true")),
         declared(ONE, role="Keep it", profileRef={"name": "built"}),

@@ -4,8 +4,8 @@ was on it. Then it is corrected, and everything moves."""
 from __future__ import annotations
 
 from tests.faults.harness import Run
-from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
-from tests.faults.scenarios.replacement import LT, MADE, ONE, THREE, TWO, Crowded, at_rest, profile, reason
+from tests.faults.play import Scenario, declared, leave
+from tests.faults.scenarios.replacement import LT, MADE, ONE, TWO, Crowded, at_rest, carried_over, judge, profile, reason
 from tests.world import FOREIGN
 
 
@@ -30,24 +30,8 @@ async def story(run: Run) -> None:
     world.no_pi = lambda machine: False
     await profile(run, "three")
     await run.until(lambda: reason(run) == "ProfileApplied" and at_rest(run), "what works has taken the place")
-    await run.declare(declared(THREE, lieutenantRef={"name": "api"}, prompt="third piece"))
-    await run.until(lambda: run.phase(THREE) == "Succeeded", "the third task is done")
-    (new,) = world.alive()
-    for text in (b"first piece", b"second piece", b"third piece"):
-        if new.session.count(text) != 1:
-            world.violations.append(f"the conversation has {text.decode()} {new.session.count(text)} times")
-    if new.files.get(MADE) != b"by the agent":
-        world.violations.append("the workspace was not carried over")
+    await carried_over(run)
     await leave(run, LT)
-
-
-def judge(run: Run) -> None:
-    treated_well(run)
-    assert isinstance(run.world, Crowded)
-    assert run.world.most <= 2, f"{run.world.most} machines at once; {run.describe()}"
-    left_nothing(run, run.world.created)
-    for name in ("one", "two", "three"):
-        assert delivered(run, name) == 1, f"{name} was delivered {delivered(run, name)} times; {run.describe()}"
 
 
 SCENARIO = Scenario("given-back", story, judge, points=400, world=Crowded)

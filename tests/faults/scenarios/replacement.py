@@ -7,6 +7,7 @@ from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import GuestCommand
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
+from tests.faults.scenarios import provider_away
 from tests.world import FOREIGN, World
 
 LT = Key("Lieutenant", "default", "api")
@@ -36,15 +37,24 @@ async def profile(run: Run, script: str, check: str = "true") -> None:
 
 
 def reason(run: Run) -> str:
-    item = run.engine.table.lieutenant(LT)
-    conditions = item.obj.status.get("conditions") if item is not None else None
-    found = [c for c in conditions if isinstance(c, dict) and c["type"] == "UpToDate"] if isinstance(conditions, list) else []
-    return str(found[0]["reason"]) if found else ""
+    return provider_away.reason(run, LT, "UpToDate")
 
 
 def at_rest(run: Run) -> bool:
     item = run.engine.table.lieutenant(LT)
     return item is not None and not item.record.replacement.state and run.condition(LT, "Available") == "True"
+
+
+async def carried_over(run: Run) -> None:
+    """A third task is done, and what was said and made before it is on the machine that did it."""
+    await run.declare(declared(THREE, lieutenantRef={"name": "api"}, prompt="third piece"))
+    await run.until(lambda: run.phase(THREE) == "Succeeded", "the third task is done")
+    (new,) = run.world.alive()
+    for text in (b"first piece", b"second piece", b"third piece"):
+        if new.session.count(text) != 1:
+            run.world.violations.append(f"the conversation has {text.decode()} {new.session.count(text)} times")
+    if new.files.get(MADE) != b"by the agent":
+        run.world.violations.append("the workspace was not carried over")
 
 
 async def story(run: Run) -> None:
@@ -67,15 +77,7 @@ async def story(run: Run) -> None:
     await profile(run, "three")
     await run.until(lambda: reason(run) == "ProfileApplied" and at_rest(run), "what works has taken the place")
     await run.until(lambda: run.phase(TWO) == "Succeeded", "the second task is done, wherever")
-    await run.declare(declared(THREE, lieutenantRef={"name": "api"}, prompt="third piece"))
-    await run.until(lambda: run.phase(THREE) == "Succeeded", "the third task is done")
-    (new,) = world.alive()
-    said = new.session
-    for text in (b"first piece", b"second piece", b"third piece"):
-        if said.count(text) != 1:
-            world.violations.append(f"the conversation has {text.decode()} {said.count(text)} times")
-    if new.files.get(MADE) != b"by the agent":
-        world.violations.append("the workspace was not carried over")
+    await carried_over(run)
     await profile(run, "four")
     await run.until(lambda: world.created >= 4, "another one is on its way")
     await leave(run, LT)
