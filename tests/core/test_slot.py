@@ -256,6 +256,10 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(settled=True)), commit_id="c"),
         SnapshotLost(VM, "commit c is not listed"),
     ),
+    "nor one that the list has under another id than the answer": (
+        snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(found="d", settled=True)), commit_id="c"),
+        SnapshotTaken(VM, "d"),
+    ),
     "a listed one does": (
         snapshotted(replace(SNAPSHOT, snapshot=SnapshotSeen(listed=True)), commit_id="c"),
         SnapshotVerified(VM, "c"),

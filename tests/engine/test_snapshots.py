@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,24 @@ def test_one_whose_answer_is_lost_is_found_by_its_name_and_not_taken_again(tmp_p
         await pass_time(3 * SETTLE)
         assert len(commits(run)) == 1
         assert len(run.record().slot.commits) == 1
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_one_that_is_listed_under_another_id_than_was_answered_is_not_taken_again(tmp_path: Path) -> None:
+    async def odd(act: Callable[[], Awaitable[object]]) -> object:
+        await act()
+        return "00000000-0000-4000-9000-00000000beef"
+
+    async def story(run: Stage) -> None:
+        await run.lieutenant(snapshots=HOURLY)
+        await run.ready()
+        run.weather.rules["vers.commit"] = odd
+        await at_the_hour(run)
+        await pass_time(3 * SETTLE)
+        assert run.world.commits_made == 1
+        assert [kept.commit_id for kept in run.record().slot.commits] == [commit.commit_id for commit in commits(run)]
 
     tell(tmp_path, story)
 

@@ -144,6 +144,8 @@ def outcome(s: Slot) -> Decision | None:
     if record.commit_id and not record.verified:
         if seen.listed:
             return SnapshotVerified(vm_id, record.commit_id)
+        if seen.found:  # the answer told another id: the name is ours alone
+            return SnapshotTaken(vm_id, seen.found)
         if seen.settled:
             return SnapshotLost(vm_id, f"commit {record.commit_id} is not listed")
         return Wait(Reason.SNAPSHOT_PENDING, f"waiting until the platform lists commit {record.commit_id}")

@@ -42,6 +42,8 @@ class CommitActs:
                 intent = self.t.journal.of(item.owner, COMMIT)
                 if intent is not None:
                     await self.taken(item, intent, action.vm_id, action.commit_id)
+                else:
+                    await self.renumbered(item, action.commit_id)
             case SnapshotVerified():
                 await self.verified(item, action)
             case SnapshotLost():
@@ -102,6 +104,13 @@ class CommitActs:
         whose = t.gatherer.slots.origins.entry(commit_id, item.owner)
         await self.books.save(item, slot.but(snapshot=snapshot), closing(intent, f"commit {commit_id}"), whose)
         t.journal.closed(intent)
+
+    async def renumbered(self, item: SlotItem, commit_id: str) -> None:
+        """The list has it under another id than the one that was answered."""
+        slot, origins = self.books.now(item), self.t.gatherer.slots.origins
+        told = slot.snapshot.commit_id
+        whose = (origins.strike(told), origins.entry(commit_id, item.owner))
+        await self.books.save(item, slot.but(snapshot=slot.snapshot.but(commit_id=commit_id)), *whose)
 
     async def verified(self, item: SlotItem, action: SnapshotVerified) -> None:
         """The platform lists it, so it counts. Of one that a deletion waited for a trace is left where people find it."""

@@ -179,12 +179,12 @@ class Slots:
         if not on_its_way:
             return SnapshotSeen(kept=kept)
         sent_at = self.journal.ended(intent) if intent is not None else record.taken_at
-        name = str(intent.payload.get("name", "")) if intent is not None else ""
+        name = str(intent.payload.get("name", "")) if intent is not None else record.name
         vm_id = str(intent.payload.get("vm", "")) if intent is not None else record.vm_id
         found = next((c.commit_id for c in commits if name and c.name == name and is_of(c, vm_id, name)), "")
         listed = any(c.commit_id == record.commit_id and is_of(c, record.vm_id, record.name) for c in commits)
         over = begun >= sent_at + self.settings.settle_seconds
-        lacks = over and not (found if intent is not None else listed)
+        lacks = over and not (found or listed)
         settled = self.lacking(item.owner, COMMIT, (name or record.commit_id) if lacks else "", begun)
         return SnapshotSeen(intent is not None, found, listed, settled, kept)
 
