@@ -1,8 +1,8 @@
 """How much the suite tries in a run, and by which seed it chooses, so that a run can be repeated.
 
 Hypothesis has three profiles: `quick` (the default), `full` and `soak`; `--hypothesis-profile` names another one. Fault points are a
-sample that changes with every run (in CI: with every commit): `FAULT_SEED` repeats one, `FAULT_SHARE` says how many are struck (one in so many; 1 is all). With
-`SOAK` set, explorations are wide and chaos is long (`make soak`)."""
+sample that changes with every run (in CI: with every commit): `FAULT_SEED` repeats one, `FAULT_SHARE` says how many are struck (one
+in so many; 1 is all). With `SOAK` set, explorations are wide and chaos is long (`make soak`)."""
 
 from __future__ import annotations
 
