@@ -28,6 +28,7 @@ from reconciler.core.keys import Json
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.origin import EVERY, Sharing
+from reconciler.core.spending.prices import DEFAULT_PRICES
 from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
@@ -169,6 +170,8 @@ async def engine_over(
             resync_seconds=config.resync_seconds,
             dedicated_account=config.dedicated_account,
             max_vms=config.max_vms,
+            budget=config.budget,
+            prices=config.prices or DEFAULT_PRICES,
             sharing=sharing_of(config, cluster=backend is not None),
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=ways.local_root,

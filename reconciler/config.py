@@ -9,9 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.api.budget import Budget
+    from reconciler.core.spending.prices import Prices
 
 EVERY = "*"
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -49,6 +53,10 @@ NAMES = frozenset(
 """Every setting by its long name, as a TOML file may have it."""
 
 
+TABLES = frozenset({"budget", "prices"})
+"""What only a file has, as a table each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Settings that hold for every command. `store`: SQLAlchemy URL, '' for the SQLite file in `state`. `settle_seconds`,
@@ -56,6 +64,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
+    `budget`: of all agents together; `prices`: of models for which pi tells none, beside those that are known, None: no others.
     `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
@@ -74,6 +83,8 @@ class Config:
     max_vms: int | None = None
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
+    budget: Budget | None = None
+    prices: Prices | None = None
     kube: bool = False
     context: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -92,7 +103,8 @@ class Config:
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong."""
-    told = read_file(file) if file is not None else {}
+    document = read_file(file) if file is not None else {}
+    told = settings_of(document, file)
 
     def pick(name: str) -> tuple[Setting | None, str]:
         given = flags.get(name)
@@ -185,6 +197,8 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         max_vms=count("max-vms"),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
+        budget=budget_of(document.get("budget"), file),
+        prices=prices_of(document.get("prices"), file),
         kube=kube,
         context=context,
         environ=environ,
@@ -203,19 +217,72 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
-def read_file(path: Path) -> dict[str, Setting]:
-    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+def read_file(path: Path) -> dict[str, object]:
+    """A TOML file. Raises `UsageError` when it can't be read."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError("the configuration can't be read", str(path), (error.strerror or "check its name and mode").lower()) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
+
+
+def settings_of(document: Mapping[str, object], path: Path | None) -> dict[str, Setting]:
+    """The settings of a file that are one value each. Raises `UsageError` for something that is no setting."""
     found: dict[str, Setting] = {}
     for name, value in document.items():
+        if name in TABLES:
+            continue
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, *TABLES}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
     return found
+
+
+def budget_of(table: object, path: Path | None) -> Budget | None:
+    """`[budget]`: the fields of a budget, with dashes. Raises `UsageError`."""
+    if table is None:
+        return None
+    from pydantic import ValidationError  # only where there is one: commands that read start faster without
+
+    from reconciler.api.budget import Budget
+
+    where = f"[budget] in {path}"
+    if not isinstance(table, dict):
+        raise UsageError("budget must be a table", where, 'write for example max-cost = "100.00" below [budget]')
+    fields = {re.sub(r"-([a-z])", lambda dash: dash.group(1).upper(), str(name)): value for name, value in table.items()}
+    try:
+        return Budget.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = re.sub(r"[A-Z]", lambda big: f"-{big.group().lower()}", str(first["loc"][0] if first["loc"] else "budget"))
+        raise UsageError(f"{name}: {first['msg']}", where, "see `reconciler explain vmtree.spec.budget`; money is a string") from error
+
+
+def prices_of(table: object, path: Path | None) -> Prices | None:
+    """`[prices."PROVIDER/MODEL"]`: US dollars for a million tokens. Raises `UsageError`."""
+    if table is None:
+        return None
+    from decimal import Decimal, InvalidOperation
+
+    from reconciler.core.spending.prices import DEFAULT_PRICES, Price
+
+    where, remedy = f"[prices] in {path}", 'write for example "acme/large" = {input = "1.25", output = "10"}'
+    if not isinstance(table, dict):
+        raise UsageError("prices must be a table", where, remedy)
+    found: dict[str, Price] = {}
+    for model, told in table.items():
+        if not isinstance(told, dict) or not {"input", "output"} <= told.keys() <= {"input", "output", "cache-read", "cache-write"}:
+            raise UsageError(f"{model}: a price has input and output, and may have cache-read and cache-write", where, remedy)
+        if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in told.values()):
+            raise UsageError(f"{model}: money is written as a string", where, remedy)
+        try:
+            figures = {name.replace("-", "_"): Decimal(str(value)) for name, value in told.items()}
+        except InvalidOperation as error:
+            raise UsageError(f"{model}: a price must be a decimal number", where, remedy) from error
+        if any(not value.is_finite() or value < 0 for value in figures.values()):
+            raise UsageError(f"{model}: a price must be 0 or more", where, remedy)
+        found[str(model)] = Price(**figures)
+    return DEFAULT_PRICES.with_(found)

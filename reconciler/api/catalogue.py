@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 
-REASONS: Mapping[str, Explained] = {str(one): one for one in (*Reason, *TreeReason)}
+REASONS: Mapping[str, Explained] = {str(one): one for one in (*Reason, *TreeReason, *GovernReason)}
 """Every reason by its word."""

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from reconciler.api.budget import Budget as Budget
+from reconciler.api.budget import OnExceeded as OnExceeded
 from reconciler.api.document import Document
 from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
@@ -19,7 +21,6 @@ from reconciler.api.meta import (
     Mode,
     Model,
     ModelChoice,
-    Money,
     PositiveSeconds,
     Prose,
     Ref,
@@ -124,30 +125,6 @@ class Suspend(Model):
     """`Wait` until its turn is over; `Abort` the turn once `graceSeconds` are over."""
     grace_seconds: Seconds = 600
     """How long `Abort` waits first."""
-
-
-class OnExceeded(Choice):
-    """What happens when a budget is spent."""
-
-    WARN = "Warn"
-    DENY_NEW = "DenyNew"
-    ABORT = "Abort"
-    SUSPEND = "Suspend"
-
-
-class Budget(Model):
-    """Money and tokens within a sliding window."""
-
-    max_cost: Money | None = None
-    """Most US dollars, as a decimal string."""
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
-    """Most tokens, in and out."""
-    window_seconds: PositiveSeconds = 86_400
-    """Length of the window."""
-    warn_at_percent: Annotated[int, Field(ge=1, le=100)] = 80
-    """When to warn."""
-    on_exceeded: OnExceeded = OnExceeded.SUSPEND
-    """What happens when it is spent: the escalation warn, steer, abort, suspend ends here."""
 
 
 class Verdict(Choice):
@@ -316,7 +293,7 @@ class AgentSettings(Model):
     suspend: Suspend = Suspend()
     """Being suspended."""
     budget: Budget | None = None
-    """Money and tokens; unset: no limit."""
+    """Money, tokens and machine hours; unset: no limit."""
     permissions: Permissions | None = None
     """Tool calls; unset: pi's own rules."""
     memory: Memory = Memory()

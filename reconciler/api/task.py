@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from reconciler.api.budget import TaskBudget
 from reconciler.api.document import Document
 from reconciler.api.markers import ListAtomic, ListMap, ListSet, Rule, Told, Transition, immutable, one_of
 from reconciler.api.meta import (
@@ -92,7 +93,7 @@ def _only_a_steer_aims(model: Model) -> Iterator[Told]:
 
 
 class TaskSpec(Model):
-    """What is to be done. Immutable but for `cancel` and `approvals`."""
+    """What is to be done. Immutable but for `cancel`, `budget` and `approvals`."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         one_of("prompt", "contentFrom"),
@@ -138,6 +139,8 @@ class TaskSpec(Model):
     """More attempts after a lost session, a model error or failed acceptance; the next one is told what failed."""
     ttl_seconds_after_finished: Seconds | None = None
     """Remove the task's data this long after its end, leaving a tombstone; unset: never."""
+    budget: TaskBudget | None = None
+    """What it may cost; unset: no limit of its own."""
     cancel: bool = False
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()

@@ -65,14 +65,6 @@ class TreeReason(Explained):
     PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _WOKEN
     CHILDREN_FIRST = "ChildrenFirst", "Nodes below it are suspended or deleted before it.", NOTHING, _WOKEN
     CAPACITY = "Capacity", "A limit is reached; it goes on when there is room.", "Nothing, or raise the limit.", _WOKEN
-    BUDGET_EXCEEDED = (
-        "BudgetExceeded",
-        "The tree has spent what its budget allows in its window; what is on is finished, and nothing is sent.",
-        "Nothing: it goes on as the window moves; or raise the budget.",
-        Waiting(poll=30.0, rests=True),
-    )
-    BUDGET_WARNED = "BudgetWarned", "The tree has spent `budget.warnAtPercent` of its budget.", "Raise the budget, or let it slow down."
-    BUDGET_WITHIN = "BudgetWithin", "The tree is within its budget again.", "Nothing."
     HALTED = (
         "Halted",
         "The fleet is halted: nothing is created and nothing is delivered.",

@@ -229,7 +229,7 @@ class VMTreeSpec(Model):
     snapshots: Snapshots | None = None
     """Commits of all machines; unset: none."""
     budget: Budget | None = None
-    """Money and tokens of the whole tree; unset: no limit."""
+    """Money, tokens and machine hours of the whole tree; unset: no limit."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     """What becomes of the VMs."""
 

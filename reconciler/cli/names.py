@@ -9,10 +9,12 @@ from reconciler.api.registry import KINDS, kind_of
 from reconciler.core.keys import Key
 from reconciler.core.keys import short as short
 from reconciler.errors import UsageError
-from reconciler.views.documents import COMMIT, VM
+from reconciler.views.documents import COMMIT, USAGE, VM
 
 _VM_WORDS = ("vm", "vms")
 _COMMIT_WORDS = ("commit", "commits")
+_BOOKS = {"usage": USAGE}
+"""What is only ever shown as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,14 @@ def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
             found.append(VM)
         elif part.lower() in _COMMIT_WORDS:
             found.append(COMMIT)
+        elif part.lower() in _BOOKS:
+            found.append(_BOOKS[part.lower()])
         elif kind is not None:
             found.append(kind.name)
         else:
             words = ", ".join(kind.singular for kind in KINDS)
             meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
-            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, all")
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, usage, all")
     return tuple(dict.fromkeys(found))
 
 
@@ -68,6 +72,8 @@ def keys(words: Sequence[str], namespace: str) -> list[Key]:
         raise UsageError("VMs are only looked at", " ".join(words), "name the lieutenant it belongs to")
     if any(kind == COMMIT for kind, _ in found.names):
         raise UsageError("commits are only looked at", " ".join(words), "name the lieutenant it was taken of")
+    if any(kind in _BOOKS.values() for kind, _ in found.names):
+        raise UsageError("books are only looked at", " ".join(words), "name an object")
     return [Key(kind, namespace, name) for kind, name in found.names]
 
 

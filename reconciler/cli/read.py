@@ -11,12 +11,13 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.books import PLAIN, Books
 from reconciler.cli.several import tell
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import COMMIT, VM, document, labels_of, stock_documents
+from reconciler.views.documents import COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
 from reconciler.views.selecting import selectable
 
 PROFILE = boot_profile("", "").kind
@@ -35,11 +36,17 @@ def get(
     selector: Annotated[str, typer.Option("-l", "--selector", help="Labels: NAME=VALUE,…", show_default=False)] = "",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Every namespace.")] = False,
     watch: Watch = False,
+    by: Annotated[str, typer.Option("--by", help="Of usage: lieutenant, tree, task, model or day.", show_default=False)] = "",
+    days: Annotated[int, typer.Option("--days", min=1, max=40, help="Of usage: the last so many, in UTC.")] = 30,
     output_: Shape = "table",
 ) -> None:
-    """Show objects: what is declared and what is true."""
+    """Show objects: what is declared and what is true.
+
+    `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get commits` snapshots."""
     shape = output.parse_format(output_)
     selection = names.select(words)
+    books = Books(by, days)
+    books.check(selection)
     if selector:
         matches({}, selector)
         if selection.names:
@@ -49,7 +56,7 @@ def get(
 
     async def run() -> None:
         async with reader(config) as store:
-            found, missing = await documents(config, store, selection, namespace, selector, stock)
+            found, missing = await documents(config, store, selection, namespace, selector, stock, books)
             if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
             tell(config, missing)
@@ -58,7 +65,7 @@ def get(
             seen = {_identity(doc): doc for doc in found}
             while watch:
                 await asyncio.sleep(POLL)
-                fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector, stock))[0]}
+                fresh = {_identity(doc): doc for doc in (await documents(config, store, selection, namespace, selector, stock, books))[0]}
                 changed = [doc for name, doc in fresh.items() if seen.get(name) != doc]
                 if changed:
                     output.show(changed, shape, True, all_namespaces)
@@ -70,7 +77,13 @@ def get(
 
 
 async def documents(
-    config: Config, store: Store, selection: names.Selection, namespace: str | None, selector: str, stock: bool = False
+    config: Config,
+    store: Store,
+    selection: names.Selection,
+    namespace: str | None,
+    selector: str,
+    stock: bool = False,
+    books: Books = PLAIN,
 ) -> tuple[list[Json], list[ReconcilerError]]:
     """The resources a selection means, and what is to be told of names that are not there. `stock`: profiles of this release are among
     boot profiles."""
@@ -86,6 +99,8 @@ async def documents(
             from reconciler.cli.snapshots import commits
 
             every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
+        elif kind == USAGE:
+            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace) if not selector]
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 
 from reconciler.core.messages import Message, ToolCall, Usage
 from reconciler.core.times import seconds
@@ -59,6 +60,7 @@ def _message(entry: object, offset: int, limit: int) -> Message | None:
         calls=calls_of(said.get("content")),
         result_of=storable(str(said.get("toolCallId") or ""))[:200],
         failed=said.get("isError") is True,
+        model=model_of(said),
     )
 
 
@@ -119,13 +121,24 @@ def usage_of(usage: object) -> Usage:
         output=_whole(usage.get("output")),
         cache_read=_whole(usage.get("cacheRead")),
         cache_write=_whole(usage.get("cacheWrite")),
-        cost=_finite(total),
+        cost=_money(total),
     )
 
 
 def time_of(timestamp: object) -> float:
     """Seconds since the epoch by the machine's clock (for showing, never for deciding); 0 when there is none."""
     return seconds(timestamp) or 0.0
+
+
+def model_of(said: Loose) -> str:
+    """PROVIDER/MODEL of an answer; '' for anything else."""
+    provider, model = said.get("provider"), said.get("model")
+    return storable(f"{provider}/{model}")[:200] if isinstance(provider, str) and isinstance(model, str) and model else ""
+
+
+def _money(value: object) -> Decimal:
+    """Exactly what stands there: the shortest number that reads as this one."""
+    return Decimal(str(_finite(value))) if value else Decimal(0)
 
 
 def _finite(value: object) -> float:

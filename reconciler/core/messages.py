@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class Usage:
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
-    cost: float = 0.0
+    cost: Decimal = Decimal(0)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -39,7 +40,7 @@ class Message:
     """One finished message of the session file. `offset`: byte position of its line. `stop_reason` and `usage` only for
     the assistant; `text` is the message's text parts joined (bounded by the reader),
     `text_bytes` the length of all of it. `calls`: the tool calls of an assistant's
-    message; `result_of`: the call that this result answers, `failed` when it says so."""
+    message; `result_of`: the call that this result answers, `failed` when it says so. `model`: PROVIDER/MODEL that answered."""
 
     entry_id: str
     offset: int
@@ -53,3 +54,4 @@ class Message:
     text_bytes: int = 0
     result_of: str = ""
     failed: bool = False
+    model: str = ""

@@ -7,10 +7,14 @@ Stored as JSON with defaults left out; unknown keys of a newer release are kept 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal, Self
 
 from pydantic import Field
 
+from reconciler.core.governancerecords import BudgetRecord as BudgetRecord
+from reconciler.core.governancerecords import RestRecord as RestRecord
+from reconciler.core.governancerecords import SpendingRecord as SpendingRecord
 from reconciler.core.messages import Message
 from reconciler.core.recordbase import Stored
 from reconciler.core.slotrecords import BranchRecord as BranchRecord
@@ -44,23 +48,6 @@ class SessionRecord(Record):
     looked_on: str = ""
     found: str = ""
     rewind: int = 0
-
-
-class SpentRecord(Record):
-    """What was spent in the time that begins at `at`. `cost`: US dollars, as a decimal."""
-
-    at: float
-    cost: str = "0"
-    tokens: int = 0
-    unpriced: int = 0
-
-
-class SpendingRecord(Record):
-    """What an agent has spent, kept while its tree has a budget. `session`, `upto`: the place up to which its conversation is counted."""
-
-    session: str = ""
-    upto: int = -1
-    spent: tuple[SpentRecord, ...] = ()
 
 
 class LocalRecord(Record):
@@ -238,6 +225,8 @@ class LieutenantRecord(Record):
     clock: ClockRecord = ClockRecord()
     workspace: WorkspaceRecord = WorkspaceRecord()
     spending: SpendingRecord = SpendingRecord()
+    budget: BudgetRecord = BudgetRecord()
+    rest: RestRecord = RestRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
@@ -315,7 +304,10 @@ class TaskRecord(Record):
     `escalation_steps`: what was tried in this attempt before giving up; `reprompted`: a steer's text was sent as a prompt of its own
     after an interruption. `activity`: signs of work as last written down. `artifacts`: digest of the work dir before delivery;
     `artifact`: what looking for a first file came to (seen, none, unknown). `turns`: of earlier attempts. `held`: how often the
-    model's provider said no to it, which is no attempt. `recalled`: made from what is remembered of a task that was removed.
+    model's provider said no to it, which is no attempt. `budget`: how far its own budget was used up when that was last told;
+    `budget_told`: when its turn was told that a budget is used up; `interrupted`: it was ended for that, and goes on later; `spent_cost`,
+    `spent_tokens`: of earlier attempts; `reserved_cost`, `reserved_tokens`: what all that is in the
+    books for it is expected to come to. `recalled`: made from what is remembered of a task that was removed.
     `retried`: the last retry that was asked for before the latest attempt ended."""
 
     phase: str = "Pending"
@@ -339,6 +331,13 @@ class TaskRecord(Record):
     artifact: str = ""
     turns: int = 0
     held: int = 0
+    budget: str = ""
+    budget_told: float = 0.0
+    interrupted: bool = False
+    spent_cost: Decimal = Decimal(0)
+    spent_tokens: int = 0
+    reserved_cost: Decimal = Decimal(0)
+    reserved_tokens: int = 0
     recalled: bool = False
     retried: str = ""
     not_before: float = 0.0
@@ -352,7 +351,7 @@ class TaskRecord(Record):
     answer_bytes: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    cost: float = 0.0
+    cost: Decimal = Decimal(0)
     files: tuple[str, ...] = ()
     files_more: int = 0
     checks: tuple[str, ...] = ()

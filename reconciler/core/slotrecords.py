@@ -48,13 +48,14 @@ class CommitRecord(Stored):
 class BranchRecord(Stored):
     """A slot that is a live copy of another one. `asked_at`: when it asked the other one to stand still; `source`: whose slot that was,
     `vm_id`: the machine that was copied, `at`: when; '' and 0 until the copy was made, which happens once. `claimed`: the copy has taken
-    our claim; one that never did was none."""
+    our claim; one that never did was none. `size`: bytes of its conversation that were there at its birth."""
 
     asked_at: float = 0.0
     source: str = ""
     vm_id: str = ""
     at: float = 0.0
     claimed: bool = False
+    size: int = 0
 
 
 class SlotRecord(Stored):

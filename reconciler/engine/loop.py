@@ -99,6 +99,7 @@ class Engine:
         )  # fmt: skip
         self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)
+        self.gatherer.budgets.ledgers.fill(image.meta, clock.now())
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
@@ -127,6 +128,7 @@ class Engine:
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
         self.table.on_change += [self.triggers.changed, self._forget]
         self.gatherer.providers.on_change.append(self.queue.add)
+        self.gatherer.budgets.on_change.append(self.queue.add)
         self.table.on_flawed.append(self.triggers.flawed)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:

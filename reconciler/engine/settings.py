@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.api.budget import Budget
 from reconciler.core.snapshot.local import Hosting
 from reconciler.core.snapshot.origin import OPEN, Sharing
+from reconciler.core.spending.prices import DEFAULT_PRICES, Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class EngineSettings:
     where their directories are; `host`: names that place, whatever its path. `dedicated_account`: nobody else makes VMs in the
     account from the commits of our profiles, so that a VM which fits a create that was not answered is taken for what it made.
     `sharing`: which namespaces may use what others made, or what carries no mark of ours.
-    `max_vms`: most VMs of all objects together, None: no limit.
+    `max_vms`: most VMs of all objects together, None: no limit. `budget`: of all agents together;
+    `prices`: of models for which pi tells none.
     `pi_version`: the release of pi that is installed where there is none, '' where releases are not told."""
 
     fleet: str = "default"
@@ -37,3 +40,5 @@ class EngineSettings:
     sharing: Sharing = OPEN
     pi_version: str = ""
     max_vms: int | None = None
+    budget: Budget | None = None
+    prices: Prices = DEFAULT_PRICES

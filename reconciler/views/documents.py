@@ -23,6 +23,7 @@ VM = "VM"
 """The kind of a document about a VM of the platform; nobody declares one."""
 
 COMMIT = "Commit"
+USAGE = "Usage"
 """The kind of a document about a snapshot of ours; nobody declares one."""
 
 
@@ -170,7 +171,17 @@ COMMIT_COLUMNS = (
     Column("VM", ".status.vm", "The machine that was committed.", wide=True),
     AGE,
 )
-UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS}
+USAGE_COLUMNS = (
+    Column("Cost", ".status.cost", "US dollars."),
+    Column("Tokens", ".status.tokens", "In and out, cached ones too."),
+    Column("Input", ".status.input", "Tokens that were read anew.", wide=True),
+    Column("Output", ".status.output", "Tokens that were written.", wide=True),
+    Column("Cached", ".status.cacheRead", "Tokens that were read from the provider's cache.", wide=True),
+    Column("Answers", ".status.answers", "Of models."),
+    Column("Machine-hours", ".status.machineHours", "While a budget bounds them."),
+    Column("Cost-unknown", ".status.costUnknown", "Tokens whose cost nobody knows."),
+)
+UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS, USAGE: USAGE_COLUMNS}
 """Columns of what nobody declares."""
 
 

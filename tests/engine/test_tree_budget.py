@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
-from reconciler.core.messages import Message, Usage
-from reconciler.core.records import SpendingRecord
-from reconciler.core.tree.spending import counted, within
 from tests.engine.stage import Stage, pass_time, tell
 from tests.engine.test_trees import TREE, agent, nodes, stands, tree
 
@@ -61,22 +57,6 @@ def test_one_that_only_warns_holds_nothing(tmp_path: Path) -> None:
         await stands(s)
 
     tell(tmp_path, story)
-
-
-def message(offset: int, cost: float) -> Message:
-    return Message(f"m{offset}", offset, "assistant", "said", usage=Usage(10, 5, 0, 0, cost))
-
-
-def test_every_answer_is_counted_once_whatever_is_read_again() -> None:
-    first, second = message(10, 0.25), message(20, 0.5)
-    record = counted(SpendingRecord(), "s", [first], 1000.0, 3600.0)
-    assert counted(record, "s", [first], 2000.0, 3600.0) is record
-    record = counted(record, "s", [first, second], 2000.0, 3600.0)
-    assert within(record, 0.0).cost == Decimal("0.75")
-    assert within(record, 1800.0).cost == Decimal("0.5")
-    assert within(record, 0.0).tokens == 30
-    another = counted(record, "other", [message(5, 1.0)], 2000.0, 3600.0)
-    assert within(another, 0.0).cost == Decimal("1.75"), "another conversation is counted from its beginning"
 
 
 @pytest.mark.guarantee("G-29")

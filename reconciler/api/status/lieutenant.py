@@ -324,6 +324,30 @@ class ReplacementStatus(Section):
 
 
 @section
+class BudgetStatus(Section):
+    """The budgets that it spends from."""
+
+    state: Word = ""
+    """`Within`, `Warned`, `CostUnknown` or `Exceeded`: of its own and the fleet's, the worst."""
+    since: Time | None = None
+    """Since when; left out where that never changed."""
+
+
+@section
+class RestStatus(Section):
+    """A rest of its machine that is not declared by `mode`."""
+
+    reason: Word | None = None
+    """`Idle` or `Budget`; left out when it does not rest."""
+    since: Time | None = None
+    """Since when it rests."""
+    woken_at: Time | None = None
+    """When it was last wanted again."""
+    wake_seconds: Word | None = None
+    """How long it took from then until it could work; left out until it could."""
+
+
+@section
 class LieutenantStatus(Status):
     """What was observed of a lieutenant; written by the controller."""
 
@@ -343,6 +367,10 @@ class LieutenantStatus(Status):
     """The keeper and pi; left out while they can't be asked."""
     provider: ProviderStatus | None = None
     """The provider of its model; left out while nothing is known against it."""
+    budget: BudgetStatus | None = None
+    """The budgets that it spends from; left out where there is none. `reconciler get usage` has the figures."""
+    rest: RestStatus | None = None
+    """That its machine is suspended though it is declared Running, or how the last such rest ended; left out when there was none."""
     session: SessionStatus | None = None
     """Its conversation; left out until there is one."""
     forked_from: ForkedFrom | None = None

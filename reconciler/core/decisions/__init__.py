@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from reconciler.core.decisions.base import Act as Act
 from reconciler.core.decisions.base import Urgency as Urgency
+from reconciler.core.decisions.governance import GovernAction as GovernAction
+from reconciler.core.decisions.governance import HoldForBudget as HoldForBudget
+from reconciler.core.decisions.governance import NoteHours as NoteHours
+from reconciler.core.decisions.governance import NoteRest as NoteRest
+from reconciler.core.decisions.governance import NoteSpending as NoteSpending
+from reconciler.core.decisions.governance import NoteTaskSpending as NoteTaskSpending
+from reconciler.core.decisions.governance import NoteWake as NoteWake
+from reconciler.core.decisions.governance import TellOfBudget as TellOfBudget
 from reconciler.core.decisions.local import CloseLocal as CloseLocal
 from reconciler.core.decisions.local import FenceLocal as FenceLocal
 from reconciler.core.decisions.local import LeaveLocal as LeaveLocal
@@ -127,6 +135,7 @@ Action = (
     | LocalAction
     | ReplacementAction
     | SpareAction
+    | GovernAction
     | TaskAction
     | TreeAction
     | ProfileAction

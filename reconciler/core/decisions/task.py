@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.governance import HoldForBudget, NoteTaskSpending, TellOfBudget
 from reconciler.core.decisions.slot import Release
 from reconciler.core.provider.trouble import Trouble
 
@@ -199,6 +200,9 @@ TaskAction = (
     | Verify
     | TryAgain
     | HoldForProvider
+    | HoldForBudget
+    | NoteTaskSpending
+    | TellOfBudget
     | NoteAnswer
     | Finish
     | ExpireTask

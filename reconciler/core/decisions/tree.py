@@ -86,7 +86,7 @@ class NoteBudget(Act):
     doing: ClassVar = TreeReason.NODES_CHANGING
     books_only: ClassVar = True
 
-    state: Literal["Within", "Warned", "Exceeded"]
+    state: Literal["Within", "Warned", "CostUnknown", "Exceeded"]
 
 
 TreeAction = DeclareNodes | WithdrawNodes | KeepNodes | ForgetNodes | NoteRevision | NoteBudget

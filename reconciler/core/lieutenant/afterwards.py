@@ -26,8 +26,10 @@ from reconciler.core.decisions import (
     FenceLocal,
     Finish,
     GiveUpIntent,
+    GovernAction,
     GuestAction,
     GuestClaim,
+    HoldForBudget,
     HoldForProvider,
     Install,
     KeepEnd,
@@ -41,6 +43,7 @@ from reconciler.core.decisions import (
     MoveToVm,
     NoteAnswer,
     NoteSession,
+    NoteTaskSpending,
     NoteWorkspace,
     OpenLocal,
     Progress,
@@ -63,12 +66,14 @@ from reconciler.core.decisions import (
     StopAgent,
     Suspend,
     SwapMachines,
+    TellOfBudget,
     TryAgain,
     Verify,
     Withdraw,
     WriteFiles,
 )
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.aftergovernance import after_governing
 from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
 from reconciler.core.lieutenant.policies import at_vm
@@ -137,6 +142,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
     if isinstance(action, ReplacementAction):
         return after_replacement(lt, action, after_lieutenant)
+    if isinstance(action, GovernAction):
+        return after_governing(lt, action)
     if isinstance(action, SnapshotAction):
         return lt.but(slot=after_snapshot(lt.slot, action, lt.now))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
@@ -319,6 +326,12 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(phase="Pending", not_before=0.0)
                 case HoldForProvider():
                     record = record.but(phase="Pending", held=record.held + 1)
+                case HoldForBudget():
+                    record = record.but(phase="Pending")
+                case NoteTaskSpending(state):
+                    record = record.but(budget=state)
+                case TellOfBudget():
+                    record = record.but(budget_told=view.now)
                 case AbortTurn(why):
                     record = record.but(abort=why, aborted_at=view.now)
                 case Withdraw():

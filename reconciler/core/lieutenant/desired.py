@@ -13,11 +13,11 @@ from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Unknown
 
 
-def desired_state(mode: Mode, deleting: bool) -> DesiredState:
-    """A deleted object wants no machine, whatever its mode."""
+def desired_state(mode: Mode, deleting: bool, rests: bool = False) -> DesiredState:
+    """A deleted object wants no machine, whatever its mode. `rests`: it has no work, or its budget is used up."""
     if deleting:
         return DesiredState.GONE
-    return DesiredState.SUSPENDED if mode is Mode.SUSPENDED else DesiredState.RUNNING
+    return DesiredState.SUSPENDED if mode is Mode.SUSPENDED or rests else DesiredState.RUNNING
 
 
 def is_busy(desired: DesiredState, agent: Agent | Unknown | None, tasks: Iterable[TaskRecord]) -> bool | None:

@@ -24,6 +24,8 @@ from reconciler.core.decisions import (
     Wait,
     WriteFiles,
 )
+from reconciler.core.governance.budget import note_the_spending, report_the_budget
+from reconciler.core.governance.rest import due, note_the_hours, note_the_wake, rest_or_wake
 from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.changeover import change_places
@@ -230,6 +232,9 @@ SLOT: Chain[SlotPart] = Chain(
     "",
     (
         acknowledge_requests,
+        note_the_hours,
+        note_the_spending,
+        rest_or_wake,
         move_on,
         refuse_the_unsupported,
         note_what_was_seen,
@@ -287,6 +292,8 @@ GOVERN: Chain[GovernPart] = Chain(
         local.leave_no_copy,
         hold_without_its_files,
         stand_still,
+        note_the_wake,
+        report_the_budget,
         report_the_provider,
     ),
 )
@@ -307,14 +314,16 @@ STAGES: Chain[LieutenantView] = Chain(
 
 def look_again(view: LieutenantView) -> float:
     """When something of a steady lieutenant is due: to be probed, or a snapshot."""
-    due = next_due(view.slot.snapshots, view.slot.record)
-    ahead = [due] if due is not None and due > view.now else []
+    at = next_due(view.slot.snapshots, view.slot.record), due(view.for_slot)
+    ahead = [time for time in at if time is not None and time > view.now]
     return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
 
 
 def plan(view: LieutenantView) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
     decision = STAGES.evaluate(view) or Steady(until=look_again(view))
+    if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
+        decision = Steady(until=due(view.for_slot))
     if is_rest(decision):
         return beside(view.for_prepare, decision)
     return only_observe(decision) if view.slot.observe_only else decision

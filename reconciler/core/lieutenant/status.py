@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.api.status.base import DIGEST, ID, WORD, Condition
 from reconciler.api.status.lieutenant import (
@@ -24,10 +25,12 @@ from reconciler.api.status.lieutenant import (
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
+from reconciler.core.governance.budget import budget_reason
 from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
+from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
@@ -55,6 +58,8 @@ def _ready(view: LieutenantView, decision: Decision, configured: Condition, last
     if isinstance(decision, Steady):
         if view.slot.desired is DesiredState.RUNNING and configured.status == "False":
             return Condition("Ready", "False", configured.reason, configured.message)
+        if view.record.rest.reason == "Budget" and view.slot.desired is DesiredState.SUSPENDED:
+            return Condition("Ready", "False", GovernReason.BUDGET_EXCEEDED, "its machine is suspended: its budget is used up")
         return Condition("Ready", "True", Reason.SUSPENDED if view.slot.desired is DesiredState.SUSPENDED else Reason.RUNNING)
     return Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
 
@@ -159,6 +164,8 @@ def suspended(view: LieutenantView) -> Condition:
 def works(view: LieutenantView, decision: Decision) -> bool:
     """It takes work: everything is as declared, it is on this host while VMs can't be had, or another machine is made for it."""
     aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
+    if budget_reason(decision):
+        return True
     return aside or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
 
 
@@ -201,7 +208,7 @@ def lieutenant_status(
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = decision.reason if isinstance(decision, Wait) and works(view, decision) else Reason.USABLE
     silent = None if observed else provider_condition(view.for_govern)
-    usable = usable and silent is None
+    usable = usable and silent is None and not budget_reason(decision)
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
         moving = [Condition("Reconciling", "True", ready.reason, ready.message)]
@@ -242,6 +249,8 @@ def lieutenant_status(
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
+        budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
+        rest=rest_status(view.record.rest),
         session=_session_status(view.record.session),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,

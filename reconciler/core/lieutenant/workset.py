@@ -12,6 +12,7 @@ from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
 from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
+from reconciler.core.governance.budget import budget_reason
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import spare
@@ -19,14 +20,17 @@ from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.lieutenant.session import mirror_what_was_read
 from reconciler.core.plan import Plan, Step, is_action
+from reconciler.core.records import TaskRecord, run_of
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import NO_PROVIDER
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.task import Availability, TaskView
+from reconciler.core.snapshot.task import Availability, OverBudget, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
+from reconciler.core.spending.ledger import NOTHING, Spent, spent_in
+from reconciler.core.spending.pool import ends_turns, held_words, strictest
 from reconciler.core.task import policies as task
 from reconciler.core.task.queue import QueueIndex
 from reconciler.core.task.view import ABORT_PATIENCE
@@ -86,14 +90,14 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
     if lt.slot.observe_only:
         return Availability.OBSERVED, ""
     if lt.slot.desired is DesiredState.SUSPENDED:
-        return Availability.SUSPENDED, ""
+        return Availability.SUSPENDED, "its lieutenant rests, and does not wake on a task" if lt.record.rest.reason else ""
     rest = decision.meanwhile if isinstance(decision, AtNext) else decision
     match rest:
         case Steady():
             return Availability.READY, ""
         case Wait(Reason.LOCAL_FALLBACK | Reason.REPLACING):
             return Availability.READY, ""
-        case _ if provider_reason(rest):
+        case _ if provider_reason(rest) or budget_reason(rest):
             return Availability.READY, ""
         case _ if works_aside(lt.for_slot, rest):
             return Availability.READY, ""
@@ -155,8 +159,26 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         no_work=view.no_work,
+        over_budget=over_budget(view),
+        budget=spec.budget,
+        spent=spent_by(view, record, index) if spec.budget is not None else NOTHING,
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
+
+
+def over_budget(view: WorkSet) -> OverBudget | None:
+    """The budget that is used up and asks for most."""
+    pool = strictest(view.lieutenant.for_slot.pools) if view.lieutenant is not None else None
+    return OverBudget(held_words(pool), ends_turns(pool)) if pool is not None else None
+
+
+def spent_by(view: WorkSet, record: TaskRecord, index: QueueIndex) -> Spent:
+    """What all attempts of a task cost so far."""
+    before = Spent(record.spent_cost, record.spent_tokens)
+    here = view.lieutenant is not None and record.session == view.lieutenant.record.session.name
+    if view.talk is None or record.landed < 0 or not here:
+        return before
+    return before + spent_in(run_of(view.talk.messages, record.landed, index.landed_after(record)), view.prices)
 
 
 def copied_by(lt: LieutenantView) -> str:

@@ -19,6 +19,7 @@ from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.spare import NO_SPARE, Spare
 from reconciler.core.snapshot.vm import Unknown
+from reconciler.core.spending.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,28 @@ class Placed(Part):
     next: NextMachine | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Whether it has work. `running`: it is declared Running and not being deleted; `after`: seconds without work after
+    which its machine is suspended, 0 for never; `since`: since when it has had none, None while it has, or while that is not known;
+    `wanted`: a task that could be sent now, '' for none; `wake_on_task`: as declared."""
+
+    running: bool = True
+    after: int = 0
+    since: float | None = None
+    wanted: str = ""
+    wake_on_task: bool = True
+
+
+WORKING = Idle()
+
+
 @dataclass(frozen=True)
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
     as its keeper told of them; `spare`: the machine beside it that is restored from a snapshot; `copies`: what is to become a live copy of
-    it."""
+    it. `pools`: the budgets that it spends from; `idle`: whether it has work."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
@@ -79,6 +96,8 @@ class SlotPart(Placed):
     spare: Spare = NO_SPARE
     on_lost: OnLost = OnLost.RESUME
     copies: Copies = NO_COPIES
+    pools: tuple[Pool, ...] = ()
+    idle: Idle = WORKING
 
 
 @dataclass(frozen=True)
@@ -136,7 +155,7 @@ class AgentPart(Part):
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
     `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
-    more. `mirror_size`, `copies`: as for the slot."""
+    more. `mirror_size`, `copies`, `pools`: as for the slot."""
 
     provider: Provider = NO_PROVIDER
     unread: tuple[str, ...] = ()
@@ -144,3 +163,4 @@ class GovernPart(Placed):
     workspace_untold: bool = False
     mirror_size: int = 0
     copies: Copies = NO_COPIES
+    pools: tuple[Pool, ...] = ()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.api.budget import TaskBudget
 from reconciler.core.messages import Message
 from reconciler.core.records import TaskRecord
 from reconciler.core.snapshot.agent import RunningTool, Verdict
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.slot import Held
+from reconciler.core.spending.ledger import NOTHING, Spent
 
 
 class Availability(StrEnum):
@@ -48,6 +50,14 @@ class Dependency:
 
     name: str
     phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """A budget that is used up. `ends_turns`: turns that are on are ended, once they were told and had time."""
+
+    words: str
+    ends_turns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +109,7 @@ class TaskView:
     probes: bool = False  # it is the one probe of that provider
     copied_by: str = ""  # who makes a live copy of its lieutenant, which gets no work meanwhile
     no_work: Held | None = None  # why nothing may be sent to its lieutenant now: a limit is reached, or the fleet is halted
+    over_budget: OverBudget | None = None  # a budget that its lieutenant spends from is used up
+    budget: TaskBudget | None = None  # its own
+    spent: Spent = NOTHING  # of its own budget, earlier attempts included
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

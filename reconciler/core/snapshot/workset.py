@@ -12,6 +12,7 @@ from reconciler.core.snapshot.agent import Verdict
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.task import Dependency, Talk
+from reconciler.core.spending.prices import DEFAULT_PRICES, Prices
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TaskFacts:
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
     `observed_at`: when the outside was looked at, `now` when it is decided; `no_work`: why no task may be sent
-    to it now, for the sake of others."""
+    to it now, for the sake of others or of a budget; `prices`: of models for which pi tells none."""
 
     key: Key
     now: float
@@ -46,3 +47,4 @@ class WorkSet:
     deleted_at: float | None = None
     observed_at: float = 0.0
     no_work: Held | None = None
+    prices: Prices = DEFAULT_PRICES

@@ -21,6 +21,7 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.core.snapshot.task import Availability, TaskView
+from reconciler.core.task.budget import when_to_obey
 from reconciler.core.task.view import ABORT_PATIENCE, landed_at, run, turns
 from reconciler.core.times import timestamp
 
@@ -108,6 +109,8 @@ def next_limit(v: TaskView) -> float | None:
         limits.append(patience_ends(v))
     if v.record.phase == "Running" and v.first_artifact_seconds and not v.record.artifact:
         limits.append(begun(v.record) + v.first_artifact_seconds)
+    if v.record.phase == "Running" and (due := when_to_obey(v)) is not None:
+        limits.append(due)
     return min(limits, default=None)
 
 

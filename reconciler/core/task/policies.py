@@ -15,6 +15,7 @@ from reconciler.core.decisions import AbortTurn, Continue, Decision, Deliver, Fi
 from reconciler.core.provider.trouble import Remedy, trouble_of
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Unanswered, Unheard
 from reconciler.core.snapshot.task import Availability, TaskView
+from reconciler.core.task.budget import go_on_later, note_its_spending, obey_the_budget, over_its_budget
 from reconciler.core.task.limits import (
     INTERRUPTING,
     escalate,
@@ -82,7 +83,10 @@ def wait_for_its_turn(v: TaskView) -> Decision | None:
     if v.queue_full:
         return Wait(Reason.QUEUE_FULL, "more tasks are pending than queue.maxPending", until=next_limit(v))
     if v.availability in (Availability.SUSPENDED, Availability.SUSPENDING):
-        return Wait(Reason.LIEUTENANT_SUSPENDED, "its lieutenant is declared Suspended", until=next_limit(v))
+        if v.no_work is not None:
+            return Wait(v.no_work.reason, v.no_work.message, until=next_limit(v))
+        why = v.unavailable_because or "its lieutenant is declared Suspended"
+        return Wait(Reason.LIEUTENANT_SUSPENDED, why, until=next_limit(v))
     if v.availability is Availability.OBSERVED:
         return Wait(Reason.OBSERVE_ONLY, "managementPolicy ObserveOnly: its lieutenant is only looked at", until=next_limit(v))
     if v.availability is not Availability.READY:
@@ -102,6 +106,8 @@ def deliver(v: TaskView) -> Decision | None:
     """G-09, G-22: a prompt goes only to a settled session, and when there is room for one more agent at work."""
     if v.record.phase != "Pending":
         return None
+    if (failed := over_its_budget(v)) is not None:
+        return failed
     if v.no_work is not None:
         return Wait(v.no_work.reason, v.no_work.message)
     if v.talk is None or not v.talk.settled:
@@ -146,6 +152,8 @@ def judge_the_turn(v: TaskView) -> Decision | None:
         return model_failed(v, last.error)
     if last is not None and last.role == "assistant" and last.stop_reason == "length":
         return fail(v, Reason.OUTPUT_TRUNCATED, last.error or "the last answer ended with length")
+    if not v.held_by and (later := go_on_later(v)) is not None:
+        return later
     if v.held_by:
         return Wait(Reason.INTERRUPTED, f"{v.held_by} interrupted it, to be said before it goes on", until=next_limit(v))
     if v.availability is not Availability.READY:
@@ -184,7 +192,9 @@ QUEUE: Chain[TaskView] = Chain(
         note_the_answer,
         note_progress,
         look_for_the_first_file,
+        note_its_spending,
         end_what_must_end,
+        obey_the_budget,
         escalate,
         wait_for_its_turn,
         deliver,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.api.lieutenant import OnExceeded
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.vmtree import OnNodeRemoved
@@ -25,10 +25,10 @@ from reconciler.core.decisions import (
     WithdrawNodes,
 )
 from reconciler.core.slot.deletion import CONFIRM
+from reconciler.core.spending.pool import held_words
 from reconciler.core.tree.places import Place
 from reconciler.core.tree.rollout import revision_of
 from reconciler.core.tree.snapshot import TreeSnapshot
-from reconciler.core.tree.spending import holds_work, state_of
 from reconciler.core.treerecords import PlaceRecord
 
 AT_ONCE = 50
@@ -186,9 +186,7 @@ def take_back_what_is_removed(v: TreeSnapshot) -> Decision | None:
 
 def tell_of_the_budget(v: TreeSnapshot) -> Decision | None:
     """G-29: how far the pool is used up is told when it changes, and what the tree declares follows from it."""
-    if v.spec.budget is None or v.spent is None:
-        return None
-    state = state_of(v.spec.budget, v.spent)
+    state = v.pool.state if v.pool is not None else "Within"
     return NoteBudget(state) if state != v.record.budget else None
 
 
@@ -241,8 +239,6 @@ def problems(v: TreeSnapshot) -> Iterator[tuple[TreeReason, str]]:
         for top, dragged in with_it(v).items():
             if any(not v.found[name].deleting for name in dragged):
                 yield TreeReason.NODE_REMOVAL_REFUSED, f"{top} was removed together with {some(dragged)} below it"
-    if v.spec.budget is not None and v.spec.budget.on_exceeded is OnExceeded.ABORT:
-        yield TreeReason.LIMIT_EXCEEDED, "budget.onExceeded: Abort of a tree is not acted on in this release; use Suspend, DenyNew or Warn"
     for name, why in v.invalid.items():
         yield TreeReason.NODE_INVALID, f"{name}: {why}"
     for why in beyond_limits(v).values():
@@ -289,9 +285,12 @@ def report_the_nodes(v: TreeSnapshot) -> Decision | None:
 
 def report_the_budget(v: TreeSnapshot) -> Decision | None:
     """G-29: while it is used up the tree is not as declared, though each of its nodes is as the tree wants it now."""
-    if v.spec.budget is None or v.spent is None or not holds_work(v.spec.budget, v.spent):
+    if v.pool is None or not v.pool.holds:
         return None
-    return Wait(TreeReason.BUDGET_EXCEEDED, "nothing is sent to its agents until its window has moved on, or the budget is raised")
+    if v.pool.state == "CostUnknown":
+        return Refuse(GovernReason.COST_UNKNOWN, f"nothing is sent to its agents: {held_words(v.pool)}")
+    said = "nothing is sent to its agents until its window has moved on, or the budget is raised"
+    return Wait(GovernReason.BUDGET_EXCEEDED, said, until=v.pool.ends)
 
 
 def more_than_declared(v: TreeSnapshot) -> list[str]:

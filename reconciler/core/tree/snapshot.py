@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from reconciler.api.status.lieutenant import PieceStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json, Key
+from reconciler.core.spending.pool import Pool
 from reconciler.core.tree.places import Place, Use
-from reconciler.core.tree.spending import Spent
 from reconciler.core.treerecords import TreeRecord
 
 NOTHING_DECLARED = TreeRecord()
@@ -45,7 +45,7 @@ class TreeSnapshot:
     """`places`: those that are to be there, roots first; `digests`: of what is declared for each; `found`: by place, for those and for
     all that are remembered; `use`: of the same; `confirmed`: the token by which a person confirmed what is refused otherwise;
     `unsupported`: fields that protect and are not acted on; `declared`: the spec as its document has it; `paused`: a person holds its
-    rollout; `spent`: within the window of its budget, None where it has none;
+    rollout; `pool`: its budget with what was spent, None where it has none;
     `at_rest`: its agents are suspended, since that is used up;
     `invalid`: by place, why what would be declared for it is not valid."""
 
@@ -61,6 +61,6 @@ class TreeSnapshot:
     unsupported: tuple[str, ...] = ()
     declared: Json = field(default_factory=dict)
     paused: bool = False
-    spent: Spent | None = None
+    pool: Pool | None = None
     at_rest: bool = False
     invalid: Mapping[str, str] = field(default_factory=dict)

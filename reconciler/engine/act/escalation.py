@@ -12,7 +12,7 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.places import machine_of
-from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key
+from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, with_record
 
 STOP_GRACE = 5.0
 
@@ -43,6 +43,15 @@ class EscalationActs:
             await self.s.interrupt(lieutenant)
         else:
             await self.t.agents.stop_agent(machine_of(lieutenant), STOP_GRACE)
+
+    async def tell_of_budget(self, lieutenant: LieutenantItem, task: TaskItem, why: str, now: float) -> None:
+        """In the middle of its turn, so that it can end well."""
+        step = EscalationStep(action="TellOfBudget", at=now, why=why, continues=task.record.continues)
+        record = task.record.but(budget_told=now, escalation_steps=(*task.record.escalation_steps, step))
+        said = self.t.recorder.event(task.key, task.uid, Reason.ESCALATING, f"Steer: {why}", "Warning")
+        await self.t.table.update([(task.key, with_record(record))], *said)
+        text = f"{record.marker} budget\n\nNote that {why}. Write down how far you are, leave things in order, and end your turn now."
+        await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:b{record.continues}", text, steer=True)
 
     async def reprompt(self, lieutenant: LieutenantItem, task: TaskItem, step: Reprompt, text: str) -> None:
         """The steer's text under a key of its own; the target keeps its attempt and owns what follows."""

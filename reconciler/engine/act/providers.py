@@ -17,8 +17,11 @@ class ProviderActs:
     def __init__(self, context: ActContext) -> None:
         self.t = context
 
-    async def hold(self, lieutenant: LieutenantItem, task: TaskItem, provider: Provider, action: HoldForProvider, turns: int) -> None:
-        """The breaker opens, and the task waits with its attempts as they were; one durable write. `turns`: rounds of this attempt."""
+    async def hold(
+        self, lieutenant: LieutenantItem, task: TaskItem, provider: Provider, action: HoldForProvider, fresh: TaskRecord
+    ) -> None:
+        """The breaker opens, and the task waits with its attempts as they were; one durable write. `fresh`: the record of one
+        that waits again."""
         t, now, old = self.t, self.t.clock.now(), task.record
         error = t.redact(action.error)
         providers = t.gatherer.providers
@@ -26,7 +29,7 @@ class ProviderActs:
         before = providers.breakers.get(scope, CLOSED)
         breaker = before.failed(action.trouble, error, now)
         kept = providers.put(scope, breaker)
-        record = TaskRecord(attempt=old.attempt, attempts=old.attempts, message=error, turns=old.turns + turns, held=old.held + 1)
+        record = fresh.but(message=error, held=old.held + 1)
         words = providers.now(provider).words
         said = t.recorder.event(lieutenant.key, lieutenant.uid, breaker.reason, words, "Warning") if breaker.reason != before.reason else []
         await t.table.update([(task.key, with_record(record))], *kept, *said)

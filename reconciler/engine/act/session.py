@@ -3,6 +3,8 @@ them only write into our own books; what is on a machine or in the store stays w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, assert_never
 
 from reconciler.api.reasons import Reason
@@ -23,10 +25,11 @@ from reconciler.core.records import RestartRecord, StandRecord
 from reconciler.core.snapshot.agent import Agent, Exited
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.times import timestamp
-from reconciler.core.tree.spending import counted
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.ports import AddEvent
+from reconciler.engine.ports import AddEvent, Write
 from reconciler.engine.state.objects import LieutenantItem, session_of
+from reconciler.engine.state.transcripts import Transcript
+from reconciler.errors import ReconcilerError
 
 
 class SessionActs:
@@ -36,8 +39,7 @@ class SessionActs:
     async def act(self, item: LieutenantItem, view: LieutenantView, action: SessionAction) -> None:
         """Carry out one decision about the conversation, durably."""
         if isinstance(action, MirrorSession):
-            await self.t.gatherer.transcripts.save(session_of(item).name)
-            await self.note_spending(item)
+            await self.mirror(item)
             return
         old = item.record.session
         said: list[AddEvent] = []
@@ -75,26 +77,41 @@ class SessionActs:
         workspace = item.record.workspace.but(lost="") if isinstance(action, BeginSession) else item.record.workspace
         await self.t.save(item, item.record.but(session=session, restart=restart, workspace=workspace), *said)
 
-    async def note_spending(self, item: LieutenantItem) -> None:
-        """What is saved of the conversation is counted, where the tree of its agent has a budget."""
-        budget = self.t.gatherer.slots.trees.budget_of(item.key)
-        if budget is None:
-            return
-        transcript, record = await self.t.gatherer.transcripts.get(session_of(item).name), self.t.current(item)
-        spending = counted(record.spending, transcript.name, transcript.messages, self.t.clock.now(), budget.window_seconds)
-        if spending is not record.spending:
-            await self.t.save(item, record.but(spending=spending))
+    async def mirror(self, item: LieutenantItem) -> None:
+        """What was read is saved, and what it cost is in the books, in one transaction."""
+        budgets, transcripts, now = self.t.gatherer.budgets, self.t.gatherer.transcripts, self.t.clock.now()
+        transcript = await transcripts.get(session_of(item).name)
+        await budgets.settle(item, now, self.t.store.meta)
+        inherited = await self.inherited(item, transcript)
+        item = replace(item, record=self.t.current(item))
+        counted = budgets.count(item, transcript.name, transcript.messages, inherited, now)
+
+        async def write(rows: Sequence[Write]) -> None:
+            await self.t.save(item, item.record.but(spending=counted.record), *rows, *counted.rows(item.key))
+
+        try:
+            await transcripts.save(transcript.name, write)
+        except ReconcilerError:
+            budgets.doubt(item)
+            raise
+        budgets.put(item, counted, now)
+
+    async def inherited(self, item: LieutenantItem, transcript: Transcript) -> frozenset[str]:
+        """The messages of this conversation that another one had, with which it goes on: they are in the books already."""
+        before = item.record.spending.session
+        if before in ("", transcript.name):
+            return frozenset()
+        return frozenset(message.entry_id for message in (await self.t.gatherer.transcripts.get(before)).messages)
 
     async def rewind(self, item: LieutenantItem, action: RewindSession) -> None:
         """The conversation up to there goes on under another name; all of it is kept under the one that it had."""
         transcripts, old = self.t.gatherer.transcripts, item.record.session
         session = rewound(old, item.uid)
-        spending = item.record.spending.but(session=session.name, upto=action.size)
         whole = await transcripts.read(old.name, action.size)
         rows = transcripts.beginning(session.name, forked(whole, session.name, path_of(old.name))) if whole else []
         told = f"{session.name}: {action.turns} turns are taken back, {action.size} bytes go on; all of it is kept as {old.name}"
         said = self.event(item, Reason.BEGAN_SESSION, told, "Warning")
-        await self.t.save(item, item.record.but(session=session, restart=RestartRecord(), spending=spending), *rows, *said)
+        await self.t.save(item, item.record.but(session=session, restart=RestartRecord()), *rows, *said)
         if rows:
             transcripts.began(session.name, sum(len(row.data) for row in rows))
 

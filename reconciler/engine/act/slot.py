@@ -202,6 +202,7 @@ class SlotActs:
             await branches.conversation(t.gatherer.transcripts, t.table, item, intent),
         )
         if filled.branch.vm_id and not slot.branch.vm_id:
+            filled = filled.but(branch=filled.branch.but(size=sum(len(write.data) for write in copied)))
             said += self.books.event(
                 item, Reason.FORKED, f"VM {vm_id} is a live copy of VM {filled.branch.vm_id} of {filled.branch.source}"
             )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
 from typing import assert_never
 
 from reconciler.api.annotations import RETRY
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Acceptance
 from reconciler.core.backoff import delay
-from reconciler.core.conversation import files_written
 from reconciler.core.decisions import (
     AbortTurn,
     Continue,
@@ -18,41 +16,44 @@ from reconciler.core.decisions import (
     Escalate,
     ExpireTask,
     Finish,
+    HoldForBudget,
     HoldForProvider,
     Landed,
     LookForArtifact,
     NoteAnswer,
+    NoteTaskSpending,
     Progress,
     Release,
     Reprompt,
     SendSteer,
     TaskAction,
+    TellOfBudget,
     TryAgain,
     Verify,
     Wait,
     Withdraw,
 )
 from reconciler.core.lieutenant.workspace import sentence, untold
-from reconciler.core.messages import Message, Usage
 from reconciler.core.profile.rendering import digest
-from reconciler.core.records import Attempt, TaskRecord, run_of
+from reconciler.core.records import Attempt, TaskRecord
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.workset import WorkSet
+from reconciler.core.task.budget import ABORTED
 from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.sending import Sending
+from reconciler.engine.act.taskbudget import TaskBudgetActs
+from reconciler.engine.act.turns import anew, in_force, result_of, turn_of
 from reconciler.engine.observe.content import content_of, name_of
 from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of, with_record
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import GuestFailed, InvalidSpec
 
-ANSWER_TAIL = 4096
-MAX_FILES = 100
 SENT, SENT_STEER = Wait(Reason.DELIVERING, ON_ITS_WAY), Wait(Reason.LANDING, ON_ITS_WAY)
 """What is told of a prompt from the moment it may be on its way."""
 
@@ -61,6 +62,7 @@ class TaskActs:
     def __init__(self, tools: ActContext) -> None:
         self.t, self.s = tools, Sending(tools)
         self.escalation_steps, self.providers = EscalationActs(self.s), ProviderActs(tools)
+        self.budgets = TaskBudgetActs(self.escalation_steps)
 
     async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
         """Carry out one decision about a task."""
@@ -77,6 +79,9 @@ class TaskActs:
                 await self.finish(task, view, action)
             case TryAgain(reason, message):
                 await self.try_again(task, view, reason, message)
+            case HoldForBudget() | NoteTaskSpending() | TellOfBudget():
+                assert lieutenant is not None
+                await self.budgets.act(lieutenant, task, view, action)
             case HoldForProvider() | NoteAnswer():
                 assert lieutenant is not None
                 await self.of_its_provider(lieutenant, task, view, action)
@@ -103,7 +108,8 @@ class TaskActs:
             await self.providers.answered(lieutenant, provider)
             return
         rounds = sum(1 for m in turn_of(view, task.record) if m.role == "assistant" and m.stop_reason != "error")
-        await self.providers.hold(lieutenant, task, provider, action, rounds)
+        fresh = anew(task.record, view).but(turns=task.record.turns + rounds)
+        await self.providers.hold(lieutenant, task, provider, action, fresh)
 
     async def in_session(
         self,
@@ -156,7 +162,7 @@ class TaskActs:
         assert view.lieutenant is not None
         if not action.resend and not self.providers.may_send(view.lieutenant.for_govern.provider):
             return  # its provider said no to somebody else since this was planned
-        if self.t.gatherer.slots.trees.no_work(lieutenant.key, self.t.clock.now()) is not None:
+        if self.t.gatherer.no_work(lieutenant, self.t.clock.now()) is not None:
             return  # another agent began to work since this was planned
         content = self.content(task)
         await self.providers.sending(task.key, view.lieutenant.for_govern.provider)
@@ -166,6 +172,8 @@ class TaskActs:
             record = self.sending(task, lieutenant, view.talk.size, action.attempt)
             if view.spec is not None and view.spec.limits.first_artifact_seconds:
                 record = record.but(artifacts=await self.escalation_steps.digest(lieutenant, view))
+            if self.t.gatherer.no_work(lieutenant, self.t.clock.now()) is not None:
+                return  # or since this was begun; from here on nothing comes between
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
         await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)))
@@ -180,7 +188,11 @@ class TaskActs:
 
     def sending(self, task: TaskItem, lieutenant: LieutenantItem, size: int, attempt: int) -> TaskRecord:
         """The record that is durable before the prompt leaves."""
+        expected = self.t.gatherer.budgets.expected(lieutenant, task)
         return task.record.but(
+            reserved_cost=expected.cost,
+            reserved_tokens=expected.tokens,
+            budget_told=0.0,
             phase="Delivering",
             reason="",
             message="",
@@ -206,6 +218,7 @@ class TaskActs:
     async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, lost: str = "") -> None:
         """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
+        record = record.but(abort="", because="", aborted_at=0.0, budget_told=0.0) if record.abort == ABORTED else record
         await self.s.put(task, record)
         last = record.escalation_steps[-1] if record.escalation_steps else None
         interrupted = last is not None and last.action in INTERRUPTING
@@ -282,8 +295,7 @@ class TaskActs:
         old, now, message = task.record, self.t.clock.now(), self.t.redact(message)
         ended = old.attempts if reason == "Declined" else (*old.attempts, Attempt(number=old.attempt, reason=reason, message=message))
         wait = delay(old.attempt if reason == "Declined" else len(ended), self.t.jitter())
-        turns = old.turns + sum(1 for m in turn_of(view, old) if m.role == "assistant")
-        record = TaskRecord(attempt=old.attempt, attempts=ended, not_before=now + wait, message=f"{reason}: {message}", turns=turns)
+        record = anew(old, view).but(attempts=ended, not_before=now + wait, message=f"{reason}: {message}")
         record = record.but(retried=task.obj.annotations.get(RETRY, ""))
         self.t.recorder.note(task.key, task.uid, Reason.RETRYING, f"{reason}: {message}", "Warning")
         await self.s.put(task, record)
@@ -298,40 +310,6 @@ class TaskActs:
         message = f"{action.reason}: {record.message}" if record.message else action.reason
         said = self.t.recorder.event(task.key, task.uid, action.phase, message, "Normal" if kind == "Normal" else "Warning")
         await self.t.table.update([(task.key, with_record(record))], *said)
-
-
-def in_force(view: WorkSet, record: TaskRecord) -> bool:
-    """Whether the conversation it was sent to is the one that was read."""
-    return view.lieutenant is None or record.session in ("", view.lieutenant.record.session.name)
-
-
-def turn_of(view: WorkSet, record: TaskRecord) -> tuple[Message, ...]:
-    """The messages of the attempt that this record tells of; () where they are not known."""
-    if view.talk is None or record.landed < 0 or not in_force(view, record):
-        return ()
-    others = [f.record for f in view.tasks if f.record.session == record.session and f.spec.delivery.value == "Queue"]
-    later = [other.landed for other in others if other.landed > record.landed]
-    return run_of(view.talk.messages, record.landed, min(later, default=None))
-
-
-def result_of(turn: tuple[Message, ...], size: int, redact: Callable[[str], str], turns: int) -> dict[str, object]:
-    """The answer (its tail), how it ended, what the whole turn cost, and which files it wrote. `turns`: of earlier attempts."""
-    answers = [m for m in turn if m.role == "assistant"]
-    total = sum((m.usage for m in answers), Usage())
-    text = redact(answers[-1].text) if answers else ""
-    files = files_written(turn)
-    return {
-        "turns": turns + len(answers),
-        "files": tuple(redact(path) for path in files[:MAX_FILES]),
-        "files_more": max(0, len(files) - MAX_FILES),
-        "span_end": size,
-        "stop_reason": answers[-1].stop_reason if answers else "",
-        "answer": text[-ANSWER_TAIL:],
-        "answer_bytes": answers[-1].text_bytes if answers else 0,
-        "input_tokens": total.input + total.cache_read + total.cache_write,
-        "output_tokens": total.output,
-        "cost": total.cost,
-    }
 
 
 def lost_files(lieutenant: LieutenantItem, view: WorkSet) -> str:
@@ -351,5 +329,7 @@ def prompt_text(task: TaskItem, content: str, lost: str = "") -> str:
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")
     if task.record.held:
         parts.append("This piece of work may have been begun before: the provider of your model failed meanwhile. Check how far it is.")
+    if task.record.interrupted:
+        parts.append("This piece of work was begun before, and interrupted because a budget was used up. Check how far it is.")
     parts.append(content)
     return "\n\n".join(parts)

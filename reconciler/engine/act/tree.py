@@ -14,6 +14,7 @@ from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import DeclareNodes, ForgetNodes, KeepNodes, NoteBudget, NoteRevision, TreeAction, WithdrawNodes
 from reconciler.core.keys import Key
+from reconciler.core.spending.pool import REASONS, State, words_of
 from reconciler.core.tree.owned import OwnedObject, owned_object
 from reconciler.core.tree.places import Place, key_of, tree_of_machine, uid_of
 from reconciler.core.tree.rollout import revision_of
@@ -63,17 +64,11 @@ class TreeActs:
                 record = self.record(view.key)
                 await self.save(view.key, record.but(places=tuple(place for place in record.places if place.name not in places)))
 
-    async def tell_of_the_budget(self, view: TreeSnapshot, state: str) -> None:
-        reasons = {"Within": TreeReason.BUDGET_WITHIN, "Warned": TreeReason.BUDGET_WARNED, "Exceeded": TreeReason.BUDGET_EXCEEDED}
-        item, spent, budget = self.t.table.get(view.key), view.spent, view.spec.budget
-        assert spent is not None
-        assert budget is not None
-        parts = [f"{spent.cost:.4f} of {budget.max_cost} US dollars"] if budget.max_cost is not None else []
-        parts += [f"{spent.tokens} of {budget.max_tokens} tokens"] if budget.max_tokens is not None else []
-        parts += [f"no cost was told for {spent.unpriced} tokens"] if spent.unpriced and budget.max_cost is not None else []
+    async def tell_of_the_budget(self, view: TreeSnapshot, state: State) -> None:
+        item, pool = self.t.table.get(view.key), view.pool
         kind: Literal["Normal", "Warning"] = "Normal" if state == "Within" else "Warning"
-        told = f"{', '.join(parts)} in {budget.window_seconds} s"
-        said = self.t.recorder.event(view.key, item.uid if item is not None else "", reasons[state], told, kind)
+        told = words_of(pool.budget, pool.spent) if pool is not None else "it has no budget any more"
+        said = self.t.recorder.event(view.key, item.uid if item is not None else "", REASONS[state], told, kind)
         await self.t.table.update([(view.key, with_record(self.record(view.key).but(budget=state)))], *said)
 
     # --- the record -----------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from reconciler.core.decisions import (
     Acknowledge,
     Act,
     Create,
+    GovernAction,
     GuestAction,
     LocalAction,
     MirrorSession,
@@ -36,6 +37,7 @@ from reconciler.core.task.status import task_status
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.values import replaced
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.governance import GovernActs
 from reconciler.engine.act.guest import GuestActs
 from reconciler.engine.act.local import LocalActs
 from reconciler.engine.act.preparation import kind_of_check, running
@@ -66,7 +68,7 @@ class LieutenantKind(Kind[WorkSet]):
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
         self._spare = SpareActs(context, self._slot)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
-        self._replacement = ReplacementActs(context)
+        self._replacement, self._govern = ReplacementActs(context), GovernActs(context)
 
     def follow(self, key: Key) -> None:
         item = self._table.lieutenant(key)
@@ -110,7 +112,7 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if isinstance(action, MirrorSession):
             await self._session.act(item, snapshot.lieutenant, action)
-            return afterwards.after(snapshot, step) if self._holds(snapshot) else None
+            return self._after_saving(snapshot, step) if self._holds(snapshot) else None
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
 
@@ -123,6 +125,8 @@ class LieutenantKind(Kind[WorkSet]):
         elif isinstance(action, AbortTurn):
             await self.t.save(item, item.record.but(abort_at=self.t.clock.now()))
             await self._task.s.interrupt(item)
+        elif isinstance(action, GovernAction):
+            await self._govern.act(item, action)
         elif isinstance(action, SessionAction):
             await self._session.act(item, view, action)
         elif isinstance(action, LocalAction):
@@ -137,6 +141,13 @@ class LieutenantKind(Kind[WorkSet]):
             blueprint = view.rendered if isinstance(view.rendered, Rendered) else None
             await self._slot.act(LieutenantSlot(item), view.slot.vm, blueprint, action)
         return None if action.then_observe else afterwards.after_lieutenant(view, action)
+
+    def _after_saving(self, snapshot: WorkSet, step: Step) -> WorkSet | None:
+        """The snapshot with what was read in the store, and in the books."""
+        then, item = afterwards.after(snapshot, step), self._table.lieutenant(snapshot.key)
+        if then is None or then.lieutenant is None or item is None:
+            return then
+        return replaced(then, lieutenant=then.lieutenant.but(record=item.record))
 
     def _holds(self, snapshot: WorkSet) -> bool:
         """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""

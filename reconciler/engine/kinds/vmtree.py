@@ -14,11 +14,11 @@ from reconciler.core.decisions import Release, TreeAction
 from reconciler.core.keys import Key, as_map, lieutenant, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
+from reconciler.core.spending.pool import suspends
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
 from reconciler.core.tree.places import Use, key_of, tree_of_machine, wanted_places
 from reconciler.core.tree.snapshot import Found, TreeSnapshot
-from reconciler.core.tree.spending import suspends
 from reconciler.core.tree.status import tree_status
 from reconciler.core.treerecords import TreeRecord
 from reconciler.engine.act.context import ActContext
@@ -50,9 +50,9 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         remembered = {place.name: key_of(key, place.name, place.agent) for place in item.record.places}
         use = {name: self._use(self._table.lieutenant(at)) for name, at in remembered.items()}
         places = wanted_places(item.spec, item.record, use)
-        budget, trees, now = item.spec.budget, self.t.gatherer.slots.trees, self.t.clock.now()
-        spent = trees.spent(item, budget, now) if budget is not None else None
-        at_rest = budget is not None and spent is not None and suspends(budget, spent)
+        budget = item.spec.budget
+        pool = self.t.gatherer.budgets.of_tree(item, budget, self.t.clock.now()) if budget is not None else None
+        at_rest = suspends(pool)
         owned = self._owned(key, item.spec, at_rest)
         for place in places:
             if place.name not in owned:
@@ -71,7 +71,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             found={name: one for name, one in found.items() if one is not None},
             use=use,
             declared=item.obj.spec,
-            spent=spent,
+            pool=pool,
             at_rest=at_rest,
             invalid={place.name: owned[place.name][2] for place in places if owned[place.name][2]},
             paused=bool(item.obj.annotations.get(PAUSED)),

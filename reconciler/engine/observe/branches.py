@@ -43,8 +43,8 @@ class Branches:
             kept_from = f"VM {record.slot.vm_id} is being deleted"
         elif record.rollback.state == "Asked" or record.spare.purpose == "Rollback":
             kept_from = "it goes back to a snapshot"
-        elif desired_state(spec.mode, source.deleting) is DesiredState.SUSPENDED:
-            kept_from = "it is declared Suspended"
+        elif desired_state(spec.mode, source.deleting, bool(record.rest.reason)) is DesiredState.SUSPENDED:
+            kept_from = "it is declared Suspended, or rests"
         observed = await self._slots.observe_vm(LieutenantSlot(source))
         seen: VmObservation = self._slots.seen(observed, LieutenantSlot(source)) if isinstance(observed, Vm) else observed
         return Original(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from reconciler.api.annotations import PREFIX
-from reconciler.api.lieutenant import Budget, ManagementPolicy, PlacementType
+from reconciler.api.lieutenant import ManagementPolicy, PlacementType
 from reconciler.api.meta import Mode
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
@@ -22,7 +22,6 @@ from reconciler.core.snapshot.vm import VmState
 from reconciler.core.tree.order import Family, Ledger, Limit, Neighbour, next_to_move, no_room, not_down_yet, not_up_yet
 from reconciler.core.tree.owned import TREE
 from reconciler.core.tree.places import key_of, tree_of_machine
-from reconciler.core.tree.spending import Spent, holds_work, within
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.settings import EngineSettings
@@ -188,28 +187,13 @@ class Trees:
                 limits.append(Limit(ledger.creating, bounds.max_concurrent_creates, f"limits.maxConcurrentCreates {name}"))
         return no_room(limits)
 
-    def budget_of(self, key: Key) -> Budget | None:
-        """The budget of the tree that this agent belongs to."""
-        member = self.membership(key)
-        return member.spec.budget if member is not None else None
-
-    def spent(self, tree: AnyItem, budget: Budget, now: float) -> Spent:
-        """What the agents of a tree have spent within the window of its budget."""
-        total = Spent()
-        for item in self.members(tree):
-            total = total + within(item.record.spending, now - budget.window_seconds)
-        return total
-
-    def no_work(self, key: Key, now: float) -> Held | None:
+    def no_work(self, key: Key) -> Held | None:
         """Why no task may be sent to this agent now, when it has none (G-09)."""
         if self._table.halted:
             return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
         member = self.membership(key)
         if member is None:
             return None
-        budget = member.spec.budget
-        if budget is not None and holds_work(budget, self.spent(member.tree, budget, now)):
-            return Held(TreeReason.BUDGET_EXCEEDED, f"vmtree/{member.tree.key.name} has used up its budget")
         if member.spec.limits.max_working is None or self.working(key):
             return None
         name = f"limits.maxWorking of vmtree/{member.tree.key.name}"

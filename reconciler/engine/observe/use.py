@@ -17,7 +17,7 @@ from reconciler.engine.state.transcripts import Transcript
 
 def use_of(item: LieutenantItem, agent: Agent | Unknown | None, transcript: Transcript, tasks: list[TaskItem], now: float) -> SlotUse:
     """Of the agent on it, its conversation and the tasks."""
-    desired = desired_state(item.spec.mode, item.deleting)
+    desired = desired_state(item.spec.mode, item.deleting, bool(item.record.rest.reason))
     busy = is_busy(desired, agent, [task.record for task in tasks])
     known = max(transcript.told(place_of(item).id), item.record.session.seen)
     return SlotUse(

@@ -9,7 +9,6 @@ from reconciler.api.lieutenant import OnNoRoom, OnProfileChange, OutageFallback,
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
-from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.preparation import outdated
 from reconciler.core.lieutenant.session import turns_of
 from reconciler.core.lieutenant.workspace import untold
@@ -25,19 +24,21 @@ from reconciler.core.snapshot.machine import CommitSource, VmSource
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
-from reconciler.core.snapshot.slot import DesiredState
+from reconciler.core.snapshot.slot import DesiredState, Held
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.engine.observe.branches import Branches
+from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of, unread
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
+from reconciler.engine.observe.resting import idle_of
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
@@ -68,6 +69,7 @@ class Gatherer:
     branches: Branches
     machines: Machines
     spares: Spares
+    budgets: Budgets
 
     @classmethod
     def over(
@@ -100,6 +102,7 @@ class Gatherer:
             slots=slots,
             spares=Spares(slots, journal, agents, clock, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
+            budgets=Budgets(settings, table, slots.trees),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -129,6 +132,8 @@ class Gatherer:
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
         spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
+        pools, facts = self.budgets.pools(item, now), tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
+        engaged = bool(copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
         health = item.spec.health
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
         recreate = item.spec.update.on_profile_change is OnProfileChange.RECREATE
@@ -160,6 +165,8 @@ class Gatherer:
                 on_lost=item.spec.session.on_lost,
                 spare=spare,
                 copies=copies,
+                pools=pools,
+                idle=idle_of(item, agent, facts, engaged, now),
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
@@ -203,11 +210,17 @@ class Gatherer:
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
                 mirror_size=transcript.size,
                 copies=copies,
+                pools=pools,
             ),
         )
-        facts = tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        no_work = self.slots.trees.no_work(key, now) if tasks else None
-        return WorkSet(key, now, facts, view, item.spec, talk, item.obj.deleted_at, now, no_work)
+        return WorkSet(
+            key, now, facts, view, item.spec, talk, item.obj.deleted_at, now,
+            self.no_work(item, now) if tasks else None, self.settings.prices,
+        )  # fmt: skip
+
+    def no_work(self, item: LieutenantItem, now: float) -> Held | None:
+        """Why no task may be sent to this agent now, when it has none: a limit, a budget, or the fleet is halted."""
+        return self.slots.trees.no_work(item.key) or self.budgets.no_work(item, now)
 
     async def next_machine(self, item: LieutenantItem, rendered: Rendered | Unresolved) -> NextMachine | None:
         """The other machine, while the one in the slot is replaced. It is looked into while it is prepared."""
@@ -228,7 +241,7 @@ class Gatherer:
         return AnnotationRequests(
             annotations=item.obj.annotations,
             generation=item.obj.generation,
-            suspended=desired_state(item.spec.mode, item.deleting) is DesiredState.SUSPENDED and bool(place.id),
+            suspended=LieutenantSlot(item).declared.desired is DesiredState.SUSPENDED and bool(place.id),
             deleting=item.deleting,
             question=stalled_for(item.obj.status),
             now=now,

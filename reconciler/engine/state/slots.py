@@ -45,7 +45,7 @@ class LieutenantSlot:
     def declared(self) -> SlotDeclaration:
         spec = self.item.spec
         return SlotDeclaration(
-            desired=desired_state(spec.mode, self.item.deleting),
+            desired=desired_state(spec.mode, self.item.deleting, bool(self.item.record.rest.reason)),
             deletion=effective_deletion(spec.deletion_policy, spec.management_policy, self.item.record.detached),
             no_delete=spec.management_policy is ManagementPolicy.NO_DELETE,
             observe_only=spec.management_policy is ManagementPolicy.OBSERVE_ONLY,

@@ -15,7 +15,7 @@ from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.engine.ports import PutMeta
 
 PREFIX = "tombstone/"
-NOT_THE_WORK = ("cancel", "approvals")
+NOT_THE_WORK = ("cancel", "approvals", "budget")
 """The fields of a task that do not say what is to be done."""
 
 

@@ -3,10 +3,12 @@ byte-exact. What was read and is not in the mirror yet is kept here until it is 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from reconciler.core.conversation import parse
 from reconciler.core.messages import Message
 from reconciler.core.snapshot.session import Divergence
-from reconciler.engine.ports import AppendSession, Store
+from reconciler.engine.ports import AppendSession, Store, Write
 from reconciler.errors import ReconcilerError
 
 PIECE = 1 << 20
@@ -83,17 +85,17 @@ class Transcripts:
             transcript.grow(data)
         self._lengths[transcript.name] = transcript.size
 
-    async def save(self, name: str) -> None:
-        """Mirror durably what was read of a session, in one transaction."""
+    async def save(self, name: str, write: Callable[[Sequence[Write]], Awaitable[None]] | None = None) -> None:
+        """Mirror durably what was read of a session, in one transaction. `write`: adds to it, and writes it."""
         transcript = await self.get(name)
         if not transcript.pending:
             return
-        offset, writes = transcript.size - transcript.unsaved, []
+        offset, writes = transcript.size - transcript.unsaved, list[Write]()
         for data in transcript.pending:
             writes.append(AppendSession(name, offset, data))
             offset += len(data)
         try:
-            await self._store.write(writes)
+            await (write or self._store.write)(writes)
         except ReconcilerError:
             self._open.pop(name, None)  # the store is right: read it again next time
             self._lengths.setdefault(name, 0)

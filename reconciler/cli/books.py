@@ -1,0 +1,43 @@
+"""The books as `get` shows them: what was spent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from reconciler.cli import names
+from reconciler.config import Config
+from reconciler.core.keys import Json
+from reconciler.engine.ports import Store
+from reconciler.errors import UsageError
+from reconciler.views.documents import USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """`by`: what usage is told apart by, '' for agents; `days`: how many of them."""
+
+    by: str = ""
+    days: int = 30
+
+    def check(self, selection: names.Selection) -> None:
+        """Raises `UsageError` for what makes no sense together."""
+        from reconciler.views.usage import BY
+
+        if self.by and self.by not in BY:
+            raise UsageError(f"usage is not told apart by {self.by!r}", "--by", f"use one of {', '.join(BY)}")
+        if self.by and USAGE not in (*selection.kinds, *(kind for kind, _ in selection.names)):
+            raise UsageError("--by goes with usage", f"--by {self.by}", "write `reconciler get usage --by ...`")
+
+    async def usage(self, config: Config, store: Store, namespace: str | None) -> list[Json]:
+        """What was spent, as the store knows it."""
+        from reconciler.core.spending.prices import DEFAULT_PRICES
+        from reconciler.views.usage import usage
+
+        if config.kube:
+            raise UsageError("what was spent is in the store of the operator", "--kube", "ask there, or see its metrics")
+        meta = (await store.load()).meta
+        return usage(meta, config.prices or DEFAULT_PRICES, self.by, time.time(), self.days, namespace)
+
+
+PLAIN = Books()
