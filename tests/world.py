@@ -162,6 +162,8 @@ class World:
         self.hide_from_lists: set[str] = set()
         self.pids = 100
         self.entries = 0
+        self.cost = 0.001  # US dollars that pi says an answer costs
+        self.billed = 0  # tokens of all answers, as the provider of the model would bill them
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
         self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
         self.call_seconds = 1.0
@@ -228,6 +230,8 @@ class World:
             header = {"type": "session", "version": 3, "id": f"{self.pids:08x}", "cwd": m.pi.launch.work_dir}
             m.session += json.dumps(header, separators=(",", ":")).encode() + b"\n"
         self.entries += 1
+        used = message.get("usage")
+        self.billed += sum(used[sort] for sort in ("input", "output")) if isinstance(used, dict) else 0
         at = "2026-11-21T08:17:39.704Z"
         line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": at, "message": message}
         m.session += json.dumps(line).encode() + b"\n"
@@ -238,19 +242,20 @@ class World:
 
     def assistant(self, m: Machine, text: str, stop: str) -> None:
         """`stop`: `error: WORDS` is an error of the model, `nothing` a good end without text and tokens, as real providers do it."""
-        usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": 0.001}}
+        usage = {"input": 10, "output": 5, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 15, "cost": {"total": self.cost}}
         content: list[dict[str, object]] = [{"type": "text", "text": text}]
         stop, _, words = stop.partition(": ")
         if words or stop == "nothing":
             content, usage = [], {"input": 0, "output": 0, "cost": {"total": 0.0}}
         message = {"role": "assistant", "content": content, "stopReason": "stop" if stop == "nothing" else stop, "usage": usage}
+        message |= {"provider": "acme", "model": "large"}
         self.entry(m, {**message, "timestamp": 2, **({"errorMessage": words} if words else {})})
 
     async def use_tools(self, m: Machine, pi: Pi) -> bool:
         """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
         for number, (tool, arguments) in enumerate(self.calls):
             call = {"type": "toolCall", "id": f"call-{self.entries}-{number}", "name": tool, "arguments": arguments}
-            usage = {"input": 10, "output": 5, "cost": {"total": 0.001}}
+            usage = {"input": 10, "output": 5, "cost": {"total": self.cost}}
             self.entry(m, {"role": "assistant", "content": [call], "stopReason": "toolUse", "usage": usage, "timestamp": 2})
             self.wake(m)
             if not await self.pause(m, pi, self.call_seconds):

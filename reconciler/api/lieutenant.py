@@ -102,6 +102,14 @@ class Limits(Model):
     """Most turns of one task."""
 
 
+class PostTask(Choice):
+    """What becomes of an agent whose tasks are all done."""
+
+    STAY_IDLE = "StayIdle"
+    SUSPEND = "Suspend"
+    DELETE = "Delete"
+
+
 class Idle(Model):
     """What happens to an agent without work."""
 
@@ -109,6 +117,9 @@ class Idle(Model):
     """Suspend the machine after this long without work; 0 means never."""
     wake_on_task: bool = True
     """A new task resumes a machine that was suspended for idleness."""
+    post_task: PostTask = PostTask.STAY_IDLE
+    """Once its tasks are done: `StayIdle` until `suspendAfterSeconds` are over; `Suspend` at once; `Delete` the lieutenant (one that a
+    file or a tree declares is suspended, since it would come back)."""
 
 
 class OnBusy(Choice):

@@ -43,7 +43,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "limits.toolProgress": ACTED_ON,
         "limits.firstArtifactSeconds": ACTED_ON,
         "limits.maxTurns": ACTED_ON,
-        "idle": CONVENIENCE,
+        "idle": ACTED_ON,
         "suspend": ACTED_ON,
         "budget": ACTED_ON,
         "permissions": PROTECTS,

@@ -215,6 +215,9 @@ def resume(
         out("the fleet goes on")
         return
     _mode(words or [], node, "Running", config)
+    woken = names.key(words or [], config.namespace)
+    if woken.kind == "Lieutenant" and not node:  # one that rests for lack of work wakes too
+        asyncio.run(submit(config, [{**naming(woken, "annotate"), "annotations": {f"{PREFIX}wake": secrets.token_hex(4)}}]))
 
 
 def halt(config: Config) -> None:

@@ -18,6 +18,16 @@ FILES: JsonValue = [
     {"path": "a/bigger", "contentFrom": SECRET},
 ]
 
+BUDGET: Json = {
+    "maxCost": "5.00",
+    "maxTokens": 10,
+    "maxMachineHours": 3,
+    "windowSeconds": 60,
+    "calendar": "Week",
+    "timeZone": "Europe/Berlin",
+    "warnAtPercent": 50,
+    "onExceeded": "Warn",
+}
 AGENT: Json = {
     "role": "Keeper of the build",
     "instructions": {"inherit": False, "context": "c", "directive": "d", "files": FILES},
@@ -32,9 +42,9 @@ AGENT: Json = {
         "steerLandSeconds": 4,
         "maxTurns": 5,
     },
-    "idle": {"suspendAfterSeconds": 60, "wakeOnTask": False},
+    "idle": {"suspendAfterSeconds": 60, "wakeOnTask": False, "postTask": "Suspend"},
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
-    "budget": {"maxCost": "5.00", "maxTokens": 10, "windowSeconds": 60, "warnAtPercent": 50, "onExceeded": "Warn"},
+    "budget": BUDGET,
     "permissions": {
         "default": "Ask",
         "allow": ["read", "bash(npm *)"],
@@ -105,6 +115,7 @@ TASK: Json = {
     "escalation": ["Abort", "RestartSession"],
     "retries": 1,
     "ttlSecondsAfterFinished": 5,
+    "budget": {"maxCost": "0.50", "maxTokens": 9, "warnAtPercent": 50},
     "cancel": True,
     "approvals": [{"id": "q1", "decision": "Approve"}],
 }
@@ -129,7 +140,7 @@ TREE: Json = {
     "policy": {"onNodeRemoved": "Cascade", "suspend": "NodeOnly", "order": "LeavesFirst"},
     "strategy": {"maxUnavailable": 2},
     "snapshots": {"schedule": "@hourly", "timeZone": "Europe/Berlin", "keep": 2, "verify": "All", "beforeMutate": True},
-    "budget": {"maxCost": "50", "maxTokens": 10, "windowSeconds": 60, "warnAtPercent": 50, "onExceeded": "DenyNew"},
+    "budget": BUDGET,
     "deletionPolicy": "Orphan",
 }
 

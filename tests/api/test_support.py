@@ -12,11 +12,11 @@ import pytest
 import reconciler
 from reconciler.api.catalogue import REASONS
 from reconciler.api.docs import fields
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.meta import Json
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS, Kind
 from reconciler.api.support import SUPPORT, Finding, Support, entry_of, unsupported
-from reconciler.api.governreasons import GovernReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import Action
 from tests.api.samples import SAMPLES

@@ -16,9 +16,9 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from reconciler.api.catalogue import REASONS as CATALOGUE
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
-from reconciler.api.governreasons import GovernReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 from reconciler.core.chain import Stage

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_messages_of_a_session_file() -> None:
         ("b3", "assistant", "hi", "stop", ""),
         ("b4", "assistant", "", "error", "529 overloaded"),
     ]
-    assert messages[2].usage == Usage(100, 10, 3, 4, 0.00012)
+    assert messages[2].usage == Usage(100, 10, 3, 4, Decimal("0.00012"))
     assert messages[2].at == pytest.approx(1795249059.25)
     assert [REAL[m.offset - 1000 :].split(b'"id":"')[1][:2].decode() for m in messages] == ["b1", "b2", "b3", "b4"]
 

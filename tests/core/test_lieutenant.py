@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
+from reconciler.api.budget import Budget
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost, PostTask
 from reconciler.core.decisions import (
     Acknowledge,
     BeginSession,
@@ -23,12 +24,17 @@ from reconciler.core.decisions import (
     KeepEnd,
     MarkForDeletion,
     MoveOn,
+    NoteHours,
+    NoteRest,
     NoteSession,
+    NoteSpending,
+    NoteWake,
     NoteWorkspace,
     ReadBack,
     Refuse,
     Release,
     RestoreSession,
+    Retire,
     RewindSession,
     RunStep,
     RunVerify,
@@ -50,10 +56,12 @@ from reconciler.core.profile.rendering import with_secrets
 from reconciler.core.provider.breaker import ProviderBreaker
 from reconciler.core.records import (
     BootRecord,
+    BudgetRecord,
     ConfigRecord,
     LieutenantRecord,
     LoadedRecord,
     RestartRecord,
+    RestRecord,
     SessionRecord,
     StandRecord,
     WorkspaceRecord,
@@ -67,7 +75,10 @@ from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.session import Divergence
 from reconciler.core.snapshot.slot import DesiredState, Slot
+from reconciler.core.snapshot.stages import Idle
 from reconciler.core.snapshot.vm import Seen, Unknown, VmState
+from reconciler.core.spending.ledger import Spent
+from reconciler.core.spending.pool import Pool
 from tests.core.test_local import HOME_SCENARIOS
 from tests.core.test_replacement import SCENARIOS as REPLACEMENT_SCENARIOS
 from tests.core.test_spare import MOVES
@@ -204,6 +215,20 @@ def secretive(written: str) -> LieutenantView:
     return lieutenant(guest=guest(marks=marks), agent=IDLE, rendered=SECRETIVE)
 
 
+def used(tokens: int, how: str = "Suspend") -> Pool:
+    """A budget of 50 tokens of which so many are spent."""
+    return Pool("its own budget", Budget.model_validate({"maxTokens": 50, "onExceeded": how}), Spent(tokens=tokens))
+
+
+UNPRICED = Pool("its own budget", Budget.model_validate({"maxCost": "1"}), Spent(tokens=5, unpriced=5))
+HOURS = Pool("its own budget", Budget.model_validate({"maxMachineHours": 5}))
+
+
+def spending(pool: Pool, told: str = "Within") -> LieutenantView:
+    """One with a budget, and how far that was last told to be used up."""
+    return RUNNING.but(pools=(pool,), record=RUNNING.record.but(budget=BudgetRecord(state=told, since=1.0)))
+
+
 RETRIED = RUNNING.record.but(handled={"retry": "1"})
 
 SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
@@ -226,6 +251,23 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         Refuse(FINAL.reason, FINAL.message),
     ),
     "an unreadable VM is left alone": (lieutenant(replace(FILLED, vm=Unknown("503"))), Wait("VMUnknown", "503")),
+    "a budget that is used up is told first": (spending(used(60)), NoteSpending("Exceeded", "its own budget: 60 of 50 tokens")),
+    "then nothing is sent": (spending(used(60, "DenyNew"), told="Exceeded"), Wait("BudgetExceeded", "its own budget is used up")),
+    "or its machine is to be suspended": (spending(used(60), told="Exceeded"), NoteRest("Budget", "its budget is used up")),
+    "one that only warns holds nothing": (spending(used(60, "Warn"), told="Exceeded"), STEADY),
+    "a cost that nobody knows is a person's to settle": (
+        spending(UNPRICED, told="CostUnknown"),
+        Refuse("CostUnknown", "its own budget is in US dollars, and the cost of some answers is not known"),
+    ),
+    "the hours of its machine are noted while a budget bounds them": (spending(HOURS), NoteHours(VM)),
+    "one without work is to rest": (RUNNING.but(idle=Idle(after=60, since=NOW - 60)), NoteRest("Idle", "without work for 60 s")),
+    "in time": (RUNNING.but(idle=Idle(after=60, since=NOW - 55)), Steady(until=NOW + 5)),
+    "and wakes for a task": (
+        RUNNING.but(record=RUNNING.record.but(rest=RestRecord(reason="Idle")), idle=Idle(after=60, wanted="task/one")),
+        NoteRest("", "task/one waits for it"),
+    ),
+    "how long that took is noted": (RUNNING.but(record=RUNNING.record.but(rest=RestRecord(woken_at=NOW - 3))), NoteWake()),
+    "a worker goes when its tasks are done": (RUNNING.but(idle=Idle(since=NOW, done=True, post_task=PostTask.DELETE)), Retire()),
     "a suspended one is left asleep": (
         lieutenant(replace(FILLED, desired=DesiredState.SUSPENDED, vm=Seen(VmState.SUSPENDED)), guest=None, agent=None),
         Steady(),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.api.budget import TaskBudget
 from reconciler.core.decisions import (
     AbortTurn,
     Continue,
@@ -15,15 +16,18 @@ from reconciler.core.decisions import (
     Deliver,
     Escalate,
     Finish,
+    HoldForBudget,
     HoldForProvider,
     Landed,
     LookForArtifact,
     NoteAnswer,
+    NoteTaskSpending,
     Progress,
     Refuse,
     Release,
     SendSteer,
     Steady,
+    TellOfBudget,
     TryAgain,
     Verify,
     Wait,
@@ -36,7 +40,8 @@ from reconciler.core.provider.trouble import Remedy, Trouble
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, RunningTool, Unanswered, Unheard
 from reconciler.core.snapshot.provider import Provider
-from reconciler.core.snapshot.task import Availability, Dependency, TaskView
+from reconciler.core.snapshot.task import Availability, Dependency, OverBudget, TaskView
+from reconciler.core.spending.ledger import Spent
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
 from reconciler.core.task.steer import STEER
@@ -75,6 +80,9 @@ ASKED_AGAIN = "nothing has to be done: it is asked again by itself; `reconciler 
 LIMITED_PROVIDER = ProviderBreaker("ProviderLimited", "429", NOW - 60, next_probe=NOW + 30)
 DUE_PROVIDER = replace(LIMITED_PROVIDER, next_probe=NOW)
 
+OF_60 = TaskBudget.model_validate({"maxTokens": 60})
+OVER = OverBudget("the budget is used up", ends_turns=True)
+
 SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "a finished task stays as it is": (replace(PENDING, record=DONE), Steady()),
     "even when it is cancelled afterwards": (replace(PENDING, record=DONE, cancel=True), Steady()),
@@ -112,6 +120,35 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "more of it is progress": (
         replace(RUNS, no_progress_seconds=60, talk=replace(said(settled=False), size=900)),
         Progress(900),
+    ),
+    "what its own budget comes to is told when it changes": (
+        replace(RUNS, budget=OF_60, spent=Spent(tokens=50)),
+        NoteTaskSpending("Warned", "50 of 60 tokens"),
+    ),
+    "an agent is told in its turn when a budget is used up": (replace(RUNS, over_budget=OVER), TellOfBudget("the budget is used up")),
+    "and has time to end it": (
+        replace(RUNS, over_budget=OVER, record=ARRIVED.but(budget_told=NOW - 5)),
+        Wait("Running", "", until=NOW - 5 + 60),
+    ),
+    "then it is ended": (
+        replace(RUNS, over_budget=OVER, record=ARRIVED.but(budget_told=NOW - 61)),
+        AbortTurn("Budget", "the budget is used up"),
+    ),
+    "where that is declared": (
+        replace(RUNS, over_budget=OverBudget("x", ends_turns=False), record=ARRIVED.but(budget_told=NOW - 61)),
+        Wait("Running", ""),
+    ),
+    "what was cut short waits for the budget and spends no attempt": (
+        replace(INTERRUPTED, over_budget=OVER, record=ARRIVED.but(abort="Budget", aborted_at=NOW - 1)),
+        HoldForBudget("the budget is used up"),
+    ),
+    "one whose own budget is used up has failed": (
+        replace(INTERRUPTED, budget=OF_60, spent=Spent(tokens=60), record=ARRIVED.but(budget="Exceeded")),
+        Finish("Failed", "BudgetExceeded", "it has used up its own budget: 60 of 60 tokens"),
+    ),
+    "and is not tried again": (
+        replace(PENDING, budget=OF_60, spent=Spent(tokens=60), record=TaskRecord(budget="Exceeded")),
+        Finish("Failed", "BudgetExceeded", "it has used up its own budget: 60 of 60 tokens"),
     ),
     "a pending one is cancelled at once": (replace(PENDING, cancel=True), CANCELLED),
     "a running one is aborted first": (replace(RUNS, cancel=True), AbortTurn("CancelledByUser", "cancelled as declared")),

@@ -17,11 +17,13 @@ from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestC
 from tests.engine import (
     test_adoption,
     test_bake,
+    test_budget,
     test_clock,
     test_configuration,
     test_conversation_lost,
     test_escalation,
     test_fork,
+    test_idle,
     test_local,
     test_profiles,
     test_replacement,
@@ -480,4 +482,24 @@ def name_of(play: Play) -> str:
             return str(getattr(play, "__name__", play))
 
 
+STORIES |= {
+    "Lieutenant.budget.maxCost": partial(
+        test_budget.test_nothing_is_sent_when_it_is_spent_and_raising_it_goes_on_by_itself, ("maxCost", "0.001", "10.00")
+    ),
+    "Lieutenant.budget.maxTokens": partial(
+        test_budget.test_nothing_is_sent_when_it_is_spent_and_raising_it_goes_on_by_itself, ("maxTokens", 15, 1_000_000)
+    ),
+    "Lieutenant.budget.maxMachineHours": test_budget.test_hours_of_a_machine_count_while_it_runs_and_only_then,
+    "Lieutenant.budget.windowSeconds": test_budget.test_a_sliding_window_moves_on,
+    "Lieutenant.budget.calendar": partial(test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Asia/Kolkata"),
+    "Lieutenant.budget.timeZone": partial(test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Asia/Kolkata"),
+    "Lieutenant.budget.warnAtPercent": test_budget.test_what_only_warns_holds_nothing_and_is_told_once,
+    "Lieutenant.budget.onExceeded": partial(test_budget.test_a_turn_goes_on_to_its_end_where_that_is_declared, "Warn"),
+    "Task.budget.maxCost": test_budget.test_all_attempts_of_a_task_count_against_its_budget,
+    "Task.budget.maxTokens": test_budget.test_a_task_with_a_budget_of_its_own_fails_and_the_next_one_is_done,
+    "Task.budget.warnAtPercent": test_budget.test_a_task_with_a_budget_of_its_own_fails_and_the_next_one_is_done,
+    "Lieutenant.idle.suspendAfterSeconds": test_idle.test_it_is_suspended_without_work_and_a_task_wakes_it,
+    "Lieutenant.idle.wakeOnTask": test_idle.test_it_sleeps_on_where_tasks_do_not_wake_it_until_a_person_does,
+    "Lieutenant.idle.postTask": partial(test_idle.test_what_becomes_of_a_worker_whose_tasks_are_done, "Delete"),
+}
 STORIES |= TREE_STORIES

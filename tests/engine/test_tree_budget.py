@@ -70,3 +70,28 @@ def test_money_is_counted_too_and_warned_of_before_it_is_spent(tmp_path: Path) -
         await s.says(await s.task("three", "work", to="prod-a"), "Ready", "BudgetExceeded")
 
     tell(tmp_path, story)
+
+
+def reaches_the_pool(tmp_path: Path, field: str) -> object:
+    """Of what a tree bounds beside money and tokens."""
+    declared = {"maxMachineHours": 1, "calendar": "Day", "timeZone": "Asia/Kolkata", "onExceeded": "DenyNew", "windowSeconds": 300}
+
+    async def story(s: Stage) -> None:
+        await tree(s, agent("a"), budget=declared)
+        await stands(s)
+        item = s.engine.table.get(TREE)
+        assert item is not None
+        budget = item.spec.budget  # type: ignore[attr-defined]
+        now = 1_800_000_000.0
+        pool = s.engine.gatherer.budgets.of_tree(item, budget, now)
+        assert pool.ends is not None, "it ends with the calendar"
+        assert (pool.ends + 5.5 * 3600) % 86_400 == 0, "at midnight of its zone"
+        later = s.engine.gatherer.budgets.of_tree(item, budget, s.world.now() + 3600)
+        assert later.spent.seconds > 0
+
+    return tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("field", ["all"])
+def test_hours_and_the_calendar_are_of_the_pool_too(field: str, tmp_path: Path) -> None:
+    reaches_the_pool(tmp_path, field)

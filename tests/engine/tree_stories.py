@@ -37,6 +37,11 @@ LIEUTENANT: Mapping[str, Any] = {
         "maxTurns": 65,
     },
     "suspend": {"onBusy": "Abort", "graceSeconds": 66},
+    "idle": {"suspendAfterSeconds": 36000, "wakeOnTask": False, "postTask": "Suspend"},
+    "budget": {
+        "maxCost": "99", "maxTokens": 999_999, "maxMachineHours": 99, "windowSeconds": 61, "calendar": "Week", "timeZone": "Europe/Berlin",
+        "warnAtPercent": 50, "onExceeded": "DenyNew",
+    },
     "health": {"periodSeconds": 11, "failureThreshold": 4, "startupTimeoutSeconds": 121},
     "restart": {
         "backoff": {"baseSeconds": 3, "maxSeconds": 301},
@@ -190,5 +195,6 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     "VMTree.budget.warnAtPercent": budgets.test_money_is_counted_too_and_warned_of_before_it_is_spent,
     "VMTree.budget.maxTokens": budgets.test_what_one_agent_spends_holds_the_work_of_all,
     "VMTree.budget.windowSeconds": budgets.test_what_one_agent_spends_holds_the_work_of_all,
+    **{f"VMTree.budget.{field}": partial(budgets.reaches_the_pool, field=field) for field in ("maxMachineHours", "calendar", "timeZone")},
     "VMTree.budget.onExceeded": budgets.test_one_that_only_warns_holds_nothing,
 }

@@ -51,7 +51,14 @@ class NoteWake(Act):
     books_only: ClassVar = True
 
 
-GovernAction = NoteSpending | NoteRest | NoteHours | NoteWake
+@dataclass(frozen=True, slots=True)
+class Retire(Act):
+    """Ask for its deletion: its tasks are all done."""
+
+    doing: ClassVar = Reason.DELETING
+
+
+GovernAction = NoteSpending | NoteRest | NoteHours | NoteWake | Retire
 
 
 @dataclass(frozen=True, slots=True)

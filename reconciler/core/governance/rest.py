@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.core.decisions import Decision, NoteHours, NoteRest, NoteWake
+from reconciler.api.lieutenant import PostTask
+from reconciler.core.decisions import Decision, NoteHours, NoteRest, NoteWake, Retire
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import GovernPart, SlotPart
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
@@ -36,12 +37,14 @@ def wanted(v: SlotPart) -> Found:
         return Found("Budget", "its budget is used up")
     if v.idle.wanted and v.idle.wake_on_task:
         return Found("", f"{v.idle.wanted} waits for it")
-    if not v.idle.after:
-        return Found("", "idle.suspendAfterSeconds is not declared any more")
+    if not v.idle.after and v.idle.post_task is PostTask.STAY_IDLE:
+        return Found("", "it is not declared any more that it rests")
     if v.lt.record.rest.reason == "Idle":
         return Found("Idle")
     since = v.idle.since
-    if since is not None and not v.idle.wanted and v.lt.now >= since + v.idle.after:
+    if since is not None and not v.idle.wanted and v.idle.done and v.idle.post_task is not PostTask.STAY_IDLE:
+        return Found("Idle", "its tasks are done")
+    if since is not None and not v.idle.wanted and v.idle.after and v.lt.now >= since + v.idle.after:
         return Found("Idle", f"without work for {v.idle.after} s")
     return Found("")
 
@@ -51,6 +54,13 @@ def rest_or_wake(v: SlotPart) -> Decision | None:
     and resumed when that is over. Written down before the platform is asked."""
     found = wanted(v)
     return NoteRest(found.why, found.told) if found.why != v.lt.record.rest.reason else None
+
+
+def go_when_done(v: SlotPart) -> Decision | None:
+    """A worker whose tasks are all done is deleted, where that is declared."""
+    idle = v.idle
+    goes = idle.post_task is PostTask.DELETE and idle.may_go and idle.running and idle.done and idle.since is not None
+    return Retire() if goes else None
 
 
 def due(v: SlotPart) -> float | None:

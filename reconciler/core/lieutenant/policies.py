@@ -25,7 +25,7 @@ from reconciler.core.decisions import (
     WriteFiles,
 )
 from reconciler.core.governance.budget import note_the_spending, report_the_budget
-from reconciler.core.governance.rest import due, note_the_hours, note_the_wake, rest_or_wake
+from reconciler.core.governance.rest import due, go_when_done, note_the_hours, note_the_wake, rest_or_wake
 from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.changeover import change_places
@@ -234,6 +234,7 @@ SLOT: Chain[SlotPart] = Chain(
         acknowledge_requests,
         note_the_hours,
         note_the_spending,
+        go_when_done,
         rest_or_wake,
         move_on,
         refuse_the_unsupported,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reconciler.api.annotations import PREFIX
 from reconciler.core.decisions import Acknowledge, Decision
+from reconciler.core.governance.records import rested
 from reconciler.core.lieutenant.preparation import forget_failures
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord, RollbackRecord
@@ -112,7 +113,13 @@ def rewind(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> L
     return record.but(session=record.session.but(rewind=known)) if known else record
 
 
+def wake(record: LieutenantRecord, asked: AnnotationRequests, token: str) -> LieutenantRecord:
+    """One that rests for lack of work is wanted again; it rests again when it has none for as long as is declared."""
+    return record.but(rest=rested(record.rest, "", asked.now)) if record.rest.reason == "Idle" else record
+
+
 HANDLERS: dict[str, Verb] = {
+    "wake": wake,
     "retry": retry,
     "resolve": resolve,
     "delete-confirmed": delete_confirmed,

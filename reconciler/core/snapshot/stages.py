@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.lieutenant import OnLost, OnWorkspaceLost
+from reconciler.api.lieutenant import OnLost, OnWorkspaceLost, PostTask
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.branch import NO_COPIES, Copies
@@ -70,13 +70,17 @@ class Placed(Part):
 class Idle:
     """Whether it has work. `running`: it is declared Running and not being deleted; `after`: seconds without work after
     which its machine is suspended, 0 for never; `since`: since when it has had none, None while it has, or while that is not known;
-    `wanted`: a task that could be sent now, '' for none; `wake_on_task`: as declared."""
+    `wanted`: a task that could be sent now, '' for none; `wake_on_task`, `post_task`: as declared; `done`: it had tasks, and all of
+    them have ended; `may_go`: what is declared may be deleted here."""
 
     running: bool = True
     after: int = 0
     since: float | None = None
     wanted: str = ""
     wake_on_task: bool = True
+    post_task: PostTask = PostTask.STAY_IDLE
+    done: bool = False
+    may_go: bool = True
 
 
 WORKING = Idle()

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal, assert_never
 
 from reconciler.api.governreasons import GovernReason
-from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake
-from reconciler.core.lieutenant.aftergovernance import awake, rested
+from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake, Retire
+from reconciler.core.governance.records import awake, rested
 from reconciler.core.records import BudgetRecord
 from reconciler.core.spending.pool import REASONS
 from reconciler.engine.act.context import ActContext
@@ -35,6 +35,10 @@ class GovernActs:
                 await self.t.save(item, item.record.but(rest=rested(item.record.rest, rest, now)), *said)
             case NoteWake():
                 await self.t.save(item, item.record.but(rest=awake(item.record.rest, now)))
+            case Retire():
+                why = "its tasks are done, and idle.postTask is Delete"
+                if not await self.t.backend.undeclare(item.obj, {}):
+                    await self.t.declarations.withdraw(item.key, why)
             case NoteHours(machine):
                 await self.hours(item, machine, now)
             case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reconciler.api.annotations import PROTECTION
 from reconciler.api.meta import Mode
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.stages import Idle
@@ -17,7 +18,9 @@ from reconciler.engine.state.objects import LieutenantItem
 def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable[TaskFacts], busy: bool, now: float) -> Idle:
     """`busy`: something else is done with its machine, such as that a copy of it is made."""
     spec, record, facts = item.spec.idle, item.record, tuple(facts)
-    waiting = sorted(entry.name for entry in (place(one, now) for one in facts) if entry.runnable and not entry.steer)
+    waiting = sorted(
+        entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
+    )
     up = isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
     quiet = up and not busy and not any(one.record.sent for one in facts)
     since = max((record.spending.at, record.rest.woken_at, item.obj.created_at, *(one.record.finished_at for one in facts)))
@@ -27,4 +30,7 @@ def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable
         since=since if quiet else None,
         wanted=f"task/{waiting[0]}" if waiting else "",
         wake_on_task=spec.wake_on_task,
+        post_task=spec.post_task,
+        done=bool(facts) and all(one.record.finished for one in facts),
+        may_go=item.obj.source in ("api", "kube") and not item.obj.annotations.get(PROTECTION),
     )
