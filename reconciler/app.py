@@ -170,6 +170,7 @@ async def engine_over(
             resync_seconds=config.resync_seconds,
             dedicated_account=config.dedicated_account,
             max_vms=config.max_vms,
+            audit_keep=config.audit_keep,
             budget=config.budget,
             prices=config.prices or DEFAULT_PRICES,
             sharing=sharing_of(config, cluster=backend is not None),

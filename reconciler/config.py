@@ -53,7 +53,7 @@ NAMES = frozenset(
 """Every setting by its long name, as a TOML file may have it."""
 
 
-TABLES = frozenset({"budget", "prices"})
+TABLES = frozenset({"audit", "budget", "prices"})
 """What only a file has, as a table each."""
 
 
@@ -63,7 +63,7 @@ class Config:
     `resync_seconds`: see `EngineSettings`. `kube`: commands go to a cluster, `context` of the kubeconfig, and an empty `namespace` means
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
-    `max_vms`: most VMs of all objects together, None: no limit.
+    `max_vms`: most VMs of all objects together, None: no limit. `audit_keep`: so many entries of the audit stay.
     `budget`: of all agents together; `prices`: of models for which pi tells none, beside those that are known, None: no others.
     `environ`: the process's environment (it may hold secrets: never shown)."""
 
@@ -81,6 +81,7 @@ class Config:
     adopt_unowned: tuple[str, ...] | None = None
     share: tuple[tuple[str, str], ...] = ()
     max_vms: int | None = None
+    audit_keep: int = 10_000
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
     budget: Budget | None = None
@@ -195,6 +196,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         adopt_unowned=namespaces("adopt-unowned"),
         share=pairs("share"),
         max_vms=count("max-vms"),
+        audit_keep=audit_keep_of(document.get("audit"), file),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
         budget=budget_of(document.get("budget"), file),
@@ -239,6 +241,14 @@ def settings_of(document: Mapping[str, object], path: Path | None) -> dict[str, 
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
     return found
+
+
+def audit_keep_of(table: object, path: Path | None) -> int:
+    """`[audit]`, `keep`: so many entries stay, the newest. Raises `UsageError`."""
+    keep = table.get("keep", 10_000) if isinstance(table, dict) and table.keys() <= {"keep"} else None
+    if table is not None and (not isinstance(keep, int) or isinstance(keep, bool) or not 1 <= keep <= 1_000_000):
+        raise UsageError("keep must be a whole number from 1 to 1000000", f"[audit] in {path}", "write for example keep = 50000")
+    return keep if isinstance(keep, int) else 10_000
 
 
 def budget_of(table: object, path: Path | None) -> Budget | None:

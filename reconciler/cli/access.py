@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.output import say
 from reconciler.config import Config
+from reconciler.core.audit import Entry
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import Forbidden, NotFound
 from reconciler.store.reader import open_reader
@@ -88,6 +89,10 @@ class LateStore:
     async def meta(self, name: str) -> str | None:
         base = self._base()
         return await base.meta(name) if base else None
+
+    async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
+        base = self._base()
+        return await base.audit(limit, namespace) if base else []
 
     async def aclose(self) -> None:
         if self._opened is not None:

@@ -1,4 +1,4 @@
-"""The books as `get` shows them: what was spent."""
+"""The books as `get` shows them: what was spent, and who changed what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from reconciler.core.keys import Json
 from reconciler.engine.ports import Store
 from reconciler.errors import UsageError
 from reconciler.views.documents import USAGE
+
+MOST = 10_000
+"""Entries of the audit that are shown, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ class Books:
             raise UsageError("what was spent is in the store of the operator", "--kube", "ask there, or see its metrics")
         meta = (await store.load()).meta
         return usage(meta, config.prices or DEFAULT_PRICES, self.by, time.time(), self.days, namespace)
+
+    async def audit(self, store: Store, namespace: str | None) -> list[Json]:
+        """Who changed what, oldest first."""
+        from reconciler.views.audit import audit_document
+
+        return [audit_document(seq, entry) for seq, entry in await store.audit(MOST, namespace)]
 
 
 PLAIN = Books()

@@ -9,11 +9,11 @@ from reconciler.api.registry import KINDS, kind_of
 from reconciler.core.keys import Key
 from reconciler.core.keys import short as short
 from reconciler.errors import UsageError
-from reconciler.views.documents import COMMIT, USAGE, VM
+from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM
 
 _VM_WORDS = ("vm", "vms")
 _COMMIT_WORDS = ("commit", "commits")
-_BOOKS = {"usage": USAGE}
+_BOOKS = {"usage": USAGE, "audit": AUDIT}
 """What is only ever shown as a whole."""
 
 
@@ -44,7 +44,7 @@ def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
         else:
             words = ", ".join(kind.singular for kind in KINDS)
             meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
-            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, usage, all")
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, usage, audit, all")
     return tuple(dict.fromkeys(found))
 
 

@@ -17,7 +17,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
+from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
 from reconciler.views.selecting import selectable
 
 PROFILE = boot_profile("", "").kind
@@ -42,7 +42,7 @@ def get(
 ) -> None:
     """Show objects: what is declared and what is true.
 
-    `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get commits` snapshots."""
+    `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get audit` who changed what, `get commits` snapshots."""
     shape = output.parse_format(output_)
     selection = names.select(words)
     books = Books(by, days)
@@ -99,6 +99,8 @@ async def documents(
             from reconciler.cli.snapshots import commits
 
             every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
+        elif kind == AUDIT:
+            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.audit(store, namespace) if not selector]
         elif kind == USAGE:
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace) if not selector]
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import Sequence
 
 from reconciler.config import Config
@@ -31,6 +33,7 @@ async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
         from reconciler.cli import kube
 
         return await kube.submit(config, requests)
+    requests = [{**request, "by": whoami()} for request in requests]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     done: list[JsonValue] = []
@@ -61,10 +64,20 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()
-        commands = Commands(Declarations(table, Recorder(clock), clock), still_in_file, lambda vms: ask_for(table, vms))
+        commands = Commands(
+            Declarations(table, Recorder(clock), clock, audit_keep=config.audit_keep), still_in_file, lambda vms: ask_for(table, vms)
+        )
         return [raise_error(await commands.handle(request)) for request in requests]
     finally:
         await store.aclose()
+
+
+def whoami() -> str:
+    """The user who runs this command, for the audit; its number where it has no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def runs(config: Config) -> bool:

@@ -126,6 +126,7 @@ class NumberedStore:
 
     def __init__(self, store: Store, effects: Effects) -> None:
         self.events, self.session, self.meta, self.aclose = store.events, store.session, store.meta, store.aclose
+        self.audit = store.audit
         self.write = effects.of("store.write", store.write)
         self.load = effects.of("store.load", store.load)
         self.objects = effects.of("store.objects", store.objects)

@@ -72,7 +72,7 @@ class Engine:
         self.keeper_version, self.registry = parts.keeper_version, Registry(parts.kinds)
         self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
-        self.declarations = Declarations(self.table, self.recorder, clock)
+        self.declarations = Declarations(self.table, self.recorder, clock, audit_keep=self.settings.audit_keep)
         self.queue = WorkQueue()
         self.reconcile_errors: Counter[str] = Counter()
         self.platform_message = ""

@@ -40,5 +40,6 @@ class EngineSettings:
     sharing: Sharing = OPEN
     pi_version: str = ""
     max_vms: int | None = None
+    audit_keep: int = 10_000
     budget: Budget | None = None
     prices: Prices = DEFAULT_PRICES

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.core.audit import Actor
 from reconciler.core.fleet.orphans import Stray
 from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
 from reconciler.core.slot.claims import Owner
@@ -70,6 +71,8 @@ class ObjectReader(Protocol):
 
 class DeclarationPort(Protocol):
     """Declares, withdraws and annotates; nothing outside is touched by it. `engine.state.declarations.Declarations` says what is raised."""
+
+    def acting(self, actor: Actor) -> DeclarationPort: ...
 
     async def apply(self, declared: Declared) -> Outcome: ...
 

@@ -3,7 +3,7 @@
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
 `{"op": "halt", "on"}`,
-`{"op": "ping"}`.
+`{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -20,6 +20,7 @@ from reconciler.api.annotations import VERBS, is_verb
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME, INTERNAL
+from reconciler.core.audit import WHO, Actor
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
@@ -50,35 +51,36 @@ class Commands:
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
+        declarations = self._declarations.acting(Actor("command", str(request.get("by") or "")[:WHO]))
         if op == "ping":
             return {"pid": os.getpid()}
         if op == "collect":
             return await self._collect_all(request.get("vms"))
         if op == "halt":
-            return await self._declarations.halt(request.get("on") is True)
+            return await declarations.halt(request.get("on") is True)
         key = key_of(request)
         match op:
             case "apply":
                 spec = _map(request, "spec")
                 load_spec(key.kind, spec)
                 labels, annotations = _strings(request, "labels"), _strings(request, "annotations")
-                return (await self._declarations.apply(Declared(key, spec, labels, annotations, SOURCE))).value
+                return (await declarations.apply(Declared(key, spec, labels, annotations, SOURCE))).value
             case "delete":
                 verbs = _strings(request, "verbs") if "verbs" in request else {}
                 unknown = [verb for verb in verbs if verb not in ("delete-confirmed", "detached")]
                 if unknown:
                     raise UsageError(f"{unknown[0]!r} does not go with a deletion", str(key))
-                await self._declarations.delete(key, still_declared=self._still_declared, verbs=verbs)
+                await declarations.delete(key, still_declared=self._still_declared, verbs=verbs)
                 return "deleted"
             case "annotate":
                 annotations = _strings(request, "annotations")
                 unknown = [name for name in annotations if not is_verb(name)]
                 if unknown:
                     raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
-                await self._declarations.annotate(key, annotations)
+                await declarations.annotate(key, annotations)
                 return "annotated"
             case "patch":
-                return (await self._declarations.patch_spec(key, lambda spec: patched(key, spec, request.get("set")), SOURCE)).value
+                return (await declarations.patch_spec(key, lambda spec: patched(key, spec, request.get("set")), SOURCE)).value
             case _:
                 raise UsageError(f"unknown operation {op!r}", "control socket", "use the same release on both sides")
 

@@ -23,7 +23,7 @@ from reconciler.errors import Refused, Rejected, Unreachable
 from reconciler.store.conversions import STEPS, brought_forward
 from reconciler.store.revision import HEAD
 from reconciler.store.rows import Value, Values
-from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
 from reconciler.store.sqlstore import SqlStore
 
 FORMAT = "reconciler-store"
@@ -34,10 +34,10 @@ one that it does not know."""
 READABLE = {1: frozenset({"0001"}), VERSION: frozenset({*STEPS, HEAD})}
 """Versions that are read, each with the revisions that it may be of."""
 
-TABLES: tuple[Table, ...] = (OBJECTS, INTENTS, EVENTS, SESSIONS, CHUNKS, SIGHTINGS, META)
+TABLES: tuple[Table, ...] = (OBJECTS, INTENTS, EVENTS, SESSIONS, CHUNKS, SIGHTINGS, META, AUDIT)
 
 _BY_NAME = {table.name: table for table in TABLES}
-_JSON_COLUMNS = frozenset({"labels", "annotations", "finalizers", "spec", "status", "record", "payload"})
+_JSON_COLUMNS = frozenset({"labels", "annotations", "finalizers", "spec", "status", "record", "payload", "changes"})
 _ROWS_AT_ONCE = 200
 
 
@@ -185,6 +185,7 @@ def _require_empty(connection: Connection, where: str) -> None:
 
 def _renumber(connection: Connection) -> None:
     """Imported events kept their numbers; the next one goes on from there."""
-    connection.execute(
-        text("SELECT setval(pg_get_serial_sequence('events', 'seq'), COALESCE(MAX(seq), 1), MAX(seq) IS NOT NULL) FROM events")
-    )
+    for table in ("events", "audit"):
+        connection.execute(
+            text(f"SELECT setval(pg_get_serial_sequence('{table}', 'seq'), COALESCE(MAX(seq), 1), MAX(seq) IS NOT NULL) FROM {table}")
+        )

@@ -16,7 +16,7 @@ from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
 from reconciler.store.database import Database
 from reconciler.store.group import Group, Head, named
 from reconciler.store.rows import Batch
-from reconciler.store.schema import CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
 
 EVENTS_KEPT = 50_000
 INTENTS_KEPT = 10_000
@@ -52,6 +52,7 @@ class _Statements:
     sightings: str
     meta: str
     events: str
+    audit: str
 
 
 class Committer:
@@ -140,6 +141,10 @@ class Committer:
             connection.execute(_DELETE_COUNTED, group.counted)
         if group.events:
             write(statements.events, group.events)
+        if group.audit:
+            write(statements.audit, group.audit)
+            newest = select(func.max(AUDIT.c.seq)).scalar_subquery()
+            connection.execute(delete(AUDIT).where(AUDIT.c.seq <= newest - group.audit_kept))
         self._prune(connection, len(group.events), len(group.intents))
 
     def _prune(self, connection: Connection, events: int, intents: int) -> None:
@@ -234,4 +239,5 @@ def _statements(database: Database) -> _Statements:
         sightings=compiled(insert(SIGHTINGS).on_conflict_do_nothing(index_elements=["vm_id"])),
         meta=upsert(META),
         events=compiled(insert(EVENTS), without="seq"),
+        audit=compiled(insert(AUDIT), without="seq"),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reconciler.engine.ports import Key
 from reconciler.errors import Conflict
 from reconciler.store.rows import (
+    AuditRow,
     Batch,
     ChunkRow,
     EventRow,
@@ -61,6 +62,8 @@ class Group:
         self.sessions: dict[str, int] = {}
         self.sightings: dict[str, float] = {}
         self.meta: dict[str, str] = {}
+        self.audit: list[Values] = []
+        self.audit_kept = 0
 
     def admit(self, batch: Batch) -> Conflict | None:
         """Take the whole batch in, or say why not and take nothing."""
@@ -114,6 +117,9 @@ class Group:
         elif isinstance(write, SightingRows):
             for vm_id in write.vm_ids:
                 self.sightings.setdefault(vm_id, write.at)
+        elif isinstance(write, AuditRow):
+            self.audit.append(write.values)
+            self.audit_kept = write.keep
         elif isinstance(write, MetaRow):
             self.meta[write.name] = write.value
 

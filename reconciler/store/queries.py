@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from reconciler.core.audit import Entry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
-from reconciler.store.rows import event_of, integer, intent_of, number, object_of
+from reconciler.store.rows import audit_of, event_of, integer, intent_of, number, object_of
 
 Run = Callable[[str, Mapping[str, str | int]], Iterable[Sequence[object]]]
 """Executes a statement with named parameters (`:name`) and gives its rows."""
@@ -20,7 +21,8 @@ OBJECTS = (
 )
 INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome, node"
 EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at, series, count, first_at"
-"""The columns of three tables, in the order in which `rows.py` takes them."""
+AUDIT = "seq, at, door, who, verb, kind, namespace, name, uid, changes"
+"""The columns of four tables, in the order in which `rows.py` takes them."""
 
 
 def image(run: Run) -> Image:
@@ -60,6 +62,13 @@ def events(run: Run, key: Key | None, after: int, limit: int, namespace: str | N
     order = "seq" if after > 0 else "seq DESC"
     found = [event_of(row) for row in run(f"SELECT {EVENTS} FROM events{where} ORDER BY {order} LIMIT :limit", values)]
     return found if after > 0 else found[::-1]
+
+
+def audit(run: Run, limit: int, namespace: str | None = None) -> list[tuple[int, Entry]]:
+    """The last `limit`, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
+    where = " WHERE namespace = :within OR namespace = ''" if namespace is not None else ""
+    values: dict[str, str | int] = {"limit": max(limit, 0), **({"within": namespace} if namespace is not None else {})}
+    return [audit_of(row) for row in run(f"SELECT {AUDIT} FROM audit{where} ORDER BY seq DESC LIMIT :limit", values)][::-1]
 
 
 def session(run: Run, name: str, offset: int, limit: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from reconciler import paths
+from reconciler.core.audit import Entry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store import queries
 from reconciler.store.revision import HEAD, VERSION_TABLE
@@ -66,6 +67,9 @@ class SqliteReader:
 
     async def meta(self, name: str) -> str | None:
         return self._query(lambda run: queries.meta(run, name))
+
+    async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
+        return self._query(lambda run: queries.audit(run, limit, namespace))
 
     async def aclose(self) -> None:
         self.close()

@@ -6,12 +6,14 @@ changed afterwards changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import orjson
 
+from reconciler.core.audit import Actor, Change, Door, Entry
 from reconciler.engine.ports import (
+    AddAudit,
     AddEvent,
     AppendSession,
     DropObject,
@@ -84,7 +86,13 @@ class MetaRow:
     value: str = field(repr=False)
 
 
-RowWrite = ObjectRow | NoObject | IntentRow | EventRow | ChunkRow | SightingRows | MetaRow
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    keep: int
+    values: Values = field(repr=False)
+
+
+RowWrite = AuditRow | ObjectRow | NoObject | IntentRow | EventRow | ChunkRow | SightingRows | MetaRow
 Batch = tuple[RowWrite, ...]
 
 
@@ -112,6 +120,8 @@ def _encode(write: Write) -> RowWrite:
             return ChunkRow(session, offset, bytes(data))
         case SawVms(vm_ids, at):
             return SightingRows(tuple(vm_ids), at)
+        case AddAudit(entry, keep):
+            return AuditRow(keep, audit_values(entry))
         case PutMeta(name, value):
             return MetaRow(name, value)
 
@@ -167,6 +177,42 @@ def object_of(row: Sequence[object]) -> StoredObject:
         source_id=source_id,
         source_commit=source_commit,
     )
+
+
+def audit_values(entry: Entry) -> Values:
+    """The row of an entry of the audit, by column name."""
+    changes = [[change.path, change.before, change.after] for change in entry.changes]
+    return {
+        "at": entry.at,
+        "door": entry.actor.door,
+        "who": entry.actor.who,
+        "verb": entry.verb,
+        "kind": entry.key.kind,
+        "namespace": entry.key.namespace,
+        "name": entry.key.name,
+        "uid": entry.uid,
+        "changes": _dump(changes, "audit"),
+    }
+
+
+def audit_of(row: Sequence[object]) -> tuple[int, Entry]:
+    """The entry of a row whose columns are those of `AUDIT`, in order, with its number. Raises `ReconcilerError` when it is damaged."""
+    seq, at, door, who, verb, kind, namespace, name, uid, told = row
+    where = f"audit {seq}"
+    listed = _load(told, where)
+    if not isinstance(listed, list) or not all(isinstance(one, list) and len(one) == 3 for one in listed):
+        raise damaged(where)
+    found = tuple(Change(str(path), _maybe(before), _maybe(after)) for path, before, after in listed)
+    actor = Actor(DOORS.get(str(door), "controller"), str(who))
+    key = Key(str(kind), str(namespace), str(name))
+    return integer(seq, where), Entry(actor, str(verb), key, str(uid), found, number(at, where))
+
+
+DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree"}
+
+
+def _maybe(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def intent_values(intent: Intent) -> Values:

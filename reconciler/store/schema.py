@@ -71,6 +71,22 @@ EVENTS = Table(
     sqlite_autoincrement=True,  # a number is never given twice, also after the newest events were removed
 )
 
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("door", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("changes", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 SESSIONS = Table(
     "sessions",
     METADATA,

@@ -12,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from reconciler.core.audit import Entry
 from reconciler.engine.ports import Event, Image, Key, StoredObject, Write
 from reconciler.errors import Refused
 from reconciler.store import queries
@@ -99,6 +100,10 @@ class SqlStore:
     async def meta(self, name: str) -> str | None:
         """The value under this name, None when there is none."""
         return await self._read(lambda run: queries.meta(run, name))
+
+    async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
+        """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
+        return await self._read(lambda run: queries.audit(run, limit, namespace))
 
     async def aclose(self) -> None:
         """Write what was handed in and let go of the database. A second call does nothing."""

@@ -24,6 +24,7 @@ VM = "VM"
 
 COMMIT = "Commit"
 USAGE = "Usage"
+AUDIT = "Audit"
 """The kind of a document about a snapshot of ours; nobody declares one."""
 
 
@@ -181,7 +182,15 @@ USAGE_COLUMNS = (
     Column("Machine-hours", ".status.machineHours", "While a budget bounds them."),
     Column("Cost-unknown", ".status.costUnknown", "Tokens whose cost nobody knows."),
 )
-UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS, USAGE: USAGE_COLUMNS}
+AUDIT_COLUMNS = (
+    Column("Verb", ".status.verb", "What was done."),
+    Column("Object", ".status.object", "To what."),
+    Column("Door", ".status.door", "By a command, a file, the cluster, a tree, or the controller itself."),
+    Column("Who", ".status.who", "The user, the file or the tree."),
+    Column("Changes", ".status.summary", "What changed.", wide=True),
+    AGE,
+)
+UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS, USAGE: USAGE_COLUMNS, AUDIT: AUDIT_COLUMNS}
 """Columns of what nobody declares."""
 
 

@@ -26,6 +26,7 @@ from reconciler.engine.ports.agents import Place as Place
 from reconciler.engine.ports.agents import where as where
 from reconciler.engine.ports.clock import Clock as Clock
 from reconciler.engine.ports.secrets import Secrets as Secrets
+from reconciler.engine.ports.store import AddAudit as AddAudit
 from reconciler.engine.ports.store import AddEvent as AddEvent
 from reconciler.engine.ports.store import AppendSession as AppendSession
 from reconciler.engine.ports.store import DropObject as DropObject

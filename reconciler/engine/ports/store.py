@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.core.audit import Entry
 from reconciler.core.keys import Json, Key, SlotOwner
 
 
@@ -120,12 +121,20 @@ class SawVms:
 
 
 @dataclass(frozen=True, slots=True)
+class AddAudit:
+    """Add to what is known of who changed what, and keep so many."""
+
+    entry: Entry
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
 class PutMeta:
     name: str
     value: str
 
 
-Write = PutObject | DropObject | PutIntent | AddEvent | AppendSession | SawVms | PutMeta
+Write = PutObject | DropObject | PutIntent | AddEvent | AppendSession | SawVms | PutMeta | AddAudit
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +166,9 @@ class Store(Protocol):
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes: ...
 
     async def meta(self, name: str) -> str | None: ...
+
+    async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
+        """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
+        ...
 
     async def aclose(self) -> None: ...

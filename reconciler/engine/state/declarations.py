@@ -3,28 +3,33 @@ here; the loop does that."""
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from types import MappingProxyType
+from typing import Self
 
 from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
+from reconciler.core.audit import CONTROLLER, WHO, Actor, Change, Entry, changes, verb_of
 from reconciler.core.keys import Json, Key
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
 from reconciler.core.tree.places import protected_nodes
-from reconciler.engine.ports import Clock, PutMeta, StoredObject, Write
+from reconciler.engine.ports import AddAudit, Clock, PutMeta, StoredObject, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declared import OWNED, Declared, Intake
 from reconciler.engine.state.objects import HALTED, ObjectTable
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
+
+AUDIT_KEPT = 10_000
+"""Entries of the audit, where nothing else is configured."""
 
 
 class Outcome(StrEnum):
@@ -37,12 +42,37 @@ class Declarations:
     """Apply, delete and annotate. `new_uid` makes uids (random in production, counted in tests)."""
 
     def __init__(
-        self, table: ObjectTable, recorder: Recorder, clock: Clock, new_uid: Callable[[], str] = lambda: str(uuid.uuid4())
+        self,
+        table: ObjectTable,
+        recorder: Recorder,
+        clock: Clock,
+        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        audit_keep: int = AUDIT_KEPT,
     ) -> None:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
+        self._actor, self._keep = CONTROLLER, audit_keep
+        self._claimed: dict[Key, Claimed] = {}
 
-    claimed: Mapping[Key, Claimed] = MappingProxyType({})
-    """Machines that claims say are of objects which the store has lost: such an object is taken up as the one that it was."""
+    @property
+    def claimed(self) -> Mapping[Key, Claimed]:
+        """Machines that claims say are of objects which the store has lost: such an object is taken up as the one that it was, once."""
+        return self._claimed
+
+    @claimed.setter
+    def claimed(self, found: Mapping[Key, Claimed]) -> None:
+        self._claimed.clear()
+        self._claimed.update(found)
+
+    def acting(self, actor: Actor) -> Self:
+        """The same, for somebody else."""
+        other = copy.copy(self)
+        other._actor = actor
+        return other
+
+    def _audit(self, verb: str, key: Key, uid: str, changed: tuple[Change, ...] = (), actor: Actor | None = None) -> AddAudit:
+        """Who did that, to be written with it."""
+        who = actor or self._actor
+        return AddAudit(Entry(who, verb, key, uid, changed, self._clock.now()), self._keep)
 
     async def apply(self, declared: Declared) -> Outcome:
         """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
@@ -53,9 +83,10 @@ class Declarations:
             await self._table.drop(declared.key)  # what is left of another task of that name
             item = None
         if item is None:
-            await self._table.insert(self._fresh(declared))
-            if declared.key in self.claimed:  # it is taken up once
-                self.claimed = {key: claim for key, claim in self.claimed.items() if key != declared.key}
+            fresh = self._fresh(declared)
+            actor = self._actor_of(declared.source, declared.origin)
+            await self._table.insert(fresh, self._audit("created", fresh.key, fresh.uid, changes({}, fresh.spec), actor))
+            self._claimed.pop(declared.key, None)  # it is taken up once
             return Outcome.CREATED
         old = item.obj
         if old.source != declared.source:
@@ -82,7 +113,10 @@ class Declarations:
             if changed != old:
                 await self._table.update([(old.key, lambda obj: read_from(obj, declared))])
             return Outcome.UNCHANGED
-        await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
+        verb, actor = verb_of(old.key.kind, old.spec, changed.spec, "changed"), self._actor_of(declared.source, declared.origin)
+        audit = self._audit(verb, old.key, old.uid, changes(_declared(old), _declared(changed)), actor)
+        put = replaced_by(changed)
+        await self._table.update([(old.key, put)], audit)
         return Outcome.CONFIGURED
 
     async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
@@ -102,7 +136,8 @@ class Declarations:
                 record=fresh.record if record is None else record,
                 status=status or {},
             )
-            await self._table.insert(known, *more)
+            audit = () if record is not None else (self._audit("created", seen.key, seen.uid, changes({}, seen.spec), _CLUSTER),)
+            await self._table.insert(known, *more, *audit)
             return Outcome.CREATED
         old = item.obj
         if old.source != seen.source:
@@ -125,9 +160,16 @@ class Declarations:
         )
         if changed == old:
             return Outcome.UNCHANGED
+        differ = changes(old.spec, changed.spec)
         if not asked and not more:
-            self._table.follow(changed, spec)
+            if differ:
+                verb = verb_of(old.key.kind, old.spec, changed.spec, "changed")
+                await self._table.update([(old.key, replaced_by(changed))], self._audit(verb, seen.key, old.uid, differ, _CLUSTER))
+            else:
+                self._table.follow(changed, spec)
             return Outcome.CONFIGURED
+        if asked:
+            more = (*more, self._audit("deleted", seen.key, old.uid, differ, _CLUSTER))
         said = self._recorder.event(seen.key, old.uid, Reason.DELETING, "deletion was asked for") if asked else []
         await self._table.update(
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
@@ -146,9 +188,12 @@ class Declarations:
             return
         now = self._clock.now()
         if not item.obj.finalizers:
-            await self._table.drop(key, *self._recorder.event(key, item.uid, Reason.DELETED, why))
+            audit = self._audit("deleted", key, item.uid, (), self._actor_of(item.obj.source, item.obj.origin))
+            await self._table.drop(key, audit, *self._recorder.event(key, item.uid, Reason.DELETED, why))
             return
-        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], *self._recorder.event(key, item.uid, Reason.DELETING, why))
+        audit = self._audit("deleted", key, item.uid, (), self._actor_of(item.obj.source, item.obj.origin))
+        said = self._recorder.event(key, item.uid, Reason.DELETING, why)
+        await self._table.update([(key, lambda o: replace(o, deleted_at=now))], audit, *said)
 
     async def delete(
         self,
@@ -183,12 +228,14 @@ class Declarations:
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
             remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
             raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
-        now = self._clock.now()
+        also = tuple(Change(verb, None, "asked") for verb in sorted(verbs or {}))
+        now, audit = self._clock.now(), self._audit("deleted", key, obj.uid, also)
         if not obj.finalizers:
-            await self._table.drop(key, *self._recorder.event(key, obj.uid, Reason.DELETED, "deleted"))
+            await self._table.drop(key, audit, *self._recorder.event(key, obj.uid, Reason.DELETED, "deleted"))
             return
         await self._table.update(
             [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
+            audit,
             *self._recorder.event(key, obj.uid, Reason.DELETING, "deletion was asked for"),
         )
 
@@ -201,15 +248,19 @@ class Declarations:
         said = "nothing is created and nothing is delivered from now on" if on else "creating and delivering goes on"
         reason = TreeReason.HALTED if on else TreeReason.GOES_ON
         event = self._recorder.event(Key("Controller", "", "fleet"), "", reason, said, "Warning" if on else "Normal")
-        await self._table.update([], PutMeta(HALTED, since), *event)
+        audit = self._audit("halted" if on else "resumed", Key("Controller", "", "fleet"), "")
+        await self._table.update([], PutMeta(HALTED, since), audit, *event)
         self._table.halted = since
         return since
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
-        if self._table.get(key) is None:
+        item = self._table.get(key)
+        if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))])
+        asked = [name for name, value in annotations.items() if item.obj.annotations.get(name) != value]
+        audit = [self._audit(name.removeprefix(PREFIX), key, item.uid, (Change("annotation", None, annotations[name]),)) for name in asked]
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *audit)
 
     async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
         """Change the spec of an object of this source."""
@@ -219,6 +270,14 @@ class Declarations:
         obj = item.obj
         place = obj.origin, obj.source_id, obj.source_commit
         return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
+
+    def _actor_of(self, source: str, origin: str) -> Actor:
+        """Who declares by a source: whoever acts, or the place of the declaration."""
+        if self._actor is not CONTROLLER:
+            return self._actor
+        if source.startswith(OWNED):
+            return Actor("tree", source[:WHO])
+        return Actor("file", (origin.rpartition(":")[0] or origin)[:WHO]) if source == "file" else self._actor
 
     def _is_other_work(self, record: TaskRecord, obj: StoredObject, declared: Declared) -> bool:
         """Whether a task is declared under the name of one of which only its result is left."""
@@ -249,6 +308,20 @@ class Declarations:
             source_id=declared.source_id,
             source_commit=declared.source_commit,
         )
+
+
+_CLUSTER = Actor("cluster")
+
+
+def _declared(obj: StoredObject) -> Json:
+    """What somebody declares of an object, as far as an audit tells it."""
+    labels: Json = {"labels": dict(obj.labels)} if obj.labels else {}
+    return {**obj.spec, **labels}
+
+
+def replaced_by(changed: StoredObject) -> Callable[[StoredObject], StoredObject]:
+    """This declaration instead, with what the controller knows as it is now."""
+    return lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record)
 
 
 def read_from(obj: StoredObject, declared: Declared) -> StoredObject:

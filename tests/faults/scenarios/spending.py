@@ -1,4 +1,4 @@
-"""A fleet whose budget runs out in the middle of turns, is raised, and whose agents rest and are woken: every answer is in the books once."""
+"""Budgets that run out in the middle of turns and are raised, agents that rest and are woken: every answer is in the books once."""
 
 from __future__ import annotations
 

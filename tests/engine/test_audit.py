@@ -1,0 +1,103 @@
+"""Every change leaves its entry, in the same transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.audit import Actor, Change, Entry, changes, verb_of
+from reconciler.core.keys import Json, Key
+from reconciler.engine.ports import AddAudit
+from reconciler.errors import Unreachable
+from reconciler.store.sqlstore import open_store
+from tests.engine.stage import LT, Stage, declared, failing, tell
+
+
+async def entries(s: Stage) -> list[Entry]:
+    return [entry for _, entry in await s.engine.store.audit()]
+
+
+def test_who_declared_changed_cancelled_and_deleted_what(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        ann = s.engine.declarations.acting(Actor("command", "ann"))
+        spec: Json = {"role": "x", "profileRef": {"name": "lightweight"}, "env": [{"name": "A", "value": "hush"}]}
+        await ann.apply(declared(LT, **spec))
+        await s.ready()
+        await ann.apply(declared(LT, **{**spec, "role": "y", "env": [{"name": "A", "value": "other"}]}))
+        task = await s.task("one")
+        await s.ends(task)
+        bob = s.engine.declarations.acting(Actor("command", "bob"))
+        await bob.patch_spec(task, lambda spec: {**spec, "cancel": True}, "api")
+        await bob.annotate(LT, {"fleet.vers.sh/retry": "t1"})
+        await bob.halt(True)
+        await bob.halt(False)
+        profile = declared(Key("BootProfile", "default", "p"), source={"image": "default"})
+        await s.declare(replace(profile, source="file", origin="/a/b.yaml:3"))
+        await bob.delete(LT)
+        found = await entries(s)
+        told = [(e.actor.who, e.verb, e.key.kind) for e in found if e.actor.door == "command"]
+        assert told == [
+            ("ann", "created", "Lieutenant"), ("ann", "changed", "Lieutenant"), ("bob", "cancelled", "Task"),
+            ("bob", "retry", "Lieutenant"),
+            ("bob", "halted", "Controller"), ("bob", "resumed", "Controller"), ("bob", "deleted", "Lieutenant"),
+        ]  # fmt: skip
+        assert [e.actor for e in found if e.key.kind == "BootProfile"] == [Actor("file", "/a/b.yaml")]
+        changed = next(e for e in found if e.verb == "changed")
+        assert changed.changes == (Change("env[A].value", "(not shown)", "(not shown)"), Change("role", "x", "y"))
+        assert "hush" not in str(found)
+
+    tell(tmp_path, story)
+
+
+def test_a_change_that_is_not_written_has_no_entry(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        await s.lieutenant()
+        await s.ready()
+        before = await entries(s)
+        s.weather.rules["store.write"] = failing(lambda: Unreachable("away"), times=1)
+        with pytest.raises(Unreachable):
+            await s.engine.declarations.delete(LT)
+        assert await entries(s) == before
+        s.weather.rules.clear()
+        await s.engine.declarations.delete(LT)
+        assert [e.verb for e in (await entries(s))[len(before) :]] == ["deleted"]
+
+    tell(tmp_path, story)
+
+
+def test_only_so_many_stay_and_numbers_are_not_given_twice(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = open_store(tmp_path / "s.db")
+        for number in range(12):
+            await store.write([AddAudit(Entry(Actor("command", "ann"), "changed", LT, "", (), float(number)), keep=5)])
+        found = await store.audit()
+        assert [entry.at for _, entry in found] == [7.0, 8.0, 9.0, 10.0, 11.0]
+        assert [seq for seq, _ in found] == [8, 9, 10, 11, 12]
+        assert await store.audit(namespace="elsewhere") == []
+        await store.aclose()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verb"),
+    [
+        ({"prompt": "x"}, {"prompt": "x", "cancel": True}, "cancelled"),
+        ({"prompt": "x"}, {"prompt": "x", "approvals": [{"id": "a", "decision": "Approve"}]}, "approved"),
+        ({"prompt": "x"}, {"prompt": "x", "approvals": [{"id": "a", "decision": "Deny"}]}, "denied"),
+        ({"prompt": "x"}, {"prompt": "x", "budget": {"maxTokens": 1}}, "changed"),
+    ],
+)
+def test_what_a_change_of_a_task_is_called(before: Json, after: Json, verb: str) -> None:
+    assert verb_of("Task", before, after, "changed") == verb
+
+
+def test_an_entry_is_bounded() -> None:
+    many: Json = {f"f{n:03}": "x" * 5000 for n in range(100)}
+    found = changes({}, many)
+    assert len(found) == 51
+    assert found[-1].path == "and 50 more"
+    assert all(len(one.after or "") <= 201 for one in found)
