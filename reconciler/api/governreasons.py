@@ -9,8 +9,8 @@ class GovernReason(Explained):
     """Why something is held back, or what is told of it."""
 
     GOVERNING = "Governing", "How far a budget is used up, or that a machine rests, is being written down.", NOTHING
-    IDLE = (
-        "Idle",
+    RESTING = (
+        "Resting",
         "It has had no work for `idle.suspendAfterSeconds`, so its machine is suspended.",
         "Nothing: a task wakes it, where `idle.wakeOnTask` says so; `reconciler resume` does too.",
     )

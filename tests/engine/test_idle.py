@@ -36,7 +36,7 @@ def test_it_is_suspended_without_work_and_a_task_wakes_it(tmp_path: Path) -> Non
         assert s.machine().pi is pi
         await s.until(lambda: "wakeSeconds" in s.status()["rest"], "how long it took is known")
         assert 0 < float(s.status()["rest"]["wakeSeconds"]) < 30
-        assert s.happened("Idle") == 1
+        assert s.happened("Resting") == 1
         assert s.happened("Woken") == 1
 
     tell(tmp_path, story)
@@ -76,7 +76,7 @@ def test_a_task_that_arrives_while_it_is_being_suspended_wakes_it(after: float, 
         await s.lieutenant(idle={"suspendAfterSeconds": 120})
         await s.ready()
         assert await s.ends(await s.task("one")) == "Succeeded"
-        await s.until(lambda: s.happened("Idle") == 1, "it is about to be suspended")
+        await s.until(lambda: s.happened("Resting") == 1, "it is about to be suspended")
         await pass_time(after)
         two = await s.task("two")
         assert await s.ends(two) == "Succeeded"

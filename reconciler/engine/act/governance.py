@@ -14,7 +14,7 @@ from reconciler.engine.act.context import ActContext
 from reconciler.engine.state.objects import LieutenantItem
 from reconciler.errors import ReconcilerError
 
-RESTS = {"Idle": GovernReason.IDLE, "Budget": GovernReason.BUDGET_EXCEEDED}
+RESTS = {"Idle": GovernReason.RESTING, "Budget": GovernReason.BUDGET_EXCEEDED}
 
 
 class GovernActs:
