@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.budget import Budget
-from reconciler.core.governance.budget import no_work
+from reconciler.core.lieutenant.budget import no_work
 from reconciler.core.messages import Message, Usage
 from reconciler.core.records import SpendingRecord
 from reconciler.core.spending.ledger import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake, Retire
-from reconciler.core.governance.records import awake, rested
+from reconciler.core.lieutenant.rests import awake, rested
 from reconciler.core.records import BudgetRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState

@@ -24,10 +24,9 @@ from reconciler.core.decisions import (
     Wait,
     WriteFiles,
 )
-from reconciler.core.governance.budget import note_the_spending, report_the_budget
-from reconciler.core.governance.rest import due, go_when_done, note_the_hours, note_the_wake, rest_or_wake
 from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
+from reconciler.core.lieutenant.budget import note_the_spending, report_the_budget
 from reconciler.core.lieutenant.changeover import change_places
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
@@ -39,6 +38,7 @@ from reconciler.core.lieutenant.provider import report_the_provider
 from reconciler.core.lieutenant.reach import REACH, STANDBY
 from reconciler.core.lieutenant.replacement import beside, keep_the_launch, see_to_the_other_machine
 from reconciler.core.lieutenant.requests import acknowledge_requests
+from reconciler.core.lieutenant.rest import due, go_when_done, note_the_hours, note_the_wake, rest_or_wake
 from reconciler.core.lieutenant.session import (
     begin_anew_after_a_loss,
     begin_as_declared,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from reconciler.api.annotations import PREFIX
 from reconciler.core.decisions import Acknowledge, Decision
-from reconciler.core.governance.records import rested
 from reconciler.core.lieutenant.preparation import forget_failures
+from reconciler.core.lieutenant.rests import rested
 from reconciler.core.lieutenant.session import answered
 from reconciler.core.records import ConfigRecord, LieutenantRecord, RestartRecord, RollbackRecord
 from reconciler.core.slot.deletion import DELETION

@@ -25,10 +25,10 @@ from reconciler.api.status.lieutenant import (
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
-from reconciler.core.governance.budget import budget_reason
 from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
+from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.configuration import mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong

@@ -12,10 +12,10 @@ from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Delivery
 from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
-from reconciler.core.governance.budget import budget_reason
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import spare
+from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.lieutenant.session import mirror_what_was_read

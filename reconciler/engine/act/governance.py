@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 
 from reconciler.api.governreasons import GovernReason
 from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake, Retire
-from reconciler.core.governance.records import awake, rested
+from reconciler.core.lieutenant.rests import awake, rested
 from reconciler.core.records import BudgetRecord
 from reconciler.core.spending.pool import REASONS
 from reconciler.engine.act.context import ActContext

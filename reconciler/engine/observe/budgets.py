@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from reconciler.api.budget import Budget
-from reconciler.core.governance.budget import no_work
 from reconciler.core.keys import Key
+from reconciler.core.lieutenant.budget import no_work
 from reconciler.core.messages import Message
 from reconciler.core.records import SpendingRecord
 from reconciler.core.snapshot.slot import Held
