@@ -76,7 +76,9 @@ class FleetDir:
 
     def known(self, kind: str = "BootProfile") -> set[str]:
         """Names of what is in force and not being deleted."""
-        return {item.key.name for item in self.engine.table.of_kind(kind) if not item.deleting and not item.obj.source.startswith("vmtree/")}
+        return {
+            item.key.name for item in self.engine.table.of_kind(kind) if not item.deleting and not item.obj.source.startswith("vmtree/")
+        }
 
     def blocked(self) -> dict[str, str]:
         """Why anything is blocked, by stack."""
