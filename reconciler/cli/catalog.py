@@ -56,8 +56,11 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("exec", "reconciler.cli.exec:exec_", "Run a command on the machine of an agent, beside the agent.", kube=True),
         Entry("cp", "reconciler.cli.cp:cp", "Copy a file or a directory to or from the machine of an agent.", kube=True),
         Entry("attach", "reconciler.cli.attach:attach", "Follow what an agent says and does, live; send it what you type."),
+        Entry("export", "reconciler.cli.archive:export", "Write the whole store to one file."),
+        Entry("import", "reconciler.cli.archive:import_", "Take everything from an export into a new store."),
     ),
     "Make": (
+        Entry("init", "reconciler.cli.init:init", "Write a commented starter folder."),
         Entry("crds", "reconciler.cli.make:crds", "Make the CustomResourceDefinitions of all kinds."),
         Entry("schema", "reconciler.cli.make:schema", "Make JSON schemas for editors."),
         Entry("completion", "reconciler.cli.completion:completion", "Print the script that completes command lines in a shell."),
