@@ -13,7 +13,7 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
-from reconciler.cli.output import out, parse_format, say, table, to_json
+from reconciler.cli.output import out, parse_format, say, show_entry, table, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
@@ -27,6 +27,7 @@ from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
+from reconciler.views.folded import folded, summary
 from reconciler.views.forecast import Forecast, Pruned, forecast_of
 
 DEFAULT_PATH = Path("specs")
@@ -55,7 +56,7 @@ def run(
     where = existing(paths)
     if dry_run:
         forecast = asyncio.run(_forecast(config, where, prune=True))
-        _print_plan(forecast)
+        _print_plan(forecast, config.verbose)
         raise typer.Exit(forecast.code)
     raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
 
@@ -156,7 +157,8 @@ def plan(
 ) -> None:
     """Print what the loop would do; change nothing.
 
-    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already.
+    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already. One entry an object: what
+    is done to it, why, and what is lost by it; + created, ~ changed, -/+ replaced, - deleted. -v shows every step.
     With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
@@ -165,16 +167,22 @@ def plan(
     if shape.kind == "json":
         out(to_json(forecast.document()))
     else:
-        _print_plan(forecast, "what is declared is true" if not config.kube else "the cluster has these declarations already")
+        done = "what is declared is true" if not config.kube else "the cluster has these declarations already"
+        _print_plan(forecast, config.verbose, done)
     raise typer.Exit(forecast.code)
 
 
-def _print_plan(forecast: Forecast, done: str = "what is declared is true") -> None:
-    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then."""
-    if forecast.planned:
+def _print_plan(forecast: Forecast, unfolded: bool, done: str = "what is declared is true") -> None:
+    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then; `unfolded`: every step."""
+    entries = folded(forecast.planned)
+    if forecast.planned and unfolded:
         rows = forecast.table()
         table(rows.header, rows.rows)
-        out(f"{'the first ' if forecast.cut else ''}{len(forecast.planned)} to do")
+    elif forecast.planned:
+        for entry in entries:
+            show_entry(entry.lines())
+    if forecast.planned:
+        out(f"\n{summary(forecast, entries)}{'' if unfolded else ' -v shows every step.'}")
     if forecast.pending:
         rows = forecast.pending_table()
         out("\nnot as declared even then:" if forecast.planned else "nothing can be done now; not as declared:")
