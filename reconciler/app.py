@@ -32,6 +32,7 @@ from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
+from reconciler.engine.outbox import Outbox
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.places import machine_of, place_of
 from reconciler.engine.ports import Agents, Machine, Place, PutMeta, Secrets, Store, StoredObject, VersApi
@@ -153,11 +154,12 @@ async def engine_over(
     supervisor: Supervisor | None = None,
     make_ways: MakeWays | None = None,
     tune: Tune = lambda settings: settings,
+    outbox: Outbox | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, not started; closes those ways at the end.
     `secrets`: instead of those of files and environment; `hook`: around every effect; `backend`: a cluster in which
     declarations live; then no agent runs on this host; `clock`: instead of this host's; `supervisor`: keeps what runs beside;
-    `make_ways`: to another world; `tune`: settings that no configuration has."""
+    `make_ways`: to another world; `tune`: settings that no configuration has; `outbox`: where notices wait."""
     clock, supervisor = clock or LoopClock(), supervisor or Supervisor()
     async with (make_ways or ways_of)(config, clock.now, supervisor) as ways:
         settings = EngineSettings(
@@ -187,6 +189,7 @@ async def engine_over(
                 effects=Effects(hook),
                 backend=backend or NullBackend(),
                 supervisor=supervisor,
+                outbox=outbox,
             )
         )
 
@@ -241,7 +244,8 @@ async def controller(
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         installation, lost = await installation_of(store, config.state / INSTALLATION)
-        engine = await stack.enter_async_context(engine_over(config, store, installation, supervisor=supervisor))
+        outbox = outbox_of(config)
+        engine = await stack.enter_async_context(engine_over(config, store, installation, supervisor=supervisor, outbox=outbox))
         stack.push_async_callback(engine.stop)
         if lost:
             log.warning("the store knows nothing of this fleet: its machines are looked for by their claims, and nothing is created yet")
@@ -249,11 +253,31 @@ async def controller(
             await store.write([PutMeta(INSTALLATION, installation)])
         prepare(engine)
         await engine.start()
+        await stack.enter_async_context(notifying(config, engine, supervisor))
         control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)
         yield Controller(engine, store, engine.secrets)
+
+
+def outbox_of(config: Config) -> Outbox | None:
+    """Where notices wait; None when there is no sink."""
+    return Outbox([sink.want for sink in config.notify]) if config.notify else None
+
+
+@asynccontextmanager
+async def notifying(config: Config, engine: Engine, supervisor: Supervisor) -> AsyncIterator[None]:
+    """While it is open the notices of this engine are delivered."""
+    if engine.outbox is None:
+        yield
+        return
+    from reconciler.notify.delivery import Delivery, Origin, delivering
+
+    origin = Origin(engine.settings.installation, engine.settings.fleet)
+    delivery = Delivery(engine.outbox, engine.store, engine.effects, origin, engine.jitter)
+    async with delivering(config.notify, delivery, engine.secrets, config.environ, engine.clock.now, supervisor):
+        yield
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import TypeVar
 
 from reconciler.api.meta import LABEL
-from reconciler.app import INSTALLATION, MakeWays, Tune, engine_over, lock_of
+from reconciler.app import INSTALLATION, MakeWays, Tune, engine_over, lock_of, notifying, outbox_of
 from reconciler.config import Config
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
@@ -132,12 +132,25 @@ async def operating(
         stack.push_async_callback(secrets.aclose)
         kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check, supervisor=supervisor)
         engine = await stack.enter_async_context(
-            engine_over(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock, supervisor, make_ways, tune)
+            engine_over(
+                config,
+                store,
+                installation,
+                secrets,
+                Gate(lease),
+                kube_controller.sink,
+                clock,
+                supervisor,
+                make_ways,
+                tune,
+                outbox_of(config),
+            )
         )
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(kube_controller.close)
         prepare(engine)
         await kube_controller.open(engine, uid)
+        await stack.enter_async_context(notifying(config, engine, supervisor))
         requests = OrphanRequests(lease, engine.orphans, supervisor=supervisor)
         requests.start()
         stack.push_async_callback(requests.stop)

@@ -9,9 +9,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:  # read where a file has some
+    from reconciler.notify.settings import Sink
 
 EVERY = "*"
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -48,6 +51,9 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+NOTIFY = "notify"
+"""What only a file may have: a list of tables, one for each sink of notices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -56,6 +62,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
+    `notify`: where notices go.
     `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
@@ -76,6 +83,7 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
+    notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -92,7 +100,7 @@ class Config:
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong."""
-    told = read_file(file) if file is not None else {}
+    told, sinks = read_file(file) if file is not None else ({}, ())
 
     def pick(name: str) -> tuple[Setting | None, str]:
         given = flags.get(name)
@@ -187,6 +195,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
+        notify=sinks,
         environ=environ,
     )
 
@@ -203,8 +212,9 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
-def read_file(path: Path) -> dict[str, Setting]:
-    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:
+    """A TOML file of settings, and the sinks for notices in it. Raises `UsageError` when it can't be read or
+    holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -212,10 +222,15 @@ def read_file(path: Path) -> dict[str, Setting]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    sinks: tuple[Sink, ...] = ()
+    if NOTIFY in document:
+        from reconciler.notify.settings import read_sinks
+
+        sinks = read_sinks(document.pop(NOTIFY), str(path))
     for name, value in document.items():
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found
+    return found, sinks

@@ -1,5 +1,5 @@
 """The controller in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label,
-but for the name of a model's provider."""
+but for the names of models' providers and of sinks for notices."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from reconciler.engine.outbox import Figures
 from reconciler.engine.supervision import Supervisor
 from reconciler.engine.telemetry import BOUNDS, Histogram
 from reconciler.engine.view import EngineView
@@ -20,6 +21,7 @@ from reconciler.engine.view import EngineView
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NOTICES = ("delivered", "failed", "refused", "dropped")
 
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -105,7 +107,21 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     )
     yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
+    notices = engine.notices()
+    if notices:
+        yield from _of_notices(notices)
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
+
+
+def _of_notices(notices: Mapping[str, Figures]) -> Iterator[Family]:
+    by_outcome = {(sink, outcome): found.counts.get(outcome, 0) for sink, found in notices.items() for outcome in NOTICES}
+    yield _counters(
+        "reconciler_notices", "Notices by sink and what became of them; failed ones are tries.", ["sink", "outcome"], by_outcome
+    )
+    waiting = {(sink,): found.waiting for sink, found in notices.items()}
+    yield _gauge("reconciler_notices_waiting", "Notices that wait for their sink.", ["sink"], waiting)
+    oldest = {(sink,): found.oldest for sink, found in notices.items()}
+    yield _gauge("reconciler_notices_oldest_seconds", "How long the first of them has waited.", ["sink"], oldest)
 
 
 def _of_front(front: Front) -> Iterator[Family]:
