@@ -95,19 +95,20 @@ class Filter:
         )
 
 
-def standing(key: Key, status: Json, record: Json) -> Standing:
+def standing(status: Json, record: Json) -> Standing:
     """What holds of an object by what was written down of it."""
     found: dict[Event, Holds] = {}
     ready, stalled = condition_of(status, "Ready"), condition_of(status, "Stalled")
     finished = str(status.get("finishedAt") or "")
-    if key.kind == "Task" and finished:
+    if finished:  # only work has an end
         event: Event = "finished" if status.get("phase") in _DONE and not stalled else "failed"
         return {event: Holds(str(ready.get("reason", "")), str(ready.get("message", ""))[:MESSAGE], finished)}
     blocked = stalled if stalled.get("status") == "True" else ready if undeclared(str(ready.get("reason", ""))) else {}
     if blocked:
         since = str(blocked.get("lastTransitionTime", ""))
         found["attention"] = Holds(str(blocked.get("reason", "")), str(blocked.get("message", ""))[:MESSAGE], since)
-    if key.kind == "VMTree" and (budget := str(record.get("budget") or "")) not in ("", "Within"):
+    budget = record.get("budget")
+    if budget in ("Warned", "Exceeded"):
         found["budget"] = Holds(f"Budget{budget}")
     return found
 

@@ -112,7 +112,7 @@ class Outbox:
         """Take up what the store holds. `now`: the controller's clock; `redact` takes known secrets out of a text."""
         self._now, self._redact = now, redact
         for obj in image.objects:
-            self._note(obj.key, obj.uid, standing(obj.key, obj.status, obj.record))
+            self._note(obj.key, obj.uid, standing(obj.status, obj.record))
         self._kept = {name: image.meta.get(name, "") for name in _NEWS}
         found: list[tuple[_Book, Row]] = []
         for name, value in image.meta.items():
@@ -137,7 +137,7 @@ class Outbox:
         for write in batch:
             if isinstance(write, PutObject):
                 obj = write.obj
-                after, before = standing(obj.key, obj.status, obj.record), self._standing.get(obj.key, _NOTHING)
+                after, before = standing(obj.status, obj.record), self._standing.get(obj.key, _NOTHING)
                 if after != before:
                     found = news(obj.key, obj.uid, before, after, obj.version, now)
                     self._tell(prepared, [one for one in found if write.expect or not stale(one, after, now)])

@@ -36,7 +36,7 @@ BUSY: Json = {"conditions": [condition("Ready", "False", "Booting"), condition("
 
 
 def told(key: Key, before: Json, after: Json, version: int = 7) -> list[Notice]:
-    return news(key, "uid", standing(key, before, {}), standing(key, after, {}), version, 5.0)
+    return news(key, "uid", standing(before, {}), standing(after, {}), version, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_same_news_has_the_same_id_and_other_news_another_one() -> None:
             told(LT, BUSY, stalled("ModelRejected")),
             told(LT, BUSY, stalled("CrashLoop", "2026-11-30T11:00:00Z")),
             told(LT, stalled("CrashLoop"), WELL),
-            news(LT, "other", {}, standing(LT, stalled("CrashLoop"), {}), 7, 5.0),
+            news(LT, "other", {}, standing(stalled("CrashLoop"), {}), 7, 5.0),
         )
         for one in found
     }
@@ -85,7 +85,7 @@ def test_a_budget_is_told_when_it_is_warned_of_exceeded_and_kept_again() -> None
     steps = ["Within", "Warned", "Exceeded", "Exceeded", "Within"]
     found: list[str] = []
     for number, (before, after) in enumerate(itertools.pairwise(steps)):
-        was, now = standing(TREE, WELL, {"budget": before}), standing(TREE, WELL, {"budget": after})
+        was, now = standing(WELL, {"budget": before}), standing(WELL, {"budget": after})
         found += [f"{one.type} {one.reason}" for one in news(TREE, "uid", was, now, number, 0.0)]
     assert found == ["budget.warned BudgetWarned", "budget.exceeded BudgetExceeded", "budget.within BudgetExceeded"]
 
@@ -108,10 +108,10 @@ def test_breakers_are_told_when_they_open_and_close_and_not_when_they_are_tried(
 def test_what_ended_long_before_a_store_heard_of_it_is_no_news() -> None:
     (finished,) = told(TASK, {}, DONE)
     at = 1796032800.0
-    assert not stale(finished, standing(TASK, DONE, {}), at + 60)
-    assert stale(finished, standing(TASK, DONE, {}), at + 3700)
+    assert not stale(finished, standing(DONE, {}), at + 60)
+    assert stale(finished, standing(DONE, {}), at + 3700)
     (needed,) = told(LT, {}, stalled("CrashLoop"))
-    assert not stale(needed, standing(LT, stalled("CrashLoop"), {}), at + 1e6)
+    assert not stale(needed, standing(stalled("CrashLoop"), {}), at + 1e6)
 
 
 @pytest.mark.parametrize(
