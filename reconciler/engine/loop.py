@@ -231,7 +231,16 @@ class Engine:
     # --- the one procedure ------------------------------------------------------------------------------------------------
 
     async def _process(self, key: Key) -> None:
-        """One key, until it is steady; errors are tried again after growing delays."""
+        """One key, until it is steady."""
+        tracing = self.effects.tracing
+        if tracing is None:
+            await self._look(key)
+            return
+        with tracing.look(key) as ended:
+            ended(await self._look(key))
+
+    async def _look(self, key: Key) -> str:
+        """Errors are tried again after growing delays. Returns `ok`, or the error's class."""
         clock = asyncio.get_running_loop().time
         begun, outcome = clock(), "ok"
         try:
@@ -255,6 +264,7 @@ class Engine:
                 self.queue.add_at(key, wait)
         finally:
             self.effects.telemetry.reconciled(key.kind, outcome, clock() - begun)
+        return outcome
 
     def _forget(self, key: Key, _: StoredObject | None, after: StoredObject | None) -> None:
         """Nothing is kept about what is gone: tasks come and go for as long as we run."""

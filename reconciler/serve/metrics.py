@@ -4,13 +4,13 @@ but for the names of models' providers and of sinks for notices."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reconciler.engine.outbox import Figures
@@ -46,7 +46,7 @@ class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
     `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
     `source_errors`: failures to follow declarations, by class; `following`: False while they are not followed; `supervisor`: of what
-    runs in the background."""
+    runs in the background; `more`: families of others."""
 
     engine: Callable[[], EngineView | None]
     answered: Callable[[], Mapping[tuple[str, str], int]]
@@ -55,6 +55,7 @@ class Sources:
     source_errors: Callable[[], Mapping[str, int]] = dict
     following: Callable[[], bool] = lambda: True
     supervisor: Supervisor = field(default_factory=Supervisor)
+    more: Callable[[], Iterable[Metric]] = tuple
 
 
 class ControllerCollector(Collector):
@@ -63,7 +64,7 @@ class ControllerCollector(Collector):
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[Metric]:
         engine, front = self._sources.engine(), self._sources.front()
         yield _gauge("reconciler_info", "The running release.", ["version"], {(metadata.version("reconciler"),): 1})
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
@@ -76,6 +77,7 @@ class ControllerCollector(Collector):
         yield _counters("reconciler_background_restarts", "Background tasks that ended and began anew.", ["task"], ended)
         down = {(label,): int(label in supervisor.down()) for label in supervisor.labels()}
         yield _gauge("reconciler_background_down", "1 while a background task waits for its next beginning.", ["task"], down)
+        yield from self._sources.more()
         if front is not None:
             yield from _of_front(front)
 
