@@ -92,7 +92,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare, runner.supervisor) as opened:
+    async with controller(config, runner.prepare, runner.supervisor, runner.otlp) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)

@@ -1,6 +1,5 @@
-"""Whatever editors, shells, copies and file systems do between two looks: nothing is deleted that was not gone, readably, for ten seconds;
-and
-when they are done, what is in force is what is declared (G-43)."""
+"""Whatever editors, shells, copies and file systems do between two looks: nothing is deleted that was not gone, readably, for ten seconds,
+and when they are done, what is in force is what is declared (G-43)."""
 
 from __future__ import annotations
 
