@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reconciler import paths
 from reconciler.errors import UsageError
 
-if TYPE_CHECKING:
-    from reconciler.api.budget import Budget
-    from reconciler.core.spending.prices import Prices
+if TYPE_CHECKING:  # read where a file has some
+    from reconciler.governing import Governing
+    from reconciler.notify.settings import Sink
 
 EVERY = "*"
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -35,6 +36,9 @@ VARIABLES = {
 }
 """Setting → the environment variable that stands for its flag."""
 
+FILE = "RECONCILER_CONFIG"
+"""The environment variable that names the file of settings, as `--config` does."""
+
 NAMES = frozenset(
     {
         *VARIABLES,
@@ -52,9 +56,10 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
-
-TABLES = frozenset({"audit", "budget", "prices"})
-"""What only a file has, as a table each."""
+NOTIFY = "notify"
+"""What only a file may have: a list of tables, one for each sink of notices."""
+GOVERNING = ("audit", "budget", "prices")
+"""What only a file may have: a table each (`reconciler.governing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,10 @@ class Config:
     `resync_seconds`: see `EngineSettings`. `kube`: commands go to a cluster, `context` of the kubeconfig, and an empty `namespace` means
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
-    `max_vms`: most VMs of all objects together, None: no limit. `audit_keep`: so many entries of the audit stay.
-    `budget`: of all agents together; `prices`: of models for which pi tells none, beside those that are known, None: no others.
-    `environ`: the process's environment (it may hold secrets: never shown)."""
+    `max_vms`: most VMs of all objects together, None: no limit.
+    `notify`: where notices go. `governing`: budget of the fleet, prices and audit, None: as it is without.
+    `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
+    where each setting that was given comes from."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -81,14 +87,15 @@ class Config:
     adopt_unowned: tuple[str, ...] | None = None
     share: tuple[tuple[str, str], ...] = ()
     max_vms: int | None = None
-    audit_keep: int = 10_000
     settle_seconds: float = 60.0
     resync_seconds: float = 10.0
-    budget: Budget | None = None
-    prices: Prices | None = None
     kube: bool = False
     context: str = ""
+    notify: tuple[Sink, ...] = ()
+    governing: Governing | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def agents_dir(self) -> Path:
@@ -103,18 +110,13 @@ class Config:
 
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
-    wrong."""
-    document = read_file(file) if file is not None else {}
-    told = settings_of(document, file)
+    wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
+    file = file or default_file(environ)
+    told, sinks, governing = read_file(file) if file is not None else ({}, (), None)
+    origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
-        given = flags.get(name)
-        if given is not None:
-            return given, f"--{name}"
-        variable = VARIABLES.get(name, "")
-        if environ.get(variable):
-            return environ[variable], variable
-        return told.get(name), f"{name} in {file}"
+        return _picked(name, flags, environ, told, file)
 
     def text(name: str, default: str = "") -> str:
         value, where = pick(name)
@@ -196,15 +198,29 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         adopt_unowned=namespaces("adopt-unowned"),
         share=pairs("share"),
         max_vms=count("max-vms"),
-        audit_keep=audit_keep_of(document.get("audit"), file),
         settle_seconds=seconds("settle-seconds", 60.0),
         resync_seconds=seconds("resync-seconds", 10.0),
-        budget=budget_of(document.get("budget"), file),
-        prices=prices_of(document.get("prices"), file),
         kube=kube,
         context=context,
+        notify=sinks,
+        governing=governing,
         environ=environ,
+        file=file,
+        origins=origins,
     )
+
+
+def _picked(
+    name: str, flags: Mapping[str, Setting | None], environ: Mapping[str, str], told: Mapping[str, Setting], file: Path | None
+) -> tuple[Setting | None, str]:
+    """What was given for a setting, None when nothing was, and where; a flag beats the environment, which beats the file."""
+    given = flags.get(name)
+    if given is not None:
+        return given, f"--{name}"
+    variable = VARIABLES.get(name, "")
+    if environ.get(variable):
+        return environ[variable], variable
+    return told.get(name), f"{name} in {file}"
 
 
 def _namespace(name: str, where: str) -> str:
@@ -219,80 +235,44 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
-def read_file(path: Path) -> dict[str, object]:
-    """A TOML file. Raises `UsageError` when it can't be read."""
+def user_file(environ: Mapping[str, str]) -> Path:
+    """The file of settings that is read when none is named: `${XDG_CONFIG_HOME:-~/.config}/reconciler/config.toml`."""
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".config")
+    return Path(base) / "reconciler" / "config.toml"
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The file that `RECONCILER_CONFIG` names, else the user's own where it is there."""
+    if named := environ.get(FILE):
+        return Path(named)
+    own = user_file(environ)
+    return None if isinstance(paths.look(own), paths.Absent) else own
+
+
+def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...], Governing | None]:
+    """A TOML file of settings, the sinks for notices in it, and its tables that govern. Raises `UsageError` when it can't be read or
+    holds something that is no setting."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError("the configuration can't be read", str(path), (error.strerror or "check its name and mode").lower()) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
-
-
-def settings_of(document: Mapping[str, object], path: Path | None) -> dict[str, Setting]:
-    """The settings of a file that are one value each. Raises `UsageError` for something that is no setting."""
     found: dict[str, Setting] = {}
+    sinks: tuple[Sink, ...] = ()
+    if NOTIFY in document:
+        from reconciler.notify.settings import read_sinks
+
+        sinks = read_sinks(document.pop(NOTIFY), str(path))
+    governing: Governing | None = None
+    if any(name in document for name in GOVERNING):
+        from reconciler.governing import read_governing
+
+        governing = read_governing({name: document.pop(name) for name in GOVERNING if name in document}, str(path))
     for name, value in document.items():
-        if name in TABLES:
-            continue
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, *TABLES}))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY, *GOVERNING}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found
-
-
-def audit_keep_of(table: object, path: Path | None) -> int:
-    """`[audit]`, `keep`: so many entries stay, the newest. Raises `UsageError`."""
-    keep = table.get("keep", 10_000) if isinstance(table, dict) and table.keys() <= {"keep"} else None
-    if table is not None and (not isinstance(keep, int) or isinstance(keep, bool) or not 1 <= keep <= 1_000_000):
-        raise UsageError("keep must be a whole number from 1 to 1000000", f"[audit] in {path}", "write for example keep = 50000")
-    return keep if isinstance(keep, int) else 10_000
-
-
-def budget_of(table: object, path: Path | None) -> Budget | None:
-    """`[budget]`: the fields of a budget, with dashes. Raises `UsageError`."""
-    if table is None:
-        return None
-    from pydantic import ValidationError  # only where there is one: commands that read start faster without
-
-    from reconciler.api.budget import Budget
-
-    where = f"[budget] in {path}"
-    if not isinstance(table, dict):
-        raise UsageError("budget must be a table", where, 'write for example max-cost = "100.00" below [budget]')
-    fields = {re.sub(r"-([a-z])", lambda dash: dash.group(1).upper(), str(name)): value for name, value in table.items()}
-    try:
-        return Budget.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = re.sub(r"[A-Z]", lambda big: f"-{big.group().lower()}", str(first["loc"][0] if first["loc"] else "budget"))
-        raise UsageError(f"{name}: {first['msg']}", where, "see `reconciler explain vmtree.spec.budget`; money is a string") from error
-
-
-def prices_of(table: object, path: Path | None) -> Prices | None:
-    """`[prices."PROVIDER/MODEL"]`: US dollars for a million tokens. Raises `UsageError`."""
-    if table is None:
-        return None
-    from decimal import Decimal, InvalidOperation
-
-    from reconciler.core.spending.prices import DEFAULT_PRICES, Price
-
-    where, remedy = f"[prices] in {path}", 'write for example "acme/large" = {input = "1.25", output = "10"}'
-    if not isinstance(table, dict):
-        raise UsageError("prices must be a table", where, remedy)
-    found: dict[str, Price] = {}
-    for model, told in table.items():
-        if not isinstance(told, dict) or not {"input", "output"} <= told.keys() <= {"input", "output", "cache-read", "cache-write"}:
-            raise UsageError(f"{model}: a price has input and output, and may have cache-read and cache-write", where, remedy)
-        if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in told.values()):
-            raise UsageError(f"{model}: money is written as a string", where, remedy)
-        try:
-            figures = {name.replace("-", "_"): Decimal(str(value)) for name, value in told.items()}
-        except InvalidOperation as error:
-            raise UsageError(f"{model}: a price must be a decimal number", where, remedy) from error
-        if any(not value.is_finite() or value < 0 for value in figures.values()):
-            raise UsageError(f"{model}: a price must be 0 or more", where, remedy)
-        found[str(model)] = Price(**figures)
-    return DEFAULT_PRICES.with_(found)
+    return found, sinks, governing

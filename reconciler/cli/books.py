@@ -40,7 +40,7 @@ class Books:
         if config.kube:
             raise UsageError("what was spent is in the store of the operator", "--kube", "ask there, or see its metrics")
         meta = (await store.load()).meta
-        return usage(meta, config.prices or DEFAULT_PRICES, self.by, time.time(), self.days, namespace)
+        return usage(meta, config.governing.prices if config.governing else DEFAULT_PRICES, self.by, time.time(), self.days, namespace)
 
     async def audit(self, store: Store, namespace: str | None) -> list[Json]:
         """Who changed what, oldest first."""

@@ -14,7 +14,7 @@ from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.orphans import ask_for
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Registry
-from reconciler.engine.state.declarations import Declarations
+from reconciler.engine.state.declarations import AUDIT_KEPT, Declarations
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands, raise_error
@@ -64,9 +64,9 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         image = await store.load()
         table.fill(image.objects, image.meta)
         clock = LoopClock()
-        commands = Commands(
-            Declarations(table, Recorder(clock), clock, audit_keep=config.audit_keep), still_in_file, lambda vms: ask_for(table, vms)
-        )
+        keep = config.governing.audit_keep if config.governing is not None else AUDIT_KEPT
+        declarations = Declarations(table, Recorder(clock), clock, audit_keep=keep)
+        commands = Commands(declarations, still_in_file, lambda vms: ask_for(table, vms))
         return [raise_error(await commands.handle(request)) for request in requests]
     finally:
         await store.aclose()

@@ -2,8 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
-`{"op": "halt", "on"}`,
-`{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
+`{"op": "halt", "on"}`, `{"op": "prune", "hash", "seen"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -58,6 +57,9 @@ class Commands:
             return await self._collect_all(request.get("vms"))
         if op == "halt":
             return await declarations.halt(request.get("on") is True)
+        if op == "prune":
+            await declarations.approve_prune(str(request.get("hash")), request.get("seen") is True)
+            return "approved"
         key = key_of(request)
         match op:
             case "apply":

@@ -30,6 +30,7 @@ from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
+from reconciler.core.values import replaced
 from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
@@ -42,6 +43,7 @@ from reconciler.engine.observe.resting import idle_of
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
+from reconciler.engine.observe.warm import Warm
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
@@ -69,6 +71,7 @@ class Gatherer:
     branches: Branches
     machines: Machines
     spares: Spares
+    warm: Warm
     budgets: Budgets
 
     @classmethod
@@ -101,6 +104,7 @@ class Gatherer:
             providers=Providers(table),
             slots=slots,
             spares=Spares(slots, journal, agents, clock, owner),
+            warm=Warm(table, fleet, slots, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
             budgets=Budgets(settings, table, slots.trees),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
@@ -130,6 +134,8 @@ class Gatherer:
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
+        if source is not None and not place.local and not local.declared:
+            seen = replaced(seen, warm=self.warm.offer(item, rendered, now))
         spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         pools, facts = self.budgets.pools(item, now), tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
