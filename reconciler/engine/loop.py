@@ -33,6 +33,7 @@ from reconciler.engine.reporter import Reporter
 from reconciler.engine.restoring import Restorer
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.ledgers import FLEET
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
@@ -201,6 +202,7 @@ class Engine:
             self.platform_message,
             self.table.halted,
             self.gatherer.providers.open_by_name(),
+            self.gatherer.budgets.ledgers.spent(FLEET, 0.0),
         )
 
     def notices(self) -> Mapping[str, Figures]:

@@ -12,6 +12,7 @@ from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
 from reconciler.core.prune import Blocked
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
+from reconciler.core.spending.ledger import NOTHING, Spent
 from reconciler.engine.effects import Effects
 from reconciler.engine.outbox import Figures
 from reconciler.engine.ports import Clock, Event, Intent, Secrets, StoredObject
@@ -42,7 +43,8 @@ class FleetState:
     """`vms`: of owned VMs in the last list, the number by state. `orphans`: VMs that carry our claim and have no owner, by id.
     `breaker`: why the platform refuses new VMs, '' when it does not. `failing_deletes`: VMs whose deletion keeps failing.
     `platform`: why the platform can't be reached, '' when it can. `halted`: since when nothing is created or delivered, '' when it is.
-    `providers`: of the models' providers that agents need, how many breakers are open, by name."""
+    `providers`: of the models' providers that agents need, how many breakers are open, by name. `spent`:
+    what stands in the books of all agents."""
 
     vms: Mapping[str, int]
     orphans: Mapping[str, Stray]
@@ -51,6 +53,7 @@ class FleetState:
     platform: str
     halted: str = ""
     providers: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = NOTHING
 
 
 class ObjectReader(Protocol):

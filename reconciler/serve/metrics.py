@@ -109,6 +109,9 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     )
     yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
+    yield _gauge("reconciler_spent_us_dollars", "What all agents spent in the last 40 days.", [], {(): float(fleet.spent.cost)})
+    yield _gauge("reconciler_spent_tokens", "Tokens of all agents in the last 40 days.", [], {(): fleet.spent.tokens})
+    yield _gauge("reconciler_cost_unknown_tokens", "Those of which nobody knows the cost.", [], {(): fleet.spent.unpriced})
     notices = engine.notices()
     if notices:
         yield from _of_notices(notices)

@@ -45,6 +45,7 @@ from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
 from tests.mutants.mutant import Mutant, Scenario
+from tests.mutants.spending import SPENDING_MUTANTS
 from tests.mutants.trees import TREE_MUTANTS
 
 # --- scenarios that are no test function of one argument ----------------------------------------------------------------------
@@ -299,5 +300,5 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
-    *TREE_MUTANTS,
+    *TREE_MUTANTS, *SPENDING_MUTANTS,
 )  # fmt: skip
