@@ -52,6 +52,8 @@ def wanted(v: SlotPart) -> Found:
 def rest_or_wake(v: SlotPart) -> Decision | None:
     """G-29: its machine is suspended while its budget is used up and that is declared, or once it had no work for as long as is declared;
     and resumed when that is over. Written down before the platform is asked."""
+    if v.slot.observe_only:
+        return None
     found = wanted(v)
     return NoteRest(found.why, found.told) if found.why != v.lt.record.rest.reason else None
 
@@ -59,7 +61,14 @@ def rest_or_wake(v: SlotPart) -> Decision | None:
 def go_when_done(v: SlotPart) -> Decision | None:
     """A worker whose tasks are all done is deleted, where that is declared."""
     idle = v.idle
-    goes = idle.post_task is PostTask.DELETE and idle.may_go and idle.running and idle.done and idle.since is not None
+    goes = (
+        not v.slot.observe_only
+        and idle.post_task is PostTask.DELETE
+        and idle.may_go
+        and idle.running
+        and idle.done
+        and idle.since is not None
+    )
     return Retire() if goes else None
 
 
@@ -76,11 +85,13 @@ def due(v: SlotPart) -> float | None:
 def note_the_wake(v: GovernPart) -> Decision | None:
     """How long it took from the moment at which it was wanted until it could work is written down once."""
     rest = v.lt.record.rest
-    return NoteWake() if rest.woken_at and not rest.seconds and not rest.reason and v.lt.settled else None
+    return NoteWake() if not v.slot.observe_only and rest.woken_at and not rest.seconds and not rest.reason and v.lt.settled else None
 
 
 def note_the_hours(v: SlotPart) -> Decision | None:
     """G-29: while a budget bounds machine hours, it is written down from when to when the machine runs."""
+    if v.slot.observe_only:
+        return None
     bounded = any(pool.budget.max_machine_hours is not None for pool in v.pools)
     spending, vm = v.lt.record.spending, v.slot.vm
     if isinstance(vm, Seen) and vm.state in (VmState.RUNNING, VmState.BOOTING):

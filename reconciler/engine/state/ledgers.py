@@ -6,12 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.keys import Key
-from reconciler.core.spending.ledger import BUCKET, DAYS, NOTHING, Entry, Page, Run, Spent, day_of, pages, since_then
+from reconciler.core.spending.ledger import BUCKET, DAY, DAYS, NOTHING, Entry, Page, Run, Spent, day_of, pages, since_then
 from reconciler.core.spending.prices import Prices
 
 Agent = tuple[str, str]
 """Namespace and name."""
 FLEET = "fleet"
+MOST_BUCKETS = DAYS * 288 + 288
+MOST_RUNS = 20_000
+MOST_TASKS = 2000
+MOST_WINDOWS = 64
+"""What is kept in memory of one place: a little more than any window needs; of tasks, the last ones."""
 
 
 @dataclass
@@ -23,11 +28,15 @@ class Sum:
     _known: dict[float, Spent] = field(default_factory=dict)
 
     def add(self, entry: Entry, prices: Prices) -> None:
-        spent = self.buckets.get(entry.at, NOTHING) + entry.spent(prices)
-        self.buckets[entry.at] = spent
+        if entry.at not in self.buckets and len(self.buckets) >= MOST_BUCKETS:
+            since = entry.at - DAYS * DAY
+            self.buckets = {at: spent for at, spent in self.buckets.items() if at >= since}
+        self.buckets[entry.at] = self.buckets.get(entry.at, NOTHING) + entry.spent(prices)
         self._known.clear()
 
     def ran(self, run: Run) -> None:
+        if len(self.runs) >= MOST_RUNS:
+            self.runs = [old for old in self.runs if old.ended >= run.ended - DAYS * DAY]
         self.runs.append(run)
         self._known.clear()
 
@@ -42,9 +51,9 @@ class Sum:
                 if at >= edge:
                     known = known + spent
             seconds = sum(run.ended - max(run.begun, edge) for run in self.runs if run.ended > edge)
+            if len(self._known) >= MOST_WINDOWS:
+                self._known.clear()
             known = self._known[edge] = known + Spent(seconds=seconds)
-            for old in [at for at in self._known if at < edge - BUCKET * 2 * 288 * DAYS]:
-                del self._known[old]
         return known
 
 
@@ -101,6 +110,8 @@ class Ledgers:
             for one in sums:
                 one.add(entry, self.prices)
             if entry.task:
+                if entry.task not in tasks and len(tasks) >= MOST_TASKS:
+                    del tasks[next(iter(tasks))]
                 tasks[entry.task] = tasks.get(entry.task, NOTHING) + entry.spent(self.prices)
         for run in runs:
             for one in sums:
