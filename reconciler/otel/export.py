@@ -52,9 +52,8 @@ class Otlp:
 
     def __init__(self, wanted: Wanted, version: str, instance: str) -> None:
         self._wanted, self._begun = wanted, time.time_ns()
-        named = {"service.name": NAME, "service.version": version, "service.instance.id": instance}
-        resource = Resource(named).merge(Resource.create({}))
-        if resource.attributes.get("service.name", "").__str__().startswith("unknown_service"):
+        resource = Resource({"service.version": version, "service.instance.id": instance}).merge(Resource.create())
+        if str(resource.attributes["service.name"]).startswith("unknown_service"):
             resource = resource.merge(Resource({"service.name": NAME}))
         self._resource, self._scope = resource, InstrumentationScope(NAME, version)
         self._waiting, ids = Waiting(wanted.spans), Ids()
@@ -113,11 +112,10 @@ class Otlp:
 
     async def _send_metrics(self, exporter: OTLPMetricExporter, families: Callable[[], Iterable[Family]]) -> None:
         ours = converted([*families(), *self.families()], self._begun, time.time_ns())
-        scopes = [ScopeMetrics(self._scope, ours, "")]
         measured = self._reader.get_metrics_data()
-        if measured is not None:
-            scopes += [scope for one in measured.resource_metrics for scope in one.scope_metrics]
-        data = MetricsData([ResourceMetrics(self._resource, scopes, "")])
+        if measured is not None:  # of two scopes of one name the encoder keeps one
+            ours += [metric for one in measured.resource_metrics for scope in one.scope_metrics for metric in scope.metrics]
+        data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(self._scope, ours, "")], "")])
         self._outcome("metrics", await in_thread(lambda: exporter.export(data) is MetricExportResult.SUCCESS))
 
     def _outcome(self, signal: str, came: bool) -> None:
