@@ -188,6 +188,7 @@ def test_the_program_tells_what_the_variables_ask_for_and_stops_in_time(program:
         assert time.monotonic() - begun < 8
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_is_said_and_everything_else_goes_on(program: Program, tmp_path: Path) -> None:
     shim = tmp_path / "shim" / "opentelemetry"
     shim.mkdir(parents=True)
