@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reconciler import paths
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:  # read where a file has some
@@ -33,6 +34,9 @@ VARIABLES = {
     "max-vms": "RECONCILER_MAX_VMS",
 }
 """Setting → the environment variable that stands for its flag."""
+
+FILE = "RECONCILER_CONFIG"
+"""The environment variable that names the file of settings, as `--config` does."""
 
 NAMES = frozenset(
     {
@@ -63,7 +67,8 @@ class Config:
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
     `notify`: where notices go.
-    `environ`: the process's environment (it may hold secrets: never shown)."""
+    `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
+    where each setting that was given comes from."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -85,6 +90,8 @@ class Config:
     context: str = ""
     notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def agents_dir(self) -> Path:
@@ -99,17 +106,13 @@ class Config:
 
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
-    wrong."""
+    wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
+    file = file or default_file(environ)
     told, sinks = read_file(file) if file is not None else ({}, ())
+    origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
-        given = flags.get(name)
-        if given is not None:
-            return given, f"--{name}"
-        variable = VARIABLES.get(name, "")
-        if environ.get(variable):
-            return environ[variable], variable
-        return told.get(name), f"{name} in {file}"
+        return _picked(name, flags, environ, told, file)
 
     def text(name: str, default: str = "") -> str:
         value, where = pick(name)
@@ -197,7 +200,22 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         context=context,
         notify=sinks,
         environ=environ,
+        file=file,
+        origins=origins,
     )
+
+
+def _picked(
+    name: str, flags: Mapping[str, Setting | None], environ: Mapping[str, str], told: Mapping[str, Setting], file: Path | None
+) -> tuple[Setting | None, str]:
+    """What was given for a setting, None when nothing was, and where; a flag beats the environment, which beats the file."""
+    given = flags.get(name)
+    if given is not None:
+        return given, f"--{name}"
+    variable = VARIABLES.get(name, "")
+    if environ.get(variable):
+        return environ[variable], variable
+    return told.get(name), f"{name} in {file}"
 
 
 def _namespace(name: str, where: str) -> str:
@@ -210,6 +228,20 @@ def default_state(environ: Mapping[str, str]) -> str:
     """`${XDG_STATE_HOME:-~/.local/state}/reconciler`."""
     base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".local", "state")
     return os.path.join(base, "reconciler")
+
+
+def user_file(environ: Mapping[str, str]) -> Path:
+    """The file of settings that is read when none is named: `${XDG_CONFIG_HOME:-~/.config}/reconciler/config.toml`."""
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".config")
+    return Path(base) / "reconciler" / "config.toml"
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The file that `RECONCILER_CONFIG` names, else the user's own where it is there."""
+    if named := environ.get(FILE):
+        return Path(named)
+    own = user_file(environ)
+    return None if isinstance(paths.look(own), paths.Absent) else own
 
 
 def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:

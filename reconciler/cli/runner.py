@@ -168,7 +168,7 @@ def transition(event: Event, message: str, config: Config) -> str:
         }
         return in_json(json.dumps(told, ensure_ascii=False))
     name = names.short(event.key)
-    if event.key.namespace != config.namespace:
+    if event.key.namespace not in ("", config.namespace):
         name = f"{event.key.namespace}/{name}"
     warning = "! " if event.type == "Warning" else ""
     return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {one_line(message)}".rstrip()
