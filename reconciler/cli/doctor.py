@@ -158,7 +158,6 @@ async def _sink(config: Config, sink: Sink, send: bool) -> str:
     """Whether its values are there and fit, and its program is; `send`: and whether it takes a notice."""
     from reconciler.app import secrets_of
     from reconciler.core.notices import cloud_event, trial
-    from reconciler.notify.settings import Command
     from reconciler.notify.ways import Values, examine, way_of
 
     way = way_of(sink, Values(secrets_of(config), config.environ), config.environ, time.time)
@@ -168,8 +167,7 @@ async def _sink(config: Config, sink: Sink, send: bool) -> str:
             await way.deliver(cloud_event(trial(sink.name, time.time()), "", config.fleet))
     finally:
         await way.aclose()
-    kind = "a command" if isinstance(sink.way, Command) else "a webhook, signed" if sink.way.key is not None else "a webhook, unsigned"
-    return f"{sink.name}: {kind}" + (": it took a test notice" if send else "; --notify tries it")
+    return f"{sink.name}: {sink.kind}" + (": it took a test notice" if send else "; --notify tries it")
 
 
 async def _state(config: Config) -> str:

@@ -81,6 +81,11 @@ class Sink:
     def name(self) -> str:
         return self.want.name
 
+    @property
+    def kind(self) -> str:
+        """For people."""
+        return "a command" if isinstance(self.way, Command) else "a webhook, signed" if self.way.key is not None else "a webhook, unsigned"
+
 
 def read_sinks(tables: object, file: str) -> tuple[Sink, ...]:
     """`tables`: what `notify` is in the file. Raises `UsageError` naming the file, the sink and the setting."""
