@@ -32,6 +32,8 @@ def doctor(
 
     Key, API, clock, machines, Node and pi, store, state directory, sinks of notices. With --kube: API server, kinds, your rights, whether
     an operator is alive, and your own key for the platform."""
+    if notify and config.kube:
+        raise UsageError("an operator's sinks are tried where it runs", "--notify", "leave it out, or leave --kube out")
     if notify and not config.notify:
         raise UsageError("no sink is declared", "--notify", "name the file that has some with --config")
     raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config, notify)))

@@ -102,7 +102,8 @@ class Otlp:
         while some := self._waiting.take(self._wanted.batch):
             came = await in_thread(lambda some=some: exporter.export(some) is SpanExportResult.SUCCESS)  # type: ignore[misc]
             self._outcome("traces", came)
-            if not came:
+            if not came:  # the exporter has tried as long as it may
+                self._waiting.dropped += len(some)
                 return
 
     async def _export_metrics(self, exporter: OTLPMetricExporter, families: Callable[[], Iterable[Family]]) -> None:
@@ -134,7 +135,7 @@ class Otlp:
         for key, count in sorted(self._outcomes.items()):
             exports.add_metric(key, count)
         yield exports
-        dropped = CounterMetricFamily("reconciler_otlp_dropped_spans", "Spans that were dropped because too many waited.")
+        dropped = CounterMetricFamily("reconciler_otlp_dropped_spans", "Spans that no collector took, or that were too many.")
         dropped.add_metric([], self._waiting.dropped + self.follow.dropped)
         yield dropped
         waiting = GaugeMetricFamily("reconciler_otlp_waiting_spans", "Spans that wait to be exported.")
