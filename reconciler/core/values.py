@@ -27,9 +27,12 @@ else:
 
 def with_known(value: V, changes: Mapping[str, Any]) -> V:
     """The same with those of the changes that its class has a field for; for a frozen dataclass that is its fields, in a dict."""
-    known = value.__dict__
+    facts = value.__dict__.copy()
+    for name, change in changes.items():
+        if name in facts:
+            facts[name] = change
     made = object.__new__(value.__class__)
-    object.__setattr__(made, "__dict__", {**known, **{name: change for name, change in changes.items() if name in known}})
+    object.__setattr__(made, "__dict__", facts)
     return made
 
 

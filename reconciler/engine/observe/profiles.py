@@ -152,7 +152,8 @@ class Profiles:
         """Fields set and not acted on in this release: those that protect, and the others."""
         known = self._unsupported.get(key)
         if known is None or known[0] is not spec:
-            found = unsupported(key.kind, spec)
+            item = self.table.get(key)
+            found = unsupported(key.kind, spec, item.spec if item is not None and item.obj.spec is spec else None)
             fields = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
             known = self._unsupported[key] = (spec, fields)
         return known[1]
