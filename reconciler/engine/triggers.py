@@ -41,6 +41,9 @@ class Triggers:
             reconciled = self._table.reconcile_key(key)
             self.reconciling.add(reconciled)
             self._queue.add(reconciled, Priority.RESYNC)
+        for kind in self._kinds.values():
+            for key in kind.left_behind():
+                self._queue.add(key, Priority.RESYNC)
 
     # --- what is declared and written -----------------------------------------------------------------------------------------
 
