@@ -116,9 +116,8 @@ class ObjectTable:
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
-        self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
-        self.halted, self.revision, self.prunes = "", 0, PruneBook()
+        self.halted, self.revision, self.profile_changes, self.prunes = "", 0, 0, PruneBook()
         self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
