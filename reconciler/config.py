@@ -9,10 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reconciler import paths
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:  # read where a file has some
+    from reconciler.notify.settings import Sink
 
 EVERY = "*"
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -52,6 +55,9 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+NOTIFY = "notify"
+"""What only a file may have: a list of tables, one for each sink of notices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -60,6 +66,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
+    `notify`: where notices go.
     `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
     where each setting that was given comes from."""
 
@@ -81,6 +88,7 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
+    notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -100,7 +108,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
     file = file or default_file(environ)
-    told = read_file(file) if file is not None else {}
+    told, sinks = read_file(file) if file is not None else ({}, ())
     origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
@@ -190,6 +198,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
+        notify=sinks,
         environ=environ,
         file=file,
         origins=origins,
@@ -235,8 +244,9 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     return None if isinstance(paths.look(own), paths.Absent) else own
 
 
-def read_file(path: Path) -> dict[str, Setting]:
-    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:
+    """A TOML file of settings, and the sinks for notices in it. Raises `UsageError` when it can't be read or
+    holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -244,10 +254,15 @@ def read_file(path: Path) -> dict[str, Setting]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    sinks: tuple[Sink, ...] = ()
+    if NOTIFY in document:
+        from reconciler.notify.settings import read_sinks
+
+        sinks = read_sinks(document.pop(NOTIFY), str(path))
     for name, value in document.items():
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found
+    return found, sinks

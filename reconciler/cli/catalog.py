@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("rewind", "reconciler.cli.resolve:rewind", "Take the conversation of a lieutenant back by whole turns.", kube=True),
         Entry("rollout", "reconciler.cli.rollout:rollout", "Look at, hold or undo a change that goes through a tree.", kube=True),
         Entry("halt", "reconciler.cli.act:halt", "Stop the fleet from creating machines and delivering work."),
+        Entry("prune", "reconciler.cli.prune:prune", "Show deletions that wait for a person; approve them."),
         Entry("resume", "reconciler.cli.act:resume", "Declare a lieutenant or a VMTree Running again.", kube=True),
         Entry("set", "reconciler.cli.act:set_", "Change fields of a declaration where it lives.", kube=True),
         Entry("retry", "reconciler.cli.act:retry", "Clear a back-off, a crash loop or a Stalled, and try again now.", kube=True),

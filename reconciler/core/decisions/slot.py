@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions.base import Act, Effect, Urgency
+from reconciler.core.keys import Key
 from reconciler.core.snapshot.branch import Standing
 
 Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused", "RolledBack"]
@@ -74,6 +76,18 @@ class Adopt(Act):
     occasion: ClassVar = "its declaration names this machine"
 
     vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeWarm(Act):
+    """Put the machine that `holder` keeps ready into the slot, in one transaction; the claim follows. Only a lieutenant's own slot takes
+    one."""
+
+    doing: ClassVar = TreeReason.TOOK_WARM
+    books_only: ClassVar = True
+
+    vm_id: str
+    holder: Key
 
 
 @dataclass(frozen=True, slots=True)
