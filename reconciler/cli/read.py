@@ -50,6 +50,8 @@ def get(
     async def run() -> None:
         async with reader(config) as store:
             found, missing = await documents(config, store, selection, namespace, selector, stock)
+            if shape.kind in ("table", "wide") and any(doc["kind"] == PROFILE for doc in found):
+                found = await told_whole(store, found, namespace)
             if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
             tell(config, missing)
@@ -99,6 +101,16 @@ async def documents(
                 missing.append(NotFound(f"{kind.lower()}/{name} does not exist", where, f"see `reconciler get {kind.lower()}`"))
         found += [doc for name, doc in every if not wanted or name in wanted]
     return found, missing
+
+
+async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:
+    """Profiles for a table: each names everything that it extends."""
+    from reconciler.views.describe import profiles_of  # reads the profiles of this release
+    from reconciler.views.profiles import with_chains
+
+    if namespace is None:
+        return found
+    return with_chains(found, (await profiles_of(store, namespace))[0])
 
 
 _TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")
