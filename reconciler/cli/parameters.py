@@ -20,6 +20,19 @@ class Argument(TyperArgument):
     def process_value(self, ctx: Context, value: Any) -> Any:
         return _finished(self, ctx, value) if _settled(self, value) else super().process_value(ctx, value)
 
+    def get_usage_pieces(self, ctx: Context) -> list[str]:
+        return [self.shown]
+
+    def get_help_record(self, ctx: Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else (self.shown, record[1].removesuffix("  [required]"))
+
+    @property
+    def shown(self) -> str:
+        """It as a usage line has it: in brackets when it may be left out."""
+        name = self.metavar or (self.name or "").upper()
+        return name if self.required or name.startswith("[") else f"[{name}]"
+
 
 class Option(TyperOption):
     """An option."""

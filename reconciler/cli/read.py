@@ -32,12 +32,15 @@ Watch = Annotated[bool, typer.Option("-w", "--watch", help="Go on with every cha
 def get(
     config: Config,
     words: Words,
-    selector: Annotated[str, typer.Option("-l", "--selector", help="Labels: NAME=VALUE,…", show_default=False)] = "",
+    selector: Annotated[str, typer.Option("-l", "--selector", metavar="LABELS", help="Labels: NAME=VALUE,…", show_default=False)] = "",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Every namespace.")] = False,
     watch: Watch = False,
     output_: Shape = "table",
 ) -> None:
-    """Show objects: what is declared and what is true."""
+    """Show objects: what is declared and what is true.
+
+    Always with READY, REASON and AGE. KIND may also be several (`lt,task`), `all`, `vm` (what the platform has), or `commit` (snapshots
+    that we took). A profile names everything that it extends; those that this release brings are shown too."""
     shape = output.parse_format(output_)
     selection = names.select(words)
     if selector:
