@@ -60,6 +60,7 @@ generate: .venv/.develops ## Write the generated files: CRDs, schemas, and the g
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.api.generate import write; print(*write(Path()), sep="\n")'
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.core.states import states_markdown; Path("docs/states.md").write_text(states_markdown(), "utf-8")'
 	$(BIN)/python -m tests.conformance.operations
+	$(BIN)/python -m tests.conformance.commands
 	$(BIN)/python -m tests.conformance.guarantees
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
