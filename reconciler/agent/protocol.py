@@ -31,7 +31,7 @@ from reconciler.core.snapshot.agent import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-b6115fe3602b"
+KEEPER_VERSION: Final = "1-bf63390633c2"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
