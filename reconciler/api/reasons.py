@@ -252,6 +252,12 @@ class Reason(Explained):
         "What pi says it was told is not what is declared.",
         "Look at `agent.command` of the profile and at settings on the machine; `reconciler retry` restarts pi on its session.",
     )
+    PERMISSIONS_NOT_APPLIED = (
+        "PermissionsNotApplied",
+        "The rules that pi's tool calls are checked against are not the declared ones.",
+        "`reconciler retry` restarts pi on its session; look at the keeper's log when that does not help.",
+    )
+    PERMISSIONS_INVALID = "PermissionsInvalid", "An example in the permissions is answered otherwise.", "Correct the rules or the example."
     INSTRUCTIONS_EDITED = "InstructionsEdited", "Somebody changed files of the agent; they are put right when it is settled.", NOTHING
     OUTPUT_BLOCKED = (
         "OutputBlocked",

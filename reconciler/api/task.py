@@ -23,6 +23,7 @@ from reconciler.api.meta import (
     Timestamp,
     Word,
 )
+from reconciler.api.permissions import Permissions
 
 
 class Delivery(Choice):
@@ -106,6 +107,7 @@ class TaskSpec(Model):
     transitions: ClassVar[tuple[Transition, ...]] = immutable(
         "lieutenantRef", "prompt", "contentFrom", "delivery", "target", "after", "notBefore", "deadlineSeconds", "noProgressSeconds",
         "landSeconds", "taskTimeoutSeconds", "acceptance", "escalation", "retries", "ttlSecondsAfterFinished",
+        "permissions",
     )  # fmt: skip
 
     lieutenant_ref: Ref
@@ -138,6 +140,8 @@ class TaskSpec(Model):
     """More attempts after a lost session, a model error or failed acceptance; the next one is told what failed."""
     ttl_seconds_after_finished: Seconds | None = None
     """Remove the task's data this long after its end, leaving a tombstone; unset: never."""
+    permissions: Permissions | None = None
+    """Which tool calls the agent may make for this task, below what its profile and its lieutenant say."""
     cancel: bool = False
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()

@@ -10,6 +10,7 @@ from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.documents import jsontext, yamltext
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
+from reconciler.sources.documents.permissions import wrong_examples
 
 MAX_BYTES = 1 << 20
 MAX_DOCUMENTS = 1000
@@ -154,7 +155,7 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
 
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:
     outcome = parse(raw)
-    problems = outcome if isinstance(outcome, list) else []
+    problems = outcome if isinstance(outcome, list) else list(wrong_examples(outcome))
     for problem in problems:
         yield Flaw(locate(marks, start, problem.path), problem.path, _explained(problem, traps.get(problem.path)))
     told = {problem.path for problem in problems}

@@ -88,8 +88,14 @@ class Rules:
     @property
     def hash(self) -> str:
         """What names exactly these declared rules."""
-        text = json.dumps(self.declared(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of(self.declared())
+
+
+def hash_of(declared: Json) -> str:
+    """What names exactly these declared rules; anything else beside them is passed over."""
+    named = {name: declared[name] for name in ("levels", "tools") if name in declared}
+    text = json.dumps(named, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def rule(text: str) -> Rule:
