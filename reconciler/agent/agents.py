@@ -379,7 +379,7 @@ class KeeperAgents:
         return verdict_of(facts.get("verdict"))
 
     async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
-        return (await self._ask(at, "answer", id=question, allow=allow, reason=reason)).get("answered") is True
+        return (await self._ask(at, "answer", question=question, allow=allow, reason=reason)).get("answered") is True
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return verdict_of((await self._ask(at, "verdict", key=key)).get("verdict"))

@@ -112,7 +112,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "permissions": ACTED_ON,
         "permissions.agents": CONVENIENCE,
         "cancel": ACTED_ON,
-        "approvals": CONVENIENCE,
+        "approvals": ACTED_ON,
     },
 }
 

@@ -81,9 +81,11 @@ class Approval(Model):
     """A person's answer to one question of the agent."""
 
     id: Word
-    """The question, as status names it."""
+    """The question, as `status.asks` names it."""
     decision: Decision
     """The answer."""
+    reason: Annotated[str, Field(max_length=500)] = ""
+    """Why not; the agent is told."""
 
 
 def _only_a_steer_aims(model: Model) -> Iterator[Told]:

@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("wait", "reconciler.cli.wait:wait", "Wait until objects are as asked for.", kube=True),
         Entry("orphans", "reconciler.cli.orphans:orphans", "Show VMs that no object here owns; delete proven orphans.", kube=True),
         Entry("diff", "reconciler.cli.diff:diff", "Show in what two objects or two VMs are configured differently.", kube=True),
+        Entry("auth", "reconciler.cli.auth:auth", "Say what an agent may do, and which rule decides.", kube=True),
         Entry("doctor", "reconciler.cli.doctor:doctor", "Check what a controller needs, and say what to fix.", kube=True),
     ),
     "Act": (
@@ -41,6 +42,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("delete", "reconciler.cli.act:delete", "Undeclare objects.", kube=True),
         Entry("send", "reconciler.cli.send:send", "Give a lieutenant a piece of work.", kube=True),
         Entry("cancel", "reconciler.cli.act:cancel", "Cancel a task.", kube=True),
+        Entry("approve", "reconciler.cli.approvals:approve", "Let tool calls that wait go on.", kube=True),
+        Entry("deny", "reconciler.cli.approvals:deny", "Deny tool calls that wait; the agent is told why and goes on.", kube=True),
         Entry("suspend", "reconciler.cli.act:suspend", "Declare a lieutenant or a VMTree Suspended.", kube=True),
         Entry("rewind", "reconciler.cli.resolve:rewind", "Take the conversation of a lieutenant back by whole turns.", kube=True),
         Entry("rollout", "reconciler.cli.rollout:rollout", "Look at, hold or undo a change that goes through a tree.", kube=True),

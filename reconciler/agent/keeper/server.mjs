@@ -248,8 +248,8 @@ const OPS = {
   rules({ rules }) {
     return { hash: this.pi.guard.rules(rules) };
   },
-  answer({ id, allow, reason }) {
-    return this.pi.guard.answered(String(id), allow === true, reason);
+  answer({ question, allow, reason }) {
+    return this.pi.guard.answered(String(question), allow === true, reason);
   },
   "files.digest"({ paths, workDir }) {
     return machine.digests(paths, workDir ?? this.pi.workDir);

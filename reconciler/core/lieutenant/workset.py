@@ -10,6 +10,7 @@ from dataclasses import replace
 from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
 from reconciler.api.reasons import Reason
+from reconciler.api.task import Decision as Answer
 from reconciler.api.task import Delivery
 from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
 from reconciler.core.keys import Key
@@ -23,8 +24,9 @@ from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import NO_PROVIDER
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.task import Availability, TaskView
+from reconciler.core.snapshot.task import Approval, Availability, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task import policies as task
@@ -103,6 +105,11 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.NOT_READY, str(rest.doing)
 
 
+def _nothing_is_checked(view: WorkSet) -> bool:
+    rendered = view.lieutenant.rendered if view.lieutenant is not None else None
+    return isinstance(rendered, Rendered) and rendered.rules is None
+
+
 def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:
     """Everything one task's policies may look at."""
     spec, record, name = facts.spec, facts.record, facts.key.name
@@ -155,6 +162,8 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         copied_by=copied_by(view.lieutenant) if view.lieutenant else "",
         abandoned=availability is Availability.GOING and (overdue or not running),
         no_work=view.no_work,
+        approvals=tuple(Approval(a.id, a.decision is Answer.APPROVE, a.reason) for a in spec.approvals),
+        unguarded=spec.permissions is not None and _nothing_is_checked(view),
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
 

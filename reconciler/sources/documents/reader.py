@@ -155,7 +155,7 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
 
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:
     outcome = parse(raw)
-    problems = outcome if isinstance(outcome, list) else list(wrong_examples(outcome))
+    problems = [*(outcome if isinstance(outcome, list) else ()), *wrong_examples(raw)]
     for problem in problems:
         yield Flaw(locate(marks, start, problem.path), problem.path, _explained(problem, traps.get(problem.path)))
     told = {problem.path for problem in problems}
