@@ -11,6 +11,7 @@ import typer
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.act import change
+from reconciler.cli.edit import Change
 from reconciler.cli.output import out
 from reconciler.cli.read import one
 from reconciler.config import Config

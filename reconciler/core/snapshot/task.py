@@ -110,5 +110,6 @@ class TaskView:
     copied_by: str = ""  # who makes a live copy of its lieutenant, which gets no work meanwhile
     no_work: Held | None = None  # why nothing may be sent to its lieutenant now: a limit is reached, or the fleet is halted
     approvals: tuple[Approval, ...] = ()
+    wrong_rules: str = ""  # what is wrong with its permissions
     unguarded: bool = False  # it has permissions of its own, and neither its lieutenant nor the profile has any
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -223,7 +223,10 @@ def refuse_the_unsupported(v: TaskView) -> Decision | None:
 
 
 def refuse_what_nobody_would_check(v: TaskView) -> Decision | None:
-    """G-28: a task with permissions of its own is not given to an agent whose tool calls are not checked."""
+    """G-28: a task with permissions of its own is not given to an agent whose tool calls are not checked, nor one whose rules say something
+    else than its examples."""
+    if v.wrong_rules and not v.record.sent and not v.deleting:
+        return Refuse(Reason.PERMISSIONS_INVALID, v.wrong_rules)
     if v.unguarded and not v.record.sent and not v.deleting:
         told = "its lieutenant and the profile declare no permissions, so nobody would check those of the task; declare some there"
         return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told)

@@ -155,7 +155,9 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
 
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:
     outcome = parse(raw)
-    problems = [*(outcome if isinstance(outcome, list) else ()), *wrong_examples(raw)]
+    problems = outcome if isinstance(outcome, list) else []
+    for wrong in wrong_examples(raw):
+        yield Flaw(locate(marks, start, wrong.path[:-1]), wrong.path, wrong.message)
     for problem in problems:
         yield Flaw(locate(marks, start, problem.path), problem.path, _explained(problem, traps.get(problem.path)))
     told = {problem.path for problem in problems}
