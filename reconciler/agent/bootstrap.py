@@ -283,7 +283,9 @@ def keeper_files() -> dict[str, bytes]:
     """Its modules by name, and the grammar that they read commands with, as shipped with us."""
     directory = resources.files("reconciler.agent") / "keeper"
     found = {entry.name: entry.read_bytes() for entry in directory.iterdir() if entry.name.endswith(".mjs")}
-    vendored = {f"vendor/{entry.name}": entry.read_bytes() for entry in (directory / "vendor").iterdir() if entry.is_file()}
+    vendored = {
+        f"vendor/{entry.name}": entry.read_bytes() for entry in (directory / "vendor").iterdir() if not entry.name.startswith((".", "_"))
+    }
     return dict(sorted({**found, **vendored}.items()))
 
 

@@ -10,12 +10,14 @@ import { special } from "./guardpatterns.mjs";
 import { decide, readRules } from "./guardrules.mjs";
 
 export const DIALOG = "reconciler-guard";
+export const INSIDE = path.join(import.meta.dirname, "inside.mjs"); // our extension for pi
 const MOST_OPEN = 100;
 const REMEMBERED = 500;
 const KEPT = 200;
 const SHOWN = 2000;
 const brief = (text, limit = 500) => String(text ?? "").slice(0, limit);
 const digestOf = (file) => createHash("sha256").update(fs.readFileSync(file)).digest("hex");
+const ORIGINAL = digestOf(INSIDE); // as it was when the keeper started
 
 export class Guard {
   #rules;
@@ -24,13 +26,12 @@ export class Guard {
   #events;
   #answer;
   #end;
-  #inside;
   #allowed = new Set(); // ids of calls that may end well
   #open = new Map(); // id of a question -> what waits
   #there;
 
-  /** `launch`: with `guard`, the declared rules; `answer(dialog, value)` answers pi, `end(why)` ends it; `inside`: our extension. */
-  static async over(launch, { state, events, answer, end, inside, directory, digest }) {
+  /** `launch`: with `guard`, the declared rules; `answer(dialog, value)` answers pi, `end(why)` ends it. */
+  static async over(launch, { state, events, answer, end, directory }) {
     await load();
     const { guard, workDir, agentDir, env } = launch;
     const made = new Guard();
@@ -40,7 +41,6 @@ export class Guard {
     made.#events = events;
     made.#answer = answer;
     made.#end = end;
-    made.#inside = { file: inside, digest };
     made.#intact();
     made.base = made.rules(guard);
     return made;
@@ -74,11 +74,11 @@ export class Guard {
   #intact() {
     let found = "gone";
     try {
-      found = digestOf(this.#inside.file);
+      found = digestOf(INSIDE);
     } catch {
       // it is gone, which is told below
     }
-    if (found !== this.#inside.digest) {
+    if (found !== ORIGINAL) {
       this.#events.record("guard", { what: "changed" });
       throw new Refusal("GuardChanged", "our extension for pi was changed on the disk since the keeper started");
     }

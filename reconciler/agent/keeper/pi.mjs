@@ -1,11 +1,10 @@
 // One pi process: started and stopped when asked, never by itself. Its pipes are ours and are always drained, unless the
 // disk can't take what follows (then pi waits, which it does well: pi-rpc §4 "stdout not read").
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
-import { DIALOG, Guard } from "./guard.mjs";
+import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
 import { brief, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
@@ -16,8 +15,6 @@ const QUIET_MS = 10_000;
 const INSIDE_MS = 5_000;
 const RETRIES_MS = 15_000; // pi tries three times, after 2, 4 and 8 s
 const LONGEST_ASKED_S = 21_600;
-const INSIDE = path.join(import.meta.dirname, "inside.mjs");
-const INSIDE_DIGEST = createHash("sha256").update(fs.readFileSync(INSIDE)).digest("hex"); // as it was when the keeper started
 const LIVE_LIMIT = 1 << 16;
 const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
 const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
@@ -100,7 +97,7 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard}; `guard`: the rules for tool calls. Resolves when pi has given its first answer. */
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard}; `guard`: rules for tool calls. Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
@@ -110,7 +107,8 @@ export class Pi {
       for (const directory of [launch.workDir, launch.agentDir, path.dirname(launch.sessionFile)]) fs.mkdirSync(directory, { recursive: true });
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
-      this.#guard = launch.guard && (await this.#guardOf(launch));
+      const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why) };
+      this.#guard = launch.guard && (await Guard.over(launch, { ...own, answer: (id, value) => this.#reply(id, { value }) }));
       this.#spawn(launch);
       const gone = this.#gone;
       const answered = await Promise.race([this.probe(START_MS), gone]);
@@ -126,12 +124,6 @@ export class Pi {
       }
       return { pid: this.#child.pid };
     });
-  }
-
-  #guardOf(launch) {
-    const answer = (id, value) => this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id, value })}\n`);
-    const own = { inside: INSIDE, digest: INSIDE_DIGEST, directory: this.#directory };
-    return Guard.over(launch, { ...own, state: this.#state, events: this.#events, answer, end: (why) => void this.#end(why) });
   }
 
   /** Ends pi at once, with everything below it. */
@@ -162,10 +154,7 @@ export class Pi {
     this.#inside = {};
     this.#askedUntil = 0;
     this.#tools = new RunningTools();
-    this.live = "";
-    this.activity = 0;
-    this.unsettled = false;
-    this.heardAt = performance.now();
+    Object.assign(this, { live: "", activity: 0, unsettled: false, heardAt: performance.now() });
     this.#startedMono = performance.now();
     this.#started = { state: "up", pid: child.pid, startTicks: startTicks(child.pid), at: Date.now() / 1000, launchHash, sessionFile };
     this.#state.note({ process: this.#started, workDir });
@@ -192,8 +181,7 @@ export class Pi {
     const asked = this.#stopping;
     this.#child = undefined;
     this.#guard?.gone();
-    this.live = "";
-    this.unsettled = false;
+    Object.assign(this, { live: "", unsettled: false });
     if (child.pid !== undefined) killGroup(child.pid);
     if (asked) {
       this.#state.note({ process: { state: "none" } });
@@ -233,6 +221,10 @@ export class Pi {
   forward(id, command, onAnswer) {
     this.#waiting.set(id, onAnswer);
     this.#child.stdin.write(`${JSON.stringify({ ...command, id })}\n`);
+  }
+
+  #reply(id, answer) {
+    this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id, ...answer })}\n`);
   }
 
   #ask(command) {
@@ -393,7 +385,7 @@ export class Pi {
   /** An open dialog would keep the turn, and even `abort`, waiting for ever (pi-rpc §3): nobody is there to answer it. */
   #dialog(said) {
     const open = DIALOGS.has(said.method);
-    if (open) this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id: said.id, cancelled: true })}\n`);
+    if (open) this.#reply(said.id, { cancelled: true });
     this.#events.record(open ? "dialog" : "notice", { method: brief(said.method), title: brief(said.title ?? said.message ?? said.statusText), cancelled: open });
   }
 

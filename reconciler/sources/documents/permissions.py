@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -43,7 +44,5 @@ def _declared(raw: object) -> Iterator[tuple[str, tuple[Step, ...], Permissions]
     for step in path:
         found = as_map(found).get(str(step))
     if path and found is not None:
-        try:
+        with suppress(ValidationError):  # which is told by whoever reads the whole document
             yield kind, path, Permissions.model_validate(without_nulls(found), by_alias=True, by_name=False)
-        except ValidationError:
-            pass  # which is told by whoever reads the whole document
