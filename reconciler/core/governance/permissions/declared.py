@@ -20,7 +20,7 @@ def level_of(name: str, declared: Permissions) -> Level:
 
 def rules_of(levels: Iterable[tuple[str, Permissions | None]], work_dir: str) -> Rules | None:
     """All levels, the highest first; None when no level declares any. Tools: what every level that names some has."""
-    declared = [(name, one) for name, one in levels if one is not None]
+    declared = [(name, one) for name, one in levels if one is not None and one.model_fields_set != {"agents"}]
     if not declared:
         return None
     seen: tuple[str, ...] | None = None
