@@ -46,7 +46,8 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "idle": CONVENIENCE,
         "suspend": ACTED_ON,
         "budget": PROTECTS,
-        "permissions": PROTECTS,
+        "permissions": ACTED_ON,
+        "permissions.agents": CONVENIENCE,
         "memory": CONVENIENCE,
         "compaction": CONVENIENCE,
         "health": ACTED_ON,
@@ -90,6 +91,8 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "agent.providers": ACTED_ON,
         "agent.extensions": ACTED_ON,
         "agent.skills": ACTED_ON,
+        "agent.permissions": ACTED_ON,
+        "agent.permissions.agents": CONVENIENCE,
     },
     "Task": {
         "lieutenantRef": ACTED_ON,
@@ -107,8 +110,10 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "escalation": ACTED_ON,
         "retries": ACTED_ON,
         "ttlSecondsAfterFinished": ACTED_ON,
+        "permissions": ACTED_ON,
+        "permissions.agents": CONVENIENCE,
         "cancel": ACTED_ON,
-        "approvals": CONVENIENCE,
+        "approvals": ACTED_ON,
     },
 }
 

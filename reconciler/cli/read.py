@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.several import tell
@@ -18,6 +19,7 @@ from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import COMMIT, VM, document, labels_of, stock_documents
 from reconciler.views.selecting import selectable
+from reconciler.views.waiting import APPROVAL, ATTENTION, TASK, approvals, attention
 
 PROFILE = boot_profile("", "").kind
 POLL = 0.25
@@ -91,6 +93,10 @@ async def documents(
             from reconciler.cli.snapshots import commits
 
             every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
+        elif kind in (APPROVAL, ATTENTION):
+            of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
+            objects = [obj for known in of for obj in await store.objects(known, namespace)]
+            every = list(attention(objects) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]

@@ -12,6 +12,7 @@ from reconciler.api.support import unsupported
 from reconciler.cli.output import out, parse_format, say, to_json
 from reconciler.config import Config
 from reconciler.core.keys import JsonValue
+from reconciler.sources.documents.permissions import useless_rules
 from reconciler.sources.files.scan import FileDeclared, Scanner
 
 
@@ -39,9 +40,17 @@ def validate(
             out(str(finding))
         for declared in found.objects:
             warn_unsupported(declared)
+            warn_useless(declared)
         if not found.findings:
             say(f"{len(found.objects)} valid")
     raise typer.Exit(1 if found.findings else 0)
+
+
+def warn_useless(declared: FileDeclared) -> None:
+    """Say which rules for tool calls can never decide anything."""
+    for problem in useless_rules(declared.doc.raw):
+        mark = declared.at(problem.path)
+        say(f"warning: {declared.file}:{mark.line}:{mark.column}: {problem}")
 
 
 def warn_unsupported(declared: FileDeclared) -> None:

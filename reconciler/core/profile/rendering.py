@@ -14,6 +14,9 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import File, ModelChoice, Resources, Thinking
 from reconciler.api.reasons import Reason
+from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
+from reconciler.core.governance.permissions.rules import Rules
+from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
@@ -22,6 +25,7 @@ from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, Sec
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").kind
 NO_KEY = "none"
 """Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
@@ -272,6 +276,12 @@ def render(
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
     for extension in _by([e for a in agents for e in a.extensions], str):
         argv += ["--extension", extension]
+    declared_rules = [(PROFILE_LEVEL, a.permissions) for a in agents] + [(LIEUTENANT_LEVEL, spec.permissions)]
+    rules = rules_of(declared_rules, work_dir)
+    flaw = next((told for level, one in declared_rules if one for told in wrong_examples(level, one, work_dir)), None)
+    if flaw is not None:
+        return Unresolved(Reason.PERMISSIONS_INVALID, f"example {flaw[0]} of the permissions: {flaw[1]}", final=True)
+    argv += _guarded(rules)
     skills = _by([e for a in agents for e in a.skills], str)
     for skill in skills:
         argv += ["--skill", skill]
@@ -293,7 +303,14 @@ def render(
         files_hash=part.files_hash,
         agent_hash=agent_hash,
         launch_hash=digest(
-            [command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), read_at_start]
+            [
+                command,
+                argv,
+                sorted(env.items()),
+                sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
+                read_at_start,
+                *([rules.hash] if rules else []),
+            ]
         ),
         model=model_id,
         thinking=str(model.thinking) if model and model.thinking else "",
@@ -305,7 +322,18 @@ def render(
         organs_hash=part.organs_hash,
         endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
+        rules=rules,
+        ask_seconds=waits_for(one for _, one in declared_rules),
     )
+
+
+def _guarded(rules: Rules | None) -> list[str]:
+    """pi's own arguments where calls are checked: no extension but those that are declared, and only the tools that may be seen."""
+    if rules is None:
+        return []
+    shown = ["--tools", ",".join(rules.tools)] if rules.tools is not None else []
+    hidden = [tool for tool in unseen(rules) if tool != "*"]
+    return ["--no-extensions", *shown, *(["--exclude-tools", ",".join(hidden)] if hidden else [])]
 
 
 def key_variable(provider: str) -> str:

@@ -11,6 +11,7 @@ from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.documents import jsontext, yamltext
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
+from reconciler.sources.documents.permissions import wrong_examples
 
 Place = TypeVar("Place", Mark, Trap)
 
@@ -169,6 +170,8 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:
     outcome = parse(raw)
     problems = outcome if isinstance(outcome, list) else []
+    for wrong in wrong_examples(raw):
+        yield Flaw(locate(marks, start, wrong.path[:-1]), wrong.path, wrong.message)
     for problem in problems:
         yield Flaw(locate(marks, start, problem.path), problem.path, _explained(problem, traps.get(problem.path)))
     told = {problem.path for problem in problems}
