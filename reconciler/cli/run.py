@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
+from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import out, parse_format, say, table, to_json
-from reconciler.cli.runner import Listen, Runner
+from reconciler.cli.runner import Runner
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
@@ -28,6 +30,11 @@ from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
 from reconciler.views.forecast import Forecast, forecast_of
+
+if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.app import Controller
+    from reconciler.serve.http import Listening
+    from reconciler.serve.surface import Surface
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
@@ -46,18 +53,23 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     listen: Listen = "",
+    token_file: TokenFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    plain_http: PlainHttp = False,
 ) -> None:
     """Follow declarations in files and make them true.
 
     Stopping changes nothing on any machine."""
     if timeout is not None and not once:
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
+    listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http)
     where = existing(paths)
     if dry_run:
         forecast = asyncio.run(_forecast(config, where))
         _print_plan(forecast)
         raise typer.Exit(1 if forecast.refused else 0)
-    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
+    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listening)))
 
 
 def existing(paths: Sequence[Path] | None) -> list[Path]:
@@ -69,13 +81,9 @@ def existing(paths: Sequence[Path] | None) -> list[Path]:
     return [DEFAULT_PATH]
 
 
-async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listen: str) -> int:
+async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listening: Listening | None) -> int:
     """One life of the controller in the foreground: until a signal, or convergence with `once`; returns the exit code."""
-    runner = Runner(config, listen)
-    if listen:
-        from reconciler.serve.http import read_address
-
-        read_address(listen)  # what is wrong with it is said before anything begins
+    runner = Runner(config, listening)
 
     async def work() -> None:
         ended = await runner.serve(_serve(runner, paths, once), timeout=timeout)
@@ -104,7 +112,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
             following=follower.healthy,
             supervisor=runner.supervisor,
         )
-        async with runner.listening(sources):
+        async with surfaced(runner, opened) as surface, runner.listening(sources, surface=lambda: surface):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
                 if not once:
@@ -115,6 +123,25 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
                 await asyncio.gather(following, return_exceptions=True)
             objects = [item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None]
             runner.finish(verdict(objects, bool(sync.findings)))
+
+
+@asynccontextmanager
+async def surfaced(runner: Runner, opened: Controller) -> AsyncIterator[Surface | None]:
+    """What is shown and changed over HTTP; None where nothing listens."""
+    if not runner.listens:
+        yield None
+        return
+    from reconciler.serve.hiding import Hiding
+    from reconciler.serve.surface import surface_of
+
+    config = runner.config
+    hiding = Hiding(opened.secrets.known, [config.environ.get("VERS_API_KEY", "")])
+
+    async def foresee() -> Forecast:  # a planner computes for a while: not on the loop's thread
+        return await asyncio.to_thread(asyncio.run, _forecast(config, []))
+
+    with surface_of(opened.engine, opened.store, hiding, opened.commands.handle, foresee, config.max_vms) as surface:
+        yield surface
 
 
 async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None]) -> None:
