@@ -129,7 +129,7 @@ class Credentials:
     def _own_reader(self, asked: Asked) -> bool:
         if not self.loopback or asked.client is None or asked.server is None:
             return False
-        if any(name in asked.headers for name in _FORWARDED) or foreign(asked.headers):
+        if any(name in asked.headers for name in _FORWARDED) or foreign(asked.headers, reads=True):
             return False
         return self.own(asked.client, asked.server)
 
@@ -167,10 +167,11 @@ def _names_loopback(name: str) -> bool:
     return False
 
 
-def foreign(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that another page asks."""
+def foreign(headers: Mapping[str, str], reads: bool = False) -> bool:
+    """Whether a browser says that another page asks. `reads`: following a link of another page to one of ours is no harm then, as that
+    page is not shown the answer."""
     if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
-        return headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest", "document") != "document"
+        return not reads or headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest", "document") != "document"
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != headers.get("host", "")
 

@@ -79,7 +79,7 @@ class Guard:
     def _unknown(self, scope: Scope, path: str, headers: dict[str, str]) -> Response:
         wants_page = "text/html" in headers.get("accept", "") and not path.startswith("/api/") and path != "/metrics"
         if wants_page and scope["method"] in SAFE:
-            return RedirectResponse(Request(scope).url_for("login").path, 303)
+            return RedirectResponse("/login", 303)
         if path.startswith("/api/"):
             error = {"type": "Unauthorized", "what": "a token is needed", "where": path, "remedy": "send it as `Authorization: Bearer …`"}
             return JSONResponse({"error": error}, 401, {"WWW-Authenticate": "Bearer"})

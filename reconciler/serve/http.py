@@ -22,6 +22,7 @@ from reconciler.serve.guard import Guard, marked
 from reconciler.serve.metrics import CONTENT_TYPE, ControllerCollector, Sources, exposition
 from reconciler.serve.server import Address, HttpServer, Tls, is_loopback, must_be_private
 from reconciler.serve.surface import Surface
+from reconciler.serve.ui.routes import page_routes
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ def application(probes: Probes, credentials: Credentials, surface: Callable[[], 
     def word(holds: Callable[[], bool]) -> Response:
         return PlainTextResponse("ok\n") if holds() else PlainTextResponse("not ok\n", 503)
 
+    def cookie() -> str:  # browsers send cookies to every port of a host
+        return f"reconciler_{port()}"
+
     async def healthz(_: Request) -> Response:
         return word(probes.healthy)
 
@@ -65,10 +69,11 @@ def application(probes: Probes, credentials: Credentials, surface: Callable[[], 
         return Response(probes.metrics(), media_type=CONTENT_TYPE)
 
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *api_routes(credentials)]
+    routes += page_routes(credentials, cookie)
     app = Starlette(routes=routes, exception_handlers={ReconcilerError: _refused, 404: _no_such_address, 405: _no_such_address})
     app.router.redirect_slashes = False
     app.state.surface = surface
-    return Guard(app, credentials, lambda: f"reconciler_{port()}")
+    return Guard(app, credentials, cookie)
 
 
 def api_routes(credentials: Credentials) -> list[BaseRoute]:

@@ -107,7 +107,7 @@ def small_fleet() -> list[StoredObject]:
             {"name": "db", "category": "Infra", "phase": "Running", "reason": "Steady", "ready": True, "vmId": VM.format(77)},
         ],
     }
-    nodes: Json = {"name": "lead", "category": "Lieutenant", "profileRef": {"name": "infra"}, "role": "Lead"}
+    nodes: Json = {"name": "lead", "category": "Lieutenant", "profileRef": {"name": "infra"}, "lieutenant": {"role": "Lead"}}
     below: Json = {"name": "db", "category": "Infra", "parent": "lead", "profileRef": {"name": "infra"}}
     tree = StoredObject(Key("VMTree", "default", "prod"), "uid-tree", 1, 1, NOW - 9000, {"nodes": [nodes, below]}, status=tree_status)
     lead = replace(
