@@ -155,8 +155,5 @@ def _owner(task: StoredObject) -> Key | None:
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
-    """What needs a person first; within that what changed last, then by name."""
-    by_name = sorted(rows, key=lambda row: (row.key.namespace, row.key.name))
-    by_name.sort(key=lambda row: row.since, reverse=True)
-    by_name.sort(key=lambda row: ORDER[row.standing])
-    return by_name
+    """What needs a person first; within that by name, so that nothing moves while somebody looks."""
+    return sorted(rows, key=lambda row: (ORDER[row.standing], row.key.namespace, row.key.name, row.key.kind))

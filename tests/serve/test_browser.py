@@ -56,11 +56,14 @@ async def test_the_fleet_is_live_and_nothing_jumps(tmp_path: Path, browser: Brow
         await shown.open("/")
         await page.wait_for_function("document.getElementById('connection').textContent === 'live'")
         await page.focus("a[data-row][href='/lieutenants/default/lt-0005']")
-        place = "(() => { const one = document.activeElement; return [one.textContent, scrollY]; })()"
+        place = "(() => { const one = document.activeElement; return [one.textContent, Math.round(one.getBoundingClientRect().top)]; })()"
         before = await page.evaluate(place)
+        await served.status(DOCS, conditions=conditions("True", "Applied", "it rests"))
+        await page.wait_for_selector("tr#r-Lieutenant-default-docs >> text=it rests")
+        assert await page.evaluate(place) == before, "who is on a row stays on it, and it stays where it is"
         await served.status(DOCS, phase="Working", conditions=conditions("True", "Steady", "it works on the manual"))
         await page.wait_for_selector("tr#r-Lieutenant-default-docs .standing.working")
-        assert await page.evaluate(place) == before, "who is on a row stays on it"
+        assert (await page.evaluate(place))[0] == "lt-0005"
         await page.wait_for_selector("#chips a.working b:text-is('10')")
         shift = (
             "new Promise(r => new PerformanceObserver(l => r(l.getEntries().reduce((s, e) => s + e.value, 0)))"
@@ -108,7 +111,7 @@ async def test_the_keyboard_is_enough(tmp_path: Path, browser: Browser) -> None:
             await page.keyboard.press("j")
             names.append(await page.evaluate(focused))
         await page.keyboard.press("k")
-        assert [*names, await page.evaluate(focused)] == ["api", "web", "prod", "web"]
+        assert [*names, await page.evaluate(focused)] == ["api", "web", "docs", "web"]
         await page.keyboard.press("?")
         assert await page.locator("#help").is_visible()
         await page.keyboard.press("Escape")
@@ -170,18 +173,17 @@ async def test_nothing_that_an_agent_says_runs(tmp_path: Path, browser: Browser)
     events = [Event(Key("Lieutenant", "default", "api"), "uid-1", "Warning", EVIL, EVIL, NOW)]
     talk = said("user", EVIL) + said("assistant", EVIL, calls=[{"id": "c", "name": EVIL, "arguments": {"path": EVIL}}])
     talk += said("toolResult", EVIL, toolCallId="c")
-    async with fleet_served(tmp_path, hostile_fleet(), events, [("s-1", talk)]) as served:  # type: ignore[arg-type]
-        async with tab(browser, served) as shown:
-            for path in PATHS:
-                if "/trees/" not in path:
-                    await shown.open(path)
-            await shown.open("/lieutenants/default/api")
-            await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
-            await served.say("s-1", said("assistant", EVIL + " and again"))
-            await served.engine.record_event(Key("Lieutenant", "default", "api"), "uid-1", "Landed", EVIL)
-            await shown.page.wait_for_selector("#talk >> text=and again")
-            assert await shown.page.locator("main img, main script").count() == 0
-            assert shown.wrong == []
+    fleet = fleet_served(tmp_path, hostile_fleet(), events, [("s-1", talk)])  # type: ignore[arg-type]
+    async with fleet as served, tab(browser, served) as shown:
+        for path in PATHS:
+            await shown.open(path)
+        await shown.open("/lieutenants/default/api")
+        await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+        await served.say("s-1", said("assistant", EVIL + " and again"))
+        await served.engine.record_event(Key("Lieutenant", "default", "api"), "uid-1", "Landed", EVIL)
+        await shown.page.wait_for_selector("#talk >> text=and again")
+        assert await shown.page.locator("main img, main script").count() == 0
+        assert shown.wrong == []
 
 
 @pytest.mark.guarantee("G-65")
