@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from reconciler.cli.access import LateStore
 from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import out, parse_format, say, table, to_json
 from reconciler.cli.runner import Runner
+from reconciler.cli.surfaced import surfaced
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
@@ -32,9 +32,7 @@ from reconciler.views.documents import condition
 from reconciler.views.forecast import Forecast, forecast_of
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
-    from reconciler.app import Controller
     from reconciler.serve.http import Listening
-    from reconciler.serve.surface import Surface
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
@@ -112,7 +110,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
             following=follower.healthy,
             supervisor=runner.supervisor,
         )
-        async with surfaced(runner, opened) as surface, runner.listening(sources, surface=lambda: surface):
+        async with surfaced(runner, opened, lambda: _forecast(config, [])) as surface, runner.listening(sources, surface=lambda: surface):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
                 if not once:
@@ -123,25 +121,6 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
                 await asyncio.gather(following, return_exceptions=True)
             objects = [item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None]
             runner.finish(verdict(objects, bool(sync.findings)))
-
-
-@asynccontextmanager
-async def surfaced(runner: Runner, opened: Controller) -> AsyncIterator[Surface | None]:
-    """What is shown and changed over HTTP; None where nothing listens."""
-    if not runner.listens:
-        yield None
-        return
-    from reconciler.serve.hiding import Hiding
-    from reconciler.serve.surface import surface_of
-
-    config = runner.config
-    hiding = Hiding(opened.secrets.known, [config.environ.get("VERS_API_KEY", "")])
-
-    async def foresee() -> Forecast:  # a planner computes for a while: not on the loop's thread
-        return await asyncio.to_thread(asyncio.run, _forecast(config, []))
-
-    with surface_of(opened.engine, opened.store, hiding, opened.commands.handle, foresee, config.max_vms) as surface:
-        yield surface
 
 
 async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None]) -> None:

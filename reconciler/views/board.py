@@ -74,17 +74,22 @@ class Row:
         return {**told, **{name: value for name, value in rest.items() if value}}
 
 
-def row_of(obj: StoredObject, last_task: str = "", awaiting: bool = False) -> Row:
-    """`last_task`: phase of a lieutenant's task that ended last; `awaiting`: one of its tasks waits for an approval."""
+def row_of(obj: StoredObject, last: StoredObject | None = None, awaiting: bool = False) -> Row:
+    """`last`: a lieutenant's task that ended last; `awaiting`: one of its tasks waits for an approval. Of one that failed it tells by
+    which task."""
+    standing = standing_of(obj, str(last.status.get("phase")) if last is not None else "", awaiting)
+    of_task = last if last is not None and standing is Standing.FAILED else None
+    told = condition((of_task or obj).status, "Ready")
+    message = f"{of_task.key.name}: {told.get('message') or 'see the task'}" if of_task is not None else str(told.get("message") or "")
     queue = as_map(obj.status.get("queue"))
     pending = queue.get("pending")
     ready, vm = condition(obj.status, "Ready"), as_map(obj.status.get("vm"))
     return Row(
         key=obj.key,
-        standing=standing_of(obj, last_task, awaiting),
+        standing=standing,
         phase=str(obj.status.get("phase") or ("Pending" if not ready else "")),
-        reason=str(ready.get("reason") or "NotLookedAt"),
-        message=one_line(str(ready.get("message") or "")[: LINE * 2])[:LINE],
+        reason=str(told.get("reason") or "NotLookedAt"),
+        message=one_line(message[: LINE * 2])[:LINE],
         since=str(ready.get("lastTransitionTime") or ""),
         created_at=obj.created_at,
         vm=str(vm.get("id") or ""),
@@ -141,7 +146,7 @@ class Board:
         ended = [task for task in tasks if task.status.get("phase") in FINISHED]
         last = max(ended, key=lambda task: (str(task.status.get("finishedAt")), task.created_at), default=None)
         awaiting = any(task.status.get("phase") == AWAITING for task in tasks)
-        row = row_of(self._objects[key], str(last.status.get("phase")) if last is not None else "", awaiting)
+        row = row_of(self._objects[key], last, awaiting)
         if self.rows.get(key) == row:
             return None
         self.rows[key] = row
