@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.config import Config
 from reconciler.errors import ReconcilerError
 from reconciler.serve.api import reading, streaming, writing
 from reconciler.serve.api.asking import error_document, status_of
@@ -39,6 +39,16 @@ class Listening:
     tls: Tls | None = None
     plain: bool = False
     token_file: Path | None = None
+
+
+class Settings(Protocol):
+    """Of the controller, those that matter here."""
+
+    @property
+    def state(self) -> Path: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ async def _no_such_address(request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def served(
     sources: Sources,
-    config: Config,
+    config: Settings,
     where: Listening,
     ready: Callable[[], bool] = lambda: True,
     surface: Callable[[], Surface | None] = lambda: None,
@@ -149,7 +159,7 @@ async def served(
         await server.stop()
 
 
-def listening(config: Config, where: Listening, port: int) -> str:
+def listening(config: Settings, where: Listening, port: int) -> str:
     """What is told of the server to the person who started it."""
     address = where.address
     reach = "" if is_loopback(address) else " (reachable from other hosts)"
