@@ -31,7 +31,7 @@ async def main() -> None:
                 async with tab(browser, served, **options) as shown:
                     await shown.sign_in()
                     await shown.open(path)
-                    await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+                    await shown.page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
                     await shown.page.screenshot(path=PICTURES / f"{name}.png")
 
 

@@ -12,7 +12,7 @@ import httpx2 as httpx
 
 from reconciler.config import Config
 from reconciler.core.forecast import Foreseen
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.times import timestamp
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
@@ -37,11 +37,9 @@ NOW = 1_795_249_000.0
 VM = "5f0c2c0e-6a0e-4d7b-9a53-{:012d}"
 
 
-def conditions(ready: str, reason: str, message: str = "", stalled: bool = False, at: float = NOW) -> list[Json]:
-    found: list[Json] = [{"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": timestamp(at)}]
-    if stalled:
-        found.append({**found[0], "type": "Stalled", "status": "True"})
-    return found
+def conditions(ready: str, reason: str, message: str = "", stalled: bool = False, at: float = NOW) -> list[JsonValue]:
+    ready_: Json = {"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": timestamp(at)}
+    return [ready_, {**ready_, "type": "Stalled", "status": "True"}] if stalled else [ready_]
 
 
 def lieutenant(number: int, phase: str, reason: str = "Steady", message: str = "", name: str = "", **status: object) -> StoredObject:

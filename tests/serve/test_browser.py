@@ -46,7 +46,7 @@ async def test_every_screen_is_shown_without_a_complaint(tmp_path: Path, browser
             content, window = await widths(shown.page)
             assert content <= window, f"{path} is wider than the window"
             if path not in ("/login", "/plan"):
-                await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+                await shown.page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
         assert shown.wrong == []
 
 
@@ -54,7 +54,7 @@ async def test_the_fleet_is_live_and_nothing_jumps(tmp_path: Path, browser: Brow
     async with fleet_served(tmp_path, [*small_fleet(), *large_fleet(40)]) as served, tab(browser, served) as shown:
         page = shown.page
         await shown.open("/")
-        await page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+        await page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
         await page.focus("a[data-row][href='/lieutenants/default/lt-0005']")
         place = "(() => { const one = document.activeElement; return [one.textContent, Math.round(one.getBoundingClientRect().top)]; })()"
         before = await page.evaluate(place)
@@ -77,7 +77,7 @@ async def test_a_conversation_grows_while_somebody_looks(tmp_path: Path, browser
     async with fleet_served(tmp_path, small_fleet(), talks=[("s-1", TALK)]) as served, tab(browser, served) as shown:
         page = shown.page
         await shown.open("/lieutenants/default/api")
-        await page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+        await page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
         fold = page.locator("details").first
         assert await fold.get_attribute("open") is None
         await fold.locator("summary").click()
@@ -93,7 +93,7 @@ async def test_a_conversation_grows_while_somebody_looks(tmp_path: Path, browser
 async def test_a_connection_that_broke_is_made_again(tmp_path: Path, browser: Browser) -> None:
     async with fleet_served(tmp_path, small_fleet()) as served, tab(browser, served) as shown:
         await shown.open("/")
-        await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+        await shown.page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
         for one in list(served.surface.hub._followers):
             one.dropped = True
             one.woken.set()
@@ -178,7 +178,7 @@ async def test_nothing_that_an_agent_says_runs(tmp_path: Path, browser: Browser)
         for path in PATHS:
             await shown.open(path)
         await shown.open("/lieutenants/default/api")
-        await shown.page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+        await shown.page.wait_for_function("() => document.getElementById('connection').textContent === 'live'")
         await served.say("s-1", said("assistant", EVIL + " and again"))
         await served.engine.record_event(Key("Lieutenant", "default", "api"), "uid-1", "Landed", EVIL)
         await shown.page.wait_for_selector("#talk >> text=and again")
