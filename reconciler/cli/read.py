@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -18,7 +16,7 @@ from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import COMMIT, VM, document, labels_of, stock_documents
-from reconciler.views.selecting import selectable
+from reconciler.views.selecting import matches, selectable
 from reconciler.views.waiting import APPROVAL, ATTENTION, TASK, approvals, attention
 
 PROFILE = boot_profile("", "").kind
@@ -120,30 +118,6 @@ async def told_whole(store: Store, found: list[Json], namespace: str | None) -> 
     if namespace is None:
         return found
     return with_chains(found, (await profiles_of(store, namespace))[0])
-
-
-_TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")
-
-
-def matches(labels: Mapping[str, str], selector: str) -> bool:
-    """Whether labels fit a selector: `a=b,c!=d,e,!f`. Raises `UsageError`."""
-    terms = [part.strip() for part in selector.split(",")]
-    for term in terms:
-        if not _TERM.fullmatch(term):
-            what = f"{term!r} is no part of a selector" if term else "a selector has an empty part"
-            raise UsageError(what, f"-l {selector}", "write NAME=VALUE, NAME!=VALUE, NAME or !NAME, separated by commas")
-    for term in terms:
-        name, unequal, value = term.partition("!=")
-        if unequal:
-            fits = labels.get(name.strip()) != value.strip()
-        elif "=" in term:
-            name, _, value = term.partition("=")
-            fits = labels.get(name.strip()) == value.removeprefix("=").strip()
-        else:
-            fits = (term.removeprefix("!") in labels) != term.startswith("!")
-        if not fits:
-            return False
-    return True
 
 
 def _identity(doc: Json) -> tuple[str, str, str]:

@@ -18,7 +18,6 @@ from typing import Any, cast
 import httpx2 as httpx
 import pytest
 
-from reconciler.app import served
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
@@ -34,8 +33,9 @@ from reconciler.notify.settings import read_sinks
 from reconciler.otel.export import Otlp
 from reconciler.otel.settings import Wanted
 from reconciler.serve.control import ControlServer, ask
-from reconciler.serve.http import Address
+from reconciler.serve.http import Listening, served
 from reconciler.serve.metrics import ControllerCollector, Sources, exposition
+from reconciler.serve.server import Address
 from reconciler.sources.follower import Follower
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection
@@ -69,6 +69,7 @@ UNSUPERVISED = {
     ("cli/cp.py", "_put_directory"): "one command of a person",
     ("cli/attach.py", "_attach"): "one command of a person",
     ("cli/exec.py", "_pass_on"): "one command of a person",
+    ("serve/surface.py", "__call__"): "a plan, awaited by those who ask for it",
     ("cli/runner.py", "serve"): "the work of the process: its end is the process's own, with an exit code",
     ("cli/run.py", "_serve"): "the work of the process: awaited, its two parts are supervised",
 }
@@ -299,7 +300,7 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
         following = asyncio.ensure_future(follower.run())
         stack.callback(following.cancel)
         sources = Sources(lambda: engine, dict, lambda: True, following=follower.healthy, supervisor=supervisor)
-        http_server = await stack.enter_async_context(served(sources, config, Address("127.0.0.1", 0)))
+        http_server = await stack.enter_async_context(served(sources, config, Listening(Address("127.0.0.1", 0))))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_server.port}", trust_env=False))
         otlp = Otlp(Wanted(True, True, span_seconds=0.2, metric_seconds=0.2), "1.0", "here")
         otlp.attach(engine)
