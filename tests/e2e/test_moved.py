@@ -9,7 +9,7 @@ import pytest
 from tests.background import Platform
 from tests.program import Program
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow]
+pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIRST = """apiVersion: fleet.vers.sh/v1alpha1
 kind: Task
