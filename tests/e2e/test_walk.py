@@ -15,7 +15,13 @@ from tests.e2e.conftest import image
 
 __all__ = ["image"]  # a fixture, for its skips
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("image")]
+pytestmark = [
+    pytest.mark.real("pi"),
+    pytest.mark.real("bwrap"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("image"),
+]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^ {4}(\S.*?)(?:\s+# exit code (\d)\b.*)?$", re.MULTILINE)
