@@ -45,6 +45,9 @@ PRINTING = {
     "rollout": (),
     "orphans": (),  # labels of machines: `table`
     "doctor": (),
+    "auth": (),  # rules and calls, as somebody wrote them: `out`
+    "approve": (),
+    "deny": (),
     "set": (),
     "suspend": (),
     "resume": (),
