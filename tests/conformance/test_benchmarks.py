@@ -35,6 +35,7 @@ async def test_a_fleet_at_rest_costs_one_list_a_resync_and_nothing_else(at: Plat
     assert sample.lists <= 1 + 1 / resync.RESYNCS  # one more may begin while the last one is digested
 
 
+@pytest.mark.slow
 async def test_work_is_counted_by_function(tmp_path: Path) -> None:
     found = await bytecodes.counted(2, tmp_path)
     assert {"work_set", "evaluate", "lieutenant_status"} <= {code.co_name for code in found}
