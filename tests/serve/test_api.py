@@ -192,7 +192,9 @@ async def done(served: Served, path: str, **asked: object) -> httpx.Response:
 
 async def test_send_and_steer_declare_a_task(served: Served) -> None:
     for steer in (False, True):
-        answer = await done(served, "/lieutenants/default/docs/send", prompt="Write it down", steer=steer, after=["docs-1"], files=["notes.txt"])
+        answer = await done(
+            served, "/lieutenants/default/docs/send", prompt="Write it down", steer=steer, after=["docs-1"], files=["notes.txt"]
+        )
         assert answer.status_code == 201, answer.text
         must_fit(answer.json(), "Done")
         made = served.engine.table.get(Key("Task", "default", answer.json()["name"]))
