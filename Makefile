@@ -58,8 +58,10 @@ generated: .venv/.runs ## Generated files are what the code generates
 
 generate: .venv/.develops ## Write the generated files: CRDs, schemas, and the generated parts of docs/
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.api.generate import write; print(*write(Path()), sep="\n")'
+	$(BIN)/python -c 'from reconciler.core.governance.permissions.tables import module; print(module(), end="")' > reconciler/agent/keeper/guardtables.mjs
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.core.states import states_markdown; Path("docs/states.md").write_text(states_markdown(), "utf-8")'
 	$(BIN)/python -m tests.conformance.operations
+	$(BIN)/python -m tests.conformance.commands
 	$(BIN)/python -m tests.conformance.guarantees
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is

@@ -221,7 +221,7 @@ class Mouth:
         """Whether a task of this lieutenant runs now, so that a line is meant for its turn."""
         tasks = await self._store.objects("Task", self._host.namespace)
         mine = [task for task in tasks if task.spec.get("lieutenantRef") == {"name": self._host.name}]
-        return any(task.status.get("phase") == "Running" and task.spec.get("delivery") != "Steer" for task in mine)
+        return any(task.status.get("phase") in ("Running", "AwaitingApproval") and task.spec.get("delivery") != "Steer" for task in mine)
 
     async def _open(self, key: Key) -> bool:
         found = await self._store.objects(key.kind, key.namespace, key.name)
