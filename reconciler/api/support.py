@@ -135,12 +135,12 @@ class Finding:
     protects: bool
 
 
-def unsupported(kind: str, spec: Json) -> list[Finding]:
+def unsupported(kind: str, spec: Json, loaded: Model | None = None) -> list[Finding]:
     """What this valid spec asks for that this release does not do; each path once, in the order of the API. A kind without a table is
-    acted on whole.
+    acted on whole. `loaded`: its model, where somebody has it.
     Raises `InvalidSpec` when the spec is not valid."""
     table = SUPPORT.get(kind, {})
-    model = load_spec(kind, spec, tolerant=True)
+    model = loaded if loaded is not None else load_spec(kind, spec, tolerant=True)
     if table.get("") is not None and table[""] is not ACTED_ON:
         return [Finding("spec", table[""] is PROTECTS)]
     found: dict[str, Finding] = {}

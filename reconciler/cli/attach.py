@@ -18,7 +18,7 @@ from reconciler.cli.access import reader
 from reconciler.cli.output import piece, say
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
-from reconciler.cli.send import named, task_name, task_spec
+from reconciler.cli.send import named
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conversation import parse
@@ -27,6 +27,7 @@ from reconciler.core.messages import Message
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
+from reconciler.serve.verbs import task_name, task_spec
 from reconciler.views.conversation import Conversation, session_of
 from reconciler.visible import one_line
 

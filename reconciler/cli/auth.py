@@ -29,8 +29,8 @@ def auth(
 ) -> None:
     """Say what an agent may do, and which rule decides.
 
-    Tells the answer, the rule, its level, and the part of the call that decides. By what is declared now, on any machine: symbolic links are followed only where the agent runs. Exit code 0 for Allow, 4 for Ask and
-    Deny."""
+    Tells the answer, the rule, its level, and the part of the call that decides. By what is declared now, on any machine:
+    symbolic links are followed only where the agent runs. Exit code 0 for Allow, 4 for Ask and Deny."""
     from reconciler.core.governance.permissions.decide import call, decide
     from reconciler.views.permissions import PROFILE, rules_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -18,18 +19,22 @@ from reconciler.sources.files.scan import FileDeclared, Scanner
 def validate(
     config: Config,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and directories.", show_default=False)],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text, json or sarif.")] = "text",
 ) -> None:
     """Check declarations without a controller.
 
-    One line a finding; exit code 1 when there is any."""
-    shape = parse_format(output, ("text", "json"))
+    One line a finding, in the order of files and lines; exit code 1 when there is any. `-o sarif` is what forges and editors take."""
+    shape = parse_format(output, ("text", "json", "sarif"))
     found = Scanner(config.namespace).scan(paths)
     if shape.kind == "json":
         rows: list[JsonValue] = [
             {"file": f.file, "line": f.line, "column": f.column, "field": f.field, "message": f.message} for f in found.findings
         ]
         out(to_json(rows))
+    elif shape.kind == "sarif":
+        from reconciler.cli.sarif import sarif
+
+        out(to_json(sarif(found.findings, version("reconciler"))))
     else:
         for finding in found.findings:
             out(str(finding))

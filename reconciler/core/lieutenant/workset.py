@@ -44,7 +44,6 @@ ABANDON_AFTER = 60.0
 def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
-    availability, why = availability_of(view, decided)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
     mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
     first = Step(view.key, mirror) if mirror is not None else None
@@ -53,7 +52,7 @@ def plan(view: WorkSet) -> Plan:
         decisions[view.key] = Wait(Reason.DELETING, "the machine beside it goes first")
     if not view.tasks:
         return Plan(view.key, decisions, first, beside)
-    index = QueueIndex(view)
+    (availability, why), index = availability_of(view, decided), QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))
