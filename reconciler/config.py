@@ -48,6 +48,9 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+TABLES = frozenset({"gitSource"})
+"""What such a file has besides, as tables: read by whoever acts on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -56,7 +59,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
-    `environ`: the process's environment (it may hold secrets: never shown)."""
+    `tables`: of the configuration file, unread; `environ`: the process's environment (it may hold secrets: never shown)."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -76,6 +79,7 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
+    tables: Mapping[str, object] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -92,7 +96,7 @@ class Config:
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong."""
-    told = read_file(file) if file is not None else {}
+    told, tables = read_file(file) if file is not None else ({}, {})
 
     def pick(name: str) -> tuple[Setting | None, str]:
         given = flags.get(name)
@@ -187,6 +191,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
+        tables=tables,
         environ=environ,
     )
 
@@ -203,8 +208,8 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
-def read_file(path: Path) -> dict[str, Setting]:
-    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+def read_file(path: Path) -> tuple[dict[str, Setting], dict[str, object]]:
+    """A TOML file: its settings, and its tables. Raises `UsageError` when it can't be read or holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -212,10 +217,14 @@ def read_file(path: Path) -> dict[str, Setting]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    tables: dict[str, object] = {}
     for name, value in document.items():
+        if name in TABLES:
+            tables[name] = value
+            continue
         if name not in NAMES:
             raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found
+    return found, tables

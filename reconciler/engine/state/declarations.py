@@ -13,6 +13,7 @@ from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.keys import Json, Key
 from reconciler.core.prune import Blocked
@@ -219,12 +220,18 @@ class Declarations:
         new = [one for one, row in zip(blocked, rows, strict=True) if row != book.blocked.get(row.stack)]
         for one in new:
             key = Key("Stack", "", one.stack or "unmarked")
-            events += self._recorder.event(key, "", Reason.PRUNE_BLOCKED, one.message, "Warning")
+            events += self._recorder.event(key, "", SourceReason.PRUNE_BLOCKED, one.message, "Warning")
         if rows == list(book.blocked.values()) and approved == list(book.approved):
             return []
         await self._table.update([], book.row(rows, approved), *events)
         book.take(rows, approved)
         return new
+
+    async def note(self, key: Key, reason: SourceReason, message: str, *, warning: bool = False, remember: PutMeta | None = None) -> None:
+        """Tell of something about a source, and remember it."""
+        event = self._recorder.event(key, "", reason, message, "Warning" if warning else "Normal")
+        if event or remember is not None:
+            await self._table.update([], *event, *([remember] if remember is not None else []))
 
     async def approve_prune(self, name: str, seen: bool = False) -> None:
         """A person approved the removals that are blocked under this hash: they are carried out when a look finds exactly those.

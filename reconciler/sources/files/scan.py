@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -22,8 +22,8 @@ from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
 from reconciler.sources.files.stack import MARKER, Stack, read_marker
 
-SOURCE = "file"
-"""Names this source in stored objects."""
+SOURCE, COMMITTED = "file", "git"
+"""Name the sources in stored objects: of what is a file here, and of what is one of a commit."""
 SUFFIXES = (".yaml", ".yml", ".json")
 _ROUNDS = 3
 
@@ -85,13 +85,15 @@ class Scanner:
         self._namespace = namespace
         self._reader = Reader()
 
-    def scan(self, places: Sequence[Path]) -> Scan:
-        """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`."""
+    def scan(self, places: Sequence[Path], more: Callable[[Look], None] = lambda _: None) -> Scan:
+        """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`. `more`: adds what
+        is declared elsewhere."""
         for _ in range(_ROUNDS):
             before = [_Tree(path) for path in places]
             look = Look(self._reader, self._namespace)
             for tree in before:
                 look.tree(tree)
+            more(look)
             still = [_Tree(path).signature for path in places] == [tree.signature for tree in before]
             if still:
                 break
@@ -190,10 +192,10 @@ class _Tree:
 
 
 class Look:
-    """Collects one scan, of directories and of texts from elsewhere. `source`: is named in what is declared."""
+    """Collects one scan, of directories and of texts from elsewhere."""
 
-    def __init__(self, reader: Reader, namespace: str, source: str = SOURCE) -> None:
-        self._reader, self._namespace, self._source = reader, namespace, source
+    def __init__(self, reader: Reader, namespace: str) -> None:
+        self._reader, self._namespace = reader, namespace
         self._objects: dict[Key, list[FileDeclared]] = {}
         self._findings: list[Finding] = []
         self._flawed: dict[Key, Finding] = {}
@@ -250,7 +252,7 @@ class Look:
                 if key is not None:
                     self._flawed.setdefault(key, doc.findings[0])
                 continue
-            self._objects.setdefault(key, []).append(_declared(key, doc, stack, self._source, commit))
+            self._objects.setdefault(key, []).append(_declared(key, doc, stack, commit))
 
     def wrong(self, file: str, flaw: Flaw, stack: str) -> None:
         """Something about a file as a whole."""
@@ -260,6 +262,15 @@ class Look:
         """A file is part of the inputs."""
         self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
         self._hash.update(data)
+
+    def read(self, file: str) -> None:
+        """A file from elsewhere was read, by the name that origins have."""
+        self._read[Path(file)] = file
+
+    def refused(self, finding: Finding) -> None:
+        """Something about what is not in force: nothing that was collected so far is known to be gone."""
+        for stack in ("", *map(self.stack, self._stacks)):
+            self._found(finding, stack)
 
     def stamp(self, stack: str, mark: bytes) -> None:
         """Something of a stack, in the state in which it was read."""
@@ -328,12 +339,13 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _declared(key: Key, doc: Doc, stack: str, source: str, commit: str) -> FileDeclared:
+def _declared(key: Key, doc: Doc, stack: str, commit: str) -> FileDeclared:
     metadata, spec = doc.raw["metadata"], doc.raw["spec"]
     assert isinstance(metadata, dict)  # parsed and found good, both
     assert isinstance(spec, dict)
     labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
     origin = f"{doc.file if commit else os.path.abspath(doc.file)}:{doc.line}"
+    source = COMMITTED if commit else SOURCE
     return FileDeclared(key, spec, labels, annotations, source, origin, stack, commit, file=doc.file, line=doc.line, doc=doc)
 
 

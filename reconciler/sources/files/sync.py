@@ -116,11 +116,18 @@ class FileSync:
             done += 1
         return done
 
+    async def unfit(self, one: FileDeclared, found: Scan) -> Finding | None:
+        """What would be wrong with applying this one of a scan; nothing is changed."""
+        try:
+            self._declarations.check(await self._succeeding(one, found))
+        except (Refused, UsageError, InvalidSpec) as error:
+            return self._refusal(one, error)
+        return None
+
     async def _apply(self, one: FileDeclared, found: Scan, drifts: set[str]) -> Outcome | Finding:
         try:
             item = self._table.get(one.key)
-            if item is not None and item.obj.origin != one.origin:
-                one = await self._succeeding(one, item.obj, found)
+            one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
@@ -131,22 +138,29 @@ class FileSync:
                 self._tell(f"{one.place}: {short(one.key)} was changed elsewhere; put back as it is declared here")
             return outcome
         except (Refused, UsageError, InvalidSpec) as error:
-            item = self._table.get(one.key)
-            if item is not None and item.deleting:
-                self.waiting.add(one.key)
-            field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
-            what = error.what.removeprefix(f"{field}: ")
-            where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
-            remedy = f"; {error.remedy}" if error.remedy else ""
-            return self._finding(one, field, f"{what}{where}{remedy}")
+            return self._refusal(one, error)
+
+    def _refusal(self, one: FileDeclared, error: Refused | UsageError | InvalidSpec) -> Finding:
+        item = self._table.get(one.key)
+        if item is not None and item.deleting:
+            self.waiting.add(one.key)
+        field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
+        what = error.what.removeprefix(f"{field}: ")
+        where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
+        remedy = f"; {error.remedy}" if error.remedy else ""
+        return self._finding(one, field, f"{what}{where}{remedy}")
 
     def _finding(self, one: FileDeclared, field: str, message: str) -> Finding:
         mark = one.at(tuple(field.split(".")))
         return Finding(one.file, mark.line, mark.column, field, message)
 
-    async def _succeeding(self, one: FileDeclared, obj: StoredObject, found: Scan) -> FileDeclared:
+    async def _succeeding(self, one: FileDeclared, found: Scan) -> FileDeclared:
         """An object that stands elsewhere than before: where it stood is asked whether it still does, unless this look saw that. Raises
         `Refused` naming that place when it does, or when that can't be told (G-40)."""
+        item = self._table.get(one.key)
+        if item is None or item.obj.origin == one.origin:
+            return one
+        obj = item.obj
         file = obj.origin.rpartition(":")[0]
         if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
             return one
@@ -189,8 +203,15 @@ class FileSync:
             return
         declared = {one.key for one in found.objects}
         read = {stack.policy.uuid for stack in found.stacks}
+        repositories = {file.rpartition(":")[0] for file in found.read}
         for item in in_force(self._table):
-            if item.key not in declared and item.obj.source_id not in read and in_file(item.obj) is False:
+            if item.key in declared or item.obj.source_id in read:
+                continue
+            if item.obj.source == SOURCE:
+                gone = in_file(item.obj) is False
+            else:
+                gone = item.obj.origin.rsplit(":", 2)[0] in repositories
+            if gone:
                 yield item.obj
 
 
