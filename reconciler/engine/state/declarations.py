@@ -192,6 +192,8 @@ class Declarations:
         guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
         if guarded:
             raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
+        if source is None and obj.source_commit and obj.source_commit in self._table.prunes.commits.values():
+            raise Refused(f"{key} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
         if source is None and still_declared(obj):
             raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
@@ -232,6 +234,8 @@ class Declarations:
         event = self._recorder.event(key, "", reason, message, "Warning" if warning else "Normal")
         if event or remember is not None:
             await self._table.update([], *event, *([remember] if remember is not None else []))
+        if remember is not None:
+            self._table.prunes.note(remember.name, remember.value)
 
     async def approve_prune(self, name: str, seen: bool = False) -> None:
         """A person approved the removals that are blocked under this hash: they are carried out when a look finds exactly those.

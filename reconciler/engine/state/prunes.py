@@ -13,6 +13,8 @@ from reconciler.engine.subscriptions import Unsubscribe, subscribed
 
 META = "prunes"
 """Name of the row."""
+COMMIT = "git/"
+"""How the rows begin that say which commit of a repository is in force."""
 MOST = 100
 """Stacks, and approvals that were not carried out yet, that are remembered; of a message so many characters, times ten."""
 
@@ -40,11 +42,13 @@ Approved = Callable[[], None]
 
 
 class PruneBook:
-    """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that."""
+    """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that. `commits`: that are
+    in force, by the row that says so: what is declared bears one of them."""
 
     def __init__(self) -> None:
         self.blocked: Mapping[str, BlockedPrune] = {}
         self.approved: tuple[str, ...] = ()
+        self.commits: dict[str, str] = {}
         self._listeners: list[Approved] = []
 
     def subscribe(self, listener: Approved) -> Unsubscribe:
@@ -53,6 +57,9 @@ class PruneBook:
 
     def fill(self, meta: Mapping[str, str]) -> None:
         """Take what the store holds; what can't be read (a newer release wrote it) is passed over."""
+        for name, value in meta.items():
+            if name.startswith(COMMIT):
+                self.note(name, value)
         try:
             told = as_map(json.loads(meta.get(META) or "{}"))
             rows = [as_strings(one) for one in as_maps(told.get("blocked"))]
@@ -62,6 +69,13 @@ class PruneBook:
         except (ValueError, KeyError):
             return
         self.blocked, self.approved = {one.stack: one for one in blocked}, approved
+
+    def note(self, name: str, value: str) -> None:
+        """A row that says which commit is in force."""
+        try:
+            self.commits[name] = str(as_map(json.loads(value or "{}")).get("commit") or "")
+        except ValueError:
+            return
 
     def row(self, blocked: Iterable[BlockedPrune], approved: Iterable[str]) -> PutMeta:
         """The write that remembers this; `take` it when it is durable."""

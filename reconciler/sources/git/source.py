@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.keys import Key, as_map
 from reconciler.engine.ports import PutMeta
+from reconciler.engine.state.prunes import COMMIT
 from reconciler.engine.view import DeclarationPort
 from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
 from reconciler.sources.documents.located import Flaw, Mark
@@ -25,9 +26,6 @@ log = logging.getLogger("reconciler.git")
 
 Remembered = Callable[[str], Awaitable[str | None]]
 """A row of `meta` by its name."""
-
-META = "git/"
-"""How the rows of `meta` begin that say which commit of a repository is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Followed:
 
     async def _recall(self) -> None:
         """After a start: the commit that was in force, where the newest one is not good or could not be had, and the cache has it."""
-        known = await self._remembered(f"{META}{self.repository.id}")
+        known = await self._remembered(f"{COMMIT}{self.repository.id}")
         try:
             commit = str(as_map(json.loads(known or "{}")).get("commit") or "")
         except ValueError:
@@ -142,7 +140,7 @@ class Followed:
             await self.repository.keep(self.good.id)
             message = f"commit {self.good.id} of {name} is in force{signed}; {changed} object{'s' * (changed != 1)} changed"
             await self._declarations.note(
-                self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{META}{self.repository.id}", row)
+                self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{COMMIT}{self.repository.id}", row)
             )
             self._noted = self.good.id
         if self.refused is not None:
