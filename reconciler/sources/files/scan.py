@@ -56,7 +56,8 @@ class Scan:
     stays in force. `flawed`: objects known to be declared there, though badly, each with the first finding about it. `stacks`: the
     marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
     `unclear`: by stack ('' for all that stands in none) why what it does not declare may still be declared there. `stamps`: by stack,
-    from which files it was read, as they are now: another one says that they were written meanwhile. `read`: every file that was read.
+    from which files it was read, as they are now: another one says that they were written meanwhile. `read`: every file that was read;
+    `files`: of those that are files here, by real path, the name that people know and the stack.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
@@ -69,6 +70,11 @@ class Scan:
     unclear: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, str] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def of_file(self, shown: str) -> list[FileDeclared]:
+        """What one file declared."""
+        return [one for one in self.objects if one.file == shown]
 
 
 def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
@@ -99,6 +105,25 @@ class Scanner:
                 break
         self._reader.sweep()
         return look.result(still)
+
+    def again(self, file: str, before: Scan) -> tuple[FileDeclared, ...]:
+        """What one file declares now, where it declares the very objects that it did `before`, all of them well; else nothing: only a scan
+        of everything can tell what that means."""
+        at = paths.real(Path(file))
+        shown, stack = before.files.get(str(at), ("", ""))
+        if not shown or not isinstance(at, Path):
+            return ()
+        look = Look(self._reader, self._namespace)
+        try:
+            text = decode(_read(at))
+        except OSError:
+            return ()
+        if isinstance(text, Flaw):
+            return ()
+        look.text(text, shown, stack)
+        found = look.result(True)
+        known = before.of_file(shown)
+        return found.objects if not found.findings and {one.key for one in found.objects} == {one.key for one in known} else ()
 
     def text(self, text: str, name: str) -> Scan:
         """The documents of one text (standard input), as if `name` were its file."""
@@ -204,6 +229,7 @@ class Look:
         self._stamps: dict[str, blake2b] = {}
         self._hash = blake2b(digest_size=16)
         self._read: dict[Path, str] = {}
+        self._files: dict[str, tuple[str, str]] = {}
 
     def tree(self, tree: _Tree) -> None:
         """Everything below one path."""
@@ -220,6 +246,7 @@ class Look:
                 continue
             self._read[entry.real] = os.path.abspath(entry.shown)
             stack = self.stack(str(entry.stack_root))
+            self._files[str(entry.real)] = str(entry.shown), stack
             text = self._text_of(entry, stack)
             if text is not None:
                 self.text(text, str(entry.shown), stack)
@@ -301,6 +328,7 @@ class Look:
             unclear=unclear,
             stamps={stack: made.hexdigest() for stack, made in self._stamps.items()},
             read=frozenset(self._read.values()),
+            files=self._files,
         )
 
     def _found(self, finding: Finding, stack: str) -> None:

@@ -16,6 +16,8 @@ from reconciler.sources.files.watch import watch
 
 MARGIN = 0.05
 """Seconds after which a look comes late, so that it does not come early."""
+FEW = 20
+"""Changed files that are looked at by themselves; more are found soon enough by the look at everything."""
 
 
 class Elsewhere(Protocol):
@@ -47,6 +49,8 @@ class FileSource:
     ) -> None:
         self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace)
         self._elsewhere = elsewhere
+        self._hints: set[str] = set()
+        self._last: Scan | None = None
         self._changed: Callable[[], None] = lambda: None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,7 +64,7 @@ class FileSource:
 
         ends = [self._engine.subscribe(changes=written), self._engine.declarations.prunes.subscribe(changed)]
         watches = [
-            asyncio.ensure_future(watch(self._paths, changed)),
+            asyncio.ensure_future(watch(self._paths, changed, hint=self._hints.update)),
             *(asyncio.ensure_future(one.watch(changed)) for one in self._elsewhere),
         ]
         try:
@@ -74,6 +78,12 @@ class FileSource:
             self._looks_again()
 
     async def scan(self) -> Scan:
+        """Everything that is declared. What events name as changed is looked at, and put in force, before."""
+        hints = sorted(self._hints)
+        self._hints.clear()
+        if self._last is not None and len(hints) <= FEW:
+            for path in hints:
+                await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last)
         for one in self._elsewhere:
             await one.choose(self._sync)
 
@@ -85,6 +95,7 @@ class FileSource:
 
     async def apply(self, found: Scan) -> None:
         changed = await self._sync.round(found)
+        self._last = found
         for one in self._elsewhere:
             await one.settled(changed)
         self._looks_again(self._sync.look_again)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from reconciler import paths
 from reconciler.api.annotations import PREFIX
+from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
-from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, prune
+from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, parts, prune
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.view import DeclarationPort, ObjectReader
@@ -92,6 +93,18 @@ class FileSync:
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         self._report(found)
         return changed
+
+    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> None:
+        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them. `found`: the last
+        scan. Only what is declared there already, and loses nothing by it, is touched."""
+        for one in objects:
+            item = self._table.get(one.key)
+            kept = item is not None and not item.deleting and item.obj.source == one.source
+            if item is None or not kept or (item.obj.spec != one.spec and self._applied.get(one.key) != item.obj.spec):
+                continue
+            if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
+                continue
+            await self._apply(one, found, set())
 
     async def _confirm(self) -> None:
         """Trees of which a person let protected nodes go are told so before they are declared without them."""
