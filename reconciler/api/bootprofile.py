@@ -84,13 +84,33 @@ class Verification(Model):
     """Longest run."""
 
 
+def _warm_is_baked(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Bake)
+    if model.warm and not model.enabled:
+        yield ("warm",), f"{WARM_NEEDS_BAKING}; set `enabled: true`"
+
+
+WARM_NEEDS_BAKING = "machines are kept ready of a baked profile only"
+
+
 class Bake(Model):
     """Build the machine once and start later ones from its commit."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"{WARM_NEEDS_BAKING}; set `enabled: true`",
+            "!has(self.warm) || self.warm == 0 || (has(self.enabled) && self.enabled)",
+            _warm_is_baked,
+            ".warm",
+        ),
+    )
 
     enabled: bool = False
     """Whether to."""
     keep: Annotated[int, Field(ge=1, le=100)] = 2
     """How many baked commits stay."""
+    warm: Annotated[int, Field(ge=0, le=20)] = 0
+    """How many machines are made of the commit ahead of need; they are suspended, and the next lieutenants of the profile take them."""
 
 
 class Provider(Model):

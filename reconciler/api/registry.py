@@ -83,7 +83,15 @@ STOCK: tuple[Kind, ...] = (
         "bootprofile",
         "bootprofiles",
         "bp",
-        (READY, REASON, Column("Extends", ".spec.extends.name", "The profile it builds on."), MESSAGE, AGE),
+        (
+            READY,
+            REASON,
+            Column("Extends", ".spec.extends.name", "The profile it builds on."),
+            Column("Bake", ".status.bake.state", "Whether machines begin with its commit."),
+            Column("Warm", ".status.bake.warm", "How many machines are kept ready.", type="integer"),
+            MESSAGE,
+            AGE,
+        ),
     ),
     Kind(
         "VMTree",

@@ -83,6 +83,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "verify": ACTED_ON,
         "bake.enabled": ACTED_ON,
         "bake.keep": CONVENIENCE,
+        "bake.warm": ACTED_ON,
         "agent.command": ACTED_ON,
         "agent.workDir": ACTED_ON,
         "agent.model": ACTED_ON,

@@ -60,6 +60,13 @@ class TreeReason(Explained):
     BAKING = "Baking", "The machine of a profile is made once, verified and committed; later ones begin with that.", NOTHING, _SOON
     BAKED = "Baked", "A profile was baked: machines begin with its commit.", "Nothing."
     BAKE_FAILED = "BakeFailed", "A profile could not be baked; machines are made without.", "See the message, and correct the profile."
+    WARMING = "Warming", "Machines of a baked profile are kept ready, suspended, for its next lieutenants.", NOTHING
+    WARM_FAILED = (
+        "WarmFailed",
+        "A machine that was to be kept ready could not be; no more are made.",
+        "See the message, and correct the profile.",
+    )
+    TOOK_WARM = "TookWarmMachine", "A lieutenant takes a machine that its profile has kept ready; none is made for it.", NOTHING
 
     # A node among the others
     PARENT_NOT_READY = "ParentNotReady", "The node above it has no prepared machine yet; roots come first.", NOTHING, _WOKEN

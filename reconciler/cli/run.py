@@ -14,7 +14,7 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
-from reconciler.cli.output import out, parse_format, say, table, to_json
+from reconciler.cli.output import out, parse_format, say, show_entry, table, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.where import Arguments, Where, existing, followed, where
@@ -29,6 +29,7 @@ from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
+from reconciler.views.folded import folded, summary
 from reconciler.views.forecast import Forecast, Pruned, forecast_of
 
 POLL = 0.1
@@ -52,7 +53,7 @@ def run(
     at = existing(config, paths or ())
     if dry_run:
         forecast = asyncio.run(_forecast(config, at, prune=True))
-        _print_plan(forecast)
+        _print_plan(forecast, config.verbose)
         raise typer.Exit(forecast.code)
     raise typer.Exit(asyncio.run(follow(config, at, once, timeout, listen)))
 
@@ -79,7 +80,7 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare, runner.supervisor) as opened:
+    async with controller(config, runner.prepare, runner.supervisor, runner.otlp) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
@@ -148,7 +149,8 @@ def plan(
 ) -> None:
     """Print what the loop would do; change nothing.
 
-    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already.
+    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already. One entry an object: what
+    is done to it, why, and what is lost by it; + created, ~ changed, -/+ replaced, - deleted. -v shows every step.
     With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
@@ -157,16 +159,22 @@ def plan(
     if shape.kind == "json":
         out(to_json(forecast.document()))
     else:
-        _print_plan(forecast, "what is declared is true" if not config.kube else "the cluster has these declarations already")
+        done = "what is declared is true" if not config.kube else "the cluster has these declarations already"
+        _print_plan(forecast, config.verbose, done)
     raise typer.Exit(forecast.code)
 
 
-def _print_plan(forecast: Forecast, done: str = "what is declared is true") -> None:
-    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then."""
-    if forecast.planned:
+def _print_plan(forecast: Forecast, unfolded: bool, done: str = "what is declared is true") -> None:
+    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then; `unfolded`: every step."""
+    entries = folded(forecast.planned)
+    if forecast.planned and unfolded:
         rows = forecast.table()
         table(rows.header, rows.rows)
-        out(f"{'the first ' if forecast.cut else ''}{len(forecast.planned)} to do")
+    elif forecast.planned:
+        for entry in entries:
+            show_entry(entry.lines())
+    if forecast.planned:
+        out(f"\n{summary(forecast, entries)}{'' if unfolded else ' -v shows every step.'}")
     if forecast.pending:
         rows = forecast.pending_table()
         out("\nnot as declared even then:" if forecast.planned else "nothing can be done now; not as declared:")

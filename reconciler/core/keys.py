@@ -36,7 +36,12 @@ class Key(NamedTuple):
 
 
 def short(key: Key) -> str:
-    """`lieutenant/api`: as people write it; `vmtree/prod/db` for a machine that a tree has itself."""
+    """`lieutenant/api`: as people write it; `vmtree/prod/db` for a machine that a tree has itself, `bootprofile/NAME/bake` and
+    `bootprofile/NAME/warm-1` for those of a profile."""
+    purpose, colon, rest = key.name.partition(":")
+    if colon:
+        profile, _, serial = rest.partition(":")
+        return f"bootprofile/{profile}/{f'{purpose}-{serial}' if serial else 'bake'}"
     tree, slash, node = key.name.partition("/")
     return f"vmtree/{tree}/{node}" if slash else f"{key.kind.lower()}/{key.name}"
 

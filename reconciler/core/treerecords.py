@@ -16,13 +16,17 @@ class BakedRecord(Record):
 
 class BootProfileRecord(Record):
     """What was baked, the oldest first. `baking`: hash of the profile that is being committed, `seal`: of the machine it is baked on;
-    `failed`: why the last one failed, `failed_hash`: with which profile."""
+    `failed`: why the last one failed, `failed_hash`: with which profile. `warmed`: how many machines were made to be kept ready;
+    `cold`, `cold_hash`: why the last one could not be, and with which profile."""
 
     baked: tuple[BakedRecord, ...] = ()
     baking: str = ""
     seal: str = ""
     failed: str = ""
     failed_hash: str = ""
+    warmed: int = 0
+    cold: str = ""
+    cold_hash: str = ""
 
 
 class PlaceRecord(Record):

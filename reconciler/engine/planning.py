@@ -13,7 +13,7 @@ from functools import partial
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import stalled_for
-from reconciler.core.decisions import Create
+from reconciler.core.decisions import Create, TakeWarm
 from reconciler.core.forecast import MOST_STEPS, Foreseen, forecast, left_by, together
 from reconciler.core.keys import Key
 from reconciler.core.plan import Plan, Step
@@ -162,8 +162,10 @@ async def plan_everything(engine: Engine) -> Foreseen:
                 member = trees.membership(key)
                 if member is not None and any(isinstance(step.action, Create) for step in one.steps):
                     trees.foreseen[member.tree.key] = trees.foreseen.get(member.tree.key, 0) + 1
+                engine.gatherer.warm.foreseen |= {step.action.holder for step in one.steps if isinstance(step.action, TakeWarm)}
                 found.append(one)
     finally:
+        engine.gatherer.warm.foreseen.clear()
         trees.foreseeing = False
         trees.foreseen.clear()
     return together(found)

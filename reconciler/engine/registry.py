@@ -100,6 +100,10 @@ class Kind(ABC, Generic[S]):
         """Reconcile keys that must be looked at since the status of this object, of any kind, and nothing else of it changed."""
         return ()
 
+    def left_behind(self) -> Iterable[Key]:
+        """Keys without an object of which something is left that must be looked at after a start."""
+        return ()
+
     def platform_changed(self) -> Iterable[Key]:
         """Reconcile keys that the platform's going away, or coming back, concerns."""
         return ()

@@ -13,6 +13,7 @@ from reconciler.core.prune import Blocked
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.effects import Effects
+from reconciler.engine.outbox import Figures
 from reconciler.engine.ports import Clock, Event, Intent, PutMeta, Secrets, StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import Declared, Intake
@@ -174,6 +175,10 @@ class EngineView(Protocol):
     def queue_state(self) -> QueueState: ...
 
     def fleet_state(self) -> FleetState: ...
+
+    def notices(self) -> Mapping[str, Figures]:
+        """How the sinks of notices do, by name."""
+        ...
 
     def healthy(self) -> bool:
         """False when only a restart helps."""

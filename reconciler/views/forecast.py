@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.decisions import Refuse, Wait
+from reconciler.core.decisions import Act, Refuse, Wait
+from reconciler.core.decisions.base import Effect
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.plan import Step
@@ -46,21 +47,30 @@ def _named(key: Key) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One line of a plan: what would be done to which object, and why."""
+    """One line of a plan: what would be done to which object, and why. `why`: in words; `lost`: what is gone afterwards, '' for nothing."""
 
     key: Key
     verb: str
     target: str
     reason: str
+    effect: Effect = Effect.CHANGE
+    why: str = ""
+    lost: str = ""
 
     @property
     def document(self) -> Json:
-        return {**_named(self.key), "verb": self.verb, "target": self.target, "reason": self.reason}
+        lost: Json = {"lost": self.lost} if self.lost else {}
+        return {**_named(self.key), "verb": self.verb, "target": self.target, "reason": self.reason, **lost}
 
 
 def planned(steps: Iterable[Step]) -> tuple[Planned, ...]:
     """Acts of the loop in their own words."""
-    return tuple(Planned(step.key, step.action.verb, step.action.target, step.action.because) for step in steps)
+    return tuple(_planned(step.key, step.action) for step in steps)
+
+
+def _planned(key: Key, act: Act) -> Planned:
+    said = act.because if act.because != str(act.doing) else ""
+    return Planned(key, act.verb, act.target, act.because, act.effect, said or act.occasion or act.doing.meaning.rstrip("."), act.lost)
 
 
 @dataclass(frozen=True, slots=True)

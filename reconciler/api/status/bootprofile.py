@@ -19,6 +19,10 @@ class BakeStatus(Section):
     """When it was."""
     kept: Count = 0
     """How many commits there are."""
+    warm: Count = 0
+    """How many machines are kept ready, suspended, for the next lieutenants."""
+    warming: Count = 0
+    """How many more are being made ready."""
 
 
 @section

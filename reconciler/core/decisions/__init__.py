@@ -31,12 +31,18 @@ from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper
 from reconciler.core.decisions.machine import StopAgent as StopAgent
 from reconciler.core.decisions.machine import WriteFiles as WriteFiles
+from reconciler.core.decisions.profile import BakeAction as BakeAction
 from reconciler.core.decisions.profile import CommitBake as CommitBake
 from reconciler.core.decisions.profile import DropBake as DropBake
+from reconciler.core.decisions.profile import DropWarm as DropWarm
+from reconciler.core.decisions.profile import FindWarm as FindWarm
 from reconciler.core.decisions.profile import NoteBaked as NoteBaked
 from reconciler.core.decisions.profile import NoteBakeFailed as NoteBakeFailed
 from reconciler.core.decisions.profile import ProfileAction as ProfileAction
+from reconciler.core.decisions.profile import RestWarm as RestWarm
 from reconciler.core.decisions.profile import StartBake as StartBake
+from reconciler.core.decisions.profile import StartWarm as StartWarm
+from reconciler.core.decisions.profile import WarmAction as WarmAction
 from reconciler.core.decisions.replacement import AtNext as AtNext
 from reconciler.core.decisions.replacement import BeginReplacement as BeginReplacement
 from reconciler.core.decisions.replacement import CarryOver as CarryOver
@@ -86,6 +92,7 @@ from reconciler.core.decisions.slot import SnapshotTaken as SnapshotTaken
 from reconciler.core.decisions.slot import SnapshotVerified as SnapshotVerified
 from reconciler.core.decisions.slot import Suspend as Suspend
 from reconciler.core.decisions.slot import TakeSnapshot as TakeSnapshot
+from reconciler.core.decisions.slot import TakeWarm as TakeWarm
 from reconciler.core.decisions.spare import AcceptSpare as AcceptSpare
 from reconciler.core.decisions.spare import FinishSpare as FinishSpare
 from reconciler.core.decisions.spare import RefuseRollback as RefuseRollback
@@ -122,6 +129,7 @@ from reconciler.core.decisions.tree import WithdrawNodes as WithdrawNodes
 Action = (
     RequestAction
     | SlotAction
+    | TakeWarm
     | GuestAction
     | SessionAction
     | LocalAction

@@ -1,4 +1,4 @@
-"""What may be decided for a boot profile: baking it."""
+"""What may be decided for a boot profile: baking it, and keeping machines of it ready."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Effect
+from reconciler.core.keys import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class StartBake(Act):
 
     doing: ClassVar = TreeReason.BAKING
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "the profile is to be baked, and no commit of it is in force"
 
     hash: str
 
@@ -59,4 +62,53 @@ class NoteBakeFailed(Act):
     books_only: ClassVar = True
 
 
-ProfileAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed
+@dataclass(frozen=True, slots=True)
+class StartWarm(Act):
+    """Declare one more machine that is kept ready. `serial`: which one; `hash`: of the profile."""
+
+    doing: ClassVar = TreeReason.WARMING
+    books_only: ClassVar = True
+
+    serial: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestWarm(Act):
+    """It is verified: suspend it until a lieutenant takes it."""
+
+    doing: ClassVar = TreeReason.WARMING
+    books_only: ClassVar = True
+
+    machine: Key
+
+
+@dataclass(frozen=True, slots=True)
+class DropWarm(Act):
+    """Delete a machine that was kept ready. `failed`: why it could not be, '' when it is one too many; `hash`: of the profile."""
+
+    doing: ClassVar = TreeReason.WARMING
+    books_only: ClassVar = True
+
+    machine: Key
+    failed: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FindWarm(Act):
+    """These machines claim to be kept ready for the profile, and the store has lost them: they are taken up again."""
+
+    doing: ClassVar = TreeReason.WARMING
+    books_only: ClassVar = True
+
+    machines: tuple[Key, ...]
+
+
+WarmAction = StartWarm | RestWarm | DropWarm | FindWarm
+"""What is decided about machines that a profile keeps ready."""
+
+BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed
+"""What is decided about baking it."""
+
+ProfileAction = BakeAction | WarmAction

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act, Urgency
+from reconciler.api.treereasons import TreeReason
+from reconciler.core.decisions.base import Act, Effect, Urgency
+from reconciler.core.keys import Key
 from reconciler.core.snapshot.branch import Standing
 
 Cause = Literal["Deleted", "Dead", "Outdated", "Moved", "Unused", "RolledBack"]
@@ -26,6 +28,8 @@ class Create(Act):
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "it is declared, and there is no machine for it"
 
     attempt: int
     ref: str = ""
@@ -56,6 +60,7 @@ class BindCreated(Act):
 
     doing: ClassVar = Reason.ADOPTING_VM
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
 
     vm_id: str
     token: str
@@ -67,8 +72,22 @@ class Adopt(Act):
 
     doing: ClassVar = Reason.ADOPTING_VM
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "its declaration names this machine"
 
     vm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeWarm(Act):
+    """Put the machine that `holder` keeps ready into the slot, in one transaction; the claim follows. Only a lieutenant's own slot takes
+    one."""
+
+    doing: ClassVar = TreeReason.TOOK_WARM
+    books_only: ClassVar = True
+
+    vm_id: str
+    holder: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,7 @@ class Suspend(Act):
     """Suspend this VM."""
 
     doing: ClassVar = Reason.SUSPENDING_VM
+    occasion: ClassVar = "its machine runs and is to sleep"
 
     vm_id: str
 
@@ -104,6 +124,7 @@ class Resume(Act):
     """Resume this VM."""
 
     doing: ClassVar = Reason.RESUMING_VM
+    occasion: ClassVar = "its machine sleeps and is to run"
 
     vm_id: str
 
@@ -178,8 +199,13 @@ class DropCommit(Act):
     """Remove a commit of ours that is one more than is to be kept."""
 
     doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    occasion: ClassVar = "it is one more than is to be kept"
 
     commit_id: str
+
+    @property
+    def lost(self) -> str:
+        return f"commit {self.commit_id}"
 
     @property
     def target(self) -> str:
@@ -193,6 +219,7 @@ class Detach(Act):
 
     doing: ClassVar = Reason.DETACHING
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
 
     vm_id: str
     how: Literal["Retain", "Orphan", "Leave"]
@@ -206,10 +233,15 @@ class MarkForDeletion(Act):
     `Unused`: it was to replace another one, and does not; `RolledBack`: its agent went back to a snapshot."""
 
     doing: ClassVar = Reason.DELETING
+    effect: ClassVar = Effect.DELETE
 
     vm_id: str
     why: str
     cause: Cause
+
+    @property
+    def lost(self) -> str:
+        return f"VM {self.vm_id}, with what is on it and in no snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +249,14 @@ class Delete(Act):
     """Ask the platform to delete this VM, one attempt."""
 
     doing: ClassVar = Reason.DELETING
+    effect: ClassVar = Effect.DELETE
+    occasion: ClassVar = "its machine was marked for deletion"
 
     vm_id: str
+
+    @property
+    def lost(self) -> str:
+        return f"VM {self.vm_id}, with what is on it and in no snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +276,8 @@ class Release(Act):
     doing: ClassVar = Reason.DELETING
     urgency: ClassVar = Urgency.RECORD
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
+    occasion: ClassVar = "nothing is left of it"
 
 
 SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost | ForgetSnapshot | NoteCommits | DropCommit

@@ -63,6 +63,7 @@ from reconciler.core.decisions import (
     StopAgent,
     Suspend,
     SwapMachines,
+    TakeWarm,
     TryAgain,
     Verify,
     Withdraw,
@@ -173,6 +174,15 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return lt.but(
                 slot=slot, claim={**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None
             )
+        case TakeWarm(vm_id):
+            assert isinstance(lt.rendered, Rendered)
+            taken = record.but(vm_id=vm_id, epoch=record.epoch + 1)
+            slot = replaced(slot, record=taken, vm=Seen(VmState.SUSPENDED, claimed=False), warm=None)
+            marks = {PREPARED: lt.rendered.profile_hash, SECRETS: lt.rendered.secrets_hash}
+            guest = Guest(0.0, None, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
+            claim = {**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(taken.epoch)}
+            lt = lt.but(slot=slot, claim=claim, guest=guest)
+            return lt.but(agent=_agent(lt, NotStarted()))
         case GiveUpIntent():
             return lt.but(slot=replaced(slot, intent=None))
         case Detach():
@@ -182,7 +192,8 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case Suspend():
             return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.SUSPENDED)), guest=None, agent=None)
         case Resume():
-            if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home":
+            taken_as_it_is = isinstance(guest, Guest) and guest.claim is None  # by a lieutenant whose agent was never on it
+            if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home" or taken_as_it_is:
                 return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.for_reach.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import CommitBake, Decision, DropBake, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
-from reconciler.core.keys import Json, Key, machine
+from reconciler.core.keys import Json, Key, boot_profile, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
 PREFIX = "profile:"
 """How the names of machines begin that profiles are baked on; what people declare has no such name."""
+
+WARM = "warm:"
+"""The same of machines that profiles keep ready; the profile's name and a number follow."""
 
 
 def machine_of(profile: Key) -> Key:
@@ -25,6 +28,13 @@ def machine_of(profile: Key) -> Key:
 def is_oven(key: Key) -> bool:
     """Whether a profile is baked on this machine: it is made without what was baked before."""
     return key.name.startswith(PREFIX)
+
+
+def profile_of(key: Key) -> Key | None:
+    """The profile that has this machine; None: it is something else."""
+    if not key.name.startswith((PREFIX, WARM)) or key.kind != machine("", "").kind:
+        return None
+    return boot_profile(key.namespace, key.name.split(":")[1])
 
 
 def spec_of(profile: Key) -> Json:

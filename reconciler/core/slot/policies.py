@@ -23,6 +23,7 @@ from reconciler.core.decisions import (
     Resume,
     Steady,
     Suspend,
+    TakeWarm,
     Wait,
 )
 from reconciler.core.slot import deletion
@@ -159,6 +160,14 @@ def restore_only_what_may_be_used(s: Slot) -> Decision | None:
     return not_allowed(s.source, s.namespace, s.sharing) if not s.record.vm_id else None
 
 
+def take_what_is_kept_ready(s: Slot) -> Decision | None:
+    """G-02: a machine that the profile keeps ready is taken instead of making one, once, whatever holds back creates: there is no more
+    of them for it. Only the order of a tree is waited for."""
+    if s.record.vm_id or s.warm is None or s.vanished or s.not_up_yet is not None:
+        return None
+    return TakeWarm(s.warm.vm_id, s.warm.holder)
+
+
 def hold_back_creates(s: Slot) -> Decision | None:
     """G-03, G-06, G-09, G-13, G-25: many VMs missing at once, the fleet's breaker, the hold after an empty store, the slot's own back-off,
     limits, and the order of a tree."""
@@ -257,6 +266,7 @@ SLOT: Chain[Slot] = Chain(
         adopt_the_declared,
         create_nothing_for_the_suspended,
         restore_only_what_may_be_used,
+        take_what_is_kept_ready,
         hold_back_creates,
         branch_what_stands_still,
         create,

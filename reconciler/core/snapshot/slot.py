@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.api.waits import Explained
+from reconciler.core.keys import Key
 from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.branch import Original
 from reconciler.core.snapshot.origin import OPEN, UNMARKED, Named, Origin, Sharing
@@ -92,6 +93,14 @@ class Held:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A machine that a baked profile keeps ready. `holder`: the object that has it until it is taken."""
+
+    holder: Key
+    vm_id: str
+
+
 EMPTY = SlotRecord()
 GONE = Absent(proven=True)
 
@@ -114,6 +123,7 @@ class Slot:
     source: Named | None = None  # what a new machine would be restored from, while one may be made
     adopt: Target | None = None  # the VM that `adopt` names, until it is taken over
     original: Original | None = None  # what it is to be a live copy of, until that copy was made
+    warm: Ready | None = None  # what its profile keeps ready for it
     copying: bool = False  # a branch of its VM is being made: the platform may show it paused meanwhile
     snapshot: SnapshotSeen | None = None  # read only while one is on its way, or when kept ones are to be counted
     snapshots: SnapshotPolicy | None = None  # None: only a person, or a deletion that is declared so, has one taken

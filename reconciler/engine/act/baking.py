@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import assert_never
 
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import CommitBake, DropBake, NoteBaked, NoteBakeFailed, ProfileAction, StartBake
+from reconciler.core.decisions import BakeAction, CommitBake, DropBake, NoteBaked, NoteBakeFailed, StartBake
+from reconciler.core.keys import Key
 from reconciler.core.profile import bake
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.warm import SOURCE
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.state.objects import AnyItem, with_record
-
-SOURCE = "bootprofile/"
-"""How the source of a machine begins that a profile is baked on; the profile's name follows."""
 
 
 def oven_uid(profile: StoredObject, hashed: str) -> str:
@@ -26,10 +25,14 @@ class BakeActs:
     def __init__(self, tools: ActContext) -> None:
         self.t = tools
 
-    async def act(self, item: AnyItem, action: ProfileAction) -> None:
+    async def act(self, profile: Key, action: BakeAction) -> None:
         """Carry out one decision. Raises what the store says."""
+        item, oven = self.t.table.get(profile), bake.machine_of(profile)
+        if item is None:
+            await self.drop(profile)  # it is gone, and nothing is noted of it any more
+            return
         assert isinstance(item.record, BootProfileRecord)
-        record, oven = item.record, bake.machine_of(item.key)
+        record = item.record
         match action:
             case StartBake(hashed):
                 source, uid = f"{SOURCE}{item.key.name}", oven_uid(item.obj, hashed)
@@ -40,11 +43,7 @@ class BakeActs:
             case DropBake(why, hashed):
                 if why:
                     await self.save(item, record.but(failed=why, failed_hash=hashed), TreeReason.BAKE_FAILED, why)
-                dropped = {**bake.spec_of(item.key), "deletionPolicy": "Delete"}
-                known = self.t.table.get(oven)
-                if known is not None:
-                    await self.t.declarations.apply(Declared(oven, dropped, {}, {}, known.obj.source, source_id=known.obj.source_id))
-                await self.t.declarations.withdraw(oven, "it is not baked")
+                await self.drop(profile)
             case NoteBaked(commit):
                 fresh = BakedRecord(hash=record.baking, commit=commit, seal=record.seal, at=self.t.clock.now())
                 told = record.but(baked=(*record.baked, fresh), baking="", seal="", failed="", failed_hash="")
@@ -55,6 +54,15 @@ class BakeActs:
                 await self.save(item, told, TreeReason.BAKE_FAILED, why)
             case _:
                 assert_never(action)
+
+    async def drop(self, profile: Key) -> None:
+        """Its machine goes without a commit."""
+        oven = bake.machine_of(profile)
+        dropped = {**bake.spec_of(profile), "deletionPolicy": "Delete"}
+        known = self.t.table.get(oven)
+        if known is not None:
+            await self.t.declarations.apply(Declared(oven, dropped, {}, {}, known.obj.source, source_id=known.obj.source_id))
+        await self.t.declarations.withdraw(oven, "it is not baked")
 
     async def save(self, item: AnyItem, record: BootProfileRecord, reason: TreeReason | None = None, said: str = "") -> None:
         failed = reason is TreeReason.BAKE_FAILED

@@ -1,4 +1,4 @@
-"""BootProfile as a plug-in: it resolves, or says why not; and it is baked, where that is declared."""
+"""BootProfile as a plug-in: it resolves, or says why not; it is baked, and machines of it are kept ready, where that is declared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
 from reconciler.api.status.lieutenant import LieutenantStatus
+from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import resting_status
-from reconciler.core.decisions import ProfileAction
-from reconciler.core.keys import Key, as_map, boot_profile
+from reconciler.core.decisions import BakeAction, WarmAction
+from reconciler.core.keys import Key, as_map, as_maps, boot_profile
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.plan import Plan, Step
@@ -22,9 +23,12 @@ from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.core.profile.status import profile_status
 from reconciler.core.slot.marks import seals_of
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
+from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.warm import WarmActs
+from reconciler.engine.observe.warm import LIEUTENANT
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem
@@ -38,18 +42,27 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
     def __init__(self, context: ActContext) -> None:
         self.t = context
         self._table, self._profiles, self._clock = context.table, context.gatherer.profiles, context.clock
-        self._acts = BakeActs(context)
+        self._acts, self._warm = BakeActs(context), WarmActs(context)
 
     async def observe(self, key: Key) -> tuple[Key, ProfileSnapshot | None]:
         item = self._table.get(key)
         if item is None:
-            return key, None
+            return key, self._left(key)
         chain = profile_chain(key.name, lambda name: self._profiles.profile(key.namespace, name), key.namespace)
         protects, convenience = self._profiles.unsupported(key, item.obj.spec)
         unresolved = chain if isinstance(chain, Unresolved) else None
-        return key, ProfileSnapshot(unresolved, protects, convenience, await self._bake(item))
+        wanted = self._wanted(key)
+        kept = self.t.gatherer.warm.view(key, item, wanted, self._clock.now())
+        return key, ProfileSnapshot(unresolved, protects, convenience, await self._bake(item, wanted), kept)
 
-    async def _bake(self, item: AnyItem) -> BakeView | None:
+    def _left(self, key: Key) -> ProfileSnapshot | None:
+        """What there still is of a profile that is gone."""
+        oven, kept = self._oven(key), self.t.gatherer.warm.view(key, None, "", self._clock.now())
+        if oven is None and kept is None:
+            return None
+        return ProfileSnapshot(bake=BakeView(BootProfileRecord(), oven=oven) if oven is not None else None, warm=kept)
+
+    async def _bake(self, item: AnyItem, wanted: str) -> BakeView | None:
         """What there is of its baking; None: it neither is nor was declared."""
         record, oven = item.record, self._table.lieutenant(bake.machine_of(item.key))
         if not isinstance(item.spec, BootProfileSpec) or not isinstance(record, BootProfileRecord):
@@ -60,7 +73,7 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if record.baking and oven is None:
             told = await self.t.store.meta(f"tombstone/{oven_uid(item.obj, record.baking)}")
             committed = str(as_map(json.loads(told or "{}")).get("commitId") or "")
-        return BakeView(record, self._wanted(item.key), item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed)
+        return BakeView(record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed)
 
     def _wanted(self, key: Key) -> str:
         """Hash of what a machine of this profile would be now; '' while that can't be said."""
@@ -71,8 +84,9 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
 
     def _used(self, key: Key) -> bool:
         """Whether a machine is declared that is made of it."""
-        oven = bake.machine_of(key)
-        found = (self._table.lieutenant(at) for at in self._table.all_keys() if at.namespace == key.namespace and at != oven)
+        found = (
+            self._table.lieutenant(at) for at in self._table.all_keys() if at.namespace == key.namespace and bake.profile_of(at) is None
+        )
         return any(item is not None and item.spec.profile_ref.name == key.name and not item.deleting for item in found)
 
     def _oven(self, key: Key) -> Oven | None:
@@ -96,30 +110,58 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         return Plan(key, {} if view is None else {key: resolution.plan(view)})
 
     async def act(self, snapshot: tuple[Key, ProfileSnapshot | None], step: Step) -> None:
-        item = self._table.get(snapshot[0])
-        if item is not None and isinstance(step.action, ProfileAction):
-            await self._acts.act(item, step.action)
+        key, action = snapshot[0], step.action
+        if isinstance(action, WarmAction):
+            await self._warm.act(key, action)
+        elif isinstance(action, BakeAction):
+            await self._acts.act(key, action)
 
     def status(self, snapshot: tuple[Key, ProfileSnapshot | None], plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
         item, view = self._table.get(plan.key), snapshot[1]
         if item is not None and view is not None and plan.own is not None:
             resting = resting_status(plan.own, item.obj.status, item.obj.generation, self._clock.now())
-            yield StatusUpdate(plan.key, profile_status(resting, view.bake), plan.own)
+            yield StatusUpdate(plan.key, profile_status(resting, view.bake, view.warm), plan.own)
+
+    def left_behind(self) -> Iterable[Key]:
+        """Profiles that are gone while a machine of theirs is there."""
+        found = (bake.profile_of(key) for key in self._table.all_keys())
+        return {key for key in found if key is not None and self._table.get(key) is None}
 
     def affected(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> Iterable[Key]:
-        """Profiles that may extend the one that was written, and the one that an object is made of or baked on."""
+        """Profiles that may extend the one that was written, and the one that an object is made of, or whose machine it is."""
         if key.kind == NAME:
             yield from (item.key for item in self._table.of_kind(NAME) if item.key.namespace == key.namespace and item.key != key)
             return
         yield from self._profile_of(key, after or before)
 
     def told(self, key: Key, before: StoredObject, after: StoredObject) -> Iterable[Key]:
-        """The profile that is baked on this machine."""
-        if bake.is_oven(key):
-            yield from self._profile_of(key, after)
+        """The profile whose machine this is, with the lieutenants that may take one which is ready now; and those that can make room for
+        what waits for it."""
+        profile = bake.profile_of(key)
+        if profile is not None:
+            yield profile
+            yield from self._takers(profile) if not bake.is_oven(key) else ()
+        elif waits_for_room(after) and not waits_for_room(before):
+            kept = {bake.profile_of(item.key) for item in self._table.of_kind(MACHINE)}
+            yield from (at for at in kept if at is not None)
 
     def _profile_of(self, key: Key, obj: StoredObject | None) -> Iterable[Key]:
+        mine = bake.profile_of(key)
+        if mine is not None:
+            yield mine
+            return
         name = as_map(obj.spec.get("profileRef")).get("name") if obj is not None else None
         profile = self._table.get(boot_profile(key.namespace, str(name))) if name else None
-        if profile is not None and isinstance(profile.spec, BootProfileSpec) and (profile.spec.bake.enabled or bake.is_oven(key)):
+        if profile is not None and isinstance(profile.spec, BootProfileSpec) and profile.spec.bake.enabled:
             yield profile.key
+
+    def _takers(self, profile: Key) -> Iterable[Key]:
+        for item in self._table.of_kind(LIEUTENANT):
+            known = self._table.lieutenant(item.key)
+            if known is not None and not known.record.slot.vm_id and known.spec.profile_ref.name == profile.name:
+                yield known.key
+
+
+def waits_for_room(obj: StoredObject) -> bool:
+    """Its status says that a limit is reached."""
+    return any(one.get("reason") == TreeReason.CAPACITY for one in as_maps(obj.status.get("conditions")))

@@ -19,6 +19,7 @@ from reconciler.core.decisions import (
     SlotAction,
     SpareAction,
     TakeSnapshot,
+    TakeWarm,
     TaskAction,
 )
 from reconciler.core.keys import Key, as_map, boot_profile, lieutenant, task
@@ -45,6 +46,7 @@ from reconciler.engine.act.session import SessionActs
 from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.spare import SpareActs
 from reconciler.engine.act.task import TaskActs
+from reconciler.engine.act.warm import WarmActs
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
@@ -66,7 +68,7 @@ class LieutenantKind(Kind[WorkSet]):
         self._slot, self._guest, self._local = SlotActs(context), GuestActs(context), LocalActs(context)
         self._spare = SpareActs(context, self._slot)
         self._session, self._task, self._requests = SessionActs(context), TaskActs(context), RequestActs(context)
-        self._replacement = ReplacementActs(context)
+        self._replacement, self._warm = ReplacementActs(context), WarmActs(context)
 
     def follow(self, key: Key) -> None:
         item = self._table.lieutenant(key)
@@ -131,6 +133,8 @@ class LieutenantKind(Kind[WorkSet]):
             await self._spare.act(item, view, action)
         elif isinstance(action, ReplacementAction):
             await self._replacement.act(item, view, action)
+        elif isinstance(action, TakeWarm):
+            await self._warm.take(item, action)
         elif isinstance(action, SlotAction):
             if isinstance(action, TakeSnapshot):
                 await self._guest.before_a_snapshot(item, view, action)

@@ -16,6 +16,7 @@ from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Key, SlotOwner, as_map, vm_tree
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.lieutenant.spare import to_be_checked
+from reconciler.core.profile.bake import profile_of
 from reconciler.core.records import SlotRecord
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.snapshot.vm import VmState
@@ -176,11 +177,29 @@ class Trees:
         member = self.membership(key)
         return self._in_line(ROOM, member, key, self._no_room(member))
 
-    def _no_room(self, member: Membership | None) -> Held | None:
-        limits: list[Limit] = []
-        if self._settings.max_vms is not None:
-            there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
-            limits.append(Limit(there, self._settings.max_vms, "the fleet's limit of VMs (--max-vms)"))
+    def may_not_take(self, key: Key) -> Held | None:
+        """Why this object may not even take a machine that is there already: it would be one more in its tree."""
+        if self._table.halted:
+            return Held(TreeReason.HALTED, "the fleet is halted; `reconciler resume --halted` lets it go on")
+        member = self.membership(key)
+        return self._no_room(member, whole_fleet=False) if member is not None else None
+
+    def fleet_is_full(self) -> bool:
+        """There is no room for one more machine."""
+        return no_room(self._fleet_limit()) is not None
+
+    def awaited(self) -> bool:
+        """Something that is declared stands in line for room in the fleet, as far as is known."""
+        return any(profile_of(key) is None and self._waits(ROOM, key) for key in self._waiting.get((ROOM, None), ()))
+
+    def _fleet_limit(self) -> list[Limit]:
+        if self._settings.max_vms is None:
+            return []
+        there = len(self._table.owned()) + sum(1 for owner in self._journal.under_way() if not self._table.filled(owner))
+        return [Limit(there, self._settings.max_vms, "the fleet's limit of VMs (--max-vms)")]
+
+    def _no_room(self, member: Membership | None, whole_fleet: bool = True) -> Held | None:
+        limits = self._fleet_limit() if whole_fleet else []
         if member is not None:
             bounds, ledger, name = member.spec.limits, self.ledger(member), f"of vmtree/{member.tree.key.name}"
             limits.append(Limit(ledger.vms, bounds.max_vms, f"limits.maxVMs {name}"))

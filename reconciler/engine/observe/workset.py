@@ -31,6 +31,7 @@ from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
+from reconciler.core.values import replaced
 from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of, unread
@@ -41,6 +42,7 @@ from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
+from reconciler.engine.observe.warm import Warm
 from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
@@ -68,6 +70,7 @@ class Gatherer:
     branches: Branches
     machines: Machines
     spares: Spares
+    warm: Warm
 
     @classmethod
     def over(
@@ -99,6 +102,7 @@ class Gatherer:
             providers=Providers(table),
             slots=slots,
             spares=Spares(slots, journal, agents, clock, owner),
+            warm=Warm(table, fleet, slots, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
@@ -127,6 +131,8 @@ class Gatherer:
         verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
         seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
+        if source is not None and not place.local and not local.declared:
+            seen = replaced(seen, warm=self.warm.offer(item, rendered, now))
         spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
         health = item.spec.health
