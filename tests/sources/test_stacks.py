@@ -75,7 +75,7 @@ async def test_beyond_the_cap_nothing_goes_until_a_person_approves_exactly_that(
         await one.look(10)
         assert one.known() == {"c", "d"}
         assert one.blocked() == {}
-        assert one.engine.declarations.prunes.approved == ()
+        assert one.engine.declarations.prunes.approved == {}
 
 
 async def test_an_approval_survives_a_restart_and_is_good_for_nothing_else(tmp_path: Path) -> None:
@@ -86,11 +86,25 @@ async def test_an_approval_survives_a_restart_and_is_good_for_nothing_else(tmp_p
         await one.approve()
         (one.root / "b.yaml").unlink()
     async with fleet_dir(tmp_path, maxDelete=0) as one:
+        await one.look()
+        one.write("b.yaml", profile("b"))
+        await one.settle()
+        assert one.known() == {"b", "c"}
+
+
+@pytest.mark.guarantee("G-43")
+async def test_an_approval_is_void_once_a_look_found_something_else(tmp_path: Path) -> None:
+    async with fleet_dir(tmp_path, maxDelete=0) as one:
+        await three(one)
+        (one.root / "a.yaml").unlink()
+        await one.settle()
+        await one.approve()
+        (one.root / "b.yaml").unlink()
         await one.settle()
         assert one.known() == ALL, "one more is missing: that is another list"
         one.write("b.yaml", profile("b"))
         await one.settle()
-        assert one.known() == {"b", "c"}
+        assert one.known() == ALL, "the same list again, later, needs a person again"
 
 
 @pytest.mark.guarantee("G-43")

@@ -88,7 +88,7 @@ class FileSync:
                 changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
         changed += await self._delete(due)
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
-        self._in_events |= set(await self._declarations.note_blocked(blocked, {one.approval for one in self.prunings if one.approval}))
+        self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *refused}))
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         self._report(found)
@@ -105,6 +105,12 @@ class FileSync:
             if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
                 continue
             await self._apply(one, found, set())
+
+    def _over(self) -> set[str]:
+        """Approvals that are carried out, and those of what a look found to be otherwise: they are good for nothing later."""
+        sure = {one.stack.id for one in self.prunings if one.wait is None and not one.stack.unclear}
+        blocked = {one.blocked.hash for one in self.prunings if one.blocked is not None}
+        return {name for name, stack in self._declarations.prunes.approved.items() if stack in sure and name not in blocked}
 
     async def _confirm(self) -> None:
         """Trees of which a person let protected nodes go are told so before they are declared without them."""
