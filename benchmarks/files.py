@@ -197,7 +197,8 @@ async def measure(count: int, runs: int) -> int:
                 await in_force(one)
                 starts.append(time.perf_counter() - begun)
                 lags.append(probe.p999())
-        alone = await noticed(folder / "beside", runs) if (folder / "beside").mkdir() is None else []
+        (folder / "beside").mkdir()
+        alone = await noticed(folder / "beside", runs)
         async with followed(at, folder, root) as one:
             await rests(one)
             took = await changes(one, root, runs)
