@@ -1,41 +1,58 @@
-"""The work queue among everything else that a process does."""
+"""The work queue: what wakes a key while it is looked at, and what of that still counts afterwards."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import suppress
-
 from reconciler.core.keys import Key
-from reconciler.engine.queue import TURN, WorkQueue
+from reconciler.engine.queue import Priority, WorkQueue
+from tests.faults.harness import virtual
+
+KEY = Key("Lieutenant", "default", "lt")
 
 
-async def test_looks_that_wait_for_nothing_leave_the_loop_its_turns() -> None:
-    queue, looked, turns = WorkQueue(), list[Key](), [0]
-    keys = [Key("Lieutenant", "default", f"lt-{n}") for n in range(60)]
+def yes(_: Key) -> bool:
+    return True
 
-    async def look(key: Key) -> None:
-        """Busy for a while, as a plan is, and never suspended."""
-        until = time.perf_counter() + TURN / 2
-        while time.perf_counter() < until:
-            pass
-        looked.append(key)
 
-    async def others() -> None:
-        while True:
-            await asyncio.sleep(0)
-            turns[0] += 1
+def no(_: Key) -> bool:
+    return False
 
-    workers = [asyncio.create_task(queue.serve(look)) for _ in range(20)]
-    await asyncio.sleep(0)
-    for key in keys:
-        queue.add(key)
-    beside = asyncio.create_task(others())
-    while len(looked) < len(keys):  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    assert sorted(looked) == sorted(keys)
-    assert turns[0] >= len(keys) / 4, "not one turn for each two looks, but many"
-    for task in (*workers, beside):
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+
+def test_a_key_woken_while_it_is_looked_at_comes_once_more_unless_that_look_has_seen_why() -> None:
+    async def main() -> None:
+        for wake, again in (((yes,), True), ((no,), False), ((no, None), True), ((None, no), True), ((), False)):
+            queue = WorkQueue()
+            queue.add(KEY)
+            assert await queue.get() == KEY
+            for still in wake:
+                queue.add(KEY, Priority.RESYNC, still)
+            assert queue.working() == 1
+            queue.done(KEY)
+            assert queue.idle() is not again, wake
+            assert queue.working() == 0
+
+    virtual(main)
+
+
+def test_what_one_look_has_seen_does_not_count_for_the_next() -> None:
+    async def main() -> None:
+        queue = WorkQueue()
+        queue.add(KEY)
+        await queue.get()
+        queue.add(KEY, Priority.RESYNC, no)
+        queue.done(KEY)
+        queue.add(KEY)
+        await queue.get()
+        queue.add(KEY)
+        queue.done(KEY)
+        assert not queue.idle()
+
+    virtual(main)
+
+
+def test_a_key_that_nobody_looks_at_is_queued_whatever_was_seen() -> None:
+    async def main() -> None:
+        queue = WorkQueue()
+        queue.add(KEY, Priority.RESYNC, no)
+        assert queue.depth() == 1
+
+    virtual(main)
