@@ -100,7 +100,10 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
             following=follower.healthy,
             supervisor=runner.supervisor,
         )
-        async with surfaced(runner, opened, lambda: _forecast(config, Where())) as surface, runner.listening(sources, surface=lambda: surface):
+        async with (
+            surfaced(runner, opened, lambda: _forecast(config, Where())) as surface,
+            runner.listening(sources, surface=lambda: surface),
+        ):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
                 if not once:
