@@ -106,7 +106,21 @@ class FindWarm(Act):
 WarmAction = StartWarm | RestWarm | DropWarm | FindWarm
 """What is decided about machines that a profile keeps ready."""
 
-BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed
+
+@dataclass(frozen=True, slots=True)
+class DropBaked(Act):
+    """Remove a baked commit of an earlier profile that is one more than is to be kept."""
+
+    doing: ClassVar = TreeReason.BAKING
+
+    commit: str
+
+    @property
+    def target(self) -> str:
+        return self.commit
+
+
+BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed | DropBaked
 """What is decided about baking it."""
 
 ProfileAction = BakeAction | WarmAction

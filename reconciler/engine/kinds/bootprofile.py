@@ -21,17 +21,21 @@ from reconciler.core.profile.bake import BakeView, Oven
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.core.profile.status import profile_status
+from reconciler.core.slot import tenancy
 from reconciler.core.slot.marks import seals_of
+from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
+from reconciler.engine.observe.slots import commit_of
 from reconciler.engine.observe.warm import LIEUTENANT
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem
+from reconciler.errors import ReconcilerError
 
 NAME = boot_profile("", "").kind
 
@@ -73,7 +77,25 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if record.baking and oven is None:
             told = await self.t.store.meta(f"tombstone/{oven_uid(item.obj, record.baking)}")
             committed = str(as_map(json.loads(told or "{}")).get("commitId") or "")
-        return BakeView(record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed)
+        keep, now = item.spec.bake.keep, self._clock.now()
+        listed = await self._listed(item.key) if any(now >= one.not_before for one in bake.superseded(record, wanted, keep)) else None
+        needed = frozenset(commit_of(intent) for intent in self.t.journal.creates(self._table.filled))
+        return BakeView(
+            record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed, keep, listed, needed, now
+        )
+
+    async def _listed(self, profile: Key) -> dict[str, bool] | None:
+        """The platform's commits, each with whether its name says that it was taken of a machine that this profile was baked on."""
+        try:
+            commits = await self.t.vers.list_commits()
+        except ReconcilerError:
+            return None
+        owner = self.t.gatherer.owner
+        beginning = tenancy.commit_name(owner, profile.namespace, [bake.machine_of(profile).name]).rpartition(".")[0]
+        return {
+            commit.commit_id: commit.name.startswith(f"{beginning}.") and isinstance(tenancy.origin_by_name(commit, owner), Made)
+            for commit in commits
+        }
 
     def _wanted(self, key: Key) -> str:
         """Hash of what a machine of this profile would be now; '' while that can't be said."""
