@@ -109,11 +109,13 @@ WarmAction = StartWarm | RestWarm | DropWarm | FindWarm
 
 @dataclass(frozen=True, slots=True)
 class DropBaked(Act):
-    """Remove a baked commit of an earlier profile that is one more than is to be kept."""
+    """Remove a baked commit of an earlier profile that is one more than is to be kept. `renamed`: it has another name than the one that we
+    gave it, so it is only noted."""
 
     doing: ClassVar = TreeReason.BAKING
 
     commit: str
+    renamed: bool = False
 
     @property
     def target(self) -> str:

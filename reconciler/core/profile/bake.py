@@ -97,14 +97,13 @@ def remove_the_superseded(v: BakeView) -> Decision | None:
     made from, and it is tried again later."""
     if v.listed is None:
         return None
-    due = (one for one in to_be_removed(v) if v.now >= one.not_before and v.listed.get(one.commit, True))
-    oldest = next(due, None)
-    return DropBaked(oldest.commit) if oldest is not None else None
+    oldest = next((one.commit for one in to_be_removed(v) if v.now >= one.not_before), None)
+    return DropBaked(oldest, renamed=not v.listed.get(oldest, True)) if oldest is not None else None
 
 
 def look_again(v: BakeView | None) -> float | None:
     """When a commit that could not be removed is tried again; None when none is to be."""
-    return min((one.not_before for one in to_be_removed(v)), default=None) if v is not None else None
+    return min((max(one.not_before, v.now + 1.0) for one in to_be_removed(v)), default=None) if v is not None else None
 
 
 def note_what_came_of_it(v: BakeView) -> Decision | None:

@@ -55,8 +55,10 @@ class BakeActs:
                 why = "its machine went and left no commit"
                 told = record.but(baking="", seal="", failed=why, failed_hash=record.baking)
                 await self.save(item, told, TreeReason.BAKE_FAILED, why)
-            case DropBaked(commit):
+            case DropBaked(commit, False):
                 await self.remove(item, record, commit)
+            case DropBaked(commit):
+                await self.left(item, record, commit, Reason.DELETE_FAILED, "it has another name than it was given")
             case _:
                 assert_never(action)
 
@@ -77,15 +79,19 @@ class BakeActs:
             pass
         except (Conflict, Forbidden, Rejected) as error:
             reason = Reason.COMMIT_IN_USE if isinstance(error, Conflict) else Reason.DELETE_FAILED
-            known = next((one.error for one in record.baked if one.commit == commit), "")
-            later = self.t.clock.now() + IN_USE
-            baked = tuple(one.but(not_before=later, error=str(error)) if one.commit == commit else one for one in record.baked)
-            said = [] if known else self.t.recorder.event(item.key, item.uid, reason, f"commit {commit}: {error}", "Warning")
-            await self.t.table.update([(item.key, with_record(record.but(baked=baked)))], *said)
+            await self.left(item, record, commit, reason, str(error))
             return
         left = record.but(baked=tuple(one for one in record.baked if one.commit != commit))
         said = self.t.recorder.event(item.key, item.uid, Reason.DROPPED_COMMIT, f"commit {commit}")
         await self.t.table.update([(item.key, with_record(left))], self.t.gatherer.slots.origins.strike(commit), *said)
+
+    async def left(self, item: AnyItem, record: BootProfileRecord, commit: str, reason: Reason, why: str) -> None:
+        """It stays for now. Said once."""
+        known = next((one.error for one in record.baked if one.commit == commit), "")
+        later = self.t.clock.now() + IN_USE
+        baked = tuple(one.but(not_before=later, error=why) if one.commit == commit else one for one in record.baked)
+        said = [] if known else self.t.recorder.event(item.key, item.uid, reason, f"commit {commit}: {why}", "Warning")
+        await self.t.table.update([(item.key, with_record(record.but(baked=baked)))], *said)
 
     async def save(self, item: AnyItem, record: BootProfileRecord, reason: TreeReason | None = None, said: str = "") -> None:
         failed = reason is TreeReason.BAKE_FAILED

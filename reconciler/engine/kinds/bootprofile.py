@@ -131,6 +131,10 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         key, view = snapshot
         return Plan(key, {} if view is None else {key: resolution.plan(view)})
 
+    def probing(self, snapshot: tuple[Key, ProfileSnapshot | None]) -> bool:
+        """Only when its plan names a time: for room, and for a commit that could not be removed."""
+        return True
+
     async def act(self, snapshot: tuple[Key, ProfileSnapshot | None], step: Step) -> None:
         key, action = snapshot[0], step.action
         if isinstance(action, WarmAction):
