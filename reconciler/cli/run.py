@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
-from reconciler.cli.output import out, parse_format, say, table, to_json
+from reconciler.cli.output import out, parse_format, say, table, terminal, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
@@ -107,14 +108,29 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
         async with runner.listening(sources):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
-                if not once:
-                    await following  # does not end by itself
-                await _converged(engine, follower, following)
+                with _picture(config, engine):
+                    if not once:
+                        await following  # does not end by itself
+                    await _converged(engine, follower, following)
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             objects = [item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None]
             runner.finish(verdict(objects, bool(sync.findings)))
+
+
+def _picture(config: Config, engine: EngineView) -> AbstractContextManager[None]:
+    """On a terminal the fleet as it is now, below the lines; elsewhere there are the lines alone."""
+    if not terminal() or config.log_format == "json":
+        return nullcontext()
+    from reconciler import log
+    from reconciler.cli.live import below_the_lines
+
+    def objects() -> list[StoredObject]:
+        found = (engine.table.get(key) for key in engine.table.all_keys() if key.namespace == config.namespace)
+        return [item.obj for item in found if item is not None]
+
+    return below_the_lines(objects, lambda: engine.revision, lambda text: log.redact(text, engine.secrets.known()))
 
 
 async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ TASK = Key("Task", "default", "first")
 
 
 def profile(run: str) -> dict[str, object]:
-    return {"source": {"image": "default"}, "steps": [{"name": "tools", "run": run}], "bake": {"enabled": True, "warm": 1}}
+    return {"source": {"image": "default"}, "steps": [{"name": "tools", "run": run}], "bake": {"enabled": True, "keep": 1, "warm": 1}}
 
 
 def machine_of(run: Run, key: Key) -> str:
