@@ -31,7 +31,7 @@ from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
 from reconciler.engine.observe.slots import commit_of
-from reconciler.engine.observe.warm import LIEUTENANT
+from reconciler.engine.observe.warm import LIEUTENANT, could_not_be_made
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem
@@ -116,12 +116,12 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if item is None:
             return None
         status = LieutenantStatus.load(item.obj.status)
-        ready, stalled = status.condition("Ready"), status.condition("Stalled")
+        ready = status.condition("Ready")
         marks = status.machine.marks if status.machine is not None else {}
         return Oven(
             hash=marks.get(PREPARED, ""),
             ready=ready is not None and ready.status == "True",
-            failed=f"{stalled.reason}: {stalled.message}" if stalled is not None and stalled.status == "True" and not item.deleting else "",
+            failed=could_not_be_made(status) if not item.deleting else "",
             going=item.deleting,
             seal=seals_of(item.record.slot)[0],
             commit=item.record.slot.snapshot.commit_id if item.record.slot.snapshot.verified else "",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.meta import Mode
+from reconciler.api.reasons import Reason
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.core.keys import Key, boot_profile, lieutenant
 from reconciler.core.lieutenant.preparation import PREPARED
@@ -116,7 +117,7 @@ class Warm:
 def kept(item: LieutenantItem) -> Kept:
     """A machine that is kept ready, as its profile sees it."""
     status = LieutenantStatus.load(item.obj.status)
-    ready, stalled = status.condition("Ready"), status.condition("Stalled")
+    ready = status.condition("Ready")
     current = status.observed_generation == item.obj.generation
     vm_id = item.record.slot.vm_id
     return Kept(
@@ -125,9 +126,16 @@ def kept(item: LieutenantItem) -> Kept:
         vm_id=vm_id,
         ready=current and ready is not None and ready.status == "True",
         asleep=item.spec.mode is Mode.SUSPENDED,
-        failed=f"{stalled.reason}: {stalled.message}" if current and stalled is not None and stalled.status == "True" else "",
+        failed=could_not_be_made(status) if current else "",
         going=item.deleting,
     )
+
+
+def could_not_be_made(status: LieutenantStatus) -> str:
+    """Why a machine can't be made as its profile says, in words; '' also where the profile has no part in it."""
+    stalled = status.condition("Stalled")
+    failed = stalled is not None and stalled.status == "True" and stalled.reason == Reason.BOOT_FAILED
+    return f"{stalled.reason}: {stalled.message}" if failed and stalled is not None else ""
 
 
 def may_be_taken(item: LieutenantItem, wanted: str) -> bool:
