@@ -12,7 +12,7 @@ from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import resting_status
 from reconciler.core.decisions import BakeAction, WarmAction
-from reconciler.core.keys import Key, as_map, as_maps, boot_profile
+from reconciler.core.keys import Key, as_map, as_maps, boot_profile, lieutenant
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.plan import Plan, Step
@@ -31,13 +31,14 @@ from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
 from reconciler.engine.observe.slots import commit_of
-from reconciler.engine.observe.warm import LIEUTENANT, could_not_be_made
+from reconciler.engine.observe.warm import could_not_be_made
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem
 from reconciler.errors import ReconcilerError
 
 NAME = boot_profile("", "").kind
+LIEUTENANT = lieutenant("", "").kind
 
 
 class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
