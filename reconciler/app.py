@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import re
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from reconciler.agent.agents import KeeperAgents
 from reconciler.agent.bootstrap import GuestLayout, local_layout
@@ -32,12 +35,14 @@ from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects, Hook
 from reconciler.engine.loop import Engine
+from reconciler.engine.outbox import Outbox
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.places import machine_of, place_of
 from reconciler.engine.ports import Agents, Machine, Place, PutMeta, Secrets, Store, StoredObject, VersApi
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, parse
 from reconciler.engine.supervision import Supervisor
+from reconciler.engine.tracing import Tracing
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
@@ -49,6 +54,9 @@ from reconciler.store.lock import ControllerLock, HeldByCommand, acquire
 from reconciler.store.sqlstore import open_store
 from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
+
+if TYPE_CHECKING:  # an extra, loaded where it is asked for
+    from reconciler.otel.export import Otlp
 
 log = logging.getLogger("reconciler.app")
 
@@ -153,11 +161,14 @@ async def engine_over(
     supervisor: Supervisor | None = None,
     make_ways: MakeWays | None = None,
     tune: Tune = lambda settings: settings,
+    outbox: Outbox | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine with its ways to the platform and the machines, not started; closes those ways at the end.
     `secrets`: instead of those of files and environment; `hook`: around every effect; `backend`: a cluster in which
     declarations live; then no agent runs on this host; `clock`: instead of this host's; `supervisor`: keeps what runs beside;
-    `make_ways`: to another world; `tune`: settings that no configuration has."""
+    `make_ways`: to another world; `tune`: settings that no configuration has; `outbox`: where notices wait;
+    `tracing`: told of what takes how long."""
     clock, supervisor = clock or LoopClock(), supervisor or Supervisor()
     async with (make_ways or ways_of)(config, clock.now, supervisor) as ways:
         settings = EngineSettings(
@@ -184,9 +195,10 @@ async def engine_over(
                 store=store,
                 secrets=secrets or secrets_of(config),
                 clock=clock,
-                effects=Effects(hook),
+                effects=Effects(hook, tracing),
                 backend=backend or NullBackend(),
                 supervisor=supervisor,
+                outbox=outbox,
             )
         )
 
@@ -228,11 +240,14 @@ async def reach(config: Config, store: Store, lieutenant: StoredObject) -> Async
 
 @asynccontextmanager
 async def controller(
-    config: Config, prepare: Callable[[Engine], None] = lambda _: None, supervisor: Supervisor | None = None
+    config: Config,
+    prepare: Callable[[Engine], None] = lambda _: None,
+    supervisor: Supervisor | None = None,
+    otlp: Otlp | None = None,
 ) -> AsyncIterator[Controller]:
     """Become the controller of this state directory: lock, store, engine, control socket. `prepare` is called with the engine
-    before it starts. At the end everything is let go of and nothing outside is changed (G-01). Raises `Refused` naming the pid
-    when another one runs."""
+    before it starts; `otlp`: where it tells what it does. At the end everything is let go of and nothing outside is changed (G-01).
+    Raises `Refused` naming the pid when another one runs."""
     supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
@@ -241,19 +256,63 @@ async def controller(
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         installation, lost = await installation_of(store, config.state / INSTALLATION)
-        engine = await stack.enter_async_context(engine_over(config, store, installation, supervisor=supervisor))
+        outbox = outbox_of(config)
+        tracing = otlp.spans if otlp is not None else None
+        engine = await stack.enter_async_context(
+            engine_over(config, store, installation, supervisor=supervisor, outbox=outbox, tracing=tracing)
+        )
         stack.push_async_callback(engine.stop)
         if lost:
             log.warning("the store knows nothing of this fleet: its machines are looked for by their claims, and nothing is created yet")
             engine.declarations.claimed = await engine.restore.claimed()
             await store.write([PutMeta(INSTALLATION, installation)])
         prepare(engine)
+        if otlp is not None:
+            otlp.attach(engine)
         await engine.start()
+        await stack.enter_async_context(notifying(config, engine, supervisor))
         control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)
         yield Controller(engine, store, engine.secrets)
+
+
+def otlp_of(config: Config, tell: Callable[[str], None]) -> Otlp | None:
+    """What the standard variables of OpenTelemetry ask for; None when they ask for nothing. Raises `UsageError` for what there is not;
+    what is asked for and can't be had because the extra is not installed is told."""
+    if not any(name.startswith("OTEL_") for name in config.environ):
+        return None
+    from reconciler.otel.settings import wanted
+
+    found = wanted(config.environ)
+    if found is None:
+        return None
+    try:
+        from reconciler.otel.export import Otlp
+    except ModuleNotFoundError as error:
+        tell(f"warning: nothing is sent by OTLP ({error.name} is not installed): install reconciler[otel], or unset the OTEL_ variables")
+        return None
+    return Otlp(found, version("reconciler"), f"{socket.gethostname()}_{os.getpid()}")
+
+
+def outbox_of(config: Config) -> Outbox | None:
+    """Where notices wait; None when there is no sink."""
+    return Outbox([sink.want for sink in config.notify]) if config.notify else None
+
+
+@asynccontextmanager
+async def notifying(config: Config, engine: Engine, supervisor: Supervisor) -> AsyncIterator[None]:
+    """While it is open the notices of this engine are delivered."""
+    if engine.outbox is None:
+        yield
+        return
+    from reconciler.notify.delivery import Delivery, Origin, delivering
+
+    origin = Origin(engine.settings.installation, engine.settings.fleet)
+    delivery = Delivery(engine.outbox, engine.store, engine.effects, origin, engine.jitter)
+    async with delivering(config.notify, delivery, engine.secrets, config.environ, engine.clock.now, supervisor):
+        yield
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.api.meta import LABEL
-from reconciler.app import INSTALLATION, MakeWays, Tune, engine_over, lock_of
+from reconciler.app import INSTALLATION, MakeWays, Tune, engine_over, lock_of, notifying, outbox_of
 from reconciler.config import Config
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
@@ -34,6 +34,9 @@ from reconciler.sources.kube.lease import INSTALLATION as NOTED
 from reconciler.sources.kube.orphans import OrphanRequests
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.store.sqlstore import open_store
+
+if TYPE_CHECKING:  # an extra, loaded where it is asked for
+    from reconciler.otel.export import Otlp
 
 log = logging.getLogger("reconciler.kube")
 
@@ -114,10 +117,11 @@ async def operating(
     supervisor: Supervisor | None = None,
     make_ways: MakeWays | None = None,
     tune: Tune = lambda settings: settings,
+    otlp: Otlp | None = None,
 ) -> AsyncIterator[Operator]:
     """Be the operator in charge, while `lease` is held: store, engine, front door, control socket. At the end everything is let go
-    of and nothing outside is changed. `make_ways`, `tune`: as `engine_over` has them. Raises `Refused` for a store of another cluster,
-    and what store and API server say."""
+    of and nothing outside is changed. `make_ways`, `tune`: as `engine_over` has them; `otlp`: where it tells what it does. Raises `Refused`
+    for a store of another cluster, and what store and API server say."""
     supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
@@ -132,12 +136,28 @@ async def operating(
         stack.push_async_callback(secrets.aclose)
         kube_controller = KubeController(cluster, secrets, scope.namespaces, lease.identity, tell, lease.check, supervisor=supervisor)
         engine = await stack.enter_async_context(
-            engine_over(config, store, installation, secrets, Gate(lease), kube_controller.sink, clock, supervisor, make_ways, tune)
+            engine_over(
+                config,
+                store,
+                installation,
+                secrets,
+                Gate(lease),
+                kube_controller.sink,
+                clock,
+                supervisor,
+                make_ways,
+                tune,
+                outbox_of(config),
+                otlp.spans if otlp is not None else None,
+            )
         )
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(kube_controller.close)
         prepare(engine)
+        if otlp is not None:
+            otlp.attach(engine)
         await kube_controller.open(engine, uid)
+        await stack.enter_async_context(notifying(config, engine, supervisor))
         requests = OrphanRequests(lease, engine.orphans, supervisor=supervisor)
         requests.start()
         stack.push_async_callback(requests.stop)

@@ -9,9 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from reconciler import paths
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:  # read where a file has some
+    from reconciler.notify.settings import Sink
 
 EVERY = "*"
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -31,6 +35,9 @@ VARIABLES = {
 }
 """Setting → the environment variable that stands for its flag."""
 
+FILE = "RECONCILER_CONFIG"
+"""The environment variable that names the file of settings, as `--config` does."""
+
 NAMES = frozenset(
     {
         *VARIABLES,
@@ -48,6 +55,9 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+NOTIFY = "notify"
+"""What only a file may have: a list of tables, one for each sink of notices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -56,7 +66,9 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
-    `environ`: the process's environment (it may hold secrets: never shown)."""
+    `notify`: where notices go.
+    `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
+    where each setting that was given comes from."""
 
     state: Path
     store: str = field(default="", repr=False)  # may carry a password
@@ -76,7 +88,10 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
+    notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def agents_dir(self) -> Path:
@@ -91,17 +106,13 @@ class Config:
 
 def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
-    wrong."""
-    told = read_file(file) if file is not None else {}
+    wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
+    file = file or default_file(environ)
+    told, sinks = read_file(file) if file is not None else ({}, ())
+    origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
-        given = flags.get(name)
-        if given is not None:
-            return given, f"--{name}"
-        variable = VARIABLES.get(name, "")
-        if environ.get(variable):
-            return environ[variable], variable
-        return told.get(name), f"{name} in {file}"
+        return _picked(name, flags, environ, told, file)
 
     def text(name: str, default: str = "") -> str:
         value, where = pick(name)
@@ -187,8 +198,24 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
+        notify=sinks,
         environ=environ,
+        file=file,
+        origins=origins,
     )
+
+
+def _picked(
+    name: str, flags: Mapping[str, Setting | None], environ: Mapping[str, str], told: Mapping[str, Setting], file: Path | None
+) -> tuple[Setting | None, str]:
+    """What was given for a setting, None when nothing was, and where; a flag beats the environment, which beats the file."""
+    given = flags.get(name)
+    if given is not None:
+        return given, f"--{name}"
+    variable = VARIABLES.get(name, "")
+    if environ.get(variable):
+        return environ[variable], variable
+    return told.get(name), f"{name} in {file}"
 
 
 def _namespace(name: str, where: str) -> str:
@@ -203,8 +230,23 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
-def read_file(path: Path) -> dict[str, Setting]:
-    """A TOML file of settings. Raises `UsageError` when it can't be read or holds something that is no setting."""
+def user_file(environ: Mapping[str, str]) -> Path:
+    """The file of settings that is read when none is named: `${XDG_CONFIG_HOME:-~/.config}/reconciler/config.toml`."""
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".config")
+    return Path(base) / "reconciler" / "config.toml"
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The file that `RECONCILER_CONFIG` names, else the user's own where it is there."""
+    if named := environ.get(FILE):
+        return Path(named)
+    own = user_file(environ)
+    return None if isinstance(paths.look(own), paths.Absent) else own
+
+
+def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:
+    """A TOML file of settings, and the sinks for notices in it. Raises `UsageError` when it can't be read or
+    holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -212,10 +254,15 @@ def read_file(path: Path) -> dict[str, Setting]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    sinks: tuple[Sink, ...] = ()
+    if NOTIFY in document:
+        from reconciler.notify.settings import read_sinks
+
+        sinks = read_sinks(document.pop(NOTIFY), str(path))
     for name, value in document.items():
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted(NAMES))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found
+    return found, sinks

@@ -20,11 +20,12 @@ from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.choosing import Selector, Several, by_name, chosen, confirmed
 from reconciler.cli.edit import Change, edit
 from reconciler.cli.nodes import Node, beyond, must_be_tree, nodes_of, stalled_beyond
 from reconciler.cli.output import out, say
-from reconciler.cli.read import One, one
-from reconciler.cli.several import each, tell
+from reconciler.cli.read import one
+from reconciler.cli.several import each, one_by_one, tell
 from reconciler.cli.submit import submit
 from reconciler.cli.validate import warn_unsupported
 from reconciler.cli.wait import until
@@ -94,22 +95,29 @@ def apply(config: Config, filename: Files) -> None:
 
 def delete(
     config: Config,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[KIND NAME…]", help="KIND NAME or KIND/NAME.", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KIND NAME…]", help="KIND NAME…, KIND/NAME…, KIND '*', or KIND with -l.", show_default=False),
+    ] = None,
     filename: Annotated[
         list[str] | None, typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="What these files declare.", show_default=False)
     ] = None,
+    selector: Selector = "",
     wait: Annotated[bool, typer.Option("--wait", help="Return when nothing of it is left.")] = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Also what is protected.")] = False,
     timeout: Timeout = 600.0,
 ) -> None:
     """Undeclare objects.
 
-    `deletionPolicy` says what becomes of their machines. What can't be deleted keeps none of the others."""
-    if bool(words) == bool(filename):
-        raise UsageError("what is to be deleted?", "KIND NAME | -f FILE", "give one of them")
+    `deletionPolicy` says what becomes of their machines. What can't be deleted keeps none of the others, and each one is told. Those that
+    are chosen by labels or by '*' are listed and asked for at a terminal."""
+    if bool(words) == bool(filename) or (filename and selector):
+        raise UsageError("what is to be deleted?", "KIND NAME | KIND -l LABELS | KIND '*' | -f FILE", "give one of them")
     found = read(config, filename) if filename else None
     code = findings(found) if found else 0
-    keys = [declared.key for declared in reversed(ordered(found))] if found else names.keys(words or [], config.namespace)
+    keys = [declared.key for declared in reversed(ordered(found))] if found else chosen(config, words or [], selector)
+    if words and not by_name(words, selector):
+        confirmed(keys, "delete")
 
     async def undeclare(key: Key) -> None:
         verbs: Json = {"delete-confirmed": secrets.token_hex(4)} if confirm else {}
@@ -152,8 +160,7 @@ async def change(config: Config, key: Key, changes: Callable[[StoredObject], Seq
     return "in the cluster" if config.kube else "in the store"
 
 
-def _mode(words: list[str], node: str, mode: str, config: Config, confirmed: bool = True) -> None:
-    key = names.key(words, config.namespace)
+def _mode(config: Config, key: Key, node: str, mode: str, confirmed: bool = True) -> None:
     if key.kind not in ("Lieutenant", "VMTree"):
         raise UsageError(f"a {key.kind} can't be suspended or resumed", names.short(key), "name a lieutenant or a vmtree")
     must_be_tree(key, node)
@@ -188,7 +195,8 @@ def falls_asleep(obj: StoredObject, changes: Sequence[Change]) -> list[str]:
 
 def suspend(
     config: Config,
-    words: One,
+    words: Several,
+    selector: Selector = "",
     node: Node = "",
     confirm: Annotated[bool, typer.Option("--confirm", help="Also nodes that are protected.")] = False,
 ) -> None:
@@ -196,12 +204,16 @@ def suspend(
 
     When its agent is settled, the machine is suspended with everything kept. Protected nodes of a VMTree are only suspended with
     --confirm."""
-    _mode(words, node, "Suspended", config, confirm)
+    one_by_one(config, chosen(config, words, selector), lambda key: _mode(config, key, node, "Suspended", confirm))
 
 
 def resume(
     config: Config,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[KIND NAME]", help="KIND NAME or KIND/NAME.", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KIND NAME…]", help="KIND NAME…, KIND/NAME…, KIND '*', or KIND with -l.", show_default=False),
+    ] = None,
+    selector: Selector = "",
     node: Node = "",
     halted: Annotated[bool, typer.Option("--halted", help="The whole fleet, after `halt`.")] = False,
 ) -> None:
@@ -214,7 +226,7 @@ def resume(
         asyncio.run(submit(config, [{"op": "halt", "on": False}]))
         out("the fleet goes on")
         return
-    _mode(words or [], node, "Running", config)
+    one_by_one(config, chosen(config, words or [], selector), lambda key: _mode(config, key, node, "Running"))
 
 
 def halt(config: Config) -> None:
@@ -231,16 +243,21 @@ def set_(
     words: Annotated[
         list[str], typer.Argument(metavar="KIND NAME PATH=VALUE…", help="Such as `lt api mode=Suspended`.", show_default=False)
     ],
+    selector: Selector = "",
 ) -> None:
     """Change fields of a declaration where it lives.
 
     An empty value takes a field away."""
     settings = [word for word in words if "=" in word]
-    key = names.key([word for word in words if "=" not in word], config.namespace)
+    named = [word for word in words if "=" not in word]
     if not settings:
-        raise UsageError("nothing to set", names.short(key), "write PATH=VALUE, for example limits.taskTimeoutSeconds=600")
+        raise UsageError("nothing to set", " ".join(named), "write PATH=VALUE, for example limits.taskTimeoutSeconds=600")
     changes = [setting(text) for text in settings]
-    out(f"{names.short(key)} changed {asyncio.run(change(config, key, lambda obj: whole_model(obj, changes)))}")
+
+    def change_one(key: Key) -> None:
+        out(f"{names.short(key)} changed {asyncio.run(change(config, key, lambda obj: whole_model(obj, changes)))}")
+
+    one_by_one(config, chosen(config, named, selector), change_one)
 
 
 def whole_model(obj: StoredObject, changes: Sequence[Change]) -> list[Change]:
@@ -272,12 +289,24 @@ def setting(text: str) -> Change:
 
 def cancel(
     config: Config,
-    words: Annotated[list[str], typer.Argument(metavar="TASK", help="NAME, task NAME or task/NAME.", show_default=False)],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[TASK]", help="NAME, task NAME or task/NAME.", show_default=False)] = None,
+    selector: Selector = "",
 ) -> None:
     """Cancel a task.
 
-    What was not begun never is, a running turn is ended."""
-    key = names.of_kind(words, "Task", config.namespace)
+    What was not begun never is, a running turn is ended. With -l: all tasks with these labels that have not ended."""
+    if selector:
+        keys = [key for key in chosen(config, ["task", *(words or [])], selector) if not _ended(config, key)]
+        one_by_one(config, keys, lambda key: _cancel(config, key))
+        return
+    _cancel(config, names.of_kind(words or [], "Task", config.namespace))
+
+
+def _ended(config: Config, key: Key) -> bool:
+    return asyncio.run(_look(config, key)).status.get("phase") in FINISHED
+
+
+def _cancel(config: Config, key: Key) -> None:
 
     def changes(obj: StoredObject) -> list[Change]:
         if obj.status.get("phase") in FINISHED:
@@ -290,7 +319,8 @@ def cancel(
 
 def retry(
     config: Config,
-    words: One,
+    words: Several,
+    selector: Selector = "",
     node: Node = "",
     confirm: Annotated[bool, typer.Option("--confirm", help="Replace its dead machine although it is protected.")] = False,
 ) -> None:
@@ -298,7 +328,10 @@ def retry(
 
     Of a VMTree all nodes that are stalled, or the one that --node names. A task that has ended is not tried again: declare another
     one."""
-    key = names.key(words, config.namespace)
+    one_by_one(config, chosen(config, words, selector), lambda key: _retry(config, key, node, confirm))
+
+
+def _retry(config: Config, key: Key, node: str, confirm: bool) -> None:
     must_be_tree(key, node)
     if key.kind == "VMTree":
         places = [one for one in asyncio.run(nodes_of(config, key, node)) if node or stalled_for(one.obj.status)]

@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("wait", "reconciler.cli.wait:wait", "Wait until objects are as asked for.", kube=True),
         Entry("orphans", "reconciler.cli.orphans:orphans", "Show VMs that no object here owns; delete proven orphans.", kube=True),
         Entry("diff", "reconciler.cli.diff:diff", "Show in what two objects or two VMs are configured differently.", kube=True),
+        Entry("config", "reconciler.cli.settings:config_", "Show every setting and where it comes from; change the file."),
         Entry("doctor", "reconciler.cli.doctor:doctor", "Check what a controller needs, and say what to fix.", kube=True),
     ),
     "Act": (
@@ -45,6 +46,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("rewind", "reconciler.cli.resolve:rewind", "Take the conversation of a lieutenant back by whole turns.", kube=True),
         Entry("rollout", "reconciler.cli.rollout:rollout", "Look at, hold or undo a change that goes through a tree.", kube=True),
         Entry("halt", "reconciler.cli.act:halt", "Stop the fleet from creating machines and delivering work."),
+        Entry("prune", "reconciler.cli.prune:prune", "Show deletions that wait for a person; approve them."),
         Entry("resume", "reconciler.cli.act:resume", "Declare a lieutenant or a VMTree Running again.", kube=True),
         Entry("set", "reconciler.cli.act:set_", "Change fields of a declaration where it lives.", kube=True),
         Entry("retry", "reconciler.cli.act:retry", "Clear a back-off, a crash loop or a Stalled, and try again now.", kube=True),
@@ -56,8 +58,11 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("exec", "reconciler.cli.exec:exec_", "Run a command on the machine of an agent, beside the agent.", kube=True),
         Entry("cp", "reconciler.cli.cp:cp", "Copy a file or a directory to or from the machine of an agent.", kube=True),
         Entry("attach", "reconciler.cli.attach:attach", "Follow what an agent says and does, live; send it what you type."),
+        Entry("export", "reconciler.cli.archive:export", "Write the whole store to one file."),
+        Entry("import", "reconciler.cli.archive:import_", "Take everything from an export into a new store."),
     ),
     "Make": (
+        Entry("init", "reconciler.cli.init:init", "Write a commented starter folder."),
         Entry("crds", "reconciler.cli.make:crds", "Make the CustomResourceDefinitions of all kinds."),
         Entry("schema", "reconciler.cli.make:schema", "Make JSON schemas for editors."),
         Entry("completion", "reconciler.cli.completion:completion", "Print the script that completes command lines in a shell."),

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.choosing import Selector, Several, chosen
 from reconciler.cli.output import table_lines
-from reconciler.cli.read import One, one
+from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.cli.yamlout import to_yaml
 from reconciler.config import Config
-from reconciler.core.keys import Json, boot_profile
+from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.errors import NotFound
 from reconciler.views import describe as views
 from reconciler.views.documents import VM, Table
@@ -21,17 +22,24 @@ from reconciler.views.documents import VM, Table
 PROFILE = boot_profile("", "").kind
 
 
-def describe(config: Config, words: One) -> None:
+def describe(config: Config, words: Several, selector: Selector = "") -> None:
     """Show everything about one object.
 
     Spec, conditions, machine, session, queue, usage, last output, events; of a VMTree its nodes, limits and counts. A boot profile may
     be one that this release brings. `vm/ID` shows a VM of the platform and what its owner says of it."""
     selection = names.select(words)
-    if len(selection.names) == 1 and selection.names[0][0] == VM:
-        asyncio.run(_describe_vm(config, selection.names[0][1]))
+    if not selector and selection.names and {kind for kind, _ in selection.names} == {VM}:
+        for _, vm_id in selection.names:
+            asyncio.run(_describe_vm(config, vm_id))
         return
-    key = names.key(words, config.namespace)
+    keys = chosen(config, words, selector)
+    for number, key in enumerate(keys):
+        if number:
+            output.out("")
+        _describe(config, key)
 
+
+def _describe(config: Config, key: Key) -> None:
     async def run() -> None:
         async with reader(config) as store:
             try:

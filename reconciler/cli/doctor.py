@@ -6,6 +6,7 @@ import asyncio
 import stat
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,23 +14,34 @@ from reconciler.cli import kube, kubedoctor
 from reconciler.cli.output import out
 from reconciler.cli.remarks import Remark
 from reconciler.config import Config
-from reconciler.errors import NotFound, ReconcilerError
+from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.visible import one_line
+
+if TYPE_CHECKING:
+    from reconciler.notify.settings import Sink
 
 CLOCK_TOLERANCE = 5.0
 """Seconds between our clock and the platform's that need no remark."""
 
 
-def doctor(config: Config) -> None:
+def doctor(
+    config: Config,
+    notify: Annotated[bool, typer.Option("--notify", help="Also send a test notice to every sink of the configuration.")] = False,
+) -> None:
     """Check what a controller needs, and say what to fix.
 
-    Key, API, clock, machines, Node and pi, store, state directory. With --kube: API server, kinds, your rights, whether an operator
-    is alive, and your own key for the platform."""
-    raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config)))
+    Key, API, clock, machines, Node and pi, store, state directory, sinks of notices. With --kube: API server, kinds, your rights, whether
+    an operator is alive, and your own key for the platform."""
+    if notify and not config.notify:
+        raise UsageError("no sink is declared", "--notify", "name the file that has some with --config")
+    raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config, notify)))
 
 
-async def _examine(config: Config) -> int:
-    return max([await _tell(name, check(config)) for name, check in CHECKS.items()])
+async def _examine(config: Config, notify: bool) -> int:
+    code = max([await _tell(name, check(config)) for name, check in CHECKS.items()])
+    for sink in config.notify:
+        code = max(code, await _tell("notices", _sink(config, sink, notify)))
+    return code
 
 
 async def _examine_cluster(config: Config) -> int:
@@ -140,6 +152,24 @@ async def _store(config: Config) -> str:
         return f"{store.where}: {len(await store.objects())} objects"
     finally:
         await store.aclose()
+
+
+async def _sink(config: Config, sink: Sink, send: bool) -> str:
+    """Whether its values are there and fit, and its program is; `send`: and whether it takes a notice."""
+    from reconciler.app import secrets_of
+    from reconciler.core.notices import cloud_event, trial
+    from reconciler.notify.settings import Command
+    from reconciler.notify.ways import Values, examine, way_of
+
+    way = way_of(sink, Values(secrets_of(config), config.environ), config.environ, time.time)
+    try:
+        examine(way)
+        if send:
+            await way.deliver(cloud_event(trial(sink.name, time.time()), "", config.fleet))
+    finally:
+        await way.aclose()
+    kind = "a command" if isinstance(sink.way, Command) else "a webhook, signed" if sink.way.key is not None else "a webhook, unsigned"
+    return f"{sink.name}: {kind}" + (": it took a test notice" if send else "; --notify tries it")
 
 
 async def _state(config: Config) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +15,10 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from reconciler.cli import inplace, textform
 from reconciler.cli.inplace import Change as Change
+from reconciler.cli.replacing import replace_file
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import InvalidSpec, NotFound, Unreachable
+from reconciler.errors import InvalidSpec, NotFound
 from reconciler.serve.commands import patched
 from reconciler.sources.files.scan import Scan, Scanner
 
@@ -27,11 +26,13 @@ from reconciler.sources.files.scan import Scan, Scanner
 def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
     """Make the changes in the file that declares `obj`; returns the file. It is replaced in one step, and only by a text that
     declares exactly what is wanted. Raises `NotFound` when the file no longer declares it, `InvalidSpec` when the changed
-    object is not valid or the file can't be changed safely, `Unreachable` when it can't be written."""
+    object is not valid or the file can't be changed safely, `Refused` when it was changed meanwhile, `Unreachable` when it can't be
+    written."""
     file = Path(obj.origin.rpartition(":")[0])
     try:
         real = file.resolve(strict=True)
-        text, form = textform.read(real.read_bytes().decode("utf-8"))
+        data = real.read_bytes()
+        text, form = textform.read(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
         raise NotFound(f"the file that declares {obj.key} can't be read", str(file), "restore it") from error
     before = _declared(text, file, obj.key)
@@ -47,7 +48,7 @@ def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
         written = form.write(changed)
         read_again, _ = textform.read(written)
         if _declared(read_again, file, obj.key) == after and _others(text, file, obj.key) == _others(read_again, file, obj.key):
-            _replace(real, written)
+            replace_file(real, data, written.encode())
             return file
     raise InvalidSpec(f"{obj.key} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
 
@@ -62,25 +63,6 @@ def _declared(text: str, file: Path, key: Key) -> Json | None:
 
 def _others(text: str, file: Path, key: Key) -> list[tuple[Key, Json]]:
     return [(one.key, one.spec) for one in _scan(text, file, key).objects if one.key != key]
-
-
-def _replace(path: Path, text: str) -> None:
-    try:
-        mode = path.stat().st_mode & 0o7777
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
-        ) as fresh:
-            try:
-                fresh.write(text)
-                fresh.flush()
-                os.fsync(fresh.fileno())
-                os.fchmod(fresh.fileno(), mode)
-                os.replace(fresh.name, path)
-            except BaseException:
-                os.unlink(fresh.name)
-                raise
-    except OSError as error:
-        raise Unreachable(f"the file can't be written: {error.strerror}", str(path), "check its directory's permissions") from error
 
 
 # --- a text read and written again --------------------------------------------------------------------------------------------

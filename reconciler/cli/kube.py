@@ -312,6 +312,7 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
 async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[Planned]:
     """What an apply of these (key, request) would change, told by the API server itself, which does nothing (`dryRun`).
     Raises `Refused` and `Rejected` like `declare`."""
+    from reconciler.core.decisions.base import Effect
     from reconciler.views.forecast import Planned
 
     found: list[Planned] = []
@@ -322,7 +323,8 @@ async def planned(config: Config, declared: Sequence[tuple[Key, Json]]) -> list[
                 continue
             reason = "declared, and not there" if before is None else f"changed: {', '.join(differences(before, after))}"
             verb = "Create" if before is None else "Change"
-            found.append(Planned(key, verb, "declaration", reason))
+            effect = Effect.CREATE if before is None else Effect.CHANGE
+            found.append(Planned(key, verb, "declaration", reason, effect, reason))
     return found
 
 

@@ -102,7 +102,9 @@ class OperatorLife:
                 say(f"in charge of {', '.join(served) if served else 'all namespaces'}, by the Lease {lease.where}")
                 self._beginning = True
                 runner = self._runner
-                charge = cluster.operating(self._config, api, self._scope, lease, say, runner.prepare, supervisor=runner.supervisor)
+                charge = cluster.operating(
+                    self._config, api, self._scope, lease, say, runner.prepare, supervisor=runner.supervisor, otlp=runner.otlp
+                )
                 await self._charge(charge, lease)
                 self._beginning = False
         finally:

@@ -6,10 +6,12 @@ machines and platforms say what they like."""
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Json, JsonValue
@@ -76,6 +78,29 @@ def table_lines(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[st
     lines = [list(header), *([one_line(cell) for cell in row] for row in body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def show_entry(lines: Sequence[tuple[str, str]]) -> None:
+    """A heading with its text, then what belongs to it, indented; folded at the width of a terminal, and never when piped."""
+    width = columns()
+    for number, (title, text) in enumerate(lines):
+        head = f"{title:<3} " if not number else f"      {title:<5} "
+        folds = (
+            wrap(one_line(text), max(20, width - len(head)), break_on_hyphens=False, break_long_words=False) if width else [one_line(text)]
+        )
+        for fold in folds or [""]:
+            out(f"{head}{fold}".rstrip())
+            head = " " * len(head)
+
+
+def folds(text: str, width: int) -> list[str]:
+    """A text of one line in lines of at most so many columns, words kept whole; 0: as it is."""
+    return (wrap(text, max(20, width), break_on_hyphens=False, break_long_words=False) or [""]) if width else [text]
+
+
+def columns() -> int:
+    """The width of the terminal on which results are shown; 0 when it is none."""
+    return shutil.get_terminal_size().columns if terminal() else 0
 
 
 def out(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,9 @@ COMPLETE = "_RECONCILER_COMPLETE"
 
 WIDEST = 120
 """Columns of help on a wide terminal."""
+
+SETTINGS: Mapping[str, object] = {"max_content_width": WIDEST, "help_option_names": ["--help", "-h"]}
+"""Of the context that every command runs in."""
 
 
 class Page(TyperCommand):
@@ -58,8 +61,7 @@ class LateCommand(TyperCommand):
             module, _, function = self._entry.target.partition(":")
             run = getattr(import_module(module), function)
             app = typer.Typer(add_completion=False, rich_markup_mode=None)
-            settings = {"max_content_width": WIDEST}
-            app.command(self._entry.name, cls=Page, context_settings=settings)(options.with_globals(self._entry.name, run, CLUSTERS))
+            app.command(self._entry.name, cls=Page, context_settings=dict(SETTINGS))(options.with_globals(self._entry.name, run, CLUSTERS))
             loaded = typer.main.get_command(app)
             assert isinstance(loaded, TyperCommand)
             self._loaded = loaded
@@ -89,7 +91,7 @@ class Program(TyperGroup):
 def program() -> Program:
     """The whole command line; no command is imported."""
     app = typer.Typer(name=NAME, cls=Program, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    options.root(app, "The declarative control plane for fleets of persistent coding agents.", {"max_content_width": WIDEST})
+    options.root(app, "The declarative control plane for fleets of persistent coding agents.", dict(SETTINGS))
     made = typer.main.get_command(app)
     assert isinstance(made, Program)
     for group, entries in GROUPS.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
-from reconciler.cli.output import out, parse_format, say, table, terminal, to_json
+from reconciler.cli.output import out, parse_format, say, show_entry, table, terminal, to_json
 from reconciler.cli.runner import Listen, Runner
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
@@ -28,7 +28,8 @@ from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
-from reconciler.views.forecast import Forecast, forecast_of
+from reconciler.views.folded import folded, summary
+from reconciler.views.forecast import Forecast, Pruned, forecast_of
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
@@ -45,7 +46,7 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end; exit code as of `plan --prune`.")] = False,
     listen: Listen = "",
 ) -> None:
     """Follow declarations in files and make them true.
@@ -55,9 +56,9 @@ def run(
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
     where = existing(paths)
     if dry_run:
-        forecast = asyncio.run(_forecast(config, where))
-        _print_plan(forecast)
-        raise typer.Exit(1 if forecast.refused else 0)
+        forecast = asyncio.run(_forecast(config, where, prune=True))
+        _print_plan(forecast, config.verbose)
+        raise typer.Exit(forecast.code)
     raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
 
 
@@ -92,7 +93,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare, runner.supervisor) as opened:
+    async with controller(config, runner.prepare, runner.supervisor, runner.otlp) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
@@ -111,12 +112,15 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
                 with _picture(config, engine):
                     if not once:
                         await following  # does not end by itself
-                    await _converged(engine, follower, following)
+                    await _converged(engine, follower, following, lambda: sync.look_again is None)
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             objects = [item.obj for key in engine.table.all_keys() if (item := engine.table.get(key)) is not None]
-            runner.finish(verdict(objects, bool(sync.findings)))
+            kept = [one.blocked for one in sync.prunings if one.blocked is not None]
+            for blocked in kept:
+                say(f"error: PruneBlocked: {blocked.message}")
+            runner.finish(verdict(objects, bool(sync.findings or kept)))
 
 
 def _picture(config: Config, engine: EngineView) -> AbstractContextManager[None]:
@@ -133,9 +137,10 @@ def _picture(config: Config, engine: EngineView) -> AbstractContextManager[None]
     return below_the_lines(objects, lambda: engine.revision, lambda text: log.redact(text, engine.secrets.known()))
 
 
-async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None]) -> None:
-    """Until everything that is declared is true, or will not become so by itself. Raises a defect of ours: waiting would not mend it."""
-    while not (follower.current() and engine.converged()):
+async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None], settled: Callable[[], bool]) -> None:
+    """Until everything that is declared is true, or will not become so by itself. `settled`: nothing waits to be seen absent once more.
+    Raises a defect of ours: waiting would not mend it."""
+    while not (follower.current() and settled() and engine.converged()):
         if following.done():
             following.result()
         if follower.defect is not None:
@@ -164,35 +169,46 @@ def plan(
         list[Path] | None, typer.Option("-f", "--filename", metavar="FILE|DIR", help="The same as PATH.", show_default=False)
     ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table or json.")] = "table",
+    prune: Annotated[bool, typer.Option("--prune", help="Also the acts by which what is not declared any more is deleted.")] = False,
 ) -> None:
     """Print what the loop would do; change nothing.
 
-    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already.
+    The answer comes from the loop's own code. Exit code 2 unless everything that is declared is true already. One entry an object: what
+    is done to it, why, and what is lost by it; + created, ~ changed, -/+ replaced, - deleted. -v shows every step.
     With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
     where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
-    forecast = asyncio.run(_of_apply(config, where) if config.kube else _forecast(config, where))
+    forecast = asyncio.run(_of_apply(config, where) if config.kube else _forecast(config, where, prune))
     if shape.kind == "json":
         out(to_json(forecast.document()))
     else:
-        _print_plan(forecast, "what is declared is true" if not config.kube else "the cluster has these declarations already")
-    raise typer.Exit(1 if forecast.refused else 0 if forecast.true else 2)
+        done = "what is declared is true" if not config.kube else "the cluster has these declarations already"
+        _print_plan(forecast, config.verbose, done)
+    raise typer.Exit(forecast.code)
 
 
-def _print_plan(forecast: Forecast, done: str = "what is declared is true") -> None:
-    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then."""
-    if forecast.planned:
+def _print_plan(forecast: Forecast, unfolded: bool, done: str = "what is declared is true") -> None:
+    """Both parts of it; that nothing is to do only where that is so (G-49). `done`: what is so then; `unfolded`: every step."""
+    entries = folded(forecast.planned)
+    if forecast.planned and unfolded:
         rows = forecast.table()
         table(rows.header, rows.rows)
-        out(f"{'the first ' if forecast.cut else ''}{len(forecast.planned)} to do")
+    elif forecast.planned:
+        for entry in entries:
+            show_entry(entry.lines())
+    if forecast.planned:
+        out(f"\n{summary(forecast, entries)}{'' if unfolded else ' -v shows every step.'}")
     if forecast.pending:
         rows = forecast.pending_table()
         out("\nnot as declared even then:" if forecast.planned else "nothing can be done now; not as declared:")
         table(rows.header, rows.rows)
+    for pruned in forecast.prunes:
+        for line in pruned.lines:
+            out(line)
     if forecast.true:
         out(f"nothing to do: {done}")
-    elif not forecast.planned and not forecast.pending:
+    elif not forecast.planned and not forecast.pending and not forecast.prunes:
         out("nothing to do for what is valid; what is not is left as it was")
 
 
@@ -211,8 +227,8 @@ async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
     return Forecast(await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings))
 
 
-async def _forecast(config: Config, paths: Sequence[Path]) -> Forecast:
-    """What a controller that follows these files would do."""
+async def _forecast(config: Config, paths: Sequence[Path], prune: bool = False) -> Forecast:
+    """What a controller that follows these files would do. `prune`: also with what they do not declare any more."""
     from reconciler.app import INSTALLATION, engine_over
     from reconciler.engine.planning import inputs_hash, plan_everything
 
@@ -221,12 +237,14 @@ async def _forecast(config: Config, paths: Sequence[Path]) -> Forecast:
     try:
         async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
             sync = FileSync(engine.table, engine.declarations, say)
+            prunes: list[Pruned] = []
             if found is not None:
-                await sync.round(found)
+                prunes = [Pruned.of(one, prune) for one in sync.decide(found, foresee=True) if one.due or one.blocked]
+                await sync.round(found, foresee=prune)
                 for declared in found.objects:
                     warn_unsupported(declared)
             foreseen = await plan_everything(engine)
             inputs = hashlib.sha256(f"{inputs_hash(engine)}{found.inputs_hash if found else ''}".encode()).hexdigest()
     finally:
         await store.aclose()
-    return forecast_of(foreseen, inputs, tuple(sync.findings))
+    return forecast_of(foreseen, inputs, tuple(sync.findings), prunes)

@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.visible import in_json, one_line
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.otel.export import Otlp
     from reconciler.serve.metrics import Sources
 
 STOP_SECONDS = 4.0
@@ -45,12 +47,14 @@ class Runner:
         self.config = config
         self._listen = listen
         self.supervisor = Supervisor()
+        self.otlp: Otlp | None = None
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> int:
         """Do the work until it ends or `finish` was called; returns the exit code. Raises what the work raises."""
-        from reconciler.app import long_lived
+        from reconciler.app import long_lived, otlp_of
 
+        self.otlp = otlp_of(self.config, say)
         long_lived()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.finish, TERMINATED)
@@ -63,6 +67,7 @@ class Runner:
         """Set logging up; `known`: secret values that never leave."""
         log.setup(self.config.log_format, self.config.verbose, known)
         logging.getLogger("kopf").setLevel(logging.CRITICAL)
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what does not come through is told in our words, once
 
     def finish(self, code: int) -> None:
         """End with this exit code, unless another one was given before."""
@@ -105,8 +110,21 @@ class Runner:
 
     @asynccontextmanager
     async def listening(self, sources: Sources, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-        """Probes and metrics, where `--listen` asks for them. Raises `Terminal` when the address can't be had, `UsageError` for a
-        bad token."""
+        """Probes and metrics, where `--listen` asks for them, and what OTLP is asked for. Raises `Terminal` when the address can't be
+        had, `UsageError` for a bad token."""
+        if self.otlp is None:
+            async with self._served(sources, ready):
+                yield
+            return
+        from reconciler.serve.metrics import ControllerCollector
+
+        sources = replace(sources, more=self.otlp.families)
+        exported = ControllerCollector(replace(sources, more=tuple))
+        async with self.otlp.exporting(exported.collect, self.supervisor), self._served(sources, ready):
+            yield
+
+    @asynccontextmanager
+    async def _served(self, sources: Sources, ready: Callable[[], bool]) -> AsyncIterator[None]:
         if not self._listen:
             yield
             return
@@ -150,7 +168,7 @@ def transition(event: Event, message: str, config: Config) -> str:
         }
         return in_json(json.dumps(told, ensure_ascii=False))
     name = names.short(event.key)
-    if event.key.namespace != config.namespace:
+    if event.key.namespace not in ("", config.namespace):
         name = f"{event.key.namespace}/{name}"
     warning = "! " if event.type == "Warning" else ""
     return f"{datetime.fromtimestamp(event.at):%H:%M:%S} {name}  {warning}{event.reason}  {one_line(message)}".rstrip()

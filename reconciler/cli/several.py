@@ -27,6 +27,18 @@ async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> tuple
     return done, wrong
 
 
+def one_by_one(config: Config, items: Iterable[T], act: Callable[[T], None]) -> None:
+    """Act on every one, in order, each in an event loop of its own where it needs one. Raises the first thing that went wrong, when all
+    were tried and the others were told."""
+    wrong: list[ReconcilerError] = []
+    for item in items:
+        try:
+            act(item)
+        except ReconcilerError as error:
+            wrong.append(error)
+    tell(config, wrong)
+
+
 def tell(config: Config, wrong: Sequence[ReconcilerError]) -> None:
     """Raise the first thing that went wrong, if any; the others are told before."""
     for error in wrong[1:]:

@@ -12,11 +12,13 @@ import typer
 from reconciler.api.annotations import PREFIX, PROTECTION
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.choosing import Selector, Several, chosen
 from reconciler.cli.output import out
-from reconciler.cli.read import One, one
+from reconciler.cli.read import one
+from reconciler.cli.several import one_by_one
 from reconciler.cli.submit import submit
 from reconciler.config import Config
-from reconciler.core.keys import Json, as_map
+from reconciler.core.keys import Json, Key, as_map
 from reconciler.core.records import CommitRecord, LieutenantRecord
 from reconciler.core.slot.tenancy import BOOK
 from reconciler.engine.ports import Store, StoredObject
@@ -53,14 +55,17 @@ async def commits(config: Config, store: Store, namespace: str | None) -> list[t
     return [(commit_id, doc) for commit_id, (_, where, doc) in rows if namespace is None or where == namespace]
 
 
-def snapshot(config: Config, words: One) -> None:
+def snapshot(config: Config, words: Several, selector: Selector = "") -> None:
     """Take a snapshot of a lieutenant's machine now.
 
     When its agent is settled. See `reconciler get commits`."""
-    key = names.key(words, config.namespace)
+    one_by_one(config, chosen(config, words, selector), lambda key: _snapshot(config, key))
+
+
+def _snapshot(config: Config, key: Key) -> None:
     if key.kind != "Lieutenant":
         raise UsageError(f"of a {key.kind} no snapshot is taken", names.short(key), "name a lieutenant")
-    asyncio.run(_known(config, words))
+    asyncio.run(_known(config, [names.short(key)]))
     verbs: Json = {f"{PREFIX}snapshot": secrets.token_hex(4)}
     asyncio.run(submit(config, [{**naming(key, "annotate"), "annotations": verbs}]))
     out(f"{names.short(key)} snapshot asked for")

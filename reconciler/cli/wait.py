@@ -12,13 +12,14 @@ from reconciler.api.conditions import CONDITIONS
 from reconciler.api.registry import STOCK
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.read import POLL, One
+from reconciler.cli.choosing import Selector, Several, chosen
+from reconciler.cli.read import POLL
 from reconciler.cli.several import each, tell
 from reconciler.config import Config
 from reconciler.core.keys import Key, task
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
-from reconciler.errors import TimedOut, Transient, UsageError
+from reconciler.errors import NotFound, TimedOut, Transient, UsageError
 from reconciler.views.documents import condition
 
 TASK = task("", "")
@@ -28,14 +29,17 @@ APPEARS = 5.0
 
 def wait(
     config: Config,
-    words: One,
+    words: Several,
     for_: Annotated[str, typer.Option("--for", metavar="WHAT", help="CONDITION[=STATUS], phase=PHASE or delete.", show_default=False)],
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds.")] = 600.0,
+    selector: Selector = "",
 ) -> None:
     """Wait until objects are as asked for.
 
     Exit code 3 when they are not in time, and after five seconds for one that does not exist: a file just written is taken in by then."""
-    keys = names.keys(words, config.namespace)
+    keys = chosen(config, words, selector)
+    if not keys:
+        raise NotFound("there is nothing to wait for", " ".join(words), "see `reconciler get`")
     met = goal(for_)
     if for_ != "delete":
         known(for_, frozenset(key.kind for key in keys))

@@ -82,7 +82,7 @@ def merge_conditions(previous: JsonValue, conditions: list[Condition], generatio
 
 def stalled_for(status: Json) -> str:
     """The reason for which an object with this status is stalled, '' when it is not."""
-    return str(_condition(status, "Stalled").get("reason", ""))
+    return str(condition_of(status, "Stalled").get("reason", ""))
 
 
 def reasons_of(status: Json) -> frozenset[str]:
@@ -93,11 +93,12 @@ def reasons_of(status: Json) -> frozenset[str]:
 
 def suspended(status: Json) -> bool:
     """Whether a lieutenant with this status has a machine that is suspended."""
-    found = _condition(status, "Suspended")
+    found = condition_of(status, "Suspended")
     return (found.get("status"), found.get("reason")) == ("True", Reason.VM_SUSPENDED)
 
 
-def _condition(status: Json, kind: str) -> Json:
+def condition_of(status: Json, kind: str) -> Json:
+    """The condition of this type, {} when there is none."""
     conditions = status.get("conditions")
     found = [c for c in conditions if isinstance(c, dict) and c.get("type") == kind] if isinstance(conditions, list) else []
     return found[0] if found else {}

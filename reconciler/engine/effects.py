@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from reconciler.engine.ports import AgentReader, Agents, AgentWriter, Store, VersApi
 from reconciler.engine.telemetry import Telemetry
+from reconciler.engine.tracing import Tracing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,10 +26,10 @@ class Hook(Protocol):
 
 
 class Effects:
-    """Counts and times every effect. `hook`: around each of them, None for nothing."""
+    """Counts and times every effect. `hook`: around each of them; `tracing`: told of each of them; None for nothing."""
 
-    def __init__(self, hook: Hook | None = None) -> None:
-        self.hook = hook
+    def __init__(self, hook: Hook | None = None, tracing: Tracing | None = None) -> None:
+        self.hook, self.tracing = hook, tracing
         self.number = 0
         self.calls: Counter[str] = Counter()
         self.telemetry = Telemetry()
@@ -42,8 +43,11 @@ class Effects:
             self.number += 1
             calls[name] += 1
             clock = get_running_loop().time
-            begun, outcome, hook = clock(), "ok", self.hook
+            begun, outcome, hook, tracing = clock(), "ok", self.hook, self.tracing
             try:
+                if tracing is not None:
+                    with tracing.effect(name):
+                        return await (act(*args, **kwargs) if hook is None else hook(self.number, name, partial(act, *args, **kwargs)))
                 if hook is None:
                     return await act(*args, **kwargs)
                 return await hook(self.number, name, partial(act, *args, **kwargs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from secrets import token_hex
 from typing import Self, TypeVar
 
@@ -22,10 +22,12 @@ from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedSt
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
+from reconciler.engine.outbox import Figures, NotedStore
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.ports import AgentReader, Agents, Image, PutMeta, Store, StoredObject, VersApi
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.redaction import redact
 from reconciler.engine.registry import Kind, Registry
 from reconciler.engine.reporter import Reporter
 from reconciler.engine.restoring import Restorer
@@ -69,6 +71,10 @@ class Engine:
         self.agents: Agents = NumberedAgents(parts.agents, effects)
         self.reader: AgentReader = NumberedReader(parts.agents, effects)
         self.store: Store = NumberedStore(parts.store, effects)
+        self.outbox = parts.outbox
+        if parts.outbox is not None:
+            parts.outbox.begin(image, clock.now, lambda text: redact(text, parts.secrets))
+            self.store = NotedStore(self.store, parts.outbox)
         self.keeper_version, self.registry = parts.keeper_version, Registry(parts.kinds)
         self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
@@ -195,6 +201,9 @@ class Engine:
             self.gatherer.providers.open_by_name(),
         )
 
+    def notices(self) -> Mapping[str, Figures]:
+        return self.outbox.figures() if self.outbox is not None else {}
+
     async def record_event(self, key: Key, uid: str, reason: str, message: str, *, warning: bool = False) -> None:
         await self.table.update([], *self.recorder.event(key, uid, reason, message, "Warning" if warning else "Normal"))
 
@@ -222,7 +231,16 @@ class Engine:
     # --- the one procedure ------------------------------------------------------------------------------------------------
 
     async def _process(self, key: Key) -> None:
-        """One key, until it is steady; errors are tried again after growing delays."""
+        """One key, until it is steady."""
+        tracing = self.effects.tracing
+        if tracing is None:
+            await self._look(key)
+            return
+        with tracing.look(key) as ended:
+            ended(await self._look(key))
+
+    async def _look(self, key: Key) -> str:
+        """Errors are tried again after growing delays. Returns `ok`, or the error's class."""
         clock = asyncio.get_running_loop().time
         begun, outcome = clock(), "ok"
         try:
@@ -246,6 +264,7 @@ class Engine:
                 self.queue.add_at(key, wait)
         finally:
             self.effects.telemetry.reconciled(key.kind, outcome, clock() - begun)
+        return outcome
 
     def _forget(self, key: Key, _: StoredObject | None, after: StoredObject | None) -> None:
         """Nothing is kept about what is gone: tasks come and go for as long as we run."""

@@ -29,17 +29,23 @@ class WorkQueue:
         self._queued: dict[Key, int] = {}
         self._working: set[Key] = set()
         self._again: dict[Key, int] = {}
+        self._unless_seen: dict[Key, Callable[[Key], bool]] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._order = itertools.count()
         self._since: dict[Key, float] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
-    def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
-        """As soon as a worker is free. Replaces a later look that was planned."""
+    def add(self, key: Key, priority: Priority = Priority.CHANGE, still: Callable[[Key], bool] | None = None) -> None:
+        """As soon as a worker is free. Replaces a later look that was planned. `still`: asked once a look that is under way is over,
+        whether another one is needed; that look may have seen what this is about."""
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
         if key in self._working:
+            if still is None:
+                self._unless_seen.pop(key, None)
+            elif key not in self._again:
+                self._unless_seen[key] = still
             self._again[key] = min(priority, self._again.get(key, priority))
             return
         if key in self._queued and self._queued[key] <= priority:
@@ -96,8 +102,9 @@ class WorkQueue:
 
     def done(self, key: Key) -> None:
         self._working.discard(key)
-        if key in self._again:
-            self.add(key, Priority(self._again.pop(key)))
+        again, still = self._again.pop(key, None), self._unless_seen.pop(key, None)
+        if again is not None and (still is None or still(key)):
+            self.add(key, Priority(again))
 
     def idle(self) -> bool:
         """Nothing queued and nothing in work (planned looks do not count)."""

@@ -93,12 +93,17 @@ class Triggers:
             return
         old, new = before.vms, fresh.vms
         for vm_id, slot in owned.items():
-            if new.get(vm_id) != old.get(vm_id):
-                self._queue.add(slot.object, Priority.RESYNC)
+            if (row := new.get(vm_id)) is not (known := old.get(vm_id)) and row != known and self._fleet.news(vm_id):
+                self._queue.add(slot.object, Priority.RESYNC, self._has_news)
         for vm_id in self._table.adopting():
             if new.get(vm_id) != old.get(vm_id):
                 for key in self._table.adopters_of(vm_id):
                     self._queue.add(key, Priority.RESYNC)
+
+    def _has_news(self, key: Key) -> bool:
+        """Whether one of its VMs is in the newest list otherwise than its last look showed it."""
+        item = self._table.get(key)
+        return item is None or any(slot.vm_id and self._fleet.news(slot.vm_id) for slot in item.record.slots().values())
 
     def _marked(self) -> frozenset[str]:
         """VMs of ours that are meant to go; nobody asks when nothing is being deleted."""

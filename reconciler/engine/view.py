@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.fleet.orphans import Stray
 from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
+from reconciler.core.prune import Blocked
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.effects import Effects
+from reconciler.engine.outbox import Figures
 from reconciler.engine.ports import Clock, Event, Intent, Secrets, StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, TaskItem
+from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.subscriptions import Unsubscribe
 from reconciler.engine.telemetry import Telemetry
 
@@ -73,6 +76,8 @@ class DeclarationPort(Protocol):
 
     async def apply(self, declared: Declared) -> Outcome: ...
 
+    def check(self, declared: Declared) -> None: ...
+
     async def intake(self, seen: Intake) -> Outcome: ...
 
     def flawed(self, found: Mapping[Key, str]) -> None: ...
@@ -85,7 +90,15 @@ class DeclarationPort(Protocol):
         source: str | None = None,
         still_declared: Callable[[StoredObject], bool] = ...,
         verbs: Mapping[str, str] | None = None,
+        why: str = ...,
     ) -> None: ...
+
+    @property
+    def prunes(self) -> PruneBook: ...
+
+    async def note_blocked(self, blocked: Sequence[Blocked], done: Collection[str] = ()) -> list[Blocked]: ...
+
+    async def approve_prune(self, name: str, seen: bool = False) -> None: ...
 
     async def halt(self, on: bool) -> str: ...
 
@@ -157,6 +170,10 @@ class EngineView(Protocol):
     def queue_state(self) -> QueueState: ...
 
     def fleet_state(self) -> FleetState: ...
+
+    def notices(self) -> Mapping[str, Figures]:
+        """How the sinks of notices do, by name."""
+        ...
 
     def healthy(self) -> bool:
         """False when only a restart helps."""

@@ -2,8 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
-`{"op": "halt", "on"}`,
-`{"op": "ping"}`.
+`{"op": "halt", "on"}`, `{"op": "prune", "hash", "seen"}`, `{"op": "ping"}`.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -56,6 +55,9 @@ class Commands:
             return await self._collect_all(request.get("vms"))
         if op == "halt":
             return await self._declarations.halt(request.get("on") is True)
+        if op == "prune":
+            await self._declarations.approve_prune(str(request.get("hash")), request.get("seen") is True)
+            return "approved"
         key = key_of(request)
         match op:
             case "apply":

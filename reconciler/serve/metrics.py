@@ -1,18 +1,19 @@
 """The controller in Prometheus' terms. Read when asked for; nothing is kept here. No name, id or text of a user is a label,
-but for the name of a model's provider."""
+but for the names of models' providers and of sinks for notices."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from reconciler.engine.outbox import Figures
 from reconciler.engine.supervision import Supervisor
 from reconciler.engine.telemetry import BOUNDS, Histogram
 from reconciler.engine.view import EngineView
@@ -20,6 +21,7 @@ from reconciler.engine.view import EngineView
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NOTICES = ("delivered", "failed", "refused", "dropped")
 
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -44,7 +46,7 @@ class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
     `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
     `source_errors`: failures to follow declarations, by class; `following`: False while they are not followed; `supervisor`: of what
-    runs in the background."""
+    runs in the background; `more`: families of others."""
 
     engine: Callable[[], EngineView | None]
     answered: Callable[[], Mapping[tuple[str, str], int]]
@@ -53,6 +55,7 @@ class Sources:
     source_errors: Callable[[], Mapping[str, int]] = dict
     following: Callable[[], bool] = lambda: True
     supervisor: Supervisor = field(default_factory=Supervisor)
+    more: Callable[[], Iterable[Metric]] = tuple
 
 
 class ControllerCollector(Collector):
@@ -61,7 +64,7 @@ class ControllerCollector(Collector):
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[Metric]:
         engine, front = self._sources.engine(), self._sources.front()
         yield _gauge("reconciler_info", "The running release.", ["version"], {(metadata.version("reconciler"),): 1})
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
@@ -74,6 +77,7 @@ class ControllerCollector(Collector):
         yield _counters("reconciler_background_restarts", "Background tasks that ended and began anew.", ["task"], ended)
         down = {(label,): int(label in supervisor.down()) for label in supervisor.labels()}
         yield _gauge("reconciler_background_down", "1 while a background task waits for its next beginning.", ["task"], down)
+        yield from self._sources.more()
         if front is not None:
             yield from _of_front(front)
 
@@ -105,7 +109,21 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     )
     yield _gauge("reconciler_halted", "1 while the fleet is halted: nothing is created or delivered.", [], {(): int(bool(fleet.halted))})
     yield _gauge("reconciler_failing_deletes", "VMs whose deletion keeps failing.", [], {(): fleet.failing_deletes})
+    notices = engine.notices()
+    if notices:
+        yield from _of_notices(notices)
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
+
+
+def _of_notices(notices: Mapping[str, Figures]) -> Iterator[Family]:
+    by_outcome = {(sink, outcome): found.counts.get(outcome, 0) for sink, found in notices.items() for outcome in NOTICES}
+    yield _counters(
+        "reconciler_notices", "Notices by sink and what became of them; failed ones are tries.", ["sink", "outcome"], by_outcome
+    )
+    waiting = {(sink,): found.waiting for sink, found in notices.items()}
+    yield _gauge("reconciler_notices_waiting", "Notices that wait for their sink.", ["sink"], waiting)
+    oldest = {(sink,): found.oldest for sink, found in notices.items()}
+    yield _gauge("reconciler_notices_oldest_seconds", "How long the first of them has waited.", ["sink"], oldest)
 
 
 def _of_front(front: Front) -> Iterator[Family]:

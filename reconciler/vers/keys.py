@@ -88,6 +88,10 @@ class Settings:
             return head
         return "key-" + hashlib.sha256(value.encode()).hexdigest()[:32]
 
+    def key_source(self) -> str:
+        """Where the key comes from, a variable or a file; '' when there is none. Raises `Unauthorized` when a file can't be read."""
+        return self._key()[1]
+
     def url(self) -> str:
         """The API's URL, ending in `/api/v1`. Raises `NotSent` when it is not an http(s) URL."""
         for name in ("VERS_BASE_URL", "VERS_URL"):

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.decisions import Refuse, Wait
+from reconciler.core.decisions import Act, Refuse, Wait
+from reconciler.core.decisions.base import Effect
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.core.plan import Step
+from reconciler.core.prune import APART, Blocked, Pruning, Removal, some
 from reconciler.core.tree.places import place_of_machine, tree_of_machine
 from reconciler.views.documents import Table
 
@@ -45,21 +47,30 @@ def _named(key: Key) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One line of a plan: what would be done to which object, and why."""
+    """One line of a plan: what would be done to which object, and why. `why`: in words; `lost`: what is gone afterwards, '' for nothing."""
 
     key: Key
     verb: str
     target: str
     reason: str
+    effect: Effect = Effect.CHANGE
+    why: str = ""
+    lost: str = ""
 
     @property
     def document(self) -> Json:
-        return {**_named(self.key), "verb": self.verb, "target": self.target, "reason": self.reason}
+        lost: Json = {"lost": self.lost} if self.lost else {}
+        return {**_named(self.key), "verb": self.verb, "target": self.target, "reason": self.reason, **lost}
 
 
 def planned(steps: Iterable[Step]) -> tuple[Planned, ...]:
     """Acts of the loop in their own words."""
-    return tuple(Planned(step.key, step.action.verb, step.action.target, step.action.because) for step in steps)
+    return tuple(_planned(step.key, step.action) for step in steps)
+
+
+def _planned(key: Key, act: Act) -> Planned:
+    said = act.because if act.because != str(act.doing) else ""
+    return Planned(key, act.verb, act.target, act.because, act.effect, said or act.occasion or act.doing.meaning.rstrip("."), act.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +97,62 @@ def pending(left: Mapping[Key, Wait | Refuse]) -> tuple[Pending, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """What becomes of what a stack does not declare any more. `deleted`: without a person, once it was absent for long enough; `planned`:
+    the acts of that are in the plan; `blocked`: what needs one."""
+
+    root: str
+    deleted: tuple[Removal, ...]
+    blocked: Blocked | None
+    planned: bool
+
+    @classmethod
+    def of(cls, pruning: Pruning, planned: bool) -> Pruned:
+        return cls(pruning.stack.root, pruning.due, pruning.blocked, planned)
+
+    @property
+    def lines(self) -> Iterable[str]:
+        if self.deleted:
+            shown = "" if self.planned else " (`--prune` shows the acts)"
+            yield f"not declared any more in stack {self.root}: {some(self.deleted)}; deleted when that is so for {APART:g} s{shown}"
+        if self.blocked is not None:
+            yield f"PruneBlocked: {self.blocked.message}"
+
+    @property
+    def document(self) -> Json:
+        found: Json = {"stack": self.root, "deleted": [_removal(one) for one in self.deleted]}
+        if self.blocked is not None:
+            kept: list[JsonValue] = [_removal(one) for one in self.blocked.removals]
+            found["blocked"] = {"hash": self.blocked.hash, "reason": self.blocked.why, "objects": kept}
+        return found
+
+
+def _removal(one: Removal) -> Json:
+    part: Json = {"part": one.part} if one.part else {}
+    return {**_named(one.key), **part, "protected": one.protected}
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """`inputs_hash`: of everything the plan follows from; `refused`: declarations that are left out of it; `pending`: objects that it
-    does not make true; `cut`: there is more to do than it shows."""
+    does not make true; `cut`: there is more to do than it shows; `prunes`: what is not declared any more, by stack."""
 
     planned: Sequence[Planned]
     inputs_hash: str
     refused: Sequence[Finding] = ()
     pending: Sequence[Pending] = ()
     cut: bool = False
+    prunes: Sequence[Pruned] = ()
 
     @property
     def true(self) -> bool:
         """What is declared is true: nothing is to be done, and nothing waits or is refused (G-49)."""
-        return not (self.planned or self.pending or self.refused)
+        return not (self.planned or self.pending or self.refused or self.prunes)
+
+    @property
+    def code(self) -> int:
+        """The exit code of a plan: declarations are refused, nothing is to do, or something is."""
+        return 1 if self.refused else 0 if self.true else 2
 
     def document(self) -> Json:
         """All of it, for programs."""
@@ -109,7 +162,8 @@ class Forecast:
             {"file": one.file, "line": one.line, "column": one.column, "field": one.field, "message": one.message} for one in self.refused
         ]
         waiting: list[JsonValue] = [one.document for one in self.pending]
-        found: Json = {"actions": actions, "summary": summary, "pending": waiting, "refused": refused}
+        prunes: list[JsonValue] = [one.document for one in self.prunes]
+        found: Json = {"actions": actions, "summary": summary, "pending": waiting, "refused": refused, "prune": prunes}
         return {**found, "complete": not self.cut, "inputsHash": self.inputs_hash}
 
     def table(self) -> Table:
@@ -123,6 +177,6 @@ class Forecast:
         return Table(("STATE", "OBJECT", "REASON", "MESSAGE"), tuple(rows))
 
 
-def forecast_of(found: Foreseen, inputs_hash: str, refused: Sequence[Finding]) -> Forecast:
+def forecast_of(found: Foreseen, inputs_hash: str, refused: Sequence[Finding], prunes: Sequence[Pruned] = ()) -> Forecast:
     """What was foreseen, as it is shown."""
-    return Forecast(planned(found.steps), inputs_hash, refused, pending(found.left), found.cut)
+    return Forecast(planned(found.steps), inputs_hash, refused, pending(found.left), found.cut, prunes)

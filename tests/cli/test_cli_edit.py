@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli import inplace
 from reconciler.cli.edit import Change, edit
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import InvalidSpec, NotFound
+from reconciler.errors import InvalidSpec, NotFound, Refused
 from reconciler.sources.files.scan import scan
 
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: Lieutenant\n"
@@ -126,3 +127,21 @@ def test_a_text_of_many_lines_is_replaced_or_taken_away_whole_and_alone(tmp_path
     assert after == text.replace(items, '  env: [{name: B, value: "y"}]  # all\n\n')
     after, _ = changed(tmp_path, text, (("env",), None))
     assert after == text.replace(items, "\n")
+
+
+def test_a_file_that_changed_meanwhile_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role: x\n  profileRef: {name: full}\n"
+    file = tmp_path / "api.yaml"
+    file.write_text(text)
+    theirs = text + "# theirs\n"
+    ours = inplace.change
+
+    def while_somebody_saves(*args: object) -> str | None:
+        file.write_text(theirs)
+        return ours(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inplace, "change", while_somebody_saves)
+    with pytest.raises(Refused, match="changed meanwhile"):
+        edit(stored(file), [(("mode",), "Suspended")])
+    assert file.read_text() == theirs
+    assert [path.name for path in tmp_path.iterdir() if "api.yaml" in path.name] == ["api.yaml"]

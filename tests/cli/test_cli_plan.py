@@ -90,3 +90,23 @@ def test_a_field_that_is_ignored_is_told_by_a_plan(planned: Run) -> None:
     shown = planned(LIEUTENANT.format(name="api", more=", category: web"))
     fields = planned(LIEUTENANT.format(name="api", more=", idle: {suspendAfterSeconds: 60}"))
     assert "not acted on in this release" in shown.err + fields.err
+
+
+@pytest.mark.guarantee("G-41")
+def test_a_plan_is_an_entry_for_each_object_and_v_unfolds_it(planned: Run) -> None:
+    shown = planned(LIEUTENANT.format(name="api", more=""))
+    assert shown.out.splitlines()[0].startswith("+   lieutenant/api   (")
+    assert "why   it is declared, and there is no machine for it (CreatingVM)" in shown.out
+    assert "Plan: 1 to create (" in shown.out
+    steps = planned(LIEUTENANT.format(name="api", more=""), "-o", "json").json["actions"]
+    unfolded = planned(LIEUTENANT.format(name="api", more=""), "-v").out.splitlines()
+    assert unfolded[0].split() == ["VERB", "OBJECT", "TARGET", "REASON"]
+    assert [line.split()[0] for line in unfolded[1 : 1 + len(steps)]] == [step["verb"] for step in steps]
+
+
+def test_a_plan_is_folded_at_a_terminal_and_never_cut(planned: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = planned(LIEUTENANT.format(name="api", more="")).out
+    monkeypatch.setattr("reconciler.cli.output.columns", lambda: 50)
+    folded = planned(LIEUTENANT.format(name="api", more="")).out
+    assert max(map(len, folded.splitlines())) <= 50
+    assert piped.split() == folded.split()

@@ -74,6 +74,9 @@ def installed(environment: Path, tmp_path: Path) -> Installed:
 def test_what_needs_no_machine_runs_from_the_wheel(installed: Installed) -> None:
     assert "Follow declarations in a Kubernetes cluster" in installed("operator", "--help")
     assert json.loads(installed("schema"))["title"]
+    installed("init", "fleet")
+    installed("validate", "fleet")
+    shutil.rmtree(installed.room / "here" / "fleet")
     assert installed("crds").count("kind: CustomResourceDefinition") == 4
     shutil.copy(ROOT / "examples" / "quickstart.yaml", installed.room / "here")
     installed("validate", "quickstart.yaml")

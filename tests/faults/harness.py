@@ -22,6 +22,7 @@ from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.loop import Engine
+from reconciler.engine.outbox import Outbox, Want
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.ports import Secrets
 from reconciler.engine.registry import Registration
@@ -176,6 +177,7 @@ class Controller:
         self.engine: Engine | None = None
         self.secrets: Secrets | None = None
         self.kinds: Sequence[Registration] = STOCK
+        self.wants: Sequence[Want] = ()
         self.lives = 0
 
     async def up(self) -> Engine:
@@ -187,7 +189,7 @@ class Controller:
             parts = EngineParts(
                 self.settings, FakeVers(self.world), FakeAgents(self.world), KEEPER, store, self.secrets or NoSecrets(),
                 LoopClock(self.world.now()), Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}",
-                kinds=self.kinds,
+                kinds=self.kinds, outbox=Outbox(self.wants) if self.wants else None,
             )  # fmt: skip
             engine = await Engine.open(parts)
         except (Crash, ReconcilerError):

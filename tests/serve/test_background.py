@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import itertools
+import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +23,14 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
+from reconciler.engine.outbox import Outbox
 from reconciler.engine.parts import EngineParts
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import PAUSE, Ended, Supervisor
 from reconciler.errors import Unreachable
+from reconciler.notify.delivery import Delivery, Origin, delivering
+from reconciler.notify.settings import read_sinks
 from reconciler.serve.control import ControlServer, ask
 from reconciler.serve.http import Address
 from reconciler.serve.metrics import ControllerCollector, Sources, exposition
@@ -263,10 +268,14 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
             backend=controller.sink,
             supervisor=supervisor,
         )
-        engine = await Engine.open(parts)
+        (sink,) = read_sinks([{"name": "ops", "command": ["true"]}], "c.toml")
+        outbox = Outbox([sink.want])
+        engine = await Engine.open(replace(parts, outbox=outbox))
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(controller.close)
         await controller.open(engine, "uid")
+        delivery = Delivery(outbox, engine.store, engine.effects, Origin("i", "default"), lambda: 0.5)
+        await stack.enter_async_context(delivering([sink], delivery, secrets, {"PATH": os.environ["PATH"]}, time.time, supervisor))
         await secrets.want("default", [("secrets", "s")])
         lease, waiting = (Lease(cluster, "ns", "l", who, lambda line: None, supervisor=supervisor) for who in ("one", "two"))
         await lease.acquire()

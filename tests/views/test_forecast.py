@@ -35,7 +35,9 @@ def test_a_plan_for_people() -> None:
 
 
 def test_a_step_is_told_in_the_words_of_its_act() -> None:
-    assert planned([Step(ADA, BindCreated("v-1", "token"))]) == (Planned(ADA, "BindCreated", "v-1", "AdoptingVM"),)
+    (found,) = planned([Step(ADA, BindCreated("v-1", "token"))])
+    assert (found.key, found.verb, found.target, found.reason) == (ADA, "BindCreated", "v-1", "AdoptingVM")
+    assert found.why == Reason.ADOPTING_VM.meaning.rstrip(".")
 
 
 @pytest.mark.guarantee("G-49")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 from reconciler.api.waits import Explained
@@ -26,12 +26,22 @@ class Urgency(IntEnum):
     BESIDE = 11  # brings on what nobody waits for
 
 
+class Effect(StrEnum):
+    """What an act means for what the object has outside."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
 class Act:
     """Base of everything that changes something.
 
     `doing`: the reason of conditions while it is carried out. `books_only`: it writes into our own books and changes nothing outside.
     `reported_first`: it may take long, so status is written before it begins. `then_observe`: what follows can only be decided after
-    observing again; otherwise the snapshot is known once it has succeeded."""
+    observing again; otherwise the snapshot is known once it has succeeded. `effect`: what a plan counts it as.
+    `occasion`: why it is done, in words, where its reason only says what is being done."""
 
     __slots__ = ()
 
@@ -40,6 +50,8 @@ class Act:
     books_only: ClassVar[bool] = False
     reported_first: ClassVar[bool] = False
     then_observe: ClassVar[bool] = True
+    effect: ClassVar[Effect] = Effect.CHANGE
+    occasion: ClassVar[str] = ""
 
     @property
     def verb(self) -> str:
@@ -55,6 +67,11 @@ class Act:
     def target(self) -> str:
         """What it is done to: a VM, a task, a step; '' where the object itself is meant."""
         return next((str(getattr(self, name)) for name in ("vm_id", "step", "check", "mark") if hasattr(self, name)), "")
+
+    @property
+    def lost(self) -> str:
+        """What is gone afterwards and can't be had again; '' for nothing."""
+        return ""
 
     @property
     def because(self) -> str:

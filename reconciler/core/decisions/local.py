@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,8 @@ class OpenLocal(Act):
     """From here on the agent lives in a directory on this host. `fallback`: because VMs can't be had."""
 
     doing: ClassVar = Reason.OPENING_LOCAL
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "it is to live on this host"
 
     place: str
     fallback: bool

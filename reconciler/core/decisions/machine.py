@@ -124,6 +124,7 @@ class StartAgent(Act):
     """Start pi on its session file."""
 
     doing: ClassVar = Reason.STARTING_AGENT
+    occasion: ClassVar = "pi is to run, and does not"
 
     vm_id: str
 
@@ -133,6 +134,7 @@ class SetModel(Act):
     """Let a running pi answer with this model and this much thinking; '' leaves it as it is."""
 
     doing: ClassVar = Reason.SETTING_MODEL
+    occasion: ClassVar = "pi has another model than is declared"
 
     vm_id: str
     model: str

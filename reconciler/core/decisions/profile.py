@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Effect
 from reconciler.core.keys import Key
 
 
@@ -16,6 +16,8 @@ class StartBake(Act):
 
     doing: ClassVar = TreeReason.BAKING
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "the profile is to be baked, and no commit of it is in force"
 
     hash: str
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.base import Act, Effect, Urgency
 from reconciler.core.decisions.machine import GuestAction
 from reconciler.core.decisions.rest import Refuse, Steady, Wait
 from reconciler.core.decisions.slot import SlotAction
@@ -18,10 +18,15 @@ class BeginReplacement(Act):
 
     doing: ClassVar = Reason.REPLACING
     books_only: ClassVar = True
+    effect: ClassVar = Effect.REPLACE
 
     vm_id: str
     made_for: str
     why: str
+
+    @property
+    def lost(self) -> str:
+        return f"what VM {self.vm_id} has outside of the work directory and the conversation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class AtNext(Act):
         return self.action.target
 
     @property
+    def lost(self) -> str:
+        return self.action.lost
+
+    @property
     def because(self) -> str:
         return self.message
 
@@ -72,6 +81,8 @@ class CarryOver(Act):
     """pi runs nowhere: copy workspace and conversation to the machine that is verified, and put it into the slot."""
 
     doing: ClassVar = Reason.REPLACING
+    effect: ClassVar = Effect.REPLACE
+    occasion: ClassVar = "the machine that replaces it is verified"
 
     vm_id: str
     why: str = ""

@@ -38,9 +38,14 @@ class RewindSession(Act):
 
     doing: ClassVar = Reason.BEGINNING_SESSION
     books_only: ClassVar = True
+    occasion: ClassVar = "a person took the conversation back"
 
     turns: int
     size: int
+
+    @property
+    def lost(self) -> str:
+        return "the turns that are taken back; the mirror of them is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,10 @@ class BeginSession(Act):
 
     generation: int
     why: str
+
+    @property
+    def lost(self) -> str:
+        return "the conversation is not gone on with; its mirror is kept"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.base import Act, Effect, Urgency
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.branch import Standing
 
@@ -28,6 +28,8 @@ class Create(Act):
 
     doing: ClassVar = Reason.CREATING_VM
     then_observe: ClassVar = False
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "it is declared, and there is no machine for it"
 
     attempt: int
     ref: str = ""
@@ -58,6 +60,7 @@ class BindCreated(Act):
 
     doing: ClassVar = Reason.ADOPTING_VM
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
 
     vm_id: str
     token: str
@@ -69,6 +72,8 @@ class Adopt(Act):
 
     doing: ClassVar = Reason.ADOPTING_VM
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "its declaration names this machine"
 
     vm_id: str
 
@@ -109,6 +114,7 @@ class Suspend(Act):
     """Suspend this VM."""
 
     doing: ClassVar = Reason.SUSPENDING_VM
+    occasion: ClassVar = "its machine runs and is to sleep"
 
     vm_id: str
 
@@ -118,6 +124,7 @@ class Resume(Act):
     """Resume this VM."""
 
     doing: ClassVar = Reason.RESUMING_VM
+    occasion: ClassVar = "its machine sleeps and is to run"
 
     vm_id: str
 
@@ -192,8 +199,13 @@ class DropCommit(Act):
     """Remove a commit of ours that is one more than is to be kept."""
 
     doing: ClassVar = Reason.COUNTING_SNAPSHOTS
+    occasion: ClassVar = "it is one more than is to be kept"
 
     commit_id: str
+
+    @property
+    def lost(self) -> str:
+        return f"commit {self.commit_id}"
 
     @property
     def target(self) -> str:
@@ -207,6 +219,7 @@ class Detach(Act):
 
     doing: ClassVar = Reason.DETACHING
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
 
     vm_id: str
     how: Literal["Retain", "Orphan", "Leave"]
@@ -220,10 +233,15 @@ class MarkForDeletion(Act):
     `Unused`: it was to replace another one, and does not; `RolledBack`: its agent went back to a snapshot."""
 
     doing: ClassVar = Reason.DELETING
+    effect: ClassVar = Effect.DELETE
 
     vm_id: str
     why: str
     cause: Cause
+
+    @property
+    def lost(self) -> str:
+        return f"VM {self.vm_id}, with what is on it and in no snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +249,14 @@ class Delete(Act):
     """Ask the platform to delete this VM, one attempt."""
 
     doing: ClassVar = Reason.DELETING
+    effect: ClassVar = Effect.DELETE
+    occasion: ClassVar = "its machine was marked for deletion"
 
     vm_id: str
+
+    @property
+    def lost(self) -> str:
+        return f"VM {self.vm_id}, with what is on it and in no snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +276,8 @@ class Release(Act):
     doing: ClassVar = Reason.DELETING
     urgency: ClassVar = Urgency.RECORD
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
+    occasion: ClassVar = "nothing is left of it"
 
 
 SnapshotAction = TakeSnapshot | SnapshotTaken | SnapshotVerified | SnapshotLost | ForgetSnapshot | NoteCommits | DropCommit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act
+from reconciler.core.decisions.base import Act, Effect
 from reconciler.core.decisions.slot import SlotAction
 
 
@@ -89,8 +89,14 @@ class SwapMachines(Act):
 
     doing: ClassVar = Reason.ROLLING_BACK
     books_only: ClassVar = True
+    effect: ClassVar = Effect.REPLACE
+    occasion: ClassVar = "it goes back to a snapshot"
 
     commit_id: str
+
+    @property
+    def lost(self) -> str:
+        return "what changed on its machine since the snapshot; what was said since stays readable"
 
 
 SpareAction = StartSpare | UseSpare | AcceptSpare | RejectSpare | FinishSpare | RefuseRollback | SwapMachines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.base import Act, Effect, Urgency
 from reconciler.core.decisions.slot import Release
 from reconciler.core.provider.trouble import Trouble
 
@@ -19,6 +19,7 @@ class Deliver(Act):
 
     doing: ClassVar = Reason.DELIVERING
     urgency: ClassVar = Urgency.DELIVER
+    occasion: ClassVar = "its turn has come"
 
     attempt: int
     resend: bool = False
@@ -109,6 +110,10 @@ class AbortTurn(Act):
     why: str
     told: str = ""
 
+    @property
+    def lost(self) -> str:
+        return "the turn that runs"
+
 
 @dataclass(frozen=True, slots=True)
 class Withdraw(Act):
@@ -183,6 +188,12 @@ class ExpireTask(Act):
     doing: ClassVar = Reason.FINISHING
     urgency: ClassVar = Urgency.RECORD
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
+    occasion: ClassVar = "its result was kept as long as was asked for"
+
+    @property
+    def lost(self) -> str:
+        return "its output; that it was done is remembered"
 
 
 TaskAction = (

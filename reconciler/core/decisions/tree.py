@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions.base import Act, Urgency
+from reconciler.core.decisions.base import Act, Effect, Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class DeclareNodes(Act):
 
     doing: ClassVar = TreeReason.DECLARING_NODE
     books_only: ClassVar = True
+    effect: ClassVar = Effect.CREATE
+    occasion: ClassVar = "these nodes are declared, and their objects are not there or differ"
 
     places: tuple[str, ...]
     reverted: tuple[str, ...] = ()
@@ -31,6 +33,7 @@ class WithdrawNodes(Act):
 
     doing: ClassVar = TreeReason.WITHDRAWING_NODE
     books_only: ClassVar = True
+    effect: ClassVar = Effect.DELETE
 
     places: tuple[str, ...]
     why: str

@@ -45,7 +45,7 @@ class Branches:
             kept_from = "it goes back to a snapshot"
         elif desired_state(spec.mode, source.deleting) is DesiredState.SUSPENDED:
             kept_from = "it is declared Suspended"
-        observed = await self._slots.observe_vm(LieutenantSlot(source))
+        observed = await self._slots.look(LieutenantSlot(source))
         seen: VmObservation = self._slots.seen(observed, LieutenantSlot(source)) if isinstance(observed, Vm) else observed
         return Original(
             named=short(key),

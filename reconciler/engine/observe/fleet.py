@@ -46,6 +46,7 @@ class Fleet:
         self._told: dict[str, tuple[float, Vm]] = {}
         self._changed: dict[str, float] = {}
         self._sightings: dict[str, Sighting] = {}
+        self._shown: dict[str, Vm | None] = {}
         self._flight: asyncio.Task[VmList] | None = None
         self._flight_begun = 0.0
         self._next_list = 0.0
@@ -185,14 +186,34 @@ class Fleet:
             fresh = await self.list_since(since)
         except ReconcilerError as error:
             return Unknown(str(error))
-        vm = fresh.vms.get(vm_id)
+        vm = self._listed(vm_id, fresh)
         if vm is not None:
-            told = self._told.get(vm_id)
-            return replace(vm, labels=told[1].labels) if told is not None and told[0] > fresh.begun else vm
+            return vm
         told = self._told.get(vm_id)
         if told is not None and self._clock.now() < told[0] + self.settle:
             return replace(told[1], state=VmState.BOOTING)  # the list may lag behind its creation
         return await self._absence(vm_id, fresh)
+
+    def showed(self, vm_id: str, observed: Vm | Absent | Unknown) -> None:
+        """Who decides about this VM has seen it so."""
+        if isinstance(observed, Unknown):
+            self._shown.pop(vm_id, None)
+        else:
+            self._shown[vm_id] = observed if isinstance(observed, Vm) else None
+
+    def news(self, vm_id: str) -> bool:
+        """Whether the newest list shows this VM otherwise than it was seen last by whoever decides about it."""
+        if self.latest is None or vm_id not in self._shown:
+            return True
+        seen, listed = self._shown[vm_id], self._listed(vm_id, self.latest)
+        if seen is None or listed is None:
+            return seen is not listed
+        return seen is not listed and (seen.state is not listed.state or seen.labels != listed.labels)
+
+    def _listed(self, vm_id: str, fresh: VmList) -> Vm | None:
+        """The row of this list, with the labels that the platform took since."""
+        vm, told = fresh.vms.get(vm_id), self._told.get(vm_id)
+        return replace(vm, labels=told[1].labels) if vm is not None and told is not None and told[0] > fresh.begun else vm
 
     async def _absence(self, vm_id: str, fresh: VmList) -> Absent | Unknown:
         """Proof: two lists without it, the first begun a settle window after it was last seen, and its own status."""
@@ -226,5 +247,5 @@ class Fleet:
 
     def forget(self, vm_id: str) -> None:
         self._confirmed.discard(vm_id)
-        for known in (self._told, self._changed, self._sightings):
+        for known in (self._told, self._changed, self._sightings, self._shown):
             known.pop(vm_id, None)

@@ -60,6 +60,13 @@ class Slots:
         self._first_lacking: dict[tuple[SlotOwner, str], tuple[str, float]] = {}
 
     async def observe_vm(self, item: SlotItem) -> Vm | Absent | Unknown:
+        """For who decides about this slot: a list that shows the same wakes nobody for it."""
+        observed = await self.look(item)
+        if item.record.vm_id:
+            self.fleet.showed(item.record.vm_id, observed)
+        return observed
+
+    async def look(self, item: SlotItem) -> Vm | Absent | Unknown:
         slot = item.record
         if slot.vm_id:
             return await self.fleet.look(slot.vm_id, lambda vm: self._claimed(vm, item), self.settings.resync_seconds * 1.5)

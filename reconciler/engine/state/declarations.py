@@ -4,7 +4,7 @@ here; the loop does that."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.keys import Json, Key
+from reconciler.core.prune import Blocked
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
 from reconciler.core.tree.places import protected_nodes
@@ -23,6 +24,7 @@ from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.declared import OWNED, Declared, Intake
 from reconciler.engine.state.objects import HALTED, ObjectTable
+from reconciler.engine.state.prunes import BlockedPrune, PruneBook
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, Refused, UsageError
 
@@ -48,6 +50,7 @@ class Declarations:
         """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
         Raises `Refused` when another source owns the object or it is being deleted, `UsageError` when an immutable field
         changed; in both cases the last good version stays in force."""
+        self.check(declared)
         item = self._table.get(declared.key)
         if item is not None and isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared):
             await self._table.drop(declared.key)  # what is left of another task of that name
@@ -58,21 +61,13 @@ class Declarations:
                 self.claimed = {key: claim for key, claim in self.claimed.items() if key != declared.key}
             return Outcome.CREATED
         old = item.obj
-        if old.source != declared.source:
-            where = old.origin or f"source {old.source}"
-            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
-        if old.deleted_at is not None:
-            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
-        if old.spec != declared.spec:
-            problems = validate_update(declared.key.kind, old.spec, declared.spec)
-            if problems:
-                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
         verbs = {name: value for name, value in old.annotations.items() if is_verb(name)}
         changed = replace(
             old,
             spec=declared.spec,
             labels=dict(declared.labels),
             annotations={**verbs, **declared.annotations},
+            source=declared.source,
             origin=declared.origin,
             source_id=declared.source_id,
             source_commit=declared.source_commit,
@@ -84,6 +79,22 @@ class Declarations:
             return Outcome.UNCHANGED
         await self._table.update([(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))])
         return Outcome.CONFIGURED
+
+    def check(self, declared: Declared) -> None:
+        """Raises what `apply` would raise, and changes nothing."""
+        item = self._table.get(declared.key)
+        if item is None or (isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared)):
+            return
+        old = item.obj
+        if old.source not in (declared.source, declared.succeeds):
+            where = old.origin or f"source {old.source}"
+            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
+        if old.deleted_at is not None:
+            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
+        if old.spec != declared.spec:
+            problems = validate_update(declared.key.kind, old.spec, declared.spec)
+            if problems:
+                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
 
     async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
@@ -156,9 +167,11 @@ class Declarations:
         source: str | None = None,
         still_declared: Callable[[StoredObject], bool] = lambda _: False,
         verbs: Mapping[str, str] | None = None,
+        why: str = "deletion was asked for",
     ) -> None:
         """Ask for its deletion. `source` None: by command. `verbs`: written with it, such as `delete-confirmed` (then protection does
-        not refuse) and `detached`. Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
+        not refuse) and `detached`. `why`: told in its event.
+        Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
         come back)."""
         asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
         item = self._table.get(key)
@@ -185,12 +198,44 @@ class Declarations:
             raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
         now = self._clock.now()
         if not obj.finalizers:
-            await self._table.drop(key, *self._recorder.event(key, obj.uid, Reason.DELETED, "deleted"))
+            await self._table.drop(key, *self._recorder.event(key, obj.uid, Reason.DELETED, "deleted" if source is None else why))
             return
         await self._table.update(
             [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
-            *self._recorder.event(key, obj.uid, Reason.DELETING, "deletion was asked for"),
+            *self._recorder.event(key, obj.uid, Reason.DELETING, why),
         )
+
+    @property
+    def prunes(self) -> PruneBook:
+        """Deletions that wait for a person."""
+        return self._table.prunes
+
+    async def note_blocked(self, blocked: Sequence[Blocked], done: Collection[str] = ()) -> list[Blocked]:
+        """Remember which deletions need a person, and tell of those that are new, which are returned; approvals that are `done` are
+        forgotten. Nothing is written when nothing changed."""
+        book, rows = self._table.prunes, [BlockedPrune.of(one) for one in blocked]
+        approved = [one for one in book.approved if one not in done]
+        events: list[Write] = []
+        new = [one for one, row in zip(blocked, rows, strict=True) if row != book.blocked.get(row.stack)]
+        for one in new:
+            key = Key("Stack", "", one.stack or "unmarked")
+            events += self._recorder.event(key, "", Reason.PRUNE_BLOCKED, one.message, "Warning")
+        if rows == list(book.blocked.values()) and approved == list(book.approved):
+            return []
+        await self._table.update([], book.row(rows, approved), *events)
+        book.take(rows, approved)
+        return new
+
+    async def approve_prune(self, name: str, seen: bool = False) -> None:
+        """A person approved the removals that are blocked under this hash: they are carried out when a look finds exactly those.
+        `seen`: whoever asks has found them under this hash. Raises `Refused` when nothing is."""
+        book = self._table.prunes
+        if not seen and name not in {one.hash for one in book.blocked.values() if one.hash}:
+            raise Refused("nothing is blocked under that hash", name, "`reconciler prune` lists what is")
+        if name not in book.approved:
+            approved = [*book.approved, name]
+            await self._table.update([], book.row(book.blocked.values(), approved))
+            book.take(book.blocked.values(), approved)
 
     async def halt(self, on: bool) -> str:
         """Nothing is created and nothing is delivered from now on, until it is taken back; nothing that runs is touched. Durable when it
@@ -253,4 +298,4 @@ class Declarations:
 
 def read_from(obj: StoredObject, declared: Declared) -> StoredObject:
     """The object with the place at which its declaration stands now."""
-    return replace(obj, origin=declared.origin, source_id=declared.source_id, source_commit=declared.source_commit)
+    return replace(obj, source=declared.source, origin=declared.origin, source_id=declared.source_id, source_commit=declared.source_commit)

@@ -14,7 +14,8 @@ OWNED = "vmtree/"
 @dataclass(frozen=True, slots=True)
 class Declared:
     """One object as a source declares it. `origin`: FILE:LINE, or ''. `source_id`: which source of that sort it is (the stack's uuid),
-    `source_commit`: the commit that it was read from; '' where there is no such thing. `uid`: which one a new object gets, '' for any."""
+    `source_commit`: the commit that it was read from; '' where there is no such thing. `uid`: which one a new object gets, '' for any.
+    `succeeds`: another source, known not to declare the object any more, from which it may be taken over."""
 
     key: Key
     spec: Json
@@ -25,6 +26,7 @@ class Declared:
     source_id: str = ""
     source_commit: str = ""
     uid: str = ""
+    succeeds: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
+from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
@@ -101,7 +102,7 @@ class KindIndex(Protocol):
 
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
-    are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may."""
+    are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may. `prunes`: blocked deletions."""
 
     def __init__(self, store: Store, kinds: KindIndex) -> None:
         self._store, self.kinds = store, kinds
@@ -116,15 +117,15 @@ class ObjectTable:
         self.on_flawed: list[Callable[[Key], None]] = []
         self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
-        self.halted = ""
+        self.halted, self.revision, self.prunes = "", 0, PruneBook()
         self.on_change: list[Listener] = []
-        self.revision = 0
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
         """Take what the store holds. An object this release can't read is kept aside, untouched, with the reason. `meta`: has
         what is remembered of removed tasks, and whether the fleet is halted."""
         self.tombstones = tombstones.read(meta)
         self.halted = meta.get(HALTED, "")
+        self.prunes.fill(meta)
         for obj in objects:
             self._take(obj)
 

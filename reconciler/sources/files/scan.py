@@ -55,6 +55,8 @@ class Scan:
     everything wrong, by file and line. `broken`: files with findings; the last good version of what they declared
     stays in force. `flawed`: objects known to be declared there, though badly, each with the first finding about it. `stacks`: the
     marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
+    `unclear`: by stack ('' for all that stands in none) why what it does not declare may still be declared there. `stamps`: by stack,
+    from which files it was read, as they are now: another one says that they were written meanwhile. `read`: every file that was read.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
@@ -64,6 +66,9 @@ class Scan:
     stacks: tuple[Stack, ...]
     clean: bool
     inputs_hash: str
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
 
 
 def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
@@ -84,7 +89,7 @@ class Scanner:
         """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`."""
         for _ in range(_ROUNDS):
             before = [_Tree(path) for path in places]
-            look = _Look(self._reader, self._namespace)
+            look = Look(self._reader, self._namespace)
             for tree in before:
                 look.tree(tree)
             still = [_Tree(path).signature for path in places] == [tree.signature for tree in before]
@@ -95,14 +100,14 @@ class Scanner:
 
     def text(self, text: str, name: str) -> Scan:
         """The documents of one text (standard input), as if `name` were its file."""
-        look = _Look(self._reader, self._namespace)
-        look.text(text, Path(name), name, "")
+        look = Look(self._reader, self._namespace)
+        look.text(text, name, "")
         return look.result(True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A file to be read: `real` once links are resolved, `shown` as the user knows it."""
+    """A file to be read: `real` once links are resolved, `shown` as the user knows it. `stack_root`: of the stack that it stands in."""
 
     real: Path
     shown: Path
@@ -116,17 +121,18 @@ class _Tree:
         self.path = path
         self.files: list[_Entry] = []
         self.markers: list[_Entry] = []
-        self.flaws: list[tuple[Path, str]] = []
+        self.flaws: list[tuple[Path, Path | None, str]] = []
         self.signature: list[tuple[str, int, int, int]] = []
+        self.stacks: list[Path | None] = []  # of each row of the signature the root of its stack
         self._seen: set[Path] = set()
         root = paths.real(path)
         if not isinstance(root, Path):
-            self.flaws.append((path, f"can't be read ({_of(root)}); correct the path or its permissions"))
+            self.flaws.append((path, None, f"can't be read ({_of(root)}); correct the path or its permissions"))
             return
         self._root = root
         seen = paths.look(root)
         if not isinstance(seen, Present):
-            self.flaws.append((path, f"can't be read ({_of(seen)}); correct the path or its permissions"))
+            self.flaws.append((path, None, f"can't be read ({_of(seen)}); correct the path or its permissions"))
         elif seen.is_folder:
             self._walk(root, path, None)
         else:
@@ -139,13 +145,13 @@ class _Tree:
         try:
             names = sorted(entry.name for entry in os.scandir(folder))
         except OSError as error:
-            self.flaws.append((shown, f"can't be listed ({paths.why(error)}); correct its permissions"))
+            self.flaws.append((shown, stack, f"can't be listed ({paths.why(error)}); correct its permissions"))
             return
-        self._sign(folder)
         if MARKER in names:
             stack = shown
             self.markers.append(_Entry(folder / MARKER, shown / MARKER, stack))
-            self._sign(folder / MARKER)
+            self._sign(folder / MARKER, stack)
+        self._sign(folder, stack)
         for name in names:
             if name.startswith((".", "#")) or name.endswith("~"):
                 continue
@@ -158,10 +164,10 @@ class _Tree:
         if not isinstance(real, Path) or not isinstance(seen, Present):
             # What can't be looked at may be a directory of declarations, whatever its name; a link to nowhere is none.
             if shown.suffix in SUFFIXES or isinstance(seen, Unreadable):
-                self.flaws.append((shown, f"can't be read ({_of(seen)}); correct the link or its permissions"))
+                self.flaws.append((shown, stack, f"can't be read ({_of(seen)}); correct the link or its permissions"))
         elif not real.is_relative_to(self._root):
             if shown.suffix in SUFFIXES:
-                self.flaws.append((shown, "is a link that leads out of the directory; copy the file here"))
+                self.flaws.append((shown, stack, "is a link that leads out of the directory; copy the file here"))
         elif seen.is_folder:
             self._walk(real, shown, stack)
         elif shown.suffix in SUFFIXES:
@@ -171,10 +177,11 @@ class _Tree:
         if real in self._seen:
             return
         self._seen.add(real)
-        self._sign(real)
+        self._sign(real, stack)
         self.files.append(_Entry(real, shown, stack))
 
-    def _sign(self, path: Path) -> None:
+    def _sign(self, path: Path, stack: Path | None) -> None:
+        self.stacks.append(stack)
         found = paths.look(path)
         if isinstance(found, Present):
             self.signature.append((str(path), found.identity[1], found.modified_ns, found.size))
@@ -182,54 +189,84 @@ class _Tree:
             self.signature.append((str(path), -1, -1, -1))  # read() will say why
 
 
-class _Look:
-    """Collects one scan."""
+class Look:
+    """Collects one scan, of directories and of texts from elsewhere. `source`: is named in what is declared."""
 
-    def __init__(self, reader: Reader, namespace: str) -> None:
-        self._reader = reader
-        self._namespace = namespace
+    def __init__(self, reader: Reader, namespace: str, source: str = SOURCE) -> None:
+        self._reader, self._namespace, self._source = reader, namespace, source
         self._objects: dict[Key, list[FileDeclared]] = {}
         self._findings: list[Finding] = []
-        self._broken: set[Path] = set()
         self._flawed: dict[Key, Finding] = {}
-        self._stacks: dict[Path, Stack] = {}
+        self._stacks: dict[str, Stack] = {}
+        self._unclear: dict[str, str] = {}
+        self._stamps: dict[str, blake2b] = {}
         self._hash = blake2b(digest_size=16)
-        self._read: set[Path] = set()
+        self._read: dict[Path, str] = {}
 
     def tree(self, tree: _Tree) -> None:
-        for shown, message in tree.flaws:
-            self._wrong(shown, Flaw(Mark(1, 1), (), message))
+        """Everything below one path."""
         for marker in tree.markers:
-            text = self._text_of(marker)
-            if text is None or marker.stack_root is None:
-                continue
-            stack = read_marker(text, str(marker.shown), str(marker.stack_root))
-            if isinstance(stack, Stack):
-                self._stacks[marker.stack_root] = stack
-            else:
-                self._findings += stack
-                self._broken.add(marker.shown)
+            text = self._text_of(marker, "")
+            if text is not None:
+                self.marker(text, str(marker.shown), str(marker.stack_root))
+        for row, where in zip(tree.signature, tree.stacks, strict=True):
+            self.stamp(self.stack(str(where)), repr(row).encode("utf-8", "surrogatepass"))
+        for shown, root, message in tree.flaws:
+            self.wrong(str(shown), Flaw(Mark(1, 1), (), message), self.stack(str(root)))
         for entry in tree.files:
             if entry.real in self._read:  # named twice on the command line
                 continue
-            self._read.add(entry.real)
-            text = self._text_of(entry)
+            self._read[entry.real] = os.path.abspath(entry.shown)
+            stack = self.stack(str(entry.stack_root))
+            text = self._text_of(entry, stack)
             if text is not None:
-                stack_here = self._stacks.get(entry.stack_root) if entry.stack_root else None
-                self.text(text, entry.shown, str(entry.shown), stack_here.policy.uuid if stack_here else "")
+                self.text(text, str(entry.shown), stack)
 
-    def text(self, text: str, path: Path, file: str, stack: str) -> None:
+    def stack(self, root: str) -> str:
+        """The uuid of the stack with this root, '' where none is marked well."""
+        found = self._stacks.get(root)
+        return found.policy.uuid if found is not None else ""
+
+    def marker(self, text: str, file: str, root: str) -> None:
+        """The text of a marker."""
+        stack = read_marker(text, file, root)
+        if not isinstance(stack, Stack):
+            for finding in stack:
+                self._found(finding, "")
+            return
+        twin = next((one for one in self._stacks.values() if one.policy.uuid == stack.policy.uuid and one.root != root), None)
+        if twin is not None:
+            message = f"is the uuid of {twin.root} too; give each directory its own (`uuidgen`)"
+            self._found(Finding(file, 1, 1, "uuid", message), stack.policy.uuid)
+        self._stacks[root] = stack
+
+    def text(self, text: str, file: str, stack: str, commit: str = "") -> None:
+        """The documents of one text. `stack`: uuid of the one it stands in; `commit`: that it is of, where it is of one."""
         for doc in self._reader.read(text, file):
             key = self._key(doc)
             if doc.flaws or key is None:
-                self._findings += doc.findings
-                self._broken.add(path)
+                for finding in doc.findings:
+                    self._found(finding, stack)
                 if key is not None:
                     self._flawed.setdefault(key, doc.findings[0])
                 continue
-            self._objects.setdefault(key, []).append(_declared(key, doc, stack))
+            self._objects.setdefault(key, []).append(_declared(key, doc, stack, self._source, commit))
+
+    def wrong(self, file: str, flaw: Flaw, stack: str) -> None:
+        """Something about a file as a whole."""
+        self._found(Finding(file, flaw.mark.line, flaw.mark.column, "", flaw.message), stack)
+
+    def update(self, name: bytes, data: bytes) -> None:
+        """A file is part of the inputs."""
+        self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
+        self._hash.update(data)
+
+    def stamp(self, stack: str, mark: bytes) -> None:
+        """Something of a stack, in the state in which it was read."""
+        self._stamps.setdefault(stack, blake2b(digest_size=16)).update(mark)
 
     def result(self, still: bool) -> Scan:
+        """All that was collected. `still`: nothing changed meanwhile."""
         good: list[FileDeclared] = []
         for key, declared in self._objects.items():
             if len(declared) == 1:
@@ -239,18 +276,25 @@ class _Look:
                 others = ", ".join(other.place for other in declared if other is not one)
                 mark = one.at(("metadata", "name"))
                 twice = Finding(one.file, mark.line, mark.column, "metadata.name", f"{key} is declared again in {others}; keep one")
-                self._findings.append(twice)
+                self._found(twice, one.source_id)
                 self._flawed.setdefault(key, twice)
-                self._broken.add(Path(one.file))
+        unclear = self._unclear if still else dict.fromkeys(("", *map(self.stack, self._stacks)), "it changed while it was read")
         return Scan(
             objects=tuple(good),
             findings=tuple(sorted(set(self._findings))),
-            broken=frozenset(self._broken),
+            broken=frozenset(Path(finding.file) for finding in self._findings),
             flawed=self._flawed,
             stacks=tuple(self._stacks[root] for root in sorted(self._stacks)),
             clean=still and not self._findings,
             inputs_hash=self._hash.hexdigest(),
+            unclear=unclear,
+            stamps={stack: made.hexdigest() for stack, made in self._stamps.items()},
+            read=frozenset(self._read.values()),
         )
+
+    def _found(self, finding: Finding, stack: str) -> None:
+        self._findings.append(finding)
+        self._unclear.setdefault(stack, f"{finding.file}:{finding.line} has to be mended first")
 
     def _key(self, doc: Doc) -> Key | None:
         if doc.identity is None:
@@ -258,24 +302,18 @@ class _Look:
         kind, namespace, name = doc.identity
         return Key(kind, namespace or self._namespace, name)
 
-    def _text_of(self, entry: _Entry) -> str | None:
+    def _text_of(self, entry: _Entry, stack: str) -> str | None:
         try:
             data = _read(entry.real)
         except OSError as error:
-            self._wrong(entry.shown, Flaw(Mark(1, 1), (), f"can't be read ({paths.why(error)}); correct its permissions"))
+            self.wrong(str(entry.shown), Flaw(Mark(1, 1), (), f"can't be read ({paths.why(error)}); correct its permissions"), stack)
             return None
-        name = os.fsencode(entry.shown)
-        self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
-        self._hash.update(data)
+        self.update(os.fsencode(entry.shown), data)
         text = decode(data)
         if isinstance(text, Flaw):
-            self._wrong(entry.shown, text)
+            self.wrong(str(entry.shown), text, stack)
             return None
         return text
-
-    def _wrong(self, shown: Path, flaw: Flaw) -> None:
-        self._findings.append(Finding(str(shown), flaw.mark.line, flaw.mark.column, "", flaw.message))
-        self._broken.add(shown)
 
 
 def _read(path: Path) -> bytes:
@@ -290,13 +328,13 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _declared(key: Key, doc: Doc, stack: str) -> FileDeclared:
+def _declared(key: Key, doc: Doc, stack: str, source: str, commit: str) -> FileDeclared:
     metadata, spec = doc.raw["metadata"], doc.raw["spec"]
     assert isinstance(metadata, dict)  # parsed and found good, both
     assert isinstance(spec, dict)
     labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
-    origin = f"{os.path.abspath(doc.file)}:{doc.line}"
-    return FileDeclared(key, spec, labels, annotations, SOURCE, origin, stack, file=doc.file, line=doc.line, doc=doc)
+    origin = f"{doc.file if commit else os.path.abspath(doc.file)}:{doc.line}"
+    return FileDeclared(key, spec, labels, annotations, source, origin, stack, commit, file=doc.file, line=doc.line, doc=doc)
 
 
 def _pairs(value: object) -> Iterator[tuple[str, str]]:

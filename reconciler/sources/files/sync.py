@@ -1,15 +1,18 @@
-"""From what files declare to what is in force: every scan is applied whole; a broken document leaves its last good version
-alone, and nothing is deleted for being absent (G-42, G-43)."""
+"""From what is declared to what is in force: every scan is applied whole; a broken document leaves its last good version alone, and what
+is not declared any more is deleted only as `core.prune` says (G-42, G-43)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler import paths
+from reconciler.api.annotations import PREFIX
 from reconciler.api.registry import KINDS
-from reconciler.core.keys import Key
+from reconciler.core.keys import Json, Key, short
+from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, prune
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.view import DeclarationPort, ObjectReader
@@ -17,59 +20,155 @@ from reconciler.errors import InvalidSpec, Refused, UsageError
 from reconciler.paths import Absent, Present, Unreadable
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
+from reconciler.sources.files.stack import OnDrift
+from reconciler.sources.inventory import SOURCES, in_force, states
 
 AT_ONCE = 100
 
 
 class FileSync:
-    """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes.
+    """Applies scans, one after the other. `tell` takes one line for people, each only once until it changes. `now`: seconds; without it,
+    those of the running loop.
 
     `findings`: everything wrong in the last round, unreadable documents and refused objects alike. `waiting`: what could not be declared
-    because an earlier object of its name is still being deleted."""
+    because an earlier object of its name is still being deleted. `prunings`: what the last round found of every stack about deletions."""
 
-    def __init__(self, table: ObjectReader, declarations: DeclarationPort, tell: Callable[[str], None]) -> None:
-        self._table, self._declarations, self._tell = table, declarations, tell
+    def __init__(
+        self,
+        table: ObjectReader,
+        declarations: DeclarationPort,
+        tell: Callable[[str], None],
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._table, self._declarations, self._tell, self._now = table, declarations, tell, now
         self._told: set[str] = set()
         self._broken: frozenset[str] = frozenset()
+        self._absent: Mapping[Removal, Absence] = {}
+        self._applied: dict[Key, Json] = {}
+        self._in_events: set[Blocked] = set()
         self.findings: tuple[Finding, ...] = ()
         self.waiting: set[Key] = set()
+        self.prunings: tuple[Pruning, ...] = ()
 
-    async def round(self, found: Scan) -> int:
-        """Apply one scan; returns how many objects changed. Raises what the store says when it can't be written."""
+    @property
+    def look_again(self) -> float | None:
+        """Seconds until what is absent has been so for long enough; None when nothing is."""
+        waits = [one.wait for one in self.prunings if one.wait is not None]
+        return min(waits) if waits else None
+
+    @property
+    def blocked(self) -> bool:
+        """Something is not as declared until a person acts."""
+        return any(one.blocked is not None for one in self.prunings)
+
+    def decide(self, found: Scan, foresee: bool = False) -> tuple[Pruning, ...]:
+        """What becomes of what is not declared any more, by stack. `foresee`: as if this look were the second one."""
+        known = states(found, self._table)
+        now = self._now() if self._now is not None else asyncio.get_running_loop().time()
+        self._absent = absences(self._absent, known, now)
+        seen = {one: Absence(float("-inf")) for one in self._absent} if foresee else self._absent
+        return tuple(prune(stack, seen, now, self._declarations.prunes.approved) for stack in known)
+
+    async def round(self, found: Scan, foresee: bool = False) -> int:
+        """Apply one scan; returns how many objects changed. `foresee`: see `decide`. Raises what the store says when it is away."""
         refused: list[Finding] = []
         self.waiting.clear()
+        self.prunings = self.decide(found, foresee)
+        due = {one for pruning in self.prunings for one in pruning.due}
+        held = {one.key for pruning in self.prunings for one in pruning.stack.removals if one.part and one not in due}
+        await self._confirm()
         changed = 0
+        drifts = {stack.policy.uuid for stack in found.stacks if stack.policy.on_drift is OnDrift.REPORT}
         for kind in KINDS:
-            objects = [declared for declared in found.objects if declared.key.kind == kind.name]
+            objects = [declared for declared in found.objects if declared.key.kind == kind.name and declared.key not in held]
             for start in range(0, len(objects), AT_ONCE):
-                results = await asyncio.gather(*(self._apply(one) for one in objects[start : start + AT_ONCE]))
+                results = await asyncio.gather(*(self._apply(one, found, drifts) for one in objects[start : start + AT_ONCE]))
                 refused += [result for result in results if isinstance(result, Finding)]
                 changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
+        changed += await self._delete(due)
+        blocked = [one.blocked for one in self.prunings if one.blocked is not None]
+        self._in_events |= set(await self._declarations.note_blocked(blocked, {one.approval for one in self.prunings if one.approval}))
         self.findings = tuple(sorted({*found.findings, *refused}))
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         self._report(found)
         return changed
 
-    async def _apply(self, one: FileDeclared) -> Outcome | Finding:
+    async def _confirm(self) -> None:
+        """Trees of which a person let protected nodes go are told so before they are declared without them."""
+        for pruning in self.prunings:
+            for key in {one.key for one in pruning.due if one.part and one.protected}:
+                await self._declarations.annotate(key, {f"{PREFIX}delete-confirmed": pruning.approval})
+
+    async def _delete(self, due: Iterable[Removal]) -> int:
+        """Ask for these deletions, what others depend on last."""
+        order = {kind.name: number for number, kind in enumerate(KINDS)}
+        root = {one: pruning for pruning in self.prunings for one in pruning.due}
+        done = 0
+        for one in sorted((one for one in due if not one.part), key=lambda one: (-order[one.key.kind], one)):
+            item = self._table.get(one.key)
+            if item is None or item.uid != one.uid:
+                continue
+            pruning = root[one]
+            verbs = {"delete-confirmed": pruning.approval} if pruning.approval else {}
+            why = f"pruned: not declared any more in stack {pruning.stack.root}"
+            await self._declarations.delete(one.key, item.obj.source, verbs=verbs, why=why)
+            self._applied.pop(one.key, None)
+            done += 1
+        return done
+
+    async def _apply(self, one: FileDeclared, found: Scan, drifts: set[str]) -> Outcome | Finding:
         try:
-            return await self._declarations.apply(one)
+            item = self._table.get(one.key)
+            if item is not None and item.obj.origin != one.origin:
+                one = await self._succeeding(one, item.obj, found)
+            drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
+            if drifted and one.source_id in drifts:
+                message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
+                return self._finding(one, "spec", message)
+            outcome = await self._declarations.apply(one)
+            self._applied[one.key] = one.spec
+            if drifted:
+                self._tell(f"{one.place}: {short(one.key)} was changed elsewhere; put back as it is declared here")
+            return outcome
         except (Refused, UsageError, InvalidSpec) as error:
             item = self._table.get(one.key)
             if item is not None and item.deleting:
                 self.waiting.add(one.key)
             field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
-            mark = one.at(tuple(field.split("."))) if isinstance(error, UsageError) else one.at(("metadata", "name"))
             what = error.what.removeprefix(f"{field}: ")
             where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
             remedy = f"; {error.remedy}" if error.remedy else ""
-            return Finding(one.file, mark.line, mark.column, field, f"{what}{where}{remedy}")
+            return self._finding(one, field, f"{what}{where}{remedy}")
+
+    def _finding(self, one: FileDeclared, field: str, message: str) -> Finding:
+        mark = one.at(tuple(field.split(".")))
+        return Finding(one.file, mark.line, mark.column, field, message)
+
+    async def _succeeding(self, one: FileDeclared, obj: StoredObject, found: Scan) -> FileDeclared:
+        """An object that stands elsewhere than before: where it stood is asked whether it still does, unless this look saw that. Raises
+        `Refused` naming that place when it does, or when that can't be told (G-40)."""
+        file = obj.origin.rpartition(":")[0]
+        if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
+            return one
+        if obj.source == SOURCE and await asyncio.to_thread(still_in_file, obj):
+            raise Refused(f"{one.key} is declared in another file", obj.origin, "remove it there first, or give this one another name")
+        return replace(one, succeeds=obj.source)
 
     def _report(self, found: Scan) -> None:
         """Say what is new since the last round."""
         lines = {str(finding) for finding in self.findings}
         broken = frozenset(finding.file for finding in self.findings)
-        lines |= {f"{key.kind.lower()}/{key.name} is no longer declared; kept: `reconciler delete {key.kind.lower()} {key.name}"
+        lines |= {f"{short(key)} is no longer declared; kept: `reconciler delete {key.kind.lower()} {key.name}"
                   f" -n {key.namespace}` removes it" for key in (obj.key for obj in self._undeclared(found))}  # fmt: skip
+        blocked = {one.blocked for one in self.prunings if one.blocked is not None}
+        self._in_events &= blocked
+        lines |= {f"PruneBlocked: {one.message}" for one in blocked - self._in_events}  # of an earlier life: its event was told then
+        lines |= {
+            f"{one} is no longer declared in stack {pruning.stack.root}; it is deleted if that stays so for {APART:g} s"
+            for pruning in self.prunings
+            if pruning.wait is not None
+            for one in pruning.stack.removals[:NAMED]
+        }
         for line in sorted(lines - self._told):
             self._tell(line)
         unknown: set[str] = set()
@@ -84,15 +183,15 @@ class FileSync:
         self._told, self._broken = lines, broken | unknown
 
     def _undeclared(self, found: Scan) -> Iterable[StoredObject]:
-        """Objects declared by files that no file declares any more (nor one that is not looked at here); only said when everything
-        could be read."""
+        """Objects of no stack, or of one that was not read, that no file declares any more (nor one that is not looked at here); only said
+        when everything could be read."""
         if not found.clean:
             return
         declared = {one.key for one in found.objects}
-        for kind in KINDS:
-            for item in self._table.of_kind(kind.name):
-                if item.obj.source == SOURCE and item.key not in declared and not item.deleting and in_file(item.obj) is False:
-                    yield item.obj
+        read = {stack.policy.uuid for stack in found.stacks}
+        for item in in_force(self._table):
+            if item.key not in declared and item.obj.source_id not in read and in_file(item.obj) is False:
+                yield item.obj
 
 
 def in_file(obj: StoredObject) -> bool | None:

@@ -1,0 +1,76 @@
+"""What is remembered of deletions that wait for a person: which are blocked, and which of them a person approved. One row of `meta`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from reconciler.core.keys import as_map, as_maps, as_strings
+from reconciler.core.prune import Blocked, some
+from reconciler.engine.ports import PutMeta
+from reconciler.engine.subscriptions import Unsubscribe, subscribed
+
+META = "prunes"
+"""Name of the row."""
+MOST = 100
+"""Stacks, and approvals that were not carried out yet, that are remembered; of a message so many characters, times ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedPrune:
+    """Blocked removals of one stack, as people are told of them. `removals`: the first few, in words; `hash`: '' while it can't be
+    approved."""
+
+    stack: str
+    root: str
+    hash: str
+    count: int
+    why: str
+    removals: str
+
+    @classmethod
+    def of(cls, blocked: Blocked) -> BlockedPrune:
+        many = sum(one.machines for one in blocked.removals)
+        cut = MOST * 10
+        return cls(blocked.stack, blocked.root[:cut], blocked.hash, many, blocked.why[:cut], some(blocked.removals)[: cut * 2])
+
+
+Approved = Callable[[], None]
+
+
+class PruneBook:
+    """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that."""
+
+    def __init__(self) -> None:
+        self.blocked: Mapping[str, BlockedPrune] = {}
+        self.approved: tuple[str, ...] = ()
+        self._listeners: list[Approved] = []
+
+    def subscribe(self, listener: Approved) -> Unsubscribe:
+        """Be called when a person approved something."""
+        return subscribed(self._listeners, listener)
+
+    def fill(self, meta: Mapping[str, str]) -> None:
+        """Take what the store holds; what can't be read (a newer release wrote it) is passed over."""
+        try:
+            told = as_map(json.loads(meta.get(META) or "{}"))
+            rows = [as_strings(one) for one in as_maps(told.get("blocked"))]
+            blocked = [BlockedPrune(row["stack"], row["root"], row["hash"], int(row["count"]), row["why"], row["removals"]) for row in rows]
+            given = told.get("approved")
+            approved = tuple(str(one) for one in given) if isinstance(given, list) else ()
+        except (ValueError, KeyError):
+            return
+        self.blocked, self.approved = {one.stack: one for one in blocked}, approved
+
+    def row(self, blocked: Iterable[BlockedPrune], approved: Iterable[str]) -> PutMeta:
+        """The write that remembers this; `take` it when it is durable."""
+        told = {"blocked": [asdict(one) for one in list(blocked)[:MOST]], "approved": list(approved)[-MOST:]}
+        return PutMeta(META, json.dumps(told))
+
+    def take(self, blocked: Iterable[BlockedPrune], approved: Iterable[str]) -> None:
+        before = self.approved
+        self.blocked, self.approved = {one.stack: one for one in list(blocked)[:MOST]}, tuple(approved)[-MOST:]
+        if set(self.approved) - set(before):
+            for listener in tuple(self._listeners):
+                listener()

@@ -1,0 +1,190 @@
+"""`init`: a folder that is valid as it stands, keeps what is there, and whose pull request job posts the plan."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from reconciler.sources.files.scan import Scanner
+from tests.background import Platform
+from tests.cli.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_it_writes_is_valid_and_one_stack_of_its_own(run: Run, tmp_path: Path) -> None:
+    assert run("init", "one").code == 0
+    assert run("init", str(tmp_path / "two")).code == 0
+    assert run("validate", "one").err == "1 valid\n"
+    uuids = {Scanner().scan([tmp_path / name]).stacks[0].policy.uuid for name in ("one", "two")}
+    assert len(uuids) == 2
+    assert "00000000-0000-4000-8000-000000000000" not in uuids
+
+
+def test_what_is_marked_as_a_proposal_is_valid_too(run: Run, tmp_path: Path) -> None:
+    assert run("init").code == 0
+    file = tmp_path / "specs" / "fleet.yaml"
+    lines = file.read_text().splitlines()
+    prose = tuple(f"# {word}" for word in ("One agent", "A piece of work"))
+    proposed = [re.sub("^( *)# ", r"\1", line) for line in lines if not line.startswith(prose) and "An agent works" not in line]
+    file.write_text("\n".join(line for line in proposed if "then take these marks away" not in line) + "\n")
+    done = run("validate", "specs")
+    assert (done.code, done.err) == (0, "2 valid\n"), done
+
+
+def test_declarations_that_are_there_are_never_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "fleet.yaml").write_text("mine")
+    done = run("init")
+    assert done.code == 4
+    assert "specs/fleet.yaml" in done.err
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and "home" not in str(path)) == ["fleet.yaml"]
+
+
+def test_other_files_that_are_there_are_kept(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    done = run("init")
+    assert done.code == 0
+    assert "kept: README.md" in done.err
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert run("validate", "specs").code == 0
+
+
+def test_a_plan_of_it_makes_one_machine(run: Run, stub: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in stub.endpoints.environment().items():
+        monkeypatch.setenv(name, value)
+    run("init")
+    done = run("plan", "-o", "json")
+    assert done.code == 2
+    assert done.json["summary"]["Create"] == 1
+    assert done.json["pending"] == []
+
+
+# --- the job for pull requests ------------------------------------------------------------------------------------------------------
+
+
+class Forge(ThreadingHTTPServer):
+    """The part of a forge's API that has comments: those of pull request 7, a page of two each."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.comments: list[dict[str, Any]] = [{"id": n, "body": f"talk {n}"} for n in range(3)]
+        self.refuse = False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Forge
+
+    def do_GET(self) -> None:
+        page = int(self.path.rpartition("page=")[2])
+        self._answer(200, self.server.comments[2 * page - 2 : 2 * page])
+
+    def do_POST(self) -> None:
+        assert self.path == "/repos/team/fleet/issues/7/comments"
+        self.server.comments.append({"id": len(self.server.comments), "body": self._body()})
+        self._answer(201, self.server.comments[-1])
+
+    def do_PATCH(self) -> None:
+        (comment,) = (one for one in self.server.comments if self.path == f"/repos/team/fleet/issues/comments/{one['id']}")
+        comment["body"] = self._body()
+        self._answer(200, comment)
+
+    def _body(self) -> str:
+        return str(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"])
+
+    def _answer(self, code: int, value: object) -> None:
+        if self.headers["Authorization"] != "Bearer forge-token" or self.server.refuse:
+            code, value = 403, {"message": "no"}
+        data = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def forge() -> Iterator[Forge]:
+    server = Forge()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Job:
+    """The steps of the job that run in a shell, in a folder of `init`."""
+
+    def __init__(self, folder: Path, forge: Forge, stub: Platform) -> None:
+        self.folder = folder
+        workflow = YAML(typ="safe").load((folder / ".github/workflows/fleet.yaml").read_text())
+        self.steps = [step for step in workflow["jobs"]["plan"]["steps"] if "run" in step and "pip install" not in step["run"]]
+        bin_ = folder.parent / "bin"
+        bin_.mkdir()
+        for name, module in (("reconciler", " -m reconciler"), ("python", "")):
+            (bin_ / name).write_text(f'#!/bin/sh\nexec {sys.executable}{module} "$@"\n')
+            (bin_ / name).chmod(0o755)
+        self.env = {
+            **{"PATH": f"{bin_}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder.parent), "GITHUB_REPOSITORY": "team/fleet"},
+            **{"RECONCILER_STATE": str(folder.parent / "none"), "GITHUB_API_URL": f"http://127.0.0.1:{forge.server_port}"},
+            **{"GITHUB_TOKEN": "forge-token", "PULL_REQUEST": "7", **stub.endpoints.environment()},
+        }
+
+    def __call__(self) -> subprocess.CompletedProcess[str]:
+        for step in self.steps:
+            assert set(step.get("env", {})) <= self.env.keys() | {"RECONCILER_STORE"}
+            done = subprocess.run(
+                ["bash", "-e", "-c", step["run"]], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            )
+            if done.returncode != 0:
+                break
+        return done
+
+
+@pytest.fixture
+def job(run: Run, forge: Forge, stub: Platform, tmp_path: Path) -> Job:
+    run("init", "fleet")
+    return Job(tmp_path / "fleet", forge, stub)
+
+
+def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: Job, forge: Forge) -> None:
+    assert job().returncode == 0
+    (first,) = forge.comments[3:]
+    assert "What merging this would do" in first["body"]
+    assert "lieutenant/builder" in first["body"]
+    file = job.folder / "specs" / "fleet.yaml"
+    file.write_text(file.read_text().replace("name: builder", "name: other"))
+    assert job().returncode == 0
+    (second,) = forge.comments[3:]
+    assert second["id"] == first["id"]
+    assert "lieutenant/other" in second["body"]
+    assert [one["body"] for one in forge.comments[:3]] == ["talk 0", "talk 1", "talk 2"]
+
+
+def test_what_is_not_valid_fails_the_job(job: Job, forge: Forge) -> None:
+    file = job.folder / "specs" / "fleet.yaml"
+    file.write_text(file.read_text().replace("profileRef", "profilRef"))
+    done = job()
+    assert done.returncode == 1
+    assert "did you mean profileRef?" in done.stdout
+
+
+def test_a_forge_that_refuses_fails_the_job_and_no_token_is_told(job: Job, forge: Forge) -> None:
+    forge.refuse = True
+    done = job()
+    assert done.returncode == 1
+    assert "403" in done.stderr
+    assert "forge-token" not in done.stdout + done.stderr

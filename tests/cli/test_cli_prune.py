@@ -1,0 +1,108 @@
+"""What a plan says of what is not declared any more, and how a person approves it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.background import Platform
+from tests.cli.conftest import Run
+from tests.program import Program
+from tests.sources.fleetdir import marker, profile, tree
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, stub: Platform, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in stub.endpoints.environment().items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    (folder / ".reconciler.yaml").write_text(marker(maxDelete=1))
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.yaml").write_text(profile(name))
+    return folder
+
+
+@pytest.mark.guarantee("G-41", "G-43")
+def test_a_plan_says_what_would_be_deleted_and_what_is_blocked(run: Run, fleet: Path) -> None:
+    assert run("run", "fleet", "--once").code == 0
+    assert run("plan", "fleet").code == 0
+    (fleet / "a.yaml").unlink()
+    plain = run("plan", "fleet")
+    assert plain.code == 2
+    assert "nothing to do" not in plain.out
+    assert "not declared any more in stack fleet: bootprofile/a; deleted when that is so for 10 s (`--prune` shows the acts)" in plain.out
+    told = run("plan", "fleet", "--prune", "-o", "json")
+    assert told.code == 2
+    assert told.json["prune"] == [
+        {"stack": "fleet", "deleted": [{"kind": "BootProfile", "name": "a", "namespace": "default", "protected": False}]}
+    ]
+    (fleet / "b.yaml").unlink()
+    blocked = run("plan", "fleet", "--prune")
+    assert blocked.code == 2
+    assert "PruneBlocked: 2 deletions wait of stack fleet: `maxDelete` allows 1 at once: bootprofile/a, bootprofile/b" in blocked.out
+    assert run("get", "bp", "-o", "name").out.split() == ["bootprofile/a", "bootprofile/b", "bootprofile/c"], "a plan deletes nothing"
+
+
+@pytest.mark.guarantee("G-43")
+def test_an_approval_without_a_controller_waits_for_the_next_one(run: Run, fleet: Path) -> None:
+    assert run("run", "fleet", "--once").code == 0
+    for name in ("a", "b"):
+        (fleet / f"{name}.yaml").unlink()
+    assert run("prune").err == "nothing waits for an approval\n"
+    listed = run("prune", "fleet").out
+    found = re.search(r"^([0-9a-f]{16}) ", listed, re.MULTILINE)
+    assert found, listed
+    assert run("prune", "fleet", "--approve", "0" * 16).code == 4
+    assert run("prune", "--approve", found[1]).code == 4, "no controller has found that yet, and no path is named"
+    approved = run("prune", "fleet", "--approve", found[1])
+    assert approved.code == 0
+    assert approved.out == "approved: bootprofile/a, bootprofile/b; the next controller deletes them\n"
+    ended = run("run", "fleet", "--once", "--timeout", "60")
+    assert ended.code == 0, ended
+    assert run("get", "bp", "-o", "name").out.split() == ["bootprofile/c"]
+
+
+def test_a_controller_says_what_is_blocked_ends_with_1_and_tells_commands(run: Run, fleet: Path) -> None:
+    assert run("run", "fleet", "--once").code == 0
+    for name in ("a", "b"):
+        (fleet / f"{name}.yaml").unlink()
+    ended = run("run", "fleet", "--once", "--timeout", "60")
+    assert ended.code == 1, ended
+    assert "PruneBlocked" in ended.out
+    found = re.search(r"reconciler prune --approve ([0-9a-f]{16})", ended.err)
+    assert found, ended.err
+    assert found[1] in run("prune").out
+    assert run("prune", "--approve", found[1]).code == 0
+    assert run("run", "fleet", "--once", "--timeout", "60").code == 0
+    assert run("prune").err == "nothing waits for an approval\n"
+
+
+def test_a_dry_run_prints_the_plan_and_ends(run: Run, fleet: Path) -> None:
+    (fleet / "t.yaml").write_text(tree("lead"))
+    first = run("run", "fleet", "--dry-run")
+    assert first.code == 2
+    assert "vmtree/prod" in first.out
+    (fleet / "t.yaml").unlink()
+    assert run("run", "fleet", "--once").code == 0
+    assert run("run", "fleet", "--dry-run").code == 0
+    (fleet / "a.yaml").unlink()
+    assert "bootprofile/a" in run("run", "fleet", "--dry-run").out
+
+
+@pytest.mark.guarantee("G-43")
+def test_a_running_controller_acts_on_an_approval(tmp_path: Path, stub: Platform, fleet: Path) -> None:
+    program = Program(tmp_path / "home", dict(stub.endpoints.environment()), warm=True)
+    with program.controller(str(fleet)) as controller:
+        program.comes("bp/a", "bp/b", "bp/c", "--for", "Ready")
+        (fleet / "a.yaml").unlink()
+        (fleet / "b.yaml").unlink()
+        controller.says("PruneBlocked")
+        found = re.search(r"reconciler prune --approve ([0-9a-f]{16})", controller.said)
+        assert found
+        assert "; the controller deletes them" in program("prune", "--approve", found[1])
+        program("wait", "bp/a", "bp/b", "--for", "delete")
+        assert program("get", "bp", "-o", "name").split() == ["bootprofile/c"]
+        assert controller.stop() == 0
