@@ -74,6 +74,7 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)
 	$(BIN)/python -m benchmarks.trees $(ARGS)
+	$(BIN)/python -m benchmarks.warm $(ARGS)
 
 kube-assets: ## The API server that tests/kube run against, built once into the user's cache (minutes; needs Go 1.24)
 	@$(PYTHON) -m tests.kube.assets
