@@ -252,6 +252,19 @@ class Reason(Explained):
         "What pi says it was told is not what is declared.",
         "Look at `agent.command` of the profile and at settings on the machine; `reconciler retry` restarts pi on its session.",
     )
+    AWAITING_APPROVAL = (
+        "AwaitingApproval",
+        "A tool call waits for a person.",
+        "`reconciler get approvals` shows it; answer with `reconciler approve TASK` or `reconciler deny TASK`.",
+    )
+    APPROVED = "Approved", "A person allowed a tool call, and that very call goes on.", NOTHING
+    DENIED = "Denied", "A person denied a tool call; the agent was told why.", NOTHING
+    PERMISSIONS_NOT_APPLIED = (
+        "PermissionsNotApplied",
+        "The rules that pi's tool calls are checked against are not the declared ones.",
+        "`reconciler retry` restarts pi on its session; look at the keeper's log when that does not help.",
+    )
+    PERMISSIONS_INVALID = "PermissionsInvalid", "An example in the permissions is answered otherwise.", "Correct the rules or the example."
     INSTRUCTIONS_EDITED = "InstructionsEdited", "Somebody changed files of the agent; they are put right when it is settled.", NOTHING
     OUTPUT_BLOCKED = (
         "OutputBlocked",

@@ -13,6 +13,7 @@ from reconciler.views.documents import COMMIT, VM
 
 _VM_WORDS = ("vm", "vms")
 _COMMIT_WORDS = ("commit", "commits")
+_WAITING_WORDS = {"approval": "Approval", "approvals": "Approval", "attention": "Attention"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,14 @@ def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
             found.append(VM)
         elif part.lower() in _COMMIT_WORDS:
             found.append(COMMIT)
+        elif part.lower() in _WAITING_WORDS:
+            found.append(_WAITING_WORDS[part.lower()])
         elif kind is not None:
             found.append(kind.name)
         else:
             words = ", ".join(kind.singular for kind in KINDS)
             meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
-            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, all")
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, approvals, attention, all")
     return tuple(dict.fromkeys(found))
 
 
@@ -68,6 +71,8 @@ def keys(words: Sequence[str], namespace: str) -> list[Key]:
         raise UsageError("VMs are only looked at", " ".join(words), "name the lieutenant it belongs to")
     if any(kind == COMMIT for kind, _ in found.names):
         raise UsageError("commits are only looked at", " ".join(words), "name the lieutenant it was taken of")
+    if any(kind in _WAITING_WORDS.values() for kind, _ in found.names):
+        raise UsageError("what waits for a person is only looked at", " ".join(words), "name the object that it is about")
     return [Key(kind, namespace, name) for kind, name in found.names]
 
 

@@ -7,15 +7,17 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
+from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import out, parse_format, say, show_entry, table, terminal, to_json
-from reconciler.cli.runner import Listen, Runner
+from reconciler.cli.runner import Runner
+from reconciler.cli.surfaced import surfaced
 from reconciler.cli.validate import warn_unsupported
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
@@ -30,6 +32,9 @@ from reconciler.sources.follower import Follower
 from reconciler.views.documents import condition
 from reconciler.views.folded import folded, summary
 from reconciler.views.forecast import Forecast, Pruned, forecast_of
+
+if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.serve.http import Listening
 
 DEFAULT_PATH = Path("specs")
 POLL = 0.1
@@ -48,18 +53,23 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end; exit code as of `plan --prune`.")] = False,
     listen: Listen = "",
+    token_file: TokenFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    plain_http: PlainHttp = False,
 ) -> None:
     """Follow declarations in files and make them true.
 
     Stopping changes nothing on any machine."""
     if timeout is not None and not once:
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
+    listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http)
     where = existing(paths)
     if dry_run:
         forecast = asyncio.run(_forecast(config, where, prune=True))
         _print_plan(forecast, config.verbose)
         raise typer.Exit(forecast.code)
-    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listen)))
+    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listening)))
 
 
 def existing(paths: Sequence[Path] | None) -> list[Path]:
@@ -71,13 +81,9 @@ def existing(paths: Sequence[Path] | None) -> list[Path]:
     return [DEFAULT_PATH]
 
 
-async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listen: str) -> int:
+async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listening: Listening | None) -> int:
     """One life of the controller in the foreground: until a signal, or convergence with `once`; returns the exit code."""
-    runner = Runner(config, listen)
-    if listen:
-        from reconciler.serve.http import read_address
-
-        read_address(listen)  # what is wrong with it is said before anything begins
+    runner = Runner(config, listening)
 
     async def work() -> None:
         ended = await runner.serve(_serve(runner, paths, once), timeout=timeout)
@@ -106,7 +112,7 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
             following=follower.healthy,
             supervisor=runner.supervisor,
         )
-        async with runner.listening(sources):
+        async with surfaced(runner, opened, lambda: _forecast(config, [])) as surface, runner.listening(sources, surface=lambda: surface):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
                 with _picture(config, engine):

@@ -110,6 +110,10 @@ class WorkQueue:
         """Nothing queued and nothing in work (planned looks do not count)."""
         return not self._queued and not self._working
 
+    def working(self) -> int:
+        """How many keys are looked at now."""
+        return len(self._working)
+
     def depth(self) -> int:
         return len(self._queued)
 

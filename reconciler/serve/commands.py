@@ -45,7 +45,7 @@ class Commands:
         try:
             return {"ok": await self._act(request)}
         except ReconcilerError as error:
-            return {"error": {"type": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}}
+            return error_answer(error)
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
@@ -95,13 +95,27 @@ class Commands:
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:
     """The spec with these fields set; a null takes the field away. Raises `InvalidSpec` when the result is not valid."""
     changed = copy.deepcopy(spec)
+    for path, value in changes_of({"set": changes}, str(key)):
+        put(changed, path, value, str(key))
+    load_spec(key.kind, changed)
+    return changed
+
+
+def changes_of(request: Json, where: str) -> list[tuple[list[str], JsonValue]]:
+    """Paths and values that a `patch` sets. Raises `UsageError`."""
+    found: list[tuple[list[str], JsonValue]] = []
+    changes = request.get("set")
     for change in changes if isinstance(changes, list) else []:
         path = change.get("path") if isinstance(change, dict) else None
         if not isinstance(change, dict) or not isinstance(path, list) or not path:
-            raise UsageError("a change needs a path", str(key), "write PATH=VALUE")
-        put(changed, [str(step) for step in path], change.get("value"), str(key))
-    load_spec(key.kind, changed)
-    return changed
+            raise UsageError("a change needs a path", where, "write PATH=VALUE")
+        found.append(([str(step) for step in path], change.get("value")))
+    return found
+
+
+def error_answer(error: ReconcilerError) -> Json:
+    """What is answered to a request that went wrong."""
+    return {"error": {"type": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}}
 
 
 def put(spec: Json, path: list[str], value: JsonValue, where: str) -> None:

@@ -170,7 +170,19 @@ COMMIT_COLUMNS = (
     Column("VM", ".status.vm", "The machine that was committed.", wide=True),
     AGE,
 )
-UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS}
+APPROVAL_COLUMNS = (
+    Column("Lieutenant", ".status.lieutenant", "Whose call it is."),
+    Column("Call", ".status.call", "The call."),
+    Column("Rule", ".status.rule", "The rule that asks, or why there is a question."),
+    Column("Part", ".status.part", "The part of the call that it is about.", wide=True),
+    AGE,
+)
+ATTENTION_COLUMNS = (
+    Column("Reason", ".status.reason", "Why a person is needed."),
+    Column("Message", ".status.message", "The same in words."),
+    AGE,
+)
+UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS, "Approval": APPROVAL_COLUMNS, "Attention": ATTENTION_COLUMNS}
 """Columns of what nobody declares."""
 
 

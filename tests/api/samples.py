@@ -18,6 +18,17 @@ FILES: JsonValue = [
     {"path": "a/bigger", "contentFrom": SECRET},
 ]
 
+PERMISSIONS: Json = {
+    "tools": ["read", "bash"],
+    "default": "Ask",
+    "allow": ["read", "bash(npm *)"],
+    "deny": ["bash(rm *)"],
+    "ask": ["bash(git push*)"],
+    "askMayBeAllowed": True,
+    "askTimeoutSeconds": 5,
+    "agents": {"allow": ["helper-*"], "maxDepth": 2},
+    "examples": [{"call": "write(x)", "expect": "Deny"}],
+}
 AGENT: Json = {
     "role": "Keeper of the build",
     "instructions": {"inherit": False, "context": "c", "directive": "d", "files": FILES},
@@ -35,13 +46,7 @@ AGENT: Json = {
     "idle": {"suspendAfterSeconds": 60, "wakeOnTask": False},
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
     "budget": {"maxCost": "5.00", "maxTokens": 10, "windowSeconds": 60, "warnAtPercent": 50, "onExceeded": "Warn"},
-    "permissions": {
-        "default": "Ask",
-        "allow": ["read", "bash(npm *)"],
-        "deny": ["bash(rm *)"],
-        "ask": ["bash(git push*)"],
-        "askTimeoutSeconds": 5,
-    },
+    "permissions": PERMISSIONS,
     "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True},
     "compaction": {"auto": False, "reserveTokens": 1, "keepRecentTokens": 2, "reassertDirective": False},
     "health": {"periodSeconds": 1, "failureThreshold": 2, "startupTimeoutSeconds": 5},
@@ -85,6 +90,7 @@ PROFILE: Json = {
         "providers": [{"name": "local", "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": SECRET}],
         "extensions": ["a.js"],
         "skills": ["b"],
+        "permissions": PERMISSIONS,
     },
 }
 IMAGE: Json = {"source": {"image": "default"}}
@@ -106,7 +112,8 @@ TASK: Json = {
     "retries": 1,
     "ttlSecondsAfterFinished": 5,
     "cancel": True,
-    "approvals": [{"id": "q1", "decision": "Approve"}],
+    "permissions": PERMISSIONS,
+    "approvals": [{"id": "q1", "decision": "Deny", "reason": "no"}],
 }
 BIG_TASK: Json = {"lieutenantRef": {"name": "api"}, "contentFrom": SECRET}
 BIGGER_TASK: Json = {"lieutenantRef": {"name": "api"}, "contentFrom": {"configMapKeyRef": {"name": "big", "key": "text"}}}

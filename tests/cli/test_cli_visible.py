@@ -53,11 +53,11 @@ PRINTING = {
 OWN_WORDS = frozenset(
     {
         *("simulate", "explain", "delete", "cancel", "halt", "rewind", "retry", "snapshot", "rollback", "resolve"),
-        *("adopt", "forget", "crds", "schema", "completion", "version"),
+        *("adopt", "forget", "crds", "schema", "completion", "version", "config", "init", "import", "prune"),
     }
 )
 """Commands whose results are our own words; their errors go through `say` like all."""
-BYTES = frozenset({"exec", "cp"})
+BYTES = frozenset({"exec", "cp", "export"})
 """Commands that pass bytes on, as ssh and scp do."""
 
 

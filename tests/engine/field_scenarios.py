@@ -23,6 +23,7 @@ from tests.engine import (
     test_escalation,
     test_fork,
     test_local,
+    test_permissions,
     test_profiles,
     test_replacement,
     test_sessions,
@@ -484,3 +485,15 @@ def name_of(play: Play) -> str:
 
 
 STORIES |= TREE_STORIES
+
+RULES = ("tools[]", "default", "allow[]", "ask[]", "deny[]", "askMayBeAllowed", "askTimeoutSeconds")
+EXAMPLES = ("examples[].call", "examples[].expect")
+STORIES |= {
+    **{f"Lieutenant.permissions.{name}": Scene(test_permissions.of_the_lieutenant) for name in RULES},
+    **{f"BootProfile.agent.permissions.{name}": Scene(test_permissions.of_the_profile) for name in RULES},
+    **{f"Task.permissions.{name}": Scene(test_permissions.of_the_task) for name in RULES},
+    **{f"Lieutenant.permissions.{name}": Scene(test_permissions.wrong_example) for name in EXAMPLES},
+    **{f"BootProfile.agent.permissions.{name}": Scene(test_permissions.wrong_example_of_the_profile) for name in EXAMPLES},
+    **{f"Task.permissions.{name}": Scene(test_permissions.wrong_example_of_the_task) for name in EXAMPLES},
+    **{f"Task.approvals[].{name}": Scene(test_permissions.a_question_is_answered, 120.0) for name in ("id", "decision", "reason")},
+}

@@ -56,6 +56,7 @@ from reconciler.core.decisions.replacement import ReturnToOld as ReturnToOld
 from reconciler.core.decisions.replacement import TakeNext as TakeNext
 from reconciler.core.decisions.requests import Acknowledge as Acknowledge
 from reconciler.core.decisions.requests import RequestAction as RequestAction
+from reconciler.core.decisions.rest import AwaitApproval as AwaitApproval
 from reconciler.core.decisions.rest import Refuse as Refuse
 from reconciler.core.decisions.rest import Rest as Rest
 from reconciler.core.decisions.rest import Steady as Steady
@@ -103,6 +104,7 @@ from reconciler.core.decisions.spare import StartSpare as StartSpare
 from reconciler.core.decisions.spare import SwapMachines as SwapMachines
 from reconciler.core.decisions.spare import UseSpare as UseSpare
 from reconciler.core.decisions.task import AbortTurn as AbortTurn
+from reconciler.core.decisions.task import AnswerQuestion as AnswerQuestion
 from reconciler.core.decisions.task import Continue as Continue
 from reconciler.core.decisions.task import Deliver as Deliver
 from reconciler.core.decisions.task import Escalate as Escalate
