@@ -58,8 +58,10 @@ generated: .venv/.runs ## Generated files are what the code generates
 
 generate: .venv/.develops ## Write the generated files: CRDs, schemas, and the generated parts of docs/
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.api.generate import write; print(*write(Path()), sep="\n")'
+	$(BIN)/python -c 'from reconciler.core.governance.permissions.tables import module; print(module(), end="")' > reconciler/agent/keeper/guardtables.mjs
 	$(BIN)/python -c 'from pathlib import Path; from reconciler.core.states import states_markdown; Path("docs/states.md").write_text(states_markdown(), "utf-8")'
 	$(BIN)/python -m tests.conformance.operations
+	$(BIN)/python -m tests.conformance.commands
 	$(BIN)/python -m tests.conformance.guarantees
 
 examples: .venv/.runs ## Every declaration in the repository that is meant to be valid, is
@@ -74,6 +76,9 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)
 	$(BIN)/python -m benchmarks.trees $(ARGS)
+	$(BIN)/python -m benchmarks.files $(ARGS)
+	$(BIN)/python -m benchmarks.warm $(ARGS)
+	$(BIN)/python -m benchmarks.page $(ARGS)
 
 kube-assets: ## The API server that tests/kube run against, built once into the user's cache (minutes; needs Go 1.24)
 	@$(PYTHON) -m tests.kube.assets

@@ -47,8 +47,6 @@ from reconciler.errors import Refused
 from reconciler.governing import Governing
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
-from reconciler.serve.http import TOKEN_FILE, TOKEN_VARIABLE, Address, HttpServer, Probes, application, is_loopback, token_of
-from reconciler.serve.metrics import ControllerCollector, Sources, exposition
 from reconciler.sources.files.sync import still_in_file
 from reconciler.sources.secrets import FileSecrets
 from reconciler.store.lock import ControllerLock, HeldByCommand, acquire
@@ -70,11 +68,13 @@ COMMAND_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A running controller: declare through `engine.declarations`, look at `engine.table`, listen at `engine.recorder`."""
+    """A running controller: declare through `engine.declarations`, look at `engine.table`, listen at `engine.recorder`. `commands`: what
+    its control socket carries out."""
 
     engine: Engine
     store: Store
     secrets: FileSecrets
+    commands: Commands
 
 
 def long_lived() -> None:
@@ -276,11 +276,12 @@ async def controller(
             otlp.attach(engine)
         await engine.start()
         await stack.enter_async_context(notifying(config, engine, supervisor))
-        control = ControlServer(config.state, Commands(engine.declarations, still_in_file, engine.orphans.ask).handle, supervisor)
+        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask)
+        control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         assert isinstance(engine.secrets, FileSecrets)
-        yield Controller(engine, store, engine.secrets)
+        yield Controller(engine, store, engine.secrets, commands)
 
 
 def otlp_of(config: Config, tell: Callable[[str], None]) -> Otlp | None:
@@ -320,36 +321,9 @@ async def notifying(config: Config, engine: Engine, supervisor: Supervisor) -> A
         yield
 
 
-@asynccontextmanager
-async def served(sources: Sources, config: Config, address: Address, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[HttpServer]:
-    """Probes and metrics at `address`: of a controller that acts, or that stands by as long as it has no engine. `ready`: while it has
-    none. Raises `Terminal` when the address can't be had, `UsageError` for a bad token."""
-    collector = ControllerCollector(sources)
-
-    def healthy() -> bool:
-        engine, front = sources.engine(), sources.front()
-        acts = (engine is None or engine.healthy()) and (front is None or front.watching)
-        return acts and sources.following() and sources.supervisor.healthy()
-
-    probes = Probes(healthy, lambda: healthy() and (sources.engine() is not None or ready()), lambda: exposition(collector))
-    server = HttpServer(address, application(probes, token_of(config.state, config.environ)), sources.supervisor)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
 def answers_of(engine: Engine | None) -> Mapping[tuple[str, str], int]:
     """What the platform answered this engine, by method and status."""
     return engine.vers.answered() if engine is not None else {}
-
-
-def listening(config: Config, address: Address, port: int) -> str:
-    """What is told of the server to the person who started it."""
-    reach = "" if is_loopback(address) else " (reachable from other hosts)"
-    known = f"of {TOKEN_VARIABLE}" if config.environ.get(TOKEN_VARIABLE) else f"of {config.state / TOKEN_FILE}"
-    return f"listening on {address.host}:{port}{reach}; /metrics needs the token {known}"
 
 
 async def lock_of(config: Config) -> ControllerLock:

@@ -76,6 +76,7 @@ class Operator:
     engine: Engine
     kube_controller: KubeController
     secrets: KubeSecrets
+    store: Store
 
 
 def identity() -> str:
@@ -168,7 +169,7 @@ async def operating(
         control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Operator(engine, kube_controller, secrets)
+        yield Operator(engine, kube_controller, secrets, store)
 
 
 def clock_of(served: float | None, tell: Callable[[str], None], host: Callable[[], float] = time.time) -> LoopClock:

@@ -56,10 +56,13 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+GOVERNING = ("audit", "budget", "prices")
+"""The tables of `reconciler.governing`."""
+TABLES = frozenset({"gitSource", *GOVERNING})
+"""What such a file has besides, as tables: read by whoever acts on it."""
+
 NOTIFY = "notify"
 """What only a file may have: a list of tables, one for each sink of notices."""
-GOVERNING = ("audit", "budget", "prices")
-"""What only a file may have: a table each (`reconciler.governing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
-    `notify`: where notices go. `governing`: budget of the fleet, prices and audit, None: as it is without.
+    `tables`: of the configuration file, unread; `governing`: what those of them that govern say, None: nothing; `notify`: where notices go.
     `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
     where each setting that was given comes from."""
 
@@ -91,8 +94,9 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
-    notify: tuple[Sink, ...] = ()
+    tables: Mapping[str, object] = field(default_factory=dict)
     governing: Governing | None = None
+    notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -112,7 +116,8 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
     file = file or default_file(environ)
-    told, sinks, governing = read_file(file) if file is not None else ({}, (), None)
+    told, tables, sinks = read_file(file) if file is not None else ({}, {}, ())
+    governing = governing_of(tables, file)
     origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
@@ -202,8 +207,9 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
-        notify=sinks,
+        tables=tables,
         governing=governing,
+        notify=sinks,
         environ=environ,
         file=file,
         origins=origins,
@@ -235,6 +241,16 @@ def default_state(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "reconciler")
 
 
+def governing_of(tables: Mapping[str, object], file: Path | None) -> Governing | None:
+    """Budget of the fleet, prices and audit, where a file has any. Raises `UsageError`."""
+    found = {name: tables[name] for name in GOVERNING if name in tables}
+    if not found:
+        return None
+    from reconciler.governing import read_governing  # commands that read start faster without
+
+    return read_governing(found, str(file))
+
+
 def user_file(environ: Mapping[str, str]) -> Path:
     """The file of settings that is read when none is named: `${XDG_CONFIG_HOME:-~/.config}/reconciler/config.toml`."""
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".config")
@@ -249,8 +265,8 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     return None if isinstance(paths.look(own), paths.Absent) else own
 
 
-def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...], Governing | None]:
-    """A TOML file of settings, the sinks for notices in it, and its tables that govern. Raises `UsageError` when it can't be read or
+def read_file(path: Path) -> tuple[dict[str, Setting], dict[str, object], tuple[Sink, ...]]:
+    """A TOML file of settings, its other tables, and the sinks for notices in it. Raises `UsageError` when it can't be read or
     holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
@@ -259,20 +275,19 @@ def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...], Governi
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    tables: dict[str, object] = {}
     sinks: tuple[Sink, ...] = ()
     if NOTIFY in document:
         from reconciler.notify.settings import read_sinks
 
         sinks = read_sinks(document.pop(NOTIFY), str(path))
-    governing: Governing | None = None
-    if any(name in document for name in GOVERNING):
-        from reconciler.governing import read_governing
-
-        governing = read_governing({name: document.pop(name) for name in GOVERNING if name in document}, str(path))
     for name, value in document.items():
+        if name in TABLES:
+            tables[name] = value
+            continue
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY, *GOVERNING}))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, *TABLES, NOTIFY}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found, sinks, governing
+    return found, tables, sinks

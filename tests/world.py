@@ -13,15 +13,18 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.governance.permissions.rules import hash_of
 from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
     Declined,
     Exited,
+    Guarded,
     Guest,
     Inside,
     Lost,
     NotStarted,
+    Question,
     RunningTool,
     Unheard,
     Up,
@@ -83,6 +86,9 @@ class Pi:
     model: str = ""
     thinking: str = "off"
     inside: Inside | None = None
+    rules: Json | None = None  # those that hold now
+    asks: list[Question] = field(default_factory=list)
+    answers: list[tuple[str, bool, str]] = field(default_factory=list)
     never_spoke: bool = False  # it has not answered once since its start
 
     @property
@@ -553,6 +559,7 @@ class FakeAgents:
                 session_file=m.pi.launch.session_file,
                 tool=m.pi.tool,
                 work=m.pi.work,
+                guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
             )
         else:
@@ -640,7 +647,7 @@ class FakeAgents:
             m.exited = Exited(self.world.now(), 127, None, "no such library", launch.launch_hash)
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
-        m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch))
+        m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard)
 
     def told(self, m: Machine, launch: Launch) -> Inside:
         """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""
@@ -667,8 +674,20 @@ class FakeAgents:
             m.pi = None
         m.exited = None
 
-    async def send(self, at: ports.Machine, key: str, command: Json) -> Verdict:
+    async def answer(self, at: ports.Machine, question: str, allow: bool, reason: str) -> bool:
         m = await self._keeper(at)
+        waits = m.pi is not None and any(ask.id == question for ask in m.pi.asks)
+        if m.pi is not None and waits:
+            m.pi.answers.append((question, allow, reason))
+            m.pi.asks = [ask for ask in m.pi.asks if ask.id != question]
+        return waits
+
+    async def send(self, at: ports.Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
+        m = await self._keeper(at)
+        if rules is not None:
+            if m.pi is None or m.pi.rules is None:
+                raise GuestFailed("no pi runs that has permissions", at.id)
+            m.pi.rules = rules
         if key in m.verdicts:
             return m.verdicts[key]
         if m.pi is None:

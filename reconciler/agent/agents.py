@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.agent import bootstrap, clock
+from reconciler.agent import bootstrap, clock, protocol
 from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
@@ -365,15 +365,7 @@ class KeeperAgents:
     # --- pi ---------------------------------------------------------------------------------------------------------------------
 
     async def start_agent(self, at: Machine, launch: Launch) -> None:
-        told = {
-            "argv": [*launch.command, *launch.argv],
-            "env": dict(launch.env),
-            "workDir": launch.work_dir,
-            "agentDir": launch.agent_dir,
-            "sessionFile": launch.session_file,
-            "launchHash": launch.launch_hash,
-        }
-        await self._ask(at, "start", _START, launch=told)
+        await self._ask(at, "start", _START, launch=protocol.launch_facts(launch))
 
     async def stop_agent(self, at: Machine, grace: float) -> None:
         await self._ask(at, "stop", grace + _START, graceMs=round(grace * 1000))
@@ -381,9 +373,13 @@ class KeeperAgents:
     async def reread(self, at: Machine) -> None:
         await self._ask(at, "inside")
 
-    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
-        facts = await self._ask(at, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000))
+    async def send(self, at: Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
+        more: Json = {"rules": rules} if rules else {}
+        facts = await self._ask(at, "send", _VERDICT + _BULK, key=key, command=command, waitMs=round(_VERDICT * 1000), **more)
         return verdict_of(facts.get("verdict"))
+
+    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
+        return (await self._ask(at, "answer", question=question, allow=allow, reason=reason)).get("answered") is True
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return verdict_of((await self._ask(at, "verdict", key=key)).get("verdict"))

@@ -280,9 +280,13 @@ def package_input(layout: GuestLayout, package: Package) -> bytes:
 
 
 def keeper_files() -> dict[str, bytes]:
-    """Its modules by name, as shipped with us."""
+    """Its modules by name, and the grammar that they read commands with, as shipped with us."""
     directory = resources.files("reconciler.agent") / "keeper"
-    return {entry.name: entry.read_bytes() for entry in sorted(directory.iterdir(), key=lambda e: e.name) if entry.name.endswith(".mjs")}
+    found = {entry.name: entry.read_bytes() for entry in directory.iterdir() if entry.name.endswith(".mjs")}
+    vendored = {
+        f"vendor/{entry.name}": entry.read_bytes() for entry in (directory / "vendor").iterdir() if not entry.name.startswith((".", "_"))
+    }
+    return dict(sorted({**found, **vendored}.items()))
 
 
 def keeper_digest() -> str:

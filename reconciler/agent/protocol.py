@@ -10,7 +10,7 @@ import json
 import re
 import signal as signals
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.core.conversation import storable
 from reconciler.core.keys import Json, JsonValue
@@ -19,10 +19,12 @@ from reconciler.core.snapshot.agent import (
     Agent,
     Declined,
     Exited,
+    Guarded,
     Inside,
     Lost,
     NotStarted,
     Process,
+    Question,
     RunningTool,
     Unanswered,
     Unheard,
@@ -31,7 +33,11 @@ from reconciler.core.snapshot.agent import (
 )
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
-KEEPER_VERSION: Final = "1-b6115fe3602b"
+if TYPE_CHECKING:
+    from reconciler.engine.ports import Launch
+
+_MOST_ASKS: Final = 100
+KEEPER_VERSION: Final = "1-df12750c3e55"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -150,6 +156,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 inside=inside_of(facts.get("inside")),
                 tool=tool_of(facts.get("tool"), now),
                 work=whole(facts, "work") or 0,
+                guard=guard_of(facts.get("guard"), now),
                 retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
@@ -169,6 +176,43 @@ def tool_of(value: JsonValue, now: float) -> RunningTool | None:
     facts = obj(value)
     name = text(facts, "name")
     return RunningTool(name[:100], now - max(0.0, number(facts, "ageMs")) / 1000) if name else None
+
+
+def launch_facts(launch: Launch) -> Json:
+    """A launch as the keeper takes it."""
+    return {
+        "argv": [*launch.command, *launch.argv],
+        "env": dict(launch.env),
+        "workDir": launch.work_dir,
+        "agentDir": launch.agent_dir,
+        "sessionFile": launch.session_file,
+        "launchHash": launch.launch_hash,
+        **({"guard": launch.guard} if launch.guard else {}),
+    }
+
+
+def guard_of(value: JsonValue, now: float) -> Guarded | None:
+    """What its tool calls are checked against, and which of them wait for a person."""
+    facts = obj(value)
+    if not text(facts, "hash"):
+        return None
+    told = facts.get("asks")
+    asks = [obj(one) for one in told[:_MOST_ASKS]] if isinstance(told, list) else []
+    return Guarded(
+        text(facts, "base"),
+        text(facts, "hash"),
+        tuple(
+            Question(
+                text(one, "id")[:64],
+                text(one, "call")[:2000],
+                text(one, "part")[:500],
+                text(one, "rule")[:300],
+                text(one, "level")[:30],
+                now - max(0.0, number(one, "ageMs")) / 1000,
+            )
+            for one in asks
+        ),
+    )
 
 
 def inside_of(value: JsonValue) -> Inside | None:

@@ -28,6 +28,7 @@ from reconciler.api.meta import (
     Word,
     Words,
 )
+from reconciler.api.permissions import Permissions
 
 ImageRef = Annotated[
     str,
@@ -141,6 +142,8 @@ class AgentProgram(Model):
     """pi extensions to load."""
     skills: Annotated[Items[Argument], Field(max_length=32)] = ()
     """pi skills to load."""
+    permissions: Permissions | None = None
+    """Which tool calls its agents may make, whatever their lieutenants say."""
 
 
 def _has_origin(model: Model) -> Iterator[Told]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 
-REASONS: Mapping[str, Explained] = {str(one): one for one in (*Reason, *TreeReason, *GovernReason)}
+REASONS: Mapping[str, Explained] = {str(one): one for one in (*Reason, *TreeReason, *SourceReason, *GovernReason)}
 """Every reason by its word."""

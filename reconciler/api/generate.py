@@ -25,8 +25,8 @@ def generate_crds() -> dict[str, str]:
 
 def generate_schemas() -> dict[str, str]:
     """File name → JSON schema for editors: one a kind, and `any.json` for files that mix them."""
-    found = {f"{kind.singular}.json": _json(for_editors(kind)) for kind in KINDS}
-    return {**found, "any.json": _json(any_document(KINDS))}
+    found = {f"{kind.singular}.json": as_json(for_editors(kind)) for kind in KINDS}
+    return {**found, "any.json": as_json(any_document(KINDS))}
 
 
 def generate_docs() -> dict[str, str]:
@@ -94,7 +94,8 @@ def _expected(root: Path) -> dict[Path, str]:
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 
 
-def _json(value: Json) -> str:
+def as_json(value: Json) -> str:
+    """A schema as it is written into a file."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 

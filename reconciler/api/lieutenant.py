@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from reconciler.api.budget import Budget as Budget
 from reconciler.api.budget import OnExceeded as OnExceeded
 from reconciler.api.document import Document
-from reconciler.api.markers import ListSet, Pattern, Rule, Told, Transition, immutable, immutable_inside, one_of
+from reconciler.api.markers import ListSet, Rule, Told, Transition, immutable, immutable_inside, one_of
 from reconciler.api.meta import (
     Choice,
     Count,
@@ -29,6 +29,7 @@ from reconciler.api.meta import (
     Text,
     VmId,
 )
+from reconciler.api.permissions import Permissions as Permissions
 from reconciler.api.session import OnLost as OnLost
 from reconciler.api.session import OnWorkspaceLost as OnWorkspaceLost
 from reconciler.api.session import Session as Session
@@ -136,37 +137,6 @@ class Suspend(Model):
     """`Wait` until its turn is over; `Abort` the turn once `graceSeconds` are over."""
     grace_seconds: Seconds = 600
     """How long `Abort` waits first."""
-
-
-class Verdict(Choice):
-    """What happens to a tool call that no pattern names."""
-
-    DENY = "Deny"
-    ASK = "Ask"
-    ALLOW = "Allow"
-
-
-ToolPattern = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=256),
-    Pattern(r"^[A-Za-z_*][A-Za-z0-9_.:*-]*(\(.+\))?$", "must be TOOL or TOOL(ARGUMENT), such as read or bash(npm *)"),
-]
-ToolPatterns = Annotated[Items[ToolPattern], Field(max_length=200), ListSet()]
-
-
-class Permissions(Model):
-    """Which tool calls the agent may make; enforced inside pi. `deny` beats `ask` beats `allow`."""
-
-    default: Verdict = Verdict.DENY
-    """For calls that no pattern names."""
-    allow: ToolPatterns = ()
-    """Calls that just run."""
-    deny: ToolPatterns = ()
-    """Calls that never run."""
-    ask: ToolPatterns = ()
-    """Calls that wait for a person."""
-    ask_timeout_seconds: PositiveSeconds = 600
-    """How long they wait; then they are denied."""
 
 
 class MemoryScope(Choice):
@@ -306,7 +276,7 @@ class AgentSettings(Model):
     budget: Budget | None = None
     """Money, tokens and machine hours; unset: no limit."""
     permissions: Permissions | None = None
-    """Tool calls; unset: pi's own rules."""
+    """Tool calls; unset: nothing is checked, unless the profile has some."""
     memory: Memory = Memory()
     """What is kept between sessions."""
     compaction: Compaction = Compaction()

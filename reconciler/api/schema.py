@@ -42,6 +42,16 @@ def for_editors(kind: Kind) -> Json:
     }
 
 
+def settings_for_editors(model: type[BaseModel], name: str) -> Json:
+    """A self-contained JSON schema of a file that is no document of a kind; `name`: of what it is about, in lower case."""
+    head: Json = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:fleet.vers.sh:v1alpha1:{name}",
+        "title": name.capitalize(),
+    }
+    return {**head, **_for_editors(_inlined(model))}
+
+
 def any_document(kinds: Sequence[Kind]) -> Json:
     """One schema for files that hold documents of any kind, referring to the others by `KIND.json`."""
     return {

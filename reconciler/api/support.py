@@ -46,7 +46,8 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "idle": ACTED_ON,
         "suspend": ACTED_ON,
         "budget": ACTED_ON,
-        "permissions": PROTECTS,
+        "permissions": ACTED_ON,
+        "permissions.agents": CONVENIENCE,
         "memory": CONVENIENCE,
         "compaction": CONVENIENCE,
         "health": ACTED_ON,
@@ -82,7 +83,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "steps": ACTED_ON,
         "verify": ACTED_ON,
         "bake.enabled": ACTED_ON,
-        "bake.keep": CONVENIENCE,
+        "bake.keep": ACTED_ON,
         "bake.warm": ACTED_ON,
         "agent.command": ACTED_ON,
         "agent.workDir": ACTED_ON,
@@ -90,6 +91,8 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "agent.providers": ACTED_ON,
         "agent.extensions": ACTED_ON,
         "agent.skills": ACTED_ON,
+        "agent.permissions": ACTED_ON,
+        "agent.permissions.agents": CONVENIENCE,
     },
     "Task": {
         "lieutenantRef": ACTED_ON,
@@ -108,8 +111,10 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "retries": ACTED_ON,
         "ttlSecondsAfterFinished": ACTED_ON,
         "budget": ACTED_ON,
+        "permissions": ACTED_ON,
+        "permissions.agents": CONVENIENCE,
         "cancel": ACTED_ON,
-        "approvals": CONVENIENCE,
+        "approvals": ACTED_ON,
     },
 }
 
@@ -131,12 +136,12 @@ class Finding:
     protects: bool
 
 
-def unsupported(kind: str, spec: Json) -> list[Finding]:
+def unsupported(kind: str, spec: Json, loaded: Model | None = None) -> list[Finding]:
     """What this valid spec asks for that this release does not do; each path once, in the order of the API. A kind without a table is
-    acted on whole.
+    acted on whole. `loaded`: its model, where somebody has it.
     Raises `InvalidSpec` when the spec is not valid."""
     table = SUPPORT.get(kind, {})
-    model = load_spec(kind, spec, tolerant=True)
+    model = loaded if loaded is not None else load_spec(kind, spec, tolerant=True)
     if table.get("") is not None and table[""] is not ACTED_ON:
         return [Finding("spec", table[""] is PROTECTS)]
     found: dict[str, Finding] = {}

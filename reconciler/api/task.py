@@ -24,6 +24,7 @@ from reconciler.api.meta import (
     Timestamp,
     Word,
 )
+from reconciler.api.permissions import Permissions
 
 
 class Delivery(Choice):
@@ -81,9 +82,11 @@ class Approval(Model):
     """A person's answer to one question of the agent."""
 
     id: Word
-    """The question, as status names it."""
+    """The question, as `status.asks` names it."""
     decision: Decision
     """The answer."""
+    reason: Annotated[str, Field(max_length=500)] = ""
+    """Why not; the agent is told."""
 
 
 def _only_a_steer_aims(model: Model) -> Iterator[Told]:
@@ -107,6 +110,7 @@ class TaskSpec(Model):
     transitions: ClassVar[tuple[Transition, ...]] = immutable(
         "lieutenantRef", "prompt", "contentFrom", "delivery", "target", "after", "notBefore", "deadlineSeconds", "noProgressSeconds",
         "landSeconds", "taskTimeoutSeconds", "acceptance", "escalation", "retries", "ttlSecondsAfterFinished",
+        "permissions",
     )  # fmt: skip
 
     lieutenant_ref: Ref
@@ -141,6 +145,8 @@ class TaskSpec(Model):
     """Remove the task's data this long after its end, leaving a tombstone; unset: never."""
     budget: TaskBudget | None = None
     """What it may cost; unset: no limit of its own."""
+    permissions: Permissions | None = None
+    """Which tool calls the agent may make for this task, below what its profile and its lieutenant say."""
     cancel: bool = False
     """Stop it, or never begin it."""
     approvals: Annotated[Items[Approval], Field(max_length=100), ListMap("id")] = ()

@@ -15,8 +15,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from reconciler.api.annotations import PREFIX
-from reconciler.api.parsing import load_spec
-from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
@@ -33,13 +31,13 @@ from reconciler.config import Config
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
-from reconciler.core.tree.places import newly_suspended
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import ReconcilerError, Refused, UsageError
-from reconciler.serve.commands import naming, patched
+from reconciler.serve.commands import naming
+from reconciler.serve.verbs import cancelling, changing_mode, must_be_open, must_have_mode, patching, trying_again
+from reconciler.sources.files.scan import COMMITTED, FileDeclared, Scan, Scanner
 from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
-from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
-from reconciler.views.documents import condition, text_at
+from reconciler.views.documents import text_at
 
 Files = Annotated[
     list[str], typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="File, directory or standard input.", show_default=False)
@@ -150,47 +148,26 @@ async def _look(config: Config, key: Key) -> StoredObject:
 
 
 async def change(config: Config, key: Key, changes: Callable[[StoredObject], Sequence[Change]]) -> str:
-    """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`."""
+    """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`, and
+    `Refused` for what a repository declares."""
     obj = await _look(config, key)
+    if obj.source == COMMITTED:
+        raise Refused(f"{key} is declared in a repository, which is only read", obj.origin, "change it there, and push")
     wanted = changes(obj)
     if obj.source == FILE_SOURCE:
         return f"in {edit(obj, wanted)}"
-    settings: list[JsonValue] = [{"path": list(path), "value": value} for path, value in wanted]
-    await submit(config, [{**naming(key, "patch"), "set": settings}])
+    await submit(config, [patching(key, wanted)])
     return "in the cluster" if config.kube else "in the store"
 
 
 def _mode(config: Config, key: Key, node: str, mode: str, confirmed: bool = True) -> None:
-    if key.kind not in ("Lieutenant", "VMTree"):
-        raise UsageError(f"a {key.kind} can't be suspended or resumed", names.short(key), "name a lieutenant or a vmtree")
+    must_have_mode(key)
     must_be_tree(key, node)
 
     def changes(obj: StoredObject) -> list[Change]:
-        wanted = [change_of_mode(obj, node, mode)]
-        if not confirmed and (guarded := falls_asleep(obj, wanted)):
-            raise Refused(f"{', '.join(guarded)} of it is protected", names.short(key), "confirm it with --confirm")
-        return wanted
+        return changing_mode(obj, node, mode, confirmed)
 
     out(f"{names.short(key)} mode {mode} {asyncio.run(change(config, key, changes))}")
-
-
-def change_of_mode(obj: StoredObject, node: str, mode: str) -> Change:
-    """The change that gives an object, or one node of a tree, this mode. Raises `UsageError` when it has no such node."""
-    if not node:
-        return ("mode",), mode
-    nodes = obj.spec.get("nodes")
-    for index, entry in enumerate(nodes if isinstance(nodes, list) else ()):
-        if isinstance(entry, dict) and entry.get("name") == node:
-            return ("nodes", str(index), "mode"), mode
-    raise UsageError(f"there is no node {node!r}", names.short(obj.key), "see `reconciler get -o yaml`")
-
-
-def falls_asleep(obj: StoredObject, changes: Sequence[Change]) -> list[str]:
-    """The protected nodes of a tree that run as it is declared now, and would not after these changes."""
-    if obj.key.kind != "VMTree":
-        return []
-    after = patched(obj.key, obj.spec, [{"path": list(path), "value": value} for path, value in changes])
-    return newly_suspended(load_spec("VMTree", obj.spec, tolerant=True), load_spec("VMTree", after, tolerant=True))
 
 
 def suspend(
@@ -314,13 +291,7 @@ def _ended(config: Config, key: Key) -> bool:
 
 
 def _cancel(config: Config, key: Key) -> None:
-
-    def changes(obj: StoredObject) -> list[Change]:
-        if obj.status.get("phase") in FINISHED:
-            raise Refused(f"the task is {obj.status['phase']} already", names.short(key), "there is nothing left to cancel")
-        return [(("cancel",), True)]
-
-    where = asyncio.run(change(config, key, changes))
+    where = asyncio.run(change(config, key, cancelling))
     out(f"{names.short(key)} cancelled {where}")
 
 
@@ -348,25 +319,13 @@ def _retry(config: Config, key: Key, node: str, confirm: bool) -> None:
         if not places:
             out(f"no node of {names.short(key)} is stalled; --node N tries one again all the same")
             return
-        asyncio.run(submit(config, [_trying_again(place.obj.key, confirm) for place in places]))
+        asyncio.run(submit(config, [trying_again(place.obj.key, confirm) for place in places]))
         for place in places:
             out(f"{names.short(key)} node {place.name} is tried again")
         for name in left:
             say(f"note: not tried again: {beyond(name)}")
         return
     if key.kind == "Task":
-        status = asyncio.run(_look(config, key)).status
-        if (phase := status.get("phase")) in FINISHED:
-            raise Refused(f"the task is {phase} already; a task has one result", names.short(key), "declare another one")
-        ready = condition(status, "Ready")
-        if ready.get("reason") == Reason.DEPENDENCY_CYCLE:
-            what = f"trying again changes nothing: {ready.get('message') or Reason.DEPENDENCY_CYCLE.meaning}"
-            raise Refused(what, names.short(key), "delete one of the tasks, and declare it again with another `after`")
-    asyncio.run(submit(config, [_trying_again(key, confirm)]))
+        must_be_open(asyncio.run(_look(config, key)))
+    asyncio.run(submit(config, [trying_again(key, confirm)]))
     out(f"{names.short(key)} is tried again")
-
-
-def _trying_again(key: Key, confirm: bool) -> Json:
-    verbs = ("retry", "delete-confirmed") if confirm else ("retry",)
-    tokens: Json = {f"{PREFIX}{verb}": secrets.token_hex(4) for verb in verbs}
-    return {**naming(key, "annotate"), "annotations": tokens}

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.output import out, say
+from reconciler.cli.output import binary, out, say, terminal
 from reconciler.config import Config
 from reconciler.errors import Refused
 
@@ -32,12 +32,11 @@ def export(
     from reconciler.store.archive import export_stream, export_to
     from reconciler.store.sqlstore import open_store
 
-    if file == PIPE and sys.stdout.isatty():
+    if file == PIPE and terminal():
         raise Refused("a terminal is no place for a store", "standard output", "name a FILE, or redirect it")
     store = open_store(config.store_address, inline=True, read_only=True)
     try:
-        rows = export_stream(store, sys.stdout.buffer) if file == PIPE else export_to(store, Path(file).absolute())
-        sys.stdout.flush()
+        rows = export_stream(store, binary()) if file == PIPE else export_to(store, Path(file).absolute())
     finally:
         store.database.writes.dispose()
     say(f"{rows} rows of {store.where}{'' if file == PIPE else f' are in {file}'}")

@@ -18,7 +18,7 @@ from reconciler.cli.access import reader
 from reconciler.cli.output import piece, say
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
-from reconciler.cli.send import named, task_name, task_spec
+from reconciler.cli.send import named
 from reconciler.cli.submit import submit
 from reconciler.config import Config
 from reconciler.core.conversation import parse
@@ -27,6 +27,7 @@ from reconciler.core.messages import Message
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import ReconcilerError
+from reconciler.serve.verbs import task_name, task_spec
 from reconciler.views.conversation import Conversation, session_of
 from reconciler.visible import one_line
 
@@ -220,7 +221,7 @@ class Mouth:
         """Whether a task of this lieutenant runs now, so that a line is meant for its turn."""
         tasks = await self._store.objects("Task", self._host.namespace)
         mine = [task for task in tasks if task.spec.get("lieutenantRef") == {"name": self._host.name}]
-        return any(task.status.get("phase") == "Running" and task.spec.get("delivery") != "Steer" for task in mine)
+        return any(task.status.get("phase") in ("Running", "AwaitingApproval") and task.spec.get("delivery") != "Steer" for task in mine)
 
     async def _open(self, key: Key) -> bool:
         found = await self._store.objects(key.kind, key.namespace, key.name)

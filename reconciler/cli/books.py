@@ -25,7 +25,7 @@ class Books:
 
     def check(self, selection: names.Selection) -> None:
         """Raises `UsageError` for what makes no sense together."""
-        from reconciler.views.usage import BY
+        from reconciler.views.spent import BY
 
         if self.by and self.by not in BY:
             raise UsageError(f"usage is not told apart by {self.by!r}", "--by", f"use one of {', '.join(BY)}")
@@ -35,7 +35,7 @@ class Books:
     async def usage(self, config: Config, store: Store, namespace: str | None) -> list[Json]:
         """What was spent, as the store knows it."""
         from reconciler.core.spending.prices import DEFAULT_PRICES
-        from reconciler.views.usage import usage
+        from reconciler.views.spent import usage
 
         if config.kube:
             raise UsageError("what was spent is in the store of the operator", "--kube", "ask there, or see its metrics")

@@ -13,13 +13,12 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.output import say
-from reconciler.cli.read import matches
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.core.keys import short as short
 from reconciler.errors import Refused, UsageError
 from reconciler.views.documents import COMMIT, VM
-from reconciler.views.selecting import selectable
+from reconciler.views.selecting import matches, selectable
 
 EVERY = "*"
 Selector = Annotated[

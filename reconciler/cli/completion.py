@@ -23,7 +23,7 @@ class Shell(StrEnum):
 def completion(config: Config, shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)]) -> None:
     """Print the script that completes command lines in a shell.
 
-    For bash: `source <(reconciler completion bash)`, also as a line of ~/.bashrc. For zsh: the same in ~/.zshrc, after `compinit`. For
-    fish: `reconciler completion fish | source`."""
+    Commands, options, kinds, and names of objects in the store. For bash: `source <(reconciler completion bash)`, also as a line of
+    ~/.bashrc. For zsh: the same in ~/.zshrc, after `compinit`. For fish: `reconciler completion fish | source`."""
     get_completion_inspect_parameters()  # makes the shells known
     raise typer.Exit(shell_complete(program(), {}, NAME, COMPLETE, f"source_{shell}"))

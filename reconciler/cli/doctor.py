@@ -32,6 +32,8 @@ def doctor(
 
     Key, API, clock, machines, Node and pi, store, state directory, sinks of notices. With --kube: API server, kinds, your rights, whether
     an operator is alive, and your own key for the platform."""
+    if notify and config.kube:
+        raise UsageError("an operator's sinks are tried where it runs", "--notify", "leave it out, or leave --kube out")
     if notify and not config.notify:
         raise UsageError("no sink is declared", "--notify", "name the file that has some with --config")
     raise typer.Exit(asyncio.run(_examine_cluster(config) if config.kube else _examine(config, notify)))
@@ -158,7 +160,6 @@ async def _sink(config: Config, sink: Sink, send: bool) -> str:
     """Whether its values are there and fit, and its program is; `send`: and whether it takes a notice."""
     from reconciler.app import secrets_of
     from reconciler.core.notices import cloud_event, trial
-    from reconciler.notify.settings import Command
     from reconciler.notify.ways import Values, examine, way_of
 
     way = way_of(sink, Values(secrets_of(config), config.environ), config.environ, time.time)
@@ -168,8 +169,7 @@ async def _sink(config: Config, sink: Sink, send: bool) -> str:
             await way.deliver(cloud_event(trial(sink.name, time.time()), "", config.fleet))
     finally:
         await way.aclose()
-    kind = "a command" if isinstance(sink.way, Command) else "a webhook, signed" if sink.way.key is not None else "a webhook, unsigned"
-    return f"{sink.name}: {kind}" + (": it took a test notice" if send else "; --notify tries it")
+    return f"{sink.name}: {sink.kind}" + (": it took a test notice" if send else "; --notify tries it")
 
 
 async def _state(config: Config) -> str:

@@ -12,10 +12,13 @@ from typing import Annotated
 import typer
 
 from reconciler.api import generate
+from reconciler.api.generate import as_json
+from reconciler.api.schema import settings_for_editors
 from reconciler.cli.output import out, say
 from reconciler.config import Config
 from reconciler.errors import Refused, Terminal, Unreachable
 from reconciler.paths import Absent, look_at_name
+from reconciler.sources.files.stack import StackPolicy
 
 SCHEMAS = Path(".reconciler") / "schema"
 SPECS = "specs"
@@ -54,7 +57,8 @@ def starter() -> dict[Path, str]:
     found = {name: text.replace(NO_UUID, str(uuid.uuid4())) for name, text in _texts(folder, Path())}
     if not found:
         raise Terminal("the starter folder is missing", str(folder), "install the package again")
-    return {**found, **{SCHEMAS / name: text for name, text in generate.generate_schemas().items()}}
+    schemas = {**generate.generate_schemas(), "stack.json": as_json(settings_for_editors(StackPolicy, "stack"))}
+    return {**found, **{SCHEMAS / name: text for name, text in schemas.items()}}
 
 
 def _folder() -> Traversable:

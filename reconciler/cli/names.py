@@ -13,8 +13,11 @@ from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM
 
 _VM_WORDS = ("vm", "vms")
 _COMMIT_WORDS = ("commit", "commits")
+OTHERS = "vm, commit, approvals, attention, usage, audit, all"
+"""What may be named beside kinds."""
 _BOOKS = {"usage": USAGE, "audit": AUDIT}
 """What is only ever shown as a whole."""
+_WAITING_WORDS = {"approval": "Approval", "approvals": "Approval", "attention": "Attention"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,14 @@ def kinds_of(word: str, alone: bool = False) -> tuple[str, ...]:
             found.append(COMMIT)
         elif part.lower() in _BOOKS:
             found.append(_BOOKS[part.lower()])
+        elif part.lower() in _WAITING_WORDS:
+            found.append(_WAITING_WORDS[part.lower()])
         elif kind is not None:
             found.append(kind.name)
         else:
             words = ", ".join(kind.singular for kind in KINDS)
             meant = f"did you mean task/{part} or lieutenant/{part}? Of kinds " if alone and part == word else ""
-            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, vm, commit, usage, audit, all")
+            raise UsageError(f"unknown kind {part!r}", word, f"{meant}use one of {words}, {OTHERS}")
     return tuple(dict.fromkeys(found))
 
 
@@ -74,6 +79,8 @@ def keys(words: Sequence[str], namespace: str) -> list[Key]:
         raise UsageError("commits are only looked at", " ".join(words), "name the lieutenant it was taken of")
     if any(kind in _BOOKS.values() for kind, _ in found.names):
         raise UsageError("books are only looked at", " ".join(words), "name an object")
+    if any(kind in _WAITING_WORDS.values() for kind, _ in found.names):
+        raise UsageError("what waits for a person is only looked at", " ".join(words), "name the object that it is about")
     return [Key(kind, namespace, name) for kind, name in found.names]
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import say
-from reconciler.cli.runner import Listen, Runner
+from reconciler.cli.runner import Runner
 from reconciler.config import Config
 from reconciler.errors import Transient, UsageError
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.cluster import Operator, Scope
+    from reconciler.serve.surface import Surface
     from reconciler.sources.kube.client import Cluster
     from reconciler.sources.kube.lease import Lease
 
@@ -40,6 +43,10 @@ def operator(
         ),
     ] = "",
     listen: Listen = "",
+    token_file: TokenFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    plain_http: PlainHttp = False,
 ) -> None:
     """Follow declarations in a Kubernetes cluster and make them true.
 
@@ -50,11 +57,12 @@ def operator(
 
     if namespace and all_namespaces:
         raise UsageError("--namespace and --all-namespaces exclude each other", "--all-namespaces", "leave one of them out")
+    listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http)
     lease = lease_namespace or own_namespace(context, config.environ)
     scope = scope_of(namespace, all_namespaces, config.namespace, lease)
 
     async def life() -> int:
-        runner = Runner(replace(config, context=context), listen)
+        runner = Runner(replace(config, context=context), listening)
         return await runner.run(OperatorLife(runner, scope).work)
 
     raise typer.Exit(asyncio.run(life()))
@@ -66,6 +74,7 @@ class OperatorLife:
     def __init__(self, runner: Runner, scope: Scope) -> None:
         self._runner, self._scope, self._config = runner, scope, runner.config
         self._operator: Operator | None = None
+        self._surface: Surface | None = None
         self._beginning = False
 
     async def work(self) -> None:
@@ -87,7 +96,7 @@ class OperatorLife:
             )
             # Probes and metrics from the first moment, also while standing by. Standing by is ready, being what it is there for; one that
             # does not know whose the Lease is does not stand by.
-            async with self._runner.listening(sources, lambda: not self._beginning and lease.known()):
+            async with self._runner.listening(sources, lambda: not self._beginning and lease.known(), lambda: self._surface):
                 await self._stand(api, lease)
 
     async def _stand(self, api: Cluster, lease: Lease) -> None:
@@ -127,9 +136,23 @@ class OperatorLife:
             self._runner.log(operator.secrets.known)
             self._operator = operator
             try:
-                await asyncio.Event().wait()
+                with self._surfaced(operator) as self._surface:
+                    await asyncio.Event().wait()
             finally:
-                self._operator = None
+                self._operator = self._surface = None
+
+    @contextmanager
+    def _surfaced(self, operator: Operator) -> Iterator[Surface | None]:
+        """What is shown over HTTP; None where nothing listens. What is declared in the cluster is changed there."""
+        if not self._runner.listens:
+            yield None
+            return
+        from reconciler.serve.hiding import Hiding
+        from reconciler.serve.surface import surface_of
+
+        hiding = Hiding(operator.secrets.known, [self._config.environ.get("VERS_API_KEY", "")])
+        with surface_of(operator.engine, operator.store, hiding, None, None, self._config.max_vms) as surface:
+            yield surface
 
     async def _acquired(self, lease: Lease) -> bool:
         """In charge; False when told to stop before."""

@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+GAP = "   "
+"""Between two columns."""
+LEAST = 12
+"""Columns are not folded to less."""
 FORMATS = ("table", "wide", "json", "yaml", "name")
 
 
@@ -69,15 +74,36 @@ def show(documents: Sequence[Json], format: Format, single: bool, namespaces: bo
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    """Columns, three blanks apart; nothing is ever cut off (G-67)."""
+    """Columns, three blanks apart; nothing is ever cut off (G-67). At a terminal too narrow for them they are folded."""
     for line in table_lines(header, body):
         out(line)
 
 
-def table_lines(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(header: Sequence[str], body: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """The rows of a table. `width`: of the terminal, 0 for none (None: as it is): where a row is wider, its widest columns are folded
+    below themselves, at blanks; names and ids stay whole."""
     lines = [list(header), *([one_line(cell) for cell in row] for row in body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    available = columns() if width is None else width
+    if available and sum(widths) + len(GAP) * (len(widths) - 1) > available:
+        widths = _narrowed(lines, widths, available - len(GAP) * (len(widths) - 1))
+        lines = [row for line in lines for row in _folded(line, widths)]
+    return [GAP.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _narrowed(lines: Sequence[Sequence[str]], widths: Sequence[int], available: int) -> list[int]:
+    """Widths of columns that together fit, as far as whole words allow it: the widest column gives way first."""
+    least = [max((len(word) for line in lines for word in line[i].split()), default=0) for i in range(len(widths))]
+    found = list(widths)
+    while sum(found) > available and (can := [i for i in range(len(found)) if found[i] > max(least[i], LEAST)]):
+        found[max(can, key=found.__getitem__)] -= 1
+    return found
+
+
+def _folded(line: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    """One row as several, none of whose cells is wider than its column."""
+    cells = [[text] if len(text) <= width else folds(text, width) for text, width in zip(line, widths, strict=True)]
+    return [list(row) for row in zip_longest(*cells, fillvalue="")]
 
 
 def show_entry(lines: Sequence[tuple[str, str]]) -> None:
@@ -95,7 +121,7 @@ def show_entry(lines: Sequence[tuple[str, str]]) -> None:
 
 def folds(text: str, width: int) -> list[str]:
     """A text of one line in lines of at most so many columns, words kept whole; 0: as it is."""
-    return (wrap(text, max(20, width), break_on_hyphens=False, break_long_words=False) or [""]) if width else [text]
+    return (wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]) if width else [text]
 
 
 def columns() -> int:
@@ -117,6 +143,11 @@ def raw(text: str) -> None:
     """For programs: as it is."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def binary() -> IO[bytes]:
+    """For bytes that are nothing to read; not for a terminal."""
+    return sys.stdout.buffer
 
 
 def say(line: str) -> None:

@@ -12,6 +12,7 @@ from typer.core import TyperArgument, TyperOption
 
 if TYPE_CHECKING:  # where Typer keeps the types of its own methods
     from typer._click import Context, Parameter
+    from typer._click.shell_completion import CompletionItem
 
 
 class Argument(TyperArgument):
@@ -19,6 +20,30 @@ class Argument(TyperArgument):
 
     def process_value(self, ctx: Context, value: Any) -> Any:
         return _finished(self, ctx, value) if _settled(self, value) else super().process_value(ctx, value)
+
+    def get_usage_pieces(self, ctx: Context) -> list[str]:
+        return [self.shown]
+
+    def get_help_record(self, ctx: Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else (self.shown, record[1].removesuffix("  [required]"))
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        from typer._click.shell_completion import CompletionItem  # only where a shell asks, as the next
+
+        from reconciler.cli.completing import offered
+
+        given = ctx.params.get(self.name or "")
+        words = [str(word) for word in given] if isinstance(given, list | tuple) else [str(given)] if given else []
+        flags = {**ctx.find_root().params, **{name: value for name, value in ctx.params.items() if value is not None}}
+        found = offered(self.metavar or (self.name or "").upper(), words, incomplete, flags)
+        return [CompletionItem(word) for word in found] or super().shell_complete(ctx, incomplete)
+
+    @property
+    def shown(self) -> str:
+        """It as a usage line has it: in brackets when it may be left out."""
+        name = self.metavar or (self.name or "").upper()
+        return name if self.required or name.startswith("[") else f"[{name}]"
 
 
 class Option(TyperOption):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
 from reconciler.cli.books import PLAIN, Books
@@ -18,7 +17,8 @@ from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
 from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
-from reconciler.views.selecting import selectable
+from reconciler.views.selecting import matches, selectable
+from reconciler.views.waiting import APPROVAL, ATTENTION, TASK, approvals, attention
 
 PROFILE = boot_profile("", "").kind
 POLL = 0.25
@@ -33,7 +33,7 @@ Watch = Annotated[bool, typer.Option("-w", "--watch", help="Go on with every cha
 def get(
     config: Config,
     words: Words,
-    selector: Annotated[str, typer.Option("-l", "--selector", help="Labels: NAME=VALUE,…", show_default=False)] = "",
+    selector: Annotated[str, typer.Option("-l", "--selector", metavar="LABELS", help="Labels: NAME=VALUE,…", show_default=False)] = "",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Every namespace.")] = False,
     watch: Watch = False,
     by: Annotated[str, typer.Option("--by", help="Of usage: lieutenant, tree, task, model or day.", show_default=False)] = "",
@@ -42,7 +42,9 @@ def get(
 ) -> None:
     """Show objects: what is declared and what is true.
 
-    `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get audit` who changed what, `get commits` snapshots."""
+    `get usage` shows money, tokens and machine hours (`--by`, `--days`), `get audit` who changed what, `get commits` snapshots.
+    Always with READY, REASON and AGE. KIND may also be several (`lt,task`), `all`, `vm` (what the platform has), or `commit` (snapshots
+    that we took). A profile names everything that it extends; those that this release brings are shown too."""
     shape = output.parse_format(output_)
     selection = names.select(words)
     books = Books(by, days)
@@ -57,6 +59,8 @@ def get(
     async def run() -> None:
         async with reader(config) as store:
             found, missing = await documents(config, store, selection, namespace, selector, stock, books)
+            if shape.kind in ("table", "wide") and any(doc["kind"] == PROFILE for doc in found):
+                found = await told_whole(store, found, namespace)
             if found or (not missing and (selection.names or shape.kind in ("json", "yaml", "jsonpath"))):
                 output.show(found, shape, len(selection.names) == 1, all_namespaces)
             tell(config, missing)
@@ -103,6 +107,10 @@ async def documents(
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.audit(store, namespace) if not selector]
         elif kind == USAGE:
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace) if not selector]
+        elif kind in (APPROVAL, ATTENTION):
+            of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
+            objects = [obj for known in of for obj in await store.objects(known, namespace)]
+            every = list(attention(objects) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)
             every = [(obj.key.name, document(obj)) for obj in objects if not selector or matches(selectable(obj), selector)]
@@ -118,28 +126,14 @@ async def documents(
     return found, missing
 
 
-_TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")
+async def told_whole(store: Store, found: list[Json], namespace: str | None) -> list[Json]:
+    """Profiles for a table: each names everything that it extends."""
+    from reconciler.views.describe import profiles_of  # reads the profiles of this release
+    from reconciler.views.profiles import with_chains
 
-
-def matches(labels: Mapping[str, str], selector: str) -> bool:
-    """Whether labels fit a selector: `a=b,c!=d,e,!f`. Raises `UsageError`."""
-    terms = [part.strip() for part in selector.split(",")]
-    for term in terms:
-        if not _TERM.fullmatch(term):
-            what = f"{term!r} is no part of a selector" if term else "a selector has an empty part"
-            raise UsageError(what, f"-l {selector}", "write NAME=VALUE, NAME!=VALUE, NAME or !NAME, separated by commas")
-    for term in terms:
-        name, unequal, value = term.partition("!=")
-        if unequal:
-            fits = labels.get(name.strip()) != value.strip()
-        elif "=" in term:
-            name, _, value = term.partition("=")
-            fits = labels.get(name.strip()) == value.removeprefix("=").strip()
-        else:
-            fits = (term.removeprefix("!") in labels) != term.startswith("!")
-        if not fits:
-            return False
-    return True
+    if namespace is None:
+        return found
+    return with_chains(found, (await profiles_of(store, namespace))[0])
 
 
 def _identity(doc: Json) -> tuple[str, str, str]:

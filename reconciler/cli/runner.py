@@ -10,9 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from reconciler import log
 from reconciler.cli import names
@@ -27,15 +25,13 @@ from reconciler.visible import in_json, one_line
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.otel.export import Otlp
+    from reconciler.serve.http import Listening
     from reconciler.serve.metrics import Sources
+    from reconciler.serve.surface import Surface
 
 STOP_SECONDS = 4.0
 TERMINATED = 0
 INTERRUPTED = 130
-
-Listen = Annotated[
-    str, typer.Option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics (with the token).", show_default=False)
-]
 
 logger = logging.getLogger("reconciler.cli")
 
@@ -43,9 +39,9 @@ logger = logging.getLogger("reconciler.cli")
 class Runner:
     """One process. `run` gives it its work; `finish`, or a signal, says that it is to end and with which exit code."""
 
-    def __init__(self, config: Config, listen: str = "") -> None:
+    def __init__(self, config: Config, listening: Listening | None = None) -> None:
         self.config = config
-        self._listen = listen
+        self._listening = listening
         self.supervisor = Supervisor()
         self.otlp: Otlp | None = None
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -109,32 +105,37 @@ class Runner:
         engine.subscribe(events=event, platform=platform_line)
 
     @asynccontextmanager
-    async def listening(self, sources: Sources, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-        """Probes and metrics, where `--listen` asks for them, and what OTLP is asked for. Raises `Terminal` when the address can't be
-        had, `UsageError` for a bad token."""
+    async def listening(
+        self, sources: Sources, ready: Callable[[], bool] = lambda: True, surface: Callable[[], Surface | None] = lambda: None
+    ) -> AsyncIterator[None]:
+        """Everything that is served over HTTP, where `--listen` asks for it, and what OTLP is asked for. Raises what
+        `reconciler.serve.http.served` raises."""
         if self.otlp is None:
-            async with self._served(sources, ready):
+            async with self._served(sources, ready, surface):
                 yield
             return
         from reconciler.serve.metrics import ControllerCollector
 
         sources = replace(sources, more=self.otlp.families)
         exported = ControllerCollector(replace(sources, more=tuple))
-        async with self.otlp.exporting(exported.collect, self.supervisor), self._served(sources, ready):
+        async with self.otlp.exporting(exported.collect, self.supervisor), self._served(sources, ready, surface):
             yield
 
     @asynccontextmanager
-    async def _served(self, sources: Sources, ready: Callable[[], bool]) -> AsyncIterator[None]:
-        if not self._listen:
+    async def _served(self, sources: Sources, ready: Callable[[], bool], surface: Callable[[], Surface | None]) -> AsyncIterator[None]:
+        if self._listening is None:
             yield
             return
-        from reconciler.app import listening, served
-        from reconciler.serve.http import read_address
+        from reconciler.serve.http import listening, served
 
-        address = read_address(self._listen)
-        async with served(sources, self.config, address, ready) as http:
-            say(listening(self.config, address, http.port))
+        async with served(sources, self.config, self._listening, ready, surface) as http:
+            say(listening(self.config, self._listening, http.port))
             yield
+
+    @property
+    def listens(self) -> bool:
+        """Whether anything is served over HTTP."""
+        return self._listening is not None
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import shlex
-import string
 import sys
 from typing import Annotated
 
@@ -20,16 +17,14 @@ from reconciler.cli.redaction import redaction
 from reconciler.cli.submit import runs, submit
 from reconciler.cli.wait import until
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.engine.state.tombstones import name_of as tombstone
 from reconciler.errors import TimedOut, UsageError
+from reconciler.serve.verbs import task_name, task_spec
 from reconciler.views.conversation import answer_of
 from reconciler.views.documents import ready_message, ready_reason, text_at
-
-NAME_LENGTH = 52
-_LETTERS = string.ascii_lowercase + string.digits
 
 
 def send(
@@ -58,39 +53,6 @@ def send(
     load_spec("Task", spec)
     key = Key("Task", config.namespace, task_name(host.name))
     raise typer.Exit(asyncio.run(_send(config, host, key, spec, wait, timeout)))
-
-
-def task_name(lieutenant: str) -> str:
-    """A name that no other task has."""
-    return f"{lieutenant[: NAME_LENGTH - 6]}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}"
-
-
-def task_spec(lieutenant: str, prompt: str, steer: bool, after: list[str], files: list[str], commands: list[str]) -> Json:
-    """The task that `send` makes. Raises `UsageError` for a command that is not one."""
-    if not prompt.strip():
-        raise UsageError("the prompt is empty", "PROMPT", "say what is to be done")
-    spec: Json = {"lieutenantRef": {"name": lieutenant}, "prompt": prompt}
-    if steer:
-        spec["delivery"] = "Steer"
-    if after:
-        waits: list[JsonValue] = [{"name": name.removeprefix("task/")} for name in after]
-        spec["after"] = waits
-    checks: list[JsonValue] = [{"file": {"path": path}} for path in files]
-    checks += [{"command": {"run": _argv(command)}} for command in commands]
-    if checks:
-        spec["acceptance"] = checks
-    return spec
-
-
-def _argv(command: str) -> JsonValue:
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"is not a command: {error}", f"--run {command}", "quote it") from error
-    if not words:
-        raise UsageError("is not a command", "--run", "name one")
-    argv: list[JsonValue] = list(words)
-    return argv
 
 
 async def _send(config: Config, host: Key, key: Key, spec: Json, wait: bool, timeout: float) -> int:

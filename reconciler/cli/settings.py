@@ -75,6 +75,8 @@ def rows(config: Config) -> Iterator[Row]:
         value = getattr(config, _ATTRIBUTES.get(name, name.replace("-", "_")))
         origin = config.origins.get(name, DEFAULT)
         yield Row(name, shown(value), origin.removeprefix(f"{name} in "))
+    for sink in config.notify:  # an address may be a secret
+        yield Row(f"notify {sink.name}", sink.kind, str(config.file))
     for name in _VARIABLES:
         yield Row(name, without_password(config.environ.get(name, "")) or None, name if config.environ.get(name) else DEFAULT)
     for name in sorted(filter(_SECRET.match, config.environ)):

@@ -100,8 +100,10 @@ def suspended(status: Json) -> bool:
 def condition_of(status: Json, kind: str) -> Json:
     """The condition of this type, {} when there is none."""
     conditions = status.get("conditions")
-    found = [c for c in conditions if isinstance(c, dict) and c.get("type") == kind] if isinstance(conditions, list) else []
-    return found[0] if found else {}
+    for c in conditions if isinstance(conditions, list) else ():
+        if isinstance(c, dict) and c.get("type") == kind:
+            return c
+    return {}
 
 
 def told(decision: Decision, last_error: LastError) -> tuple[str, str]:

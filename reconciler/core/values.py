@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 V = TypeVar("V")
 
-__all__ = ["replaced", "with_known"]
+__all__ = ["replaced", "with_facts"]
 
 if TYPE_CHECKING:
     from dataclasses import replace as replaced
@@ -25,11 +25,13 @@ else:
         return _made(value.__class__, {**known, **changes})
 
 
-def with_known(value: V, changes: Mapping[str, Any]) -> V:
-    """The same with those of the changes that its class has a field for; for a frozen dataclass that is its fields, in a dict."""
-    known = value.__dict__
+def with_facts(value: V, names: Iterable[str], changes: Mapping[str, Any]) -> V:
+    """The same with these of the changes, all of which its class has a field for; for a frozen dataclass that is its fields, in a dict."""
+    facts = value.__dict__.copy()
+    for name in names:
+        facts[name] = changes[name]
     made = object.__new__(value.__class__)
-    object.__setattr__(made, "__dict__", {**known, **{name: change for name, change in changes.items() if name in known}})
+    object.__setattr__(made, "__dict__", facts)
     return made
 
 

@@ -114,6 +114,7 @@ class NumberedWriter:
         self.reread = effects.of("keeper.reread", agents.reread)
         self.send = effects.of("keeper.send", agents.send)
         self.call = effects.of("keeper.call", agents.call)
+        self.answer = effects.of("keeper.answer", agents.answer)
 
 
 class NumberedAgents(NumberedReader, NumberedWriter):

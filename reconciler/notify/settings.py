@@ -81,6 +81,11 @@ class Sink:
     def name(self) -> str:
         return self.want.name
 
+    @property
+    def kind(self) -> str:
+        """For people."""
+        return "a command" if isinstance(self.way, Command) else "a webhook, signed" if self.way.key is not None else "a webhook, unsigned"
+
 
 def read_sinks(tables: object, file: str) -> tuple[Sink, ...]:
     """`tables`: what `notify` is in the file. Raises `UsageError` naming the file, the sink and the setting."""
@@ -194,12 +199,13 @@ def unfit(url: str, insecure: bool) -> str:
         return "an address begins with https://"
     if parts.username or parts.password:
         return "a password in an address is no reference (token-from, url-from)"
-    if parts.scheme == "http" and not insecure and not _loopback(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         return "http:// shows everybody what is sent; insecure = true allows it"
     return ""
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Only this host is meant."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -26,7 +28,7 @@ from reconciler.core.keys import Json
 from reconciler.core.times import http_date
 from reconciler.engine.ports import Secrets
 from reconciler.errors import NotFound, Refused, Terminal, TimedOut, Transient, Unreachable
-from reconciler.notify.settings import Command, Ref, Sink, Webhook, unfit
+from reconciler.notify.settings import Command, Ref, Sink, Webhook, is_loopback, unfit
 
 SHORTEST_KEY = 16
 LONGEST_VALUE = 64 << 10
@@ -155,10 +157,12 @@ class WebhookWay:
         body, where = body_of(event), f"notify {self._sink.name}"
         url, headers = self.prepared(event, body)
         if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         timeout = aiohttp.ClientTimeout(total=self._sink.timeout)
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+            async with self._session.post(
+                url, data=body, headers=headers, allow_redirects=False, timeout=timeout, proxy=_proxy(url)
+            ) as answer:
                 status, after = answer.status, answer.headers.get("Retry-After", "")
         except TimeoutError:
             raise TimedOut(f"no answer within {self._sink.timeout:g} s", where, "see the receiver") from None
@@ -175,6 +179,13 @@ class WebhookWay:
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _proxy(url: str) -> str | None:
+    """That of the environment; none for this host itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
 
 
 def _asked(header: str, now: float) -> float:

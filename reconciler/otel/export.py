@@ -52,9 +52,8 @@ class Otlp:
 
     def __init__(self, wanted: Wanted, version: str, instance: str) -> None:
         self._wanted, self._begun = wanted, time.time_ns()
-        named = {"service.name": NAME, "service.version": version, "service.instance.id": instance}
-        resource = Resource(named).merge(Resource.create({}))
-        if resource.attributes.get("service.name", "").__str__().startswith("unknown_service"):
+        resource = Resource({"service.version": version, "service.instance.id": instance}).merge(Resource.create())
+        if str(resource.attributes["service.name"]).startswith("unknown_service"):
             resource = resource.merge(Resource({"service.name": NAME}))
         self._resource, self._scope = resource, InstrumentationScope(NAME, version)
         self._waiting, ids = Waiting(wanted.spans), Ids()
@@ -103,7 +102,8 @@ class Otlp:
         while some := self._waiting.take(self._wanted.batch):
             came = await in_thread(lambda some=some: exporter.export(some) is SpanExportResult.SUCCESS)  # type: ignore[misc]
             self._outcome("traces", came)
-            if not came:
+            if not came:  # the exporter has tried as long as it may
+                self._waiting.dropped += len(some)
                 return
 
     async def _export_metrics(self, exporter: OTLPMetricExporter, families: Callable[[], Iterable[Family]]) -> None:
@@ -113,11 +113,10 @@ class Otlp:
 
     async def _send_metrics(self, exporter: OTLPMetricExporter, families: Callable[[], Iterable[Family]]) -> None:
         ours = converted([*families(), *self.families()], self._begun, time.time_ns())
-        scopes = [ScopeMetrics(self._scope, ours, "")]
         measured = self._reader.get_metrics_data()
-        if measured is not None:
-            scopes += [scope for one in measured.resource_metrics for scope in one.scope_metrics]
-        data = MetricsData([ResourceMetrics(self._resource, scopes, "")])
+        if measured is not None:  # of two scopes of one name the encoder keeps one
+            ours += [metric for one in measured.resource_metrics for scope in one.scope_metrics for metric in scope.metrics]
+        data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(self._scope, ours, "")], "")])
         self._outcome("metrics", await in_thread(lambda: exporter.export(data) is MetricExportResult.SUCCESS))
 
     def _outcome(self, signal: str, came: bool) -> None:
@@ -136,7 +135,7 @@ class Otlp:
         for key, count in sorted(self._outcomes.items()):
             exports.add_metric(key, count)
         yield exports
-        dropped = CounterMetricFamily("reconciler_otlp_dropped_spans", "Spans that were dropped because too many waited.")
+        dropped = CounterMetricFamily("reconciler_otlp_dropped_spans", "Spans that no collector took, or that were too many.")
         dropped.add_metric([], self._waiting.dropped + self.follow.dropped)
         yield dropped
         waiting = GaugeMetricFamily("reconciler_otlp_waiting_spans", "Spans that wait to be exported.")

@@ -2,7 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
-`{"op": "halt", "on"}`, `{"op": "prune", "hash", "seen"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
+`{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -46,7 +46,7 @@ class Commands:
         try:
             return {"ok": await self._act(request)}
         except ReconcilerError as error:
-            return {"error": {"type": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}}
+            return error_answer(error)
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
@@ -58,7 +58,8 @@ class Commands:
         if op == "halt":
             return await declarations.halt(request.get("on") is True)
         if op == "prune":
-            await declarations.approve_prune(str(request.get("hash")), request.get("seen") is True)
+            stack = request.get("stack")
+            await declarations.approve_prune(str(request.get("hash")), stack if isinstance(stack, str) else None)
             return "approved"
         key = key_of(request)
         match op:
@@ -97,13 +98,27 @@ class Commands:
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:
     """The spec with these fields set; a null takes the field away. Raises `InvalidSpec` when the result is not valid."""
     changed = copy.deepcopy(spec)
+    for path, value in changes_of({"set": changes}, str(key)):
+        put(changed, path, value, str(key))
+    load_spec(key.kind, changed)
+    return changed
+
+
+def changes_of(request: Json, where: str) -> list[tuple[list[str], JsonValue]]:
+    """Paths and values that a `patch` sets. Raises `UsageError`."""
+    found: list[tuple[list[str], JsonValue]] = []
+    changes = request.get("set")
     for change in changes if isinstance(changes, list) else []:
         path = change.get("path") if isinstance(change, dict) else None
         if not isinstance(change, dict) or not isinstance(path, list) or not path:
-            raise UsageError("a change needs a path", str(key), "write PATH=VALUE")
-        put(changed, [str(step) for step in path], change.get("value"), str(key))
-    load_spec(key.kind, changed)
-    return changed
+            raise UsageError("a change needs a path", where, "write PATH=VALUE")
+        found.append(([str(step) for step in path], change.get("value")))
+    return found
+
+
+def error_answer(error: ReconcilerError) -> Json:
+    """What is answered to a request that went wrong."""
+    return {"error": {"type": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}}
 
 
 def put(spec: Json, path: list[str], value: JsonValue, where: str) -> None:

@@ -1,88 +1,54 @@
-"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`. Off unless an address is given; nothing here decides anything.
-
-The two probes answer a word and are open; everything else needs the bearer token (G-64)."""
+"""What is served over HTTP, put together: probes, metrics, the API and the page. Nothing here decides anything about a fleet."""
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import ipaddress
-import os
-import secrets
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 
-from reconciler.engine.supervision import Supervisor
-from reconciler.errors import Terminal, UsageError
-from reconciler.serve.metrics import CONTENT_TYPE
+from reconciler.errors import ReconcilerError
+from reconciler.serve.api import reading, streaming, writing
+from reconciler.serve.api.asking import error_document, status_of
+from reconciler.serve.credentials import TOKEN_FILE, TOKEN_VARIABLE, Credentials, is_own, token_of
+from reconciler.serve.guard import Guard, marked
+from reconciler.serve.metrics import CONTENT_TYPE, ControllerCollector, Sources, exposition
+from reconciler.serve.server import Address, HttpServer, Tls, is_loopback, must_be_private
+from reconciler.serve.surface import Surface
+from reconciler.serve.ui.routes import page_routes
 
-TOKEN_VARIABLE = "RECONCILER_HTTP_TOKEN"
-TOKEN_FILE = "http-token"
-_SHORTEST_TOKEN = 16
-_STOP_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+V1 = "/api/v1"
+OBJECT = f"{V1}/{{kind}}/{{namespace}}/{{name}}"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen. `host` '' never stands for every interface: that must be said as 0.0.0.0 or ::."""
+class Listening:
+    """Where, and how, somebody wants to be served. `plain`: other hosts too, without TLS; `token_file`: instead of the token in the
+    state directory."""
 
-    host: str
-    port: int
-
-
-def read_address(text: str) -> Address:
-    """HOST:PORT; `:PORT` and `PORT` mean loopback; port 0 any free one. Raises `UsageError`."""
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-    if not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"no address to listen on: {text!r}", "--listen", "write HOST:PORT, such as 127.0.0.1:9090")
-    return Address(host, int(port))
+    address: Address
+    tls: Tls | None = None
+    plain: bool = False
+    token_file: Path | None = None
 
 
-def is_loopback(address: Address) -> bool:
-    """Only this host reaches it."""
-    if address.host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(address.host).is_loopback
-    return False
+class Settings(Protocol):
+    """Of the controller, those that matter here."""
 
+    @property
+    def state(self) -> Path: ...
 
-def token_of(state: Path, environ: Mapping[str, str]) -> str:
-    """The token of the environment, else the one in the state directory, made there (0600) at first. Raises `UsageError` for one
-    that can be guessed, `Terminal` when it can't be read or made."""
-    given = environ.get(TOKEN_VARIABLE, "")
-    if given:
-        if len(given) < _SHORTEST_TOKEN:
-            raise UsageError(f"shorter than {_SHORTEST_TOKEN} characters", TOKEN_VARIABLE, "use a long random one")
-        return given
-    try:
-        return _kept_token(state)
-    except (OSError, UnicodeError) as error:
-        raise Terminal("the token for the HTTP server can't be read or made", str(state / TOKEN_FILE), "correct owner and mode") from error
-
-
-def _kept_token(state: Path) -> str:
-    path = state / TOKEN_FILE
-    with suppress(FileNotFoundError):
-        kept = path.read_text().strip()
-        if len(kept) >= _SHORTEST_TOKEN:
-            return kept
-        path.unlink()
-    made = secrets.token_urlsafe(32)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(made + "\n")
-    return made
+    @property
+    def environ(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +60,14 @@ class Probes:
     metrics: Callable[[], bytes]
 
 
-def application(probes: Probes, token: str) -> Starlette:
-    """The routes. What is not the right token is 401, whatever else is wrong with the request."""
+def application(probes: Probes, credentials: Credentials, surface: Callable[[], Surface | None], port: Callable[[], int]) -> Guard:
+    """All routes, behind the guard. `surface`: None while nothing is known of the fleet; `port`: under which this is served."""
 
     def word(holds: Callable[[], bool]) -> Response:
         return PlainTextResponse("ok\n") if holds() else PlainTextResponse("not ok\n", 503)
+
+    def cookie() -> str:  # browsers send cookies to every port of a host
+        return f"reconciler_{port()}"
 
     async def healthz(_: Request) -> Response:
         return word(probes.healthy)
@@ -106,76 +75,99 @@ def application(probes: Probes, token: str) -> Starlette:
     async def readyz(_: Request) -> Response:
         return word(probes.ready)
 
-    async def metrics(request: Request) -> Response:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-            return PlainTextResponse("a bearer token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
+    async def metrics(_: Request) -> Response:
         return Response(probes.metrics(), media_type=CONTENT_TYPE)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)])
+    routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *api_routes(credentials)]
+    routes += page_routes(credentials, cookie)
+    app = Starlette(routes=routes, exception_handlers={ReconcilerError: _refused, 404: _no_such_address, 405: _no_such_address})
+    app.router.redirect_slashes = False
+    app.state.surface = surface
+    return Guard(app, credentials, cookie)
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the controller's."""
-        yield
+def api_routes(credentials: Credentials) -> list[BaseRoute]:
+    """The JSON API."""
+    reads = {
+        V1: reading.version,
+        f"{V1}/openapi.json": reading.described,
+        f"{V1}/fleet": reading.rows,
+        f"{V1}/events": reading.events,
+        f"{V1}/plan": reading.plan,
+        f"{V1}/capacity": reading.capacity,
+        f"{V1}/usage": reading.usage,
+        f"{V1}/stream": streaming.stream,
+        f"{V1}/lieutenants/{{namespace}}/{{name}}/conversation": reading.conversation,
+        f"{V1}/{{kind}}": reading.objects,
+        OBJECT: reading.one,
+    }
+    routes: list[BaseRoute] = [Route(path, endpoint) for path, endpoint in reads.items()]
+    for name, act in writing.ACTS.items():
+        endpoint = writing.route(act)
+
+        async def checked(request: Request, endpoint: Callable[..., object] = endpoint) -> Response:
+            if not marked(request, credentials, ""):
+                return PlainTextResponse("the mark of the page is missing\n", 403)
+            return await endpoint(request)  # type: ignore[misc, no-any-return]
+
+        routes.append(Route(f"{OBJECT}/{name}", checked, methods=["POST"]))
+    return routes
 
 
-class HttpServer:
-    """`port` is known once started."""
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ReconcilerError)
+    return JSONResponse(error_document(error), status_of(error))
 
-    def __init__(self, address: Address, app: Starlette, supervisor: Supervisor) -> None:
-        self._address, self._app, self._supervisor = address, app, supervisor
-        self._listener: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.port = 0
 
-    async def start(self) -> None:
-        """Raises `Terminal` when the address can't be had."""
-        self._listener = self._bound()
-        self.port = int(self._listener.getsockname()[1])
-        self._task = self._supervisor.start("http server", self._serve, may_end=True)
+async def _no_such_address(request: Request, error: Exception) -> Response:
+    code = getattr(error, "status_code", 404)
+    what = "there is nothing at this address" if code == 404 else "this address does not take that method"
+    document = {"error": {"type": "NotFound", "what": what, "where": request.url.path[:200], "remedy": f"see {V1}/openapi.json"}}
+    return JSONResponse(document, code, getattr(error, "headers", None))
 
-    def _bound(self) -> socket.socket:
-        try:
-            port = self.port or self._address.port
-            family, _, _, _, where = socket.getaddrinfo(self._address.host, port, type=socket.SOCK_STREAM)[0]
-            return socket.create_server((str(where[0]), int(where[1])), family=family)
-        except OSError as error:
-            place = f"{self._address.host}:{self._address.port}"
-            raise Terminal(f"can't listen: {error.strerror}", place, "choose another --listen HOST:PORT") from error
 
-    async def _serve(self) -> None:
-        """Until it is told to exit. The port stays the one that was told."""
-        config = uvicorn.Config(
-            self._app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=16384,
-        )
-        listener, self._listener = self._listener or self._bound(), None
-        self._server = _Server(config)
-        try:
-            await self._server.serve([listener])
-        finally:
-            for server in getattr(self._server, "servers", ()):  # it closes them itself only where it ended in order
-                server.close()
-            listener.close()
-        if not self._server.should_exit:
-            raise Terminal("the HTTP server stopped by itself", f"{self._address.host}:{self.port}", "see the log")
+@asynccontextmanager
+async def served(
+    sources: Sources,
+    config: Settings,
+    where: Listening,
+    ready: Callable[[], bool] = lambda: True,
+    surface: Callable[[], Surface | None] = lambda: None,
+    own: Callable[[tuple[str, int], tuple[str, int]], bool] = is_own,
+) -> AsyncIterator[HttpServer]:
+    """Everything, of a controller that acts, or that stands by as long as it has no engine. `ready`: while it has none. `own`: whether
+    the other end of a connection is this user. Raises `Terminal` when the address can't be had, `UsageError` for a bad token, `Refused`
+    where others would listen in."""
+    must_be_private(where.address, where.tls, where.plain)
+    collector = ControllerCollector(sources)
 
-    async def stop(self) -> None:
-        if self._task is None:
-            return
-        if self._server is not None:
-            self._server.should_exit = True
-        with suppress(TimeoutError, asyncio.CancelledError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._task
-        if self._listener is not None:  # it was never served
-            self._listener.close()
+    def healthy() -> bool:
+        engine, front = sources.engine(), sources.front()
+        acts = (engine is None or engine.healthy()) and (front is None or front.watching)
+        return acts and sources.following() and sources.supervisor.healthy()
+
+    probes = Probes(healthy, lambda: healthy() and (sources.engine() is not None or ready()), lambda: exposition(collector))
+    credentials = Credentials(token_of(config.state, config.environ, where.token_file), is_loopback(where.address), own)
+    app = application(probes, credentials, surface, lambda: server.port)
+    server = HttpServer(where.address, app, sources.supervisor, where.tls)
+    await server.start()
+    try:
+        yield server
+    finally:
+        if (shown := surface()) is not None:
+            shown.hub.release()  # who follows would keep the server from ending
+        await server.stop()
+
+
+def listening(config: Settings, where: Listening, port: int) -> str:
+    """What is told of the server to the person who started it."""
+    address = where.address
+    reach = "" if is_loopback(address) else " (reachable from other hosts)"
+    if where.token_file is not None:
+        known = str(where.token_file)
+    elif config.environ.get(TOKEN_VARIABLE):
+        known = TOKEN_VARIABLE
+    else:
+        known = str(config.state / TOKEN_FILE)
+    may = "metrics and changes need" if is_loopback(address) else "everything but the probes needs"
+    return f"listening on {address.host}:{port}{reach}; {may} the token of {known}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.api.status.base import Status
 from reconciler.api.status.vmtree import VMTreeStatus
@@ -14,6 +14,7 @@ from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.views.conversation import is_for, last_said
 from reconciler.views.documents import Table, age, labels_of, ready_reason, stock_spec, text_at
 from reconciler.views.nodes import limit_table, node_table, tree_spec
+from reconciler.views.profiles import resolved
 from reconciler.visible import one_line
 
 EVENTS = 20
@@ -45,7 +46,20 @@ async def describe(store: Store, obj: StoredObject, now: float) -> Description:
     if obj.key.kind == "Lieutenant":
         tasks = [task for task in await store.objects("Task", obj.key.namespace) if is_for(task, obj.key)]
         said = await last_said(store, obj, tasks)
-    return description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+    found = description(obj, tasks, said, await store.events(obj.key, limit=EVENTS), now)
+    if obj.key.kind != "BootProfile":
+        return found
+    specs, origins = await profiles_of(store, obj.key.namespace)
+    return replace(found, sections=(*found.sections[:1], Section("Comes to", resolved(obj.key.name, specs, origins)), *found.sections[1:]))
+
+
+async def profiles_of(store: Store, namespace: str) -> tuple[dict[str, Json], dict[str, str]]:
+    """The specs of all boot profiles that can be used in a namespace, and where each is declared."""
+    specs = {name: stock_spec(profile) for name, profile in stock_profiles().items()}
+    origins = dict.fromkeys(specs, "this release")
+    for obj in await store.objects("BootProfile", namespace):
+        specs[obj.key.name], origins[obj.key.name] = obj.spec, obj.origin or obj.source
+    return specs, origins
 
 
 def stock(name: str) -> Description | None:
@@ -70,7 +84,7 @@ def _fields(obj: StoredObject, now: float) -> Iterator[tuple[str, str]]:
     yield "Namespace", obj.key.namespace
     yield "Kind", obj.key.kind
     yield "UID", obj.uid
-    yield "Declared by", f"{obj.source} {obj.origin}".strip()
+    yield "Declared by", f"{obj.source} {obj.origin}".strip() + (f", commit {obj.source_commit}" if obj.source_commit else "")
     yield "Generation", str(obj.generation)
     yield "Created", f"{created} ({age(created, now)} ago)"
     yield "Deleting since", timestamp(obj.deleted_at) if obj.deleted_at is not None else ""

@@ -29,7 +29,8 @@ AUDIT = "Audit"
 
 
 def document(obj: StoredObject) -> Json:
-    """The resource: apiVersion, kind, metadata, spec, status. The private record is no part of it."""
+    """The resource: apiVersion, kind, metadata, spec, status; of what a repository declares with the commit. The private record is no part
+    of it."""
     metadata: Json = {
         "name": obj.key.name,
         "namespace": obj.key.namespace,
@@ -43,7 +44,9 @@ def document(obj: StoredObject) -> Json:
     }
     if obj.deleted_at is not None:
         metadata["deletionTimestamp"] = timestamp(obj.deleted_at)
-    return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": obj.status}
+    read: Json = {"source": {"origin": obj.origin, "commit": obj.source_commit}} if obj.source_commit else {}
+    status: Json = {**obj.status, **read}
+    return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": status}
 
 
 STOCK = "Stock"
@@ -190,7 +193,26 @@ AUDIT_COLUMNS = (
     Column("Changes", ".status.summary", "What changed.", wide=True),
     AGE,
 )
-UNDECLARED = {VM: VM_COLUMNS, COMMIT: COMMIT_COLUMNS, USAGE: USAGE_COLUMNS, AUDIT: AUDIT_COLUMNS}
+APPROVAL_COLUMNS = (
+    Column("Lieutenant", ".status.lieutenant", "Whose call it is."),
+    Column("Call", ".status.call", "The call."),
+    Column("Rule", ".status.rule", "The rule that asks, or why there is a question."),
+    Column("Part", ".status.part", "The part of the call that it is about.", wide=True),
+    AGE,
+)
+ATTENTION_COLUMNS = (
+    Column("Reason", ".status.reason", "Why a person is needed."),
+    Column("Message", ".status.message", "The same in words."),
+    AGE,
+)
+UNDECLARED = {
+    VM: VM_COLUMNS,
+    COMMIT: COMMIT_COLUMNS,
+    USAGE: USAGE_COLUMNS,
+    AUDIT: AUDIT_COLUMNS,
+    "Approval": APPROVAL_COLUMNS,
+    "Attention": ATTENTION_COLUMNS,
+}
 """Columns of what nobody declares."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import PREFIX
 from reconciler.core.keys import as_map, as_maps, lieutenant, machine
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.core.snapshot.vm import Vm
@@ -37,3 +40,27 @@ def labels_of_vm(vm: Vm, owner: StoredObject | None) -> dict[str, str]:
     object's labels, which count before the platform's, and what was found on it. Nobody says the latter by a label of their own."""
     said = {name: value for name, value in vm.labels.items() if not name.startswith(_DERIVED)}
     return {**said, **(selectable(owner) if owner is not None else {}), STATE: vm.state.value}
+
+
+_TERM = re.compile(r"!?[\w./-]+|[\w./-]+\s*(=|==|!=)\s*[\w.-]*")
+
+
+def matches(labels: Mapping[str, str], selector: str) -> bool:
+    """Whether labels fit a selector: `a=b,c!=d,e,!f`. Raises `UsageError`."""
+    terms = [part.strip() for part in selector.split(",")]
+    for term in terms:
+        if not _TERM.fullmatch(term):
+            what = f"{term!r} is no part of a selector" if term else "a selector has an empty part"
+            raise UsageError(what, f"-l {selector}", "write NAME=VALUE, NAME!=VALUE, NAME or !NAME, separated by commas")
+    for term in terms:
+        name, unequal, value = term.partition("!=")
+        if unequal:
+            fits = labels.get(name.strip()) != value.strip()
+        elif "=" in term:
+            name, _, value = term.partition("=")
+            fits = labels.get(name.strip()) == value.removeprefix("=").strip()
+        else:
+            fits = (term.removeprefix("!") in labels) != term.startswith("!")
+        if not fits:
+            return False
+    return True

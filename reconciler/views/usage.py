@@ -1,89 +1,120 @@
-"""What was spent, by agent, tree, task, model or day: read from the pages of the store, so that it needs no controller."""
+"""What was spent, as far as the statuses of tasks tell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from reconciler.api.version import API_VERSION
-from reconciler.core.keys import Json
-from reconciler.core.spending.ledger import DAY, NOTHING, Entry, Page, Spent, day_of, pages
-from reconciler.core.spending.prices import NO_TOKENS, Prices, Tokens
-from reconciler.views.documents import USAGE
-
-BY = ("lieutenant", "tree", "task", "model", "day")
-"""What it may be told apart by."""
-NONE = "-"
-"""Stands for no tree, no task, and a model that pi did not name."""
+from reconciler.core.keys import Json, JsonValue, as_map
+from reconciler.core.tree.owned import TREE
+from reconciler.engine.ports import StoredObject
+from reconciler.views.documents import text_at
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """All that is in one group. `spent`: money where it is known; `tokens`: by sort; `answers`: of models."""
+class Spent:
+    """`cost`: US dollars. `unpriced`: how many of `tasks` used tokens that no price is known of."""
 
-    namespace: str
-    spent: Spent = NOTHING
-    tokens: Tokens = NO_TOKENS
-    answers: int = 0
+    tasks: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
 
-    def with_(self, spent: Spent, tokens: Tokens = NO_TOKENS, answers: int = 0) -> Line:
-        return Line(self.namespace, self.spent + spent, self.tokens + tokens, self.answers + answers)
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.tasks + other.tasks,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost + other.cost,
+            self.unpriced + other.unpriced,
+        )
 
-
-def usage(meta: Mapping[str, str], prices: Prices, by: str, now: float, days: int, namespace: str | None) -> list[Json]:
-    """One document for each group that spent anything in the last so many days, today included; the dearest first, days in order."""
-    found: dict[tuple[str, str], Line] = {}
-    for (where, agent), page in pages(meta):
-        if not day_of(now) - days < page.day <= day_of(now) or (namespace is not None and where != namespace):
-            continue
-        for name, spent, tokens, answers in _told(agent, page, prices, by):
-            group = where, name
-            found[group] = found.get(group, Line(where)).with_(spent, tokens, answers)
-    rows = sorted(found.items(), key=lambda row: row[0] if by == "day" else (-row[1].spent.cost, -row[1].spent.tokens, row[0]))
-    return [_document(name, line) for (_, name), line in rows]
-
-
-def _told(agent: str, page: Page, prices: Prices, by: str) -> Iterable[tuple[str, Spent, Tokens, int]]:
-    for entry in page.entries:
-        yield _group(agent, page, entry, by), entry.spent(prices), entry.tokens, entry.answers
-    if by not in ("task", "model"):  # a machine runs for none of them
-        seconds = sum(run.ended - run.begun for run in page.runs)
-        if seconds:
-            yield _group(agent, page, Entry(page.day * DAY), by), Spent(seconds=seconds), NO_TOKENS, 0
+    @property
+    def document(self) -> Json:
+        return {
+            "tasks": self.tasks,
+            "inputTokens": self.input_tokens,
+            "outputTokens": self.output_tokens,
+            "cost": f"{self.cost:f}",
+            "unpriced": self.unpriced,
+        }
 
 
-def _group(agent: str, page: Page, entry: Entry, by: str) -> str:
-    match by:
-        case "tree":
-            return page.tree.partition("/")[2] or NONE
-        case "task":
-            return entry.task or NONE
-        case "model":
-            return entry.model or NONE
-        case "day":
-            return datetime.fromtimestamp(page.day * DAY, UTC).date().isoformat()
-        case _:
-            return agent
+def spent_by(task: StoredObject) -> Spent | None:
+    """None while its status has no usage."""
+    usage = as_map(as_map(task.status.get("result")).get("usage"))
+    if not usage:
+        return None
+    read, written = _count(usage.get("inputTokens")), _count(usage.get("outputTokens"))
+    cost = _money(usage.get("cost"))
+    return Spent(1, read, written, cost, int(not cost and bool(read or written)))
 
 
-def _document(name: str, line: Line) -> Json:
-    spent, tokens = line.spent, line.tokens
-    status: Json = {
-        "cost": money(spent.cost),
-        "tokens": spent.tokens,
-        "input": tokens.input,
-        "output": tokens.output,
-        "cacheRead": tokens.cache_read,
-        "cacheWrite": tokens.cache_write,
-        "answers": line.answers,
-        "machineHours": f"{spent.seconds / 3600:.2f}",
-        "costUnknown": spent.unpriced,
-    }
-    return {"apiVersion": API_VERSION, "kind": USAGE, "metadata": {"name": name, "namespace": line.namespace}, "status": status}
+def by(tasks: Iterable[StoredObject], name: Callable[[StoredObject], str]) -> dict[str, Spent]:
+    """Sums by what `name` says of a task, the dearest first."""
+    sums: dict[str, Spent] = {}
+    for task in tasks:
+        spent = spent_by(task)
+        if spent is not None:
+            sums[name(task)] = sums.get(name(task), Spent()) + spent
+    return dict(sorted(sums.items(), key=lambda one: (-one[1].cost, -one[1].output_tokens, one[0])))
 
 
-def money(cost: Decimal) -> str:
-    """US dollars, all of it: rounded to a millionth, never in powers of ten."""
-    return f"{cost:.6f}"
+def of_lieutenant(task: StoredObject) -> str:
+    return f"{task.key.namespace}/{text_at(task.spec, '.lieutenantRef.name')}"
+
+
+def of_day(task: StoredObject) -> str:
+    return text_at(task.status, ".finishedAt")[:10] or "not finished"
+
+
+def of_tree(trees: dict[str, str]) -> Callable[[StoredObject], str]:
+    """`trees`: by lieutenant (`NAMESPACE/NAME`) the tree that it stands in."""
+    return lambda task: trees.get(of_lieutenant(task), "no tree")
+
+
+def trees_of(lieutenants: Iterable[StoredObject]) -> dict[str, str]:
+    """By lieutenant, the tree that declares it."""
+    return {f"{one.key.namespace}/{one.key.name}": f"{one.key.namespace}/{one.labels[TREE]}" for one in lieutenants if one.labels.get(TREE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The sums of a fleet."""
+
+    total: Spent
+    lieutenants: dict[str, Spent]
+    trees: dict[str, Spent]
+    days: dict[str, Spent]
+
+    def document(self) -> Json:
+        def rows(sums: dict[str, Spent]) -> JsonValue:
+            return [{"name": name, **spent.document} for name, spent in sums.items()]
+
+        return {
+            "total": self.total.document,
+            "byLieutenant": rows(self.lieutenants),
+            "byTree": rows(self.trees),
+            "byDay": rows(dict(sorted(self.days.items(), reverse=True))),
+        }
+
+
+def costs(lieutenants: Iterable[StoredObject], tasks: Iterable[StoredObject]) -> Costs:
+    """Of these tasks. What was removed from the store, and what agents do outside of tasks, is in no status and not counted."""
+    every = list(tasks)
+    total = sum((spent for task in every if (spent := spent_by(task)) is not None), Spent())
+    return Costs(total, by(every, of_lieutenant), by(every, of_tree(trees_of(lieutenants))), by(every, of_day))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _money(value: object) -> Decimal:
+    try:
+        found = Decimal(str(value or "0"))
+    except InvalidOperation:
+        return Decimal(0)
+    return found if found.is_finite() and found > 0 else Decimal(0)

@@ -91,7 +91,9 @@ class Rig:
     def session(self) -> Path:
         return self.root / "agent" / "sessions" / "s.jsonl"
 
-    def launch(self, name: str = "launch-1", argv: tuple[str, ...] = (), command: tuple[str, ...] = ("pi",)) -> Launch:
+    def launch(
+        self, name: str = "launch-1", argv: tuple[str, ...] = (), command: tuple[str, ...] = ("pi",), guard: Json | None = None
+    ) -> Launch:
         directory = self.root / "agent"
         directory.mkdir(exist_ok=True)
         (directory / "models.json").write_text(json.dumps(provider(self.model.url)))
@@ -106,6 +108,7 @@ class Rig:
             agent_dir=str(directory),
             session_file=str(self.session),
             launch_hash=name,
+            guard=guard,
         )
 
     async def up(self, **launch: object) -> None:

@@ -28,6 +28,17 @@ BUDGET: Json = {
     "warnAtPercent": 50,
     "onExceeded": "Warn",
 }
+PERMISSIONS: Json = {
+    "tools": ["read", "bash"],
+    "default": "Ask",
+    "allow": ["read", "bash(npm *)"],
+    "deny": ["bash(rm *)"],
+    "ask": ["bash(git push*)"],
+    "askMayBeAllowed": True,
+    "askTimeoutSeconds": 5,
+    "agents": {"allow": ["helper-*"], "maxDepth": 2},
+    "examples": [{"call": "write(x)", "expect": "Deny"}],
+}
 AGENT: Json = {
     "role": "Keeper of the build",
     "instructions": {"inherit": False, "context": "c", "directive": "d", "files": FILES},
@@ -45,13 +56,7 @@ AGENT: Json = {
     "idle": {"suspendAfterSeconds": 60, "wakeOnTask": False, "postTask": "Suspend"},
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
     "budget": BUDGET,
-    "permissions": {
-        "default": "Ask",
-        "allow": ["read", "bash(npm *)"],
-        "deny": ["bash(rm *)"],
-        "ask": ["bash(git push*)"],
-        "askTimeoutSeconds": 5,
-    },
+    "permissions": PERMISSIONS,
     "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True},
     "compaction": {"auto": False, "reserveTokens": 1, "keepRecentTokens": 2, "reassertDirective": False},
     "health": {"periodSeconds": 1, "failureThreshold": 2, "startupTimeoutSeconds": 5},
@@ -87,7 +92,7 @@ PROFILE: Json = {
     "files": FILES,
     "steps": [{"name": "deps", "run": "true", "timeoutSeconds": 5, "retries": 1}],
     "verify": [{"name": "there", "command": ["cat", "x"], "expect": {"exitCode": 1, "stdout": "y"}, "timeoutSeconds": 5}],
-    "bake": {"enabled": True, "keep": 5},
+    "bake": {"enabled": True, "keep": 5, "warm": 2},
     "agent": {
         "command": ["pi", "--flag"],
         "workDir": "/srv/work",
@@ -95,6 +100,7 @@ PROFILE: Json = {
         "providers": [{"name": "local", "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": SECRET}],
         "extensions": ["a.js"],
         "skills": ["b"],
+        "permissions": PERMISSIONS,
     },
 }
 IMAGE: Json = {"source": {"image": "default"}}
@@ -117,7 +123,8 @@ TASK: Json = {
     "ttlSecondsAfterFinished": 5,
     "budget": {"maxCost": "0.50", "maxTokens": 9, "warnAtPercent": 50},
     "cancel": True,
-    "approvals": [{"id": "q1", "decision": "Approve"}],
+    "permissions": PERMISSIONS,
+    "approvals": [{"id": "q1", "decision": "Deny", "reason": "no"}],
 }
 BIG_TASK: Json = {"lieutenantRef": {"name": "api"}, "contentFrom": SECRET}
 BIGGER_TASK: Json = {"lieutenantRef": {"name": "api"}, "contentFrom": {"configMapKeyRef": {"name": "big", "key": "text"}}}

@@ -164,9 +164,9 @@ def test_the_plan_of_a_pull_request_is_one_comment_that_is_kept_up_to_date(job: 
     assert job().returncode == 0
     (first,) = forge.comments[3:]
     assert "What merging this would do" in first["body"]
-    assert "lieutenant/builder" in first["body"]
+    assert "lieutenant/maker" in first["body"]
     file = job.folder / "specs" / "fleet.yaml"
-    file.write_text(file.read_text().replace("name: builder", "name: other"))
+    file.write_text(file.read_text().replace("name: maker", "name: other"))
     assert job().returncode == 0
     (second,) = forge.comments[3:]
     assert second["id"] == first["id"]

@@ -205,6 +205,28 @@ def test_names_of_commands_are_completed_without_importing_commands(program_at: 
     assert not commands & set(modules)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("reconciler get li", ["lieutenant"]),
+        ("reconciler get lt ", ["api"]),
+        ("reconciler describe lieutenant/", ["lieutenant/api"]),
+        ("reconciler -n other get lt ", []),
+        ("reconciler get -n other lt ", []),
+        ("reconciler get bp li", ["lightweight"]),
+        ("reconciler send a", ["api"]),
+        ("reconciler suspend lt a", ["api"]),
+        ("reconciler set lt ", ["api"]),
+        ("reconciler get nothing a", []),
+        ("reconciler --state /nowhere get lt ", []),
+    ],
+)
+def test_kinds_and_names_of_objects_are_completed(program_at: Program, line: str, expected: list[str]) -> None:
+    answer, modules = asked(program_at, "bash", line)
+    assert [word for word in answer if word] == expected
+    assert within(modules, HEAVY) == []
+
+
 def test_options_of_a_command_are_completed(program_at: Program) -> None:
     answer, modules = asked(program_at, "bash", "reconciler get --sel")
     assert answer == ["--selector", ""]

@@ -16,7 +16,7 @@ import pytest
 from reconciler.api.catalogue import REASONS
 from reconciler.cli.program import program
 from reconciler.config import NAMES, VARIABLES
-from tests.conformance import guarantees, operations
+from tests.conformance import commands, guarantees, operations
 from tests.promises import KNOWN, RELEASE
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +118,13 @@ def test_the_image_is_built_from_everything_the_package_is_made_of() -> None:
     assert copied - let_through == set()
 
 
+def test_the_package_carries_the_whole_starter_folder(wheel: frozenset[str]) -> None:
+    folder = ROOT / "examples" / "starter"
+    files = {f"reconciler/starter/{path.relative_to(folder)}" for path in tracked() if path.is_relative_to(folder)}
+    assert len(files) > 5
+    assert files - wheel == set()
+
+
 def test_the_package_carries_nothing_else(wheel: frozenset[str]) -> None:
     tops = {name.split("/")[0] for name in wheel}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"reconciler"}
@@ -164,6 +171,11 @@ def test_every_remedy_can_be_followed() -> None:
 def test_the_table_of_reasons_is_what_the_catalogue_says() -> None:
     page = operations.PAGE.read_text("utf-8")
     assert page == operations.written(page), "run `python -m tests.conformance.operations`"
+
+
+def test_the_page_of_commands_is_what_they_say_themselves() -> None:
+    page = commands.PAGE.read_text("utf-8")
+    assert page == commands.written(page), "run `python -m tests.conformance.commands`"
 
 
 def test_every_setting_of_the_environment_is_documented() -> None:

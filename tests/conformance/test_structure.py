@@ -19,6 +19,7 @@ from reconciler.api.catalogue import REASONS as CATALOGUE
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 from reconciler.core.chain import Stage
@@ -34,7 +35,7 @@ LONGEST = 400
 KIND_NAMES = frozenset(kind.name for kind in KINDS)
 EVERY = tuple(CATALOGUE.values())
 REASONS = frozenset(str(reason) for reason in EVERY)
-ENUMS = {"Reason": Reason, "TreeReason": TreeReason, "GovernReason": GovernReason}
+ENUMS = {"Reason": Reason, "TreeReason": TreeReason, "SourceReason": SourceReason, "GovernReason": GovernReason}
 PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
 """Phases of a task; some are spelt like a reason."""
 
@@ -105,6 +106,7 @@ def test_names_of_kinds_are_made_in_the_core_by_keys_alone() -> None:
 
 def test_no_file_is_longer_than_it_may_be() -> None:
     files = [path for suffix in ("*.py", "*.mjs", "*.js", "*.sh", "*.css", "*.html") for path in PACKAGE.rglob(suffix)]
+    files = [path for path in files if path.parent.name != "vendor"]  # what others wrote
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in files}
     assert len(lengths) > 200
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}

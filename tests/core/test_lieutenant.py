@@ -67,7 +67,7 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.branching import STAND_SECONDS
-from reconciler.core.snapshot.agent import Exited, Inside, NotStarted, Up
+from reconciler.core.snapshot.agent import Exited, Guarded, Inside, NotStarted, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
@@ -505,6 +505,10 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a pi that was told otherwise is owned up to": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other")))),
         Refuse("InstructionsNotApplied", "pi was told otherwise than declared: system prompt"),
+    ),
+    "one that runs under other rules than declared is owned up to": (
+        lieutenant(agent=agent(replace(UP, guard=Guarded("other", "other")))),
+        Refuse("PermissionsNotApplied", "declared are rules none, pi runs under other"),
     ),
     "and restarted when a person asks": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other"))), record=RUNNING.record.but(config=ConfigRecord(again=True))),

@@ -44,6 +44,7 @@ FULL: Json = {
         "providers": [PROVIDER],
         "extensions": ["e.mjs"],
         "skills": ["sk"],
+        "permissions": {"default": "Deny", "deny": ["bash"], "examples": [{"call": "bash(x)", "expect": "Deny"}]},
     },
 }
 
@@ -129,10 +130,22 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
         lambda r: (r.secret_env, r.launch_hash),
     ),
     "agent.extensions": (with_value("agent", "extensions", to=["f.mjs"]), lambda r: (r.argv, r.launch_hash)),
+    **{
+        f"agent.permissions.{name}": (with_value("agent", "permissions", name, to=to), lambda r: (r.rules, r.launch_hash))
+        for name, to in {
+            "tools": ["read"],
+            "default": "Ask",
+            "allow": ["read"],
+            "ask": ["read"],
+            "deny": ["bash", "read"],
+            "askMayBeAllowed": True,
+        }.items()
+    },
+    "agent.permissions.askTimeoutSeconds": (with_value("agent", "permissions", "askTimeoutSeconds", to=5), lambda r: r.ask_seconds),
     "agent.skills": (with_value("agent", "skills", to=["other"]), lambda r: (r.argv, r.launch_hash, r.skills)),
 }  # fmt: skip
-ELSEWHERE = {"bake.enabled", "extends.name"}
-"""Proven by the test of what a profile extends."""
+ELSEWHERE = {"bake.enabled", "extends.name", "agent.permissions.examples[].call", "agent.permissions.examples[].expect"}
+"""Proven by the test of what a profile extends, and by `tests/engine/test_permissions.py`."""
 
 
 @pytest.mark.guarantee("G-44")

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from reconciler.api.budget import TaskBudget
 from reconciler.core.decisions import (
     AbortTurn,
+    AnswerQuestion,
+    AwaitApproval,
     Continue,
     Decision,
     Deliver,
@@ -38,9 +40,9 @@ from reconciler.core.plan import is_action
 from reconciler.core.provider.breaker import ProviderBreaker
 from reconciler.core.provider.trouble import Remedy, Trouble
 from reconciler.core.records import Attempt, EscalationStep, TaskRecord
-from reconciler.core.snapshot.agent import Accepted, Declined, Lost, RunningTool, Unanswered, Unheard
+from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Question, RunningTool, Unanswered, Unheard
 from reconciler.core.snapshot.provider import Provider
-from reconciler.core.snapshot.task import Availability, Dependency, OverBudget, TaskView
+from reconciler.core.snapshot.task import Approval, Availability, Dependency, OverBudget, TaskView
 from reconciler.core.spending.ledger import Spent
 from reconciler.core.task.policies import QUEUE, plan
 from reconciler.core.task.queue import QueueEntry, TaskQueue, cycle_through
@@ -68,6 +70,8 @@ from tests.core.views import STEER as STEERS
 from tests.core.views import STEERING as STEERED
 
 CANCELLED = Finish("Cancelled", "CancelledByUser", "cancelled as declared")
+QUESTION = Question("q", "bash(x)", "x", "", "", NOW - 3)
+ASKING = replace(said(settled=False), asks=(QUESTION,))
 DONE = TaskRecord(phase="Succeeded", reason="Completed")
 ONE_TRY = ARRIVED.but(attempts=(Attempt(number=1, reason="ModelError"),))
 ENDED = replace(RUNS, talk=said(WELL))
@@ -90,6 +94,22 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "nothing is sent with a field that protects and is not acted on": (
         replace(PENDING, unsupported=("spec.contentFrom",)),
         Refuse("Unsupported", "not acted on in this release: spec.contentFrom; remove it or use a later release"),
+    ),
+    "nothing is sent whose rules nobody would check": (
+        replace(PENDING, unguarded=True),
+        Refuse(
+            "PermissionsNotApplied",
+            "its lieutenant and the profile declare no permissions, so nobody would check those of the task; declare some there",
+        ),
+    ),
+    "nor one whose rules say something else than its examples": (replace(PENDING, wrong_rules="x"), Refuse("PermissionsInvalid", "x")),
+    "a call that waits for a person is told": (
+        replace(RUNS, talk=ASKING),
+        AwaitApproval("AwaitingApproval", "bash(x) waits for a person (1 in all): reconciler approve one, or deny one", None, (QUESTION,)),
+    ),
+    "what the person said is told the keeper": (
+        replace(RUNS, talk=ASKING, approvals=(Approval("q", False, "no"),)),
+        AnswerQuestion("q", False, "no", "bash(x)"),
     ),
     "a task for nobody waits": (
         replace(PENDING, availability=Availability.MISSING, talk=None),

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from reconciler.core.values import replaced, with_known
+from reconciler.core.values import replaced, with_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,6 @@ def test_a_field_that_does_not_exist_is_refused(point: Point | Place) -> None:
 
 def test_changes_that_a_class_has_no_field_for_are_left_out() -> None:
     point = Place(1, 7, ("t",))
-    assert with_known(point, {"x": 5, "colour": "red"}) == replace(point, x=5)
-    assert with_known(point, {"tags": ()}) == replace(point, tags=())
-    assert with_known(point, {}) == point
+    assert with_facts(point, ("x",), {"x": 5, "colour": "red"}) == replace(point, x=5)
+    assert with_facts(point, ["tags"], {"tags": ()}) == replace(point, tags=())
+    assert with_facts(point, (), {}) == point

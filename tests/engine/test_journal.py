@@ -45,6 +45,20 @@ def test_closing_or_filling_one_slot_leaves_the_others() -> None:
     assert journal.creates() == []
 
 
+def test_open_creates_are_found_by_what_they_restore() -> None:
+    again = replace(SECOND, token="t4", payload=FIRST.payload)
+    journal = Journal([FIRST, again])
+    journal.opened(SECOND)
+    journal.opened(replace(intent("t5", OWN, COMMIT), payload=FIRST.payload))
+    assert journal.creates_of("commit-t1") == (FIRST, again)
+    assert journal.creates_of("commit-t2") == (SECOND,)
+    journal.closed(FIRST)
+    assert journal.creates_of("commit-t1") == (again,)
+    journal.closed(again)
+    assert journal.creates_of("commit-t1") == ()
+    assert journal.creates_of("") == ()
+
+
 @pytest.mark.guarantee("G-02")
 def test_another_life_of_the_object_does_not_inherit_its_intents() -> None:
     journal = Journal([FIRST])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from reconciler.core.backoff import pause_after
-from reconciler.core.snapshot.vm import Vm, VmList, VmState
+from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmState
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.ports import VersApi
@@ -142,5 +143,52 @@ def test_nobody_gets_a_list_before_what_was_first_seen_in_it_is_durable() -> Non
         assert seen.first_seen == {"a": begun}
         await seen.list_since(clock.now())
         assert len(platform.kept) == 2
+
+    virtual(main)
+
+
+@pytest.mark.guarantee("G-45")
+def test_a_list_is_news_only_where_it_shows_something_else_than_was_seen() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.0)
+        platform.vms["a"] = row = Vm("a", "account", 0.0, VmState.RUNNING, {"x": "1"})
+        assert seen.news("a"), "there is no list yet"
+        await seen.list_since(clock.now())
+        assert seen.news("a"), "nobody has seen it yet"
+        seen.showed("a", row)
+        assert not seen.news("a")
+        seen.showed("a", replace(row, created_at=5.0, labels={"x": "1"}))
+        assert not seen.news("a"), "state and labels are what is decided by"
+        seen.showed("a", replace(row, state=VmState.BOOTING))
+        assert seen.news("a")
+        seen.showed("a", replace(row, labels={}))
+        assert seen.news("a")
+        seen.showed("a", Absent(proven=False))
+        assert seen.news("a"), "it is there after all"
+        seen.showed("a", Unknown("no answer"))
+        assert seen.news("a")
+        seen.showed("a", row)
+        del platform.vms["a"]
+        await seen.list_since(clock.now())
+        assert seen.news("a"), "it is gone"
+        seen.showed("a", Absent(proven=False))
+        assert not seen.news("a")
+        seen.forget("a")
+        assert seen.news("a"), "nothing is kept about what is gone"
+
+    virtual(main)
+
+
+def test_a_list_that_lags_behind_labels_just_taken_is_no_news() -> None:
+    async def main() -> None:
+        seen, platform, clock = fleet(0.0)
+        platform.vms["a"] = row = Vm("a", "account", 0.0, VmState.RUNNING)
+        await seen.list_since(clock.now())
+        await asyncio.sleep(1)
+        seen.labelled("a", {"x": "1"})
+        looked = await seen.look("a", lambda vm: True, 60.0)
+        assert looked == replace(row, labels={"x": "1"})
+        seen.showed("a", looked)
+        assert not seen.news("a")
 
     virtual(main)

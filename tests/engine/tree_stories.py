@@ -42,6 +42,10 @@ LIEUTENANT: Mapping[str, Any] = {
         "maxCost": "99", "maxTokens": 999_999, "maxMachineHours": 99, "windowSeconds": 61, "calendar": "Week", "timeZone": "Europe/Berlin",
         "warnAtPercent": 50, "onExceeded": "DenyNew",
     },
+    "permissions": {
+        "tools": ["read"], "default": "Ask", "allow": ["read"], "ask": ["bash(x)"], "deny": ["bash(y)"], "askMayBeAllowed": True,
+        "askTimeoutSeconds": 61, "examples": [{"call": "bash(y)", "expect": "Deny"}],
+    },
     "health": {"periodSeconds": 11, "failureThreshold": 4, "startupTimeoutSeconds": 121},
     "restart": {
         "backoff": {"baseSeconds": 3, "maxSeconds": 301},

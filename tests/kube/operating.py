@@ -16,6 +16,7 @@ from reconciler.config import Config
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
+from reconciler.notify.settings import Sink
 from reconciler.sources.kube.access import Access, load
 from reconciler.sources.kube.client import Cluster
 from reconciler.sources.kube.lease import Lease
@@ -132,10 +133,12 @@ async def charge(
     prepare: Callable[[Engine], None] = lambda _: None,
     vers: Callable[[World], FakeVers] = FakeVers,
     access: Access | None = None,
+    notify: tuple[Sink, ...] = (),
 ) -> AsyncIterator[Operator]:
     """An operator in charge of one namespace."""
     async with standing(cluster, state, who, crash=crash, lease_seconds=lease_seconds, access=access) as (api, lease):
         await asyncio.wait_for(lease.acquire(), SECONDS)
         scope, ways = Scope((cluster.name,)), ways_in(world, vers)
-        async with operating(config(state), api, scope, lease, lambda line: None, prepare, make_ways=ways, tune=tuned) as operator:
+        settings = replace(config(state), notify=notify)
+        async with operating(settings, api, scope, lease, lambda line: None, prepare, make_ways=ways, tune=tuned) as operator:
             yield operator

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import typer
 
 from reconciler.cli.options import with_globals
 from reconciler.config import Config
+from reconciler.notify.settings import read_sinks
 from tests.kube.assets import ROOT, Assets, versions
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.test_deploy import DEPLOY, NEVER, Right, may, objects
@@ -109,7 +111,9 @@ def config_of(made: list[dict[str, Any]]) -> Config:
     environ = {one["name"]: one["value"] for one in container["env"] if "value" in one}
     told: list[Config] = []
 
-    def operator(config: Config, namespace: list[str] | None = None, all_namespaces: bool = False, listen: str = "") -> None:
+    def operator(
+        config: Config, namespace: list[str] | None = None, all_namespaces: bool = False, listen: str = "", plain_http: bool = False
+    ) -> None:
         told.append(config)
 
     app = typer.Typer()
@@ -131,6 +135,12 @@ def test_values_of_the_chart_are_settings_of_the_operator(helm: Helm) -> None:
     assert config.share == (("team-a", "team-b"), ("team-b", "*"))
     assert (config.default_model, config.log_format, config.verbose) == ("anthropic/claude", "json", True)
     assert (config.settle_seconds, config.resync_seconds) == (90.0, 20.0)
+    text = '# sinks\n[[notify]]\nname = "page"\ncommand = ["page", "--now"]\n'
+    escaped = text.replace(",", "\\,")
+    (file,) = [one for one in helm.rendered("team-a", f"config={escaped}") if one["kind"] == "ConfigMap"]
+    assert file["data"] == {"config.toml": text}
+    (sink,) = read_sinks(tomllib.loads(file["data"]["config.toml"])["notify"], "config.toml")
+    assert sink.name == "page"
     bare = config_of(helm.rendered("team-a"))
     assert (bare.dedicated_account, bare.adopt_unowned, bare.share) == (True, None, ())
     assert (bare.settle_seconds, bare.resync_seconds) == (60.0, 10.0)

@@ -17,11 +17,11 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.outbox import ROW, Want
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
-from reconciler.errors import Unreachable
+from reconciler.errors import NoRoom, Unreachable
 from reconciler.notify.delivery import Delivery, Origin
 from reconciler.notify.ways import Declined, Later
 from reconciler.store.sqlstore import open_store
-from tests.engine.stage import SETTINGS, Stage, Watched, pass_time
+from tests.engine.stage import SETTINGS, Stage, Watched, failing, pass_time
 from tests.faults.harness import Crash, Fault, Life, virtual
 from tests.world import World
 
@@ -157,6 +157,21 @@ def test_a_trouble_that_is_over_soon_is_not_told_and_one_that_lasts_is_told_to_b
     assert sorted(told) == ["early task.finished", "late attention.needed", "late attention.over", "late task.finished"]
     needed, over = (next(e for e in run.receiver().got if str(e["type"]).endswith(end)) for end in ("needed", "over"))
     assert over["data"]["ends"] == needed["id"]  # type: ignore[index,call-overload]
+
+
+def test_the_breaker_is_told_when_it_opens_and_when_it_closes(tmp_path: Path) -> None:
+    async def story(run: Told) -> None:
+        run.weather.rules["vers.create_vm"] = failing(lambda: NoRoom("the platform has no room"), times=2)
+        await run.lieutenant()
+        await run.ready()
+        await run.until(lambda: "breaker.closed" in run.receiver().types(), "it is told to be over")
+        await run.quiet()
+
+    run = tell(tmp_path, story, Want("ops", Filter(events=("breaker",))))
+    opened, closed = run.receiver().got
+    assert run.receiver().types() == ["breaker.opened", "breaker.closed"], "and no try in between is news"
+    assert closed["data"]["ends"] == opened["id"]  # type: ignore[index,call-overload]
+    assert "no room" in opened["data"]["message"]  # type: ignore[index,call-overload,operator]
 
 
 def test_each_sink_gets_what_it_asked_for(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_a_controller_that_is_killed_between_news_and_delivery_delivers_after_it
     assert KEY not in log.read_text()
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_wrong_with_a_sink_and_tries_it_when_asked(program: Program, receiver: Web, tmp_path: Path) -> None:
     said = program("doctor", "--config", "c.toml", code=None)
     assert "ok     notices  ops: a webhook, signed; --notify tries it" in said
@@ -99,6 +100,8 @@ def test_doctor_says_what_is_wrong_with_a_sink_and_tries_it_when_asked(program: 
     said = program("doctor", "--config", "c.toml", "--notify", code=None)
     assert "ok     notices  ops: a webhook, signed: it took a test notice" in said
     assert receiver.types() == ["test"]
+    assert "notify ops" in program("config", "view", "--config", "c.toml")
+    assert receiver.url not in program("config", "view", "--config", "c.toml")
     receiver.then = 401
     said = program("doctor", "--config", "c.toml", "--notify", code=1)
     assert "wrong  notices  the receiver answered 401 (notify ops)" in said

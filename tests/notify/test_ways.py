@@ -74,6 +74,16 @@ async def test_a_webhook_gets_a_signed_cloud_event(receiver: Web) -> None:
     assert got.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
 
 
+async def test_a_proxy_of_the_environment_is_used_and_not_for_this_host(receiver: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", receiver.url.removesuffix("/hook"))
+    assert await tried(way(url="http://hooks.example.com/there", insecure=True, **SIGNED)) is None
+    assert receiver.got.pop().path == "http://hooks.example.com/there"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert await tried(way(url=receiver.url, **SIGNED)) is None
+
+
 async def test_an_unsigned_webhook_has_no_signature(receiver: Web) -> None:
     assert await tried(way(url=receiver.url, unsigned=True)) is None
     assert "webhook-signature" not in receiver.got[0].headers

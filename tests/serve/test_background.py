@@ -18,7 +18,6 @@ from typing import Any, cast
 import httpx2 as httpx
 import pytest
 
-from reconciler.app import served
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
 from reconciler.engine.clock import LoopClock
@@ -31,9 +30,12 @@ from reconciler.engine.supervision import PAUSE, Ended, Supervisor
 from reconciler.errors import Unreachable
 from reconciler.notify.delivery import Delivery, Origin, delivering
 from reconciler.notify.settings import read_sinks
+from reconciler.otel.export import Otlp
+from reconciler.otel.settings import Wanted
 from reconciler.serve.control import ControlServer, ask
-from reconciler.serve.http import Address
+from reconciler.serve.http import Listening, served
 from reconciler.serve.metrics import ControllerCollector, Sources, exposition
+from reconciler.serve.server import Address
 from reconciler.sources.follower import Follower
 from reconciler.sources.kube.access import Access
 from reconciler.sources.kube.client import Cluster, collection
@@ -59,6 +61,8 @@ UNSUPERVISED = {
     ("engine/supervision.py", "start"): "the supervisor itself",
     ("engine/supervision.py", "once"): "the supervisor itself",
     ("engine/observe/fleet.py", "list_since"): "one list; everybody who asked waits for it and is told",
+    ("sources/files/source.py", "watch"): "ended together; one that fails ends the watch, which is supervised",
+    ("otel/export.py", "in_thread"): "one export; the task that asked waits for it and is told",
     ("sources/files/watch.py", "watch"): "ended with the watch that began it, which looks at both before each wait",
     ("sources/kube/watching.py", "start"): "the watch's thread, which begins anew by itself; its sign of life is part of /healthz",
     ("store/writer.py", "__init__"): "a thread whose every failure is the outcome of the writes at hand, after which it goes on",
@@ -66,6 +70,7 @@ UNSUPERVISED = {
     ("cli/cp.py", "_put_directory"): "one command of a person",
     ("cli/attach.py", "_attach"): "one command of a person",
     ("cli/exec.py", "_pass_on"): "one command of a person",
+    ("serve/surface.py", "__call__"): "a plan, awaited by those who ask for it",
     ("cli/runner.py", "serve"): "the work of the process: its end is the process's own, with an exit code",
     ("cli/run.py", "_serve"): "the work of the process: awaited, its two parts are supervised",
 }
@@ -296,8 +301,11 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
         following = asyncio.ensure_future(follower.run())
         stack.callback(following.cancel)
         sources = Sources(lambda: engine, dict, lambda: True, following=follower.healthy, supervisor=supervisor)
-        http_server = await stack.enter_async_context(served(sources, config, Address("127.0.0.1", 0)))
+        http_server = await stack.enter_async_context(served(sources, config, Listening(Address("127.0.0.1", 0))))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_server.port}", trust_env=False))
+        otlp = Otlp(Wanted(True, True, span_seconds=0.2, metric_seconds=0.2), "1.0", "here")
+        otlp.attach(engine)
+        await stack.enter_async_context(otlp.exporting(ControllerCollector(sources).collect, supervisor))
         yield Everything(supervisor, engine, http, state, sources, server)
 
 
@@ -333,12 +341,12 @@ def injected(task: asyncio.Task[Any]) -> bool:
 
 @pytest.mark.guarantee("G-66")
 async def test_every_background_task_comes_back_is_counted_and_told(tmp_path: Path) -> None:
-    connections = {"keeper connection"}  # tests/agent/test_protocol.py: it ends with what it belongs to
+    kept_running = labels() - {"keeper connection"}  # tests/agent/test_protocol.py: that one ends with what it belongs to
     async with everything(tmp_path) as running:
         supervisor, events = running.supervisor, list[tuple[str, str]]()
         running.engine.subscribe(events=lambda event: events.append((event.reason, event.message)))
-        await until(lambda: labels() - connections <= supervisor.labels(), "all of them run")
-        assert labels() - connections == supervisor.labels(), "each is known to the code by a literal, and tried here"
+        await until(lambda: kept_running <= supervisor.labels(), "all of them run")
+        assert kept_running == supervisor.labels(), "each is known to the code by a literal, and tried here"
         for label in sorted(supervisor.labels()):
             task = kept(label)[0]
             await until(lambda: injected(task), label)  # noqa: B023

@@ -12,15 +12,17 @@ import httpx2 as httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.app import answers_of, served
+from reconciler.app import answers_of
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.loop import Engine
 from reconciler.engine.settings import EngineSettings
 from reconciler.errors import Terminal, UsageError
-from reconciler.serve.http import TOKEN_VARIABLE, Address, is_loopback, read_address, token_of
+from reconciler.serve.credentials import TOKEN_VARIABLE, token_of
+from reconciler.serve.http import Listening, served
 from reconciler.serve.metrics import Front as FrontNumbers
 from reconciler.serve.metrics import Sources
+from reconciler.serve.server import Address, is_loopback, read_address
 from tests.faults.harness import Controller, Life
 from tests.faults.play import declared
 from tests.world import World
@@ -70,7 +72,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     engine = await controller.up()
     config = Config(state=tmp_path, environ={TOKEN_VARIABLE: TOKEN})
     try:
-        async with served(sources_of(engine), config, Address("127.0.0.1", 0)) as server, client(server.port) as http:
+        async with served(sources_of(engine), config, Listening(Address("127.0.0.1", 0))) as server, client(server.port) as http:
             yield Front(engine, http, world)
     finally:
         await controller.down()
@@ -92,7 +94,7 @@ async def test_a_dead_worker_is_not_healthy(front: Front) -> None:
 async def test_an_operator_whose_watch_is_lost_is_not_healthy(tmp_path: Path, watching: bool, code: int) -> None:
     sources = replace(sources_of(None), front=lambda: FrontNumbers(0, 0, 9, {}, {}, watching))
     config = Config(state=tmp_path, environ={TOKEN_VARIABLE: TOKEN})
-    async with served(sources, config, Address("127.0.0.1", 0)) as server, client(server.port) as http:
+    async with served(sources, config, Listening(Address("127.0.0.1", 0))) as server, client(server.port) as http:
         assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz")] == [code, code]
 
 
@@ -150,7 +152,7 @@ async def test_metrics_tell_of_trouble(front: Front) -> None:
 async def test_an_address_that_is_taken(front: Front, tmp_path: Path) -> None:
     port = front.http.base_url.port
     with pytest.raises(Terminal, match="can't listen"):
-        async with served(sources_of(front.engine), Config(state=tmp_path, environ={}), Address("127.0.0.1", port or 0)):
+        async with served(sources_of(front.engine), Config(state=tmp_path, environ={}), Listening(Address("127.0.0.1", port or 0))):
             pass
 
 

@@ -18,7 +18,9 @@ from reconciler.sources.files.scan import scan
 MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
 ROOT = MANIFESTS.parents[1]
 VALID, INVALID = sorted((MANIFESTS / "valid").iterdir()), sorted((MANIFESTS / "invalid").iterdir())
-SHIPPED = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "specs" / "profiles").glob("*.yaml"))
+SHIPPED = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "/." not in str(path)) + sorted(
+    (ROOT / "specs" / "profiles").glob("*.yaml")
+)
 
 
 def reordered(value: JsonValue) -> JsonValue:

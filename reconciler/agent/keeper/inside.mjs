@@ -3,6 +3,8 @@
 import { createHash } from "node:crypto";
 
 const KEY = "reconciler";
+const LONGEST = 20_000;
+const CUT = new Set(["bash", "read", "write", "edit"]); // of a longer command nothing would be allowed; of a file its path decides
 const digest = (text) => createHash("sha256").update(text, "utf8").digest("hex");
 
 /** Seconds that a provider asks to be left alone for: a number, or a date, which its own clock explains. */
@@ -29,10 +31,29 @@ function listen(ctx) {
   };
 }
 
+/** Before each call of a tool the keeper decides; without its answer no call runs. Long texts are told by their digest. */
+async function ask(title, event, ctx) {
+  let verdict;
+  try {
+    const whole = JSON.stringify([event.toolName, event.input]);
+    const cut = ([, value]) => typeof value !== "object" || value === null;
+    const texts = Object.entries(event.input ?? {}).filter(cut).map(([name, value]) => [name, typeof value === "string" ? value.slice(0, LONGEST) : value]);
+    const args = CUT.has(event.toolName) ? Object.fromEntries(texts) : event.input;
+    const said = { call: event.toolCallId, tool: event.toolName, args, digest: digest(whole) };
+    verdict = JSON.parse(await ctx.ui.input(title, JSON.stringify(said)));
+  } catch {
+    verdict = undefined;
+  }
+  if (verdict?.allow === true) return undefined;
+  return { block: true, reason: verdict?.reason ?? "Denied: the guard of this agent did not answer." };
+}
+
 export default function (pi) {
   let listening = false;
+  const guard = process.env.RECONCILER_GUARD;
+  if (guard) pi.on("tool_call", (event, ctx) => ask(guard, event, ctx));
   pi.on("session_start", (_, ctx) => {
-    ctx.ui.setStatus(KEY, "{}"); // here I am: the command below exists
+    ctx.ui.setStatus(KEY, guard ? '{"guard":"asks"}' : "{}"); // here I am: the command below exists
     if (!listening) listen(ctx);
     listening = true;
   });

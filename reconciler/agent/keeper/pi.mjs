@@ -4,7 +4,9 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
+import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
+import { brief, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
 
 const START_MS = 20_000;
@@ -13,17 +15,9 @@ const QUIET_MS = 10_000;
 const INSIDE_MS = 5_000;
 const RETRIES_MS = 15_000; // pi tries three times, after 2, 4 and 8 s
 const LONGEST_ASKED_S = 21_600;
-const INSIDE = path.join(import.meta.dirname, "inside.mjs");
 const LIVE_LIMIT = 1 << 16;
 const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
 const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
-
-const within = (promise, ms, late) => {
-  let timer;
-  const timeout = new Promise((resolve) => (timer = setTimeout(resolve, ms, late)));
-  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
-};
-const brief = (text, limit = 500) => (typeof text === "string" ? text.slice(0, limit) : undefined);
 
 export class Pi {
   #state;
@@ -43,9 +37,12 @@ export class Pi {
   #inside = {};
   #askedUntil = 0; // until when the model's provider asked to be left alone
   #tools = new RunningTools();
+  #guard; // undefined where no permissions are declared
+  #directory;
 
   /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
   constructor(directory, state, events, limits) {
+    this.#directory = directory;
     this.#state = state;
     this.#events = events;
     this.#limits = limits;
@@ -100,7 +97,7 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash}. Resolves when pi has given its first answer. */
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard}; `guard`: rules for tool calls. Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
@@ -110,6 +107,8 @@ export class Pi {
       for (const directory of [launch.workDir, launch.agentDir, path.dirname(launch.sessionFile)]) fs.mkdirSync(directory, { recursive: true });
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
+      const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why) };
+      this.#guard = launch.guard && (await Guard.over(launch, { ...own, answer: (id, value) => this.#reply(id, { value }) }));
       this.#spawn(launch);
       const gone = this.#gone;
       const answered = await Promise.race([this.probe(START_MS), gone]);
@@ -119,15 +118,33 @@ export class Pi {
       }
       if (!answered) throw new Refusal("NotAnswering", `pi did not answer within ${START_MS / 1000} s; it is left running`);
       if (this.#inside.asked) await within(this.#inside.asked, INSIDE_MS);
+      if (this.#guard && !this.#guard.there) {
+        await this.#end("our extension in pi does not guard its tools");
+        throw new Refusal("GuardMissing", "our extension in pi does not guard its tools; pi was ended");
+      }
       return { pid: this.#child.pid };
     });
+  }
+
+  /** Ends pi at once, with everything below it. */
+  #end(why) {
+    if (!this.#child) return;
+    this.#stderr.add(Buffer.from(`ended by the keeper: ${why}\n`));
+    killTree(this.#child.pid);
+    return this.#gone;
+  }
+
+  /** The guard of the pi that runs. */
+  get guard() {
+    if (!this.#child || !this.#guard) throw new Refusal("NotGuarded", "no pi runs that has permissions");
+    return this.#guard;
   }
 
   #spawn({ argv, env, workDir, sessionFile, launchHash }) {
     const program = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,
-      env: { ...process.env, ...env },
+      env: { ...process.env, ...env, ...(this.#guard && { RECONCILER_GUARD: DIALOG }) },
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
     });
@@ -137,10 +154,7 @@ export class Pi {
     this.#inside = {};
     this.#askedUntil = 0;
     this.#tools = new RunningTools();
-    this.live = "";
-    this.activity = 0;
-    this.unsettled = false;
-    this.heardAt = performance.now();
+    Object.assign(this, { live: "", activity: 0, unsettled: false, heardAt: performance.now() });
     this.#startedMono = performance.now();
     this.#started = { state: "up", pid: child.pid, startTicks: startTicks(child.pid), at: Date.now() / 1000, launchHash, sessionFile };
     this.#state.note({ process: this.#started, workDir });
@@ -166,8 +180,8 @@ export class Pi {
   #exited(child, code, signal, resolve) {
     const asked = this.#stopping;
     this.#child = undefined;
-    this.live = "";
-    this.unsettled = false;
+    this.#guard?.gone();
+    Object.assign(this, { live: "", unsettled: false });
     if (child.pid !== undefined) killGroup(child.pid);
     if (asked) {
       this.#state.note({ process: { state: "none" } });
@@ -189,6 +203,7 @@ export class Pi {
       const gone = this.#gone;
       const left = () => Math.max(0, until - performance.now());
       const until = performance.now() + graceMs;
+      this.#guard?.release();
       for (const type of ["clear_queue", "abort"]) await within(this.#ask({ type }), Math.min(left(), graceMs / 3));
       child.stdin.end();
       if ((await within(gone, Math.max(left() / 2, 250))) === "gone") return { how: "eof" };
@@ -208,6 +223,10 @@ export class Pi {
     this.#child.stdin.write(`${JSON.stringify({ ...command, id })}\n`);
   }
 
+  #reply(id, answer) {
+    this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id, ...answer })}\n`);
+  }
+
   #ask(command) {
     if (!this.#child) return Promise.resolve(undefined);
     return new Promise((resolve) => this.forward(`c:${++this.#number}`, command, resolve));
@@ -216,6 +235,7 @@ export class Pi {
   /** A transient command: pi's response without our id. */
   async call(command, deadlineMs) {
     if (!this.#child) throw new Refusal("NotRunning", "pi does not run");
+    if (command.type === "abort") this.#guard?.release();
     const answer = await within(this.#ask(command), deadlineMs, "late");
     if (answer === "late") throw new Refusal("Deadline", `pi did not answer ${command.type} within ${deadlineMs} ms`);
     if (!answer) throw new Refusal("NotRunning", "pi ended before it answered");
@@ -244,6 +264,7 @@ export class Pi {
       return count("insideNotRead");
     }
     this.#inside.there = true;
+    if (said?.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said?.guard);
     if (Number.isFinite(said?.retryAfter)) {
       this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
       return;
@@ -271,25 +292,17 @@ export class Pi {
   describe(responsive, waiting) {
     const fact = this.#state.value.process;
     if (!this.#child || fact.state !== "up") return fact;
-    const { model, thinkingLevel, sessionId, isStreaming, isCompacting, pendingMessageCount } = this.#last;
     return {
-      state: "up",
-      pid: fact.pid,
-      startedAt: fact.at,
+      ...upOf(fact, this.#last),
       ageMs: Math.round(performance.now() - this.#startedMono),
-      launchHash: fact.launchHash,
-      sessionFile: fact.sessionFile,
       responsive,
-      busy: Boolean(!responsive || waiting || this.unsettled || isStreaming || isCompacting || pendingMessageCount),
-      pending: pendingMessageCount ?? 0,
+      busy: Boolean(!responsive || waiting || this.unsettled || this.#last.isStreaming || this.#last.isCompacting || this.#last.pendingMessageCount),
       activity: this.activity,
       work: this.#tools.work(this.#child.pid),
       tool: this.#tools.oldest(),
       retryAfterMs: Math.max(0, Math.round(this.#askedUntil - performance.now())) || undefined,
-      model: model ? `${model.provider}/${model.id}` : undefined,
-      thinking: thinkingLevel,
-      sessionId,
       inside: this.#inside.told,
+      guard: this.#guard?.describe(),
     };
   }
 
@@ -344,24 +357,22 @@ export class Pi {
       }
       case "tool_execution_start":
         this.#tools.began(said.toolCallId, brief(said.toolName, 100));
-        return events.record("tool", { tool: brief(said.toolName), call: brief(said.toolCallId) });
+        return events.record(...recordOf(said));
       case "tool_execution_end":
         this.#tools.ended(said.toolCallId);
-        return events.record("toolEnd", { tool: brief(said.toolName), call: brief(said.toolCallId), isError: said.isError === true });
+        this.#guard?.executed(said.toolCallId, said.toolName, said.isError === true);
+        return events.record(...recordOf(said));
       case "extension_ui_request":
         if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(said.statusText);
+        if (said.method === "input" && said.title === DIALOG && this.#guard) return this.#guard.asked(said);
         return this.#dialog(said);
-      case "queue_update":
-        return events.record("queue", { steering: said.steering?.length ?? 0, followUp: said.followUp?.length ?? 0 });
-      case "compaction_start":
-      case "compaction_end":
-        return events.record(said.type === "compaction_start" ? "compaction" : "compactionEnd", { reason: brief(said.reason), error: brief(said.errorMessage) });
       case "auto_retry_start":
         events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });
         return this.#leaveAlone();
-      case "extension_error":
-        return events.record("extensionError", { extension: brief(said.extensionPath), error: brief(said.error) });
-      default: // deltas of tools, ends of turns, and whatever later versions add: nothing follows from them
+      default: {
+        const record = recordOf(said); // none for deltas of tools, ends of turns, and whatever later versions add
+        if (record) return events.record(...record);
+      }
     }
   }
 
@@ -374,7 +385,7 @@ export class Pi {
   /** An open dialog would keep the turn, and even `abort`, waiting for ever (pi-rpc §3): nobody is there to answer it. */
   #dialog(said) {
     const open = DIALOGS.has(said.method);
-    if (open) this.#child?.stdin.write(`${JSON.stringify({ type: "extension_ui_response", id: said.id, cancelled: true })}\n`);
+    if (open) this.#reply(said.id, { cancelled: true });
     this.#events.record(open ? "dialog" : "notice", { method: brief(said.method), title: brief(said.title ?? said.message ?? said.statusText), cancelled: open });
   }
 

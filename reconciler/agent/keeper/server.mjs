@@ -213,8 +213,9 @@ const OPS = {
   stop({ graceMs }) {
     return this.pi.stop(graceMs);
   },
-  async send({ key, command, waitMs }) {
+  async send({ key, command, waitMs, rules }) {
     if (typeof key !== "string" || !key) throw new Refusal("BadRequest", "key is missing");
+    if (rules) this.pi.guard.rules(rules); // those of the task: they hold from before its prompt
     return { verdict: await this.commands.send(key, command, waitMs) };
   },
   verdict({ key }) {
@@ -243,6 +244,12 @@ const OPS = {
   },
   inside() {
     return this.pi.inside();
+  },
+  rules({ rules }) {
+    return { hash: this.pi.guard.rules(rules) };
+  },
+  answer({ question, allow, reason }) {
+    return this.pi.guard.answered(String(question), allow === true, reason);
   },
   "files.digest"({ paths, workDir }) {
     return machine.digests(paths, workDir ?? this.pi.workDir);

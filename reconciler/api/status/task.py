@@ -12,6 +12,8 @@ FILES = 100
 """Files that are named."""
 TRIES = 100
 """Attempts, and steps of escalation, that are told of, the last ones."""
+ASKS = 20
+"""Questions that are told of."""
 PATH = 4096
 """Characters of a path."""
 
@@ -75,6 +77,24 @@ class ResultStatus(Section):
 
 
 @section
+class AskStatus(Section):
+    """A tool call that waits for a person."""
+
+    id: Word = ""
+    """Its name, for `reconciler approve TASK ID`."""
+    call: Message = ""
+    """The call, as people read it."""
+    part: Message = ""
+    """The part of it that a rule asks about."""
+    rule: Message = ""
+    """The rule, or why there is a question without one."""
+    level: Word = ""
+    """Whose rule it is."""
+    since: Time = ""
+    """Since when it waits."""
+
+
+@section
 class TaskStatus(Status):
     """What was observed of a task; written by the controller."""
 
@@ -92,6 +112,8 @@ class TaskStatus(Status):
     """Attempts that ended without success before the last one."""
     escalation: Annotated[List[EscalationStatus], AtMost(TRIES)] | None = None
     """What was done about a lack of progress in this attempt."""
+    asks: Annotated[List[AskStatus], AtMost(ASKS)] | None = None
+    """Tool calls that wait for a person; left out while none does."""
     next_try_at: Time | None = None
     """When it is tried again after an attempt that failed; left out while it does not wait for that."""
     result: ResultStatus | None = None

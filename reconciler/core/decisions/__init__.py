@@ -43,6 +43,7 @@ from reconciler.core.decisions.machine import WriteFiles as WriteFiles
 from reconciler.core.decisions.profile import BakeAction as BakeAction
 from reconciler.core.decisions.profile import CommitBake as CommitBake
 from reconciler.core.decisions.profile import DropBake as DropBake
+from reconciler.core.decisions.profile import DropBaked as DropBaked
 from reconciler.core.decisions.profile import DropWarm as DropWarm
 from reconciler.core.decisions.profile import FindWarm as FindWarm
 from reconciler.core.decisions.profile import NoteBaked as NoteBaked
@@ -64,6 +65,7 @@ from reconciler.core.decisions.replacement import ReturnToOld as ReturnToOld
 from reconciler.core.decisions.replacement import TakeNext as TakeNext
 from reconciler.core.decisions.requests import Acknowledge as Acknowledge
 from reconciler.core.decisions.requests import RequestAction as RequestAction
+from reconciler.core.decisions.rest import AwaitApproval as AwaitApproval
 from reconciler.core.decisions.rest import Refuse as Refuse
 from reconciler.core.decisions.rest import Rest as Rest
 from reconciler.core.decisions.rest import Steady as Steady
@@ -111,6 +113,7 @@ from reconciler.core.decisions.spare import StartSpare as StartSpare
 from reconciler.core.decisions.spare import SwapMachines as SwapMachines
 from reconciler.core.decisions.spare import UseSpare as UseSpare
 from reconciler.core.decisions.task import AbortTurn as AbortTurn
+from reconciler.core.decisions.task import AnswerQuestion as AnswerQuestion
 from reconciler.core.decisions.task import Continue as Continue
 from reconciler.core.decisions.task import Deliver as Deliver
 from reconciler.core.decisions.task import Escalate as Escalate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.waits import Explained
+from reconciler.core.snapshot.agent import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,13 @@ class Wait:
     reason: Explained
     message: str = ""
     until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitApproval(Wait):
+    """A turn stands still until a person has answered these questions, or their time is over."""
+
+    asks: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

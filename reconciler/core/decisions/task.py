@@ -91,6 +91,19 @@ class LookForArtifact(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerQuestion(Act):
+    """Tell the keeper what a person answered: the very call that waits goes on, or is denied with this reason."""
+
+    doing: ClassVar = Reason.AWAITING_APPROVAL
+    urgency: ClassVar = Urgency.STEER
+
+    question: str
+    allow: bool
+    why: str
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Continue(Act):
     """The turn was cut short, or ended with nothing: ask for the rest of it (same attempt). `empty`: its last answer was empty."""
 
@@ -205,6 +218,7 @@ TaskAction = (
     | Escalate
     | Reprompt
     | LookForArtifact
+    | AnswerQuestion
     | Continue
     | AbortTurn
     | Withdraw

@@ -81,9 +81,8 @@ def strays(
     whether an object that is there, or about to be made, takes back a machine with these labels; that is no stray. `creates`: those
     whose answer never came."""
     found: list[Stray] = []
-    for vm in sorted(vms, key=lambda vm: (vm.created_at, vm.vm_id)):
-        if vm.vm_id in owned:
-            continue
+    ownerless = [vm for vm in vms if vm.vm_id not in owned]
+    for vm in sorted(ownerless, key=lambda vm: (vm.created_at, vm.vm_id)):
         told = standing_of(vm, owner)
         if told[0] is Standing.ORPHAN and awaited(vm.labels):
             continue

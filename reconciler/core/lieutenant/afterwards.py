@@ -8,6 +8,7 @@ from reconciler.core.decisions import (
     Acknowledge,
     Act,
     Adopt,
+    AnswerQuestion,
     AskOriginal,
     BeginSession,
     BindCreated,
@@ -331,6 +332,8 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(phase="Running", landed=offset)
                 case Progress(size, activity):
                     record = record.but(progress_size=size, progress_at=view.now, activity=activity)
+                case AnswerQuestion() if view.talk is not None:
+                    view = replaced(view, talk=replaced(view.talk, asks=()))
                 case LookForArtifact():
                     record = record.but(artifact="seen")
                 case TryAgain():

@@ -41,6 +41,17 @@ def mismatch(v: Basics) -> tuple[str, str]:
     return "", ""
 
 
+def permissions_mismatch(v: Basics) -> str:
+    """How the rules that pi runs under, as its keeper says, differ from the declared ones; '' when they do not."""
+    up = _up(v)
+    if up is None or not same_launch(up[1].launch_hash, up[2]):
+        return ""
+    _, process, rendered = up
+    declared = rendered.rules.hash if rendered.rules is not None else ""
+    has = process.guard.base if process.guard is not None else ""
+    return f"declared are rules {declared or 'none'}, pi runs under {has or 'none'}" if has != declared else ""
+
+
 def rejected(v: Basics) -> bool:
     """This very pi refused this very model and thinking before."""
     up = _up(v)
@@ -116,6 +127,12 @@ def report_instructions_not_applied(v: GovernPart) -> Decision | None:
     if differs:
         return Refuse(Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     return None
+
+
+def report_permissions_not_applied(v: GovernPart) -> Decision | None:
+    """G-28: nothing is delivered to a pi whose tool calls are checked against other rules than the declared ones."""
+    told = permissions_mismatch(v.lt)
+    return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told) if told else None
 
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:

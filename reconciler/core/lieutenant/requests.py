@@ -134,7 +134,7 @@ HANDLERS: dict[str, Verb] = {
 def acknowledge(record: LieutenantRecord, asked: AnnotationRequests) -> Acknowledged:
     """Every verb with a token that was not acted on yet, then the clock of a declared suspension and the end of a crash loop."""
     first, verbs = record, []
-    for verb, act in HANDLERS.items():
+    for verb, act in HANDLERS.items() if asked.annotations else ():
         token = asked.annotations.get(PREFIX + verb, "")
         if token and record.handled.get(verb) != token:
             record = act(record, asked, token)

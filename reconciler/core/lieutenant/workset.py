@@ -9,9 +9,13 @@ from dataclasses import replace
 
 from reconciler.api.lieutenant import OnBusy, ToolProgress
 from reconciler.api.meta import epoch as seconds_of
+from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
+from reconciler.api.task import Decision as Answer
 from reconciler.api.task import Delivery
 from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
+from reconciler.core.governance.permissions.declared import TASK_LEVEL as TASK
+from reconciler.core.governance.permissions.declared import wrong_examples
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import spare
@@ -20,13 +24,15 @@ from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.lieutenant.session import mirror_what_was_read
 from reconciler.core.plan import Plan, Step, is_action
+from reconciler.core.profile.rendering import WORK_DIR
 from reconciler.core.records import TaskRecord, run_of
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import NO_PROVIDER
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.task import Availability, OverBudget, TaskView
+from reconciler.core.snapshot.task import Approval, Availability, OverBudget, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.spending.ledger import NOTHING, Spent, spent_in
@@ -42,7 +48,6 @@ ABANDON_AFTER = 60.0
 def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
-    availability, why = availability_of(view, decided)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
     mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
     first = Step(view.key, mirror) if mirror is not None else None
@@ -51,7 +56,7 @@ def plan(view: WorkSet) -> Plan:
         decisions[view.key] = Wait(Reason.DELETING, "the machine beside it goes first")
     if not view.tasks:
         return Plan(view.key, decisions, first, beside)
-    index = QueueIndex(view)
+    (availability, why), index = availability_of(view, decided), QueueIndex(view)
     observing = view.lieutenant is not None and view.lieutenant.slot.observe_only
     for facts in view.tasks:
         decision = task.plan(task_view(view, facts, index, availability, why))
@@ -105,6 +110,16 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
         case _:
             return Availability.NOT_READY, str(rest.doing)
+
+
+def _wrong(permissions: Permissions) -> str:
+    flaw = next(wrong_examples(TASK, permissions, WORK_DIR), None)
+    return f"example {flaw[0]} of the permissions: {flaw[1]}" if flaw is not None else ""
+
+
+def _nothing_is_checked(view: WorkSet) -> bool:
+    rendered = view.lieutenant.rendered if view.lieutenant is not None else None
+    return isinstance(rendered, Rendered) and rendered.rules is None
 
 
 def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: Availability, why: str) -> TaskView:
@@ -162,6 +177,9 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         over_budget=over_budget(view),
         budget=spec.budget,
         spent=spent_by(view, record, index) if spec.budget is not None else NOTHING,
+        approvals=tuple(Approval(a.id, a.decision is Answer.APPROVE, a.reason) for a in spec.approvals),
+        wrong_rules="" if record.sent or spec.permissions is None else _wrong(spec.permissions),
+        unguarded=spec.permissions is not None and _nothing_is_checked(view),
         left_running=availability is Availability.GOING and view.lieutenant is not None and view.lieutenant.slot.deletion.hands_off,
     )
 

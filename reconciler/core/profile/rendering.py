@@ -12,8 +12,11 @@ from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import File, ModelChoice, Thinking
+from reconciler.api.meta import File, ModelChoice, Resources, Thinking
 from reconciler.api.reasons import Reason
+from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
+from reconciler.core.governance.permissions.rules import Rules
+from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
@@ -22,6 +25,7 @@ from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, Sec
 WORK_DIR = "/root/workspace"
 AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
+PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").kind
 NO_KEY = "none"
 """Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
@@ -29,8 +33,7 @@ MODELS_FILE = f"{AGENT_DIR}/models.json"
 
 def digest(value: object) -> str:
     """A short, stable hash of JSON-able data."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:16]
 
 
 def _plain(value: object) -> object:
@@ -45,6 +48,9 @@ def _plain(value: object) -> object:
             return [name, argv, exit_code, stdout, timeout]
         case _:
             raise TypeError(f"{type(value).__name__} can't be hashed")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
 
 
 def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
@@ -156,12 +162,28 @@ def rendered_file(file: File) -> RenderedFile:
     return RenderedFile(file.path, file.content or "", ref, int(file.mode, 8))
 
 
-def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str = "", namespace: str = "") -> Rendered | Unresolved:
-    """Everything a machine for this lieutenant is made of, or why that can't be said."""
-    chain = profile_chain(spec.profile_ref.name, lookup, namespace)
-    if isinstance(chain, Unresolved):
-        return chain
-    sizes = [spec_.resources for spec_ in chain if spec_.resources] + ([spec.resources] if spec.resources else [])
+@dataclass(frozen=True, slots=True)
+class MachinePart:
+    """What the machines of all lieutenants with these profiles and this size have in common; the fields are those of `Rendered`."""
+
+    source: VmSource
+    shape: VmShape
+    work_dir: str
+    files: tuple[RenderedFile, ...]
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...]
+    profile_hash: str
+    files_hash: str
+    machine_hash: str
+    organs: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    organ_checks: tuple[Check, ...]
+    organs_hash: str
+
+
+def machine_part(chain: tuple[BootProfileSpec, ...], resources: Resources | None) -> MachinePart:
+    """Of a chain of profiles, base first, and the size that a lieutenant wants instead of theirs."""
+    sizes = [spec.resources for spec in chain if spec.resources] + ([resources] if resources else [])
     shape = VmShape(
         vcpus=_last([r.vcpus for r in sizes]),
         memory_mib=_last([r.memory_mib for r in sizes]),
@@ -169,18 +191,56 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     )
     agents = [p.agent for p in chain if p.agent]
     work_dir = _last([a.work_dir if "work_dir" in a.model_fields_set else None for a in agents]) or WORK_DIR
-    command = _last([tuple(a.command) if "command" in a.model_fields_set else None for a in agents]) or ("pi",)
-    providers = _by([p for a in agents for p in a.providers], lambda p: p.name)
-    choices = tuple(choice for choice in (*(a.model for a in agents), spec.model) if choice)
-    model = choices[-1] if choices else None
-    model_id = f"{model.provider}/{model.id}" if model else default_model
-
     files = _by([rendered_file(f) for p in chain for f in p.files], lambda f: f.path)
     steps = _by([Step(s.name, s.run, float(s.timeout_seconds), s.retries) for p in chain for s in p.steps], lambda s: s.name)
     checks = _by(
         [Check(v.name, tuple(v.command), v.expect.exit_code, v.expect.stdout, float(v.timeout_seconds)) for p in chain for v in p.verify],
         lambda c: c.name,
     )
+    organs = _by([word for p in chain for word in p.organs], str)
+    capabilities = _by([word for p in chain for word in p.capabilities], str)
+    brought = pieces(organs, capabilities)
+    machine = [[shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))]
+    # The names only: what is in a program of ours may change with a release, and a release is no change of the profile (G-01).
+    carried = [[piece.kind, piece.name] for piece in brought]
+    return MachinePart(
+        source=_source(chain),
+        shape=shape,
+        work_dir=work_dir,
+        files=files,
+        steps=steps,
+        checks=checks,
+        profile_hash=digest([files, steps, checks, work_dir, *machine, carried]),
+        files_hash=digest(files),
+        machine_hash=digest(machine),
+        organs=organs,
+        capabilities=capabilities,
+        organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
+        organs_hash=digest(carried) if carried else "",
+    )
+
+
+def render(
+    name: str,
+    spec: LieutenantSpec,
+    lookup: Lookup,
+    default_model: str = "",
+    namespace: str = "",
+    machine: Callable[[tuple[BootProfileSpec, ...], Resources | None], MachinePart] = machine_part,
+) -> Rendered | Unresolved:
+    """Everything a machine for this lieutenant is made of, or why that can't be said. `machine`: `machine_part`, or what it returned before
+    for the same."""
+    chain = profile_chain(spec.profile_ref.name, lookup, namespace)
+    if isinstance(chain, Unresolved):
+        return chain
+    part = machine(chain, spec.resources)
+    work_dir = part.work_dir
+    agents = [p.agent for p in chain if p.agent]
+    command = _last([tuple(a.command) if "command" in a.model_fields_set else None for a in agents]) or ("pi",)
+    providers = _by([p for a in agents for p in a.providers], lambda p: p.name)
+    choices = tuple(choice for choice in (*(a.model for a in agents), spec.model) if choice)
+    model = choices[-1] if choices else None
+    model_id = f"{model.provider}/{model.id}" if model else default_model
     env: dict[str, str] = {}
     secret_env: dict[str, SecretRef] = {}
     for variable in [e for p in chain for e in p.env] + list(spec.env):
@@ -216,47 +276,64 @@ def render(name: str, spec: LieutenantSpec, lookup: Lookup, default_model: str =
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
     for extension in _by([e for a in agents for e in a.extensions], str):
         argv += ["--extension", extension]
+    declared_rules = [(PROFILE_LEVEL, a.permissions) for a in agents] + [(LIEUTENANT_LEVEL, spec.permissions)]
+    rules = rules_of(declared_rules, work_dir)
+    flaw = next((told for level, one in declared_rules if one for told in wrong_examples(level, one, work_dir)), None)
+    if flaw is not None:
+        return Unresolved(Reason.PERMISSIONS_INVALID, f"example {flaw[0]} of the permissions: {flaw[1]}", final=True)
+    argv += _guarded(rules)
     skills = _by([e for a in agents for e in a.skills], str)
     for skill in skills:
         argv += ["--skill", skill]
 
-    organs = _by([word for p in chain for word in p.organs], str)
-    capabilities = _by([word for p in chain for word in p.capabilities], str)
-    brought = pieces(organs, capabilities)
-    machine = [[shape.vcpus, shape.memory_mib, shape.disk_mib], str(_source(chain))]
-    # The names only: what is in a program of ours may change with a release, and a release is no change of the profile (G-01).
-    carried = [[piece.kind, piece.name] for piece in brought]
-    profile_hash = digest([files, steps, checks, work_dir, *machine, carried])
     agent_hash = digest(agent_files)
     return Rendered(
-        source=_source(chain),
-        shape=shape,
+        source=part.source,
+        shape=part.shape,
         work_dir=work_dir,
-        files=files,
-        steps=steps,
-        checks=checks,
+        files=part.files,
+        steps=part.steps,
+        checks=part.checks,
         agent_files=tuple(agent_files),
         command=command,
         argv=tuple(argv),
         env=env,
         secret_env=secret_env,
-        profile_hash=profile_hash,
-        files_hash=digest(files),
+        profile_hash=part.profile_hash,
+        files_hash=part.files_hash,
         agent_hash=agent_hash,
         launch_hash=digest(
-            [command, argv, sorted(env.items()), sorted((n, [r.name, r.key]) for n, r in secret_env.items()), read_at_start]
+            [
+                command,
+                argv,
+                sorted(env.items()),
+                sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
+                read_at_start,
+                *([rules.hash] if rules else []),
+            ]
         ),
         model=model_id,
         thinking=str(model.thinking) if model and model.thinking else "",
         told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
-        machine_hash=digest(machine),
-        organs=organs,
-        capabilities=capabilities,
-        organ_checks=tuple(Check(piece.mark, piece.check, 0, None, 60.0, 2, piece.kind) for piece in brought),
-        organs_hash=digest(carried) if carried else "",
+        machine_hash=part.machine_hash,
+        organs=part.organs,
+        capabilities=part.capabilities,
+        organ_checks=part.organ_checks,
+        organs_hash=part.organs_hash,
         endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
+        rules=rules,
+        ask_seconds=waits_for(one for _, one in declared_rules),
     )
+
+
+def _guarded(rules: Rules | None) -> list[str]:
+    """pi's own arguments where calls are checked: no extension but those that are declared, and only the tools that may be seen."""
+    if rules is None:
+        return []
+    shown = ["--tools", ",".join(rules.tools)] if rules.tools is not None else []
+    hidden = [tool for tool in unseen(rules) if tool != "*"]
+    return ["--no-extensions", *shown, *(["--exclude-tools", ",".join(hidden)] if hidden else [])]
 
 
 def key_variable(provider: str) -> str:

@@ -43,6 +43,28 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A tool call that waits for a person. `call`: as people read it; `part`: what of it the rule of that level asks about; `since`:
+    controller clock."""
+
+    id: str
+    call: str
+    part: str
+    rule: str
+    level: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """pi's tool calls are checked. `base`: hash of the rules that it was started with; `hash`: of those that hold now, with a task's."""
+
+    base: str
+    hash: str
+    asks: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunningTool:
     """A tool call that has not ended. `since`: controller clock."""
 
@@ -71,6 +93,7 @@ class Up:
     session_file: str = ""  # the one it was started on; '' when the keeper does not say
     tool: RunningTool | None = None
     work: int = 0
+    guard: Guarded | None = None  # None: its tool calls are not checked
     retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Self
 
 from reconciler.core.records import LieutenantRecord
@@ -12,7 +13,7 @@ from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Part, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
-from reconciler.core.values import with_known
+from reconciler.core.values import with_facts
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,29 @@ class LieutenantView(Part):
         if "record" in changes or "slot" in changes or "local" in changes:
             facts: dict[str, Any] = {"record": self.record, "slot": self.slot, "local": self.local, **changes}
             changes["vm_id"] = whereabouts(facts["record"], facts["slot"], facts["local"])
-        changes["lt"] = lt = with_known(self.lt, changes)
+        lt, slot, reach, prepare, session, agent, govern = _shares(tuple(changes))
+        changes["lt"] = basics = with_facts(self.lt, lt, changes)
         return type(self)(
-            lt,
-            with_known(self.for_slot, changes),
-            with_known(self.for_reach, changes),
-            with_known(self.for_prepare, changes),
-            with_known(self.for_session, changes),
-            with_known(self.for_agent, changes),
-            with_known(self.for_govern, changes),
+            basics,
+            with_facts(self.for_slot, slot, changes),
+            with_facts(self.for_reach, reach, changes),
+            with_facts(self.for_prepare, prepare, changes),
+            with_facts(self.for_session, session, changes),
+            with_facts(self.for_agent, agent, changes),
+            with_facts(self.for_govern, govern, changes),
         )
 
 
-KNOWN = frozenset(
-    fact.name for part in (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart) for fact in fields(part)
-)
+PARTS = (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
+KNOWN = frozenset(fact.name for part in PARTS for fact in fields(part))
 """The facts of all parts."""
+
+
+@cache
+def _shares(changed: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Of these facts, which each part has. Asked with the few sets of facts that acts change."""
+    known = (frozenset(fact.name for fact in fields(part)) for part in PARTS)
+    return tuple(tuple(name for name in ("lt", *changed) if name in facts) for facts in known)
 
 
 def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.api.waits import Explained
+from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.snapshot.agent import Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 
@@ -58,7 +59,8 @@ class Rendered:
     `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
-    ones. `seals`: what done-marks on the disk of a baked source bear."""
+    ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
+    `ask_seconds`: how long one may wait for a person."""
 
     source: VmSource
     shape: VmShape
@@ -88,6 +90,8 @@ class Rendered:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
     seals: tuple[str, ...] = ()
+    rules: Rules | None = None
+    ask_seconds: float = 600.0
 
     @property
     def basis(self) -> str:

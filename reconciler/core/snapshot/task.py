@@ -8,7 +8,7 @@ from enum import StrEnum
 from reconciler.api.budget import TaskBudget
 from reconciler.core.messages import Message
 from reconciler.core.records import TaskRecord
-from reconciler.core.snapshot.agent import RunningTool, Verdict
+from reconciler.core.snapshot.agent import Question, RunningTool, Verdict
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.slot import Held
 from reconciler.core.spending.ledger import NOTHING, Spent
@@ -31,7 +31,7 @@ class Talk:
     """The whole conversation, read now: `messages` in file order, `size` bytes. `settled`: pi has nothing to do; `up`: it
     runs. `started_at`: when this pi process was started. `activity`: grows with every sign of work that is no finished message
     (text being written, output of a tool); begins anew with the process. `retry_after`: seconds that the model's provider asked to be
-    left alone for, from now on. `tool`, `work`: as `Up` has them."""
+    left alone for, from now on. `tool`, `work`: as `Up` has them; `asks`: tool calls that wait for a person."""
 
     messages: tuple[Message, ...]
     size: int
@@ -42,6 +42,16 @@ class Talk:
     retry_after: float = 0.0
     tool: RunningTool | None = None
     work: int = 0
+    asks: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's answer to a question. `reason`: what the agent is told of a denial."""
+
+    id: str
+    allow: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +122,7 @@ class TaskView:
     over_budget: OverBudget | None = None  # a budget that its lieutenant spends from is used up
     budget: TaskBudget | None = None  # its own
     spent: Spent = NOTHING  # of its own budget, earlier attempts included
+    approvals: tuple[Approval, ...] = ()
+    wrong_rules: str = ""  # what is wrong with its permissions
+    unguarded: bool = False  # it has permissions of its own, and neither its lieutenant nor the profile has any
     left_running: bool = False  # its lieutenant goes and the agent stays as it is, undisturbed

@@ -7,6 +7,8 @@ from __future__ import annotations
 from reconciler.api.reasons import Reason
 from reconciler.core.conversation import files_written
 from reconciler.core.decisions import (
+    AnswerQuestion,
+    AwaitApproval,
     Decision,
     Escalate,
     ExpireTask,
@@ -150,12 +152,12 @@ def next_step(v: TaskView) -> Escalate | None:
 
 def note_progress(v: TaskView) -> Decision | None:
     """Progress is a conversation that grows, a tool that puts something out, text being written, and with limits.toolProgress Work a tool
-    whose processes use CPU or I/O (only written down where a limit needs it)."""
+    whose processes use CPU or I/O (only written down where a limit needs it). Waiting for a person is no lack of it."""
     if v.record.phase != "Running" or not v.no_progress_seconds or v.talk is None or unsettled(v.record):
         return None
     grew = v.talk.size > v.record.progress_size
     signs = signs_of_work(v)
-    active = signs != v.record.activity and v.now >= v.record.progress_at + v.no_progress_seconds / ACTIVITY_SHARE
+    active = (signs != v.record.activity or bool(v.talk.asks)) and v.now >= v.record.progress_at + v.no_progress_seconds / ACTIVITY_SHARE
     return Progress(v.talk.size, signs) if grew or active else None
 
 
@@ -171,6 +173,26 @@ def escalate(v: TaskView) -> Decision | None:
 def wrote_a_file(v: TaskView) -> bool:
     """The conversation shows that a file tool of pi succeeded."""
     return bool(files_written(run(v)))
+
+
+def answer_a_question(v: TaskView) -> Decision | None:
+    """G-28: what a person answered is told the keeper once; the very call that waits goes on, or is denied with the reason."""
+    if v.record.phase != "Running" or v.record.abort or v.talk is None:
+        return None
+    given = {one.id: one for one in v.approvals}
+    for ask in v.talk.asks:
+        if ask.id in given:
+            return AnswerQuestion(ask.id, given[ask.id].allow, given[ask.id].reason, ask.call)
+    return None
+
+
+def wait_for_approval(v: TaskView) -> Decision | None:
+    """G-37: a call that waits for a person is told, and is denied by itself when its time is over."""
+    if v.record.phase != "Running" or v.talk is None or not v.talk.asks or v.talk.settled:
+        return None
+    first = v.talk.asks[0]
+    told = f"{first.call} waits for a person ({len(v.talk.asks)} in all): reconciler approve {v.name}, or deny {v.name}"
+    return AwaitApproval(Reason.AWAITING_APPROVAL, told, next_limit(v), v.talk.asks)
 
 
 def look_for_the_first_file(v: TaskView) -> Decision | None:
@@ -200,6 +222,17 @@ def refuse_the_unsupported(v: TaskView) -> Decision | None:
     """A field that protects and is not acted on in this release: nothing is sent."""
     if v.unsupported and not v.record.sent and not v.deleting:
         return Refuse(Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(v.unsupported)}; remove it or use a later release")
+    return None
+
+
+def refuse_what_nobody_would_check(v: TaskView) -> Decision | None:
+    """G-28: a task with permissions of its own is not given to an agent whose tool calls are not checked, nor one whose rules say something
+    else than its examples."""
+    if v.wrong_rules and not v.record.sent and not v.deleting:
+        return Refuse(Reason.PERMISSIONS_INVALID, v.wrong_rules)
+    if v.unguarded and not v.record.sent and not v.deleting:
+        told = "its lieutenant and the profile declare no permissions, so nobody would check those of the task; declare some there"
+        return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told)
     return None
 
 

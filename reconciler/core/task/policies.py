@@ -18,6 +18,7 @@ from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.budget import go_on_later, note_its_spending, obey_the_budget, over_its_budget
 from reconciler.core.task.limits import (
     INTERRUPTING,
+    answer_a_question,
     escalate,
     leave_the_finished,
     look_for_the_first_file,
@@ -27,7 +28,9 @@ from reconciler.core.task.limits import (
     note_the_landing,
     refuse_a_cycle,
     refuse_the_unsupported,
+    refuse_what_nobody_would_check,
     wait_for_a_lieutenant,
+    wait_for_approval,
 )
 from reconciler.core.task.provider import model_failed, note_the_answer, wait_for_the_provider
 from reconciler.core.task.steer import STEER
@@ -185,15 +188,18 @@ QUEUE: Chain[TaskView] = Chain(
     (
         leave_the_finished,
         refuse_the_unsupported,
+        refuse_what_nobody_would_check,
         wait_for_a_lieutenant,
         refuse_a_cycle,
         follow_the_session,
         note_the_landing,
         note_the_answer,
         note_progress,
+        answer_a_question,
         look_for_the_first_file,
         note_its_spending,
         end_what_must_end,
+        wait_for_approval,
         obey_the_budget,
         escalate,
         wait_for_its_turn,

@@ -6,9 +6,11 @@ from reconciler.api.reasons import Reason
 from reconciler.api.status.base import WORD, Condition, Truth, clipped
 from reconciler.api.status.task import (
     ANSWER,
+    ASKS,
     FILES,
     PATH,
     TRIES,
+    AskStatus,
     AttemptStatus,
     EscalationStatus,
     ResultStatus,
@@ -16,10 +18,13 @@ from reconciler.api.status.task import (
     UsageStatus,
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, reason_of, unreadable
-from reconciler.core.decisions import Decision
+from reconciler.core.decisions import AwaitApproval, Decision
 from reconciler.core.keys import Json
 from reconciler.core.records import TaskRecord
 from reconciler.core.times import timestamp, timestamp_us
+
+AWAITING = "AwaitingApproval"
+"""The phase of a task whose agent waits for a person."""
 
 
 def task_status(
@@ -45,7 +50,7 @@ def task_status(
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(convenience)}"))
     return TaskStatus(
         observed_generation=generation,
-        phase=record.phase,
+        phase=AWAITING if isinstance(decision, AwaitApproval) else record.phase,
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, now),
         attempt=record.attempt,
         arrived_at=timestamp_us(arrived) if arrived else str(previous["arrivedAt"]) if "arrivedAt" in previous else None,
@@ -54,9 +59,15 @@ def task_status(
         finished_at=_time(record.finished_at),
         attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts[-TRIES:]) or None,
         escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps[-TRIES:]) or None,
+        asks=_asks(decision) if isinstance(decision, AwaitApproval) else None,
         next_try_at=None if record.finished else next_try(decision),
         result=_result(record) if record.finished and record.landed >= 0 else None,
     )
+
+
+def _asks(decision: AwaitApproval) -> tuple[AskStatus, ...]:
+    asks = decision.asks[:ASKS]
+    return tuple(AskStatus(a.id, clipped(a.call), clipped(a.part), clipped(a.rule), a.level, timestamp(a.since)) for a in asks)
 
 
 def _time(at: float) -> str | None:

@@ -13,8 +13,8 @@ from reconciler.core.slot.item import SlotItem
 from reconciler.core.slot.pairing import VM
 from reconciler.core.snapshot.branch import Standing
 from reconciler.core.snapshot.machine import BranchSource, CommitSource, CreateSource, RefSource, RootSource, VmSource
-from reconciler.engine.observe.slots import commit_of
 from reconciler.engine.ports import AppendSession, Intent
+from reconciler.engine.state.journal import commit_of
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
     ContinueSession,
@@ -25,6 +26,8 @@ from reconciler.core.decisions import (
     TakeSnapshot,
     WriteFiles,
 )
+from reconciler.core.governance.permissions.declared import for_task
+from reconciler.core.keys import Json
 from reconciler.core.lieutenant.afterwards import after_lieutenant
 from reconciler.core.lieutenant.health import after_an_end, clock_given_up, clock_tried
 from reconciler.core.lieutenant.policies import at_vm
@@ -209,6 +212,7 @@ class GuestActs:
             agent_dir=agent_dir,
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
+            guard=guard_of(rendered),
         )
         record = item.record
         if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
@@ -253,6 +257,15 @@ class GuestActs:
         said = self.t.recorder.event(item.key, item.uid, Reason.AGENT_EXITED, f"pi {ended}: {restart.stderr_tail[-300:]}", "Warning")
         tried_with = view.rendered.basis if isinstance(view.rendered, Rendered) else ""
         await self.t.save(item, self.t.current(item).but(restart=restart.but(tried_with=tried_with)), *said)
+
+
+def guard_of(rendered: Rendered, task: Permissions | None = None) -> Json | None:
+    """The rules for tool calls as a keeper takes them, with those of a task below; None when nothing is checked."""
+    rules = for_task(rendered.rules, task, rendered.work_dir)
+    if rules is None:
+        return None
+    seconds = min(rendered.ask_seconds, float(task.ask_timeout_seconds)) if task is not None else rendered.ask_seconds
+    return {**rules.declared(), "askMs": round(seconds * 1000)}
 
 
 def unasked(view: LieutenantView) -> bool:

@@ -39,10 +39,10 @@ class Sending:
     async def call(self, lieutenant: LieutenantItem, command: Json) -> Json:
         return await self.t.agents.call(machine_of(lieutenant), command)
 
-    async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False) -> None:
-        """One prompt under a durable key. What came of it is asked for afterwards."""
+    async def send(self, lieutenant: LieutenantItem, key: str, message: str, steer: bool = False, rules: Json | None = None) -> None:
+        """One prompt under a durable key, with the rules that hold from before it on. What came of it is asked for afterwards."""
         command: Json = {"type": "prompt", "message": message, "streamingBehavior": "steer" if steer else "followUp"}
-        await self.t.agents.send(machine_of(lieutenant), key, command)
+        await self.t.agents.send(machine_of(lieutenant), key, command, rules)
 
     async def interrupt(self, lieutenant: LieutenantItem) -> None:
         """Take back what is queued, then end the turn."""

@@ -11,6 +11,7 @@ from reconciler.api.task import Acceptance
 from reconciler.core.backoff import delay
 from reconciler.core.decisions import (
     AbortTurn,
+    AnswerQuestion,
     Continue,
     Deliver,
     Escalate,
@@ -44,6 +45,7 @@ from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
+from reconciler.engine.act.guest import guard_of
 from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.taskbudget import TaskBudgetActs
@@ -92,6 +94,9 @@ class TaskActs:
                 self.t.recorder.forget(task.key)
             case ExpireTask():
                 await self.expire_task(task)
+            case AnswerQuestion(question, allow, why, call):
+                assert lieutenant is not None
+                await self.answer(lieutenant, task, question, allow, why, call)
             case Deliver() | SendSteer() | Continue() | AbortTurn() | Withdraw() | Verify() | Escalate() | Reprompt() | LookForArtifact():
                 assert lieutenant is not None
                 await self.in_session(lieutenant, task, view, action)
@@ -144,6 +149,12 @@ class TaskActs:
             case _:
                 assert_never(action)
 
+    async def answer(self, lieutenant: LieutenantItem, task: TaskItem, question: str, allow: bool, why: str, call: str) -> None:
+        """What a person said of a call that waits; recorded once it was taken."""
+        if await self.t.agents.answer(machine_of(lieutenant), question, allow, why):
+            told = f"{question}: {self.t.redact(call)}" + (f" ({why})" if why else "")
+            self.t.recorder.note(task.key, task.uid, Reason.APPROVED if allow else Reason.DENIED, told[:500])
+
     def content(self, task: TaskItem) -> str:
         """The prompt as the user wrote it, here or elsewhere. Raises `InvalidSpec` when it is no longer there."""
         source = task.spec.content_from
@@ -176,7 +187,9 @@ class TaskActs:
                 return  # or since this was begun; from here on nothing comes between
             self.t.recorder.note(task.key, task.uid, Reason.DELIVERING, f"attempt {action.attempt} to {lieutenant.key.name}")
         task = await self.s.begin(task, record, SENT)
-        await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)))
+        rendered = view.lieutenant.rendered
+        rules = guard_of(rendered, task.spec.permissions) if isinstance(rendered, Rendered) and rendered.rules is not None else None
+        await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)), rules=rules)
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
         assert view.talk is not None

@@ -239,6 +239,6 @@ class LieutenantKind(Kind[WorkSet]):
 
 def source_of(obj: StoredObject | None) -> str:
     """The name of the lieutenant that this one is to be a live copy of; '' for none, or once the copy was made."""
-    if obj is None or as_map(as_map(obj.record.get("slot")).get("branch")).get("vm_id"):
+    if obj is None or not obj.spec.get("fork") or as_map(as_map(obj.record.get("slot")).get("branch")).get("vm_id"):
         return ""
     return str(as_map(as_map(obj.spec.get("fork")).get("from")).get("name") or "")

@@ -12,7 +12,7 @@ from reconciler.core.slot import branching, pairing
 from reconciler.core.snapshot.branch import NO_COPIES, Copies, Original
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.vm import Vm, VmObservation
-from reconciler.engine.observe.slots import Slots, commit_of
+from reconciler.engine.observe.slots import Slots
 from reconciler.engine.ports import Intent
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
@@ -77,8 +77,10 @@ class Branches:
         return (fork for fork in found if fork is not None and wants(fork) and self._journal.of(fork.slot_owner) is None)
 
     def _sent(self, vm_id: str, now: float) -> list[Intent]:
+        if not vm_id:
+            return []
         journal, wanted = self._journal, f"{pairing.VM}{vm_id}"
-        found = [intent for intent in journal.creates(self._table.filled) if vm_id and commit_of(intent) == wanted]
+        found = [intent for intent in journal.creates_of(wanted) if not self._table.filled(intent.owner)]
         return [one for one in found if now < (one.sent_at + CALL_SECONDS if journal.calling(one) else journal.ended(one) + self._settle)]
 
 

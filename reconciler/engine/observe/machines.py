@@ -227,5 +227,6 @@ def talk_of(agent: Agent | Unknown | None, transcript: Transcript) -> Talk | Non
             process.retry_after,
             process.tool,
             process.work,
+            process.guard.asks if process.guard is not None else (),
         )
     return Talk(transcript.messages, transcript.size, False, False)

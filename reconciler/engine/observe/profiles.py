@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
+from functools import partial
+from operator import is_
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
+from reconciler.api.meta import Resources
 from reconciler.api.reasons import Reason
 from reconciler.api.stock import organ_programs, stock_profiles
 from reconciler.api.support import unsupported
@@ -13,7 +17,7 @@ from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.core.profile import bake
 from reconciler.core.profile.localize import localized
 from reconciler.core.profile.organs import unknown
-from reconciler.core.profile.rendering import Flawed, chain_names, profile_chain, render, with_secrets
+from reconciler.core.profile.rendering import Flawed, MachinePart, chain_names, machine_part, profile_chain, render, with_secrets
 from reconciler.core.snapshot.machine import CommitSource
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from reconciler.core.treerecords import BootProfileRecord
@@ -27,6 +31,9 @@ from reconciler.errors import Forbidden, Refused
 
 ENV_BYTES = 1 << 16
 """Longest secret in a variable: the kernel takes less than 128 KiB for one string."""
+
+PARTS_KEPT = 16
+"""Chains of profiles whose common part is remembered."""
 
 Fields = tuple[tuple[str, ...], tuple[str, ...]]
 """Fields set and not acted on: those that protect, and the others."""
@@ -44,6 +51,7 @@ class Profiles:
         self._localized: dict[Key, tuple[Rendered, Rendered]] = {}
         self._printed: dict[Key, tuple[Rendered, dict[SecretRef, str], Rendered]] = {}
         self._by_profile: dict[tuple[str, str], tuple[int, Fields]] = {}
+        self._parts: deque[tuple[tuple[BootProfileSpec, ...], MachinePart]] = deque(maxlen=PARTS_KEPT)
         self._unsupported: dict[Key, tuple[Json, Fields]] = {}
 
     def profile(self, namespace: str, name: str) -> BootProfileSpec | Flawed | None:
@@ -54,7 +62,18 @@ class Profiles:
 
     def of_profile(self, key: Key, spec: LieutenantSpec) -> Rendered | Unresolved:
         """What is declared, without its secrets, and without what was baked from it."""
-        return render(key.name, spec, lambda name: self.profile(key.namespace, name), self.settings.default_model, key.namespace)
+        lookup = partial(self.profile, key.namespace)
+        return render(key.name, spec, lookup, self.settings.default_model, key.namespace, self.machine_part)
+
+    def machine_part(self, chain: tuple[BootProfileSpec, ...], resources: Resources | None) -> MachinePart:
+        """Made once for all lieutenants with the same profiles and no size of their own."""
+        if resources is not None:
+            return machine_part(chain, resources)
+        known = next((part for other, part in self._parts if len(other) == len(chain) and all(map(is_, other, chain))), None)
+        if known is None:
+            known = machine_part(chain, None)
+            self._parts.append((chain, known))
+        return known
 
     def baked(self, key: Key, spec: LieutenantSpec, made: Rendered) -> Rendered:
         """The same, made from the commit that the profile was baked to, where there is one of it as it is now."""
@@ -152,7 +171,8 @@ class Profiles:
         """Fields set and not acted on in this release: those that protect, and the others."""
         known = self._unsupported.get(key)
         if known is None or known[0] is not spec:
-            found = unsupported(key.kind, spec)
+            item = self.table.get(key)
+            found = unsupported(key.kind, spec, item.spec if item is not None and item.obj.spec is spec else None)
             fields = tuple(f.path for f in found if f.protects), tuple(f.path for f in found if not f.protects)
             known = self._unsupported[key] = (spec, fields)
         return known[1]

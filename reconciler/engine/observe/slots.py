@@ -25,7 +25,7 @@ from reconciler.engine.observe.origins import Origins
 from reconciler.engine.observe.trees import Trees
 from reconciler.engine.ports import Clock, Intent
 from reconciler.engine.settings import EngineSettings
-from reconciler.engine.state.journal import COMMIT, CREATE, Journal
+from reconciler.engine.state.journal import COMMIT, CREATE, Journal, commit_of
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
@@ -282,11 +282,6 @@ class Slots:
         else makes VMs from it. Of a reference nobody knows which commit it was."""
         commit = commit_of(intent)
         return not commit or (self.settings.dedicated_account and not commit.startswith(pairing.REF))
-
-
-def commit_of(intent: Intent) -> str:
-    """What a create restores, as `intent_payload` wrote it."""
-    return str(intent.payload.get("commit", ""))
 
 
 def is_of(commit: Commit, vm_id: str, name: str) -> bool:

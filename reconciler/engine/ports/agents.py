@@ -50,7 +50,8 @@ class Machine:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
-    `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back."""
+    `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
+    rules that its tool calls are checked against, None for none."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -59,6 +60,7 @@ class Launch:
     agent_dir: str
     session_file: str
     launch_hash: str
+    guard: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,14 @@ class AgentWriter(Protocol):
         not loaded in it."""
         ...
 
-    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
+    async def send(self, at: Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
         """Hand pi one RPC command under a durable key and await its verdict (up to 30 s, else `Unanswered`). The keeper
-        forwards a key at most once, ever; a second send of it returns what became of the first."""
+        forwards a key at most once, ever; a second send of it returns what became of the first. `rules`: what tool calls are checked
+        against from before it is forwarded; pi must have been started with some."""
+        ...
+
+    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
+        """A person's answer to a tool call that waits; False when nothing waits under that name any more."""
         ...
 
     async def call(self, at: Machine, command: Json) -> Json:

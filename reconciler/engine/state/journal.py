@@ -22,6 +22,7 @@ class Journal:
 
     def __init__(self, opened: Iterable[Intent], begun: float = 0.0) -> None:
         self._open: dict[SlotOwner, list[Intent]] = {}
+        self._restoring: dict[str, dict[str, Intent]] = {}
         self._unsent: list[Intent] = []
         self._beginning: dict[str, Intent] = {}
         self._ended: dict[str, float] = {}
@@ -29,7 +30,7 @@ class Journal:
         for intent in opened:
             self._ended[intent.token] = begun
         for intent in sorted(opened, key=lambda i: i.sent_at):
-            self._open.setdefault(intent.owner, []).append(intent)
+            self._note(intent)
 
     def of(self, slot: SlotOwner, verb: str = CREATE) -> Intent | None:
         """The oldest open one of this slot and kind."""
@@ -44,7 +45,7 @@ class Journal:
     def opened(self, intent: Intent) -> None:
         """Its row is durable."""
         self._beginning.pop(intent.token, None)
-        self._open.setdefault(intent.owner, []).append(intent)
+        self._note(intent)
         self._unsent.clear()
 
     def not_sent(self, intent: Intent) -> None:
@@ -68,6 +69,15 @@ class Journal:
         """The row that closes it is durable."""
         self._ended.pop(intent.token, None)
         self._keep(intent.owner, [other for other in self._open.get(intent.owner, ()) if other.token != intent.token])
+        same = self._restoring.get(commit_of(intent), {})
+        same.pop(intent.token, None)
+        if not same:
+            self._restoring.pop(commit_of(intent), None)
+
+    def _note(self, intent: Intent) -> None:
+        self._open.setdefault(intent.owner, []).append(intent)
+        if intent.verb == CREATE and (commit := commit_of(intent)):
+            self._restoring.setdefault(commit, {})[intent.token] = intent
 
     def _keep(self, slot: SlotOwner, left: list[Intent]) -> None:
         if left:
@@ -81,10 +91,19 @@ class Journal:
         slots = (intents for slot, intents in self._open.items() if not filled(slot))
         return [intent for intents in slots for intent in intents if intent.verb == CREATE]
 
+    def creates_of(self, commit: str) -> tuple[Intent, ...]:
+        """Open creates that restore this commit, or copy this machine."""
+        return tuple(self._restoring.get(commit, {}).values())
+
     def under_way(self) -> Iterator[SlotOwner]:
         """The slots whose create is being written down, or open."""
         yield from (intent.owner for intent in self._beginning.values() if intent.verb == CREATE)
         yield from (slot for slot, intents in self._open.items() if any(intent.verb == CREATE for intent in intents))
+
+
+def commit_of(intent: Intent) -> str:
+    """What a create restores or copies; '' for a fresh machine."""
+    return str(intent.payload.get("commit", ""))
 
 
 def closing(intent: Intent, outcome: str) -> PutIntent:

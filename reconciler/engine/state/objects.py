@@ -112,12 +112,12 @@ class ObjectTable:
         self._owners: dict[str, SlotKey] = {}
         self._adopters: dict[str, dict[Key, None]] = {}
         self._forks: dict[Key, dict[Key, None]] = {}
+        self._deleting: set[Key] = set()
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
-        self.profile_changes = 0
         self.tombstones: dict[Key, Tombstone] = {}
-        self.halted, self.revision, self.prunes = "", 0, PruneBook()
+        self.halted, self.revision, self.profile_changes, self.prunes = "", 0, 0, PruneBook()
         self.on_change: list[Listener] = []
 
     def fill(self, objects: Iterable[StoredObject], meta: Mapping[str, str]) -> None:
@@ -163,7 +163,7 @@ class ObjectTable:
 
     def deleting(self) -> Iterable[Key]:
         """Objects whose deletion was asked for."""
-        return (key for key, item in self._items.items() if item.deleting)
+        return self._deleting
 
     def all_keys(self) -> list[Key]:
         return list(self._items)
@@ -213,11 +213,10 @@ class ObjectTable:
             changed = change(item.obj)
             if changed is item.obj or changed == item.obj:
                 continue
-            expect = item.obj.version
             before.setdefault(key, item)
-            obj = replaced(changed, version=expect + 1)
+            obj = replaced(changed, version=item.obj.version + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else None)
-            puts.append(PutObject(obj, expect))
+            puts.append(PutObject(obj, item.obj.version))
         if not puts and not more:
             return
         await self._write([*puts, *more], before)
@@ -335,11 +334,13 @@ class ObjectTable:
                 continue
             if isinstance(item.spec, BootProfileSpec):
                 self.profile_changes += 1
-            if isinstance(item.spec, LieutenantSpec) and item.spec.adopt is not None:
-                _note(self._adopters, item.spec.adopt.vm_id, item.key, add)
-            if isinstance(item.spec, LieutenantSpec) and item.spec.fork is not None:
-                _note(self._forks, lieutenant_key(item.key.namespace, item.spec.fork.from_.name), item.key, add)
-            if isinstance(item.spec, TaskSpec):
+            (self._deleting.add if add and item.deleting else self._deleting.discard)(item.key)
+            if isinstance(item.spec, LieutenantSpec):
+                if item.spec.adopt is not None:
+                    _note(self._adopters, item.spec.adopt.vm_id, item.key, add)
+                if item.spec.fork is not None:
+                    _note(self._forks, lieutenant_key(item.key.namespace, item.spec.fork.from_.name), item.key, add)
+            elif isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
                     _note(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)
                 work_set = self._tasks.setdefault(lieutenant_of(item.key, item.spec), {})
@@ -366,8 +367,7 @@ class ObjectTable:
                 listener(key)
 
     def _drop(self, key: Key) -> None:
-        item = self._items.pop(key, None)
-        self._index(item, None)
+        self._index(self._items.pop(key, None), None)
 
 
 def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:

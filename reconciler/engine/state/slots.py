@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.lieutenant import ManagementPolicy
-from reconciler.core.keys import Json, SlotOwner, as_map
+from reconciler.core.keys import Json, JsonValue, SlotOwner, as_map
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.lieutenant.session import begun_anew, housed
 from reconciler.core.records import (
@@ -97,8 +97,12 @@ def snapshot_policy(item: LieutenantItem) -> SnapshotPolicy | None:
 
 def vms_in(record: Json) -> tuple[str, ...]:
     """The machines in the stored record of a lieutenant: its own, the next one, the spare one; '' for an empty slot."""
-    slots = (record.get("slot"), record.get("next"), as_map(record.get("spare")).get("slot"))
-    return tuple(str(as_map(slot).get("vm_id") or "") for slot in slots)
+    slot, other, spare = record.get("slot"), record.get("next"), record.get("spare")
+    return _vm_in(slot), _vm_in(other) if other else "", _vm_in(as_map(spare).get("slot")) if spare else ""
+
+
+def _vm_in(slot: JsonValue) -> str:
+    return str(slot.get("vm_id") or "") if isinstance(slot, dict) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import TypeVar
 
 from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.documents import jsontext, yamltext
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
+from reconciler.sources.documents.permissions import wrong_examples
 
-MAX_BYTES = 1 << 20
-MAX_DOCUMENTS = 1000
+Place = TypeVar("Place", Mark, Trap)
+
+MAX_BYTES = 8 << 20
+MAX_DOCUMENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,13 +75,13 @@ class Reader:
 
     def read(self, text: str, file: str) -> list[Doc]:
         """The documents of one text, those of a `kind: List` one by one. `file` ending in `.json` is JSON, anything else YAML.
-        More than 1000 documents: the rest is one finding."""
+        More than 10,000 documents: the rest is one finding."""
         found: list[Doc] = []
         as_json = file.endswith(".json")
         for before, chunk in [(0, text)] if as_json else yamltext.split(text):
             docs = self._chunk(chunk, as_json)
             if len(found) + len(docs) > MAX_DOCUMENTS:
-                flaw = Flaw(Mark(1, 1), (), f"more than {MAX_DOCUMENTS} documents in one file; split it")
+                flaw = Flaw(Mark(1, 1), (), f"more than {MAX_DOCUMENTS:,} documents in one file; split it")
                 found.append(Doc(file, before, flaw.mark, {}, None, {}, (flaw,)))
                 break
             found += [replace(doc, file=file, before=before) for doc in docs]
@@ -102,9 +106,9 @@ def read(text: str, file: str) -> list[Doc]:
 
 
 def decode(data: bytes) -> str | Flaw:
-    """Bytes of a file → its text (UTF-8, a byte order mark allowed), or what is wrong with them. At most 1 MiB."""
+    """Bytes of a file → its text (UTF-8, a byte order mark allowed), or what is wrong with them. At most 8 MiB."""
     if len(data) > MAX_BYTES:
-        return Flaw(Mark(1, 1), (), "larger than 1 MiB; split it")
+        return Flaw(Mark(1, 1), (), "larger than 8 MiB; split it")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,8 +139,19 @@ def _list(found: Located, value: Json) -> Iterator[Doc]:
         flaw = Flaw(locate(found.marks, found.start, path), path, message)
         yield Doc("", 0, found.start, {}, None, {}, (flaw,))
         return
+    marks, traps = _by_item(found.marks), _by_item(found.traps)
     for index, item in enumerate(items):
-        yield _judge(found, item, ("items", index))
+        part = replace(found, marks=marks.get(index, {}), traps=traps.get(index, {}))
+        yield _judge(part, item, ("items", index))
+
+
+def _by_item(places: dict[Path, Place]) -> dict[int, dict[Path, Place]]:
+    """What is known of places in a List, by the item that they are in: looking through all of them for each item takes too long."""
+    found: dict[int, dict[Path, Place]] = {}
+    for path, value in places.items():
+        if len(path) > 1 and path[0] == "items" and isinstance(path[1], int):
+            found.setdefault(path[1], {})[path] = value
+    return found
 
 
 def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
@@ -155,6 +170,8 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:
     outcome = parse(raw)
     problems = outcome if isinstance(outcome, list) else []
+    for wrong in wrong_examples(raw):
+        yield Flaw(locate(marks, start, wrong.path[:-1]), wrong.path, wrong.message)
     for problem in problems:
         yield Flaw(locate(marks, start, problem.path), problem.path, _explained(problem, traps.get(problem.path)))
     told = {problem.path for problem in problems}

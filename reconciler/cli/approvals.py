@@ -1,0 +1,105 @@
+"""`approve` and `deny`: a person's answer to tool calls that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import names
+from reconciler.cli.access import reader
+from reconciler.cli.act import change
+from reconciler.cli.edit import Change
+from reconciler.cli.output import out
+from reconciler.cli.read import one
+from reconciler.config import Config
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, lieutenant
+from reconciler.engine.ports import StoredObject
+from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.visible import one_line
+
+LIEUTENANT = lieutenant("", "").kind
+Which = Annotated[
+    list[str], typer.Argument(metavar="TASK [ID…]", help="The task, and which of its questions; all without any.", show_default=False)
+]
+
+
+def approve(
+    config: Config,
+    words: Which,
+    always: Annotated[
+        bool, typer.Option("--always", help="Allow the same from now on: adds a rule to the lieutenant, where it is declared.")
+    ] = False,
+) -> None:
+    """Let tool calls that wait go on.
+
+    The very call that waits goes on; nothing is asked again. See `reconciler get approvals`."""
+    key, asks = _answer(config, words, "Approve", "")
+    if always:
+        asyncio.run(_always(config, key, asks))
+
+
+def deny(
+    config: Config,
+    words: Which,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why not; the agent is told.", show_default=False)] = "",
+) -> None:
+    """Deny tool calls that wait; the agent is told why and goes on."""
+    _answer(config, words, "Deny", reason)
+
+
+def _answer(config: Config, words: Sequence[str], decision: str, reason: str) -> tuple[Key, list[Json]]:
+    """Declares the answers; returns the task and the questions that they are for."""
+    if not words:
+        raise UsageError("which task?", "TASK", "see `reconciler get approvals`")
+    first, _, asked = words[0].removeprefix("task/").partition("/")
+    key = names.of_kind([f"task/{first}"], "Task", config.namespace)
+    wanted = [word.rpartition("/")[2] for word in ([asked] if asked else []) + list(words[1:])]
+    answered: list[Json] = []
+
+    def changes(obj: StoredObject) -> list[Change]:
+        open_ = {str(ask.get("id")): ask for ask in as_maps(obj.status.get("asks"))}
+        unknown = [name for name in wanted if name not in open_]
+        if unknown or not open_:
+            what = f"no question {unknown[0]!r} waits" if unknown else "nothing of it waits for a person"
+            raise Refused(what, names.short(key), "see `reconciler get approvals`")
+        answered[:] = [open_[name] for name in wanted or open_]
+        told: list[JsonValue] = [
+            {"id": ask["id"], "decision": decision, **({"reason": reason[:500]} if reason else {})} for ask in answered
+        ]
+        before = [one for one in as_maps(obj.spec.get("approvals")) if one.get("id") not in {ask["id"] for ask in answered}]
+        return [(("approvals",), [*before, *told][-100:])]
+
+    where = asyncio.run(change(config, key, changes))
+    done = "approved" if decision == "Approve" else "denied"
+    for ask in answered:
+        out(f"{names.short(key)} {ask['id']} {done} {where}: {one_line(str(ask.get('call', '')))}")
+    return key, answered
+
+
+async def _always(config: Config, key: Key, asks: Sequence[Json]) -> None:
+    """Adds a rule for each of these calls to the lieutenant. Raises `Refused` where a rule that asks would hold all the same."""
+    async with reader(config) as store:
+        work = await one(store, key)
+        name = as_map(work.spec.get("lieutenantRef")).get("name")
+        if not isinstance(name, str):
+            raise NotFound("the task names no lieutenant", names.short(key))
+        owner = lieutenant(key.namespace, name)
+        rules = []
+        for ask in asks:
+            if ask.get("level"):
+                told = f"the rule {ask.get('rule')} of the {ask.get('level')} asks, and an allow beside it does not lift it"
+                raise Refused(told, names.short(key), "this one call was approved; narrow that rule to allow the same from now on")
+            call, part = str(ask.get("call", "")), str(ask.get("part", ""))
+            rules.append(f"bash({part})" if call.startswith("bash(") else call)
+
+    def changes(obj: StoredObject) -> list[Change]:
+        allowed = as_map(obj.spec.get("permissions")).get("allow")
+        before = list(allowed) if isinstance(allowed, list) else []
+        return [(("permissions", "allow"), [*before, *(rule for rule in rules if rule not in before)])]
+
+    where = await change(config, owner, changes)
+    for rule in rules:
+        out(f"{names.short(owner)} allows {one_line(rule)} from now on {where}")

@@ -1,0 +1,45 @@
+"""What waits for a person, as one list: questions about tool calls, blocks and failures, each with its age (G-37)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.api.meta import API_VERSION
+from reconciler.core.keys import Json, JsonValue, as_map, as_maps, short, task
+from reconciler.engine.ports import StoredObject
+
+APPROVAL, ATTENTION = "Approval", "Attention"
+TASK = task("", "").kind
+
+
+def approvals(tasks: Iterable[StoredObject]) -> Iterator[tuple[str, Json]]:
+    """One document for each tool call that waits, oldest first; named after its question."""
+    found = [(obj, ask) for obj in tasks for ask in as_maps(obj.status.get("asks"))]
+    for obj, ask in sorted(found, key=lambda one: str(one[1].get("since", ""))):
+        told: Json = {name: ask.get(name, "") for name in ("call", "part", "rule", "level")}
+        lieutenant = as_map(obj.spec.get("lieutenantRef")).get("name", "")
+        name = f"{obj.key.name}/{ask.get('id', '')}"
+        yield name, _document(APPROVAL, obj, name, ask.get("since"), {"task": obj.key.name, "lieutenant": lieutenant, **told})
+
+
+def attention(objects: Iterable[StoredObject]) -> Iterator[tuple[str, Json]]:
+    """One document for each object that a person must look at, oldest first."""
+    found: list[tuple[str, str, Json]] = []
+    for obj in objects:
+        asks = as_maps(obj.status.get("asks"))
+        stalled = next((c for c in as_maps(obj.status.get("conditions")) if c.get("type") == "Stalled" and c.get("status") == "True"), None)
+        if asks:
+            since: JsonValue = min(str(ask.get("since", "")) for ask in asks)
+            told: Json = {"reason": "AwaitingApproval", "message": "; ".join(str(ask.get("call", "")) for ask in asks)}
+        elif stalled is not None:
+            since, told = stalled.get("lastTransitionTime"), {"reason": stalled.get("reason"), "message": stalled.get("message", "")}
+        else:
+            continue
+        name = short(obj.key)
+        found.append((str(since), name, _document(ATTENTION, obj, name, since, told)))
+    yield from ((name, doc) for _, name, doc in sorted(found, key=lambda one: one[:2]))
+
+
+def _document(kind: str, obj: StoredObject, name: str, since: JsonValue, status: Json) -> Json:
+    metadata: Json = {"name": name, "namespace": obj.key.namespace, **({"creationTimestamp": since} if since else {})}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "status": status}
