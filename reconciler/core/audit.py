@@ -59,10 +59,10 @@ def changes(before: Json, after: Json) -> tuple[Change, ...]:
     return (*found, Change(f"and {more} more")) if more else found
 
 
-def verb_of(kind: str, before: Json, after: Json, default: str) -> str:
-    """What a change of a task means, in the words of people."""
+def verb_of(before: Json, after: Json, default: str) -> str:
+    """What a change means, in the words of people: `cancel` and `approvals` are a task's."""
     differ = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-    if kind != "Task" or not before:
+    if not before:
         return default
     if differ == {"cancel"} and after.get("cancel") is True:
         return "cancelled"

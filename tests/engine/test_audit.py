@@ -92,7 +92,7 @@ def test_only_so_many_stay_and_numbers_are_not_given_twice(tmp_path: Path) -> No
     ],
 )
 def test_what_a_change_of_a_task_is_called(before: Json, after: Json, verb: str) -> None:
-    assert verb_of("Task", before, after, "changed") == verb
+    assert verb_of(before, after, "changed") == verb
 
 
 def test_an_entry_is_bounded() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from reconciler.api.budget import Budget
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, lieutenant
 from reconciler.core.lieutenant.budget import no_work
 from reconciler.core.messages import Message
 from reconciler.core.records import SpendingRecord
@@ -35,6 +35,8 @@ from reconciler.engine.ports import PutMeta
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.ledgers import FLEET, Ledgers, agent_of, agent_place, tree_place
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, ObjectTable, TaskItem
+
+AGENT = lieutenant("", "").kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Budgets:
         return Pool(whose, budget, spent, reserved, ends(budget, now), own)
 
     def _agents(self) -> Iterable[LieutenantItem]:
-        found = (self._table.lieutenant(item.key) for item in self._table.of_kind("Lieutenant"))
+        found = (self._table.lieutenant(item.key) for item in self._table.of_kind(AGENT))
         return (item for item in found if item is not None)
 
     def _running(self, item: LieutenantItem, since: float, now: float) -> float:

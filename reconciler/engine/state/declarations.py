@@ -109,7 +109,7 @@ class Declarations:
             if changed != old:
                 await self._table.update([(old.key, lambda obj: read_from(obj, declared))])
             return Outcome.UNCHANGED
-        verb, actor = verb_of(old.key.kind, old.spec, changed.spec, "changed"), self._actor_of(declared.source, declared.origin)
+        verb, actor = verb_of(old.spec, changed.spec, "changed"), self._actor_of(declared.source, declared.origin)
         audit = self._audit(verb, old.key, old.uid, changes(_declared(old), _declared(changed)), actor)
         put = replaced_by(changed)
         await self._table.update([(old.key, put)], audit)
@@ -175,7 +175,7 @@ class Declarations:
         differ = changes(old.spec, changed.spec)
         if not asked and not more:
             if differ:
-                verb = verb_of(old.key.kind, old.spec, changed.spec, "changed")
+                verb = verb_of(old.spec, changed.spec, "changed")
                 await self._table.update([(old.key, replaced_by(changed))], self._audit(verb, seen.key, old.uid, differ, _CLUSTER))
             else:
                 self._table.follow(changed, spec)
