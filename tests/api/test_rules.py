@@ -197,13 +197,13 @@ def test_immutable_fields_do_not_change(kind: str, old: Json, path: tuple[str | 
     assert validate_update(kind, old, old) == []
 
 
-def test_every_field_of_a_task_but_two_is_immutable() -> None:
+def test_every_field_of_a_task_but_three_is_immutable() -> None:
     for name in TASK:
-        if name in ("cancel", "approvals", "lieutenantRef", "prompt"):
+        if name in ("cancel", "approvals", "budget", "lieutenantRef", "prompt"):
             continue
         less = {key: value for key, value in TASK.items() if key != name and not (name == "delivery" and key == "target")}
         assert f"spec.{name}" in {problem.field for problem in validate_update("Task", TASK, less)}, name
-    for name, value in (("cancel", False), ("approvals", [])):
+    for name, value in (("cancel", False), ("approvals", []), ("budget", {"maxTokens": 5})):
         assert validate_update("Task", TASK, {**TASK, name: value}) == []
 
 

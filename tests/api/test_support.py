@@ -27,7 +27,7 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 OF_A_TREE: dict[str, bool] = {}
-OF_ITS_LIEUTENANTS = {"idle": False, "budget": True, "permissions.agents": False, "memory": False, "compaction": False}
+OF_ITS_LIEUTENANTS = {"permissions.agents": False, "memory": False, "compaction": False}
 TREE_FINDINGS = [
     *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
     *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),
@@ -61,9 +61,10 @@ def test_what_is_set_and_not_acted_on_is_told(kind: Kind) -> None:
         ("Lieutenant", {**LT, "deletionPolicy": "Snapshot", "managementPolicy": "ObserveOnly"}, []),
         ("Lieutenant", {**LT, "limits": {"maxTurns": 0, "taskTimeoutSeconds": 5}}, []),
         ("Lieutenant", {**LT, "limits": {"maxTurns": 9, "firstArtifactSeconds": 60}}, []),
-        ("Lieutenant", {**LT, "idle": {"wakeOnTask": False}}, [Finding("spec.idle", False)]),
+        ("Lieutenant", {**LT, "idle": {"wakeOnTask": False}}, []),
+        ("Lieutenant", {**LT, "memory": {"maxLines": 5}}, [Finding("spec.memory", False)]),
         ("Lieutenant", {**LT, "session": {"generation": 1, "onLost": "Resume"}}, []),
-        ("Lieutenant", {**LT, "budget": {"maxCost": "1"}}, [Finding("spec.budget", True)]),
+        ("Lieutenant", {**LT, "budget": {"maxCost": "1"}}, []),
         ("Task", TASK, []),
         ("Task", {**TASK, "escalation": ["Steer"]}, []),
         ("Task", {**TASK, "escalation": ["Steer", "Abort"], "ttlSecondsAfterFinished": 5}, []),
