@@ -349,11 +349,6 @@ class Reason(Explained):
         "Provide it; it is looked for again.",
         Waiting(poll=5.0, rests=True, undeclared=True),
     )
-    PRUNE_BLOCKED = (
-        "PruneBlocked",
-        "Objects disappeared from their files, and deleting them needs a person.",
-        "Delete them with `reconciler delete`, or put them back.",
-    )
 
     # Tasks: waiting
     QUEUED = "Queued", "Another task has the session, or stands before this one.", NOTHING, RESTS

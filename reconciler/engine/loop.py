@@ -59,8 +59,6 @@ REPEAT_PAUSE = 5.0
 
 REPORT_EVERY = 1.0
 """Seconds: status is written when an object comes to rest, and not more often than this while it moves."""
-REPORTS_A_SECOND = 25
-"""Of all objects that move: when many move at once, each is told of less often, so that telling takes no share from moving."""
 
 
 class Engine:
@@ -327,8 +325,7 @@ class Engine:
     async def _report(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> None:
         """Write status when nothing is left to do, before what may take long, and now and then in between."""
         long = any(step.action.reported_first for step in steps)
-        pause = max(REPORT_EVERY, self.queue.working() / REPORTS_A_SECOND)
-        if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + pause:
+        if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
             begun = kind.begun(snapshot, steps) if long else ()
             await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), begun)
             self._reported[plan.key] = self.clock.now()

@@ -47,6 +47,9 @@ PRINTING = {
     "approve": (),  # calls of agents: `one_line`
     "deny": (),
     "doctor": (),
+    "auth": (),  # rules and calls, as somebody wrote them: `out`
+    "approve": (),
+    "deny": (),
     "set": (),
     "suspend": (),
     "resume": (),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import converge, httpcalls, resync
+from benchmarks import bytecodes, converge, httpcalls, resync
 from benchmarks.common import Goal
 from benchmarks.fleet import CONCURRENCY, Platform, platform
 
@@ -33,6 +33,12 @@ async def test_a_fleet_at_rest_costs_one_list_a_resync_and_nothing_else(at: Plat
     sample = await resync.measure(at, COUNT, tmp_path, resync_seconds=0.2)
     assert (sample.gets, sample.changes, sample.writes) == (0, 0, 0)
     assert sample.lists <= 1 + 1 / resync.RESYNCS  # one more may begin while the last one is digested
+
+
+@pytest.mark.slow
+async def test_work_is_counted_by_function(tmp_path: Path) -> None:
+    found = await bytecodes.counted(2, tmp_path)
+    assert {"work_set", "evaluate", "lieutenant_status"} <= {code.co_name for code in found}
 
 
 async def test_every_http_client_makes_its_calls() -> None:
