@@ -185,7 +185,7 @@ class ReadyAgents:
     async def stop_agent(self, at: Machine, grace: float) -> None:
         self._at(at).launch = None
 
-    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
+    async def send(self, at: Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
         return Unheard()
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
