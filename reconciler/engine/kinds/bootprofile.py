@@ -30,10 +30,10 @@ from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
-from reconciler.engine.observe.slots import commit_of
 from reconciler.engine.observe.warm import could_not_be_made
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
+from reconciler.engine.state.journal import commit_of
 from reconciler.engine.state.objects import AnyItem
 from reconciler.errors import ReconcilerError
 
