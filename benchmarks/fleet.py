@@ -185,8 +185,11 @@ class ReadyAgents:
     async def stop_agent(self, at: Machine, grace: float) -> None:
         self._at(at).launch = None
 
-    async def send(self, at: Machine, key: str, command: Json) -> Verdict:
+    async def send(self, at: Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
         return Unheard()
+
+    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
+        return False
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()

@@ -55,6 +55,9 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
+TABLES = frozenset({"gitSource"})
+"""What such a file has besides, as tables: read by whoever acts on it."""
+
 NOTIFY = "notify"
 """What only a file may have: a list of tables, one for each sink of notices."""
 
@@ -66,7 +69,7 @@ class Config:
     that context's. `adopt_unowned`: namespaces that may use ids of the account without a mark of ours, None: all of a folder's, none of a
     cluster's; `share`: pairs of the namespace that made a commit or a VM and one that may use it; `*` stands for every namespace;
     `max_vms`: most VMs of all objects together, None: no limit.
-    `notify`: where notices go.
+    `tables`: of the configuration file, unread; `notify`: where notices go.
     `environ`: the process's environment (it may hold secrets: never shown). `file`: the TOML file that was read or would be, `origins`:
     where each setting that was given comes from."""
 
@@ -88,6 +91,7 @@ class Config:
     resync_seconds: float = 10.0
     kube: bool = False
     context: str = ""
+    tables: Mapping[str, object] = field(default_factory=dict)
     notify: tuple[Sink, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: Path | None = None
@@ -108,7 +112,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
     """`flags`: long name → value, None where it was not given. Raises `UsageError` naming the flag, variable or file that is
     wrong. Without `file` the one that the environment names is read, or the user's own where it is there."""
     file = file or default_file(environ)
-    told, sinks = read_file(file) if file is not None else ({}, ())
+    told, tables, sinks = read_file(file) if file is not None else ({}, {}, ())
     origins = {name: where for name in sorted(NAMES) for value, where in [_picked(name, flags, environ, told, file)] if value is not None}
 
     def pick(name: str) -> tuple[Setting | None, str]:
@@ -198,6 +202,7 @@ def load(flags: Mapping[str, Setting | None], environ: Mapping[str, str], file: 
         resync_seconds=seconds("resync-seconds", 10.0),
         kube=kube,
         context=context,
+        tables=tables,
         notify=sinks,
         environ=environ,
         file=file,
@@ -244,8 +249,8 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     return None if isinstance(paths.look(own), paths.Absent) else own
 
 
-def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:
-    """A TOML file of settings, and the sinks for notices in it. Raises `UsageError` when it can't be read or
+def read_file(path: Path) -> tuple[dict[str, Setting], dict[str, object], tuple[Sink, ...]]:
+    """A TOML file of settings, its other tables, and the sinks for notices in it. Raises `UsageError` when it can't be read or
     holds something that is no setting."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
@@ -254,15 +259,19 @@ def read_file(path: Path) -> tuple[dict[str, Setting], tuple[Sink, ...]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration is not TOML: {error}", str(path), "correct it") from error
     found: dict[str, Setting] = {}
+    tables: dict[str, object] = {}
     sinks: tuple[Sink, ...] = ()
     if NOTIFY in document:
         from reconciler.notify.settings import read_sinks
 
         sinks = read_sinks(document.pop(NOTIFY), str(path))
     for name, value in document.items():
+        if name in TABLES:
+            tables[name] = value
+            continue
         if name not in NAMES:
-            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, NOTIFY}))}")
+            raise UsageError(f"unknown setting {name!r}", str(path), f"use one of {', '.join(sorted({*NAMES, *TABLES, NOTIFY}))}")
         if not isinstance(value, str | bool | int | float):
             raise UsageError(f"{name} must be one value", str(path), "write a string, a number, true or false")
         found[name] = value
-    return found, sinks
+    return found, tables, sinks

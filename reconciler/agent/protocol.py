@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from reconciler.engine.ports import Launch
 
 _MOST_ASKS: Final = 100
-KEEPER_VERSION: Final = "1-18fb388f14fe"
+KEEPER_VERSION: Final = "1-df12750c3e55"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

@@ -241,29 +241,17 @@ class Reason(Explained):
         RETRIES,
     )
     PROVIDER_ANSWERS = "ProviderAnswers", "The model's provider answers again.", "Nothing."
-    THINKING_REJECTED = (
-        "ThinkingRejected",
-        "The model does not offer the declared level of thinking.",
-        "Declare a level that it has, or another model.",
-    )
+    THINKING_REJECTED = "ThinkingRejected", "The model has no such level of thinking.", "Declare a level that it has, or another model."
     INSTRUCTIONS_UNREAD = "InstructionsUnread", "pi has not said yet what it was told.", NOTHING
     INSTRUCTIONS_NOT_APPLIED = (
         "InstructionsNotApplied",
         "What pi says it was told is not what is declared.",
         "Look at `agent.command` of the profile and at settings on the machine; `reconciler retry` restarts pi on its session.",
     )
-    AWAITING_APPROVAL = (
-        "AwaitingApproval",
-        "A tool call waits for a person.",
-        "`reconciler get approvals` shows it; answer with `reconciler approve TASK` or `reconciler deny TASK`.",
-    )
+    AWAITING_APPROVAL = "AwaitingApproval", "A tool call waits for a person.", "`reconciler get approvals`; then `approve` or `deny` it."
     APPROVED = "Approved", "A person allowed a tool call, and that very call goes on.", NOTHING
     DENIED = "Denied", "A person denied a tool call; the agent was told why.", NOTHING
-    PERMISSIONS_NOT_APPLIED = (
-        "PermissionsNotApplied",
-        "The rules that pi's tool calls are checked against are not the declared ones.",
-        "`reconciler retry` restarts pi on its session; look at the keeper's log when that does not help.",
-    )
+    PERMISSIONS_NOT_APPLIED = "PermissionsNotApplied", "pi runs under other rules.", "`reconciler retry` restarts pi on its session."
     PERMISSIONS_INVALID = "PermissionsInvalid", "An example in the permissions is answered otherwise.", "Correct the rules or the example."
     INSTRUCTIONS_EDITED = "InstructionsEdited", "Somebody changed files of the agent; they are put right when it is settled.", NOTHING
     OUTPUT_BLOCKED = (
@@ -299,7 +287,7 @@ class Reason(Explained):
     LOCAL_FALLBACK = "LocalFallback", "It works on the controller's host while VMs cannot be had.", NOTHING
     MOVE_PENDING = (
         "MovePending",
-        "A VM is ready; the agent moves there from the controller's host when it is settled.",
+        "A VM is ready; the agent moves there from the controller's host once settled.",
         NOTHING,
         Waiting(poll=1.0),
     )
@@ -360,11 +348,6 @@ class Reason(Explained):
         "A secret that is referred to is not there.",
         "Provide it; it is looked for again.",
         Waiting(poll=5.0, rests=True, undeclared=True),
-    )
-    PRUNE_BLOCKED = (
-        "PruneBlocked",
-        "Objects disappeared from their files, and deleting them needs a person.",
-        "Delete them with `reconciler delete`, or put them back.",
     )
 
     # Tasks: waiting

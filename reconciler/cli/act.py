@@ -31,11 +31,11 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError, Refused, UsageError
 from reconciler.serve.commands import naming
 from reconciler.serve.verbs import cancelling, changing_mode, must_be_open, must_have_mode, patching, trying_again
+from reconciler.sources.files.scan import COMMITTED, FileDeclared, Scan, Scanner
 from reconciler.sources.files.scan import SOURCE as FILE_SOURCE
-from reconciler.sources.files.scan import FileDeclared, Scan, Scanner
 from reconciler.views.documents import text_at
 
 Files = Annotated[
@@ -147,8 +147,11 @@ async def _look(config: Config, key: Key) -> StoredObject:
 
 
 async def change(config: Config, key: Key, changes: Callable[[StoredObject], Sequence[Change]]) -> str:
-    """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`."""
+    """Change the declaration where it lives; says where. Raises `NotFound`, `InvalidSpec`, `UsageError`, and
+    `Refused` for what a repository declares."""
     obj = await _look(config, key)
+    if obj.source == COMMITTED:
+        raise Refused(f"{key} is declared in a repository, which is only read", obj.origin, "change it there, and push")
     wanted = changes(obj)
     if obj.source == FILE_SOURCE:
         return f"in {edit(obj, wanted)}"

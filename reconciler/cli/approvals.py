@@ -18,6 +18,7 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, lieutenant
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.visible import one_line
 
 LIEUTENANT = lieutenant("", "").kind
 Which = Annotated[
@@ -72,8 +73,9 @@ def _answer(config: Config, words: Sequence[str], decision: str, reason: str) ->
         return [(("approvals",), [*before, *told][-100:])]
 
     where = asyncio.run(change(config, key, changes))
+    done = "approved" if decision == "Approve" else "denied"
     for ask in answered:
-        out(f"{names.short(key)} {ask['id']} {'approved' if decision == 'Approve' else 'denied'} {where}: {ask.get('call', '')}")
+        out(f"{names.short(key)} {ask['id']} {done} {where}: {one_line(str(ask.get('call', '')))}")
     return key, answered
 
 
@@ -100,4 +102,4 @@ async def _always(config: Config, key: Key, asks: Sequence[Json]) -> None:
 
     where = await change(config, owner, changes)
     for rule in rules:
-        out(f"{names.short(owner)} allows {rule} from now on {where}")
+        out(f"{names.short(owner)} allows {one_line(rule)} from now on {where}")

@@ -64,7 +64,9 @@ GLOBALS: dict[str, object] = {
     ],
     "kube": Annotated[bool | None, _option("--kube", help="Ask a cluster: its API server is the store.")],
     "context": Annotated[str | None, _option("--context", metavar="C", help="Context of the kubeconfig, with --kube.")],
-    "config": Annotated[Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name.")],
+    "config": Annotated[
+        Path | None, _option("--config", metavar="FILE", help="TOML: every flag here by its long name; or RECONCILER_CONFIG.")
+    ],
 }  # fmt: skip
 """Parameter → its annotation, as the command line parser reads it."""
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +20,13 @@ from reconciler.cli.output import out, parse_format, say, show_entry, table, ter
 from reconciler.cli.runner import Runner
 from reconciler.cli.surfaced import surfaced
 from reconciler.cli.validate import warn_unsupported
+from reconciler.cli.where import Arguments, Where, existing, followed, where
 from reconciler.config import Config
 from reconciler.core.conditions import undeclared
 from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
-from reconciler.errors import UsageError
+from reconciler.errors import Unreachable, UsageError
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
@@ -36,17 +38,12 @@ from reconciler.views.forecast import Forecast, Pruned, forecast_of
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.serve.http import Listening
 
-DEFAULT_PATH = Path("specs")
 POLL = 0.1
-
-Paths = Annotated[
-    list[Path] | None, typer.Argument(metavar="[PATH…]", help="Files and directories; without any: ./specs", show_default=False)
-]
 
 
 def run(
     config: Config,
-    paths: Paths = None,
+    paths: Arguments = None,
     once: Annotated[bool, typer.Option("--once", help="Converge, then exit: 0, or 1 when something can't be reached.")] = False,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
@@ -60,33 +57,24 @@ def run(
 ) -> None:
     """Follow declarations in files and make them true.
 
-    Stopping changes nothing on any machine."""
+    A repository is only read: of each commit all is put in force, or nothing (docs/git.md). Stopping changes nothing on any machine."""
     if timeout is not None and not once:
         raise UsageError("--timeout goes with --once", "--timeout", "add --once, or leave it out")
     listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http)
-    where = existing(paths)
+    at = existing(config, paths or ())
     if dry_run:
-        forecast = asyncio.run(_forecast(config, where, prune=True))
+        forecast = asyncio.run(_forecast(config, at, prune=True))
         _print_plan(forecast, config.verbose)
         raise typer.Exit(forecast.code)
-    raise typer.Exit(asyncio.run(follow(config, where, once, timeout, listening)))
+    raise typer.Exit(asyncio.run(follow(config, at, once, timeout, listening)))
 
 
-def existing(paths: Sequence[Path] | None) -> list[Path]:
-    """What to read. Raises `UsageError` when nothing was named and the default is not there."""
-    if paths:
-        return list(paths)
-    if not DEFAULT_PATH.exists():
-        raise UsageError("there is no directory of declarations", f"./{DEFAULT_PATH}", "create it, or name files and directories")
-    return [DEFAULT_PATH]
-
-
-async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: float | None, listening: Listening | None) -> int:
+async def follow(config: Config, at: Where, once: bool, timeout: float | None, listening: Listening | None) -> int:
     """One life of the controller in the foreground: until a signal, or convergence with `once`; returns the exit code."""
     runner = Runner(config, listening)
 
     async def work() -> None:
-        ended = await runner.serve(_serve(runner, paths, once), timeout=timeout)
+        ended = await runner.serve(_serve(runner, at, once), timeout=timeout)
         if not ended and not runner.ending:
             say(f"error: not converged within {timeout:g} s: see `reconciler get all`")
             runner.finish(3)
@@ -94,7 +82,7 @@ async def follow(config: Config, paths: Sequence[Path], once: bool, timeout: flo
     return await runner.run(work)
 
 
-async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
+async def _serve(runner: Runner, at: Where, once: bool) -> None:
     from reconciler.app import answers_of, controller
     from reconciler.serve.metrics import Sources
 
@@ -103,7 +91,8 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
-        follower = Follower(FileSource(paths, config.namespace, sync, engine), say, runner.supervisor)
+        repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
+        follower = Follower(FileSource(at.paths, config.namespace, sync, engine, repositories), say, runner.supervisor)
         sources = Sources(
             lambda: engine,
             lambda: answers_of(opened.engine),
@@ -112,7 +101,10 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
             following=follower.healthy,
             supervisor=runner.supervisor,
         )
-        async with surfaced(runner, opened, lambda: _forecast(config, [])) as surface, runner.listening(sources, surface=lambda: surface):
+        async with (
+            surfaced(runner, opened, lambda: _forecast(config, Where())) as surface,
+            runner.listening(sources, surface=lambda: surface),
+        ):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
                 with _picture(config, engine):
@@ -126,7 +118,10 @@ async def _serve(runner: Runner, paths: Sequence[Path], once: bool) -> None:
             kept = [one.blocked for one in sync.prunings if one.blocked is not None]
             for blocked in kept:
                 say(f"error: PruneBlocked: {blocked.message}")
-            runner.finish(verdict(objects, bool(sync.findings or kept)))
+            away = [one for one in repositories if one.trouble]
+            for one in away:
+                say(f"error: {one.repository.address.name}: {one.trouble}")
+            runner.finish(verdict(objects, bool(sync.findings or kept or away)))
 
 
 def _picture(config: Config, engine: EngineView) -> AbstractContextManager[None]:
@@ -170,9 +165,9 @@ def verdict(objects: Sequence[StoredObject], findings: bool) -> int:
 
 def plan(
     config: Config,
-    paths: Paths = None,
+    paths: Arguments = None,
     filename: Annotated[
-        list[Path] | None, typer.Option("-f", "--filename", metavar="FILE|DIR", help="The same as PATH.", show_default=False)
+        list[str] | None, typer.Option("-f", "--filename", metavar="FILE|DIR", help="The same as PATH.", show_default=False)
     ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table or json.")] = "table",
     prune: Annotated[bool, typer.Option("--prune", help="Also the acts by which what is not declared any more is deleted.")] = False,
@@ -184,8 +179,8 @@ def plan(
     With --kube: what an apply of these files would change in the cluster, by the API server's own word."""
     shape = parse_format(output, ("table", "json"))
     given = [*(paths or ()), *(filename or ())]
-    where = given or ([DEFAULT_PATH] if DEFAULT_PATH.exists() else [])
-    forecast = asyncio.run(_of_apply(config, where) if config.kube else _forecast(config, where, prune))
+    at = where(config, given)
+    forecast = asyncio.run(_of_apply(config, at.paths) if config.kube else _forecast(config, at, prune))
     if shape.kind == "json":
         out(to_json(forecast.document()))
     else:
@@ -218,6 +213,17 @@ def _print_plan(forecast: Forecast, unfolded: bool, done: str = "what is declare
         out("nothing to do for what is valid; what is not is left as it was")
 
 
+async def _read(config: Config, at: Where, sync: FileSync, engine: EngineView, store: LateStore) -> Scan:
+    """One look at all of it; repositories are fetched into a directory that goes again."""
+    with TemporaryDirectory(prefix="reconciler-") as cache:
+        repositories = followed(config, at, Path(cache), engine.secrets, engine.declarations, store)
+        for one in repositories:
+            await one.fetch()
+            if one.trouble:
+                raise Unreachable(one.trouble, one.repository.address.name, "nothing can be told of it now")
+        return await FileSource(at.paths, config.namespace, sync, engine, repositories).scan()
+
+
 async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
     """What an apply of these files does to a cluster."""
     found = await asyncio.to_thread(Scanner(config.namespace).scan, paths)
@@ -233,18 +239,19 @@ async def _of_apply(config: Config, paths: Sequence[Path]) -> Forecast:
     return Forecast(await kube.planned(config, wanted), found.inputs_hash, tuple(found.findings))
 
 
-async def _forecast(config: Config, paths: Sequence[Path], prune: bool = False) -> Forecast:
+async def _forecast(config: Config, at: Where, prune: bool = False) -> Forecast:
     """What a controller that follows these files would do. `prune`: also with what they do not declare any more."""
     from reconciler.app import INSTALLATION, engine_over
     from reconciler.engine.planning import inputs_hash, plan_everything
 
-    found: Scan | None = await asyncio.to_thread(Scanner(config.namespace).scan, paths) if paths else None
+    found: Scan | None = None
     store = LateStore(config.store_address)
     try:
         async with engine_over(config, store, await store.meta(INSTALLATION) or "") as engine:
             sync = FileSync(engine.table, engine.declarations, say)
             prunes: list[Pruned] = []
-            if found is not None:
+            if not at.nothing:
+                found = await _read(config, at, sync, engine, store)
                 prunes = [Pruned.of(one, prune) for one in sync.decide(found, foresee=True) if one.due or one.blocked]
                 await sync.round(found, foresee=prune)
                 for declared in found.objects:

@@ -17,6 +17,8 @@ class Priority(IntEnum):
     RESYNC = 2
 
 
+TURN = 0.01
+"""Seconds for which workers look at one key after another before everything else of the process has its turn."""
 AFTER_A_DEFECT = 1.0
 """Seconds until a key comes again whose look was cut short."""
 
@@ -34,6 +36,8 @@ class WorkQueue:
         self._order = itertools.count()
         self._since: dict[Key, float] = {}
         self._waiters: list[asyncio.Future[None]] = []
+        self._turn_began = 0.0
+        self._turn_ends = False
 
     def add(self, key: Key, priority: Priority = Priority.CHANGE, still: Callable[[Key], bool] | None = None) -> None:
         """As soon as a worker is free. Replaces a later look that was planned. `still`: asked once a look that is under way is over,
@@ -93,12 +97,26 @@ class WorkQueue:
             key = await self.get()
             whole = False
             try:
+                await self._turn()
                 await look(key)
                 whole = True
             finally:
                 self.done(key)
                 if not whole:
                     self.add_at(key, AFTER_A_DEFECT)
+
+    async def _turn(self) -> None:
+        """A look that waits for nothing gives nobody else a turn, and after a start there are as many as objects: then the workers, all of
+        them, let the loop go round once."""
+        loop = asyncio.get_running_loop()
+        while loop.time() - self._turn_began > TURN:
+            if not self._turn_ends:
+                self._turn_ends = True
+                loop.call_soon(self._begin_turn, loop)
+            await asyncio.sleep(0)
+
+    def _begin_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._turn_began, self._turn_ends = loop.time(), False
 
     def done(self, key: Key) -> None:
         self._working.discard(key)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.fleet.orphans import Stray
 from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
 from reconciler.core.prune import Blocked
@@ -13,7 +14,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.engine.effects import Effects
 from reconciler.engine.outbox import Figures
-from reconciler.engine.ports import Clock, Event, Intent, Secrets, StoredObject
+from reconciler.engine.ports import Clock, Event, Intent, PutMeta, Secrets, StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, TaskItem
@@ -98,7 +99,11 @@ class DeclarationPort(Protocol):
 
     async def note_blocked(self, blocked: Sequence[Blocked], done: Collection[str] = ()) -> list[Blocked]: ...
 
-    async def approve_prune(self, name: str, seen: bool = False) -> None: ...
+    async def note(
+        self, key: Key, reason: SourceReason, message: str, *, warning: bool = False, remember: PutMeta | None = None
+    ) -> None: ...
+
+    async def approve_prune(self, name: str, seen: str | None = None) -> None: ...
 
     async def halt(self, on: bool) -> str: ...
 

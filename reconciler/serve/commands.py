@@ -2,7 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
-`{"op": "halt", "on"}`, `{"op": "prune", "hash", "seen"}`, `{"op": "ping"}`.
+`{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
 
@@ -56,7 +56,8 @@ class Commands:
         if op == "halt":
             return await self._declarations.halt(request.get("on") is True)
         if op == "prune":
-            await self._declarations.approve_prune(str(request.get("hash")), request.get("seen") is True)
+            stack = request.get("stack")
+            await self._declarations.approve_prune(str(request.get("hash")), stack if isinstance(stack, str) else None)
             return "approved"
         key = key_of(request)
         match op:

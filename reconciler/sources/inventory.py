@@ -15,10 +15,9 @@ from reconciler.core.prune import Removal, StackState, machines, parts
 from reconciler.core.tree.places import protected_nodes
 from reconciler.engine.state.objects import AnyItem
 from reconciler.engine.view import ObjectReader
-from reconciler.sources.files.scan import FileDeclared, Scan
+from reconciler.sources.files.scan import COMMITTED, SOURCE, FileDeclared, Scan
 
-FILE, GIT = "file", "git"
-SOURCES = (FILE, GIT)
+SOURCES = (SOURCE, COMMITTED)
 """What an inventory is kept of."""
 
 

@@ -84,7 +84,7 @@ def _fields(obj: StoredObject, now: float) -> Iterator[tuple[str, str]]:
     yield "Namespace", obj.key.namespace
     yield "Kind", obj.key.kind
     yield "UID", obj.uid
-    yield "Declared by", f"{obj.source} {obj.origin}".strip()
+    yield "Declared by", f"{obj.source} {obj.origin}".strip() + (f", commit {obj.source_commit}" if obj.source_commit else "")
     yield "Generation", str(obj.generation)
     yield "Created", f"{created} ({age(created, now)} ago)"
     yield "Deleting since", timestamp(obj.deleted_at) if obj.deleted_at is not None else ""

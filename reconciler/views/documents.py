@@ -27,7 +27,8 @@ COMMIT = "Commit"
 
 
 def document(obj: StoredObject) -> Json:
-    """The resource: apiVersion, kind, metadata, spec, status. The private record is no part of it."""
+    """The resource: apiVersion, kind, metadata, spec, status; of what a repository declares with the commit. The private record is no part
+    of it."""
     metadata: Json = {
         "name": obj.key.name,
         "namespace": obj.key.namespace,
@@ -41,7 +42,9 @@ def document(obj: StoredObject) -> Json:
     }
     if obj.deleted_at is not None:
         metadata["deletionTimestamp"] = timestamp(obj.deleted_at)
-    return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": obj.status}
+    read: Json = {"source": {"origin": obj.origin, "commit": obj.source_commit}} if obj.source_commit else {}
+    status: Json = {**obj.status, **read}
+    return {"apiVersion": API_VERSION, "kind": obj.key.kind, "metadata": metadata, "spec": obj.spec, "status": status}
 
 
 STOCK = "Stock"

@@ -18,6 +18,7 @@ import pytest
 from reconciler.api.catalogue import REASONS as CATALOGUE
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import KINDS
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
 from reconciler.core.chain import Stage
@@ -33,7 +34,7 @@ LONGEST = 400
 KIND_NAMES = frozenset(kind.name for kind in KINDS)
 EVERY = tuple(CATALOGUE.values())
 REASONS = frozenset(str(reason) for reason in EVERY)
-ENUMS = {"Reason": Reason, "TreeReason": TreeReason}
+ENUMS = {"Reason": Reason, "TreeReason": TreeReason, "SourceReason": SourceReason}
 PHASES = frozenset({"Pending", "Delivering", "Running", "Verifying", "Succeeded", "Failed", "TimedOut", "Expired", "Cancelled"})
 """Phases of a task; some are spelt like a reason."""
 

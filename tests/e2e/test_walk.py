@@ -15,7 +15,13 @@ from tests.e2e.conftest import image
 
 __all__ = ["image"]  # a fixture, for its skips
 
-pytestmark = [pytest.mark.real("pi"), pytest.mark.real("bwrap"), pytest.mark.slow, pytest.mark.usefixtures("image")]
+pytestmark = [
+    pytest.mark.real("pi"),
+    pytest.mark.real("bwrap"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("image"),
+]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^ {4}(\S.*?)(?:\s+# exit code (\d)\b.*)?$", re.MULTILINE)
@@ -52,7 +58,7 @@ def test_the_first_steps_followed_word_by_word(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w+") as log:
         shell = subprocess.Popen(["bash", "-c", script()], env=env, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
         try:
-            code = shell.wait(110)
+            code = shell.wait(280)
         finally:
             os.killpg(shell.pid, signal.SIGTERM)  # the simulator that the page starts
         log.seek(0)

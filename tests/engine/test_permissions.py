@@ -71,6 +71,7 @@ async def wrong_example_of_the_profile(run: Stage) -> None:
     await profile(run, agent={"permissions": WRONG})
     await run.lieutenant(profileRef={"name": "own"})
     await run.says(LT, "Stalled", "PermissionsInvalid")
+    assert "the rules say Ask: rule bash(git push*)" in run.message(LT, "Stalled")
 
 
 async def wrong_example_of_the_task(run: Stage) -> None:
@@ -78,6 +79,7 @@ async def wrong_example_of_the_task(run: Stage) -> None:
     await run.ready()
     work = await run.task("work", permissions=WRONG)
     await run.says(work, "Stalled", "PermissionsInvalid")
+    assert "the rules say Ask: rule bash(git push*)" in run.message(work, "Stalled")
     assert not run.task_record(work).sent
 
 

@@ -37,6 +37,10 @@ LIEUTENANT: Mapping[str, Any] = {
         "maxTurns": 65,
     },
     "suspend": {"onBusy": "Abort", "graceSeconds": 66},
+    "permissions": {
+        "tools": ["read"], "default": "Ask", "allow": ["read"], "ask": ["bash(x)"], "deny": ["bash(y)"], "askMayBeAllowed": True,
+        "askTimeoutSeconds": 61, "examples": [{"call": "bash(y)", "expect": "Deny"}],
+    },
     "health": {"periodSeconds": 11, "failureThreshold": 4, "startupTimeoutSeconds": 121},
     "restart": {
         "backoff": {"baseSeconds": 3, "maxSeconds": 301},

@@ -111,7 +111,9 @@ def config_of(made: list[dict[str, Any]]) -> Config:
     environ = {one["name"]: one["value"] for one in container["env"] if "value" in one}
     told: list[Config] = []
 
-    def operator(config: Config, namespace: list[str] | None = None, all_namespaces: bool = False, listen: str = "") -> None:
+    def operator(
+        config: Config, namespace: list[str] | None = None, all_namespaces: bool = False, listen: str = "", plain_http: bool = False
+    ) -> None:
         told.append(config)
 
     app = typer.Typer()

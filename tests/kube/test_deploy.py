@@ -14,7 +14,8 @@ import pytest
 from reconciler import config
 from reconciler.cli.program import program as command_line
 from reconciler.config import VARIABLES
-from reconciler.serve.http import TOKEN_VARIABLE, read_address
+from reconciler.serve.credentials import TOKEN_VARIABLE
+from reconciler.serve.server import read_address
 from tests.kube.assets import ROOT, Assets
 from tests.kube.controlplane import ControlPlane, documents, running
 from tests.kube.operating import Person, RealTime, charge, until

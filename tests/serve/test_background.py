@@ -61,6 +61,7 @@ UNSUPERVISED = {
     ("engine/supervision.py", "start"): "the supervisor itself",
     ("engine/supervision.py", "once"): "the supervisor itself",
     ("engine/observe/fleet.py", "list_since"): "one list; everybody who asked waits for it and is told",
+    ("sources/files/source.py", "watch"): "ended together; one that fails ends the watch, which is supervised",
     ("otel/export.py", "in_thread"): "one export; the task that asked waits for it and is told",
     ("sources/files/watch.py", "watch"): "ended with the watch that began it, which looks at both before each wait",
     ("sources/kube/watching.py", "start"): "the watch's thread, which begins anew by itself; its sign of life is part of /healthz",

@@ -1,4 +1,4 @@
-"""Whatever editors, shells, copies and file systems do between two looks: nothing is deleted that was not gone, readably, for ten seconds,
+"""Whatever editors, shells, copies and file systems do between two looks: nothing is deleted that was not gone, readably, for ten seconds;
 and when they are done, what is in force is what is declared (G-43)."""
 
 from __future__ import annotations
@@ -227,6 +227,14 @@ ALL_IN_ONE: Contents = {"one.yaml": NAMES}
 )
 @example(ALL_IN_ONE, [("unmount", True), ("look",), ("wait", 12.0), ("look",), ("mount",)], ALL_IN_ONE)
 @example(ALL_IN_ONE, [("remove", "one.yaml"), ("look",), ("wait", 9.0), ("lock", ""), ("look",), ("wait", 9.0), ("unlock",)], ALL_IN_ONE)
+@example(
+    ALL_IN_ONE,
+    [
+        *(("truncate", "one.yaml"), ("look",), ("wait", 5.0), ("write", "one.yaml", [*NAMES], False), ("wait", 4.0)),
+        *(("truncate", "one.yaml"), ("wait", 2.0), ("write", "two.yaml", ["p"], False), ("look",)),
+    ],
+    ALL_IN_ONE,
+)
 @given(contents(), st.lists(OPERATIONS, max_size=12), contents())
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_sequence_of_file_operations_deletes_what_was_not_gone_and_all_end_as_declared(

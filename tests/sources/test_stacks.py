@@ -75,7 +75,7 @@ async def test_beyond_the_cap_nothing_goes_until_a_person_approves_exactly_that(
         await one.look(10)
         assert one.known() == {"c", "d"}
         assert one.blocked() == {}
-        assert one.engine.declarations.prunes.approved == ()
+        assert one.engine.declarations.prunes.approved == {}
 
 
 async def test_an_approval_survives_a_restart_and_is_good_for_nothing_else(tmp_path: Path) -> None:
@@ -86,11 +86,25 @@ async def test_an_approval_survives_a_restart_and_is_good_for_nothing_else(tmp_p
         await one.approve()
         (one.root / "b.yaml").unlink()
     async with fleet_dir(tmp_path, maxDelete=0) as one:
+        await one.look()
+        one.write("b.yaml", profile("b"))
+        await one.settle()
+        assert one.known() == {"b", "c"}
+
+
+@pytest.mark.guarantee("G-43")
+async def test_an_approval_is_void_once_a_look_found_something_else(tmp_path: Path) -> None:
+    async with fleet_dir(tmp_path, maxDelete=0) as one:
+        await three(one)
+        (one.root / "a.yaml").unlink()
+        await one.settle()
+        await one.approve()
+        (one.root / "b.yaml").unlink()
         await one.settle()
         assert one.known() == ALL, "one more is missing: that is another list"
         one.write("b.yaml", profile("b"))
         await one.settle()
-        assert one.known() == {"b", "c"}
+        assert one.known() == ALL, "the same list again, later, needs a person again"
 
 
 @pytest.mark.guarantee("G-43")
@@ -289,3 +303,61 @@ async def test_a_follower_looks_again_by_itself_and_acts_on_an_approval_at_once(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_changed_file_is_in_force_before_everything_is_looked_at_and_only_when_that_can_lose_nothing(tmp_path: Path) -> None:
+    async with fleet_dir(tmp_path, maxDelete=5) as one:
+        await three(one)
+        one.write("tree.yaml", tree("lead", "web"))
+        source = FileSource([one.root], "default", one.sync, one.engine)
+        await source.apply(await source.scan())
+        for text, name, changed in (
+            (profile("b", "/root/else"), "b.yaml", True),
+            (profile("b", "/root/half").replace("workDir", "workDri"), "b.yaml", False),
+            (profile("b", "/root/half") + "---\n" + profile("more"), "b.yaml", False),
+            ("", "b.yaml", False),
+            (tree("lead"), "tree.yaml", False),
+        ):
+            one.write(name, text)
+            before = (one.spec("BootProfile", "b"), one.spec("VMTree", "prod"), one.known())
+            assert source._last is not None
+            await one.sync.ahead(source._scanner.again(str(one.root / name), source._last), source._last)
+            after = (one.spec("BootProfile", "b"), one.spec("VMTree", "prod"), one.known())
+            assert (before != after) is changed, (name, text)
+        assert "/root/else" in str(one.spec("BootProfile", "b"))
+
+
+@pytest.mark.guarantee("G-43")
+async def test_a_mounted_config_map_is_a_stack_whose_swap_loses_nothing(tmp_path: Path) -> None:
+    """As the kubelet does it: another directory, one link renamed over the other, the old directory removed."""
+    async with fleet_dir(tmp_path, mark=False) as one:
+
+        def mount(version: str, *names: str) -> None:
+            folder = one.root / f"..{version}"
+            folder.mkdir()
+            (folder / ".reconciler.yaml").write_text(marker())
+            for name in names:
+                (folder / f"{name}.yaml").write_text(profile(name))
+            old = (one.root / "..data").resolve() if (one.root / "..data").exists() else None
+            (one.root / "..tmp").symlink_to(folder.name)
+            (one.root / "..tmp").rename(one.root / "..data")
+            for name in (".reconciler", *names):
+                if not (one.root / f"{name}.yaml").is_symlink():
+                    (one.root / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+            for link in one.root.glob("*.yaml"):
+                if not link.exists():
+                    link.unlink()
+            if old is not None:
+                shutil.rmtree(old)
+
+        mount("first", "a", "b", "c")
+        await one.look()
+        assert one.known() == ALL
+        mount("second", "a", "b", "c")
+        await one.settle()
+        assert one.known() == ALL
+        mount("third", "a", "c")
+        await one.look()
+        assert one.known() == ALL
+        await one.look(10)
+        assert one.known() == {"a", "c"}

@@ -6,11 +6,12 @@ import os from "node:os";
 import path from "node:path";
 import { Refusal, count } from "./disk.mjs";
 import { load } from "./guardgrammar.mjs";
-import { special } from "./guardpatterns.mjs";
+import { SEGMENT, special } from "./guardpatterns.mjs";
 import { decide, readRules } from "./guardrules.mjs";
 
 export const DIALOG = "reconciler-guard";
 export const INSIDE = path.join(import.meta.dirname, "inside.mjs"); // our extension for pi
+const OWN = ["bin", "opt", "keeper", "keeper-*", "events-*", "sock", "lock", "*.json", "*.json.new", "*.jsonl", "keeper.log*", "pi.stderr*", "steps"];
 const MOST_OPEN = 100;
 const REMEMBERED = 500;
 const KEPT = 200;
@@ -35,7 +36,7 @@ export class Guard {
     await load();
     const { guard, workDir, agentDir, env } = launch;
     const made = new Guard();
-    const own = { workDir, home: env.HOME ?? os.homedir(), guarded: [agentDir, directory] };
+    const own = { workDir, home: env.HOME ?? os.homedir(), guarded: [agentDir, ...ownOf(directory, workDir)] };
     made.#launch = own;
     made.#state = state;
     made.#events = events;
@@ -179,6 +180,11 @@ export class Guard {
     this.#events.record("guard", { what: "round", tool: brief(tool, 100) });
     this.#end(`a call of ${brief(tool, 100)} ran that its guard was not asked about`);
   }
+}
+
+/** What of the keeper's directory is its own: all of it, unless the work dir is in there too (an agent on the controller's host). */
+function ownOf(directory, workDir) {
+  return workDir.startsWith(`${directory}/`) ? OWN.map((name) => path.join(directory, name.replaceAll("*", SEGMENT))) : [directory];
 }
 
 /** The call as people read it. */

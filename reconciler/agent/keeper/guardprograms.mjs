@@ -28,6 +28,7 @@ export function run(shell, words, names, stdin, part) {
   if (/^(ld-linux.*|ld-musl.*|ld\.so.*)$/.test(name)) name = "env";
   const base = name in TABLES.INLINE ? name : name.replace(/[\d.]+$/, "") || name;
   if (name in TABLES.WRAPPERS || name in TABLES.PRIVILEGED) return wrapper(shell, words, name, names, stdin, part);
+  if (name in TABLES.RUNNERS) runner(shell, words, TABLES.RUNNERS[name], stdin, part);
   if (has("SHELLS", name)) return subshell(shell, words, names, stdin, part);
   if (name === "eval" || name === "trap") return evaluated(shell, words, name, part);
   if (name === "source" || name === ".") {
@@ -123,6 +124,20 @@ function wrapper(shell, words, name, names, stdin, part) {
   const before = shell.acts.length;
   run(shell, rest, here, stdin, part);
   if (own) for (const one of shell.acts.slice(before)) if (one.kind === "run") one.strict = true;
+}
+
+/** The command that one of these runs may be denied; the permission is that of the runner. */
+function runner(shell, words, by, stdin, part) {
+  let rest = words.slice(1);
+  if (by.length) {
+    const at = rest.findIndex((word) => by.includes(word));
+    rest = at < 0 ? [] : rest.slice(at + 1);
+  }
+  if (rest.includes("--")) rest = rest.slice(rest.indexOf("--") + 1);
+  while (rest.length && (rest[0].startsWith("-") || /^\w+=/.test(rest[0]))) rest = rest.slice(1);
+  const before = shell.acts.length;
+  if (rest.length) run(shell, rest, [], stdin, part);
+  for (const one of shell.acts.slice(before)) if (one.kind === "run") one.strict = true;
 }
 
 const bare = (file) => file.replace(/^\.\//, "");

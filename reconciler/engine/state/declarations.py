@@ -13,6 +13,7 @@ from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
 from reconciler.api.parsing import changes_refused, load_spec, validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
+from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.keys import Json, Key
 from reconciler.core.prune import Blocked
@@ -191,6 +192,8 @@ class Declarations:
         guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
         if guarded:
             raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
+        if source is None and obj.source_commit and obj.source_commit in self._table.prunes.commits.values():
+            raise Refused(f"{key} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
         if source is None and still_declared(obj):
             raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
@@ -211,29 +214,38 @@ class Declarations:
         return self._table.prunes
 
     async def note_blocked(self, blocked: Sequence[Blocked], done: Collection[str] = ()) -> list[Blocked]:
-        """Remember which deletions need a person, and tell of those that are new, which are returned; approvals that are `done` are
-        forgotten. Nothing is written when nothing changed."""
+        """Remember which deletions need a person, and tell of those that are new, which are returned; approvals that are `done`, or void,
+        are forgotten. Nothing is written when nothing changed."""
         book, rows = self._table.prunes, [BlockedPrune.of(one) for one in blocked]
-        approved = [one for one in book.approved if one not in done]
+        approved = {one: stack for one, stack in book.approved.items() if one not in done}
         events: list[Write] = []
         new = [one for one, row in zip(blocked, rows, strict=True) if row != book.blocked.get(row.stack)]
         for one in new:
             key = Key("Stack", "", one.stack or "unmarked")
-            events += self._recorder.event(key, "", Reason.PRUNE_BLOCKED, one.message, "Warning")
-        if rows == list(book.blocked.values()) and approved == list(book.approved):
+            events += self._recorder.event(key, "", SourceReason.PRUNE_BLOCKED, one.message, "Warning")
+        if rows == list(book.blocked.values()) and approved == dict(book.approved):
             return []
         await self._table.update([], book.row(rows, approved), *events)
         book.take(rows, approved)
         return new
 
-    async def approve_prune(self, name: str, seen: bool = False) -> None:
+    async def note(self, key: Key, reason: SourceReason, message: str, *, warning: bool = False, remember: PutMeta | None = None) -> None:
+        """Tell of something about a source, and remember it."""
+        event = self._recorder.event(key, "", reason, message, "Warning" if warning else "Normal")
+        if event or remember is not None:
+            await self._table.update([], *event, *([remember] if remember is not None else []))
+        if remember is not None:
+            self._table.prunes.note(remember.name, remember.value)
+
+    async def approve_prune(self, name: str, seen: str | None = None) -> None:
         """A person approved the removals that are blocked under this hash: they are carried out when a look finds exactly those.
-        `seen`: whoever asks has found them under this hash. Raises `Refused` when nothing is."""
+        `seen`: the stack of which whoever asks has found them under this hash. Raises `Refused` when nothing is."""
         book = self._table.prunes
-        if not seen and name not in {one.hash for one in book.blocked.values() if one.hash}:
+        stack = next((one.stack for one in book.blocked.values() if one.hash and one.hash == name), seen)
+        if stack is None:
             raise Refused("nothing is blocked under that hash", name, "`reconciler prune` lists what is")
         if name not in book.approved:
-            approved = [*book.approved, name]
+            approved = {**book.approved, name: stack}
             await self._table.update([], book.row(book.blocked.values(), approved))
             book.take(book.blocked.values(), approved)
 

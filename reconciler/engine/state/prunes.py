@@ -13,6 +13,8 @@ from reconciler.engine.subscriptions import Unsubscribe, subscribed
 
 META = "prunes"
 """Name of the row."""
+COMMIT = "git/"
+"""How the rows begin that say which commit of a repository is in force."""
 MOST = 100
 """Stacks, and approvals that were not carried out yet, that are remembered; of a message so many characters, times ten."""
 
@@ -40,11 +42,14 @@ Approved = Callable[[], None]
 
 
 class PruneBook:
-    """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that."""
+    """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that, with
+    their stacks. `commits`: that are
+    in force, by the row that says so: what is declared bears one of them."""
 
     def __init__(self) -> None:
         self.blocked: Mapping[str, BlockedPrune] = {}
-        self.approved: tuple[str, ...] = ()
+        self.approved: Mapping[str, str] = {}
+        self.commits: dict[str, str] = {}
         self._listeners: list[Approved] = []
 
     def subscribe(self, listener: Approved) -> Unsubscribe:
@@ -53,24 +58,33 @@ class PruneBook:
 
     def fill(self, meta: Mapping[str, str]) -> None:
         """Take what the store holds; what can't be read (a newer release wrote it) is passed over."""
+        for name, value in meta.items():
+            if name.startswith(COMMIT):
+                self.note(name, value)
         try:
             told = as_map(json.loads(meta.get(META) or "{}"))
             rows = [as_strings(one) for one in as_maps(told.get("blocked"))]
             blocked = [BlockedPrune(row["stack"], row["root"], row["hash"], int(row["count"]), row["why"], row["removals"]) for row in rows]
-            given = told.get("approved")
-            approved = tuple(str(one) for one in given) if isinstance(given, list) else ()
+            approved = as_strings(told.get("approved"))
         except (ValueError, KeyError):
             return
         self.blocked, self.approved = {one.stack: one for one in blocked}, approved
 
-    def row(self, blocked: Iterable[BlockedPrune], approved: Iterable[str]) -> PutMeta:
+    def note(self, name: str, value: str) -> None:
+        """A row that says which commit is in force."""
+        try:
+            self.commits[name] = str(as_map(json.loads(value or "{}")).get("commit") or "")
+        except ValueError:
+            return
+
+    def row(self, blocked: Iterable[BlockedPrune], approved: Mapping[str, str]) -> PutMeta:
         """The write that remembers this; `take` it when it is durable."""
-        told = {"blocked": [asdict(one) for one in list(blocked)[:MOST]], "approved": list(approved)[-MOST:]}
+        told = {"blocked": [asdict(one) for one in list(blocked)[:MOST]], "approved": dict(list(approved.items())[-MOST:])}
         return PutMeta(META, json.dumps(told))
 
-    def take(self, blocked: Iterable[BlockedPrune], approved: Iterable[str]) -> None:
+    def take(self, blocked: Iterable[BlockedPrune], approved: Mapping[str, str]) -> None:
         before = self.approved
-        self.blocked, self.approved = {one.stack: one for one in list(blocked)[:MOST]}, tuple(approved)[-MOST:]
+        self.blocked, self.approved = {one.stack: one for one in list(blocked)[:MOST]}, dict(list(approved.items())[-MOST:])
         if set(self.approved) - set(before):
             for listener in tuple(self._listeners):
                 listener()

@@ -10,20 +10,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 
 from reconciler.api.yamlwriter import FALSE_11, TRUE_11
 from reconciler.core.keys import Json, JsonValue
@@ -41,7 +33,34 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _NOT_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
+_FAST = getattr(yaml, "CLoader", None)
+"""libyaml, which PyYAML has where it was built with it: everywhere that it has wheels for."""
 _TAG = "tag:yaml.org,2002:"
+
+
+class _Kind(Enum):
+    """What an event is, by the name that both parsers give it."""
+
+    DOCUMENT = "DocumentStartEvent"
+    ALIAS = "AliasEvent"
+    SCALAR = "ScalarEvent"
+    LIST, LIST_END = "SequenceStartEvent", "SequenceEndEvent"
+    MAP, MAP_END = "MappingStartEvent", "MappingEndEvent"
+
+
+_KINDS = {kind.value: kind for kind in _Kind}
+_NODES = frozenset({_Kind.ALIAS, _Kind.SCALAR, _Kind.LIST, _Kind.MAP})
+
+
+class _Event(NamedTuple):
+    """One event of a parser. `plain`: a scalar that is neither quoted nor a block; `anchor`, `tag`: '' where there is none."""
+
+    kind: _Kind
+    value: str
+    plain: bool
+    tag: str
+    anchor: str
+    mark: Mark
 
 
 def split(text: str) -> list[tuple[int, str]]:
@@ -122,8 +141,7 @@ class _Known:
 
 class _Builder:
     def __init__(self, text: str, found: Located) -> None:
-        # A parser of our own per text: it keeps state.
-        self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
+        self._events = _events(text)
         self._found = found
         self._anchors: dict[str, _Known] = {}
         self._values = 0
@@ -131,57 +149,57 @@ class _Builder:
     def run(self) -> None:
         documents = 0
         for event in self._events:
-            if isinstance(event, DocumentStartEvent):
+            if event.kind is _Kind.DOCUMENT:
                 documents += 1
-            elif isinstance(event, NodeEvent) and documents == 1:
-                self._found.start = _mark(event)
+            elif event.kind in _NODES and documents == 1:
+                self._found.start = event.mark
                 self._found.value = self._value(event, (), 0)
-            elif isinstance(event, NodeEvent):
+            elif event.kind in _NODES:
                 raise self._stop(event, (), "a second document begins without a `---` line; add one")
 
-    def _stop(self, event: Event, path: Path, message: str) -> _Stop:
-        return _Stop(Flaw(_mark(event), path, message))
+    def _stop(self, event: _Event, path: Path, message: str) -> _Stop:
+        return _Stop(Flaw(event.mark, path, message))
 
-    def _flaw(self, event: Event, path: Path, message: str) -> None:
-        self._found.flaws.append(Flaw(_mark(event), path, message))
+    def _flaw(self, event: _Event, path: Path, message: str) -> None:
+        self._found.flaws.append(Flaw(event.mark, path, message))
 
-    def _count(self, event: Event, path: Path, size: int) -> None:
+    def _count(self, event: _Event, path: Path, size: int) -> None:
         self._values += size
         if self._values > MAX_VALUES:
             raise self._stop(event, path, f"more than {MAX_VALUES} values in one document; split it, or use fewer aliases")
 
-    def _value(self, event: Event, path: Path, depth: int) -> JsonValue:
+    def _value(self, event: _Event, path: Path, depth: int) -> JsonValue:
         before = self._values
         self._count(event, path, 1)
         if depth > MAX_DEPTH:
             raise self._stop(event, path, f"nested deeper than {MAX_DEPTH} levels; flatten it")
-        if isinstance(event, AliasEvent):
-            known = self._anchors.get(str(event.anchor))
+        if event.kind is _Kind.ALIAS:
+            known = self._anchors.get(event.anchor)
             if known is None:
                 raise self._stop(event, path, f"alias *{event.anchor} has no anchor before it; write the value out")
             self._count(event, path, known.size)
             return known.value
         value: JsonValue
-        if isinstance(event, ScalarEvent):
+        if event.kind is _Kind.SCALAR:
             value = self._scalar(event, path)
-        elif isinstance(event, SequenceStartEvent):
+        elif event.kind is _Kind.LIST:
             value = self._list(event, path, depth)
-        elif isinstance(event, MappingStartEvent):
+        elif event.kind is _Kind.MAP:
             value = self._map(event, path, depth)
         else:
             raise self._stop(event, path, "is not a value; correct the text")
-        if isinstance(event, NodeEvent) and event.anchor is not None:
-            self._anchors[str(event.anchor)] = _Known(value, self._values - before)
+        if event.anchor:
+            self._anchors[event.anchor] = _Known(value, self._values - before)
         return value
 
-    def _scalar(self, event: ScalarEvent, path: Path) -> JsonValue:
-        tag, text = _tag(event), str(event.value)
+    def _scalar(self, event: _Event, path: Path) -> JsonValue:
+        tag, text = event.tag, event.value
         if tag in ("!", f"{_TAG}str"):
             return text
         if tag and tag not in (f"{_TAG}{name}" for name in ("int", "float", "bool", "null", "timestamp")):
             self._flaw(event, path, f"tag {tag} is unknown here; remove it")
             return text
-        if event.style is not None and not tag:
+        if not event.plain and not tag:
             return text
         try:
             value, trap = resolve(text)
@@ -192,42 +210,42 @@ class _Builder:
             self._found.traps[path] = trap
         return value
 
-    def _list(self, event: SequenceStartEvent, path: Path, depth: int) -> list[JsonValue]:
+    def _list(self, event: _Event, path: Path, depth: int) -> list[JsonValue]:
         self._only_known_tag(event, path, "seq")
         items: list[JsonValue] = []
         for inner in self._events:
-            if isinstance(inner, SequenceEndEvent):
+            if inner.kind is _Kind.LIST_END:
                 break
             at = (*path, len(items))
-            self._found.marks[at] = _mark(inner)
+            self._found.marks[at] = inner.mark
             items.append(self._value(inner, at, depth + 1))
         return items
 
-    def _map(self, event: MappingStartEvent, path: Path, depth: int) -> Json:
+    def _map(self, event: _Event, path: Path, depth: int) -> Json:
         self._only_known_tag(event, path, "map")
         own: Json = {}
         merged: Json = {}
         for head in self._events:
-            if isinstance(head, MappingEndEvent):
+            if head.kind is _Kind.MAP_END:
                 break
-            if not isinstance(head, ScalarEvent):
+            if head.kind is not _Kind.SCALAR:
                 raise self._stop(head, path, "a key must be a string; write it out")
-            if head.value == "<<" and head.style is None:
+            if head.value == "<<" and head.plain:
                 self._merge(head, path, depth, merged)
                 continue
-            key = str(head.value)
+            key = head.value
             at = (*path, key)
-            if head.style is None and not _tag(head) and not _is_text(key):
+            if head.plain and not head.tag and not _is_text(key):
                 self._flaw(head, at, f"key {key!r} is not a string to kubectl; quote it")
             if key in own:
                 self._flaw(head, at, "duplicate key, given further up in the same map already; keep one of the two")
                 self._value(next(self._events), (*path, f"{key} (again)"), depth + 1)
                 continue
-            self._found.marks[at] = _mark(head)
+            self._found.marks[at] = head.mark
             own[key] = self._value(next(self._events), at, depth + 1)
         return {**merged, **own}
 
-    def _merge(self, head: ScalarEvent, path: Path, depth: int, merged: Json) -> None:
+    def _merge(self, head: _Event, path: Path, depth: int, merged: Json) -> None:
         inner = self._value(next(self._events), (*path, "<<"), depth + 1)
         for one in inner if isinstance(inner, list) else [inner]:
             if not isinstance(one, dict):
@@ -235,8 +253,8 @@ class _Builder:
             for key, value in one.items():
                 merged.setdefault(key, value)
 
-    def _only_known_tag(self, event: SequenceStartEvent | MappingStartEvent, path: Path, name: str) -> None:
-        if (tag := _tag(event)) not in ("", "!", f"{_TAG}{name}"):
+    def _only_known_tag(self, event: _Event, path: Path, name: str) -> None:
+        if (tag := event.tag) not in ("", "!", f"{_TAG}{name}"):
             self._flaw(event, path, f"tag {tag} is unknown here; remove it")
 
 
@@ -247,15 +265,28 @@ def _is_text(key: str) -> bool:
         return False
 
 
-def _tag(event: Event) -> str:
-    """The tag as written, resolved; '' when there is none."""
-    tag = getattr(event, "tag", None)
-    return "" if tag is None else str(tag)
+def _events(text: str) -> Iterator[_Event]:
+    """The parser's events. libyaml, from which kubectl's own parser was made, is ten times faster; what it refuses is read once more by the
+    one whose messages name the place as people see it."""
+    try:
+        if _FAST is None:
+            raise yaml.YAMLError
+        return iter([one for one in map(_event, yaml.parse(text, Loader=_FAST)) if one is not None])
+    except (yaml.YAMLError, UnicodeEncodeError):
+        # A parser of our own per text: it keeps state.
+        return (one for one in map(_event, YAML(typ="safe", pure=True).parse(text)) if one is not None)
 
 
-def _mark(event: Event) -> Mark:
-    at = event.start_mark
-    return Mark(at.line + 1, at.column + 1)
+def _event(event: object) -> _Event | None:
+    """An event of either parser; None for one that says nothing of a value."""
+    kind = _KINDS.get(type(event).__name__)
+    if kind is None:
+        return None
+    at = event.start_mark  # type: ignore[attr-defined]
+    mark = Mark(at.line + 1, at.column + 1)
+    tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+    value, style = getattr(event, "value", ""), getattr(event, "style", None)
+    return _Event(kind, str(value), not style, "" if tag is None else str(tag), "" if anchor is None else str(anchor), mark)
 
 
 def _flaw(text: str, error: MarkedYAMLError) -> Flaw:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -22,8 +22,8 @@ from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
 from reconciler.sources.files.stack import MARKER, Stack, read_marker
 
-SOURCE = "file"
-"""Names this source in stored objects."""
+SOURCE, COMMITTED = "file", "git"
+"""Name the sources in stored objects: of what is a file here, and of what is one of a commit."""
 SUFFIXES = (".yaml", ".yml", ".json")
 _ROUNDS = 3
 
@@ -56,7 +56,8 @@ class Scan:
     stays in force. `flawed`: objects known to be declared there, though badly, each with the first finding about it. `stacks`: the
     marked directories that were read. `clean`: everything was there and could be read, and held still meanwhile.
     `unclear`: by stack ('' for all that stands in none) why what it does not declare may still be declared there. `stamps`: by stack,
-    from which files it was read, as they are now: another one says that they were written meanwhile. `read`: every file that was read.
+    from which files it was read, as they are now: another one says that they were written meanwhile. `read`: every file that was read;
+    `files`: of those that are files here, by real path, the name that people know and the stack.
     `inputs_hash`: grows from names and bytes of all files; equal hashes mean equal inputs."""
 
     objects: tuple[FileDeclared, ...]
@@ -69,6 +70,11 @@ class Scan:
     unclear: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, str] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def of_file(self, shown: str) -> list[FileDeclared]:
+        """What one file declared."""
+        return [one for one in self.objects if one.file == shown]
 
 
 def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
@@ -85,18 +91,39 @@ class Scanner:
         self._namespace = namespace
         self._reader = Reader()
 
-    def scan(self, places: Sequence[Path]) -> Scan:
-        """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`."""
+    def scan(self, places: Sequence[Path], more: Callable[[Look], None] = lambda _: None) -> Scan:
+        """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`. `more`: adds what
+        is declared elsewhere."""
         for _ in range(_ROUNDS):
             before = [_Tree(path) for path in places]
             look = Look(self._reader, self._namespace)
             for tree in before:
                 look.tree(tree)
+            more(look)
             still = [_Tree(path).signature for path in places] == [tree.signature for tree in before]
             if still:
                 break
         self._reader.sweep()
         return look.result(still)
+
+    def again(self, file: str, before: Scan) -> tuple[FileDeclared, ...]:
+        """What one file declares now, where it declares the very objects that it did `before`, all of them well; else nothing: only a scan
+        of everything can tell what that means."""
+        at = paths.real(Path(file))
+        shown, stack = before.files.get(str(at), ("", ""))
+        if not shown or not isinstance(at, Path):
+            return ()
+        look = Look(self._reader, self._namespace)
+        try:
+            text = decode(_read(at))
+        except OSError:
+            return ()
+        if isinstance(text, Flaw):
+            return ()
+        look.text(text, shown, stack)
+        found = look.result(True)
+        known = before.of_file(shown)
+        return found.objects if not found.findings and {one.key for one in found.objects} == {one.key for one in known} else ()
 
     def text(self, text: str, name: str) -> Scan:
         """The documents of one text (standard input), as if `name` were its file."""
@@ -190,10 +217,10 @@ class _Tree:
 
 
 class Look:
-    """Collects one scan, of directories and of texts from elsewhere. `source`: is named in what is declared."""
+    """Collects one scan, of directories and of texts from elsewhere."""
 
-    def __init__(self, reader: Reader, namespace: str, source: str = SOURCE) -> None:
-        self._reader, self._namespace, self._source = reader, namespace, source
+    def __init__(self, reader: Reader, namespace: str) -> None:
+        self._reader, self._namespace = reader, namespace
         self._objects: dict[Key, list[FileDeclared]] = {}
         self._findings: list[Finding] = []
         self._flawed: dict[Key, Finding] = {}
@@ -202,6 +229,7 @@ class Look:
         self._stamps: dict[str, blake2b] = {}
         self._hash = blake2b(digest_size=16)
         self._read: dict[Path, str] = {}
+        self._files: dict[str, tuple[str, str]] = {}
 
     def tree(self, tree: _Tree) -> None:
         """Everything below one path."""
@@ -218,6 +246,7 @@ class Look:
                 continue
             self._read[entry.real] = os.path.abspath(entry.shown)
             stack = self.stack(str(entry.stack_root))
+            self._files[str(entry.real)] = str(entry.shown), stack
             text = self._text_of(entry, stack)
             if text is not None:
                 self.text(text, str(entry.shown), stack)
@@ -250,7 +279,7 @@ class Look:
                 if key is not None:
                     self._flawed.setdefault(key, doc.findings[0])
                 continue
-            self._objects.setdefault(key, []).append(_declared(key, doc, stack, self._source, commit))
+            self._objects.setdefault(key, []).append(_declared(key, doc, stack, commit))
 
     def wrong(self, file: str, flaw: Flaw, stack: str) -> None:
         """Something about a file as a whole."""
@@ -260,6 +289,15 @@ class Look:
         """A file is part of the inputs."""
         self._hash.update(b"%d:%s%d:" % (len(name), name, len(data)))
         self._hash.update(data)
+
+    def read(self, file: str) -> None:
+        """A file from elsewhere was read, by the name that origins have."""
+        self._read[Path(file)] = file
+
+    def refused(self, finding: Finding) -> None:
+        """Something about what is not in force: nothing that was collected so far is known to be gone."""
+        for stack in ("", *map(self.stack, self._stacks)):
+            self._found(finding, stack)
 
     def stamp(self, stack: str, mark: bytes) -> None:
         """Something of a stack, in the state in which it was read."""
@@ -290,6 +328,7 @@ class Look:
             unclear=unclear,
             stamps={stack: made.hexdigest() for stack, made in self._stamps.items()},
             read=frozenset(self._read.values()),
+            files=self._files,
         )
 
     def _found(self, finding: Finding, stack: str) -> None:
@@ -328,12 +367,13 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _declared(key: Key, doc: Doc, stack: str, source: str, commit: str) -> FileDeclared:
+def _declared(key: Key, doc: Doc, stack: str, commit: str) -> FileDeclared:
     metadata, spec = doc.raw["metadata"], doc.raw["spec"]
     assert isinstance(metadata, dict)  # parsed and found good, both
     assert isinstance(spec, dict)
     labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
     origin = f"{doc.file if commit else os.path.abspath(doc.file)}:{doc.line}"
+    source = COMMITTED if commit else SOURCE
     return FileDeclared(key, spec, labels, annotations, source, origin, stack, commit, file=doc.file, line=doc.line, doc=doc)
 
 

@@ -1,27 +1,56 @@
-"""Files and directories as a source that can be followed."""
+"""Files and directories, and what is declared beside them elsewhere, as one source that can be followed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
-from reconciler.sources.files.scan import Scan, Scanner
+from reconciler.sources.files.scan import Look, Scan, Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.files.watch import watch
 
 MARGIN = 0.05
 """Seconds after which a look comes late, so that it does not come early."""
+FEW = 20
+"""Changed files that are looked at by themselves; more are found soon enough by the look at everything."""
+
+
+class Elsewhere(Protocol):
+    """Declarations that are no files here, such as a repository's."""
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` when there may be something new. Runs until cancelled or fails."""
+        ...
+
+    async def choose(self, sync: FileSync) -> None:
+        """Before a look: decide what of it is to be in force."""
+        ...
+
+    def feed(self, look: Look) -> None:
+        """Add what is declared."""
+        ...
+
+    async def settled(self, changed: int) -> None:
+        """What was fed is in force."""
+        ...
 
 
 class FileSource:
-    """`sources.follower.Source` over paths. `namespace`: for documents that name none; `engine`: tells when an object is gone."""
+    """`sources.follower.Source` over paths. `namespace`: for documents that name none; `engine`: tells when an object is gone;
+    `elsewhere`: declared beside the files."""
 
-    def __init__(self, paths: Sequence[Path], namespace: str, sync: FileSync, engine: EngineView) -> None:
+    def __init__(
+        self, paths: Sequence[Path], namespace: str, sync: FileSync, engine: EngineView, elsewhere: Sequence[Elsewhere] = ()
+    ) -> None:
         self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace)
+        self._elsewhere = elsewhere
+        self._hints: set[str] = set()
+        self._last: Scan | None = None
         self._changed: Callable[[], None] = lambda: None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -34,18 +63,41 @@ class FileSource:
                 changed()
 
         ends = [self._engine.subscribe(changes=written), self._engine.declarations.prunes.subscribe(changed)]
+        watches = [
+            asyncio.ensure_future(watch(self._paths, changed, hint=self._hints.update)),
+            *(asyncio.ensure_future(one.watch(changed)) for one in self._elsewhere),
+        ]
         try:
-            await watch(self._paths, changed)
+            await asyncio.gather(*watches)
         finally:
+            for one in watches:
+                one.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
             for end in ends:
                 end()
             self._looks_again()
 
     async def scan(self) -> Scan:
-        return await asyncio.to_thread(self._scanner.scan, self._paths)
+        """Everything that is declared. What events name as changed is looked at, and put in force, before."""
+        hints = sorted(self._hints)
+        self._hints.clear()
+        if self._last is not None and len(hints) <= FEW:
+            for path in hints:
+                await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last)
+        for one in self._elsewhere:
+            await one.choose(self._sync)
+
+        def more(look: Look) -> None:
+            for one in self._elsewhere:
+                one.feed(look)
+
+        return await asyncio.to_thread(self._scanner.scan, self._paths, more)
 
     async def apply(self, found: Scan) -> None:
-        await self._sync.round(found)
+        changed = await self._sync.round(found)
+        self._last = found
+        for one in self._elsewhere:
+            await one.settled(changed)
         self._looks_again(self._sync.look_again)
 
     def _looks_again(self, seconds: float | None = None) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from reconciler import paths
 from reconciler.api.annotations import PREFIX
+from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
-from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, prune
+from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, parts, prune
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.view import DeclarationPort, ObjectReader
@@ -87,11 +88,29 @@ class FileSync:
                 changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
         changed += await self._delete(due)
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
-        self._in_events |= set(await self._declarations.note_blocked(blocked, {one.approval for one in self.prunings if one.approval}))
+        self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *refused}))
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         self._report(found)
         return changed
+
+    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> None:
+        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them. `found`: the last
+        scan. Only what is declared there already, and loses nothing by it, is touched."""
+        for one in objects:
+            item = self._table.get(one.key)
+            kept = item is not None and not item.deleting and item.obj.source == one.source
+            if item is None or not kept or (item.obj.spec != one.spec and self._applied.get(one.key) != item.obj.spec):
+                continue
+            if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
+                continue
+            await self._apply(one, found, set())
+
+    def _over(self) -> set[str]:
+        """Approvals that are carried out, and those of what a look found to be otherwise: they are good for nothing later."""
+        sure = {one.stack.id for one in self.prunings if one.wait is None and not one.stack.unclear}
+        blocked = {one.blocked.hash for one in self.prunings if one.blocked is not None}
+        return {name for name, stack in self._declarations.prunes.approved.items() if stack in sure and name not in blocked}
 
     async def _confirm(self) -> None:
         """Trees of which a person let protected nodes go are told so before they are declared without them."""
@@ -116,11 +135,18 @@ class FileSync:
             done += 1
         return done
 
+    async def unfit(self, one: FileDeclared, found: Scan) -> Finding | None:
+        """What would be wrong with applying this one of a scan; nothing is changed."""
+        try:
+            self._declarations.check(await self._succeeding(one, found))
+        except (Refused, UsageError, InvalidSpec) as error:
+            return self._refusal(one, error)
+        return None
+
     async def _apply(self, one: FileDeclared, found: Scan, drifts: set[str]) -> Outcome | Finding:
         try:
             item = self._table.get(one.key)
-            if item is not None and item.obj.origin != one.origin:
-                one = await self._succeeding(one, item.obj, found)
+            one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
@@ -131,22 +157,29 @@ class FileSync:
                 self._tell(f"{one.place}: {short(one.key)} was changed elsewhere; put back as it is declared here")
             return outcome
         except (Refused, UsageError, InvalidSpec) as error:
-            item = self._table.get(one.key)
-            if item is not None and item.deleting:
-                self.waiting.add(one.key)
-            field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
-            what = error.what.removeprefix(f"{field}: ")
-            where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
-            remedy = f"; {error.remedy}" if error.remedy else ""
-            return self._finding(one, field, f"{what}{where}{remedy}")
+            return self._refusal(one, error)
+
+    def _refusal(self, one: FileDeclared, error: Refused | UsageError | InvalidSpec) -> Finding:
+        item = self._table.get(one.key)
+        if item is not None and item.deleting:
+            self.waiting.add(one.key)
+        field = error.what.partition(":")[0] if isinstance(error, UsageError) and error.what.startswith("spec") else "metadata.name"
+        what = error.what.removeprefix(f"{field}: ")
+        where = f" ({error.where})" if isinstance(error, Refused) and error.where else ""
+        remedy = f"; {error.remedy}" if error.remedy else ""
+        return self._finding(one, field, f"{what}{where}{remedy}")
 
     def _finding(self, one: FileDeclared, field: str, message: str) -> Finding:
         mark = one.at(tuple(field.split(".")))
         return Finding(one.file, mark.line, mark.column, field, message)
 
-    async def _succeeding(self, one: FileDeclared, obj: StoredObject, found: Scan) -> FileDeclared:
+    async def _succeeding(self, one: FileDeclared, found: Scan) -> FileDeclared:
         """An object that stands elsewhere than before: where it stood is asked whether it still does, unless this look saw that. Raises
         `Refused` naming that place when it does, or when that can't be told (G-40)."""
+        item = self._table.get(one.key)
+        if item is None or item.obj.origin == one.origin:
+            return one
+        obj = item.obj
         file = obj.origin.rpartition(":")[0]
         if obj.source not in SOURCES or file == one.origin.rpartition(":")[0] or file in found.read:
             return one
@@ -189,8 +222,15 @@ class FileSync:
             return
         declared = {one.key for one in found.objects}
         read = {stack.policy.uuid for stack in found.stacks}
+        repositories = {file.rpartition(":")[0] for file in found.read}
         for item in in_force(self._table):
-            if item.key not in declared and item.obj.source_id not in read and in_file(item.obj) is False:
+            if item.key in declared or item.obj.source_id in read:
+                continue
+            if item.obj.source == SOURCE:
+                gone = in_file(item.obj) is False
+            else:
+                gone = item.obj.origin.rsplit(":", 2)[0] in repositories
+            if gone:
                 yield item.obj
 
 

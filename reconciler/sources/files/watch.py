@@ -21,20 +21,28 @@ log = logging.getLogger(__name__)
 
 RESCAN = 30.0
 """Seconds after which `watch` says dirty without any event."""
-_DEBOUNCE_MS = 300
+_DEBOUNCE_MS, _QUIET_MS = 300, 20
+"""Events are gathered until there was none for so long; at most for as long as the first."""
 _WITHOUT_EVENTS = 2.0
 """Seconds between rounds while the system gives us no events."""
 
 
-async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: float = RESCAN) -> None:
+Hint = Callable[[frozenset[str]], None]
+
+
+def _nothing(changed: frozenset[str]) -> None:
+    """Nobody asks what changed."""
+
+
+async def watch(paths: Sequence[Path], on_dirty: Callable[[], None], *, rescan: float = RESCAN, hint: Hint = _nothing) -> None:
     """Call `on_dirty` once at the start, soon after anything changes below `paths` (files or directories, existing or not yet),
-    and every `rescan` seconds. Runs until cancelled; raises what a watch fails with. `on_dirty` is called in this task and must
-    not block."""
+    and every `rescan` seconds. `hint`: is told before that which paths events were about. Runs until cancelled; raises what a watch fails
+    with. Both are called in this task and must not block."""
     while True:
         made_for = _identities(paths)
         dirty, blind = asyncio.Event(), asyncio.Event()
         watchers = [
-            asyncio.create_task(_below(paths, dirty, blind)),
+            asyncio.create_task(_below(paths, dirty, blind, hint)),
             asyncio.create_task(_above(paths, dirty, blind)),
         ]
         for watcher in watchers:
@@ -67,10 +75,10 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-async def _below(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event) -> None:
+async def _below(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event, hint: Hint) -> None:
     roots = [path for path in paths if is_folder(path)]
     if roots:
-        await _notice(roots, True, lambda change, path: True, dirty, blind)
+        await _notice(roots, True, lambda change, path: True, dirty, blind, hint)
 
 
 async def _above(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Event) -> None:
@@ -82,10 +90,16 @@ async def _above(paths: Sequence[Path], dirty: asyncio.Event, blind: asyncio.Eve
 
 
 async def _notice(
-    paths: list[Path], recursive: bool, wanted: Callable[[Change, str], bool], dirty: asyncio.Event, blind: asyncio.Event
+    paths: list[Path],
+    recursive: bool,
+    wanted: Callable[[Change, str], bool],
+    dirty: asyncio.Event,
+    blind: asyncio.Event,
+    hint: Hint = _nothing,
 ) -> None:
     try:
-        async for _ in awatch(*paths, watch_filter=wanted, debounce=_DEBOUNCE_MS, step=50, recursive=recursive):
+        async for changes in awatch(*paths, watch_filter=wanted, debounce=_DEBOUNCE_MS, step=_QUIET_MS, recursive=recursive):
+            hint(frozenset(path for _, path in changes))
             dirty.set()
     except (OSError, RuntimeError) as error:  # no more watches to be had, or a directory went away: rounds go on without events
         log.warning("no file events for %s (%s); looking every %s s instead", ", ".join(map(str, paths)), error, _WITHOUT_EVENTS)

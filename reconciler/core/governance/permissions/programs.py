@@ -9,10 +9,9 @@ from typing import Final
 from reconciler.core.governance.permissions.acts import Act, CannotRead, Script
 from reconciler.core.governance.permissions.patterns import ANY, SEP, SPECIAL, plain
 from reconciler.core.governance.permissions.quoting import unquoted
+from reconciler.core.governance.permissions.sedscript import sed
 from reconciler.core.governance.permissions.tables import (
-    DANGEROUS,
     FREE,
-    GIT_HARMLESS,
     GIT_READERS,
     GIT_RUNS,
     GIVEN,
@@ -20,11 +19,13 @@ from reconciler.core.governance.permissions.tables import (
     PASSIVE,
     PRIVILEGED,
     READERS,
+    RUNNERS,
     RUNS_TEXT,
     SHELLS,
     TELLING,
     WRAPPERS,
 )
+from reconciler.core.governance.permissions.variables import DANGEROUS, GIT_HARMLESS
 
 Words = tuple[str, ...]
 _CONFIG: Final = re.compile(
@@ -36,9 +37,6 @@ _LOOKS: Final = {"--get", "--list", "-l", "--get-all", "--unset", "--get-regexp"
 _EARLY: Final = ("python", "python3", "node", "perl", "ruby", "php")
 _MESSAGE: Final = re.compile(r"-[a-zA-Z]*m|--message|--author|--date|--format|--pretty|--grep|--since|--until")
 _VERSION: Final = re.compile(r"[\d.]+$")
-_SED_SAFE: Final = re.compile(
-    r"([\d$,~+]*|/[^/\n]*/(,/[^/\n]*/)?)!?\s*([pdqD=]|s([/|#,:@])((?!\4)[^\n]|\\.)*\4((?!\4)[^\n]|\\.)*\4[gpiIm\d]*|y([/|])[^\n]*\7[^\n]*\7)?"
-)
 
 
 def run(shell: Script, words: Words, names: Words, stdin: Words, part: str) -> None:
@@ -59,6 +57,8 @@ def run(shell: Script, words: Words, names: Words, stdin: Words, part: str) -> N
     base = name if name in INLINE else _VERSION.sub("", name) or name
     if name in WRAPPERS or name in PRIVILEGED:
         return _wrapper(shell, words, name, names, stdin, part)
+    if name in RUNNERS:
+        _runner(shell, words, RUNNERS[name].split(), stdin, part)
     if name in SHELLS:
         return _shell(shell, words, name, names, stdin, part)
     if name in ("eval", "trap"):
@@ -166,6 +166,22 @@ def _wrapper(shell: Script, words: Words, name: str, names: Words, stdin: Words,
     run(shell, rest, tuple(set_here), stdin, part)
     if own:
         shell.acts[before:] = [_strictly(act) for act in shell.acts[before:]]
+
+
+def _runner(shell: Script, words: Words, by: list[str], stdin: Words, part: str) -> None:
+    """The command that one of these runs may be denied; the permission is that of the runner."""
+    rest = words[1:]
+    if by:
+        at = next((number for number, word in enumerate(rest) if word in by), len(rest))
+        rest = rest[at + 1 :]
+    if "--" in rest:
+        rest = rest[rest.index("--") + 1 :]
+    while rest and (rest[0].startswith("-") or re.match(r"\w+=", rest[0])):
+        rest = rest[1:]
+    before = len(shell.acts)
+    if rest:
+        run(shell, rest, (), stdin, part)
+    shell.acts[before:] = [_strictly(act) for act in shell.acts[before:]]
 
 
 def _just_written(shell: Script, path: str) -> bool:
@@ -345,40 +361,8 @@ def _inline(words: Words, base: str) -> int:
 def _told(words: Words, base: str) -> int:
     """The same for programs whose code runs others only where that stands in it."""
     if base == "sed":
-        return _sed(words)
+        return sed(words)
     telling = TELLING.get(base)
     if telling is None:
         return 0
     return next((at + 1 for at, word in enumerate(words[1:], 1) if re.search(telling, word) or (not plain(word) and at == 1)), 0)
-
-
-def _sed(words: Words) -> int:
-    at, scripts, rest = 1, [], []
-    while at < len(words):
-        word = words[at]
-        if word in ("-e", "--expression"):
-            scripts.append(words[at + 1] if at + 1 < len(words) else ANY)
-            at += 2
-            continue
-        if word.startswith("--expression="):
-            scripts.append(word.split("=", 1)[1])
-        elif word.startswith(("-f", "--file")):
-            return at + 1
-        elif re.fullmatch(r"-[nErszu]*e.+", word):
-            scripts.append(re.sub(r"^-[nErszu]*e", "", word))
-        elif not word.startswith("-"):
-            rest.append(word)
-        at += 1
-    scripts = scripts or rest[:1]
-    safe = all(plain(script) and all(_SED_SAFE.fullmatch(one.strip()) for one in _split(script)) for script in scripts)
-    return 0 if safe else 2
-
-
-def _split(script: str) -> list[str]:
-    """A script of sed at its semicolons, unless one may be part of something else."""
-    return re.split(r";|\n", script) if re.fullmatch(r"[^/|#,:@]*;[^/|#,:@]*", script) else _whole(script)
-
-
-def _whole(script: str) -> list[str]:
-    parts = re.split(r"(?<=[/|#gpd]);\s*", script)
-    return parts

@@ -17,7 +17,7 @@ from reconciler.core.governance.permissions.acts import Act, CannotRead
 from reconciler.core.governance.permissions.grammar import parse
 from reconciler.core.governance.permissions.patterns import ANY, SPECIAL, plain
 from reconciler.core.governance.permissions.redirects import Redirects
-from reconciler.core.governance.permissions.tables import DANGEROUS
+from reconciler.core.governance.permissions.variables import DANGEROUS
 from reconciler.core.governance.permissions.words import BLOCKS, COMMANDS, WORDS, words_of
 
 LONGEST: Final = 10_000

@@ -15,7 +15,7 @@ from reconciler.core.governance.permissions.acts import Act
 from reconciler.core.governance.permissions.paths import absolute, candidates
 from reconciler.core.governance.permissions.patterns import ANY, ONE, SEGMENT, SEP, certain, of_command, of_path, possible
 from reconciler.core.governance.permissions.rules import Rule, Rules
-from reconciler.core.governance.permissions.tables import HARMLESS
+from reconciler.core.governance.permissions.variables import HARMLESS
 
 FILES: Final = ("read", "write", "edit", "ls", "grep", "find")
 Real = Callable[[str], str]

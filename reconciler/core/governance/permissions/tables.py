@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from reconciler.core.governance.permissions.variables import DANGEROUS, GIT_HARMLESS, HARMLESS
+
 # Programs that run the command that follows their own options: options that take a value, and plain arguments before the command.
 WRAPPERS: Final[dict[str, tuple[str, int]]] = {
     "timeout": ("-s -k --signal --kill-after", 1),
@@ -61,9 +63,19 @@ PRIVILEGED: Final[dict[str, tuple[str, int]]] = {
     "firejail": ("", 0),
     "ssh": ("-o -i -p -l -F -J -L -R -D -b -c -E -I -m -O -Q -S -W -w", 1),
 }
+# Programs that run another one from their environment, by the words that say so; it needs no permission of its own, and may be denied.
+RUNNERS: Final[dict[str, str]] = {
+    "npm": "exec x", "pnpm": "exec dlx", "yarn": "exec dlx", "bun": "x", "npx": "", "pnpx": "", "bunx": "", "uvx": "", "pipx": "run",
+    "uv": "run", "poetry": "run", "pipenv": "run", "pdm": "run", "rye": "run", "hatch": "run", "conda": "run", "mamba": "run",
+    "bundle": "exec", "direnv": "exec", "mise": "exec x", "asdf": "exec", "rbenv": "exec", "pyenv": "exec", "nvm": "exec run",
+    "entr": "", "watchexec": "", "nodemon": "", "doppler": "run", "dotenv": "", "op": "run", "aws-vault": "exec", "cross-env": "",
+}  # fmt: skip
 SHELLS: Final = frozenset(["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "fish", "csh", "tcsh", "yash"])
 # Programs that run code given as an argument, by the options that give it.
 INLINE: Final[dict[str, str]] = {
+    "fd": "-x -X --exec --exec-batch", "fdfind": "-x -X --exec --exec-batch", "ag": "--pager", "bat": "--pager",
+    "rg": "--pre --hostname-bin",
+    "nodemon": "-x --exec", "xterm": "-e", "ansible": "-a",
     "python": "-c", "python2": "-c", "python3": "-c", "pypy": "-c", "pypy3": "-c", "ipython": "-c",
     "node": "-e --eval -p --print -pe -r --require --import", "nodejs": "-e --eval -p --print -pe -r --require --import",
     "bun": "-e --eval -p --print", "deno": "eval", "tsx": "-e --eval -p --print", "ts-node": "-e --eval -p --print",
@@ -172,7 +184,7 @@ RUNS_TEXT: Final = frozenset(
         "debugfs",
         "dc",
         "readline",
-        "history",
+        "",
         "PROMPT_COMMAND",
         "expect",
         "tclsh",
@@ -205,22 +217,6 @@ GIT_RUNS: Final = frozenset(
         "--exec-path",
         "--config-env",
     ]
-)
-GIT_HARMLESS: Final = (
-    r"(user\.(name|email)|color\..*|core\.(quotepath|autocrlf|filemode|abbrev)|advice\..*|init\.defaultbranch"
-    r"|safe\.directory|commit\.gpgsign|tag\.gpgsign|log\..*|diff\.(renames|algorithm|context)|push\.default|pull\.(rebase|ff)|merge\.(ff|conflictstyle)|fetch\.prune|http\.(version|postbuffer)|gc\.auto)=.*"
-)
-# Variables that change what a command runs.
-DANGEROUS: Final = (
-    r"PATH|IFS|ENV|BASH_.*|SHELLOPTS|BASHOPTS|PS[0-4]|PROMPT_COMMAND|LD_.*|DYLD_.*|GIT_.*|.*PAGER|.*EDITOR|VISUAL|BROWSER|SHELL"
-    r"|PYTHON.*|NODE_OPTIONS|NODE_PATH"
-    r"|PERL.*|RUBY.*|LUA_.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|MAVEN_OPTS|LESS.*|MANPAGER|GCONV_PATH|HOSTALIASES|SSH_ASKPASS|SUDO_ASKPASS|RSYNC_RSH|CDPATH|GLOBIGNORE"
-    r"|TAR_OPTIONS|MAKEFLAGS|CC|CXX|RUSTC.*|CARGO_.*RUNNER|npm_config_.*|NPM_CONFIG_.*|EXINIT|VIMINIT|GDBINIT|INPUTRC|PI_.*|HOME|PWD|OLDPWD|FPATH|ZDOTDIR"
-)
-# Variables that an allow may stand behind.
-HARMLESS: Final = (
-    r"CI|NODE_ENV|LANG|LC_.*|TZ|DEBUG|VERBOSE|FORCE_COLOR|NO_COLOR|CLICOLOR.*|TERM|COLUMNS|RUST_LOG|RUST_BACKTRACE|PORT|HOST|LOG_LEVEL|PYTHONUNBUFFERED|"
-    r"PYTHONDONTWRITEBYTECODE|PYTHONHASHSEED|GOOS|GOARCH|CGO_ENABLED|DJANGO_SETTINGS_MODULE|FLASK_ENV|RAILS_ENV|RACK_ENV|APP_ENV|TEST_.*|HUSKY|DOTNET_CLI_.*|ENVIRONMENT"
 )
 # Builtins that do nothing outside of their shell: no default is asked about them.
 FREE: Final = frozenset(
@@ -380,6 +376,7 @@ TABLES: Final = {
     "INLINE": {name: options.split() for name, options in INLINE.items()},
     "TELLING": TELLING,
     "GIVEN": sorted(GIVEN),
+    "RUNNERS": {name: words.split() for name, words in RUNNERS.items()},
     "SHELLS": sorted(SHELLS),
     "RUNS_TEXT": sorted(RUNS_TEXT),
     "GIT_RUNS": sorted(GIT_RUNS),

@@ -1,0 +1,182 @@
+"""The git program as a subprocess: no shell, no hooks, no configuration but ours, no prompt, and one way to the repository alone."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler import children
+from reconciler.children import Limits
+from reconciler.errors import GuestFailed, Refused, TimedOut, Unreachable
+from reconciler.sources.git.address import LOOPBACK, Address, Credential
+from reconciler.visible import one_line
+
+SECONDS = 120.0
+"""That one command of git may take."""
+MOST_BYTES = 1 << 30
+"""Of any file that git writes: packs of a repository beyond it are refused by the system."""
+MOST_OUTPUT = 256 << 20
+_TAIL = 2000
+_INHERITED = (
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "GIT_SSL_CAINFO",
+)
+_ALWAYS = (
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.attributesFile=/dev/null"),
+    *("-c", "credential.helper="),
+    *("-c", "fetch.fsckObjects=true"),
+    *("-c", "fetch.recurseSubmodules=false"),
+    *("-c", "gc.auto=0"),
+    *("-c", "maintenance.auto=false"),
+    *("-c", "http.lowSpeedLimit=100"),
+    *("-c", "http.lowSpeedTime=30"),
+    *("-c", "safe.directory=*"),
+)
+
+ValueOf = Callable[[Credential], str | None]
+"""The value of a secret now; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """`home`: a directory of ours, for the repository and everything that git would look for at home. `environ`: the process's own."""
+
+    home: Path
+    environ: Mapping[str, str] = field(repr=False)
+
+    async def run(self, *words: str, address: Address | None = None, secret: str = "", username: str = "", stdin: bytes = b"") -> bytes:
+        """Run `git WORDS` in the repository; what it wrote. `address`: goes there, and nowhere else, with this secret. Raises `Unreachable`
+        with git's own words when it fails, `TimedOut`, and `Refused` where there is no git."""
+        return (await self._run(words, address, secret, username, stdin))[0]
+
+    async def signer(self, commit: str, keys: str) -> str:
+        """By whom a commit is signed, as git says it. Raises `GuestFailed` when by none of these keys (an `allowed_signers` file)."""
+        try:
+            _, said = await self._run(("-c", f"gpg.ssh.allowedSignersFile={keys}", "verify-commit", "--", commit), None, "", "", b"")
+        except Unreachable as error:
+            raise GuestFailed(f"no key of {keys} has signed it", commit, "sign it, or name the key in that file") from error
+        return one_line(said.decode("utf-8", "replace").strip().splitlines()[0]) if said.strip() else "verified"
+
+    async def _run(self, words: Sequence[str], address: Address | None, secret: str, username: str, stdin: bytes) -> tuple[bytes, bytes]:
+        with _configuration(address, username, secret) as (configuration, descriptors):
+            env = {name: self.environ[name] for name in _INHERITED if name in self.environ} | {
+                "HOME": str(self.home),
+                "GIT_DIR": str(self.home / "repository"),
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_CONFIG_GLOBAL": configuration,
+                "GIT_TERMINAL_PROMPT": "0",
+                "GIT_ASKPASS": "/bin/false",
+                "SSH_ASKPASS": "/bin/false",
+                "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ForwardAgent=no -o PermitLocalCommand=no",
+                "GIT_ALLOW_PROTOCOL": address.scheme if address is not None else "none",
+                "GIT_NO_REPLACE_OBJECTS": "1",
+                "LC_ALL": "C",
+            }
+            try:
+                child = await children.start(
+                    ("git", *_ALWAYS, *words),
+                    env,
+                    cwd=self.home,
+                    stdin=children.PIPE,
+                    stdout=children.PIPE,
+                    stderr=children.PIPE,
+                    pass_fds=descriptors,
+                    limits=Limits(file_bytes=MOST_BYTES),
+                )
+            except FileNotFoundError as error:
+                raise Refused("there is no git on this host", "PATH", "install git 2.34 or newer") from error
+            try:
+                async with asyncio.timeout(SECONDS):
+                    told, said = await _exchange(child, stdin)
+                    ended = await child.wait()
+            except TimeoutError:
+                raise TimedOut(
+                    f"git {_verb(words)} did not end within {SECONDS:g} s", address.name if address else str(self.home)
+                ) from None
+            finally:
+                if child.returncode is None:
+                    _end(child.pid)
+                child.let_go()
+        if ended != 0:
+            why = one_line(said[-_TAIL:].decode("utf-8", "replace").strip().replace(secret or "\0", "…")) or f"exit code {ended}"
+            raise Unreachable(f"git {_verb(words)} failed: {why}", address.name if address else str(self.home))
+        return told, said
+
+
+def _verb(words: Sequence[str]) -> str:
+    return next((word for before, word in zip(("", *words), words, strict=False) if before != "-c" and not word.startswith("-")), "")
+
+
+async def _exchange(child: children.Child, stdin: bytes) -> tuple[bytes, bytes]:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+
+    async def feed(to: asyncio.StreamWriter) -> None:
+        try:
+            to.write(stdin)
+            await to.drain()
+        except (BrokenPipeError, ConnectionResetError):  # it ended before it read all; its exit code tells why
+            return
+        finally:
+            to.close()
+
+    told, said, _ = await asyncio.gather(_read(child.stdout, MOST_OUTPUT), _read(child.stderr, 1 << 20), feed(child.stdin))
+    return told, said
+
+
+async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await stream.read(1 << 16):
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+    if size > most:
+        raise Unreachable(f"git wrote more than {most >> 20} MiB", "git")
+    return b"".join(parts)
+
+
+def _end(pid: int) -> None:
+    """It, and what it started: it leads a group of its own."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+@contextmanager
+def _configuration(address: Address | None, username: str, secret: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The file of git's configuration, and the descriptors that a child needs to read it. A secret stands in a file that exists in memory
+    alone: in no argument, no environment and on no disk, and is sent to the host of the address only."""
+    if not secret or address is None:
+        yield os.devnull, ()
+        return
+    parts = urlsplit(address.url)
+    if parts.scheme not in ("https", "http") or (parts.scheme == "http" and parts.hostname not in LOOPBACK):
+        raise Refused(f"a credential is not sent over {parts.scheme}", address.name, "use https; for ssh leave the credential to its agent")
+    token = base64.b64encode(f"{username}:{secret}".encode()).decode()
+    url = f"{parts.scheme}://{parts.netloc}/"
+    text = f'[http "{url}"]\n\textraHeader = Authorization: Basic {token}\n\tfollowRedirects = false\n'
+    descriptor = os.memfd_create("git-config", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""Repositories as a part of what is declared: of each one commit is in force, the newest that is good as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from reconciler.api.sourcereasons import SourceReason
+from reconciler.core.keys import Key, as_map
+from reconciler.engine.ports import PutMeta
+from reconciler.engine.state.prunes import COMMIT
+from reconciler.engine.view import DeclarationPort
+from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
+from reconciler.sources.documents.located import Flaw, Mark
+from reconciler.sources.documents.reader import Finding, Reader, decode
+from reconciler.sources.files.scan import Look
+from reconciler.sources.files.stack import MARKER
+from reconciler.sources.files.sync import FileSync
+from reconciler.sources.git.repository import Commit, Repository
+
+log = logging.getLogger("reconciler.git")
+
+Remembered = Callable[[str], Awaitable[str | None]]
+"""A row of `meta` by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A commit that is not put in force, and why."""
+
+    commit: str
+    findings: tuple[Finding, ...]
+
+
+class Followed:
+    """One repository. `newest`: the last commit that was fetched; `good`: the one in force, None while there is none; `refused`: the newest
+    one, where it is not good; `trouble`: why the last fetch failed, '' when it did not. `first`: set when one was tried."""
+
+    def __init__(self, repository: Repository, declarations: DeclarationPort, namespace: str, remembered: Remembered) -> None:
+        self.repository, self._declarations, self._namespace, self._remembered = repository, declarations, namespace, remembered
+        self._reader = Reader()
+        self.newest: Commit | None = None
+        self.good: Commit | None = None
+        self.refused: Refusal | None = None
+        self.trouble = ""
+        self.first = asyncio.Event()
+        self._noted = ""
+
+    @property
+    def key(self) -> Key:
+        """What events about it are about."""
+        return Key("Repository", "", self.repository.id)
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Fetch, again and again; `changed` is called when there is something new."""
+        while True:
+            if await self.fetch():
+                changed()
+            await asyncio.sleep(self.repository.settings.interval)
+
+    async def fetch(self) -> bool:
+        """Fetch once; whether anything is other than before. What fails is told once, and leaves in force what is (G-04)."""
+        before = (self.newest.id if self.newest else "", self.trouble, self.first.is_set())
+        name = self.repository.address.name
+        try:
+            commit = await self.repository.head()
+            if self.newest is None or self.newest.id != commit:
+                self.newest, self.refused = await self._read(commit)
+            self.trouble = ""
+        except ReconcilerError as error:
+            if str(error) != self.trouble:
+                kept = f"commit {self.good.id} stays in force" if self.good else "what was declared before stays in force"
+                await self._declarations.note(self.key, SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}", warning=True)
+            self.trouble = str(error)
+        if not self.first.is_set() and self.good is None:
+            await self._recall()
+        self.first.set()
+        return before != (self.newest.id if self.newest else "", self.trouble, True)
+
+    async def _read(self, commit: str) -> tuple[Commit, Refusal | None]:
+        try:
+            return await self.repository.read(commit), None
+        except (InvalidSpec, GuestFailed) as error:
+            shown = self.repository.address.name
+            return Commit(commit, {}, {}), Refusal(commit, (Finding(shown, 1, 1, "", f"{error.what}; {error.remedy}"),))
+
+    async def _recall(self) -> None:
+        """After a start: the commit that was in force, where the newest one is not good or could not be had, and the cache has it."""
+        known = await self._remembered(f"{COMMIT}{self.repository.id}")
+        try:
+            commit = str(as_map(json.loads(known or "{}")).get("commit") or "")
+        except ValueError:
+            return
+        self._noted = commit
+        if commit and (self.newest is None or self.newest.id != commit):
+            try:
+                if await self.repository.has(commit):
+                    self.good = await self.repository.read(commit)
+            except ReconcilerError as error:
+                log.warning("%s: the commit that was in force can't be read: %s", self.repository.address.name, error)
+
+    async def choose(self, sync: FileSync) -> None:
+        """Take the newest commit when it is good as a whole: all is valid, and nothing would be refused. Waits for the first fetch."""
+        await self.first.wait()
+        newest = self.newest
+        if newest is None or (self.good is not None and self.good.id == newest.id):
+            return
+        if self.refused is not None and self.refused.commit == newest.id and not newest.files and not newest.wrong:
+            return  # it could not be read as a whole
+        look = Look(self._reader, self._namespace)
+        feed(look, self.repository, newest)
+        found = look.result(True)
+        self._reader.sweep()
+        findings = list(found.findings)
+        for one in () if findings else found.objects:
+            if (wrong := await sync.unfit(one, found)) is not None:
+                findings.append(wrong)
+        if findings:
+            self.refused = Refusal(newest.id, tuple(findings))
+        else:
+            self.good, self.refused = newest, None
+
+    def feed(self, look: Look) -> None:
+        """What the commit in force declares, and what is wrong with one that is not."""
+        if self.good is not None:
+            feed(look, self.repository, self.good)
+        for finding in self.refused.findings if self.refused is not None else ():
+            look.refused(finding)
+
+    async def settled(self, changed: int) -> None:
+        """A round was put in force: remember the commit, and tell of it and of one that was not taken. `changed`: objects that differ."""
+        name = self.repository.address.name
+        if self.good is not None and self.good.id != self._noted:
+            signed = f", {self.good.signer}" if self.good.signer else ""
+            row = json.dumps({"url": name, "commit": self.good.id, "signer": self.good.signer})
+            await self.repository.keep(self.good.id)
+            message = f"commit {self.good.id} of {name} is in force{signed}; {changed} object{'s' * (changed != 1)} changed"
+            await self._declarations.note(
+                self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{COMMIT}{self.repository.id}", row)
+            )
+            self._noted = self.good.id
+        if self.refused is not None:
+            kept = f"commit {self.good.id} stays in force" if self.good else "none is in force"
+            first, more = self.refused.findings[0], len(self.refused.findings) - 1
+            rest = f" (and {more} more)" if more else ""
+            message = f"commit {self.refused.commit} of {name} is not applied: {first}{rest}; {kept}"
+            await self._declarations.note(self.key, SourceReason.COMMIT_REFUSED, message, warning=True)
+
+
+def feed(look: Look, repository: Repository, commit: Commit) -> None:
+    """Everything that a commit declares. Its directories are named as findings and origins are: `URL@REF:PATH`."""
+    address = repository.address
+    roots: dict[str, str] = {}
+    for path in sorted(commit.files):
+        if PurePosixPath(path).name == MARKER:
+            text = decode(commit.files[path])
+            root = address.shown(_parent(path)).rstrip("/.") if _parent(path) != "." else address.name
+            if isinstance(text, Flaw):
+                look.wrong(address.shown(path), text, "")
+            else:
+                look.marker(text, address.shown(path), root)
+                roots[_parent(path)] = root
+    for path, message in sorted(commit.wrong.items()):
+        look.wrong(address.shown(path), Flaw(Mark(1, 1), (), message), look.stack(_nearest(path, roots)))
+    for path in sorted(commit.files):
+        if PurePosixPath(path).name == MARKER:
+            continue
+        stack = look.stack(_nearest(path, roots))
+        look.update(address.shown(path).encode("utf-8", "surrogateescape"), commit.files[path])
+        text = decode(commit.files[path])
+        if isinstance(text, Flaw):
+            look.wrong(address.shown(path), text, stack)
+        else:
+            look.text(text, address.shown(path), stack, commit.id)
+        look.read(address.shown(path))
+    for stack in {"", *(look.stack(root) for root in roots.values())}:
+        look.stamp(stack, commit.id.encode())
+
+
+def _parent(path: str) -> str:
+    return str(PurePosixPath(path).parent)
+
+
+def _nearest(path: str, roots: Mapping[str, str]) -> str:
+    """The root of the stack that a file stands in; one that is none where there is none."""
+    return next((roots[str(above)] for above in PurePosixPath(path).parents if str(above) in roots), "None")

@@ -1,0 +1,95 @@
+"""A repository on the command line: followed, planned, shown with its commit, and never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.background import Platform
+from tests.cli.conftest import Run
+from tests.program import Program
+from tests.sources.fleetdir import HEAD, profile
+from tests.sources.gitserver import Origin, daemon, needs_git
+
+pytestmark = needs_git
+LIEUTENANT = f"{HEAD}kind: Lieutenant\nmetadata: {{name: api}}\nspec: {{role: Build, profileRef: {{name: lightweight}}, mode: Suspended}}\n"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    return Origin(tmp_path)
+
+
+@pytest.fixture
+def served(origin: Origin, stub: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, value in stub.endpoints.environment().items():
+        monkeypatch.setenv(name, value)
+    with daemon(origin.served) as url:
+        yield f"git+{url}/fleet.git"
+
+
+@pytest.mark.guarantee("G-40", "G-41")
+def test_a_repository_is_planned_followed_and_shown_with_its_commit(run: Run, origin: Origin, served: str, tmp_path: Path) -> None:
+    commit = origin.commit({"fleet/a.yaml": profile("a"), "fleet/api.yaml": LIEUTENANT})
+    address = f"{served}@main#fleet"
+    place = f"{served.removeprefix('git+')}@main:fleet/api.yaml:1"
+    planned = run("plan", address)
+    assert planned.code == 0, planned
+    assert not (tmp_path / "state").exists(), "a plan leaves nothing behind"
+    ended = run("run", address, "--once", "--timeout", "60")
+    assert ended.code == 0, ended
+    assert "CommitApplied" in ended.out
+    assert commit in ended.out
+    assert run("get", "lt", "api", "-o", "json").json["status"]["source"] == {"origin": place, "commit": commit}
+    assert f"git {place}, commit {commit}" in run("describe", "lt", "api").out
+    for words in (("suspend", "lt", "api"), ("set", "lt", "api", "mode=Running")):
+        refused = run(*words)
+        assert refused.code == 4
+        assert f"({place}): change it there, and push" in refused.err
+    deleted = run("delete", "lt", "api")
+    assert deleted.code == 4
+    assert place in deleted.err
+    origin.commit({"fleet/api.yaml": None})
+    assert run("run", address, "--once", "--timeout", "60").code == 0
+    assert run("delete", "lt", "api").code == 0, "what no commit declares any more can be deleted"
+
+
+@pytest.mark.guarantee("G-42")
+def test_a_broken_commit_ends_a_run_with_1_and_leaves_what_is_in_force(run: Run, origin: Origin, served: str) -> None:
+    origin.commit({"a.yaml": profile("a")})
+    assert run("run", served, "--once", "--timeout", "60").code == 0
+    broken = origin.commit({"a.yaml": profile("a").replace("agent", "agnet"), "b.yaml": profile("b")})
+    ended = run("run", served, "--once", "--timeout", "60")
+    assert ended.code == 1
+    assert "CommitRefused" in ended.out
+    assert broken in ended.out
+    assert "did you mean agent" in ended.err
+    assert run("get", "bp", "-o", "name").out.split() == ["bootprofile/a"]
+    assert run("plan", served).code == 1
+
+
+def test_what_cannot_be_reached_is_said_in_gits_own_words(run: Run, origin: Origin, served: str) -> None:
+    origin.commit({"a.yaml": profile("a")})
+    ended = run("run", f"{served}@nowhere", "--once", "--timeout", "60")
+    assert ended.code == 1
+    assert "the repository has no nowhere" in ended.err
+    planned = run("plan", f"{served.rpartition('/')[0]}/other.git")
+    assert planned.code == 1
+    assert "git ls-remote failed" in planned.err
+    assert run("run", "git+https://user:hunter2@example.org/f.git").code == 64
+
+
+@pytest.mark.guarantee("G-42")
+def test_a_running_controller_follows_pushes_by_the_configuration(tmp_path: Path, origin: Origin, served: str, stub: Platform) -> None:
+    origin.commit({"prod/a.yaml": profile("a")})
+    program = Program(tmp_path / "home", dict(stub.endpoints.environment()), warm=True)
+    config = program.folder / "config.toml"
+    config.write_text(f'[gitSource]\nurl = "{served.removeprefix("git+")}"\nref = "main"\npath = "prod"\ninterval = 1\n')
+    with program.controller("--config", str(config)) as controller:
+        program.comes("bp/a", "--for", "Ready")
+        second = origin.commit({"prod/b.yaml": profile("b")})
+        program.comes("bp/b", "--for", "Ready")
+        controller.says(f"commit {second} of")
+        assert controller.stop() == 0

@@ -1,0 +1,75 @@
+"""Two parsers read YAML here, one for its speed and one for its messages: what both accept means the same to both, at the same places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from reconciler.sources.documents import yamltext
+from reconciler.sources.documents.located import Located
+
+MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
+PIECES = [
+    "a",
+    "b: ",
+    "- ",
+    "\n",
+    "  ",
+    "'x'",
+    '"y"',
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "|\n",
+    ">-\n",
+    "&n ",
+    "*n",
+    "!!str ",
+    "# c\n",
+    "0x1f",
+    "yes",
+    "~",
+    "é",
+    "<<: ",
+]
+
+
+def both(text: str, patch: pytest.MonkeyPatch) -> tuple[Located, Located]:
+    fast = yamltext.load(text)
+    with patch.context() as patched:
+        patched.setattr(yamltext, "_FAST", None)
+        return fast, yamltext.load(text)
+
+
+def same(fast: Located, slow: Located) -> bool:
+    return (fast.value, fast.marks, fast.traps, fast.start, fast.flaws) == (slow.value, slow.marks, slow.traps, slow.start, slow.flaws)
+
+
+@pytest.mark.parametrize("file", sorted(MANIFESTS.rglob("*.yaml")), ids=lambda file: file.name)
+def test_manifests_mean_the_same_to_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pytest.skip("no text for a parser")
+    for _, chunk in yamltext.split(text):
+        fast, slow = both(chunk, monkeypatch)
+        assert same(fast, slow)
+
+
+@example("a: *n\n")
+@example("b: {a, a: 1}\n")
+@example("- &n a\n- *n\n")
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_whatever_both_accept_means_the_same_to_both(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        fast, slow = both(text, patch)
+    if fast.whole and slow.whole:
+        assert same(fast, slow)
+    elif slow.whole:
+        raise AssertionError("what the slow one accepts the fast one hands on to it")
