@@ -46,11 +46,8 @@ PRINTING = {
     "orphans": (),  # labels of machines: `table`
     "doctor": (),
     "auth": (),  # rules and calls, as somebody wrote them: `out`
-<<<<<<< HEAD
-=======
     "approve": (),  # calls of agents: `one_line`
     "deny": (),
->>>>>>> perms
     "set": (),
     "suspend": (),
     "resume": (),
