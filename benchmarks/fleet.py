@@ -198,9 +198,6 @@ class ReadyAgents:
         skills: list[JsonValue] = [{"source": "skill", "sourceInfo": {"path": path}} for path in sorted(self._at(at).skills)]
         return {"data": {"commands": skills}}
 
-    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
-        return False
-
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         return None
 
