@@ -48,8 +48,6 @@ PRINTING = {
     "deny": (),
     "doctor": (),
     "auth": (),  # rules and calls, as somebody wrote them: `out`
-    "approve": (),
-    "deny": (),
     "set": (),
     "suspend": (),
     "resume": (),
