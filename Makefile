@@ -77,6 +77,7 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 	$(BIN)/python -m benchmarks.resync $(ARGS)
 	$(BIN)/python -m benchmarks.trees $(ARGS)
 	$(BIN)/python -m benchmarks.files $(ARGS)
+	$(BIN)/python -m benchmarks.warm $(ARGS)
 	$(BIN)/python -m benchmarks.page $(ARGS)
 
 kube-assets: ## The API server that tests/kube run against, built once into the user's cache (minutes; needs Go 1.24)

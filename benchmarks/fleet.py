@@ -188,15 +188,15 @@ class ReadyAgents:
     async def send(self, at: Machine, key: str, command: Json, rules: Json | None = None) -> Verdict:
         return Unheard()
 
+    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
+        return False
+
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()
 
     async def call(self, at: Machine, command: Json) -> Json:
         skills: list[JsonValue] = [{"source": "skill", "sourceInfo": {"path": path}} for path in sorted(self._at(at).skills)]
         return {"data": {"commands": skills}}
-
-    async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
-        return False
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         return None

@@ -83,7 +83,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "steps": ACTED_ON,
         "verify": ACTED_ON,
         "bake.enabled": ACTED_ON,
-        "bake.keep": CONVENIENCE,
+        "bake.keep": ACTED_ON,
         "bake.warm": ACTED_ON,
         "agent.command": ACTED_ON,
         "agent.workDir": ACTED_ON,

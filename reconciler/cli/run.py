@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from reconciler.api.registry import KINDS
 from reconciler.cli import kube, names
 from reconciler.cli.access import LateStore
 from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
-from reconciler.cli.output import out, parse_format, say, show_entry, table, to_json
+from reconciler.cli.output import out, parse_format, say, show_entry, table, terminal, to_json
 from reconciler.cli.runner import Runner
 from reconciler.cli.surfaced import surfaced
 from reconciler.cli.validate import warn_unsupported
@@ -106,9 +107,10 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
         ):
             following = asyncio.create_task(follower.run(), name="follower")
             try:
-                if not once:
-                    await following  # does not end by itself
-                await _converged(engine, follower, following, lambda: sync.look_again is None)
+                with _picture(config, engine):
+                    if not once:
+                        await following  # does not end by itself
+                    await _converged(engine, follower, following, lambda: sync.look_again is None)
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
@@ -120,6 +122,20 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
             for one in away:
                 say(f"error: {one.repository.address.name}: {one.trouble}")
             runner.finish(verdict(objects, bool(sync.findings or kept or away)))
+
+
+def _picture(config: Config, engine: EngineView) -> AbstractContextManager[None]:
+    """On a terminal the fleet as it is now, below the lines; elsewhere there are the lines alone."""
+    if not terminal() or config.log_format == "json":
+        return nullcontext()
+    from reconciler import log
+    from reconciler.cli.live import below_the_lines
+
+    def objects() -> list[StoredObject]:
+        found = (engine.table.get(key) for key in engine.table.all_keys() if key.namespace == config.namespace)
+        return [item.obj for item in found if item is not None]
+
+    return below_the_lines(objects, lambda: engine.revision, lambda text: log.redact(text, engine.secrets.known()))
 
 
 async def _converged(engine: EngineView, follower: Follower, following: asyncio.Task[None], settled: Callable[[], bool]) -> None:

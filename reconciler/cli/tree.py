@@ -69,7 +69,7 @@ def show(branches: Sequence[Branch], clean: Callable[[str], str]) -> None:
         return
     console = output.console()
     for branch in branches:
-        console.print(_grown(branch, clean))
+        console.print(grown(branch, clean))
 
 
 def plain(branch: Branch, clean: Callable[[str], str], depth: int = 0) -> Iterator[str]:
@@ -83,9 +83,10 @@ def _facts(branch: Branch, clean: Callable[[str], str]) -> tuple[str, ...]:
     return tuple(one_line(clean(part)) for part in branch.facts)
 
 
-def _grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None) -> Tree:
+def grown(branch: Branch, clean: Callable[[str], str], onto: Tree | None = None) -> Tree:
+    """A picture with lines; a console folds it at its width."""
     label = output.styled(branch.name, "bold").append_text(output.styled("   ".join(("", *_facts(branch, clean)))))
-    grown = onto.add(label) if onto is not None else Tree(label)
+    here = onto.add(label) if onto is not None else Tree(label)
     for below in branch.below:
-        _grown(below, clean, grown)
-    return grown
+        grown(below, clean, here)
+    return here

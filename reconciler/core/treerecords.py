@@ -6,12 +6,15 @@ from reconciler.core.records import Record
 
 
 class BakedRecord(Record):
-    """What a profile was baked to. `hash`: of the profile; `seal`: what the done-marks on its disk bear; `at`: when it was noted."""
+    """What a profile was baked to. `hash`: of the profile; `seal`: what the done-marks on its disk bear; `at`: when it was noted;
+    `not_before`, `error`: when it could not be removed, and is tried again."""
 
     hash: str
     commit: str
     seal: str = ""
     at: float = 0.0
+    not_before: float = 0.0
+    error: str = ""
 
 
 class BootProfileRecord(Record):

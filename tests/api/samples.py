@@ -82,7 +82,7 @@ PROFILE: Json = {
     "files": FILES,
     "steps": [{"name": "deps", "run": "true", "timeoutSeconds": 5, "retries": 1}],
     "verify": [{"name": "there", "command": ["cat", "x"], "expect": {"exitCode": 1, "stdout": "y"}, "timeoutSeconds": 5}],
-    "bake": {"enabled": True, "keep": 5},
+    "bake": {"enabled": True, "keep": 5, "warm": 2},
     "agent": {
         "command": ["pi", "--flag"],
         "workDir": "/srv/work",

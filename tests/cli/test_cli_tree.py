@@ -39,7 +39,7 @@ def test_a_narrow_terminal_folds_what_does_not_fit_and_loses_none_of_it() -> Non
     words = tuple(f"organ-{number}" for number in range(30))
     branch = Branch("vmtree/prod", (), (Branch("infra", ("Infra",), (Branch(f"vm/{'0' * 36}", ("running", ", ".join(words))),)),))
     console = Console(record=True, width=80, force_terminal=False)
-    console.print(tree._grown(branch, str))
+    console.print(tree.grown(branch, str))
     told = console.export_text()
     assert max(map(len, told.splitlines())) <= 80
     assert all(word in told for word in (*words, f"vm/{'0' * 36}"))
@@ -50,7 +50,7 @@ def test_a_terminal_shows_lines_between_them() -> None:
     """And takes no word of an object for a command of its own."""
     branch = Branch("lieutenant/ada", ("[red]not Ready[/red]", "\x1b[31m"), (Branch("vm/x", ("secret",)),))
     console = Console(record=True, width=200, force_terminal=False)
-    console.print(tree._grown(branch, lambda text: text.replace("secret", "[redacted]")))
+    console.print(tree.grown(branch, lambda text: text.replace("secret", "[redacted]")))
     told = console.export_text()
     assert "[red]not Ready[/red]" in told
     assert "└── vm/x   [redacted]" in told

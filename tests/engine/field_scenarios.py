@@ -29,6 +29,7 @@ from tests.engine import (
     test_sessions,
     test_snapshots,
     test_tasks,
+    test_warm,
     test_workspace,
 )
 from tests.engine import test_deletion as test_goodbyes
@@ -427,6 +428,8 @@ STORIES |= {
     "BootProfile.capabilities[]": test_profiles.test_organs_and_capabilities_are_put_there_verified_and_read_back,
     "BootProfile.steps[].retries": test_profiles.test_a_step_that_fails_is_tried_again_and_every_run_is_on_record,
     "BootProfile.bake.enabled": test_bake.test_the_second_machine_begins_with_what_was_baked_and_no_step_is_run_again,
+    "BootProfile.bake.keep": test_bake.test_only_so_many_commits_stay_and_nobody_elses_goes,
+    "BootProfile.bake.warm": test_warm.test_the_next_lieutenant_takes_one_and_it_is_made_up_for,
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,

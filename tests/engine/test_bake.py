@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
-from tests.engine.stage import LT, Stage, tell
+from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.engine.test_profiles import PROFILE, Vault, made, profile
 
 BAKED: dict[str, object] = {
@@ -127,5 +128,43 @@ def test_a_profile_that_is_not_baked_any_more_goes_on_without(tmp_path: Path) ->
         await s.lieutenant("other", profileRef={"name": PROFILE.name})
         machine = await s.ready(Key("Lieutenant", "default", "other"))
         assert not isinstance(machine.source, CommitSource)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-11")
+def test_only_so_many_commits_stay_and_nobody_elses_goes(tmp_path: Path) -> None:
+    """The one in force stays whatever its age, one that a machine was made from is refused by the platform and tried again, and what has
+    another name is left alone."""
+
+    async def story(s: Stage) -> None:
+        def numbered(n: int) -> dict[str, object]:
+            return {**BAKED, "bake": {"enabled": True, "keep": 1}, "steps": [{"name": "tools", "run": f"run {n}"}]}
+
+        async def rebaked(n: int) -> str:
+            before = of_bake(s).get("commit")
+            await profile(s, **numbered(n))
+            await s.until(lambda: of_bake(s).get("state") == "Baked" and of_bake(s)["commit"] != before, "it is baked anew")
+            return str(of_bake(s)["commit"])
+
+        await made(s, numbered(1))
+        first = await baked(s)
+        second = await rebaked(2)
+        await s.until(lambda: set(s.world.commits) == {second}, "the one before it is removed")
+        await s.lieutenant("other", profileRef={"name": PROFILE.name})
+        machine = await s.ready(Key("Lieutenant", "default", "other"))
+        assert machine.source == CommitSource(second)
+        third = await rebaked(3)
+        await s.until(lambda: s.happened("CommitInUse") == 1, "the platform refuses")
+        assert set(s.world.commits) == {second, third}
+        await s.delete(Key("Lieutenant", "default", "other"))
+        await pass_time(600)
+        await s.until(lambda: set(s.world.commits) == {third}, "it is removed when nothing uses it")
+        s.world.commits[third] = replace(s.world.commits[third], name="somebody's")
+        fourth = await rebaked(4)
+        await pass_time(1200)
+        assert set(s.world.commits) == {third, fourth}
+        assert of_bake(s)["kept"] == 2
+        assert first not in s.world.commits
 
     tell(tmp_path, story)

@@ -41,7 +41,10 @@ def at_rest(s: Stage) -> list[Machine]:
 
 async def are_ready(s: Stage, count: int) -> list[Machine]:
     """Until so many rest; their machines."""
-    told = lambda: (of_bake(s).get("warm", 0), of_bake(s).get("warming", 0), len(kept(s)))  # noqa: E731
+
+    def told() -> tuple[object, object, int]:
+        return of_bake(s).get("warm", 0), of_bake(s).get("warming", 0), len(kept(s))
+
     await s.until(lambda: told() == (count, 0, count), f"{count} are kept ready")
     machines = at_rest(s)
     assert len(machines) == count

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,11 @@ class ControlPlane:
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         shutil.rmtree(self.home / "kubectl-cache", ignore_errors=True)  # kubectl believes for hours in what it knew
         for kind in KINDS:
-            eventually(lambda plural=kind.plural: self.get(f"/apis/{GROUP}/{VERSION}/{plural}")[0] == 200, f"{kind.plural} can be listed")
+            path = f"/apis/{GROUP}/{VERSION}/{kind.plural}"
+            eventually(partial(self._lists, path), f"{kind.plural} can be listed")
+
+    def _lists(self, path: str) -> bool:
+        return self.get(path)[0] == 200
 
     def install_rbac(self) -> None:
         """The roles of deploy/cluster/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""

@@ -10,17 +10,13 @@ from typing import Protocol
 
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 
 from reconciler.cli import names, output
-from reconciler.core.tree.places import MACHINE
+from reconciler.cli.live import KINDS, picture
 from reconciler.engine.ports import Event, StoredObject
-from reconciler.views.documents import text_at
 from reconciler.visible import one_line
 
-KINDS = ("VMTree", MACHINE, "Lieutenant", "Task")
 _SHOWN_EVENTS = 12
-_READY = '.conditions[?(@.type=="Ready")]'
 
 
 class Item(Protocol):
@@ -75,11 +71,8 @@ class Telling:
         """Show the objects as they are now."""
         if self._live is None:
             return
-        table = Table("OBJECT", "READY", "REASON", "PHASE", "VM", title=self._chapter, title_justify="left", expand=False)
-        for kind in KINDS:
-            for item in sorted(of_kind(kind), key=lambda one: one.obj.key):
-                status = item.obj.status
-                cells = [text_at(status, path) for path in (f"{_READY}.status", f"{_READY}.reason", ".phase", ".vm.id")]
-                table.add_row(names.short(item.obj.key), *(output.styled(cell) for cell in cells))
+        objects = [item.obj for kind in KINDS for item in of_kind(kind)]
         log = output.styled("\n".join(self._events))
-        self._live.update(Group(table, log, output.styled(f"{time.monotonic() - self._began:.1f} s")), refresh=True)
+        self._live.update(
+            Group(picture(objects, self._chapter), log, output.styled(f"{time.monotonic() - self._began:.1f} s")), refresh=True
+        )

@@ -34,6 +34,7 @@ from reconciler.core.decisions.machine import WriteFiles as WriteFiles
 from reconciler.core.decisions.profile import BakeAction as BakeAction
 from reconciler.core.decisions.profile import CommitBake as CommitBake
 from reconciler.core.decisions.profile import DropBake as DropBake
+from reconciler.core.decisions.profile import DropBaked as DropBaked
 from reconciler.core.decisions.profile import DropWarm as DropWarm
 from reconciler.core.decisions.profile import FindWarm as FindWarm
 from reconciler.core.decisions.profile import NoteBaked as NoteBaked

@@ -108,7 +108,23 @@ class FindWarm(Act):
 WarmAction = StartWarm | RestWarm | DropWarm | FindWarm
 """What is decided about machines that a profile keeps ready."""
 
-BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed
+
+@dataclass(frozen=True, slots=True)
+class DropBaked(Act):
+    """Remove a baked commit of an earlier profile that is one more than is to be kept. `renamed`: it has another name than the one that we
+    gave it, so it is only noted."""
+
+    doing: ClassVar = TreeReason.BAKING
+
+    commit: str
+    renamed: bool = False
+
+    @property
+    def target(self) -> str:
+        return self.commit
+
+
+BakeAction = StartBake | CommitBake | DropBake | NoteBaked | NoteBakeFailed | DropBaked
 """What is decided about baking it."""
 
 ProfileAction = BakeAction | WarmAction

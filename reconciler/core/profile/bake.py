@@ -5,11 +5,12 @@ committed, and put on every machine that begins with the commit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import CommitBake, Decision, DropBake, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
+from reconciler.core.decisions import CommitBake, Decision, DropBake, DropBaked, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
 from reconciler.core.keys import Json, Key, boot_profile, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
@@ -59,7 +60,8 @@ class Oven:
 @dataclass(frozen=True, slots=True)
 class BakeView:
     """`wanted`: hash of the profile as it is now, '' where it can't be rendered; `used`: something refers to it; `oven`: None when there
-    is none; `committed`: the commit that the last one left, '' for none."""
+    is none; `committed`: the commit that the last one left, '' for none; `keep`: how many commits stay; `listed`: what the platform lists
+    and whether it still has the name that we gave it, None: not read; `needed`: commits that a machine is just being made of."""
 
     record: BootProfileRecord
     wanted: str = ""
@@ -67,11 +69,41 @@ class BakeView:
     used: bool = False
     oven: Oven | None = None
     committed: str = ""
+    keep: int = 1
+    listed: Mapping[str, bool] | None = None
+    needed: frozenset[str] = frozenset()
+    now: float = 0.0
 
 
 def in_force(record: BootProfileRecord, wanted: str) -> BakedRecord | None:
     """What machines of the profile as it is now begin with."""
     return next((one for one in reversed(record.baked) if one.hash == wanted), None)
+
+
+def superseded(record: BootProfileRecord, wanted: str, keep: int) -> tuple[BakedRecord, ...]:
+    """The commits beyond `keep`, the oldest first. The newest and the one in force are none of them."""
+    used = in_force(record, wanted)
+    free = tuple(one for one in record.baked[:-1] if one is not used)
+    return free[: max(0, len(record.baked) - keep)] if wanted else ()
+
+
+def to_be_removed(v: BakeView) -> tuple[BakedRecord, ...]:
+    """Those that no machine is just being made of."""
+    return tuple(one for one in superseded(v.record, v.wanted, v.keep) if one.commit not in v.needed)
+
+
+def remove_the_superseded(v: BakeView) -> Decision | None:
+    """G-11: the oldest ones beyond `keep` go, those that still have the name that we gave them; the platform refuses what a machine was
+    made from, and it is tried again later."""
+    if v.listed is None:
+        return None
+    oldest = next((one.commit for one in to_be_removed(v) if v.now >= one.not_before), None)
+    return DropBaked(oldest, renamed=not v.listed.get(oldest, True)) if oldest is not None else None
+
+
+def look_again(v: BakeView | None) -> float | None:
+    """When a commit that could not be removed is tried again; None when none is to be."""
+    return min((max(one.not_before, v.now + 1.0) for one in to_be_removed(v)), default=None) if v is not None else None
 
 
 def note_what_came_of_it(v: BakeView) -> Decision | None:

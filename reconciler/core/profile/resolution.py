@@ -43,7 +43,8 @@ def bake_as_declared(v: ProfileSnapshot) -> Decision | None:
     """What was begun is brought to an end; then it is baked, when that is declared and something refers to it."""
     if v.bake is None:
         return None
-    return bake.note_what_came_of_it(v.bake) or bake.see_to_its_machine(v.bake) or bake.bake(v.bake)
+    begun = bake.note_what_came_of_it(v.bake) or bake.remove_the_superseded(v.bake) or bake.see_to_its_machine(v.bake)
+    return begun or bake.bake(v.bake)
 
 
 def keep_no_others_warm(v: ProfileSnapshot) -> Decision | None:
@@ -65,4 +66,4 @@ PROFILE: Chain[ProfileSnapshot] = Chain(
 
 def plan(view: ProfileSnapshot) -> Decision:
     """None has an opinion: it resolves."""
-    return PROFILE.evaluate(view) or Steady()
+    return PROFILE.evaluate(view) or Steady(until=bake.look_again(view.bake))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import BakeAction, CommitBake, DropBake, NoteBaked, NoteBakeFailed, StartBake
+from reconciler.core.decisions import BakeAction, CommitBake, DropBake, DropBaked, NoteBaked, NoteBakeFailed, StartBake
 from reconciler.core.keys import Key
 from reconciler.core.profile import bake
+from reconciler.core.slot.snapshots import IN_USE
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import SOURCE
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.state.objects import AnyItem, with_record
+from reconciler.errors import Conflict, Forbidden, NotFound, Rejected
 
 
 def oven_uid(profile: StoredObject, hashed: str) -> str:
@@ -52,6 +55,10 @@ class BakeActs:
                 why = "its machine went and left no commit"
                 told = record.but(baking="", seal="", failed=why, failed_hash=record.baking)
                 await self.save(item, told, TreeReason.BAKE_FAILED, why)
+            case DropBaked(commit, False):
+                await self.remove(item, record, commit)
+            case DropBaked(commit):
+                await self.left(item, record, commit, Reason.DELETE_FAILED, "it has another name than it was given")
             case _:
                 assert_never(action)
 
@@ -63,6 +70,28 @@ class BakeActs:
         if known is not None:
             await self.t.declarations.apply(Declared(oven, dropped, {}, {}, known.obj.source, source_id=known.obj.source_id))
         await self.t.declarations.withdraw(oven, "it is not baked")
+
+    async def remove(self, item: AnyItem, record: BootProfileRecord, commit: str) -> None:
+        """The same again does no harm: a commit that is gone is as good as removed."""
+        try:
+            await self.t.vers.delete_commit(commit)
+        except NotFound:
+            pass
+        except (Conflict, Forbidden, Rejected) as error:
+            reason = Reason.COMMIT_IN_USE if isinstance(error, Conflict) else Reason.DELETE_FAILED
+            await self.left(item, record, commit, reason, str(error))
+            return
+        left = record.but(baked=tuple(one for one in record.baked if one.commit != commit))
+        said = self.t.recorder.event(item.key, item.uid, Reason.DROPPED_COMMIT, f"commit {commit}")
+        await self.t.table.update([(item.key, with_record(left))], self.t.gatherer.slots.origins.strike(commit), *said)
+
+    async def left(self, item: AnyItem, record: BootProfileRecord, commit: str, reason: Reason, why: str) -> None:
+        """It stays for now. Said once."""
+        known = next((one.error for one in record.baked if one.commit == commit), "")
+        later = self.t.clock.now() + IN_USE
+        baked = tuple(one.but(not_before=later, error=why) if one.commit == commit else one for one in record.baked)
+        said = [] if known else self.t.recorder.event(item.key, item.uid, reason, f"commit {commit}: {why}", "Warning")
+        await self.t.table.update([(item.key, with_record(record.but(baked=baked)))], *said)
 
     async def save(self, item: AnyItem, record: BootProfileRecord, reason: TreeReason | None = None, said: str = "") -> None:
         failed = reason is TreeReason.BAKE_FAILED

@@ -12,7 +12,7 @@ from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.conditions import resting_status
 from reconciler.core.decisions import BakeAction, WarmAction
-from reconciler.core.keys import Key, as_map, as_maps, boot_profile
+from reconciler.core.keys import Key, as_map, as_maps, boot_profile, lieutenant
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.plan import Plan, Step
@@ -21,19 +21,24 @@ from reconciler.core.profile.bake import BakeView, Oven
 from reconciler.core.profile.rendering import profile_chain
 from reconciler.core.profile.resolution import ProfileSnapshot
 from reconciler.core.profile.status import profile_status
+from reconciler.core.slot import tenancy
 from reconciler.core.slot.marks import seals_of
+from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.act.baking import BakeActs, oven_uid
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
-from reconciler.engine.observe.warm import LIEUTENANT
+from reconciler.engine.observe.warm import could_not_be_made
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Kind, StatusUpdate
+from reconciler.engine.state.journal import commit_of
 from reconciler.engine.state.objects import AnyItem
+from reconciler.errors import ReconcilerError
 
 NAME = boot_profile("", "").kind
+LIEUTENANT = lieutenant("", "").kind
 
 
 class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
@@ -73,7 +78,25 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if record.baking and oven is None:
             told = await self.t.store.meta(f"tombstone/{oven_uid(item.obj, record.baking)}")
             committed = str(as_map(json.loads(told or "{}")).get("commitId") or "")
-        return BakeView(record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed)
+        keep, now = item.spec.bake.keep, self._clock.now()
+        listed = await self._listed(item.key) if any(now >= one.not_before for one in bake.superseded(record, wanted, keep)) else None
+        needed = frozenset(commit_of(intent) for intent in self.t.journal.creates(self._table.filled))
+        return BakeView(
+            record, wanted, item.spec.bake.enabled, self._used(item.key), self._oven(item.key), committed, keep, listed, needed, now
+        )
+
+    async def _listed(self, profile: Key) -> dict[str, bool] | None:
+        """The platform's commits, each with whether its name says that it was taken of a machine that this profile was baked on."""
+        try:
+            commits = await self.t.vers.list_commits()
+        except ReconcilerError:
+            return None
+        owner = self.t.gatherer.owner
+        beginning = tenancy.commit_name(owner, profile.namespace, [bake.machine_of(profile).name]).rpartition(".")[0]
+        return {
+            commit.commit_id: commit.name.startswith(f"{beginning}.") and isinstance(tenancy.origin_by_name(commit, owner), Made)
+            for commit in commits
+        }
 
     def _wanted(self, key: Key) -> str:
         """Hash of what a machine of this profile would be now; '' while that can't be said."""
@@ -94,12 +117,12 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
         if item is None:
             return None
         status = LieutenantStatus.load(item.obj.status)
-        ready, stalled = status.condition("Ready"), status.condition("Stalled")
+        ready = status.condition("Ready")
         marks = status.machine.marks if status.machine is not None else {}
         return Oven(
             hash=marks.get(PREPARED, ""),
             ready=ready is not None and ready.status == "True",
-            failed=f"{stalled.reason}: {stalled.message}" if stalled is not None and stalled.status == "True" and not item.deleting else "",
+            failed=could_not_be_made(status) if not item.deleting else "",
             going=item.deleting,
             seal=seals_of(item.record.slot)[0],
             commit=item.record.slot.snapshot.commit_id if item.record.slot.snapshot.verified else "",
@@ -108,6 +131,10 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
     def plan(self, snapshot: tuple[Key, ProfileSnapshot | None]) -> Plan:
         key, view = snapshot
         return Plan(key, {} if view is None else {key: resolution.plan(view)})
+
+    def probing(self, snapshot: tuple[Key, ProfileSnapshot | None]) -> bool:
+        """Only when its plan names a time: for room, and for a commit that could not be removed."""
+        return True
 
     async def act(self, snapshot: tuple[Key, ProfileSnapshot | None], step: Step) -> None:
         key, action = snapshot[0], step.action

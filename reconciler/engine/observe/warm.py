@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.meta import Mode
+from reconciler.api.reasons import Reason
 from reconciler.api.status.lieutenant import LieutenantStatus
-from reconciler.core.keys import Key, boot_profile, lieutenant
+from reconciler.core.keys import Key, boot_profile
 from reconciler.core.lieutenant.preparation import PREPARED
 from reconciler.core.profile import bake, warm
 from reconciler.core.profile.warm import Kept, WarmView
@@ -18,15 +19,13 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import Ready
 from reconciler.core.snapshot.vm import Vm, VmState
-from reconciler.core.tree.places import MACHINE
+from reconciler.core.tree.places import MACHINE, tree_of_machine
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.trees import noted
 from reconciler.engine.state.claimed import Claimed
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, ObjectTable
-
-LIEUTENANT = lieutenant("", "").kind
 
 
 class Warm:
@@ -95,7 +94,8 @@ class Warm:
     def offer(self, item: LieutenantItem, rendered: Rendered | Unresolved, now: float) -> Ready | None:
         """What is kept ready for this lieutenant, which has no machine; None: nothing, or it may not take it."""
         key, slot = item.key, item.record.slot
-        if key.kind != LIEUTENANT or slot.vm_id or slot.restore or not isinstance(rendered, Rendered) or now < self._slots.hold.until:
+        without_an_agent = tree_of_machine(key) is not None or bake.profile_of(key) is not None
+        if without_an_agent or slot.vm_id or slot.restore or not isinstance(rendered, Rendered) or now < self._slots.hold.until:
             return None
         if self._slots.trees.may_not_take(key) is not None:
             return None
@@ -116,7 +116,7 @@ class Warm:
 def kept(item: LieutenantItem) -> Kept:
     """A machine that is kept ready, as its profile sees it."""
     status = LieutenantStatus.load(item.obj.status)
-    ready, stalled = status.condition("Ready"), status.condition("Stalled")
+    ready = status.condition("Ready")
     current = status.observed_generation == item.obj.generation
     vm_id = item.record.slot.vm_id
     return Kept(
@@ -125,9 +125,16 @@ def kept(item: LieutenantItem) -> Kept:
         vm_id=vm_id,
         ready=current and ready is not None and ready.status == "True",
         asleep=item.spec.mode is Mode.SUSPENDED,
-        failed=f"{stalled.reason}: {stalled.message}" if current and stalled is not None and stalled.status == "True" else "",
+        failed=could_not_be_made(status) if current else "",
         going=item.deleting,
     )
+
+
+def could_not_be_made(status: LieutenantStatus) -> str:
+    """Why a machine can't be made as its profile says, in words; '' also where the profile has no part in it."""
+    stalled = status.condition("Stalled")
+    failed = stalled is not None and stalled.status == "True" and stalled.reason == Reason.BOOT_FAILED
+    return f"{stalled.reason}: {stalled.message}" if failed and stalled is not None else ""
 
 
 def may_be_taken(item: LieutenantItem, wanted: str) -> bool:
