@@ -48,7 +48,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, deletions too, and end: 0, or 1 when something is refused.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, deletions too, and end: 0, or 1 when something is refused.")
+    ] = False,
     listen: Listen = "",
     token_file: TokenFile = None,
     tls_cert: TlsCert = None,
