@@ -32,7 +32,7 @@ ToolName = Annotated[
 ToolCall = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2000),
-    Pattern(r"^[A-Za-z_][A-Za-z0-9_.:-]*(\((.|\n)*\))?$", "must be a call, such as bash(git status) or write(docs/a.md)"),
+    Pattern(r"^[A-Za-z_][A-Za-z0-9_.:-]*(\((.|\n)*\))?$", "must be a call, such as bash(git status) or write(src/a.ts)"),
 ]
 AgentPattern = Annotated[
     str, StringConstraints(min_length=1, max_length=253), Pattern(r"^[a-z0-9*][a-z0-9.*-]*$", "must be a name, in which `*` may stand")
@@ -43,7 +43,7 @@ class PermissionExample(Model):
     """A call, and what the rules of this document must say about it."""
 
     call: ToolCall
-    """A call, such as `bash(npm run build && rm -rf dist)` or `write(docs/a.md)`."""
+    """A call, such as `bash(npm run build && rm -rf dist)` or `write(src/a.ts)`."""
     expect: Verdict
     """The answer."""
 

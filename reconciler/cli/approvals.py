@@ -15,9 +15,10 @@ from reconciler.cli.edit import Change
 from reconciler.cli.output import out
 from reconciler.cli.read import one
 from reconciler.config import Config
-from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, lieutenant
+from reconciler.core.keys import Json, Key, as_map, lieutenant
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.serve.verbs import answering
 from reconciler.visible import one_line
 
 LIEUTENANT = lieutenant("", "").kind
@@ -60,17 +61,8 @@ def _answer(config: Config, words: Sequence[str], decision: str, reason: str) ->
     answered: list[Json] = []
 
     def changes(obj: StoredObject) -> list[Change]:
-        open_ = {str(ask.get("id")): ask for ask in as_maps(obj.status.get("asks"))}
-        unknown = [name for name in wanted if name not in open_]
-        if unknown or not open_:
-            what = f"no question {unknown[0]!r} waits" if unknown else "nothing of it waits for a person"
-            raise Refused(what, names.short(key), "see `reconciler get approvals`")
-        answered[:] = [open_[name] for name in wanted or open_]
-        told: list[JsonValue] = [
-            {"id": ask["id"], "decision": decision, **({"reason": reason[:500]} if reason else {})} for ask in answered
-        ]
-        before = [one for one in as_maps(obj.spec.get("approvals")) if one.get("id") not in {ask["id"] for ask in answered}]
-        return [(("approvals",), [*before, *told][-100:])]
+        found, answered[:] = answering(obj, decision, wanted, reason)
+        return found
 
     where = asyncio.run(change(config, key, changes))
     done = "approved" if decision == "Approve" else "denied"

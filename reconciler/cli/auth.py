@@ -22,7 +22,7 @@ def auth(
     config: Config,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="can-i LIEUTENANT CALL", help="CALL such as 'bash(git push)' or 'write(docs/a.md)'.", show_default=False),
+        typer.Argument(metavar="can-i LIEUTENANT CALL", help="CALL such as 'bash(git push)' or 'write(src/a.ts)'.", show_default=False),
     ],
     for_task: Annotated[str, typer.Option("--task", metavar="TASK", help="Under the rules of this task too.", show_default=False)] = "",
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",

@@ -48,7 +48,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0.0, help="With --once: give up after this long (exit code 3).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end; exit code as of `plan --prune`.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, deletions too, and end: 0, or 1 when something is refused.")
+    ] = False,
     listen: Listen = "",
     token_file: TokenFile = None,
     tls_cert: TlsCert = None,
@@ -65,7 +67,7 @@ def run(
     if dry_run:
         forecast = asyncio.run(_forecast(config, at, prune=True))
         _print_plan(forecast, config.verbose)
-        raise typer.Exit(forecast.code)
+        raise typer.Exit(1 if forecast.refused else 0)
     raise typer.Exit(asyncio.run(follow(config, at, once, timeout, listening)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from reconciler.api.annotations import PREFIX
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
-from reconciler.core.keys import Json, JsonValue, Key, short
+from reconciler.core.keys import Json, JsonValue, Key, as_maps, short
 from reconciler.core.records import FINISHED
 from reconciler.core.tree.places import newly_suspended
 from reconciler.engine.ports import StoredObject
@@ -77,6 +77,20 @@ def cancelling(task: StoredObject) -> list[Change]:
     if task.status.get("phase") in FINISHED:
         raise Refused(f"the task is {task.status['phase']} already", short(task.key), "there is nothing left to cancel")
     return [(("cancel",), True)]
+
+
+def answering(task: StoredObject, decision: str, asked: Sequence[str], reason: str) -> tuple[list[Change], list[Json]]:
+    """The changes that answer questions of a task about its tool calls, all that are open where none is named; and those questions.
+    `decision`: `Approve` or `Deny`. Raises `Refused` when nothing of that waits."""
+    open_ = {str(ask.get("id")): ask for ask in as_maps(task.status.get("asks"))}
+    unknown = [name for name in asked if name not in open_]
+    if unknown or not open_:
+        what = f"no question {unknown[0]!r} waits" if unknown else "nothing of it waits for a person"
+        raise Refused(what, short(task.key), "see `reconciler get approvals`")
+    answered = [open_[name] for name in asked or open_]
+    told: list[JsonValue] = [{"id": ask["id"], "decision": decision, **({"reason": reason[:500]} if reason else {})} for ask in answered]
+    before = [one for one in as_maps(task.spec.get("approvals")) if one.get("id") not in {ask["id"] for ask in answered}]
+    return [(("approvals",), [*before, *told][-100:])], answered
 
 
 # --- modes --------------------------------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ async def test_a_pi_that_does_not_ask_its_guard_is_ended(rig: Rig) -> None:
 
 @pytest.mark.guarantee("G-28")
 async def test_a_call_that_runs_past_the_guard_ends_pi_and_is_recorded(rig: Rig) -> None:
-    """An extension of the profile that answers for the guard's dialog is not stopped by pi, but by the keeper."""
+    """An extension of the profile that answers in place of the keeper: pi does not stop it, the keeper does."""
     evil = rig.root / "evil.ts"
     evil.write_text(
         """export default function (pi) {
@@ -181,16 +181,13 @@ async def test_a_call_that_runs_past_the_guard_ends_pi_and_is_recorded(rig: Rig)
 }"""
     )
     await rig.up(argv=("--extension", str(evil)), guard=guard(denylist()))
-    (rig.root / "work" / "victim").write_text("here")
     pid = (await rig.process()).pid
     await rig.agents.send(AT, "k", prompt(script(bash("echo past"), {"say": "done"})))
-    look = await rig.seen(lambda look: isinstance(look.agent.process, Exited) or (not waits(look) and rig.count("settled") > 0))
-    if isinstance(look.agent.process, Exited):  # the dialogs of extensions were one object: then the keeper ended pi
-        assert "was not asked about" in look.agent.process.stderr_tail
-        assert not alive(pid)
-        assert rig.count("guard") == 1
-    else:
-        assert rig.count("guard") == 0
+    process = (await rig.seen(lambda look: isinstance(look.agent.process, Exited))).agent.process
+    assert isinstance(process, Exited)
+    assert "a call of bash ran that its guard was not asked about" in process.stderr_tail
+    assert not alive(pid)
+    assert rig.count("guard") == 1
 
 
 @pytest.mark.guarantee("G-28")
@@ -200,7 +197,6 @@ async def test_killing_what_guards_it_ends_the_agent(rig: Rig) -> None:
     keeper = rig.keeper_pid()
     await rig.agents.send(AT, "k", prompt(script(bash(f"kill -9 {keeper}; sleep 0.5; touch past; sleep 20"), {"say": "done"})))
     await until(lambda: not alive(keeper) and not alive(pid))
-    assert not (rig.root / "work" / "past").exists() or not alive(pid)
 
 
 @pytest.mark.guarantee("G-28", "G-37")

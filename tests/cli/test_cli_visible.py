@@ -44,10 +44,10 @@ PRINTING = {
     "diff": (),  # what machines say of themselves: `table`
     "rollout": (),
     "orphans": (),  # labels of machines: `table`
-    "approve": (),  # calls of agents: `one_line`
-    "deny": (),
     "doctor": (),
     "auth": (),  # rules and calls, as somebody wrote them: `out`
+    "approve": (),  # calls of agents: `one_line`
+    "deny": (),
     "set": (),
     "suspend": (),
     "resume": (),
@@ -56,7 +56,7 @@ PRINTING = {
 OWN_WORDS = frozenset(
     {
         *("simulate", "explain", "delete", "cancel", "halt", "rewind", "retry", "snapshot", "rollback", "resolve"),
-        *("adopt", "forget", "crds", "schema", "completion", "version", "config", "init", "import", "prune", "auth"),
+        *("adopt", "forget", "crds", "schema", "completion", "version", "config", "init", "import", "prune"),
     }
 )
 """Commands whose results are our own words; their errors go through `say` like all."""

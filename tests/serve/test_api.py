@@ -224,6 +224,22 @@ async def test_suspend_resume_cancel_and_retry_are_declarations(served: Served) 
     assert "fleet.vers.sh/retry" in item.obj.annotations
 
 
+async def test_a_question_is_answered(served: Served) -> None:
+    key = Key("Task", "default", "web-now")
+    await served.status(key, phase="AwaitingApproval", asks=[{"id": "a1", "call": "bash(rm x)"}, {"id": "a2", "call": "bash(ls)"}])
+    page = (await served.http.get("/tasks/default/web-now")).text
+    assert "bash(rm x)" in page
+    assert (await done(served, "/tasks/default/web-now/deny", ids=["a1"], reason="not that file")).status_code == 200
+    assert (await done(served, "/tasks/default/web-now/approve", ids=["a2"])).status_code == 200
+    item = served.engine.table.get(key)
+    assert item is not None
+    assert item.obj.spec["approvals"] == [
+        {"id": "a1", "decision": "Deny", "reason": "not that file"},
+        {"id": "a2", "decision": "Approve"},
+    ]
+    assert (await done(served, "/tasks/default/web-now/approve", ids=["a9"])).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("path", "asked", "code", "says"),
     [

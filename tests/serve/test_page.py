@@ -207,6 +207,13 @@ async def test_forms_declare_as_the_api_does(served: Served) -> None:
         item = served.engine.table.get(key)
         assert item is not None
         assert item.obj.spec[field] == value
+    asking = Key("Task", "default", "web-now")
+    await served.status(asking, asks=[{"id": "a1", "call": "bash(rm x)"}])
+    assert 'value="a1"' in (await http.get("/tasks/default/web-now")).text
+    assert (await http.post("/tasks/default/web-now/approve", data={"mark": mark, "ids": "a1"})).status_code == 303
+    item = served.engine.table.get(asking)
+    assert item is not None
+    assert item.obj.spec["approvals"] == [{"id": "a1", "decision": "Approve"}]
     refused = await http.post("/tasks/default/docs-1/cancel", data={"mark": mark})
     assert refused.status_code == 409
     assert "Succeeded already" in refused.text

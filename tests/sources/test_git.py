@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import UsageError
+from reconciler.sources.documents.reader import MAX_BYTES
 from reconciler.sources.files.scan import Scan
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.git.address import Address, Credential, GitSettings, parse
@@ -229,7 +230,7 @@ async def test_what_is_not_read_is_refused_by_name(what: str, origin: Origin, se
             (origin.work / "again").symlink_to("deep")
             origin.commit({}, push=False)
         case "large":
-            origin.commit({"large.yaml": "# " + "x" * (1 << 20)}, push=False)
+            origin.commit({"large.yaml": "# " + "x" * MAX_BYTES}, push=False)
     origin.push()
     one = following(served, tmp_path)
     await one.step()
@@ -239,7 +240,7 @@ async def test_what_is_not_read_is_refused_by_name(what: str, origin: Origin, se
         "lfs": "big.yaml:1:1: -: is kept in Git LFS",
         "link": "c.yaml:1:1: -: is a link",
     }
-    words |= {"folder link": "again:1:1: -: is a link", "large": "large.yaml:1:1: -: larger than 1 MiB"}
+    words |= {"folder link": "again:1:1: -: is a link", "large": "large.yaml:1:1: -: larger than 8 MiB"}
     assert any(words[what] in str(finding) for finding in one.bare.sync.findings), one.bare.sync.findings
 
 

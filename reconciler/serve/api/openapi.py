@@ -204,6 +204,10 @@ def openapi() -> Json:
         "/api/v1/{kind}/{namespace}/{name}/suspend": _post("Declare it Suspended.", "200", *here, node=STRING, confirm=FLAG),
         "/api/v1/{kind}/{namespace}/{name}/resume": _post("Declare it Running.", "200", *here, node=STRING),
         "/api/v1/{kind}/{namespace}/{name}/cancel": _post("Cancel a task.", "200", *here),
+        "/api/v1/{kind}/{namespace}/{name}/approve": _post("Let waiting tool calls of a task go on.", "200", *here, ids=_list(STRING)),
+        "/api/v1/{kind}/{namespace}/{name}/deny": _post(
+            "Deny waiting tool calls of a task.", "200", *here, ids=_list(STRING), reason=STRING
+        ),
         "/api/v1/{kind}/{namespace}/{name}/retry": _post("Try again now.", "200", *here, confirm=FLAG),
     }
     return {

@@ -51,6 +51,21 @@ async def cancel(here: Surface, obj: StoredObject, asked: Json) -> Json:
     return _told(obj.key, await here.declare(verbs.patching(obj.key, verbs.cancelling(obj))))
 
 
+async def approve(here: Surface, obj: StoredObject, asked: Json) -> Json:
+    """Let tool calls of a task go on that wait for a person. `ids`: which; all without any."""
+    return await _answer(here, obj, only(asked, "ids"), "Approve")
+
+
+async def deny(here: Surface, obj: StoredObject, asked: Json) -> Json:
+    """Deny tool calls of a task that wait. `ids`: which; `reason`: the agent is told."""
+    return await _answer(here, obj, only(asked, "ids", "reason"), "Deny")
+
+
+async def _answer(here: Surface, obj: StoredObject, asked: Json, decision: str) -> Json:
+    changes, _ = verbs.answering(obj, decision, texts(asked, "ids"), text(asked, "reason"))
+    return _told(obj.key, await here.declare(verbs.patching(obj.key, changes)))
+
+
 async def retry(here: Surface, obj: StoredObject, asked: Json) -> Json:
     """Clear a back-off, a crash loop or a Stalled. `confirm`: replace its dead machine although it is protected."""
     only(asked, "confirm")
@@ -65,7 +80,15 @@ def _told(key: Key, outcome: JsonValue) -> Json:
     return {"kind": key.kind, "namespace": key.namespace, "name": key.name, "outcome": outcome}
 
 
-ACTS: dict[str, Act] = {"send": send, "suspend": suspend, "resume": resume, "cancel": cancel, "retry": retry}
+ACTS: dict[str, Act] = {
+    "send": send,
+    "suspend": suspend,
+    "resume": resume,
+    "cancel": cancel,
+    "retry": retry,
+    "approve": approve,
+    "deny": deny,
+}
 """By the last word of the path. `steer` is `send` with it set."""
 
 

@@ -33,7 +33,15 @@ SCREENS: dict[str, tuple[str, Screen]] = {
     "/capacity": ("capacity.html", screens.capacity),
     "/costs": ("costs.html", screens.spending),
 }
-DONE = {"send": "sent", "suspend": "declared Suspended", "resume": "declared Running", "cancel": "cancelled", "retry": "tried again"}
+DONE = {
+    "send": "sent",
+    "suspend": "declared Suspended",
+    "resume": "declared Running",
+    "cancel": "cancelled",
+    "retry": "tried again",
+    "approve": "approved",
+    "deny": "denied",
+}
 
 
 def page_routes(credentials: Credentials, cookie: Callable[[], str]) -> list[BaseRoute]:
@@ -115,7 +123,7 @@ def asked_by(given: dict[str, str]) -> Json:
     for name, value in given.items():
         if name in ("steer", "confirm"):
             asked[name] = value == "yes"
-        elif name in ("after", "files", "commands"):
+        elif name in ("after", "files", "commands", "ids"):
             asked[name] = [line.strip() for line in value.splitlines() if line.strip()]
         elif value:
             asked[name] = value.replace("\r\n", "\n")

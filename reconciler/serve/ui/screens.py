@@ -121,6 +121,7 @@ async def task(request: Request, here: Surface) -> Shown:
         "result": result,
         "usage": spent_by(obj),
         "attempts": as_maps(obj.status.get("attempts")),
+        "asks": as_maps(obj.status.get("asks")),
         "events": await _events_of(here, obj.key),
         "live": _live(obj.key),
     }

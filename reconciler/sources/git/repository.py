@@ -107,7 +107,7 @@ class Repository:
             elif _hidden(entry.path) or PurePosixPath(entry.path).suffix not in SUFFIXES or entry.mode == _LINK:
                 continue
             elif entry.size > MAX_BYTES:
-                wrong[entry.path] = "larger than 1 MiB; split it"
+                wrong[entry.path] = f"larger than {MAX_BYTES >> 20} MiB; split it"
             else:
                 wanted[entry.path] = entry.blob
         if len(wanted) > MOST_FILES or sum(entry.size for entry in entries if entry.path in wanted) > MOST_BYTES:

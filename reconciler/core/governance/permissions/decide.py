@@ -33,7 +33,7 @@ def decide(rules: Rules, tool: str, args: Mapping[str, object], real: Real = str
 
 
 def call(text: str) -> tuple[str, dict[str, object]]:
-    """A call as people write it, such as `bash(git status)` or `write(docs/a.md)`, as tool and arguments."""
+    """A call as people write it, such as `bash(git status)` or `write(src/a.ts)`, as tool and arguments."""
     tool, bracket, rest = text.strip().partition("(")
     argument = rest.removesuffix(")") if bracket else ""
     if tool == "bash":
