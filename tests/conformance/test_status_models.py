@@ -35,6 +35,7 @@ from reconciler.core.records import (
     LieutenantRecord,
     LocalRecord,
     RestartRecord,
+    RestRecord,
     RollbackRecord,
     SessionRecord,
     SnapshotRecord,
@@ -73,6 +74,7 @@ MADE = FILLED.record.but(adopted=VM, ref="golden:v1", commit="c", branch=BRANCH,
 SLOT = replace(FILLED, record=MADE.but(snapshot=FAILED, commits=(TAKEN,), asked=True), snapshots=SnapshotPolicy("@hourly", since=NOW))
 RICH = LieutenantRecord(
     slot=SLOT.record,
+    rest=RestRecord(reason="Idle", since=NOW, woken_at=NOW, seconds=2.5),
     session=SessionRecord(name="s-g1", generation=1, earlier=("s-g0",)),
     rollback=RollbackRecord(commit_id="c", state="Refused", message="no", at=NOW),
     local=LocalRecord(state="Left"),

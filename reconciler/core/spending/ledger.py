@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
 
 from reconciler.core.keys import Key
 from reconciler.core.messages import Message, Usage
-from reconciler.core.records import SpendingRecord
 from reconciler.core.spending.prices import NO_TOKENS, Prices, Tokens
+
+if TYPE_CHECKING:  # who only reads the books needs no records
+    from reconciler.core.records import SpendingRecord
 
 BUCKET = 300.0
 """Seconds whose spending is kept as one figure."""
