@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.api.meta import API_VERSION
+from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue, as_map, as_maps, short, task
 from reconciler.engine.ports import StoredObject
 
