@@ -17,7 +17,6 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.core.keys import Json, JsonValue
 from reconciler.errors import UsageError
-from reconciler.views import jsonpath
 from reconciler.views.documents import list_of, tables, text_at
 from reconciler.visible import in_json, one_line, visible
 
@@ -47,6 +46,8 @@ def parse_format(text: str, allowed: Sequence[str] = (*FORMATS, "jsonpath")) -> 
         shown = ", ".join("jsonpath=TEMPLATE" if name == "jsonpath" else name for name in allowed)
         raise UsageError(f"unknown output format {text!r}", "-o", f"use one of {shown}")
     if template:
+        from reconciler.views import jsonpath
+
         jsonpath.check(template)
     return Format(kind, template)
 
@@ -62,6 +63,8 @@ def show(documents: Sequence[Json], format: Format, single: bool, namespaces: bo
 
             out(to_yaml(whole).rstrip("\n"))
         case "jsonpath":
+            from reconciler.views import jsonpath
+
             raw(jsonpath.render(whole, format.template))
         case "name":
             for doc in documents:

@@ -16,9 +16,8 @@ from reconciler.config import Config
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.engine.ports import Store, StoredObject
 from reconciler.errors import NotFound, ReconcilerError, UsageError
-from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
+from reconciler.views.documents import APPROVAL, ATTENTION, AUDIT, COMMIT, USAGE, VM, document, labels_of, stock_documents, text_at
 from reconciler.views.selecting import matches, selectable
-from reconciler.views.waiting import APPROVAL, ATTENTION, TASK, approvals, attention
 
 PROFILE = boot_profile("", "").kind
 POLL = 0.25
@@ -108,6 +107,8 @@ async def documents(
         elif kind == USAGE:
             every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace) if not selector]
         elif kind in (APPROVAL, ATTENTION):
+            from reconciler.views.waiting import TASK, approvals, attention
+
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
             objects = [obj for known in of for obj in await store.objects(known, namespace)]
             every = list(attention(objects) if kind == ATTENTION else approvals(objects))

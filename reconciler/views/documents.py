@@ -25,6 +25,7 @@ VM = "VM"
 COMMIT = "Commit"
 USAGE = "Usage"
 AUDIT = "Audit"
+APPROVAL, ATTENTION = "Approval", "Attention"
 """The kind of a document about a snapshot of ours; nobody declares one."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue, as_map, as_maps, short, task
 from reconciler.engine.ports import StoredObject
+from reconciler.views.documents import APPROVAL, ATTENTION
 
-APPROVAL, ATTENTION = "Approval", "Attention"
 TASK = task("", "").kind
 
 

@@ -24,7 +24,7 @@ from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
 from reconciler.core.lieutenant.session import mirror_what_was_read
 from reconciler.core.plan import Plan, Step, is_action
-from reconciler.core.profile.rendering import WORK_DIR
+from reconciler.core.profile.directories import WORK_DIR
 from reconciler.core.records import TaskRecord, run_of
 from reconciler.core.slot.management import only_observe
 from reconciler.core.snapshot.agent import Guest

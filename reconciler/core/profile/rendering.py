@@ -17,13 +17,12 @@ from reconciler.api.reasons import Reason
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
+from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
-WORK_DIR = "/root/workspace"
-AGENT_DIR = "/root/.pi/agent"
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
 PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").kind
 NO_KEY = "none"

@@ -33,8 +33,8 @@ from reconciler.core.lieutenant.health import after_an_end, clock_given_up, cloc
 from reconciler.core.lieutenant.policies import at_vm
 from reconciler.core.lieutenant.preparation import SECRETS, WITHHELD
 from reconciler.core.profile.bake import is_oven
+from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.localize import header_to
-from reconciler.core.profile.rendering import AGENT_DIR, WORK_DIR
 from reconciler.core.records import ConfigRecord
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Exited, Guest

@@ -25,7 +25,7 @@ from reconciler.core.decisions import (
 )
 from reconciler.core.lieutenant.afterreplacement import seen_at_next
 from reconciler.core.lieutenant.session import housed
-from reconciler.core.profile.rendering import WORK_DIR
+from reconciler.core.profile.directories import WORK_DIR
 from reconciler.core.records import LieutenantRecord, ReplacementRecord, SlotRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered

@@ -10,9 +10,8 @@ from pydantic import ValidationError
 from reconciler.api.markers import Step
 from reconciler.api.parsing import Problem, without_nulls
 from reconciler.api.permissions import Permissions
-from reconciler.core.governance.permissions import declared
 from reconciler.core.keys import as_map, boot_profile, lieutenant, task
-from reconciler.core.profile.rendering import WORK_DIR
+from reconciler.core.profile.directories import WORK_DIR
 
 PLACES: dict[str, tuple[Step, ...]] = {
     lieutenant("", "").kind: ("spec", "permissions"),
@@ -25,6 +24,8 @@ PLACES: dict[str, tuple[Step, ...]] = {
 def wrong_examples(raw: object) -> Iterator[Problem]:
     """Examples that the rules beside them answer otherwise, whatever else is wrong with the document."""
     for kind, path, permissions in _declared(raw):
+        from reconciler.core.governance.permissions import declared  # the parser of commands, which most documents do not need
+
         for number, why in declared.wrong_examples(kind, permissions, WORK_DIR):
             yield Problem((*path, "examples", number), why)
 
@@ -32,6 +33,8 @@ def wrong_examples(raw: object) -> Iterator[Problem]:
 def useless_rules(raw: object) -> Iterator[Problem]:
     """Rules that can never decide anything."""
     for _, path, permissions in _declared(raw):
+        from reconciler.core.governance.permissions import declared
+
         for kind, number, why in declared.never_matching(permissions):
             yield Problem((*path, kind, number), f"can never match: {why}")
 
