@@ -76,7 +76,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
         (("events",), False, 51, 365),
         (("get", "--help"), False, 43, 345),
         (("completion", "bash"), True, 14, 330),
-        (("validate", "lt.yaml"), True, 50, 425),
+        (("validate", "lt.yaml"), True, 51, 425),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
