@@ -254,6 +254,10 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a budget that is used up is told first": (spending(used(60)), NoteSpending("Exceeded", "its own budget: 60 of 50 tokens")),
     "then nothing is sent": (spending(used(60, "DenyNew"), told="Exceeded"), Wait("BudgetExceeded", "its own budget is used up")),
     "or its machine is to be suspended": (spending(used(60), told="Exceeded"), NoteRest("Budget", "its budget is used up")),
+    "not before it is known what became of a turn": (
+        spending(used(60), told="Exceeded").but(idle=Idle(sent=True)),
+        Wait("BudgetExceeded", "its own budget is used up"),
+    ),
     "one that only warns holds nothing": (spending(used(60, "Warn"), told="Exceeded"), STEADY),
     "a cost that nobody knows is a person's to settle": (
         spending(UNPRICED, told="CostUnknown"),

@@ -34,7 +34,8 @@ def wanted(v: SlotPart) -> Found:
     if not v.idle.running:
         return Found("")
     if rests(v.pools):
-        return Found("Budget", "its budget is used up")
+        now = not v.idle.sent or v.lt.record.rest.reason == "Budget"  # what became of a turn that was ended can only be seen while it runs
+        return Found("Budget", "its budget is used up") if now else Found("")
     if v.idle.wanted and v.idle.wake_on_task:
         return Found("", f"{v.idle.wanted} waits for it")
     if not v.idle.after and v.idle.post_task is PostTask.STAY_IDLE:

@@ -71,7 +71,8 @@ class Idle:
     """Whether it has work. `running`: it is declared Running and not being deleted; `after`: seconds without work after
     which its machine is suspended, 0 for never; `since`: since when it has had none, None while it has, or while that is not known;
     `wanted`: a task that could be sent now, '' for none; `wake_on_task`, `post_task`: as declared; `done`: it had tasks, and all of
-    them have ended; `may_go`: what is declared may be deleted here."""
+    them have ended; `may_go`: what is declared may be deleted here; `sent`: a task is with the agent, and what became of it is not written
+    down yet."""
 
     running: bool = True
     after: int = 0
@@ -81,6 +82,7 @@ class Idle:
     post_task: PostTask = PostTask.STAY_IDLE
     done: bool = False
     may_go: bool = True
+    sent: bool = False
 
 
 WORKING = Idle()

@@ -22,7 +22,8 @@ def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable
         entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
     )
     up = isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
-    quiet = up and not busy and not any(one.record.sent for one in facts)
+    sent = any(one.record.sent for one in facts)
+    quiet = up and not busy and not sent
     since = max((record.spending.at, record.rest.woken_at, item.obj.created_at, *(one.record.finished_at for one in facts)))
     return Idle(
         running=item.spec.mode is Mode.RUNNING and not item.deleting and tree_of_machine(item.key) is None,
@@ -32,5 +33,6 @@ def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable
         wake_on_task=spec.wake_on_task,
         post_task=spec.post_task,
         done=bool(facts) and all(one.record.finished for one in facts),
+        sent=sent,
         may_go=item.obj.source in ("api", "kube") and not item.obj.annotations.get(PROTECTION),
     )
