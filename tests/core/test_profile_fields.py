@@ -144,8 +144,11 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     "agent.permissions.askTimeoutSeconds": (with_value("agent", "permissions", "askTimeoutSeconds", to=5), lambda r: r.ask_seconds),
     "agent.skills": (with_value("agent", "skills", to=["other"]), lambda r: (r.argv, r.launch_hash, r.skills)),
 }  # fmt: skip
-ELSEWHERE = {"bake.enabled", "extends.name", "agent.permissions.examples[].call", "agent.permissions.examples[].expect"}
-"""Proven by the test of what a profile extends, and by `tests/engine/test_permissions.py`."""
+ELSEWHERE = {
+    *("bake.enabled", "bake.keep", "bake.warm", "extends.name"),
+    *("agent.permissions.examples[].call", "agent.permissions.examples[].expect"),
+}
+"""Proven by the test of what a profile extends, and by `test_permissions`, `test_bake` and `test_warm` of `tests/engine`."""
 
 
 @pytest.mark.guarantee("G-44")

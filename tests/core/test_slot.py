@@ -33,8 +33,10 @@ from reconciler.core.decisions import (
     Steady,
     Suspend,
     TakeSnapshot,
+    TakeWarm,
     Wait,
 )
+from reconciler.core.keys import Key
 from reconciler.core.plan import is_action
 from reconciler.core.records import BranchRecord, CommitRecord, SlotRecord, SnapshotRecord
 from reconciler.core.slot.branching import ASK_SECONDS, PAUSE
@@ -42,7 +44,7 @@ from reconciler.core.slot.deletion import CONFIRM, effective_deletion
 from reconciler.core.slot.policies import SLOT, plan
 from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.origin import Made, Named, Sharing
-from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotPolicy, SnapshotSeen, Target
+from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Ready, Slot, SnapshotPolicy, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from tests.core.views import CONDEMNED, EMPTY, FILLED, NOW, OTHER, VM, decider, slots
 
@@ -95,9 +97,12 @@ def of(**original: object) -> Slot:
     return replace(EMPTY, original=replace(ORIGINAL, **original))  # type: ignore[arg-type]
 
 
+HOLDER = Key("Machine", "default", "warm:built:1")
+
 SCENARIOS: dict[str, tuple[Slot, Decision]] = {
     "an empty slot is filled": (EMPTY, Create(1)),
     "the next attempt has the next number": (but(EMPTY, attempts=4), Create(5)),
+    "what its profile keeps ready is taken instead": (replace(EMPTY, warm=Ready(HOLDER, VM)), TakeWarm(VM, HOLDER)),
     "a filled one is left alone": (FILLED, Steady()),
     "a key of another account concludes nothing": (
         replace(FILLED, account="theirs", vm=Absent(proven=True)),

@@ -15,6 +15,7 @@ import pytest
 from reconciler.core.decisions import (
     Act,
     Action,
+    AnswerQuestion,
     BindCreated,
     FindWarm,
     ForgetSnapshot,
@@ -60,7 +61,7 @@ UNDISTURBED = frozenset(
 )
 """Acts that no story comes to as long as nothing goes wrong."""
 
-UNSTRUCK = frozenset({NoteBudget})
+UNSTRUCK = frozenset({AnswerQuestion, NoteBudget})
 """Acts that have no story here yet."""
 
 

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.real("kube")]
 MANIFESTS = ROOT / "tests" / "manifests"
 VALID = [
     *sorted((MANIFESTS / "valid").iterdir()),
-    *sorted((ROOT / "examples").rglob("*.yaml")),
+    *sorted(path for path in (ROOT / "examples").rglob("*.yaml") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)),
     *sorted((ROOT / "specs" / "profiles").glob("*.yaml")),
 ]
 INVALID = sorted((MANIFESTS / "invalid").iterdir())

@@ -104,7 +104,7 @@ def built(plane: ControlPlane, path: str, room: Path) -> list[dict[str, Any]]:
     folder = ROOT / path
     assert folder.is_dir(), path
     if not (folder / "kustomization.yaml").exists():
-        files = sorted(file for suffix in ("yaml", "yml") for file in folder.rglob(f"*.{suffix}"))
+        files = sorted(file for suffix in ("yaml", "yml") for file in folder.rglob(f"[!.]*.{suffix}"))
         for number, file in enumerate(files):
             shutil.copy(file, room / f"{number}.yaml")
         made = {"resources": [f"{number}.yaml" for number in range(len(files))]}

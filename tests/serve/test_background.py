@@ -71,6 +71,7 @@ UNSUPERVISED = {
     ("cli/attach.py", "_attach"): "one command of a person",
     ("cli/exec.py", "_pass_on"): "one command of a person",
     ("serve/surface.py", "__call__"): "a plan, awaited by those who ask for it",
+    ("cli/live.py", "below_the_lines"): "a picture beside the lines, which tell everything; ended with them",
     ("cli/runner.py", "serve"): "the work of the process: its end is the process's own, with an exit code",
     ("cli/run.py", "_serve"): "the work of the process: awaited, its two parts are supervised",
 }

@@ -8,7 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from reconciler import paths
 from reconciler.errors import UsageError
+from reconciler.paths import Present
 from reconciler.sources.git.address import Credential, GitSettings, checked, is_address, parse
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -70,6 +72,6 @@ def _settings(table: object, number: int, folder: Path) -> GitSettings:
     name, _, key = (read.secret or "").partition("/")
     credential = Credential(name, key, read.username) if read.secret else None
     verify = str((folder / Path(read.verify).expanduser()).absolute()) if read.verify else ""
-    if verify and not Path(verify).is_file():
+    if verify and not isinstance(paths.look(Path(verify)), Present):
         raise UsageError("the file of keys is not there", verify, "name an ssh `allowed_signers` file in verify")
     return GitSettings(address, float(read.interval), credential, verify)
