@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -34,7 +35,7 @@ _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _NOT_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
 _FAST = getattr(yaml, "CLoader", None)
-"""libyaml, which PyYAML has where it was built with it: everywhere that it has wheels for."""
+"""libyaml, from which kubectl's own parser was made: ten times faster, and PyYAML has it everywhere that it has wheels for."""
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -81,15 +82,29 @@ def split(text: str) -> list[tuple[int, str]]:
 
 def load(text: str) -> Located:
     """One document → its value with positions. Never raises: what is wrong with the text is in `flaws`."""
+    if _FAST is not None:
+        # What libyaml refuses is read once more by the parser whose messages name the place as people see it.
+        with suppress(yaml.YAMLError, UnicodeEncodeError):
+            return _build(yaml.parse(text, Loader=_FAST))
     found = Located()
     try:
-        _Builder(text, found).run()
-    except _Stop as stop:
-        found.stop(stop.flaw)
+        # A parser of our own per text: it keeps state.
+        return _build(YAML(typ="safe", pure=True).parse(text))
     except MarkedYAMLError as error:
         found.stop(_flaw(text, error))
     except YAMLError as error:
         found.stop(Flaw(Mark(1, 1), (), f"is not YAML ({str(error).splitlines()[0]}); remove the character"))
+    return found
+
+
+def _build(events: Iterable[object]) -> Located:
+    """The events of one document → its value. They are taken one by one and no further than the first that stops the reading: the time a
+    parser takes for what is nested grows with the square of its depth, which is bounded here and not by the parser."""
+    found = Located()
+    try:
+        _Builder((one for one in map(_event, events) if one is not None), found).run()
+    except _Stop as stop:
+        found.stop(stop.flaw)
     return found
 
 
@@ -140,8 +155,8 @@ class _Known:
 
 
 class _Builder:
-    def __init__(self, text: str, found: Located) -> None:
-        self._events = _events(text)
+    def __init__(self, events: Iterator[_Event], found: Located) -> None:
+        self._events = events
         self._found = found
         self._anchors: dict[str, _Known] = {}
         self._values = 0
@@ -263,18 +278,6 @@ def _is_text(key: str) -> bool:
         return isinstance(resolve(key)[0], str)
     except ValueError:
         return False
-
-
-def _events(text: str) -> Iterator[_Event]:
-    """The parser's events. libyaml, from which kubectl's own parser was made, is ten times faster; what it refuses is read once more by the
-    one whose messages name the place as people see it."""
-    try:
-        if _FAST is None:
-            raise yaml.YAMLError
-        return iter([one for one in map(_event, yaml.parse(text, Loader=_FAST)) if one is not None])
-    except (yaml.YAMLError, UnicodeEncodeError):
-        # A parser of our own per text: it keeps state.
-        return (one for one in map(_event, YAML(typ="safe", pure=True).parse(text)) if one is not None)
 
 
 def _event(event: object) -> _Event | None:
