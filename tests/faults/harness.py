@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import looptime
 
 from reconciler.core.keys import Key
-from reconciler.core.profile.rendering import AGENT_DIR
+from reconciler.core.profile.directories import AGENT_DIR
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.effects import Effects
 from reconciler.engine.kinds.stock import STOCK
