@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from reconciler import children
+from reconciler.archives import unpack
 from reconciler.errors import Terminal
 
 NODE_MIN: Final = (22, 19)
@@ -269,5 +270,5 @@ def _unpacked(environ: Mapping[str, str], node: Node, package: Package, work: Pa
     if hashlib.sha512(tarballs[0].read_bytes()).hexdigest() != package.sha512:
         raise Terminal("the package fetched is not the one that is pinned", package.spec, "do not use it; ask where it came from")
     with tarfile.open(tarballs[0]) as tar:
-        tar.extractall(work, filter="data")
+        unpack(tar, work)
     return work / "package"

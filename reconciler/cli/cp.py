@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.archives import unpack
 from reconciler.cli.access import reader
 from reconciler.cli.exec import host_key
 from reconciler.cli.output import out
@@ -266,7 +267,7 @@ def _unpack(descriptor: int, target: Path) -> None:
     with os.fdopen(descriptor, "rb") as pipe:
         try:
             with tarfile.open(fileobj=pipe, mode="r|") as archive:
-                archive.extractall(target, filter="data")
+                unpack(archive, target)
         except tarfile.TarError as error:
             raise GuestFailed(f"what the machine sent can't be unpacked: {error}", str(target)) from error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -135,7 +136,7 @@ class Job:
         bin_ = folder.parent / "bin"
         bin_.mkdir()
         for name, module in (("reconciler", " -m reconciler"), ("python", "")):
-            (bin_ / name).write_text(f'#!/bin/sh\nexec {sys.executable}{module} "$@"\n')
+            (bin_ / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{module} "$@"\n')
             (bin_ / name).chmod(0o755)
         self.env = {
             **{"PATH": f"{bin_}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder.parent), "GITHUB_REPOSITORY": "team/fleet"},

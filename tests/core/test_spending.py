@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.budget import Budget
-from reconciler.core.lieutenant.budget import no_work
+from reconciler.core.lieutenant import budget as lieutenants
 from reconciler.core.messages import Message, Usage
 from reconciler.core.records import SpendingRecord
 from reconciler.core.spending.ledger import (
@@ -182,8 +182,8 @@ def test_how_far_a_budget_is_used_up() -> None:
 @pytest.mark.guarantee("G-29")
 def test_what_is_set_aside_is_not_given_out_twice_and_the_last_turn_always_may_begin() -> None:
     budget = Budget.model_validate({"maxTokens": 100, "onExceeded": "DenyNew"})
-    held = no_work([Pool("p", budget, Spent(tokens=70), Spent(tokens=30))])
+    held = lieutenants.no_work([Pool("p", budget, Spent(tokens=70), Spent(tokens=30))])
     assert held is not None
     assert held.reason == "BudgetReserved"
-    assert no_work([Pool("p", budget, Spent(tokens=70), Spent(tokens=29))]) is None
-    assert no_work([Pool("p", budget, Spent(tokens=99))]) is None
+    assert lieutenants.no_work([Pool("p", budget, Spent(tokens=70), Spent(tokens=29))]) is None
+    assert lieutenants.no_work([Pool("p", budget, Spent(tokens=99))]) is None

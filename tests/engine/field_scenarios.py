@@ -495,8 +495,12 @@ STORIES |= {
     ),
     "Lieutenant.budget.maxMachineHours": test_budget.test_hours_of_a_machine_count_while_it_runs_and_only_then,
     "Lieutenant.budget.windowSeconds": test_budget.test_a_sliding_window_moves_on,
-    "Lieutenant.budget.calendar": partial(test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Asia/Kolkata"),
-    "Lieutenant.budget.timeZone": partial(test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Asia/Kolkata"),
+    "Lieutenant.budget.calendar": partial(
+        test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Pacific/Auckland"
+    ),
+    "Lieutenant.budget.timeZone": partial(
+        test_budget.test_a_window_of_the_calendar_begins_anew_at_midnight_of_its_zone, "Pacific/Auckland"
+    ),
     "Lieutenant.budget.warnAtPercent": test_budget.test_what_only_warns_holds_nothing_and_is_told_once,
     "Lieutenant.budget.onExceeded": partial(test_budget.test_a_turn_goes_on_to_its_end_where_that_is_declared, "Warn"),
     "Task.budget.maxCost": test_budget.test_all_attempts_of_a_task_count_against_its_budget,

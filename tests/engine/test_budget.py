@@ -138,6 +138,7 @@ def test_a_turn_goes_on_to_its_end_where_that_is_declared(kind: str, tmp_path: P
         await s.lieutenant(budget=budget(maxTokens=60, onExceeded=kind), limits={"taskTimeoutSeconds": 0})
         await s.ready()
         one = await s.task("one")
+        s.deadline = 2_000
         assert await s.ends(one) == "Succeeded"
         told = [step["action"] for step in s.status(one).get("escalation", [])]
         assert told == (["TellOfBudget"] if kind == "DenyNew" else [])
@@ -184,6 +185,7 @@ def test_a_sliding_window_moves_on(tmp_path: Path) -> None:
         await s.ready()
         assert await s.ends(await s.task("one")) == "Succeeded"
         two, at = await s.task("two"), s.world.now()
+        s.deadline = 2_000
         assert await s.ends(two) == "Succeeded"
         assert 600 < s.world.now() - at < 1500
 

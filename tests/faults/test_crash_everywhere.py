@@ -25,6 +25,7 @@ from reconciler.core.decisions import (
     NoteSession,
     RefuseRollback,
     RejectSpare,
+    Retire,
     SnapshotLost,
     SnapshotTaken,
     TakeNext,
@@ -61,7 +62,7 @@ UNDISTURBED = frozenset(
 )
 """Acts that no story comes to as long as nothing goes wrong."""
 
-UNSTRUCK = frozenset({AnswerQuestion, NoteBudget})
+UNSTRUCK = frozenset({AnswerQuestion, NoteBudget, Retire})
 """Acts that have no story here yet."""
 
 

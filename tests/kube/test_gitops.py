@@ -104,7 +104,8 @@ def built(plane: ControlPlane, path: str, room: Path) -> list[dict[str, Any]]:
     folder = ROOT / path
     assert folder.is_dir(), path
     if not (folder / "kustomization.yaml").exists():
-        files = sorted(file for suffix in ("yaml", "yml") for file in folder.rglob(f"[!.]*.{suffix}"))
+        every = (file for suffix in ("yaml", "yml") for file in folder.rglob(f"*.{suffix}"))
+        files = sorted(file for file in every if not any(part.startswith(".") for part in file.relative_to(folder).parts))
         for number, file in enumerate(files):
             shutil.copy(file, room / f"{number}.yaml")
         made = {"resources": [f"{number}.yaml" for number in range(len(files))]}

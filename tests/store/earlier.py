@@ -53,7 +53,8 @@ def _copy(source: sqlite3.Connection, where: str) -> None:
         config = Config(attributes={"connection": connection, "metadata": METADATA, "version_table": VERSION_TABLE})
         config.set_main_option("script_location", str(MIGRATIONS))
         command.upgrade(config, at)
-        for name in METADATA.tables:
+        known = set(inspect(connection).get_table_names())
+        for name in METADATA.tables.keys() & known:
             table = Table(name, MetaData(), autoload_with=connection)
             rows = [dict(row) for row in source.execute(f"SELECT * FROM {name}")]
             if rows:

@@ -29,10 +29,11 @@ from reconciler.engine.state.declared import OWNED, Declared, Intake
 from reconciler.engine.state.objects import HALTED, ObjectTable
 from reconciler.engine.state.prunes import BlockedPrune, PruneBook
 from reconciler.engine.state.tombstones import work_of
-from reconciler.errors import NotFound, Refused, UsageError
+from reconciler.errors import NotFound, ReconcilerError, Refused, UsageError
 
 AUDIT_KEPT = 10_000
 """Entries of the audit, where nothing else is configured."""
+_MOST_OWED = 1_000
 
 
 class Outcome(StrEnum):
@@ -55,6 +56,7 @@ class Declarations:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
         self._actor, self._keep = CONTROLLER, audit_keep
         self._claimed: dict[Key, Claimed] = {}
+        self._owed: list[AddAudit] = []
 
     @property
     def claimed(self) -> Mapping[Key, Claimed]:
@@ -174,11 +176,9 @@ class Declarations:
             return Outcome.UNCHANGED
         differ = changes(old.spec, changed.spec)
         if not asked and not more:
+            self._table.follow(changed, spec)
             if differ:
-                verb = verb_of(old.spec, changed.spec, "changed")
-                await self._table.update([(old.key, replaced_by(changed))], self._audit(verb, seen.key, old.uid, differ, _CLUSTER))
-            else:
-                self._table.follow(changed, spec)
+                await self._note_followed(self._audit(verb_of(old.spec, changed.spec, "changed"), seen.key, old.uid, differ, _CLUSTER))
             return Outcome.CONFIGURED
         if asked:
             more = (*more, self._audit("deleted", seen.key, old.uid, differ, _CLUSTER))
@@ -187,6 +187,16 @@ class Declarations:
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
         )
         return Outcome.CONFIGURED
+
+    async def _note_followed(self, entry: AddAudit) -> None:
+        """The change itself is the cluster's: it is in force whether or not the store takes its entry, which is written with the next one
+        then."""
+        self._owed = [*self._owed, entry][-_MOST_OWED:]
+        owed, self._owed = self._owed, []
+        try:
+            await self._table.update([], *owed)
+        except ReconcilerError:
+            self._owed = [*owed, *self._owed][-_MOST_OWED:]
 
     def flawed(self, found: Mapping[Key, str]) -> None:
         """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Known in memory
