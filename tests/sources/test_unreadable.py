@@ -75,9 +75,17 @@ def open_dir() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="reconciler-"))
     made.chmod(0o755)
     yield made
-    for folder in (made, *(path for path in made.rglob("*") if path.is_dir())):
-        folder.chmod(0o755)
+    reopen(made)
     shutil.rmtree(made)
+
+
+def reopen(folder: Path) -> None:
+    """It and what is below it may be entered again, from above: what is in a closed one can't be asked for."""
+    folder.chmod(0o755)
+    with os.scandir(folder) as entries:
+        below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for one in below:
+        reopen(one)
 
 
 @dataclass
