@@ -192,7 +192,7 @@ def test_two_thousand_objects_at_once(audited: tuple[ControlPlane, Audit], opera
     assert process.looks() - looks <= 1.5 * OBJECTS
 
     team.kubectl("delete", "ltask,lt", "--all", "--wait=false", seconds=200)
-    eventually(lambda: not objects(plane), "all are gone", 200, pause=1.0)
+    eventually(lambda: not objects(plane), "all are gone", 400, pause=1.0)
     resting(process, audit)
     assert process.memory() - memory <= MEMORY
     gone = audit.asked - Counter(asked) - changed
