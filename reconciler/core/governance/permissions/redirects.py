@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 from tree_sitter import Node
@@ -23,11 +24,11 @@ class Redirects(Words):
     acts: list[Act] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
 
-    def _statement(self, node: Node) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _statement(self, node: Node) -> None: ...
 
-    def _command(self, node: Node, extra: tuple[str, ...], stdin: tuple[str, ...]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self, node: Node, extra: tuple[str, ...], stdin: tuple[str, ...]) -> None: ...
 
     def _redirected(self, node: Node, stdin: tuple[str, ...] = ()) -> None:
         body = node.child_by_field_name("body")

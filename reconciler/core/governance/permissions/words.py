@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,7 +74,7 @@ def words_of(node: Node) -> list[Node]:
 
 
 @dataclass
-class Words:
+class Words(ABC):
     """`variables`: what is known of them."""
 
     source: str
@@ -85,11 +86,11 @@ class Words:
     def text(self, node: Node) -> str:
         return self.bytes[node.start_byte : node.end_byte].decode()
 
-    def _inside(self, node: Node) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _inside(self, node: Node) -> None: ...
 
-    def _substitution(self, node: Node) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _substitution(self, node: Node) -> None: ...
 
     def word(self, node: Node) -> str:
         """What a word becomes, with `ANY` for what is not known; substitutions in it are read as commands."""
