@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +79,12 @@ def knows(machine: Machine) -> bool:
     return b"Halcyon" in machine.session
 
 
+async def slow(act: Callable[[], Awaitable[object]]) -> object:
+    """A copy takes the platform seconds, in which what waits for it is told."""
+    await asyncio.sleep(5.0)
+    return await act()
+
+
 @pytest.mark.guarantee("G-33")
 def test_the_source_is_copied_between_two_tasks_and_its_queue_goes_on_at_once(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
@@ -87,6 +95,9 @@ def test_the_source_is_copied_between_two_tasks_and_its_queue_goes_on_at_once(tm
         await run.lieutenant("copy", **fork_of())
         await run.says(COPY, "Forked", "ForkPending")
         assert "lieutenant/api is settled" in run.message(COPY, "Forked")
+        run.weather.rules["vers.create_vm"] = slow
+        await run.until(lambda: run.reason(second, "Ready") == "HeldForFork", "the second task is held")
+        assert "lieutenant/copy" in run.message(second, "Ready")
         assert run.condition(LT, "Ready") == "True"
         await run.until(lambda: len(run.world.alive()) == 2, "the copy is made")
         assert run.task_record(second).phase == "Pending"
