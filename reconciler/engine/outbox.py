@@ -238,7 +238,7 @@ class Outbox:
             for name, kept in self._kept.items():
                 for notice in _NEWS[name]("", kept, now):
                     self._tell_new(prepared, book, notice)
-            await self._write(store, prepared)
+            await self.write(store, prepared)
             book.known = True
         return gone
 
@@ -246,9 +246,10 @@ class Outbox:
         if book.want.filter.wants(notice):
             self._tell_one(prepared, book, replace(notice, message=self._redact(notice.message)))
 
-    async def _write(self, store: Store, prepared: Prepared) -> None:
+    async def write(self, store: Store, prepared: Prepared, batch: Sequence[Write] = ()) -> None:
+        """What was prepared, in one transaction with `batch`. Raises what the store says; what then holds is found out later."""
         try:
-            await store.write(prepared.writes)
+            await store.write([*batch, *prepared.writes])
         except BaseException:
             self.doubt(prepared)
             raise
@@ -319,9 +320,4 @@ class NotedStore:
         if prepared is None:
             await self._store.write(batch)
             return
-        try:
-            await self._store.write([*batch, *prepared.writes])
-        except BaseException:
-            self._outbox.doubt(prepared)
-            raise
-        self._outbox.landed(prepared)
+        await self._outbox.write(self._store, prepared, batch)
