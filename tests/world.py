@@ -258,7 +258,8 @@ class World:
         self.entry(m, {**message, "timestamp": 2, **({"errorMessage": words} if words else {})})
 
     async def use_tools(self, m: Machine, pi: Pi) -> bool:
-        """The rounds of a turn before its answer: call, work, result. False: ended meanwhile."""
+        """The rounds of a turn before its answer: call, work, result, and what was said meanwhile (as measured: a steer lands
+        when the call that is on has its result). False: ended meanwhile."""
         for number, (tool, arguments) in enumerate(self.calls):
             call = {"type": "toolCall", "id": f"call-{self.entries}-{number}", "name": tool, "arguments": arguments}
             usage = {"input": 10, "output": 5, "cost": {"total": self.cost}}
@@ -272,6 +273,8 @@ class World:
             content = [{"type": "text", "text": "ok"}]
             result = {"role": "toolResult", "toolCallId": call["id"], "toolName": tool, "content": content, "isError": failed}
             self.entry(m, {**result, "timestamp": 3})
+            if pi.steers:
+                self.user(m, pi.steers.pop(0))
             self.wake(m)
         return True
 

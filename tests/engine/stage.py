@@ -182,7 +182,7 @@ class Stage(Run):
     def prompts(self, name: str) -> list[str]:
         """What reached the agents of this task: its own prompts, one an attempt; what was said in between not
         counted."""
-        return [text for _, text in self.world.prompts if f"/{name} attempt" in text and " (" not in text.splitlines()[0]]
+        return [text for _, text in self.world.prompts if f"/{name} attempt" in text and text.splitlines()[0].endswith("]")]
 
     def happened(self, reason: str) -> int:
         return sum(1 for event in self.controller.told if event.reason == reason)

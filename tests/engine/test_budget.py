@@ -138,7 +138,7 @@ def test_a_turn_goes_on_to_its_end_where_that_is_declared(kind: str, tmp_path: P
         await s.lieutenant(budget=budget(maxTokens=60, onExceeded=kind), limits={"taskTimeoutSeconds": 0})
         await s.ready()
         one = await s.task("one")
-        s.deadline = 2_000
+        s.deadline = 1_200
         assert await s.ends(one) == "Succeeded"
         told = [step["action"] for step in s.status(one).get("escalation", [])]
         assert told == (["TellOfBudget"] if kind == "DenyNew" else [])
