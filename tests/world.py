@@ -17,6 +17,7 @@ from reconciler.core.governance.permissions.rules import hash_of
 from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
+    Compacting,
     Declined,
     Exited,
     Guarded,
@@ -86,6 +87,7 @@ class Pi:
     model: str = ""
     thinking: str = "off"
     inside: Inside | None = None
+    compacting: Compacting | None = None
     rules: Json | None = None  # those that hold now
     asks: list[Question] = field(default_factory=list)
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
@@ -177,6 +179,7 @@ class World:
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
+        self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -564,6 +567,7 @@ class FakeAgents:
                 work=m.pi.work,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
+                compacting=m.pi.compacting,
             )
         else:
             process = m.exited or NotStarted()
@@ -651,6 +655,7 @@ class FakeAgents:
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard)
+        m.pi.compacting = self.world.own_compaction or launch.compacting
 
     def told(self, m: Machine, launch: Launch) -> Inside:
         """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""

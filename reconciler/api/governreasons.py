@@ -35,3 +35,8 @@ class GovernReason(Explained):
     )
     BUDGET_WARNED = "BudgetWarned", "`warnAtPercent` of a budget is spent.", "Raise the budget, or let it slow down."
     BUDGET_WITHIN = "BudgetWithin", "What is spent is within the budget again.", "Nothing."
+    COMPACTION_NOT_APPLIED = (
+        "CompactionNotApplied",
+        "pi shortens its conversation otherwise than declared.",
+        "Look at settings.json in pi's directory on the machine; `reconciler retry` restarts pi on its session.",
+    )

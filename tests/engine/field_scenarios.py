@@ -435,6 +435,10 @@ STORIES |= {
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,
+    **{
+        f"Lieutenant.compaction.{name}": Scene(test_configuration.shortened_as_declared, 20.0)
+        for name in ("auto", "reserveTokens", "keepRecentTokens")
+    },
     "Lieutenant.queue.maxPending": test_tasks.test_a_full_queue_says_so_and_drains,
     "Lieutenant.limits.firstArtifactSeconds": test_escalation.test_a_task_that_writes_nothing_in_time_is_ended,
     "Lieutenant.limits.maxTurns": test_escalation.test_more_rounds_than_allowed_end_the_turn,

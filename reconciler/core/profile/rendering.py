@@ -7,7 +7,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
@@ -20,6 +20,7 @@ from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
+from reconciler.core.snapshot.agent import Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
@@ -286,6 +287,7 @@ def render(
         argv += ["--skill", skill]
 
     agent_hash = digest(agent_files)
+    compacting = compacting_of(spec)
     return Rendered(
         source=part.source,
         shape=part.shape,
@@ -309,6 +311,7 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
+                *([astuple(compacting)] if compacting != Compacting() else []),
             ]
         ),
         model=model_id,
@@ -321,9 +324,16 @@ def render(
         organs_hash=part.organs_hash,
         endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
+        compacting=compacting,
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
     )
+
+
+def compacting_of(spec: LieutenantSpec) -> Compacting:
+    """How pi is to shorten its conversation."""
+    declared = spec.compaction
+    return Compacting(declared.auto, declared.reserve_tokens, declared.keep_recent_tokens)
 
 
 def _guarded(rules: Rules | None) -> list[str]:

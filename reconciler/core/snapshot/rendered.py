@@ -9,7 +9,7 @@ from typing import Literal
 
 from reconciler.api.waits import Explained
 from reconciler.core.governance.permissions.rules import Rules
-from reconciler.core.snapshot.agent import Inside
+from reconciler.core.snapshot.agent import Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 
 
@@ -90,6 +90,7 @@ class Rendered:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
     seals: tuple[str, ...] = ()
+    compacting: Compacting = Compacting()
     rules: Rules | None = None
     ask_seconds: float = 600.0
 
