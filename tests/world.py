@@ -179,6 +179,7 @@ class World:
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
+        self.loses_steers = False  # what is said in the middle of a turn never reaches the model
         self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
@@ -244,6 +245,15 @@ class World:
         at = "2026-11-21T08:17:39.704Z"
         line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": at, "message": message}
         m.session += json.dumps(line).encode() + b"\n"
+
+    def compact(self, m: Machine) -> str:
+        """pi shortens its conversation. Returns the id of the entry that says so."""
+        self.entries += 1
+        name = f"{self.entries:08x}"
+        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": "2026-11-21T08:17:40.000Z", "summary": "It went on."}
+        m.session += json.dumps(line).encode() + b"\n"
+        self.wake(m)
+        return name
 
     def user(self, m: Machine, text: str) -> None:
         self.prompts.append((m.vm_id, text))
@@ -709,7 +719,8 @@ class FakeAgents:
                 self.world.violations.append(f"prompt to a busy session: {text[:60]}")
                 m.verdicts[key] = Declined("busy")
                 return m.verdicts[key]
-            m.pi.steers.append(text)
+            if not self.world.loses_steers:
+                m.pi.steers.append(text)
             m.verdicts[key] = Accepted("queued")
         else:
             m.pi.task = asyncio.ensure_future(self.world.turn(m, m.pi, text))

@@ -40,3 +40,9 @@ class GovernReason(Explained):
         "pi shortens its conversation otherwise than declared.",
         "Look at settings.json in pi's directory on the machine; `reconciler retry` restarts pi on its session.",
     )
+    REASSERTING = "Reasserting", "Its conversation was shortened; role and directive are said again.", NOTHING
+    OUTPUT_DRIFT = (
+        "OutputDrift",
+        "Its conversation was shortened, and its agent answers without having been told role and directive again.",
+        "Look at what it did since; its next prompt tells it, and `reconciler send --steer` tells it now.",
+    )

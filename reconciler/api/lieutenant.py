@@ -167,7 +167,7 @@ class Compaction(Model):
     keep_recent_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 20_000
     """Tokens of the newest messages that stay as they are."""
     reassert_directive: bool = True
-    """Say the directive again afterwards."""
+    """Say role and directive again each time it was shortened."""
 
 
 class Health(Model):

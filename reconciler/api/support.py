@@ -50,7 +50,6 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "permissions.agents": CONVENIENCE,
         "memory": CONVENIENCE,
         "compaction": ACTED_ON,
-        "compaction.reassertDirective": CONVENIENCE,
         "health": ACTED_ON,
         "restart": ACTED_ON,
         "session.generation": ACTED_ON,

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from keeper_rig import AT, VM, Rig, prompt, rigged, script
 
+from reconciler.core.conversation import compactions
 from reconciler.core.keys import Json
+from reconciler.core.lieutenant.reminder import compacted_of, in_a_turn, mark_of
 from reconciler.core.snapshot.agent import Accepted, Compacting, Declined, Inside, Up
 from reconciler.errors import GuestFailed
 
@@ -186,7 +188,7 @@ async def test_pi_shortens_its_conversation_as_it_was_started_and_says_so(rig: R
     assert (await rig.process()).compacting == replace(WANTED, auto=True)
 
 
-async def compactions(rig: Rig) -> list[Json]:
+async def shortenings(rig: Rig) -> list[Json]:
     """Entries of the session file."""
     entries: list[Json] = [json.loads(line) for line in rig.session.read_text().splitlines()]
     return [entry for entry in entries if entry["type"] == "compaction"]
@@ -200,7 +202,7 @@ async def test_pi_shortens_by_itself_only_where_that_is_declared(rig: Rig, auto:
     for n in range(3):
         await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500, "input_tokens": 40_000 * (n > 1)})))
         await rig.settled()
-    assert len(await compactions(rig)) == int(auto)
+    assert len(await shortenings(rig)) == int(auto)
 
 
 @pytest.mark.guarantee("G-27")
@@ -212,3 +214,24 @@ async def test_settings_that_can_not_be_read_are_left_and_what_pi_has_is_told(ri
     await rig.agents.start_agent(AT, launch)
     assert (await rig.process()).compacting == Compacting()
     assert (rig.root / "agent" / "settings.json").read_text() == "no json"
+
+
+@pytest.mark.guarantee("G-27")
+async def test_what_was_shortened_in_a_turn_is_seen_in_the_file_and_said_again_in_that_turn(rig: Rig) -> None:
+    """pi shortens the conversation between two rounds, and goes on; what is said then lands once, after the entry that tells of it."""
+    await rig.up(compacting=Compacting(True, 100_000, 400))
+    await rig.agents.send(AT, "k0", prompt("x " * 2000 + script({"say": "y " * 2000})))
+    await rig.settled()
+    rounds = [{"tool": "bash", "args": {"command": f"sleep {n}"}, "input_tokens": 40_000} for n in (0, 2)]
+    await rig.agents.send(AT, "k1", prompt("work " + script(*rounds, {"say": "done"})))
+    look = await rig.seen(lambda look: bool(compactions(look.chunk, 0)))
+    assert isinstance(look.agent.process, Up)
+    assert look.agent.process.busy
+    (shortened, *_) = compactions(look.chunk, 0)
+    said = in_a_turn(shortened.entry_id, "Directive (always holds):\nNever touch production.")
+    for _ in range(2):  # under one key it is forwarded once
+        assert isinstance(await rig.agents.send(AT, "r", prompt(said, steer=True)), Accepted)
+    messages = await rig.settled()
+    assert [m.offset > shortened.offset for m in messages if mark_of(shortened.entry_id) in m.text] == [True]
+    heard = compacted_of(1, shortened, messages)
+    assert (heard.told, heard.untold) == (True, "")

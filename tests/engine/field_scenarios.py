@@ -27,6 +27,7 @@ from tests.engine import (
     test_local,
     test_permissions,
     test_profiles,
+    test_reminders,
     test_replacement,
     test_sessions,
     test_snapshots,
@@ -435,6 +436,7 @@ STORIES |= {
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,
+    "Lieutenant.compaction.reassertDirective": test_reminders.test_where_that_is_declared_nothing_is_said_again,
     **{
         f"Lieutenant.compaction.{name}": Scene(test_configuration.shortened_as_declared, 20.0)
         for name in ("auto", "reserveTokens", "keepRecentTokens")

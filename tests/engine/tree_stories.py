@@ -46,6 +46,7 @@ LIEUTENANT: Mapping[str, Any] = {
         "tools": ["read"], "default": "Ask", "allow": ["read"], "ask": ["bash(x)"], "deny": ["bash(y)"], "askMayBeAllowed": True,
         "askTimeoutSeconds": 61, "examples": [{"call": "bash(y)", "expect": "Deny"}],
     },
+    "compaction": {"auto": False, "reserveTokens": 3000, "keepRecentTokens": 1500, "reassertDirective": False},
     "health": {"periodSeconds": 11, "failureThreshold": 4, "startupTimeoutSeconds": 121},
     "restart": {
         "backoff": {"baseSeconds": 3, "maxSeconds": 301},

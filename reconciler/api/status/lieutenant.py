@@ -214,6 +214,12 @@ class SessionStatus(Section):
     """`session.generation` when it was begun."""
     earlier: Annotated[List[Annotated[str, AtMost(256)]], AtMost(EARLIER)] | None = None
     """The conversations before it, oldest first."""
+    compactions: Count | None = None
+    """How often it was shortened, as its file has it; left out while it was not."""
+    last_compaction_at: Time | None = None
+    """When it was last, by the machine's clock."""
+    told_again: bool | None = None
+    """Role and directive were said again since."""
 
 
 @section

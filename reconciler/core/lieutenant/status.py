@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from reconciler.api.governreasons import GovernReason
@@ -35,6 +36,7 @@ from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.reminder import drift_condition
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
@@ -44,6 +46,7 @@ from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
+from reconciler.core.snapshot.session import Compacted
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from reconciler.core.times import timestamp
@@ -232,6 +235,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view.for_govern)) is not None:
         conditions.append(lost)
+    if (drift := drift_condition(view.for_govern)) is not None:
+        conditions.append(drift)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
     if (forked := _forked(view, decision)) is not None:
@@ -255,7 +260,7 @@ def lieutenant_status(
         provider=provider_status(view.for_govern.provider),
         budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
         rest=rest_status(view.record.rest),
-        session=_session_status(view.record.session),
+        session=_session_status(view.record.session, view.for_govern.compacted),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
@@ -305,10 +310,14 @@ def _forked_from(branch: BranchRecord) -> ForkedFrom | None:
     return ForkedFrom(branch.source, branch.vm_id, timestamp(branch.at)) if branch.vm_id else None
 
 
-def _session_status(record: SessionRecord) -> SessionStatus | None:
+def _session_status(record: SessionRecord, compacted: Compacted) -> SessionStatus | None:
     if not record.name:
         return None
-    return SessionStatus(record.name, record.generation, record.earlier[-EARLIER:] or None)
+    status = SessionStatus(record.name, record.generation, record.earlier[-EARLIER:] or None)
+    if not compacted.id:
+        return status
+    at = timestamp(compacted.at) if compacted.at else None
+    return replace(status, compactions=compacted.times, last_compaction_at=at, told_again=compacted.told)
 
 
 def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:

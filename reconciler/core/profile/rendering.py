@@ -20,7 +20,7 @@ from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
-from reconciler.core.snapshot.agent import Compacting
+from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
@@ -145,9 +145,19 @@ def system_prompt(name: str, spec: LieutenantSpec) -> str:
     ]
     if spec.instructions.context:
         parts.append(f"Context:\n{spec.instructions.context.strip()}")
-    if spec.instructions.directive:
-        parts.append(f"Directive (always holds):\n{spec.instructions.directive.strip()}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *directive(spec)]) + "\n"
+
+
+def directive(spec: LieutenantSpec) -> tuple[str, ...]:
+    """What it must obey, where that is declared."""
+    return (f"Directive (always holds):\n{spec.instructions.directive.strip()}",) if spec.instructions.directive else ()
+
+
+def reminder(name: str, spec: LieutenantSpec) -> str:
+    """What is said again once its conversation was shortened, '' for nothing."""
+    if not spec.compaction.reassert_directive:
+        return ""
+    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec)))
 
 
 def rendered_file(file: File) -> RenderedFile:
@@ -311,7 +321,7 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
-                *([astuple(compacting)] if compacting != Compacting() else []),
+                *([astuple(compacting)] if compacting != AS_PI_DOES else []),
             ]
         ),
         model=model_id,
@@ -325,6 +335,7 @@ def render(
         endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
         compacting=compacting,
+        reminder=reminder(name, spec),
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
     )

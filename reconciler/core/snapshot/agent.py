@@ -51,6 +51,10 @@ class Compacting:
     keep_recent_tokens: int = 20_000
 
 
+AS_PI_DOES = Compacting()
+"""What pi does by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A tool call that waits for a person. `call`: as people read it; `part`: what of it the rule of that level asks about; `since`:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from reconciler.api.waits import Explained
 from reconciler.core.governance.permissions.rules import Rules
-from reconciler.core.snapshot.agent import Compacting, Inside
+from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 
 
@@ -60,7 +60,8 @@ class Rendered:
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
-    `ask_seconds`: how long one may wait for a person."""
+    `ask_seconds`: how long one may wait for a person. `compacting`: how pi is to shorten its conversation; `reminder`: what is said again
+    once it was, '' for nothing."""
 
     source: VmSource
     shape: VmShape
@@ -90,7 +91,8 @@ class Rendered:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
     seals: tuple[str, ...] = ()
-    compacting: Compacting = Compacting()
+    compacting: Compacting = AS_PI_DOES
+    reminder: str = ""
     rules: Rules | None = None
     ask_seconds: float = 600.0
 

@@ -10,6 +10,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.preparation import outdated
+from reconciler.core.lieutenant.reminder import compacted_of
 from reconciler.core.lieutenant.session import turns_of
 from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
@@ -214,6 +215,7 @@ class Gatherer:
                 unread=self.profiles.unread(key, rendered),
                 on_workspace_lost=item.spec.session.on_workspace_lost,
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+                compacted=compacted_of(transcript.compactions, transcript.compaction, transcript.messages),
                 mirror_size=transcript.size,
                 copies=copies,
                 pools=pools,
