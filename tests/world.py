@@ -175,6 +175,7 @@ class World:
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
         self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
         self.call_seconds = 1.0
+        self.failing_models: dict[str, str] = {}  # what a turn with this model ends with
         self.unknown_models: set[str] = set()
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
@@ -320,6 +321,8 @@ class World:
             if not await self.pause(m, pi, self.work_seconds / 2):
                 break
             said, stop = self.answer(prompt)
+            if pi.model in self.failing_models:
+                said, stop = "", f"error: {self.failing_models[pi.model]}"
             self.assistant(m, said, stop)
             break
         if pi.aborted and m.pi is pi:

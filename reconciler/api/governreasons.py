@@ -46,3 +46,9 @@ class GovernReason(Explained):
         "Its conversation was shortened, and its agent answers without having been told role and directive again.",
         "Look at what it did since; its next prompt tells it, and `reconciler send --steer` tells it now.",
     )
+    FALLBACK_USED = (
+        "FallbackUsed",
+        "The provider of the declared model says no, and one of `model.fallbacks` answers instead.",
+        "Nothing: the declared model is tried again by itself; `status.fallback` says what is wrong with it.",
+    )
+    FALLBACK_ENDED = "FallbackEnded", "The declared model, or one before the one in use, is asked again.", "Nothing."

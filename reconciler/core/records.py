@@ -81,12 +81,13 @@ class RestartRecord(Record):
 
 
 class ConfigRecord(Record):
-    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer. `again`: a person asked
-    to have the instructions read once more."""
+    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer; `others`: what it refused
+    before that. `again`: a person asked to have the instructions read once more."""
 
     pid: int = 0
     asked: str = ""
     why: str = ""
+    others: tuple[str, ...] = ()
     again: bool = False
 
 

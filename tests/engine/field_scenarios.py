@@ -22,6 +22,7 @@ from tests.engine import (
     test_configuration,
     test_conversation_lost,
     test_escalation,
+    test_fallbacks,
     test_fork,
     test_idle,
     test_local,
@@ -436,6 +437,11 @@ STORIES |= {
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,
+    **{f"Lieutenant.model.fallbacks[].{leaf}": Scene(test_fallbacks.another_model_answers) for leaf in ("provider", "id", "thinking")},
+    **{
+        f"BootProfile.agent.model.fallbacks[].{leaf}": Scene(test_fallbacks.fallback_of_the_profile)
+        for leaf in ("provider", "id", "thinking")
+    },
     "Lieutenant.compaction.reassertDirective": test_reminders.test_where_that_is_declared_nothing_is_said_again,
     **{
         f"Lieutenant.compaction.{name}": Scene(test_configuration.shortened_as_declared, 20.0)

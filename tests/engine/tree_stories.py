@@ -29,7 +29,10 @@ LIEUTENANT: Mapping[str, Any] = {
             {"path": "d.txt", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
     },
-    "model": {"provider": "anthropic", "id": "claude", "thinking": "high"},
+    "model": {
+        "provider": "anthropic", "id": "claude", "thinking": "high",
+        "fallbacks": [{"provider": "other", "id": "m", "thinking": "low"}],
+    },
     "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     "queue": {"maxPending": 7},
     "limits": {

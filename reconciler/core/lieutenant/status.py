@@ -35,7 +35,7 @@ from reconciler.core.lieutenant.governancestatus import budget_status, rest_stat
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
-from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.providerstatus import fallback_status, provider_condition, provider_status
 from reconciler.core.lieutenant.reminder import drift_condition
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
@@ -144,6 +144,8 @@ def _configured(view: LieutenantView) -> Condition:
             return Condition(kind, "Unknown", Reason.READING_BACK, "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(view.record.loaded.missing)}")
+    if (stands_in := view.for_govern.fallback) is not None:
+        return Condition(kind, "True", GovernReason.FALLBACK_USED, f"{stands_in.model} answers instead of {stands_in.instead_of}")
     version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
     version = view.lt.pi_version if version == FORESEEN else version
     return Condition(kind, "True", Reason.APPLIED, f"pi {version} has what was declared" if version else "")
@@ -258,6 +260,7 @@ def lieutenant_status(
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.for_govern.provider),
+        fallback=fallback_status(view.for_govern.fallback),
         budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
         rest=rest_status(view.record.rest),
         session=_session_status(view.record.session, view.for_govern.compacted),

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import File, ModelChoice, Resources, Thinking
+from reconciler.api.meta import File, Resources
 from reconciler.api.reasons import Reason
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
+from reconciler.core.profile.models import fallbacks_of, models_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
@@ -280,7 +281,7 @@ def render(
     # Which models a provider has, and which one answers, pi learns while it runs: neither is part of its launch (G-30).
     read_at_start = digest([agent_files, declared])
     if declared:
-        offered = {name: {**told, "models": _models(name, choices, model_id)} for name, told in declared.items()}
+        offered = {name: {**told, "models": models_of(name, choices, model_id)} for name, told in declared.items()}
         agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
 
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
@@ -326,6 +327,7 @@ def render(
         ),
         model=model_id,
         thinking=str(model.thinking) if model and model.thinking else "",
+        fallbacks=fallbacks_of(model),
         told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
         machine_hash=part.machine_hash,
         organs=part.organs,
@@ -363,24 +365,3 @@ def key_variable(provider: str) -> str:
 
 def shout(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name).upper()
-
-
-def _models(provider: str, choices: tuple[ModelChoice, ...], model_id: str) -> list[dict[str, object]]:
-    """The models of one declared provider, as pi's models.json wants them (pi-rpc §1): all that are named for it. Sizes are what
-    pi assumes for models that it does not know."""
-    thinking = {c.id: c.thinking not in (None, Thinking.OFF) for c in choices if c.provider == provider}
-    default, _, name = model_id.partition("/")
-    if default == provider:
-        thinking.setdefault(name, False)
-    return [
-        {
-            "id": model,
-            "name": model,
-            "reasoning": thinks,
-            "input": ["text"],
-            "contextWindow": 128000,
-            "maxTokens": 8192,
-            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
-        }
-        for model, thinks in (sorted(thinking.items()) or [("default", False)])
-    ]

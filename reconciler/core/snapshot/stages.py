@@ -11,7 +11,7 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
-from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
+from reconciler.core.snapshot.provider import NO_PROVIDER, Fallback, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
@@ -160,10 +160,12 @@ class AgentPart(Part):
 @dataclass(frozen=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
-    `workspace_untold`: the agent was not told yet that its files are gone. `compacted`: that its conversation was shortened.
-    `unread`: of its secrets, why they may not be read any more. `mirror_size`, `copies`, `pools`: as for the slot."""
+    `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
+    more. `mirror_size`, `copies`, `pools`: as for the slot. `compacted`: that its conversation was shortened;
+    `fallback`: that another model than the declared one answers."""
 
     provider: Provider = NO_PROVIDER
+    fallback: Fallback | None = None
     unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False

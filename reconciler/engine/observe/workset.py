@@ -141,7 +141,8 @@ class Gatherer:
         edited = await self.machines.edited(item, rendered, guest, agent)
         pools, facts = self.budgets.pools(item, now), tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         engaged = bool(copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
-        health = item.spec.health
+        idle, health = idle_of(item, agent, facts, engaged, now), item.spec.health
+        rendered, fallback, due = self.providers.in_use(item, rendered, agent, idle, now)
         unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
         recreate = item.spec.update.on_profile_change is OnProfileChange.RECREATE
         basics = Basics(
@@ -173,7 +174,7 @@ class Gatherer:
                 spare=spare,
                 copies=copies,
                 pools=pools,
-                idle=idle_of(item, agent, facts, engaged, now),
+                idle=idle,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
@@ -211,7 +212,8 @@ class Gatherer:
                 local,
                 standby,
                 other,
-                provider=self.providers.of(item, rendered, agent, tasks),
+                provider=self.providers.of(item, rendered, agent, tasks, due),
+                fallback=fallback,
                 unread=self.profiles.unread(key, rendered),
                 on_workspace_lost=item.spec.session.on_workspace_lost,
                 workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
