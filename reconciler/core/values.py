@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-V = TypeVar("V")
-
-__all__ = ["replaced", "with_facts"]
+__all__ = ["replaced"]
 
 if TYPE_CHECKING:
     from dataclasses import replace as replaced
@@ -23,16 +21,6 @@ else:
         if not known.keys() >= changes.keys():
             raise TypeError(f"{value.__class__.__name__} has no field {', '.join(sorted(changes.keys() - known.keys()))}")
         return _made(value.__class__, {**known, **changes})
-
-
-def with_facts(value: V, names: Iterable[str], changes: Mapping[str, Any]) -> V:
-    """The same with these of the changes, all of which its class has a field for; for a frozen dataclass that is its fields, in a dict."""
-    facts = value.__dict__.copy()
-    for name in names:
-        facts[name] = changes[name]
-    made = object.__new__(value.__class__)
-    object.__setattr__(made, "__dict__", facts)
-    return made
 
 
 def _facts(value: object) -> Mapping[str, Any]:

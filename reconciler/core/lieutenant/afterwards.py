@@ -131,7 +131,7 @@ def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
     if not isinstance(lt.agent, Agent):
         return None
     up = isinstance(lt.agent.process, Up)
-    return Talk(talk.messages if talk else (), lt.for_slot.mirror_size, up and not _busy(lt), up)
+    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
 
 
 def _busy(lt: LieutenantView) -> bool:
@@ -139,9 +139,9 @@ def _busy(lt: LieutenantView) -> bool:
 
 
 def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
-    if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+    if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
-        return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
+        return lt.but(standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
     if isinstance(action, ReplacementAction):
         return after_replacement(lt, action, after_lieutenant)
     if isinstance(action, GovernAction):
@@ -151,17 +151,17 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
-            assert lt.for_slot.requests is not None
-            return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
+            assert lt.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.requests).record)
         case Create(attempt=attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
-            claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
+            claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
             return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt=attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False), original=None)
-            return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+            return lt.but(slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
         case AskOriginal():
             assert slot.original is not None
             asked = record.branch.but(asked_at=lt.now)
@@ -179,16 +179,14 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
             slot = replaced(slot, vm=_seen(seen, claimed=False, claimed_by=""))
-            return lt.but(
-                slot=slot, claim={**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None
-            )
+            return lt.but(slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
         case TakeWarm(vm_id):
             assert isinstance(lt.rendered, Rendered)
             taken = record.but(vm_id=vm_id, epoch=record.epoch + 1)
             slot = replaced(slot, record=taken, vm=Seen(VmState.SUSPENDED, claimed=False), warm=None)
             marks = {PREPARED: lt.rendered.profile_hash, SECRETS: lt.rendered.secrets_hash}
             guest = Guest(0.0, None, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
-            claim = {**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(taken.epoch)}
+            claim = {**lt.claim, "vm-id": vm_id, "epoch": str(taken.epoch)}
             lt = lt.but(slot=slot, claim=claim, guest=guest)
             return lt.but(agent=_agent(lt, NotStarted()))
         case GiveUpIntent():
@@ -204,7 +202,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home" or taken_as_it_is:
                 return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
-            guest = Guest(0.0, lt.for_reach.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
+            guest = Guest(0.0, lt.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
@@ -222,7 +220,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
         case CorrectClock():
             return lt.but(guest=_guest(guest, clock_skew=0.0))
         case GuestClaim():
-            return lt.but(guest=_guest(guest, claim=lt.for_reach.claim))
+            return lt.but(guest=_guest(guest, claim=lt.claim))
         case Install():
             return lt.but(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
         case StartKeeper():
@@ -239,7 +237,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             }
             marked = _marked(guest, mark, hashes[mark])
             marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
-            return lt.but(guest=marked, edited=() if mark == "agent" else lt.for_session.edited)
+            return lt.but(guest=marked, edited=() if mark == "agent" else lt.edited)
         case RunStep(_, name):
             assert isinstance(lt.rendered, Rendered)
             return lt.but(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
@@ -270,16 +268,16 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
             made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
-            claim = {**lt.for_reach.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
+            claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
             slot = replaced(slot, record=record.but(epoch=record.epoch + 1))
             return lt.but(slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
             slot = replaced(slot, record=record.but(epoch=epoch))
-            vm = lt.for_slot.standby
+            vm = lt.standby
             standby = replaced(vm, claim={**vm.claim, "epoch": str(epoch)}) if vm else None
             local = lt.record.local.but(fenced=epoch)
-            return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.for_reach.claim, "epoch": str(epoch)})
+            return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
         case MoveToVm():
             return at_vm(lt).but(agent=_agent(lt, NotStarted()))
         case CloseLocal() | LeaveLocal():
@@ -360,7 +358,7 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        provider = lt.for_govern.provider
+        provider = lt.provider
         if isinstance(action, HoldForProvider):
             provider = replaced(provider, breaker=provider.breaker.failed(action.trouble, action.error, view.now))
         elif isinstance(action, NoteAnswer):
@@ -385,5 +383,5 @@ def _marked(guest: object, name: str, value: str) -> Guest:
 
 
 def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
-    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.for_slot.mirror_size if isinstance(process, Up) else 0)
+    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
     return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)

@@ -98,7 +98,7 @@ class LieutenantKind(Kind[WorkSet]):
         item, action = self._table.lieutenant(snapshot.key), steps[0].action
         if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
             return ()
-        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.for_slot.standby is not None else snapshot.lieutenant
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
         kind, name = kind_of_check(view, action)
         boot, _ = running(view, item.record.boot, kind, name)
         return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
@@ -160,7 +160,7 @@ class LieutenantKind(Kind[WorkSet]):
         if item is None or lt is None or self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS:
             return False
         same = item.spec is snapshot.spec and item.obj.deleted_at == snapshot.deleted_at
-        return same and lt.for_slot.session_seen <= lt.for_slot.mirror_size
+        return same and lt.session_seen <= lt.mirror_size
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
@@ -170,7 +170,7 @@ class LieutenantKind(Kind[WorkSet]):
             return None
         if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
             return None
-        requests = lt.for_slot.requests
+        requests = lt.requests
         if requests is not None and requests.annotations != item.obj.annotations:
             return None
         slot = item.record.slot
