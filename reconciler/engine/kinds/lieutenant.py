@@ -11,6 +11,7 @@ from reconciler.core.decisions import (
     Create,
     GovernAction,
     GuestAction,
+    LabelClaim,
     LocalAction,
     MirrorSession,
     ReplacementAction,
@@ -32,7 +33,7 @@ from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered
-from reconciler.core.snapshot.vm import Seen, VmState
+from reconciler.core.snapshot.vm import Seen, Vm, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.core.tree.places import MACHINE
@@ -117,7 +118,9 @@ class LieutenantKind(Kind[WorkSet]):
             await self._session.act(item, snapshot.lieutenant, action)
             return self._after_saving(snapshot, step) if self._holds(snapshot) else None
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
-        return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
+        if then is not None and not action.then_observe:
+            return self._known(snapshot, then, action)
+        return await self._looked_into(snapshot) if isinstance(action, GuestAction | LabelClaim) else None
 
     async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> LieutenantView | None:
         """Returns the snapshot after it, None when only looking can tell."""
@@ -157,21 +160,34 @@ class LieutenantKind(Kind[WorkSet]):
     def _holds(self, snapshot: WorkSet) -> bool:
         """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
-        if item is None or lt is None or self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS:
+        return item is not None and lt is not None and self._goes_on(snapshot, item) and lt.session_seen <= lt.mirror_size
+
+    def _goes_on(self, snapshot: WorkSet, item: LieutenantItem) -> bool:
+        """Nothing was declared since it was observed, and that is not too long ago to go on with it."""
+        if self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS or item.spec is not snapshot.spec:
             return False
-        same = item.spec is snapshot.spec and item.obj.deleted_at == snapshot.deleted_at
-        return same and lt.session_seen <= lt.mirror_size
+        return item.obj.deleted_at == snapshot.deleted_at
+
+    def _asked(self, lt: LieutenantView, item: LieutenantItem) -> bool:
+        """Annotations of it have changed since it was observed."""
+        return lt.requests is not None and lt.requests.annotations != item.obj.annotations
+
+    async def _looked_into(self, snapshot: WorkSet) -> WorkSet | None:
+        """The snapshot after an act on its machine, which was looked at and into again; None where that does not do."""
+        item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
+        if item is None or lt is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
+            return None
+        self.follow(snapshot.key)
+        observed = await self._gatherer.slots.observe_vm(LieutenantSlot(item))
+        if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key) or not self._goes_on(snapshot, item):
+            return None
+        return await self._gatherer.inside_again(snapshot, item, observed)
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
         item, now = self._table.lieutenant(snapshot.key), self.t.clock.now()
-        if item is None or now > snapshot.observed_at + KNOWN_SECONDS:
-            return None
-        if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
-            return None
-        requests = lt.requests
-        if requests is not None and requests.annotations != item.obj.annotations:
+        if item is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
             return None
         slot = item.record.slot
         if isinstance(action, Create):
