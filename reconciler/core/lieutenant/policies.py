@@ -300,10 +300,12 @@ GOVERN: Chain[GovernPart] = Chain(
     ),
 )
 
+INSIDE: Chain[LieutenantView] = Chain("Inside its machine", "", (REACH, PREPARE, SESSION, AGENT, GOVERN))
+
 STAGES: Chain[LieutenantView] = Chain(
     "A lieutenant",
     "Its stages, one after the other. When none has an opinion, it is ready.",
-    (SLOT, REACH, PREPARE, SESSION, AGENT, GOVERN),
+    (SLOT, *INSIDE.policies),
 )
 
 
@@ -314,8 +316,12 @@ def look_again(view: LieutenantView) -> float:
     return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
 
 
-def plan(view: LieutenantView) -> Decision:
-    """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
+def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
+    """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine. `goes_on`: an act
+    inside its machine has just succeeded, and nothing else changed since the slot had no opinion; that is asked again only when nothing
+    more is to be done inside."""
+    if goes_on and is_action(following := INSIDE.evaluate(view)):
+        return following
     decision = STAGES.evaluate(view) or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
         decision = Steady(until=due(view))

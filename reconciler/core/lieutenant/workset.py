@@ -67,7 +67,7 @@ def plan(view: WorkSet) -> Plan:
 def plan_lieutenant(view: WorkSet) -> Decision | None:
     if view.lieutenant is None or view.spec is None:
         return None
-    decision = lieutenant.plan(view.lieutenant)
+    decision = lieutenant.plan(view.lieutenant, view.goes_on)
     if view.lieutenant.slot.observe_only:
         return decision
     if isinstance(decision, Wait) and decision.reason is Reason.SUSPEND_PENDING and view.spec.suspend.on_busy is OnBusy.ABORT:

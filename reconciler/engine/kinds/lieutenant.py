@@ -50,6 +50,7 @@ from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.spare import SpareActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.act.warm import WarmActs
+from reconciler.engine.observe.workset import alone
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
@@ -195,7 +196,8 @@ class LieutenantKind(Kind[WorkSet]):
             lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
         lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
-        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
+        goes_on = isinstance(action, GuestAction) and alone(lt)
+        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt), goes_on=goes_on)
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

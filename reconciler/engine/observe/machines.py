@@ -4,7 +4,7 @@ something suggests another."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
@@ -19,6 +19,7 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.task.view import landed_at
+from reconciler.core.values import replaced
 from reconciler.engine.observe.comparison import Comparison
 from reconciler.engine.observe.content import bytes_of
 from reconciler.engine.places import here, machine_of, place_of, tree_at
@@ -131,7 +132,7 @@ class Machines:
         except (GuestUnreachable, GuestFailed) as error:
             self.observe_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
-        guest = replace(guest, marks=valid(guest.marks, place.id, slot))
+        guest = replaced(guest, marks=valid(guest.marks, place.id, slot))
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()
@@ -164,7 +165,7 @@ class Machines:
                 self.ended(place, look.agent.process)
                 header = transcript.header or header_from(first_line(look.chunk), tree)
                 size = max(0, look.agent.session_size - shift_of(header, tree))
-                agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
+                agent = redact_agent(replaced(look.agent, session_size=size), self.secrets)
                 transcript.report(place.id, size)
                 transcript.divergence = await self.comparison.compare(machine, session, size, transcript, tree)
                 if transcript.divergence is not None:
