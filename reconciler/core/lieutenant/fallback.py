@@ -51,7 +51,13 @@ def with_use(rendered: Rendered, place: int) -> Rendered:
     if not place:
         return rendered
     use = rendered.fallbacks[place - 1]
-    return replace(rendered, model=use.model, thinking=use.thinking, instead_of=rendered.model)
+    return replace(rendered, model=use.model, thinking=use.thinking, instead_of=ModelUse(rendered.model, rendered.thinking))
+
+
+def as_declared(rendered: Rendered) -> Rendered:
+    """The same with the first of its models."""
+    first = rendered.instead_of
+    return rendered if first is None else replace(rendered, model=first.model, thinking=first.thinking, instead_of=None)
 
 
 def refused_by_pi(record: ConfigRecord, rendered: Rendered, place: int, pid: int) -> bool:

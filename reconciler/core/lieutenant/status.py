@@ -131,8 +131,8 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
     if told := compaction_mismatch(view.lt):
         return Condition(kind, "False", GovernReason.COMPACTION_NOT_APPLIED, told)
-    if view.for_agent.edited:
-        return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    if view.edited:
+        return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.edited)}")
     refused, words = refusal(view.lt)
     if refused is not None:
         return Condition(kind, "False", refused, words)
@@ -144,7 +144,7 @@ def _configured(view: LieutenantView) -> Condition:
             return Condition(kind, "Unknown", Reason.READING_BACK, "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(view.record.loaded.missing)}")
-    if (stands_in := view.for_govern.fallback) is not None:
+    if (stands_in := view.fallback) is not None:
         return Condition(kind, "True", GovernReason.FALLBACK_USED, f"{stands_in.model} answers instead of {stands_in.instead_of}")
     version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
     version = view.lt.pi_version if version == FORESEEN else version
@@ -175,7 +175,7 @@ def works(view: LieutenantView, decision: Decision) -> bool:
     aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
     if budget_reason(decision):
         return True
-    return aside or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
+    return aside or isinstance(decision, Steady) or works_aside(view, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -216,7 +216,7 @@ def lieutenant_status(
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = decision.reason if isinstance(decision, Wait) and works(view, decision) else Reason.USABLE
-    silent = None if observed else provider_condition(view.for_govern)
+    silent = None if observed else provider_condition(view)
     usable = usable and silent is None and not budget_reason(decision)
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
@@ -235,17 +235,17 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
-    if (lost := workspace_condition(view.for_govern)) is not None:
+    if (lost := workspace_condition(view)) is not None:
         conditions.append(lost)
-    if (drift := drift_condition(view.for_govern)) is not None:
+    if (drift := drift_condition(view)) is not None:
         conditions.append(drift)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
     if (forked := _forked(view, decision)) is not None:
         conditions.append(forked)
-    if view.for_govern.unread:
-        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
-    unsupported = (*view.for_slot.unsupported, *convenience)
+    if view.unread:
+        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.unread)))
+    unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
@@ -259,11 +259,11 @@ def lieutenant_status(
         rollback=rollback_status(view.record),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
-        provider=provider_status(view.for_govern.provider),
-        fallback=fallback_status(view.for_govern.fallback),
-        budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
+        provider=provider_status(view.provider),
+        fallback=fallback_status(view.fallback),
+        budget=budget_status(view.record.budget, bool(view.pools)),
         rest=rest_status(view.record.rest),
-        session=_session_status(view.record.session, view.for_govern.compacted),
+        session=_session_status(view.record.session, view.compacted),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),

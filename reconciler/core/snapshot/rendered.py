@@ -90,7 +90,7 @@ class Rendered:
     model: str = ""
     thinking: str = ""
     fallbacks: tuple[ModelUse, ...] = ()
-    instead_of: str = ""
+    instead_of: ModelUse | None = None
     told: Inside = field(default_factory=lambda: Inside(""))
     machine_hash: str = ""
     secrets_hash: str = ""

@@ -63,7 +63,7 @@ class ConfigActs:
         assert isinstance(view.rendered, Rendered)
         assert isinstance(view.agent, Agent)
         assert isinstance(view.agent.process, Up)
-        if (stands_in := view.for_govern.fallback) is not None:
+        if (stands_in := view.fallback) is not None:
             told = f"{stands_in.model} answers instead of {stands_in.instead_of}: {stands_in.why}"
             self.t.recorder.note(item.key, item.uid, GovernReason.FALLBACK_USED, told, "Warning")
         elif view.agent.process.model in {use.model for use in view.rendered.fallbacks}:

@@ -32,7 +32,7 @@ class ReminderActs:
 
     async def in_the_prompt(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
         """The words at the head of the prompt that is about to be sent, '' for none."""
-        compaction = to_be_said(view.lieutenant.for_govern) if view.lieutenant is not None else ""
+        compaction = to_be_said(view.lieutenant) if view.lieutenant is not None else ""
         if not compaction:
             return ""
         await self.begin(lieutenant, compaction, "with its next prompt")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant.fallback import Candidate, choose, fallback_of, next_due, refused_by_pi, with_use
+from reconciler.core.lieutenant.fallback import Candidate, as_declared, choose, fallback_of, next_due, refused_by_pi, with_use
 from reconciler.core.lieutenant.provider import in_force, provider_of
 from reconciler.core.provider.breaker import CLOSED, PROVIDERS, ProviderBreaker, kept
 from reconciler.core.snapshot.agent import Agent, Up
@@ -56,6 +56,7 @@ class Providers:
         """The rendering with the one of its models that is to answer, what is told of that, and when the next of them may be tried."""
         if not isinstance(rendered, Rendered) or not rendered.fallbacks:
             return rendered, None, 0.0
+        rendered = self._base(item.key, rendered)
         process = agent.process if isinstance(agent, Agent) and isinstance(agent.process, Up) else None
         pid, has = (process.pid, process.model or "") if process is not None else (0, "")
         candidates = tuple(
@@ -64,6 +65,13 @@ class Providers:
         )
         place = choose(candidates, has, idle.sent, bool(idle.wanted), now)
         return self._using(item.key, rendered, place), fallback_of(candidates, place), next_due(candidates)
+
+    def _base(self, key: Key, rendered: Rendered) -> Rendered:
+        """As it was declared, where this is a rendering with another one of its models."""
+        known = self._several.get(key)
+        if known is not None and any(made is rendered for made in known[2].values()):
+            return known[0]
+        return as_declared(rendered)
 
     def _all(self, key: Key, rendered: Rendered) -> tuple[Provider, ...]:
         """What each of its models needs; made once from each rendering."""
