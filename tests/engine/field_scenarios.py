@@ -26,6 +26,7 @@ from tests.engine import (
     test_idle,
     test_local,
     test_permissions,
+    test_sandbox,
     test_profiles,
     test_replacement,
     test_sessions,
@@ -513,6 +514,10 @@ STORIES |= {
 STORIES |= TREE_STORIES
 
 RULES = ("tools[]", "default", "allow[]", "ask[]", "deny[]", "askMayBeAllowed", "askTimeoutSeconds")
+STORIES |= {
+    **{f"BootProfile.sandbox.{name}": test_sandbox.test_what_is_declared_reaches_the_keeper for name in ("fs.writable[]", "fs.hidden[]")},
+    "BootProfile.sandbox.network.allow[]": test_sandbox.test_what_is_declared_reaches_the_keeper,
+}
 EXAMPLES = ("examples[].call", "examples[].expect")
 STORIES |= {
     **{f"Lieutenant.permissions.{name}": Scene(test_permissions.of_the_lieutenant) for name in RULES},

@@ -6,13 +6,17 @@ Instructions and environment are read by pi when it starts; model and thinking a
 
 from __future__ import annotations
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.core.decisions import Decision, NoteRefusals, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
+
+SELDOM = 10.0
+"""Seconds between two events about what an agent was refused."""
 
 
 def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
@@ -50,6 +54,16 @@ def permissions_mismatch(v: Basics) -> str:
     declared = rendered.rules.hash if rendered.rules is not None else ""
     has = process.guard.base if process.guard is not None else ""
     return f"declared are rules {declared or 'none'}, pi runs under {has or 'none'}" if has != declared else ""
+
+
+def sandbox_mismatch(v: Basics) -> str:
+    """How the boundary that pi runs in, as its keeper says, differs from the declared one; '' when it does not."""
+    up = _up(v)
+    if up is None or not same_launch(up[1].launch_hash, up[2]):
+        return ""
+    _, process, rendered = up
+    declared = rendered.boundary.hash if rendered.boundary is not None else ""
+    return f"declared is {declared or 'none'}, pi runs in {process.sandbox or 'none'}" if process.sandbox != declared else ""
 
 
 def rejected(v: Basics) -> bool:
@@ -133,6 +147,23 @@ def report_permissions_not_applied(v: GovernPart) -> Decision | None:
     """G-28: nothing is delivered to a pi whose tool calls are checked against other rules than the declared ones."""
     told = permissions_mismatch(v.lt)
     return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told) if told else None
+
+
+def report_a_sandbox_not_applied(v: GovernPart) -> Decision | None:
+    """G-28: nothing is delivered to a pi that is not in the declared boundary."""
+    told = sandbox_mismatch(v.lt)
+    return Refuse(GovernReason.SANDBOX_NOT_APPLIED, told) if told else None
+
+
+def note_what_was_refused(v: GovernPart) -> Decision | None:
+    """G-28: what an agent tried and was refused is told of it, in some order and not too often."""
+    up = _up(v.lt)
+    if up is None or v.slot.observe_only:
+        return None
+    _, process, _ = up
+    known, run = v.lt.record.refused, str(process.pid)
+    news = process.refused.after(known.number if known.run == run else 0)
+    return NoteRefusals(run, process.refused.last, news) if news and v.lt.now >= known.at + SELDOM else None
 
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import File, ModelChoice, Resources, Thinking
 from reconciler.api.reasons import Reason
+from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
@@ -281,6 +283,11 @@ def render(
     if flaw is not None:
         return Unresolved(Reason.PERMISSIONS_INVALID, f"example {flaw[0]} of the permissions: {flaw[1]}", final=True)
     argv += _guarded(rules)
+    sandbox = _last([p.sandbox for p in chain])
+    if told := flaw_of(sandbox, work_dir):
+        return Unresolved(GovernReason.SANDBOX_INVALID, told, final=True)
+    reached = [choice.provider for choice in choices] or [model_id.partition("/")[0]]
+    boundary = boundary_of(sandbox, {provider.name: provider.base_url for provider in providers}, reached)
     skills = _by([e for a in agents for e in a.skills], str)
     for skill in skills:
         argv += ["--skill", skill]
@@ -309,6 +316,7 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
+                *([f"sandbox {boundary.hash}"] if boundary else []),
             ]
         ),
         model=model_id,
@@ -323,6 +331,7 @@ def render(
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
+        boundary=boundary,
     )
 
 

@@ -65,6 +65,21 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """What an agent tried that its permissions or its boundary refused. `told`: the newest, each with its number, oldest first."""
+
+    told: tuple[tuple[int, str], ...] = ()
+
+    def after(self, number: int) -> tuple[str, ...]:
+        """Those that came later."""
+        return tuple(words for n, words in self.told if n > number)
+
+    @property
+    def last(self) -> int:
+        return max((n for n, _ in self.told), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class RunningTool:
     """A tool call that has not ended. `since`: controller clock."""
 
@@ -94,6 +109,8 @@ class Up:
     tool: RunningTool | None = None
     work: int = 0
     guard: Guarded | None = None  # None: its tool calls are not checked
+    sandbox: str = ""  # hash of the boundary that its keeper says it runs in; '': none
+    refused: Refusals = Refusals()
     retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 

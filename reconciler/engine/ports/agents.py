@@ -51,7 +51,7 @@ class Machine:
 class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
     `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
-    rules that its tool calls are checked against, None for none."""
+    rules that its tool calls are checked against, None for none. `sandbox`: the boundary that it runs in, None for none."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -61,6 +61,7 @@ class Launch:
     session_file: str
     launch_hash: str
     guard: Json | None = None
+    sandbox: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
