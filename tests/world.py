@@ -100,7 +100,7 @@ class Pi:
     rules: Json | None = None  # those that hold now
     asks: list[Question] = field(default_factory=list)
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
-    refused: Refusals = Refusals()
+    refused: Refusals = field(default_factory=Refusals)
     never_spoke: bool = False  # it has not answered once since its start
 
     @property

@@ -24,9 +24,7 @@ GUARDED: Final = ("/root/.pi/agent", "/var/lib/reconciler")
 """Directories of pi and of the keeper on a machine: nothing in or above them is writable."""
 SYSTEM: Final = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr")
 """The machine's own, from which what is not in a sandbox is run."""
-UNWRITABLE: Final = (
-    "must not be the home, one of the system, or hold those of pi and its keeper; name one below the home or elsewhere"
-)
+UNWRITABLE: Final = "must not be the home, one of the system, or hold those of pi and its keeper; name one below the home or elsewhere"
 
 
 def guards(path: str) -> bool:

@@ -64,6 +64,7 @@ def test_a_pi_that_is_not_in_it_gets_no_work(tmp_path: Path) -> None:
         assert run.reason(LT, "Ready") == "SandboxNotApplied"
         assert not run.task_record(task).sent
         run.world.boundless = False
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/retry": "now"})
         assert await run.ends(task) == "Succeeded"
 
     tell(tmp_path, story)

@@ -4,6 +4,7 @@ import { brief } from "./told.mjs";
 
 const KINDS = 50;
 const TOLD = 10;
+const LINES = 5; // of one result
 const FILES = /EROFS|Read-only file system/i;
 const NETWORK = /ENETUNREACH|EAI_AGAIN|Network is unreachable|Could not resolve host|Temporary failure in name resolution/i;
 
@@ -33,9 +34,10 @@ export class Denials {
   /** The kernel tells a program, not us, that it may not write: what a tool's result says of that is all that can be known. */
   heard(tool, result) {
     const texts = Array.isArray(result?.content) ? result.content.map((part) => part?.text).filter((text) => typeof text === "string") : [];
+    let left = LINES;
     for (const line of texts.join("\n").slice(0, 50_000).split("\n")) {
       const what = FILES.test(line) ? "files" : NETWORK.test(line) ? "network" : undefined;
-      if (what) return this.add(what, `${brief(tool, 100)}: ${line.trim()}`);
+      if (what && left-- > 0) this.add(what, `${brief(tool, 100)}: ${line.trim()}`);
     }
   }
 

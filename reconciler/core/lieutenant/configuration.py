@@ -97,12 +97,14 @@ def asked(rendered: Rendered) -> str:
 
 
 def read_the_instructions_again(v: SessionPart) -> Decision | None:
-    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled."""
+    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled;
+    so is one that runs under other rules, or not in its boundary."""
     up = _up(v.lt)
     if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
-    if process.inside is not None and told_otherwise(rendered, process.inside):
+    otherwise = process.inside is not None and bool(told_otherwise(rendered, process.inside))
+    if otherwise or permissions_mismatch(v.lt) or sandbox_mismatch(v.lt):
         return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 
