@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-df12750c3e55"
+KEEPER_VERSION: Final = "1-439bcf2bc0e4"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)

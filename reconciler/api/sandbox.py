@@ -13,7 +13,7 @@ from reconciler.api.meta import AbsolutePath, Items, Model
 Paths = Annotated[Items[AbsolutePath], Field(max_length=64), ListSet()]
 Address = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=260),
+    StringConstraints(max_length=260),
     Pattern(
         r"^(\[[0-9A-Fa-f:.]+\]|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?):[1-9][0-9]{0,4}$",
         "must be HOST:PORT, such as registry.npmjs.org:443 or *.example.com:443",

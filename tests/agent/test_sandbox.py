@@ -256,11 +256,10 @@ await Sandbox.over(declared, own, {}, () => {}).catch((error) => console.log(err
 async def test_a_bubblewrap_that_bounds_nothing_starts_no_agent(rig: Rig) -> None:
     """What is there is looked at from outside, and not believed."""
     _, sandbox = told(rig, own=False)
-    fake = rig.root / "fake"
-    fake.mkdir()
+    fake = rig.base / "bin"
+    fake.mkdir(parents=True)
     (fake / "bwrap").write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     (fake / "bwrap").chmod(0o755)
-    rig.env = {"PATH": f"{fake}:{rig.base}/bin:{os.environ['PATH']}"}
     with pytest.raises(GuestFailed, match=r"it shares the pid namespace.*SandboxNotHeld"):
         await rig.up(sandbox=sandbox)
     process = (await rig.look()).agent.process

@@ -123,7 +123,12 @@ export class Pi {
         throw new Refusal("Exited", "pi ended before its first answer", { exitCode, signal, stderrTail });
       }
       if (!answered) throw new Refusal("NotAnswering", `pi did not answer within ${START_MS / 1000} s; it is left running`);
-      await this.#hold();
+      if (this.#sandbox) {
+        const found = this.#sandbox.held(this.#child.pid);
+        if (found.wrong) await this.#end(found.wrong);
+        if (found.wrong) throw new Refusal("SandboxNotHeld", found.wrong);
+        this.#started.pid = this.#pid = found.pid;
+      }
       if (this.#inside.asked) await within(this.#inside.asked, INSIDE_MS);
       if (this.#guard && !this.#guard.there) {
         await this.#end("our extension in pi does not guard its tools");
@@ -136,18 +141,6 @@ export class Pi {
   /** A boundary that a declaration describes, for pi or for a command. */
   boundary(declared, env, refused = () => {}) {
     return Sandbox.over(declared, { directory: this.#directory, sockets: this.#limits.sockets }, env, refused);
-  }
-
-  /** Nothing is sent to a pi that is not where it was declared to be. */
-  async #hold() {
-    if (!this.#sandbox) return;
-    try {
-      this.#pid = this.#sandbox.held(this.#child.pid);
-      this.#started.pid = this.#pid;
-    } catch (error) {
-      await this.#end(error.message);
-      throw error;
-    }
   }
 
   /** Files that pi sees as they were when it started, unless they are written to in place. */

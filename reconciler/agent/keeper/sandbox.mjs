@@ -4,15 +4,17 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { Refusal } from "./disk.mjs";
+import { Refusal, writeAtomic } from "./disk.mjs";
 import { PORT, SOCKET } from "./forward.mjs";
 import { Proxy } from "./proxy.mjs";
 import { below } from "./processes.mjs";
 
 const SMALL = String(64 << 20); // bytes of what is private to one boundary and gone with it
 const OPEN = ["bin", "opt", "keeper"]; // of the keeper's directory: what pi is started from
+const NOTHING = { "settings.json": "{}\n", "models.json": '{"providers":{}}\n' }; // where there are none, none can be made
 const SYSTEM = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
 const PROXIED = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+const HIDDEN = ["/run", "/tmp", "/var/tmp", "/dev"];
 const covers = (upper, lower) => lower === upper || upper === "/" || lower.startsWith(`${upper}/`);
 const list = (value) => (Array.isArray(value) ? value.map(String) : []);
 let sockets = 0;
@@ -28,6 +30,7 @@ export class Sandbox {
   #directory;
   #proxy;
   #socket;
+  #sockets; // where the keeper listens
   #writable = new Set(); // mount points that may be written to
   pinned = new Set(); // files that it sees as they are, and not what later takes their place
 
@@ -38,7 +41,8 @@ export class Sandbox {
     made.#declared = { ...declared, writable: list(declared.writable), hidden: list(declared.hidden) };
     made.#directory = fs.realpathSync(own.directory);
     made.hash = hashOf(declared);
-    made.program = found(env.PATH ?? process.env.PATH ?? "");
+    made.program = found(path.join(made.#directory, "bin"));
+    made.#sockets = own.sockets;
     if (declared.network !== undefined) {
       made.#socket = path.join(own.sockets, `proxy-${++sockets}`);
       made.#proxy = new Proxy(list(declared.network), (told) => refused("network", told));
@@ -87,7 +91,12 @@ export class Sandbox {
     for (const place of ["/tmp", "/var/tmp"]) if (isDirectory(place)) args.push(...this.#bind(temporary, place));
     const empty = [this.#directory];
     if (isDirectory("/run")) args.push(...this.#empty("/run"));
-    args.push(...this.#empty(this.#directory), ...this.#reopened(["/run", "/tmp", "/var/tmp", "/dev", this.#directory]));
+    const sockets = fs.realpathSync(this.#sockets);
+    if (![...HIDDEN, this.#directory].some((place) => covers(place, sockets))) {
+      args.push(...this.#empty(sockets));
+      empty.push(sockets);
+    }
+    args.push(...this.#empty(this.#directory), ...this.#reopened([...HIDDEN, sockets, this.#directory]));
     for (const [kind, place] of this.#places(home)) {
       if (kind === "writable") args.push(...this.#bind(place, place));
       else if (isDirectory(place)) args.push(...this.#empty(place));
@@ -168,10 +177,16 @@ export class Sandbox {
       args.push("--ro-bind", fs.realpathSync(place), place);
       if (fs.statSync(place).isFile()) this.pinned.add(place).add(path.join(this.#declared.agentDir, name));
     }
+    for (const [name, content] of Object.entries(NOTHING)) {
+      if (fs.existsSync(path.join(agentDir, name))) continue;
+      const empty = path.join(this.#directory, `no-${name}`);
+      writeAtomic(empty, content);
+      args.push("--ro-bind", empty, path.join(agentDir, name));
+    }
     return [...args, ...this.#bind(sessionDir, sessionDir)];
   }
 
-  /** Whether a process is in it, as the kernel says from outside; throws what is otherwise. `outer`: the process that made the boundary. */
+  /** {pid} of the process that is in it, as the kernel says from outside, or what is {wrong}. `outer`: the one that made the boundary. */
   held(outer) {
     const pid = below(outer)[1] ?? outer; // it made the first process in there, and that one made this
     const wrong = [];
@@ -194,8 +209,7 @@ export class Sandbox {
     } catch (error) {
       wrong.push(`it can't be looked into: ${error.code ?? error.message}`);
     }
-    if (wrong.length) throw new Refusal("SandboxNotHeld", `the sandbox of pi does not hold: ${wrong.slice(0, 5).join("; ")}; pi was ended`);
-    return pid;
+    return wrong.length ? { wrong: `the sandbox of pi does not hold: ${wrong.slice(0, 5).join("; ")}; pi was ended` } : { pid };
   }
 
   describe() {
@@ -203,11 +217,9 @@ export class Sandbox {
   }
 }
 
-/** bubblewrap, by its path. */
-function found(search) {
-  const places = [...search.split(":"), "/usr/bin", "/usr/local/bin"].filter(path.isAbsolute).map((place) => path.join(place, "bwrap"));
-  const program = places.find((place) => fs.existsSync(place));
-  if (program) return program;
+/** bubblewrap, by its path: where no agent can have put it. */
+function found(own) {
+  for (const place of [own, "/usr/bin", "/usr/local/bin"]) if (fs.existsSync(path.join(place, "bwrap"))) return path.join(place, "bwrap");
   throw new Refusal("SandboxMissing", "the profile declares a sandbox, and bubblewrap is not on this machine: add a step that installs it, such as apt-get install -y bubblewrap");
 }
 
