@@ -13,6 +13,7 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.governance.boundary import Boundary
 from reconciler.core.governance.permissions.rules import hash_of
 from reconciler.core.snapshot.agent import (
     Accepted,
@@ -26,6 +27,7 @@ from reconciler.core.snapshot.agent import (
     Lost,
     NotStarted,
     Question,
+    Refusals,
     RunningTool,
     Unheard,
     Up,
@@ -69,6 +71,15 @@ def false_fails(command: GuestCommand) -> int | CommandResult:
     return CommandResult(1, "", "it does not work", 0.1) if command.argv == ("false",) else 0
 
 
+def boundary_hash(sandbox: Json | None) -> str:
+    """What a keeper says of a boundary that it was told to make."""
+    if sandbox is None:
+        return ""
+    places = {name: value for name, value in sandbox.items() if isinstance(value, list)}
+    listed = {name: tuple(str(place) for place in value) for name, value in places.items()}
+    return Boundary(listed["writable"], listed["hidden"], listed.get("network")).hash
+
+
 @dataclass
 class Pi:
     """A pi process: one turn at a time, a queue for steers."""
@@ -91,6 +102,7 @@ class Pi:
     rules: Json | None = None  # those that hold now
     asks: list[Question] = field(default_factory=list)
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
+    refused: Refusals = field(default_factory=Refusals)
     never_spoke: bool = False  # it has not answered once since its start
 
     @property
@@ -182,6 +194,7 @@ class World:
         self.deaf_to_instructions = False
         self.loses_steers = False  # what is said in the middle of a turn never reaches the model
         self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
+        self.boundless = False  # keepers say that no pi runs in a boundary
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -578,6 +591,8 @@ class FakeAgents:
                 session_file=m.pi.launch.session_file,
                 tool=m.pi.tool,
                 work=m.pi.work,
+                sandbox="" if self.world.boundless else boundary_hash(m.pi.launch.sandbox),
+                refused=m.pi.refused,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
                 compacting=m.pi.compacting,

@@ -309,6 +309,7 @@ class KeeperAgents:
         facts = await self._ask(
             at, "run", command.timeout + _QUICK,
             argv=list(command.argv), cwd=command.cwd, env=dict(command.env), timeoutMs=round(command.timeout * 1000),
+            sandbox=command.sandbox,
         )  # fmt: skip
         exit_code = whole(facts, "exitCode")
         if exit_code is None and facts.get("timedOut") is not True:

@@ -26,6 +26,7 @@ from reconciler.core.snapshot.agent import (
     NotStarted,
     Process,
     Question,
+    Refusals,
     RunningTool,
     Unanswered,
     Unheard,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from reconciler.engine.ports import Launch
 
 _MOST_ASKS: Final = 100
-KEEPER_VERSION: Final = "1-27a77de3305b"
+_MOST_REFUSED: Final = 20
+KEEPER_VERSION: Final = "{expected}"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -159,6 +161,8 @@ def process_of(value: JsonValue, now: float) -> Process:
                 work=whole(facts, "work") or 0,
                 guard=guard_of(facts.get("guard"), now),
                 compacting=compacting_of(facts),
+                sandbox=text(obj(facts.get("sandbox")), "hash")[:64],
+                refused=refusals_of(facts.get("refused")),
                 retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
@@ -191,6 +195,7 @@ def launch_facts(launch: Launch) -> Json:
         "launchHash": launch.launch_hash,
         **({"guard": launch.guard} if launch.guard else {}),
         **({"compaction": compaction_facts(launch.compacting)} if launch.compacting else {}),
+        **({"sandbox": launch.sandbox} if launch.sandbox else {}),
     }
 
 
@@ -221,6 +226,13 @@ def guard_of(value: JsonValue, now: float) -> Guarded | None:
             for one in asks
         ),
     )
+
+
+def refusals_of(value: JsonValue) -> Refusals:
+    """What was refused, as far as it is told: a bounded number of bounded words."""
+    said = [obj(one) for one in value[:_MOST_REFUSED]] if isinstance(value, list) else []
+    told = ((whole(one, "n") or 0, f"{text(one, 'what')[:20]} {text(one, 'told')[:300]}", whole(one, "times") or 1) for one in said)
+    return Refusals(tuple((n, f"{words} ({times} times)" if times > 1 else words) for n, words, times in told))
 
 
 def inside_of(value: JsonValue) -> Inside | None:

@@ -29,6 +29,7 @@ from reconciler.api.meta import (
     Words,
 )
 from reconciler.api.permissions import Permissions
+from reconciler.api.sandbox import Sandbox
 
 ImageRef = Annotated[
     str,
@@ -186,6 +187,8 @@ class BootProfileSpec(Model):
     """Build once, start often."""
     agent: AgentProgram = AgentProgram()
     """The agent."""
+    sandbox: Sandbox | None = None
+    """A boundary around the agent and what it starts, below its permissions; unset: there is none."""
 
 
 class BootProfile(Document):

@@ -33,6 +33,17 @@ class GovernReason(Explained):
         "Give its price under `[prices]` in the configuration of the controller, or add `maxTokens` to the budget.",
         Waiting(poll=30.0, rests=True),
     )
+    SANDBOX_NOT_APPLIED = (
+        "SandboxNotApplied",
+        "pi does not run in the boundary that its profile declares; nothing is sent to it.",
+        "`reconciler retry` restarts pi on its session.",
+    )
+    SANDBOX_INVALID = "SandboxInvalid", "The work dir can't be in a sandbox.", "Declare a directory of its own as `agent.workDir`."
+    REFUSED = (
+        "Refused",
+        "The agent tried what its permissions or its sandbox do not allow; none of it was done.",
+        "Nothing; or allow it where it is declared.",
+    )
     BUDGET_WARNED = "BudgetWarned", "`warnAtPercent` of a budget is spent.", "Raise the budget, or let it slow down."
     BUDGET_WITHIN = "BudgetWithin", "What is spent is within the budget again.", "Nothing."
     COMPACTION_NOT_APPLIED = (

@@ -93,6 +93,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "agent.skills": ACTED_ON,
         "agent.permissions": ACTED_ON,
         "agent.permissions.agents": CONVENIENCE,
+        "sandbox": ACTED_ON,
     },
     "Task": {
         "lieutenantRef": ACTED_ON,

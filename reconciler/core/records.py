@@ -189,6 +189,14 @@ class StandRecord(Record):
     over: float = 0.0
 
 
+class RefusedRecord(Record):
+    """Up to which number it was told what a process of its agent was refused, and when."""
+
+    run: str = ""
+    number: int = 0
+    at: float = 0.0
+
+
 SPARE = "spare"
 """The slot beside a lieutenant's own for what is restored from a snapshot, as journal, claims and the table of owners name it."""
 
@@ -231,6 +239,7 @@ class LieutenantRecord(Record):
     rest: RestRecord = RestRecord()
     reminder: ReminderRecord = ReminderRecord()
     stand: StandRecord = StandRecord()
+    refused: RefusedRecord = RefusedRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0
     detached: bool = False  # `forget`: when the object goes, the VM is let go of without being touched

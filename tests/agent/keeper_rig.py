@@ -98,6 +98,7 @@ class Rig:
         command: tuple[str, ...] = ("pi",),
         guard: Json | None = None,
         compacting: Compacting | None = None,
+        sandbox: Json | None = None,
     ) -> Launch:
         directory = self.root / "agent"
         directory.mkdir(exist_ok=True)
@@ -115,6 +116,7 @@ class Rig:
             launch_hash=name,
             guard=guard,
             compacting=compacting,
+            sandbox=sandbox,
         )
 
     async def up(self, **launch: object) -> None:

@@ -98,6 +98,10 @@ PROFILE: Json = {
     "steps": [{"name": "deps", "run": "true", "timeoutSeconds": 5, "retries": 1}],
     "verify": [{"name": "there", "command": ["cat", "x"], "expect": {"exitCode": 1, "stdout": "y"}, "timeoutSeconds": 5}],
     "bake": {"enabled": True, "keep": 5, "warm": 2},
+    "sandbox": {
+        "fs": {"writable": ["/srv/data"], "hidden": ["/root/.ssh"]},
+        "network": {"allow": ["registry.npmjs.org:443", "*.example.com:8443", "[2001:db8::1]:80"]},
+    },
     "agent": {
         "command": ["pi", "--flag"],
         "workDir": "/srv/work",

@@ -25,6 +25,7 @@ from reconciler.core.decisions import (
     MarkForDeletion,
     MoveOn,
     NoteHours,
+    NoteRefusals,
     NoteRest,
     NoteSession,
     NoteSpending,
@@ -67,7 +68,7 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.branching import STAND_SECONDS
-from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Up
+from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusals, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
@@ -521,6 +522,18 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "one that runs under other rules than declared is owned up to": (
         lieutenant(agent=agent(replace(UP, guard=Guarded("other", "other")))),
         Refuse("PermissionsNotApplied", "declared are rules none, pi runs under other"),
+    ),
+    "one that is not in the declared boundary is owned up to": (
+        lieutenant(agent=agent(replace(UP, sandbox="other"))),
+        Refuse("SandboxNotApplied", "declared is none, pi runs in other"),
+    ),
+    "and restarted when a person asks, as one is under other rules": (
+        lieutenant(agent=agent(replace(UP, sandbox="other")), record=RUNNING.record.but(config=ConfigRecord(again=True))),
+        StopAgent(VM, "it was told otherwise than declared"),
+    ),
+    "what its agent was refused is told": (
+        lieutenant(agent=agent(replace(UP, refused=Refusals(((1, "network a:1"), (2, "files b")))))),
+        NoteRefusals(str(UP.pid), 2, ("network a:1", "files b")),
     ),
     "and restarted when a person asks": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other"))), record=RUNNING.record.but(config=ConfigRecord(again=True))),

@@ -30,6 +30,7 @@ from tests.engine import (
     test_profiles,
     test_reminders,
     test_replacement,
+    test_sandbox,
     test_sessions,
     test_snapshots,
     test_tasks,
@@ -525,6 +526,10 @@ STORIES |= {
 STORIES |= TREE_STORIES
 
 RULES = ("tools[]", "default", "allow[]", "ask[]", "deny[]", "askMayBeAllowed", "askTimeoutSeconds")
+STORIES |= {
+    **{f"BootProfile.sandbox.{name}": test_sandbox.test_what_is_declared_reaches_the_keeper for name in ("fs.writable[]", "fs.hidden[]")},
+    "BootProfile.sandbox.network.allow[]": test_sandbox.test_what_is_declared_reaches_the_keeper,
+}
 EXAMPLES = ("examples[].call", "examples[].expect")
 STORIES |= {
     **{f"Lieutenant.permissions.{name}": Scene(test_permissions.of_the_lieutenant) for name in RULES},

@@ -56,6 +56,21 @@ export function commit(temporary, file) {
   syncDirectory(path.dirname(file));
 }
 
+/** The same for a file that must stay the one that it is. A kill in the middle leaves a mixture, which whoever reads it back sees. */
+export function overwrite(temporary, file, mode) {
+  const fd = fs.openSync(file, "r+");
+  try {
+    const data = fs.readFileSync(temporary);
+    writeAll(fd, data, 0);
+    fs.ftruncateSync(fd, data.length);
+    fs.fchmodSync(fd, mode);
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+  fs.rmSync(temporary, { force: true });
+}
+
 /** The parsed content, or undefined when there is no such file. */
 export function readJson(file) {
   try {

@@ -11,14 +11,15 @@ import { decide, readRules } from "./guardrules.mjs";
 
 export const DIALOG = "reconciler-guard";
 export const INSIDE = path.join(import.meta.dirname, "inside.mjs"); // our extension for pi
-const OWN = ["bin", "opt", "keeper", "keeper-*", "events-*", "sock", "lock", "*.json", "*.json.new", "*.jsonl", "keeper.log*", "pi.stderr*", "steps"];
+const OWN = ["bin", "opt", "keeper", "keeper-*", "events-*", "sock", "lock", "*.json", "*.json.new", "*.jsonl", "keeper.log*", "pi.stderr*", "steps", "proxy-*"];
 const MOST_OPEN = 100;
 const REMEMBERED = 500;
 const KEPT = 200;
 const SHOWN = 2000;
 const brief = (text, limit = 500) => String(text ?? "").slice(0, limit);
-const digestOf = (file) => createHash("sha256").update(fs.readFileSync(file)).digest("hex");
-const ORIGINAL = digestOf(INSIDE); // as it was when the keeper started
+const PARTS = [INSIDE, path.join(import.meta.dirname, "forward.mjs")]; // it, and what it imports
+const digestOf = (files) => createHash("sha256").update(Buffer.concat(files.map((file) => fs.readFileSync(file)))).digest("hex");
+const ORIGINAL = digestOf(PARTS); // as it was when the keeper started
 
 export class Guard {
   #rules;
@@ -27,12 +28,14 @@ export class Guard {
   #events;
   #answer;
   #end;
+  #refused;
   #allowed = new Set(); // ids of calls that may end well
   #open = new Map(); // id of a question -> what waits
   #there;
 
-  /** `launch`: with `guard`, the declared rules; `answer(dialog, value)` answers pi, `end(why)` ends it. */
-  static async over(launch, { state, events, answer, end, directory }) {
+  /** `launch`: with `guard`, the declared rules; `answer(dialog, value)` answers pi, `end(why)` ends it, `refused(what, told)` is told
+   * of denials by rules. */
+  static async over(launch, { state, events, answer, end, refused, directory }) {
     await load();
     const { guard, workDir, agentDir, env } = launch;
     const made = new Guard();
@@ -42,6 +45,7 @@ export class Guard {
     made.#events = events;
     made.#answer = answer;
     made.#end = end;
+    made.#refused = refused;
     made.#intact();
     made.base = made.rules(guard);
     return made;
@@ -75,7 +79,7 @@ export class Guard {
   #intact() {
     let found = "gone";
     try {
-      found = digestOf(INSIDE);
+      found = digestOf(PARTS);
     } catch {
       // it is gone, which is told below
     }
@@ -118,6 +122,7 @@ export class Guard {
     const by = found.level ? `rule ${found.rule} of the ${found.level}` : found.rule;
     const reason = why ?? `Denied by the permissions of this agent: ${by}, because of ${brief(found.part)}. Do not try to get round it.`;
     this.#events.record("denied", { tool: brief(said?.tool, 100), part: brief(found.part), rule: brief(found.rule), level: found.level, why: why && brief(why) });
+    if (!why) this.#refused("call", `${brief(said?.tool, 100)}: ${brief(found.part, 150)} (${by})`);
     this.#answer(dialog, JSON.stringify({ allow: false, reason }));
   }
 

@@ -1,6 +1,7 @@
 // Runs inside pi, as an extension: says what pi was really told, which nobody outside can know, and reads its models anew when
 // asked. It speaks by the status line "reconciler", which only the keeper reads; it changes nothing in the conversation.
 import { createHash } from "node:crypto";
+import { allowedHere, forward } from "./forward.mjs";
 
 const KEY = "reconciler";
 const LONGEST = 20_000;
@@ -54,8 +55,10 @@ function compactionOf(settings, model) {
   return { enabled: true, reserveTokens: 16_384, keepRecentTokens: 20_000, ...told, ...modelOverrides?.[`${model?.provider}/${model?.id}`] };
 }
 
-export default function (pi) {
+export default async function (pi) {
   let listening = false;
+  const allowed = allowedHere();
+  if (allowed) await forward(allowed);
   const guard = process.env.RECONCILER_GUARD;
   if (guard) pi.on("tool_call", (event, ctx) => ask(guard, event, ctx));
   pi.on("session_start", (_, ctx) => {

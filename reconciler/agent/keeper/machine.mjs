@@ -3,7 +3,8 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { Refusal, commit, count, readJson, sizeOf, writeAll, writeAtomic } from "./disk.mjs";
+import { Refusal, commit, count, overwrite, readJson, sizeOf, writeAll, writeAtomic } from "./disk.mjs";
+import { OUTWARDS } from "./forward.mjs";
 import { Tail, killTree } from "./processes.mjs";
 
 const READ_LIMIT = 4 << 20;
@@ -19,8 +20,9 @@ function located(name, workDir) {
 }
 
 /** Parts of files: {path, mode, data (base64), upload, offset, done}. A file appears whole, with its last part. `taken`: the
- * session file of a pi that runs, which is that pi's alone: a restore that arrives late must not undo what was said since. */
-export function writeFiles(parts, workDir, taken) {
+ * session file of a pi that runs, which is that pi's alone: a restore that arrives late must not undo what was said since. `pinned`:
+ * files of which a boundary shows pi these very ones, and none that takes their place. */
+export function writeFiles(parts, workDir, taken, pinned) {
   if (workDir) fs.mkdirSync(workDir, { recursive: true });
   for (const part of parts) {
     const file = located(part.path, workDir);
@@ -40,7 +42,8 @@ export function writeFiles(parts, workDir, taken) {
       } finally {
         fs.closeSync(fd);
       }
-      if (part.done) commit(temporary, file);
+      if (part.done && pinned?.has(file)) overwrite(temporary, file, part.mode);
+      else if (part.done) commit(temporary, file);
     } catch (error) {
       fs.rmSync(temporary, { force: true }); // every try has a name of its own: on a full disk they would add up
       throw error;
@@ -166,17 +169,31 @@ export function mark(directory, marks) {
 
 const running = new Map();
 
-/** Runs a command: {argv, cwd, env, timeoutMs}. Survives the connection that asked for it; asked for again while it runs, the
- * second one gets the result of the first, so that a step cut off by a lost connection never runs beside itself. */
-export function run(command, workDir) {
-  const { argv, env = {}, timeoutMs } = command;
+/** Runs a command: {argv, cwd, env, timeoutMs, sandbox}. Survives the connection that asked for it; asked for again while it runs, the
+ * second one gets the result of the first, so that a step cut off by a lost connection never runs beside itself. `boundary(declared,
+ * env)` makes the sandbox that it is to run in. */
+export function run(command, workDir, boundary) {
+  const { argv, env = {}, timeoutMs, sandbox } = command;
   const cwd = commandIn(command, workDir);
-  const key = createHash("sha256").update(JSON.stringify([argv, cwd, Object.entries(env).sort()])).digest("hex");
+  const key = createHash("sha256").update(JSON.stringify([argv, cwd, Object.entries(env).sort(), sandbox])).digest("hex");
   const already = running.get(key);
   if (already) return already;
-  const result = execute(argv, cwd, env, timeoutMs).finally(() => running.delete(key));
+  const within = sandbox ? bounded(argv, cwd, env, timeoutMs, sandbox, boundary) : execute(argv, cwd, env, timeoutMs);
+  const result = within.finally(() => running.delete(key));
   running.set(key, result);
   return result;
+}
+
+/** In a boundary as pi's: what an agent wrote runs there too. */
+async function bounded(argv, cwd, env, timeoutMs, sandbox, boundary) {
+  for (const directory of [sandbox.workDir, sandbox.agentDir, sandbox.sessionDir]) fs.mkdirSync(directory, { recursive: true });
+  const made = await boundary(sandbox, env);
+  try {
+    const out = made.outwards ? [process.execPath, OUTWARDS, ...argv] : argv;
+    return await execute(made.command(out, cwd), cwd, { ...env, ...made.env() }, timeoutMs);
+  } finally {
+    made.close();
+  }
 }
 
 /** The directory a command is started in; refuses what is no command. */

@@ -34,11 +34,12 @@ function options() {
     return value;
   };
   const directory = path.resolve(values.dir);
+  const socket = values.socket ?? path.join(directory, "sock");
   return {
     directory,
-    socket: values.socket ?? path.join(directory, "sock"),
+    socket,
     events: { segmentBytes: number("segment-bytes"), segments: number("segments") },
-    pi: { sessionBytes: number("session-bytes") },
+    pi: { sessionBytes: number("session-bytes"), sockets: path.dirname(socket) },
   };
 }
 

@@ -2,18 +2,18 @@
 // disk can't take what follows (then pi waits, which it does well: pi-rpc §4 "stdout not read").
 import { spawn } from "node:child_process";
 import path from "node:path";
+import { Denials } from "./denials.mjs";
 import { Refusal, TailFile, count, prepare, sizeOf } from "./disk.mjs";
+import { Extension, INSIDE_MS } from "./extension.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
+import { Sandbox } from "./sandbox.mjs";
 import { brief, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
 
 const START_MS = 20_000;
 const PROBE_MS = 3_000;
 const QUIET_MS = 10_000;
-const INSIDE_MS = 5_000;
-const RETRIES_MS = 15_000; // pi tries three times, after 2, 4 and 8 s
-const LONGEST_ASKED_S = 21_600;
 const LIVE_LIMIT = 1 << 16;
 const WORK = new Set(["message_update", "message_end", "tool_execution_start", "tool_execution_update", "tool_execution_end"]);
 const DIALOGS = new Set(["select", "confirm", "input", "editor"]);
@@ -33,13 +33,15 @@ export class Pi {
   #number = 0;
   #turn = Promise.resolve();
   #stopping = false;
-  #inside = {};
-  #askedUntil = 0; // until when the model's provider asked to be left alone
+  #inside; // our extension in the pi that runs
   #tools = new RunningTools();
   #guard; // undefined where no permissions are declared
+  #sandbox; // undefined where no boundary is declared
+  #pid; // pi's own: with a boundary around it, pi is no child of ours
+  #denials;
   #directory;
 
-  /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
+  /** `limits`: {sessionBytes, sockets}: the size of a session file from which on pi is not read any more; where sockets are made. */
   constructor(directory, state, events, limits) {
     this.#directory = directory;
     this.#state = state;
@@ -96,7 +98,8 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard, compaction}; `guard`: rules for tool calls. Resolves with pi's first answer. */
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard, sandbox, compaction}; `guard`: rules for tool calls.
+   * Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
@@ -106,8 +109,11 @@ export class Pi {
       prepare(launch);
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
-      const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why) };
+      const denials = (this.#denials = new Denials(this.#events));
+      const refused = (what, told) => denials.add(what, told);
+      const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why), refused };
       this.#guard = launch.guard && (await Guard.over(launch, { ...own, answer: (id, value) => this.#reply(id, { value }) }));
+      this.#sandbox = launch.sandbox && (await this.boundary(launch.sandbox, launch.env, refused));
       this.#spawn(launch);
       const gone = this.#gone;
       const answered = await Promise.race([this.probe(START_MS), gone]);
@@ -116,13 +122,29 @@ export class Pi {
         throw new Refusal("Exited", "pi ended before its first answer", { exitCode, signal, stderrTail });
       }
       if (!answered) throw new Refusal("NotAnswering", `pi did not answer within ${START_MS / 1000} s; it is left running`);
+      if (this.#sandbox) {
+        const found = this.#sandbox.held(this.#child.pid);
+        if (found.wrong) await this.#end(found.wrong);
+        if (found.wrong) throw new Refusal("SandboxNotHeld", found.wrong);
+        this.#started.pid = this.#pid = found.pid;
+      }
       if (this.#inside.asked) await within(this.#inside.asked, INSIDE_MS);
       if (this.#guard && !this.#guard.there) {
         await this.#end("our extension in pi does not guard its tools");
         throw new Refusal("GuardMissing", "our extension in pi does not guard its tools; pi was ended");
       }
-      return { pid: this.#child.pid };
+      return { pid: this.#pid };
     });
+  }
+
+  /** A boundary that a declaration describes, for pi or for a command. */
+  boundary(declared, env, refused = () => {}) {
+    return Sandbox.over(declared, { directory: this.#directory, sockets: this.#limits.sockets }, env, refused);
+  }
+
+  /** Files that pi sees as they were when it started, unless they are written to in place. */
+  get pinned() {
+    return this.#child && this.#sandbox?.pinned;
   }
 
   /** Ends pi at once, with everything below it. */
@@ -140,18 +162,19 @@ export class Pi {
   }
 
   #spawn({ argv, env, workDir, sessionFile, launchHash }) {
-    const program = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
+    const pi = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
+    const program = this.#sandbox?.command(pi) ?? pi;
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,
-      env: { ...process.env, ...env, ...(this.#guard && { RECONCILER_GUARD: DIALOG }) },
+      env: { ...process.env, ...env, ...this.#sandbox?.env(), ...(this.#guard && { RECONCILER_GUARD: DIALOG }) },
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#child = child;
+    this.#pid = child.pid;
     this.#stopping = false;
     this.#last = {};
-    this.#inside = {};
-    this.#askedUntil = 0;
+    this.#inside = new Extension((command) => this.#ask(command), this.#guard);
     this.#tools = new RunningTools();
     Object.assign(this, { live: "", activity: 0, unsettled: false, heardAt: performance.now() });
     this.#startedMono = performance.now();
@@ -180,6 +203,8 @@ export class Pi {
     const asked = this.#stopping;
     this.#child = undefined;
     this.#guard?.gone();
+    this.#sandbox?.close();
+    this.#sandbox = undefined;
     Object.assign(this, { live: "", unsettled: false });
     if (child.pid !== undefined) killGroup(child.pid);
     if (asked) {
@@ -206,7 +231,7 @@ export class Pi {
       for (const type of ["clear_queue", "abort"]) await within(this.#ask({ type }), Math.min(left(), graceMs / 3));
       child.stdin.end();
       if ((await within(gone, Math.max(left() / 2, 250))) === "gone") return { how: "eof" };
-      child.kill("SIGTERM");
+      process.kill(this.#pid, "SIGTERM");
       if ((await within(gone, Math.max(left(), 250))) === "gone") return { how: "sigterm" };
       killTree(child.pid);
       await gone;
@@ -242,34 +267,10 @@ export class Pi {
     return response;
   }
 
-  /** Asks our extension in pi, which reads the models file anew and says what pi was told. Never asked where it has not shown
-   * itself: its command would be taken for a prompt. */
+  /** What our extension in pi says that pi was told, asked anew. */
   async inside() {
-    if (!this.#inside.there) throw new Refusal("NotInside", "our extension is not loaded in pi");
-    const asked = this.#ask({ type: "prompt", message: "/reconciler-inside" });
-    this.#inside.asked = asked;
-    const answer = await within(asked, INSIDE_MS);
-    if (!answer) throw new Refusal("Deadline", "our extension in pi did not answer");
-    if (!answer.success) throw new Refusal("NotInside", `our extension in pi refused: ${brief(answer.error)}`);
-    return { inside: this.#inside.told };
-  }
-
-  /** What our extension says: nothing yet (it has just been loaded), or what pi was told. */
-  #status(text) {
-    let said;
-    try {
-      said = JSON.parse(text);
-    } catch {
-      return count("insideNotRead");
-    }
-    this.#inside.there = true;
-    if (said?.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said?.guard);
-    if (Number.isFinite(said?.retryAfter)) {
-      this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
-      return;
-    }
-    if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context, compaction: said.compaction };
-    else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
+    if (!this.#inside) throw new Refusal("NotInside", "our extension is not loaded in pi");
+    return this.#inside.inside();
   }
 
   /** One get_state at a time; false when it is not answered in time, or pi has ended. */
@@ -297,11 +298,13 @@ export class Pi {
       responsive,
       busy: Boolean(!responsive || waiting || this.unsettled || this.#last.isStreaming || this.#last.isCompacting || this.#last.pendingMessageCount),
       activity: this.activity,
-      work: this.#tools.work(this.#child.pid),
+      work: this.#tools.work(this.#pid),
       tool: this.#tools.oldest(),
-      retryAfterMs: Math.max(0, Math.round(this.#askedUntil - performance.now())) || undefined,
+      retryAfterMs: this.#inside.retryAfterMs,
       inside: this.#inside.told,
       guard: this.#guard?.describe(),
+      sandbox: this.#sandbox?.describe(),
+      refused: this.#denials.describe(),
     };
   }
 
@@ -360,25 +363,20 @@ export class Pi {
       case "tool_execution_end":
         this.#tools.ended(said.toolCallId);
         this.#guard?.executed(said.toolCallId, said.toolName, said.isError === true);
+        if (this.#sandbox) this.#denials.heard(said.toolName, said.result);
         return events.record(...recordOf(said));
       case "extension_ui_request":
-        if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(said.statusText);
+        if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#inside.status(said.statusText);
         if (said.method === "input" && said.title === DIALOG && this.#guard) return this.#guard.asked(said);
         return this.#dialog(said);
       case "auto_retry_start":
         events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });
-        return this.#leaveAlone();
+        return this.#inside.leaveAlone();
       default: {
         const record = recordOf(said); // none for deltas of tools, ends of turns, and whatever later versions add
         if (record) return events.record(...record);
       }
     }
-  }
-
-  /** pi asks again without regard to what the provider asks for. A provider that wants to be left alone for longer than all of pi's
-   * tries last gets none of them: the turn ends with its error, and whoever sent the prompt waits. */
-  #leaveAlone() {
-    if (this.#askedUntil - performance.now() > RETRIES_MS) this.#ask({ type: "abort_retry" }).then((answer) => answer?.success || count("retryNotAborted"));
   }
 
   /** An open dialog would keep the turn, and even `abort`, waiting for ever (pi-rpc §3): nobody is there to answer it. */

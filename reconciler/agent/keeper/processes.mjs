@@ -58,6 +58,11 @@ export function killTree(root) {
   }
 }
 
+/** The processes below one, those further down later. */
+export function below(root) {
+  return family(root).all.slice(1);
+}
+
 /** A process and its descendants, itself first, and what /proc says of every process. */
 function family(root) {
   const children = new Map();

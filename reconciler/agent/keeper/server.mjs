@@ -226,7 +226,7 @@ const OPS = {
     return {};
   },
   run(request) {
-    return machine.run(request, this.pi.workDir);
+    return machine.run(request, this.pi.workDir, (declared, env) => this.pi.boundary(declared, env));
   },
   exec(request, peer) {
     return peer.execs.start({ ...request, cwd: machine.commandIn(request, this.pi.workDir) });
@@ -238,7 +238,7 @@ const OPS = {
     return peer.execs.signal(request);
   },
   "files.write"({ parts, workDir, marks }) {
-    machine.writeFiles(parts, workDir ?? this.pi.workDir, this.pi.sessionFile);
+    machine.writeFiles(parts, workDir ?? this.pi.workDir, this.pi.sessionFile, this.pi.pinned);
     if (marks) machine.mark(this.directory, marks); // only once the files are there for good
     return { marked: Boolean(marks) };
   },

@@ -12,6 +12,7 @@ from reconciler.core.decisions.base import Urgency as Urgency
 from reconciler.core.decisions.governance import GovernAction as GovernAction
 from reconciler.core.decisions.governance import HoldForBudget as HoldForBudget
 from reconciler.core.decisions.governance import NoteHours as NoteHours
+from reconciler.core.decisions.governance import NoteRefusals as NoteRefusals
 from reconciler.core.decisions.governance import NoteRest as NoteRest
 from reconciler.core.decisions.governance import NoteSpending as NoteSpending
 from reconciler.core.decisions.governance import NoteTaskSpending as NoteTaskSpending

@@ -52,13 +52,25 @@ class NoteWake(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class NoteRefusals(Act):
+    """Tell what an agent tried and was refused since the last time. `run`: of which process; `number`: of the newest."""
+
+    doing: ClassVar = GovernReason.GOVERNING
+    books_only: ClassVar = True
+
+    run: str
+    number: int
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retire(Act):
     """Ask for its deletion: its tasks are all done."""
 
     doing: ClassVar = Reason.DELETING
 
 
-GovernAction = NoteSpending | NoteRest | NoteHours | NoteWake | Retire
+GovernAction = NoteSpending | NoteRest | NoteHours | NoteWake | NoteRefusals | Retire
 
 
 @dataclass(frozen=True, slots=True)

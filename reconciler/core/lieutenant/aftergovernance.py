@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake, Retire
+from reconciler.core.decisions import GovernAction, NoteHours, NoteRefusals, NoteRest, NoteSpending, NoteWake, Retire
 from reconciler.core.lieutenant.rests import awake, rested
-from reconciler.core.records import BudgetRecord
+from reconciler.core.records import BudgetRecord, RefusedRecord
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.values import replaced
@@ -20,6 +20,8 @@ def after_governing(lt: LieutenantView, action: GovernAction) -> LieutenantView:
             return lt.but(record=record.but(spending=record.spending.but(vm_id=machine, since=now if machine else 0.0)))
         case Retire():
             return lt.but(slot=replaced(lt.slot, desired=DesiredState.GONE))
+        case NoteRefusals(run, number):
+            return lt.but(record=record.but(refused=RefusedRecord(run=run, number=number, at=now)))
         case NoteWake():
             return lt.but(record=record.but(rest=awake(record.rest, now)))
         case NoteRest(rest):

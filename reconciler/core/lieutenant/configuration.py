@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
-from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.core.decisions import Decision, NoteRefusals, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Inside, Up
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
+
+SELDOM = 10.0
+"""Seconds between two events about what an agent was refused."""
 
 
 def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
@@ -65,6 +68,16 @@ def _words(has: Compacting) -> str:
     return f"auto {str(has.auto).lower()}, reserveTokens {has.reserve_tokens}, keepRecentTokens {has.keep_recent_tokens}"
 
 
+def sandbox_mismatch(v: Basics) -> str:
+    """How the boundary that pi runs in, as its keeper says, differs from the declared one; '' when it does not."""
+    up = _up(v)
+    if up is None or not same_launch(up[1].launch_hash, up[2]):
+        return ""
+    _, process, rendered = up
+    declared = rendered.boundary.hash if rendered.boundary is not None else ""
+    return f"declared is {declared or 'none'}, pi runs in {process.sandbox or 'none'}" if process.sandbox != declared else ""
+
+
 def rejected(v: Basics) -> bool:
     """This very pi refused this very model and thinking before."""
     up = _up(v)
@@ -96,12 +109,14 @@ def asked(rendered: Rendered) -> str:
 
 
 def read_the_instructions_again(v: SessionPart) -> Decision | None:
-    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled."""
+    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled;
+    so is one that runs under other rules, or not in its boundary."""
     up = _up(v.lt)
     if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
-    if (process.inside is not None and told_otherwise(rendered, process.inside)) or compaction_mismatch(v.lt):
+    otherwise = process.inside is not None and bool(told_otherwise(rendered, process.inside))
+    if otherwise or permissions_mismatch(v.lt) or sandbox_mismatch(v.lt) or compaction_mismatch(v.lt):
         return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 
@@ -152,6 +167,23 @@ def report_compaction_not_applied(v: GovernPart) -> Decision | None:
     """G-27: pi shortens its conversation as declared, or that is told; pi says itself how it does."""
     told = compaction_mismatch(v.lt)
     return Refuse(GovernReason.COMPACTION_NOT_APPLIED, told) if told else None
+
+
+def report_a_sandbox_not_applied(v: GovernPart) -> Decision | None:
+    """G-28: nothing is delivered to a pi that is not in the declared boundary."""
+    told = sandbox_mismatch(v.lt)
+    return Refuse(GovernReason.SANDBOX_NOT_APPLIED, told) if told else None
+
+
+def note_what_was_refused(v: GovernPart) -> Decision | None:
+    """G-28: what an agent tried and was refused is told of it, in some order and not too often."""
+    up = _up(v.lt)
+    if up is None or v.slot.observe_only:
+        return None
+    _, process, _ = up
+    known, run = v.lt.record.refused, str(process.pid)
+    news = process.refused.after(known.number if known.run == run else 0)
+    return NoteRefusals(run, process.refused.last, news) if news and v.lt.now >= known.at + SELDOM else None
 
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:

@@ -30,7 +30,14 @@ from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.budget import budget_reason
-from reconciler.core.lieutenant.configuration import compaction_mismatch, mismatch, permissions_mismatch, refusal, told_otherwise
+from reconciler.core.lieutenant.configuration import (
+    compaction_mismatch,
+    mismatch,
+    permissions_mismatch,
+    refusal,
+    sandbox_mismatch,
+    told_otherwise,
+)
 from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
@@ -131,6 +138,8 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
     if told := compaction_mismatch(view.lt):
         return Condition(kind, "False", GovernReason.COMPACTION_NOT_APPLIED, told)
+    if told := sandbox_mismatch(view.lt):
+        return Condition(kind, "False", GovernReason.SANDBOX_NOT_APPLIED, told)
     if view.edited:
         return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.edited)}")
     refused, words = refusal(view.lt)

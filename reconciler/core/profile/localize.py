@@ -90,6 +90,7 @@ def localized(made: Rendered, tree: str) -> Rendered:
         files_hash=digest(files),
         agent_hash=agent_hash,
         launch_hash=digest([made.launch_hash, tree, work_dir]),
+        boundary=made.boundary.in_tree(tree) if made.boundary is not None else None,
         told=inside_of(agent_files, in_tree(tree, ROLE_FILE), (in_tree(tree, AGENT_DIR),), work_dir),
     )
 

@@ -11,9 +11,11 @@ from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import File, Resources
 from reconciler.api.reasons import Reason
+from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
@@ -293,6 +295,11 @@ def render(
     if flaw is not None:
         return Unresolved(Reason.PERMISSIONS_INVALID, f"example {flaw[0]} of the permissions: {flaw[1]}", final=True)
     argv += _guarded(rules)
+    sandbox = _last([p.sandbox for p in chain])
+    if told := flaw_of(sandbox, work_dir):
+        return Unresolved(GovernReason.SANDBOX_INVALID, told, final=True)
+    reached = [one.provider for choice in choices for one in (*choice.fallbacks, choice)] or [model_id.partition("/")[0]]
+    boundary = boundary_of(sandbox, {provider.name: provider.base_url for provider in providers}, reached)
     skills = _by([e for a in agents for e in a.skills], str)
     for skill in skills:
         argv += ["--skill", skill]
@@ -323,6 +330,7 @@ def render(
                 read_at_start,
                 *([rules.hash] if rules else []),
                 *([astuple(compacting)] if compacting != AS_PI_DOES else []),
+                *([f"sandbox {boundary.hash}"] if boundary else []),
             ]
         ),
         model=model_id,
@@ -340,6 +348,7 @@ def render(
         reminder=reminder(name, spec),
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
+        boundary=boundary,
     )
 
 

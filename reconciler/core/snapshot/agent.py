@@ -78,6 +78,21 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """What an agent tried that its permissions or its boundary refused. `told`: the newest, each with its number, oldest first."""
+
+    told: tuple[tuple[int, str], ...] = ()
+
+    def after(self, number: int) -> tuple[str, ...]:
+        """Those that came later."""
+        return tuple(words for n, words in self.told if n > number)
+
+    @property
+    def last(self) -> int:
+        return max((n for n, _ in self.told), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class RunningTool:
     """A tool call that has not ended. `since`: controller clock."""
 
@@ -108,6 +123,8 @@ class Up:
     work: int = 0
     guard: Guarded | None = None  # None: its tool calls are not checked
     compacting: Compacting | None = None  # as pi itself has it; None: it has not said yet, or can't
+    sandbox: str = ""  # hash of the boundary that its keeper says it runs in; '': none
+    refused: Refusals = Refusals()
     retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 

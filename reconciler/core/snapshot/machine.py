@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.keys import Json
+
 
 @dataclass(frozen=True, slots=True)
 class RootSource:
@@ -61,12 +63,14 @@ class GuestFile:
 
 @dataclass(frozen=True, slots=True)
 class GuestCommand:
-    """A command as an argument list, never a shell string. `cwd` '' means the agent's work dir."""
+    """A command as an argument list, never a shell string. `cwd` '' means the agent's work dir. `sandbox`: the boundary that it runs in,
+    None for none."""
 
     argv: tuple[str, ...]
     cwd: str = ""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 60.0
+    sandbox: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

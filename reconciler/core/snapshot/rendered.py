@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.api.waits import Explained
+from reconciler.core.governance.boundary import Boundary
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
@@ -68,9 +69,9 @@ class Rendered:
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
-    `ask_seconds`: how long one may wait for a person. `fallbacks`: what stands in for the model;
-    `instead_of`: the declared one, while `model` and `thinking` are those of a fallback. `compacting`: how pi is to shorten its
-    conversation; `reminder`: what is said again once it was, '' for nothing."""
+    `ask_seconds`: how long one may wait for a person; `boundary`: what the agent runs in, None for nothing. `fallbacks`: what stands
+    in for the model; `instead_of`: the declared one, while `model` and `thinking` are those of a fallback. `compacting`: how pi is to
+    shorten its conversation; `reminder`: what is said again once it was, '' for nothing."""
 
     source: VmSource
     shape: VmShape
@@ -106,6 +107,7 @@ class Rendered:
     reminder: str = ""
     rules: Rules | None = None
     ask_seconds: float = 600.0
+    boundary: Boundary | None = None
 
     @property
     def basis(self) -> str:

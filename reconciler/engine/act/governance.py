@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Literal, assert_never
 
 from reconciler.api.governreasons import GovernReason
-from reconciler.core.decisions import GovernAction, NoteHours, NoteRest, NoteSpending, NoteWake, Retire
+from reconciler.core.decisions import GovernAction, NoteHours, NoteRefusals, NoteRest, NoteSpending, NoteWake, Retire
 from reconciler.core.lieutenant.rests import awake, rested
-from reconciler.core.records import BudgetRecord
+from reconciler.core.records import BudgetRecord, RefusedRecord
 from reconciler.core.spending.pool import REASONS
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.state.objects import LieutenantItem
@@ -35,6 +35,10 @@ class GovernActs:
                 await self.t.save(item, item.record.but(rest=rested(item.record.rest, rest, now)), *said)
             case NoteWake():
                 await self.t.save(item, item.record.but(rest=awake(item.record.rest, now)))
+            case NoteRefusals(run, number, told):
+                words = self.t.redact("; ".join(told))[:1000]
+                said = self.t.recorder.event(item.key, item.uid, GovernReason.REFUSED, words, "Warning")
+                await self.t.save(item, item.record.but(refused=RefusedRecord(run=run, number=number, at=now)), *said)
             case Retire():
                 why = "its tasks are done, and idle.postTask is Delete"
                 if not await self.t.backend.undeclare(item.obj, {}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -49,6 +50,7 @@ from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
 from reconciler.engine.redaction import unseal
+from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
@@ -214,6 +216,7 @@ class GuestActs:
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
             compacting=rendered.compacting,
+            sandbox=sandbox_of(self.t.settings, item, rendered),
         )
         record = item.record
         if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move
@@ -230,7 +233,7 @@ class GuestActs:
             if isinstance(ended, Exited):
                 await self.count(item, view, ended.at, ended.exit_code, ended.signal, ended.stderr_tail)
             else:
-                await self.count(item, view, item.record.restart.crash_at, failed.exit_code, None, failed.tail)
+                await self.count(item, view, item.record.restart.crash_at, failed.exit_code, None, failed.tail or failed.what)
             return False
         now = self.t.current(item)
         directory = "" if rendered.work_dir == WORK_DIR or place.local else rendered.work_dir
@@ -267,6 +270,14 @@ def guard_of(rendered: Rendered, task: Permissions | None = None) -> Json | None
         return None
     seconds = min(rendered.ask_seconds, float(task.ask_timeout_seconds)) if task is not None else rendered.ask_seconds
     return {**rules.declared(), "askMs": round(seconds * 1000)}
+
+
+def sandbox_of(settings: EngineSettings, item: LieutenantItem, rendered: Rendered) -> Json | None:
+    """The boundary of its agent as a keeper takes it; None where none is declared."""
+    if rendered.boundary is None:
+        return None
+    agent_dir, session_file = (path_at(settings, place_of(item), path) for path in (AGENT_DIR, session_of(item).file))
+    return rendered.boundary.declared(rendered.work_dir, agent_dir, posixpath.dirname(session_file))
 
 
 def unasked(view: LieutenantView) -> bool:

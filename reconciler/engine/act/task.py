@@ -46,7 +46,7 @@ from reconciler.core.task.limits import INTERRUPTING
 from reconciler.core.task.view import ON_ITS_WAY, marker_of
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
-from reconciler.engine.act.guest import guard_of
+from reconciler.engine.act.guest import guard_of, sandbox_of
 from reconciler.engine.act.providers import ProviderActs
 from reconciler.engine.act.reminding import ReminderActs
 from reconciler.engine.act.sending import Sending
@@ -285,16 +285,17 @@ class TaskActs:
         """Every check, in order; the record says `ok` or what was wrong with each."""
         assert view.lieutenant is not None
         assert isinstance(view.lieutenant.rendered, Rendered)
-        work_dir = view.lieutenant.rendered.work_dir
+        rendered = view.lieutenant.rendered
         if task.record.phase != "Verifying":
             await self.s.put(task, task.record.but(phase="Verifying", checks=()))
-        results = tuple([await self.check(lieutenant, acceptance, work_dir) for acceptance in task.spec.acceptance])
+        results = tuple([await self.check(lieutenant, acceptance, rendered) for acceptance in task.spec.acceptance])
         current = self.t.table.task(task.key)
         if current is not None:
             await self.s.put(current, current.record.but(checks=results))
 
-    async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, work_dir: str) -> str:
-        machine, agents = machine_of(lieutenant), self.t.agents
+    async def check(self, lieutenant: LieutenantItem, acceptance: Acceptance, rendered: Rendered) -> str:
+        """`ok`, or what is wrong. A command runs what the agent has written, so it runs in the agent's boundary."""
+        work_dir, machine, agents = rendered.work_dir, machine_of(lieutenant), self.t.agents
         if acceptance.file is not None:
             path = posixpath.join(work_dir, acceptance.file.path)
             size = await agents.file_size(machine, path)
@@ -304,7 +305,8 @@ class TaskActs:
             return "ok" if size >= wanted else f"file {acceptance.file.path} has {size} bytes, {wanted} were asked for"
         assert acceptance.command is not None
         argv = tuple(acceptance.command.run)
-        command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds))
+        sandbox = sandbox_of(self.t.settings, lieutenant, rendered)
+        command = GuestCommand(argv, cwd=work_dir, timeout=float(acceptance.command.timeout_seconds), sandbox=sandbox)
         try:
             result = await agents.run(machine, command)
         except GuestFailed as failed:

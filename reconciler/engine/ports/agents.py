@@ -52,7 +52,7 @@ class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
     `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
     rules that its tool calls are checked against, None for none. `compacting`: how pi shortens a long conversation, None
-    where that is left to it."""
+    where that is left to it. `sandbox`: the boundary that it runs in, None for none."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -63,6 +63,7 @@ class Launch:
     launch_hash: str
     guard: Json | None = None
     compacting: Compacting | None = None
+    sandbox: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
