@@ -36,6 +36,8 @@ class GovernActs:
             case NoteWake():
                 await self.t.save(item, item.record.but(rest=awake(item.record.rest, now)))
             case Retire():
+                if not all(task.record.finished for task in self.t.table.tasks_of(item.key)):
+                    return  # work came since this was planned
                 why = "its tasks are done, and idle.postTask is Delete"
                 if not await self.t.backend.undeclare(item.obj, {}):
                     await self.t.declarations.withdraw(item.key, why)
