@@ -214,3 +214,63 @@ def test_a_controller_whose_clock_was_set_back_gives_nothing_back(tmp_path: Path
 async def the_books_at_another_time(s: Stage) -> None:
     assert books(s) == s.world.billed
     assert sum(book for book in (books(s, agent_place(("default", f"prod-{name}"))) for name in AGENTS)) == s.world.billed
+
+
+WINDOW = 600
+FEW = AGENTS[:3]
+"""Agents of the stories below."""
+
+
+@pytest.mark.guarantee("G-29")
+def test_no_window_is_overdrawn_at_its_edges(tmp_path: Path) -> None:
+    """Three agents whose pool holds one turn of each in ten minutes, for several windows; the controller is killed all the while."""
+    dice, cap = random.Random(f"{seed()}/edges"), len(FEW) * TURN
+
+    async def story(s: Stage) -> None:
+        world = s.world
+        assert isinstance(world, Billing)
+        await tree(s, *(agent(name) for name in FEW), budget={"maxTokens": cap, "windowSeconds": WINDOW, "onExceeded": "DenyNew"})
+        await stands(s)
+        tasks = [await s.task(f"{name}-{number}", to=f"prod-{name}") for name in FEW for number in range(3)]
+        for _ in range(12):
+            await asyncio.sleep(dice.uniform(20, 150))
+            await killed(s, dice)
+        s.deadline = 10_000
+        for key in tasks:
+            await s.until(lambda key=key: s.phase(key) == "Succeeded", f"{key.name} is done")  # type: ignore[misc]
+        for last in world.said:
+            within = sum(said.tokens for said in world.said if last.at - WINDOW < said.at <= last.at)
+            assert within < cap + TURN, f"{within} of {cap} tokens in the window that ends at {last.at}"
+        assert world.said[-1].at - world.said[0].at > 2 * WINDOW, "more than one window was needed"
+        await asyncio.sleep(60)
+        assert books(s) == world.billed == len(tasks) * TURN
+
+    tell(tmp_path, story, Billing())
+
+
+@pytest.mark.guarantee("G-29")
+@pytest.mark.guarantee("G-33")
+def test_a_fork_in_the_middle_of_a_window_begins_its_own_books(tmp_path: Path) -> None:
+    """The controller is killed while the copy is made; what the original spent before is in the books of the original alone."""
+    dice = random.Random(f"{seed()}/fork")
+
+    async def story(s: Stage) -> None:
+        world = s.world
+        assert isinstance(world, Billing)
+        cap = {"budget": {"maxTokens": 1_000_000, "windowSeconds": PAST}}
+        source = await s.lieutenant(**cap)
+        await s.ready(source)
+        await s.ends(await s.task("before"))
+        await s.task("meanwhile")
+        copy = await s.lieutenant("copy", fork={"from": {"name": "api"}}, **cap)
+        for _ in range(4):
+            await killed(s, dice)
+        await s.ready(copy)
+        for name, to in (("after", "api"), ("own", "copy")):
+            await s.ends(await s.task(name, to=to))
+        await asyncio.sleep(60)
+        for key in (source, copy):
+            assert books(s, agent_place(("default", key.name))) == world.by_machine()[s.machine(key).vm_id], key.name
+        assert books(s) == world.billed == 4 * TURN
+
+    tell(tmp_path, story, Billing())
