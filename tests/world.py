@@ -177,6 +177,8 @@ class World:
         self.foreign_effects = 0
         self.work_seconds = work_seconds
         self.boot_seconds = 0.6
+        self.suspend_seconds = 0.0  # that a call to suspend takes until it has its effect
+        self.suspending: set[str] = set()  # VMs that such a call is on its way to
         self.key = ACCOUNT
         self.fail_lists: Exception | None = None
         self.hide_from_lists: set[str] = set()
@@ -292,18 +294,23 @@ class World:
             usage = {"input": 10, "output": 5, "cost": {"total": self.cost}}
             self.entry(m, {"role": "assistant", "content": [call], "stopReason": "toolUse", "usage": usage, "timestamp": 2})
             self.wake(m)
-            if not await self.pause(m, pi, self.call_seconds):
+            denied = await self.permitted(m, pi, tool, arguments)
+            if denied is None or not await self.pause(m, pi, 0.0 if denied else self.call_seconds):
                 return False
-            failed = arguments.get("path", "").startswith("/proc/")
+            failed = bool(denied) or arguments.get("path", "").startswith("/proc/")
             if tool == "write" and not failed:
                 m.files[posixpath.join("/root/workspace", arguments["path"])] = b"written"
-            content = [{"type": "text", "text": "ok"}]
+            content = [{"type": "text", "text": denied or "ok"}]
             result = {"role": "toolResult", "toolCallId": call["id"], "toolName": tool, "content": content, "isError": failed}
             self.entry(m, {**result, "timestamp": 3})
             if pi.steers:
                 self.user(m, pi.steers.pop(0))
             self.wake(m)
         return True
+
+    async def permitted(self, m: Machine, pi: Pi, tool: str, arguments: Mapping[str, str]) -> str | None:
+        """Once it is known whether a call may run: '' when it may, else why not; None when the turn was ended meanwhile. Here all may."""
+        return ""
 
     async def pause(self, m: Machine, pi: Pi, seconds: float) -> bool:
         """Work for that long, frozen time not counted. False: ended meanwhile."""
@@ -495,6 +502,10 @@ class FakeVers:
     async def suspend_vm(self, vm_id: str) -> None:
         await self._call()
         m = self.world.own(vm_id)
+        if self.world.suspend_seconds:
+            self.world.suspending.add(vm_id)
+            await asyncio.sleep(self.world.suspend_seconds)
+            self.world.suspending.discard(vm_id)
         if m.pi is not None and m.pi.busy:
             if asyncio.current_task() in self.world.posthumous:
                 self.world.frozen_by_the_dead.append(Frozen(vm_id, [text for at, text in self.world.prompts if at == vm_id][-1]))

@@ -36,13 +36,15 @@ class Books:
 
     async def usage(self, config: Config, store: Store, namespace: str | None) -> list[Json]:
         """What was spent, as the store knows it."""
+        from reconciler.core.spending.books import Books as Stored
         from reconciler.core.spending.prices import DEFAULT_PRICES
         from reconciler.views.spent import usage
 
         if config.kube:
             raise UsageError("what was spent is in the store of the operator", "--kube", "ask there, or see its metrics")
         meta = (await store.load()).meta
-        return usage(meta, config.governing.prices if config.governing else DEFAULT_PRICES, self.by, time.time(), self.days, namespace)
+        prices = config.governing.prices if config.governing else DEFAULT_PRICES
+        return usage(Stored.stored(meta, prices, time.time()), self.by, self.days, namespace)
 
     async def audit(self, store: Store, namespace: str | None) -> list[Json]:
         """Who changed what, oldest first."""

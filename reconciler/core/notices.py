@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, Self, get_args
 
-from reconciler.core.conditions import condition_of, undeclared
+from reconciler.core.attention import AWAITING, attention_of
+from reconciler.core.conditions import condition_of
 from reconciler.core.fleet.breaker import Breaker
 from reconciler.core.keys import Json, Key, short
 from reconciler.core.provider.breaker import read_kept
@@ -27,7 +28,6 @@ MESSAGE = 1024
 OLD = 3600.0
 """Seconds after which the end of a task is no news to a store that has just heard of the task: it was lost, and takes in what there is."""
 FLEET = Key("Controller", "", "fleet")
-_DONE = ("Succeeded", "Cancelled")
 _WHAT: dict[Event, str] = {"finished": "task.finished", "failed": "task.failed", "attention": "attention.needed"}
 _OVER: dict[Event, str] = {"attention": "attention.over", "budget": "budget.within"}
 
@@ -98,15 +98,14 @@ class Filter:
 def standing(status: Json, record: Json) -> Standing:
     """What holds of an object by what was written down of it."""
     found: dict[Event, Holds] = {}
-    ready, stalled = condition_of(status, "Ready"), condition_of(status, "Stalled")
+    needed = attention_of(status)
     finished = str(status.get("finishedAt") or "")
     if finished:  # only work has an end
-        event: Event = "finished" if status.get("phase") in _DONE and not stalled else "failed"
+        ready = condition_of(status, "Ready")
+        event: Event = "failed" if needed is not None else "finished"
         return {event: Holds(str(ready.get("reason", "")), str(ready.get("message", ""))[:MESSAGE], finished)}
-    blocked = stalled if stalled.get("status") == "True" else ready if undeclared(str(ready.get("reason", ""))) else {}
-    if blocked:
-        since = str(blocked.get("lastTransitionTime", ""))
-        found["attention"] = Holds(str(blocked.get("reason", "")), str(blocked.get("message", ""))[:MESSAGE], since)
+    if needed is not None:
+        found["attention"] = Holds(needed.reason, needed.message[:MESSAGE], needed.since)
     budget = record.get("budget")
     if budget in ("Warned", "Exceeded"):
         found["budget"] = Holds(f"Budget{budget}")
@@ -118,7 +117,7 @@ def news(key: Key, uid: str, before: Standing, after: Standing, version: int, no
     made: list[Notice] = []
     for event in EVENTS:
         was, new = before.get(event), after.get(event)
-        if new is not None and (was is None or was.reason != new.reason):
+        if new is not None and (was is None or was.reason != new.reason or (new.reason == AWAITING and was.since != new.since)):
             what = _WHAT.get(event) or f"budget.{new.reason.removeprefix('Budget').lower()}"
             told = _id(uid, what, new.reason, new.since or str(version))
             passing = event == "attention" and was is None

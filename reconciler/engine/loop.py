@@ -16,6 +16,7 @@ from reconciler.core.keys import Key
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.provider.breaker import PROVIDERS, read_kept
+from reconciler.core.spending.books import Books
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.sightings import Sightings
 from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedStore, NumberedVers
@@ -204,6 +205,9 @@ class Engine:
             self.gatherer.providers.open_by_name(),
             self.gatherer.budgets.ledgers.spent(FLEET, 0.0),
         )
+
+    def books(self) -> Books:
+        return self.gatherer.budgets.ledgers.books(self.clock.now())
 
     def notices(self) -> Mapping[str, Figures]:
         return self.outbox.figures() if self.outbox is not None else {}

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reconciler.core.snapshot.agent import Agent, Exited
+from reconciler.core.snapshot.agent import Agent, Exited, Up
 from reconciler.engine.ports import Secrets
 
 SHORTEST = 4
@@ -33,10 +33,15 @@ def fingerprint(key: str, value: str) -> str:
 
 
 def redact_agent(agent: Agent, secrets: Secrets) -> Agent:
-    """What the keeper reports, without the secrets that pi may have left on stderr."""
-    if not isinstance(agent.process, Exited):
+    """What the keeper reports, without the secrets that pi may have left on stderr, or that stand in a call which waits for a person."""
+    process = agent.process
+    if isinstance(process, Exited):
+        return replace(agent, process=replace(process, stderr_tail=redact(process.stderr_tail, secrets)))
+    guard = process.guard if isinstance(process, Up) else None
+    if not isinstance(process, Up) or guard is None or not guard.asks:
         return agent
-    return replace(agent, process=replace(agent.process, stderr_tail=redact(agent.process.stderr_tail, secrets)))
+    asks = tuple(replace(ask, call=redact(ask.call, secrets), part=redact(ask.part, secrets)) for ask in guard.asks)
+    return replace(agent, process=replace(process, guard=replace(guard, asks=asks)))
 
 
 SHORTEST_SEALED = 8

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from reconciler.core.attention import attention_of
 from reconciler.core.conditions import meaning, reason_of, reasons_of
 from reconciler.core.decisions import Refuse
-from reconciler.core.keys import JsonValue, Key
+from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
 from reconciler.core.values import replaced
 from reconciler.engine.ports import StoredObject, Write
@@ -61,17 +62,21 @@ class Reporter:
             status = update.status.dump()
             if status != item.obj.status:
                 changes.append((update.key, lambda obj, status=status: replaced(obj, status=status)))  # type: ignore[misc]
-                more.extend(self._event(item.obj, update, status.get("phase")))
+                more.extend(self._event(item.obj, update, status))
         if changes or more:
             await self._table.update(changes, *more)
 
-    def _event(self, obj: StoredObject, update: StatusUpdate, phase: JsonValue) -> Iterable[Write]:
-        """What people hear of a changed status: that it is stalled now, or its new phase."""
+    def _event(self, obj: StoredObject, update: StatusUpdate, status: Json) -> Iterable[Write]:
+        """What people hear of a changed status: that it is stalled now, that a call waits for them, or its new phase."""
         if update.announce is Announce.NOTHING:
             return ()
+        needed = attention_of(status)
+        if needed is not None and needed.sort == "Question" and needed != attention_of(obj.status):
+            return self._recorder.event(obj.key, obj.uid, needed.reason, needed.message, "Warning")
         reason, message = reason_of(update.decision)
         if isinstance(update.decision, Refuse) and reason not in reasons_of(obj.status):
             return self._recorder.event(obj.key, obj.uid, reason, message, "Warning")
+        phase = status.get("phase")
         if update.announce is Announce.PHASES and phase != obj.status.get("phase"):
             return self._recorder.event(obj.key, obj.uid, str(phase), message or meaning(reason))
         return ()

@@ -13,6 +13,7 @@ from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
 from reconciler.core.prune import Blocked
 from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
+from reconciler.core.spending.books import Books
 from reconciler.core.spending.ledger import NOTHING, Spent
 from reconciler.engine.effects import Effects
 from reconciler.engine.outbox import Figures
@@ -181,6 +182,10 @@ class EngineView(Protocol):
     def queue_state(self) -> QueueState: ...
 
     def fleet_state(self) -> FleetState: ...
+
+    def books(self) -> Books:
+        """What agents spent."""
+        ...
 
     def notices(self) -> Mapping[str, Figures]:
         """How the sinks of notices do, by name."""

@@ -3,6 +3,7 @@ but for the names of models' providers and of sinks for notices."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from reconciler.core.attention import attention_of
 from reconciler.engine.outbox import Figures
 from reconciler.engine.supervision import Supervisor
 from reconciler.engine.telemetry import BOUNDS, Histogram
@@ -46,7 +48,7 @@ class Sources:
     """Where the numbers come from, asked at each scrape. `engine`: None while there is none, which leaves what is true without one;
     `answered`: the platform's answers by method and status; `leading`: whether this controller may act; `front`: None without a cluster;
     `source_errors`: failures to follow declarations, by class; `following`: False while they are not followed; `supervisor`: of what
-    runs in the background; `more`: families of others."""
+    runs in the background; `more`: families of others; `now`: seconds since the epoch."""
 
     engine: Callable[[], EngineView | None]
     answered: Callable[[], Mapping[tuple[str, str], int]]
@@ -56,6 +58,7 @@ class Sources:
     following: Callable[[], bool] = lambda: True
     supervisor: Supervisor = field(default_factory=Supervisor)
     more: Callable[[], Iterable[Metric]] = tuple
+    now: Callable[[], float] = time.time
 
 
 class ControllerCollector(Collector):
@@ -70,6 +73,7 @@ class ControllerCollector(Collector):
         yield _gauge("reconciler_leading", "1 while this controller may act.", [], {(): int(self._sources.leading())})
         if engine is not None:
             yield from _of_engine(engine, self._sources.answered())
+            yield from _of_people(engine, self._sources.now())
         failures = _single(self._sources.source_errors())
         yield _counters("reconciler_source_errors", "Failures to follow declarations, tried again.", ["error"], failures)
         supervisor = self._sources.supervisor
@@ -116,6 +120,21 @@ def _of_engine(engine: EngineView, answered: Mapping[tuple[str, str], int]) -> I
     if notices:
         yield from _of_notices(notices)
     yield _gauge("reconciler_platform_up", "1 while the platform's list can be read.", [], {(): int(not fleet.platform)})
+
+
+def _of_people(engine: EngineView, now: float) -> Iterator[Family]:
+    """What `reconciler get attention` lists."""
+    ages: dict[tuple[str, str], list[float]] = {}
+    for key in engine.table.all_keys():
+        item = engine.table.get(key)
+        needed = attention_of(item.obj.status) if item is not None else None
+        if needed is not None:
+            ages.setdefault((needed.sort, needed.reason), []).append(needed.age(now))
+    labels, text = ["sort", "reason"], "What waits for a person: questions, blocks and failures"
+    yield _gauge("reconciler_attention", f"{text}.", labels, {of: len(found) for of, found in ages.items()})
+    yield _gauge(
+        "reconciler_attention_oldest_seconds", f"{text}: age of the oldest.", labels, {of: max(found) for of, found in ages.items()}
+    )
 
 
 def _of_notices(notices: Mapping[str, Figures]) -> Iterator[Family]:

@@ -6,18 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.conditions import stalled_for
+from reconciler.core.attention import attention_of
 from reconciler.core.keys import Json, Key, as_map
 from reconciler.core.keys import lieutenant as lieutenant_key
-from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.views.documents import condition
 from reconciler.visible import one_line
 
 LINE = 240
 """Characters of a message in a row; the object's own page has all of it."""
-AWAITING = "AwaitingApproval"
-BADLY_ENDED = frozenset({"Failed", "TimedOut", "Expired"})
 
 
 class Standing(StrEnum):
@@ -77,7 +74,7 @@ class Row:
 def row_of(obj: StoredObject, last: StoredObject | None = None, awaiting: bool = False) -> Row:
     """`last`: a lieutenant's task that ended last; `awaiting`: one of its tasks waits for an approval. Of one that failed it tells by
     which task."""
-    standing = standing_of(obj, str(last.status.get("phase")) if last is not None else "", awaiting)
+    standing = standing_of(obj, last, awaiting)
     of_task = last if last is not None and standing is Standing.FAILED else None
     told = condition((of_task or obj).status, "Ready")
     message = f"{of_task.key.name}: {told.get('message') or 'see the task'}" if of_task is not None else str(told.get("message") or "")
@@ -100,19 +97,20 @@ def row_of(obj: StoredObject, last: StoredObject | None = None, awaiting: bool =
     )
 
 
-def standing_of(obj: StoredObject, last_task: str = "", awaiting: bool = False) -> Standing:
-    """Stalled: only a person can help. A lieutenant whose last task ended badly, and that rests since, has failed."""
+def standing_of(obj: StoredObject, last: StoredObject | None = None, awaiting: bool = False) -> Standing:
+    """A lieutenant whose last task failed, and that rests since, has failed too."""
+    needed = attention_of(obj.status)
     phase = str(obj.status.get("phase") or "")
     ready = condition(obj.status, "Ready").get("status") == "True"
-    if obj.key.kind == "Task" and phase in FINISHED:
-        return Standing.FAILED if phase in BADLY_ENDED else Standing.READY
-    if stalled_for(obj.status) or awaiting or phase == AWAITING:
+    if obj.status.get("finishedAt"):
+        return Standing.FAILED if needed is not None else Standing.READY
+    if needed is not None or awaiting:
         return Standing.NEEDS_YOU
     if phase in ("Suspended", "Suspending") or (ready and obj.status.get("mode") == "Suspended"):
         return Standing.ASLEEP
     if phase == "Working" or not ready:
         return Standing.WORKING
-    return Standing.FAILED if last_task in BADLY_ENDED else Standing.READY
+    return Standing.FAILED if last is not None and attention_of(last.status) is not None else Standing.READY
 
 
 class Board:
@@ -143,9 +141,10 @@ class Board:
 
     def _again(self, key: Key) -> Row | None:
         tasks = self._tasks.get(key, {}).values()
-        ended = [task for task in tasks if task.status.get("phase") in FINISHED]
+        ended = [task for task in tasks if task.status.get("finishedAt")]
         last = max(ended, key=lambda task: (str(task.status.get("finishedAt")), task.created_at), default=None)
-        awaiting = any(task.status.get("phase") == AWAITING for task in tasks)
+        needs = (attention_of(task.status) for task in tasks)
+        awaiting = any(need is not None and need.sort == "Question" for need in needs)
         row = row_of(self._objects[key], last, awaiting)
         if self.rows.get(key) == row:
             return None

@@ -202,6 +202,7 @@ APPROVAL_COLUMNS = (
     AGE,
 )
 ATTENTION_COLUMNS = (
+    Column("Sort", ".status.sort", "`Question`: a tool call; `Block`: it can't go on; `Failure`: work that ended badly.", wide=True),
     Column("Reason", ".status.reason", "Why a person is needed."),
     Column("Message", ".status.message", "The same in words."),
     AGE,

@@ -1,15 +1,16 @@
-"""What was spent, by agent, tree, task, model or day: read from the pages of the store, so that it needs no controller."""
+"""What was spent, by agent, tree, task, model or day: read from the books, by whoever shows it, so that everybody shows the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from reconciler.api.version import API_VERSION
-from reconciler.core.keys import Json
-from reconciler.core.spending.ledger import DAY, NOTHING, Entry, Page, Spent, day_of, pages
+from reconciler.core.keys import Json, JsonValue
+from reconciler.core.spending.books import Books
+from reconciler.core.spending.ledger import DAY, NOTHING, Entry, Page, Spent
 from reconciler.core.spending.prices import NO_TOKENS, Prices, Tokens
 from reconciler.views.documents import USAGE
 
@@ -17,32 +18,110 @@ BY = ("lieutenant", "tree", "task", "model", "day")
 """What it may be told apart by."""
 NONE = "-"
 """Stands for no tree, no task, and a model that pi did not name."""
+DAYS = 30
+"""What is shown where nothing else is asked for."""
+NAMED = ("lieutenant", "tree", "task")
+"""Names of these mean something within a namespace only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """All that is in one group. `spent`: money where it is known; `tokens`: by sort; `answers`: of models."""
 
-    namespace: str
     spent: Spent = NOTHING
     tokens: Tokens = NO_TOKENS
     answers: int = 0
 
     def with_(self, spent: Spent, tokens: Tokens = NO_TOKENS, answers: int = 0) -> Line:
-        return Line(self.namespace, self.spent + spent, self.tokens + tokens, self.answers + answers)
+        return Line(self.spent + spent, self.tokens + tokens, self.answers + answers)
+
+    @property
+    def cost(self) -> str:
+        return money(self.spent.cost)
+
+    @property
+    def hours(self) -> str:
+        """That machines ran while a budget bounded them."""
+        return f"{self.spent.seconds / 3600:.2f}"
+
+    @property
+    def document(self) -> Json:
+        """For programs."""
+        return {
+            "cost": self.cost,
+            "tokens": self.spent.tokens,
+            "input": self.tokens.input,
+            "output": self.tokens.output,
+            "cacheRead": self.tokens.cache_read,
+            "cacheWrite": self.tokens.cache_write,
+            "answers": self.answers,
+            "machineHours": self.hours,
+            "costUnknown": self.spent.unpriced,
+        }
 
 
-def usage(meta: Mapping[str, str], prices: Prices, by: str, now: float, days: int, namespace: str | None) -> list[Json]:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The sums of a fleet, by what they are told apart by; names of agents and trees with their namespace."""
+
+    total: Line
+    lieutenants: dict[str, Line]
+    trees: dict[str, Line]
+    models: dict[str, Line]
+    days: dict[str, Line]
+
+    def document(self) -> Json:
+        def rows(lines: dict[str, Line]) -> JsonValue:
+            return [{"name": name, **line.document} for name, line in lines.items()]
+
+        return {
+            "total": self.total.document,
+            "byLieutenant": rows(self.lieutenants),
+            "byTree": rows(self.trees),
+            "byModel": rows(self.models),
+            "byDay": rows(self.days),
+        }
+
+
+def usage(books: Books, by: str, days: int, namespace: str | None) -> list[Json]:
     """One document for each group that spent anything in the last so many days, today included; the dearest first, days in order."""
+    found = lines(books, by, days, namespace)
+    return [
+        {"apiVersion": API_VERSION, "kind": USAGE, "metadata": {"name": name, "namespace": where}, "status": line.document}
+        for (where, name), line in found.items()
+    ]
+
+
+def costs(books: Books, days: int = DAYS, namespace: str | None = None) -> Costs:
+    """Of the last so many days, the newest day first."""
+
+    def sums(by: str) -> dict[str, Line]:
+        found: dict[str, Line] = {}
+        for (where, name), line in lines(books, by, days, namespace).items():
+            shown = f"{where}/{name}" if by in NAMED and name != NONE else name
+            found[shown] = found.get(shown, Line()).with_(line.spent, line.tokens, line.answers)
+        return found
+
+    by_day = sums("day")
+    total = Line()
+    for line in by_day.values():
+        total = total.with_(line.spent, line.tokens, line.answers)
+    return Costs(total, sums("lieutenant"), sums("tree"), sums("model"), dict(sorted(by_day.items(), reverse=True)))
+
+
+def of_agent(books: Books, namespace: str, name: str, days: int = DAYS) -> Line:
+    """What this agent spent."""
+    return lines(books, "lieutenant", days, namespace).get((namespace, name), Line())
+
+
+def lines(books: Books, by: str, days: int, namespace: str | None) -> dict[tuple[str, str], Line]:
+    """By namespace and name of the group."""
     found: dict[tuple[str, str], Line] = {}
-    for (where, agent), page in pages(meta):
-        if not day_of(now) - days < page.day <= day_of(now) or (namespace is not None and where != namespace):
-            continue
-        for name, spent, tokens, answers in _told(agent, page, prices, by):
+    for (where, agent), page in books.recent(days, namespace):
+        for name, spent, tokens, answers in _told(agent, page, books.prices, by):
             group = where, name
-            found[group] = found.get(group, Line(where)).with_(spent, tokens, answers)
-    rows = sorted(found.items(), key=lambda row: row[0] if by == "day" else (-row[1].spent.cost, -row[1].spent.tokens, row[0]))
-    return [_document(name, line) for (_, name), line in rows]
+            found[group] = found.get(group, Line()).with_(spent, tokens, answers)
+    return dict(sorted(found.items(), key=lambda row: row[0] if by == "day" else (-row[1].spent.cost, -row[1].spent.tokens, row[0])))
 
 
 def _told(agent: str, page: Page, prices: Prices, by: str) -> Iterable[tuple[str, Spent, Tokens, int]]:
@@ -66,22 +145,6 @@ def _group(agent: str, page: Page, entry: Entry, by: str) -> str:
             return datetime.fromtimestamp(page.day * DAY, UTC).date().isoformat()
         case _:
             return agent
-
-
-def _document(name: str, line: Line) -> Json:
-    spent, tokens = line.spent, line.tokens
-    status: Json = {
-        "cost": money(spent.cost),
-        "tokens": spent.tokens,
-        "input": tokens.input,
-        "output": tokens.output,
-        "cacheRead": tokens.cache_read,
-        "cacheWrite": tokens.cache_write,
-        "answers": line.answers,
-        "machineHours": f"{spent.seconds / 3600:.2f}",
-        "costUnknown": spent.unpriced,
-    }
-    return {"apiVersion": API_VERSION, "kind": USAGE, "metadata": {"name": name, "namespace": line.namespace}, "status": status}
 
 
 def money(cost: Decimal) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.api.version import API_VERSION
+from reconciler.core.attention import attention_of
 from reconciler.core.keys import Json, JsonValue, as_map, as_maps, short, task
 from reconciler.engine.ports import StoredObject
 from reconciler.views.documents import APPROVAL, ATTENTION
@@ -26,17 +27,12 @@ def attention(objects: Iterable[StoredObject]) -> Iterator[tuple[str, Json]]:
     """One document for each object that a person must look at, oldest first."""
     found: list[tuple[str, str, Json]] = []
     for obj in objects:
-        asks = as_maps(obj.status.get("asks"))
-        stalled = next((c for c in as_maps(obj.status.get("conditions")) if c.get("type") == "Stalled" and c.get("status") == "True"), None)
-        if asks:
-            since: JsonValue = min(str(ask.get("since", "")) for ask in asks)
-            told: Json = {"reason": "AwaitingApproval", "message": "; ".join(str(ask.get("call", "")) for ask in asks)}
-        elif stalled is not None:
-            since, told = stalled.get("lastTransitionTime"), {"reason": stalled.get("reason"), "message": stalled.get("message", "")}
-        else:
+        needed = attention_of(obj.status)
+        if needed is None:
             continue
         name = short(obj.key)
-        found.append((str(since), name, _document(ATTENTION, obj, name, since, told)))
+        told: Json = {"sort": needed.sort, "reason": needed.reason, "message": needed.message}
+        found.append((needed.since, name, _document(ATTENTION, obj, name, needed.since, told)))
     yield from ((name, doc) for _, name, doc in sorted(found, key=lambda one: one[:2]))
 
 

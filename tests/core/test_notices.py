@@ -32,6 +32,14 @@ ORPHANED: Json = {"phase": "Cancelled", "finishedAt": SINCE, **stalled("Lieutena
 MISSING: Json = {
     "conditions": [condition("Ready", "False", "SecretNotFound", "secret key"), condition("Reconciling", "True", "SecretNotFound")]
 }
+
+
+def asks(since: str) -> Json:
+    ready = condition("Ready", "False", "AwaitingApproval")
+    return {"phase": "AwaitingApproval", "conditions": [ready], "asks": [{"id": "a1", "call": "bash(git push)", "since": since}]}
+
+
+ASKS = asks("2026-11-30T10:00:00Z")
 BUSY: Json = {"conditions": [condition("Ready", "False", "Booting"), condition("Reconciling", "True", "Booting")]}
 
 
@@ -55,6 +63,11 @@ def told(key: Key, before: Json, after: Json, version: int = 7) -> list[Notice]:
         (LT, stalled("CrashLoop"), stalled("ModelRejected"), ["attention.needed"]),
         (LT, stalled("CrashLoop"), WELL, ["attention.over"]),
         (LT, WELL, {}, []),
+        (TASK, BUSY, ASKS, ["attention.needed"]),
+        (TASK, ASKS, ASKS, []),
+        (TASK, ASKS, asks("2026-11-30T11:00:00Z"), ["attention.needed"]),
+        (TASK, ASKS, BUSY, ["attention.over"]),
+        (TASK, ASKS, DONE, ["task.finished", "attention.over"]),
     ],
 )
 def test_what_is_told_when_one_follows_the_other(key: Key, before: Json, after: Json, types: list[str]) -> None:

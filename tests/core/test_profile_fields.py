@@ -46,6 +46,7 @@ FULL: Json = {
         "skills": ["sk"],
         "permissions": {"default": "Deny", "deny": ["bash"], "examples": [{"call": "bash(x)", "expect": "Deny"}]},
     },
+    "sandbox": {"fs": {"writable": ["/opt/cache"], "hidden": ["/root/.ssh"]}, "network": {"allow": ["example.com:443"]}},
 }
 
 

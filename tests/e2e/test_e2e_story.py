@@ -261,6 +261,22 @@ def test_the_demonstration_of_live_copies(image: object, tmp_path: Path) -> None
     assert {answers[f"ask-{way}"] for way in ("careful", "quick", "bold")} == {"Keep in mind: the release is called Halcyon."}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.guarantee("G-28")
+@pytest.mark.guarantee("G-29")
+@pytest.mark.guarantee("G-37")
+def test_the_demonstration_of_an_agent_that_is_held_to_what_is_declared(image: object, tmp_path: Path) -> None:
+    """The real pi with its model as attacker: what is denied does not happen, the very call that was approved goes on, and a turn without
+    budget is ended and goes on when that is raised."""
+    told = Program(tmp_path, {}).json("demo", "--scenario", "governed", seconds=240.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["denied", "approved", "budget", "deleted"]
+    assert told["machines"] == {"created": 1, "left": 0}
+    assert [task["phase"] for task in told["tasks"]] == ["Succeeded"] * 3
+    assert {file["path"] for file in told["files"]} == {".git", "counted.txt", "kept.txt"}
+
+
 def test_a_demonstration_without_isolation_touches_nothing(tmp_path: Path) -> None:
     """An agent's paths are absolute: where machines are no more than directories, they would be the host's own."""
     (tmp_path / "bin").mkdir()

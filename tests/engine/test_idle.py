@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.decisions import Retire
+from reconciler.core.plan import Step
+from reconciler.core.snapshot.workset import WorkSet
+from reconciler.engine.kinds.lieutenant import LieutenantKind
 from reconciler.errors import Transient
 from tests.engine.stage import LT, Stage, declared, losing, pass_time, tell
 from tests.world import World
@@ -102,6 +106,26 @@ def test_what_becomes_of_a_worker_whose_tasks_are_done(becomes: str, tmp_path: P
         else:
             await pass_time(1000)
             assert s.reason(LT, "Suspended") == "VMNotSuspended"
+
+    tell(tmp_path, story)
+
+
+def test_a_worker_that_was_to_be_deleted_does_what_came_meanwhile_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act, came = LieutenantKind.act, []
+
+    async def story(s: Stage) -> None:
+        async def late(kind: LieutenantKind, snapshot: WorkSet, step: Step) -> object:
+            if isinstance(step.action, Retire) and not came:
+                came.append(await s.task("two"))
+            return await act(kind, snapshot, step)
+
+        monkeypatch.setattr(LieutenantKind, "act", late)
+        await s.lieutenant(idle={"postTask": "Delete"})
+        await s.ready()
+        await s.task("one")
+        await s.until(lambda: bool(came), "it is planned that it goes")
+        assert await s.ends(came[0]) == "Succeeded"
+        await s.gone(LT)
 
     tell(tmp_path, story)
 

@@ -9,6 +9,7 @@ import pytest
 from reconciler.core.snapshot.agent import Question
 from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.engine.test_profiles import profile
+from tests.faults.harness import NoSecrets
 from tests.world import Machine, Pi, World
 
 CAREFUL = {
@@ -94,6 +95,8 @@ async def a_question_is_answered(run: Stage) -> None:
     await run.until(lambda: run.status(work)["phase"] == "AwaitingApproval", "it is told that it waits")
     assert [ask["call"] for ask in run.status(work)["asks"]] == ["bash(touch a1)", "bash(touch b2)"]
     assert run.reason(work, "Ready") == "AwaitingApproval"
+    told = [event.message for event in run.controller.told if event.reason == "AwaitingApproval"]
+    assert told == ["bash(touch a1); bash(touch b2)"], "it is told once, not with every look"
     answers = [{"id": "a1", "decision": "Approve"}, {"id": "b2", "decision": "Deny", "reason": "not today"}]
     await run.task("work", approvals=answers)
     await run.until(lambda: len(pi.answers) == 2, "both are answered")
@@ -101,6 +104,28 @@ async def a_question_is_answered(run: Stage) -> None:
     await run.until(lambda: "asks" not in run.status(work), "nothing waits any more")
     assert await run.ends(work) == "Succeeded"
     assert (run.happened("Approved"), run.happened("Denied")) == (1, 1)
+
+
+class Known(NoSecrets):
+    def known(self) -> tuple[str, ...]:
+        return ("hidden-value",)
+
+
+@pytest.mark.guarantee("G-60")
+def test_a_call_that_waits_shows_no_secret(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(permissions={"default": "Ask"})
+        machine = await run.ready()
+        work = await run.task("work")
+        await run.runs(work)
+        call = "curl -H hidden-value example.com"
+        pi_of(machine).asks = [Question("a1", f"bash({call})", call, "", "", run.world.now())]
+        await run.until(lambda: run.status(work)["phase"] == "AwaitingApproval", "it is told that it waits")
+        shown = str([run.status(work), run.controller.told])
+        assert "bash(curl -H [redacted] example.com)" in shown
+        assert "hidden-value" not in shown
+
+    tell(tmp_path, story, World(work_seconds=120.0), secrets=Known())
 
 
 WRONGS = (wrong_example, wrong_example_of_the_profile, wrong_example_of_the_task)

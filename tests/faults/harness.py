@@ -179,6 +179,7 @@ class Controller:
         self.kinds: Sequence[Registration] = STOCK
         self.wants: Sequence[Want] = ()
         self.lives = 0
+        self.clock_off = 0.0  # seconds by which the clock of the next controller is ahead of the world's
 
     async def up(self) -> Engine:
         self.life.dead = False
@@ -188,7 +189,8 @@ class Controller:
         try:
             parts = EngineParts(
                 self.settings, FakeVers(self.world), FakeAgents(self.world), KEEPER, store, self.secrets or NoSecrets(),
-                LoopClock(self.world.now()), Effects(self.life.hook), random.Random(1).random, lambda: f"token-{next(self._tokens)}",
+                LoopClock(self.world.now() + self.clock_off), Effects(self.life.hook), random.Random(1).random,
+                lambda: f"token-{next(self._tokens)}",
                 kinds=self.kinds, outbox=Outbox(self.wants) if self.wants else None,
             )  # fmt: skip
             engine = await Engine.open(parts)

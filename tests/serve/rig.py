@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2 as httpx
@@ -13,11 +14,13 @@ import httpx2 as httpx
 from reconciler.config import Config
 from reconciler.core.forecast import Foreseen
 from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.spending.ledger import BUCKET, Entry, Page, day_of, dump, name_of
+from reconciler.core.spending.prices import Tokens
 from reconciler.core.times import timestamp
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
 from reconciler.engine.parts import EngineParts
-from reconciler.engine.ports import AddEvent, AppendSession, Event, PutObject, StoredObject, Write
+from reconciler.engine.ports import AddEvent, AppendSession, Event, PutMeta, PutObject, StoredObject, Write
 from reconciler.engine.settings import EngineSettings
 from reconciler.serve.commands import Commands
 from reconciler.serve.credentials import TOKEN_VARIABLE
@@ -125,6 +128,16 @@ def small_fleet() -> list[StoredObject]:
     ]
 
 
+def spent(number: int, agent: str, tree: str = "") -> tuple[Key, Page]:
+    """What an agent spent today, in two answers."""
+    model, tokens = "anthropic/claude-sonnet-5", Tokens(input=1200 + number, output=340)
+    entry = Entry(NOW // BUCKET * BUCKET, model, f"{agent}-1", Decimal("0.0125"), tokens, answers=2)
+    return Key("Lieutenant", "default", agent), Page(day_of(NOW), tree, (entry,))
+
+
+BOOKS = (spent(2, "docs"), spent(3, "unlucky"), spent(4, "prod-lead", "default/prod"))
+
+
 def large_fleet(count: int) -> list[StoredObject]:
     """So many lieutenants, in every standing."""
     phases = ("Idle", "Working", "Suspended", "Stalled", "Idle")
@@ -179,6 +192,7 @@ async def fleet_served(
         stack.push_async_callback(store.aclose)
         writes: list[Write] = [PutObject(obj, 0) for obj in objects]
         writes += [AddEvent(event) for event in events]
+        writes += [PutMeta(name_of(key, page.day), dump(page)) for key, page in BOOKS]
         for name, data in talks:
             writes += [AppendSession(name, at, data[at : at + (1 << 22)]) for at in range(0, len(data), 1 << 22)]
         await store.write(writes)

@@ -123,8 +123,12 @@ async def test_capacity_usage_and_plan(served: Served) -> None:
     capacity = await told(served, "/capacity", "Capacity")
     assert (capacity["maxVMs"], capacity["breaker"], capacity["halted"]) == (20, "", "")
     usage = await told(served, "/usage", "Usage")
-    assert usage["total"] == {"tasks": 2, "inputTokens": 2405, "outputTokens": 680, "cost": "0.0250", "unpriced": 0}
-    assert [row["name"] for row in usage["byLieutenant"]] == ["default/docs", "default/unlucky"]
+    kinds = {"input": 3609, "output": 1020, "cacheRead": 0, "cacheWrite": 0}
+    money = {"cost": "0.037500", "machineHours": "0.00", "costUnknown": 0}
+    assert usage["total"] == {"tokens": 4629, "answers": 6, **kinds, **money}
+    assert {row["name"]: row["answers"] for row in usage["byTree"]} == {"default/prod": 2, "-": 4}
+    assert [row["name"] for row in usage["byLieutenant"]] == ["default/prod-lead", "default/unlucky", "default/docs"]
+    assert (await told(served, "/usage", "Usage", namespace="other"))["total"]["answers"] == 0
     await asyncio.gather(*(told(served, "/plan", "Plan") for _ in range(5)))
     assert served.foreseen == 1, "however many ask, it is made once"
 

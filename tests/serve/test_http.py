@@ -141,6 +141,18 @@ async def test_metrics_tell_which_provider_takes_no_prompts_and_no_more(front: F
     assert KEY not in str(told)
 
 
+@pytest.mark.guarantee("G-37")
+async def test_metrics_tell_what_waits_for_a_person_and_how_long(front: Front) -> None:
+    await front.engine.declarations.apply(declared(LT, role="Keep the API", profileRef={"name": "nowhere"}))
+    await until(lambda: front.engine.converged())
+    told = await front.metrics()
+    assert told["reconciler_attention"] == {("ProfileNotFound", "Block"): 1.0}
+    assert told["reconciler_attention_oldest_seconds"][("ProfileNotFound", "Block")] >= 0.0
+    await front.engine.declarations.delete(LT)
+    await until(lambda: front.engine.table.get(LT) is None)
+    assert "reconciler_attention" not in await front.metrics()
+
+
 async def test_metrics_tell_of_trouble(front: Front) -> None:
     front.world.fail_lists = Terminal("no list today")
     await until(lambda: bool(front.engine.platform_message))

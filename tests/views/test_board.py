@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.keys import Json, Key
+from reconciler.core.records import FINISHED
 from reconciler.engine.ports import StoredObject
 from reconciler.views.board import Board, Standing, ordered, row_of, standing_of
 from tests.views.doubles import stored
@@ -20,7 +21,8 @@ def status(phase: str, ready: str = "True", stalled: bool = False, **more: objec
 
 
 def of(name: str, phase: str, **more: object) -> StoredObject:
-    return stored("Task", name, {"lieutenantRef": {"name": "api"}}, status(phase, **more))  # type: ignore[arg-type]
+    ended = {"finishedAt": "2026-01-01T00:00:00Z"} if phase in FINISHED else {}
+    return stored("Task", name, {"lieutenantRef": {"name": "api"}}, status(phase, **{**ended, **more}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCENARIOS = {
     "quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact",
     "fork": "one agent copied live three ways while work waits for it; each copy knows what it was told, and goes on apart from the others",
+    "governed": "one agent tries what it may not, waits for a person's yes, runs out of budget, and goes on when that is raised",
     "outage": "a platform without room for machines: work goes on on this host, then moves to a machine with all it knows and made",
     "tree": "a tree of machines is declared, grows, shrinks, sleeps overnight, wakes with what it knew, and is taken down in order",
     "survive": "one agent whose process and machines are taken away under it; it goes on, and still knows what it was told",

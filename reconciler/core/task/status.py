@@ -19,7 +19,7 @@ from reconciler.api.status.task import (
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, reason_of, unreadable
 from reconciler.core.decisions import AwaitApproval, Decision
-from reconciler.core.keys import Json
+from reconciler.core.keys import Json, as_maps
 from reconciler.core.records import TaskRecord
 from reconciler.core.times import timestamp, timestamp_us
 
@@ -59,15 +59,19 @@ def task_status(
         finished_at=_time(record.finished_at),
         attempts=tuple(AttemptStatus(a.number, a.reason, clipped(a.message)) for a in record.attempts[-TRIES:]) or None,
         escalation=tuple(EscalationStatus(s.action, timestamp(s.at), clipped(s.why)) for s in record.escalation_steps[-TRIES:]) or None,
-        asks=_asks(decision) if isinstance(decision, AwaitApproval) else None,
+        asks=_asks(decision, previous) if isinstance(decision, AwaitApproval) else None,
         next_try_at=None if record.finished else next_try(decision),
         result=_result(record) if record.finished and record.landed >= 0 else None,
     )
 
 
-def _asks(decision: AwaitApproval) -> tuple[AskStatus, ...]:
+def _asks(decision: AwaitApproval, previous: Json) -> tuple[AskStatus, ...]:
+    """Since when each waits is told as it was told first: it is reckoned from its age, anew with every look."""
     asks = decision.asks[:ASKS]
-    return tuple(AskStatus(a.id, clipped(a.call), clipped(a.part), clipped(a.rule), a.level, timestamp(a.since)) for a in asks)
+    since = {str(ask.get("id")): str(ask.get("since")) for ask in as_maps(previous.get("asks"))}
+    return tuple(
+        AskStatus(a.id, clipped(a.call), clipped(a.part), clipped(a.rule), a.level, since.get(a.id) or timestamp(a.since)) for a in asks
+    )
 
 
 def _time(at: float) -> str | None:

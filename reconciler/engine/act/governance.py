@@ -40,6 +40,8 @@ class GovernActs:
                 said = self.t.recorder.event(item.key, item.uid, GovernReason.REFUSED, words, "Warning")
                 await self.t.save(item, item.record.but(refused=RefusedRecord(run=run, number=number, at=now)), *said)
             case Retire():
+                if not all(task.record.finished for task in self.t.table.tasks_of(item.key)):
+                    return  # work came since this was planned
                 why = "its tasks are done, and idle.postTask is Delete"
                 if not await self.t.backend.undeclare(item.obj, {}):
                     await self.t.declarations.withdraw(item.key, why)

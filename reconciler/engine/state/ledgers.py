@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.keys import Key
+from reconciler.core.spending.books import Books
 from reconciler.core.spending.ledger import BUCKET, DAY, DAYS, NOTHING, Entry, Page, Run, Spent, day_of, pages, since_then
 from reconciler.core.spending.prices import Prices
 
@@ -71,6 +72,10 @@ class Ledgers:
         for agent, page in pages(meta):
             if page.day > day_of(now) - DAYS:
                 self._take(agent, page, page.entries, page.runs)
+
+    def books(self, now: float) -> Books:
+        """All that is in them."""
+        return Books(tuple((agent, page) for agent, kept in self._pages.items() for page in kept.values()), self.prices, now)
 
     def page(self, agent: Agent, day: int, tree: str) -> Page:
         """The page of this day as it is now, maybe an empty one."""

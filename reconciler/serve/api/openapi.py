@@ -27,7 +27,10 @@ def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-SPENT = _object(tasks=WHOLE, inputTokens=WHOLE, outputTokens=WHOLE, cost=STRING, unpriced=WHOLE)
+SPENT = _object(
+    cost=STRING, tokens=WHOLE, input=WHOLE, output=WHOLE, cacheRead=WHOLE, cacheWrite=WHOLE, answers=WHOLE, machineHours=STRING,
+    costUnknown=WHOLE,
+)  # fmt: skip
 NAMED_SPENT: Json = {"allOf": [_ref("Spent"), _object(name=STRING)]}
 KEY = {"kind": STRING, "namespace": STRING, "name": STRING}
 SCHEMAS: dict[str, Json] = {
@@ -59,7 +62,7 @@ SCHEMAS: dict[str, Json] = {
         queue=_object(depth=WHOLE, oldestSeconds={"type": "number"}),
     ),
     "Spent": SPENT,
-    "Usage": _object(total=_ref("Spent"), byLieutenant=_list(NAMED_SPENT), byTree=_list(NAMED_SPENT), byDay=_list(NAMED_SPENT)),
+    "Usage": _object(total=_ref("Spent"), **{f"by{what}": _list(NAMED_SPENT) for what in ("Lieutenant", "Tree", "Model", "Day")}),
     "Message": {
         "type": "object",
         "properties": {
@@ -162,7 +165,7 @@ def openapi() -> Json:
         ),
         "/api/v1/plan": _get("What the loop would do from here.", "Plan"),
         "/api/v1/capacity": _get("Machines, limits, breakers.", "Capacity"),
-        "/api/v1/usage": _get("Tokens and money of tasks.", "Usage", WITHIN),
+        "/api/v1/usage": _get("Tokens and money.", "Usage", WITHIN, _query("days", "Of the last so many days, at most 40.", WHOLE)),
         "/api/v1/stream": {
             "get": {
                 "summary": "Server-sent events: hello, change, gone, event, platform, reset.",

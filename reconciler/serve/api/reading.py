@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from reconciler.api.registry import kind_of
 from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.spending.ledger import DAYS as LEDGER_DAYS
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import NotFound, UsageError
 from reconciler.serve.api.asking import after_mark, answer, field, key, kind, mark_of, number, surface
@@ -19,8 +20,8 @@ from reconciler.serve.surface import EVENTS, Surface
 from reconciler.views.board import Row, Standing, ordered
 from reconciler.views.documents import document, event_document, list_of
 from reconciler.views.selecting import matches, selectable
+from reconciler.views.spent import DAYS, costs
 from reconciler.views.talk import MOST_MESSAGES
-from reconciler.views.usage import costs
 
 MOST = 1000
 PAGE = 500
@@ -142,9 +143,9 @@ def capacity_document(here: Surface) -> Json:
 
 
 async def usage(request: Request) -> Response:
-    """Tokens and money, as far as the statuses of tasks tell."""
-    here, namespace = surface(request), field(request, "namespace")
-    return answer(request, costs(here.objects("Lieutenant", namespace), here.objects("Task", namespace)).document())
+    """Tokens and money, as the books tell."""
+    days = number(request, "days", DAYS, LEDGER_DAYS)
+    return answer(request, costs(surface(request).engine.books(), days, field(request, "namespace") or None).document())
 
 
 async def conversation(request: Request) -> Response:

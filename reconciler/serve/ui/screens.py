@@ -22,9 +22,9 @@ from reconciler.views.board import Row, Standing, ordered
 from reconciler.views.documents import text_at
 from reconciler.views.forecast import Forecast
 from reconciler.views.nodes import limit_table, node_table, tree_spec
+from reconciler.views.spent import DAYS, costs, of_agent
 from reconciler.views.talk import shortened, turns
 from reconciler.views.tree import Forest
-from reconciler.views.usage import Spent, costs, spent_by
 
 T = TypeVar("T")
 ROWS = 100
@@ -119,7 +119,7 @@ async def task(request: Request, here: Surface) -> Shown:
         "row": here.board.rows[obj.key],
         "prompt": text_at(obj.spec, ".prompt"),
         "result": result,
-        "usage": spent_by(obj),
+        "usage": as_map(result.get("usage")),
         "attempts": as_maps(obj.status.get("attempts")),
         "asks": as_maps(obj.status.get("asks")),
         "events": await _events_of(here, obj.key),
@@ -133,7 +133,6 @@ async def lieutenant(request: Request, here: Surface) -> Shown:
     before = number(request, "before", 0, 1 << 50) or None
     talk = await here.talk(obj, before, TURNS)
     own = here.tasks_of(obj.key)
-    spent = sum((one for task in own if (one := spent_by(task)) is not None), Spent())
     said = tuple(shortened(one, SAID if one.role != "toolResult" else RESULT) for one in talk.messages)
     return {
         "title": obj.key.name,
@@ -143,7 +142,8 @@ async def lieutenant(request: Request, here: Surface) -> Shown:
         "turns": turns(said),
         "tasks": [here.board.rows[task.key] for task in own[:SECTION_TASKS]],
         "more_tasks": max(0, len(own) - SECTION_TASKS),
-        "spent": spent,
+        "spent": of_agent(here.engine.books(), obj.key.namespace, obj.key.name),
+        "days": DAYS,
         "vm": as_map(obj.status.get("vm")),
         "agent": as_map(obj.status.get("agent")),
         "boot": as_map(obj.status.get("boot")),
@@ -205,9 +205,8 @@ async def capacity(request: Request, here: Surface) -> Shown:
 
 async def spending(request: Request, here: Surface) -> Shown:
     """What was spent, by whom and when."""
-    namespace = field(request, "namespace")
-    found = costs(here.objects("Lieutenant", namespace), here.objects("Task", namespace))
-    return {"title": "Costs", "costs": found, "namespaces": namespaces(here), "live": "kind=task"}
+    found = costs(here.engine.books(), DAYS, field(request, "namespace") or None)
+    return {"title": "Costs", "costs": found, "days": DAYS, "namespaces": namespaces(here), "live": "kind=task"}
 
 
 async def _events_of(here: Surface, key: Key) -> list[Event]:
