@@ -43,7 +43,7 @@ from reconciler.core.snapshot.machine import (
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
-from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, Place
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, MachineMemory, Place
 from reconciler.errors import (
     Conflict,
     Forbidden,
@@ -55,6 +55,7 @@ from reconciler.errors import (
     StaleEpoch,
     Unauthorized,
 )
+from tests.memoryworld import Remembered, taken
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 GOLDEN = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1cff"
@@ -90,6 +91,7 @@ class Pi:
     asks: list[Question] = field(default_factory=list)
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
     never_spoke: bool = False  # it has not answered once since its start
+    told_memory: str | None = None  # what it was told of its memory at its start, None for none
 
     @property
     def busy(self) -> bool:
@@ -129,6 +131,7 @@ class Machine:
     reachable: bool = True
     delay: float = 0.0  # seconds that every answer takes
     output_blocked: bool = False  # its keeper has no room for what pi says
+    memory: Remembered = field(default_factory=Remembered)
 
     @property
     def session(self) -> bytes:
@@ -177,6 +180,7 @@ class World:
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
+        self.tells_memory = True  # or pi does not say what it remembers
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -292,6 +296,7 @@ class World:
 
     async def turn(self, m: Machine, pi: Pi, text: str) -> None:
         self.user(m, text)
+        m.memory.written(text, pi.launch.memory, self.now(), m.vm_id[-12:])
         self.wake(m)
         prompt = text
         while True:
@@ -331,6 +336,7 @@ def copy_disk(source: Machine, target: Machine) -> None:
     target.installed, target.claim = source.installed, dict(source.claim) if source.claim is not None else None
     target.marks, target.files, target.modes = dict(source.marks), dict(source.files), dict(source.modes)
     target.sessions = dict(source.sessions)
+    target.memory = source.memory.copied()
 
 
 def copy_live(source: Machine, target: Machine) -> None:
@@ -564,10 +570,11 @@ class FakeAgents:
                 work=m.pi.work,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
+                memory=taken(m.pi.told_memory) if self.world.tells_memory else None,
             )
         else:
             process = m.exited or NotStarted()
-        agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
+        agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked, m.memory.there())
         return AgentObservation(agent, session[offset:])
 
     async def write_files(
@@ -650,7 +657,10 @@ class FakeAgents:
             m.exited = Exited(self.world.now(), 127, None, "no such library", launch.launch_hash)
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
-        m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard)
+        told = m.memory.told(launch.memory) if launch.memory is not None else None
+        m.pi = Pi(
+            self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard, told_memory=told
+        )
 
     def told(self, m: Machine, launch: Launch) -> Inside:
         """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""
@@ -676,6 +686,12 @@ class FakeAgents:
                 m.pi.task.cancel()
             m.pi = None
         m.exited = None
+
+    async def memory(self, at: ports.Machine) -> MachineMemory:
+        return (await self._keeper(at)).memory.read()
+
+    async def put_memory(self, at: ports.Machine, memory: MachineMemory) -> None:
+        (await self._keeper(at)).memory.put(memory)
 
     async def answer(self, at: ports.Machine, question: str, allow: bool, reason: str) -> bool:
         m = await self._keeper(at)

@@ -15,6 +15,7 @@ from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
 from reconciler.core.audit import Entry
+from reconciler.core.governance.memory import MemoryEntry
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strings
 from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
@@ -107,6 +108,9 @@ class KubeStore:
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         return b""
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        raise UsageError("what agents remember is in the store of the operator", "--kube", "ask there, with its --store or --state")
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         raise UsageError("who changed what is in the store of the operator", "--kube", "ask there, or read the audit log of the cluster")

@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from reconciler.core.governancerecords import BudgetRecord as BudgetRecord
+from reconciler.core.governancerecords import MemoryRecord as MemoryRecord
 from reconciler.core.governancerecords import RestRecord as RestRecord
 from reconciler.core.governancerecords import SpendingRecord as SpendingRecord
 from reconciler.core.messages import Message
@@ -227,6 +228,7 @@ class LieutenantRecord(Record):
     spending: SpendingRecord = SpendingRecord()
     budget: BudgetRecord = BudgetRecord()
     rest: RestRecord = RestRecord()
+    memory: MemoryRecord = MemoryRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from reconciler import paths
 from reconciler.core.audit import Entry
+from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store import queries
 from reconciler.store.revision import HEAD, VERSION_TABLE
@@ -70,6 +71,9 @@ class SqliteReader:
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         return self._query(lambda run: queries.audit(run, limit, namespace))
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        return self._query(lambda run: queries.memory(run, namespace, owner))
 
     async def aclose(self) -> None:
         self.close()

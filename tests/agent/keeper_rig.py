@@ -92,7 +92,12 @@ class Rig:
         return self.root / "agent" / "sessions" / "s.jsonl"
 
     def launch(
-        self, name: str = "launch-1", argv: tuple[str, ...] = (), command: tuple[str, ...] = ("pi",), guard: Json | None = None
+        self,
+        name: str = "launch-1",
+        argv: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("pi",),
+        guard: Json | None = None,
+        memory: Json | None = None,
     ) -> Launch:
         directory = self.root / "agent"
         directory.mkdir(exist_ok=True)
@@ -109,6 +114,7 @@ class Rig:
             session_file=str(self.session),
             launch_hash=name,
             guard=guard,
+            memory=memory,
         )
 
     async def up(self, **launch: object) -> None:

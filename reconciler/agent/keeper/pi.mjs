@@ -6,7 +6,7 @@ import path from "node:path";
 import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
-import { brief, recordOf, upOf, within } from "./told.mjs";
+import { brief, parsed, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
 
 const START_MS = 20_000;
@@ -38,11 +38,13 @@ export class Pi {
   #askedUntil = 0; // until when the model's provider asked to be left alone
   #tools = new RunningTools();
   #guard; // undefined where no permissions are declared
+  #memory;
   #directory;
 
   /** `limits`: {sessionBytes}: the size of a session file from which on pi is not read any more. */
-  constructor(directory, state, events, limits) {
+  constructor(directory, state, events, limits, memory) {
     this.#directory = directory;
+    this.#memory = memory;
     this.#state = state;
     this.#events = events;
     this.#limits = limits;
@@ -97,7 +99,7 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard}; `guard`: rules for tool calls. Resolves with pi's first answer. */
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard, memory}; `guard`: rules for tool calls. Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
@@ -140,11 +142,12 @@ export class Pi {
     return this.#guard;
   }
 
-  #spawn({ argv, env, workDir, sessionFile, launchHash }) {
-    const program = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
+  #spawn({ argv, env, workDir, sessionFile, launchHash, memory }) {
+    const remembers = this.#memory.begin({ memory });
+    const program = [...argv, "--extension", INSIDE, ...remembers.argv, "--mode", "rpc", "--session", sessionFile];
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,
-      env: { ...process.env, ...env, ...(this.#guard && { RECONCILER_GUARD: DIALOG }) },
+      env: { ...process.env, ...env, ...(this.#guard && { RECONCILER_GUARD: DIALOG }), ...remembers.env },
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
     });
@@ -257,19 +260,16 @@ export class Pi {
 
   /** What our extension says: nothing yet (it has just been loaded), or what pi was told. */
   #status(text) {
-    let said;
-    try {
-      said = JSON.parse(text);
-    } catch {
-      return count("insideNotRead");
-    }
+    const said = parsed(text);
+    if (!said) return count("insideNotRead");
+    if (typeof said.memory === "string") return this.#memory.heard(said.memory); // by another extension, which knows no commands
     this.#inside.there = true;
-    if (said?.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said?.guard);
-    if (Number.isFinite(said?.retryAfter)) {
+    if (said.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said.guard);
+    if (Number.isFinite(said.retryAfter)) {
       this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
       return;
     }
-    if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context };
+    if (typeof said.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context };
     else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
   }
 
@@ -303,19 +303,15 @@ export class Pi {
       retryAfterMs: Math.max(0, Math.round(this.#askedUntil - performance.now())) || undefined,
       inside: this.#inside.told,
       guard: this.#guard?.describe(),
+      memory: this.#memory.told(),
     };
   }
 
   // --- listening ----------------------------------------------------------------------------------------------------------
 
   #line(line) {
-    let said;
-    try {
-      said = JSON.parse(line);
-    } catch {
-      said = undefined;
-    }
-    if (typeof said !== "object" || said === null || Array.isArray(said)) return this.#events.record("noise", { text: brief(line) });
+    const said = parsed(line);
+    if (!said) return this.#events.record("noise", { text: brief(line) });
     if (said.type === "response") {
       const onAnswer = this.#waiting.get(said.id);
       this.#waiting.delete(said.id);
@@ -365,6 +361,7 @@ export class Pi {
       case "extension_ui_request":
         if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(said.statusText);
         if (said.method === "input" && said.title === DIALOG && this.#guard) return this.#guard.asked(said);
+        if (this.#memory.asks(said)) return this.#reply(said.id, { value: this.#memory.asked(said) });
         return this.#dialog(said);
       case "auto_retry_start":
         events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });

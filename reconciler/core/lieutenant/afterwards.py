@@ -12,6 +12,7 @@ from reconciler.core.decisions import (
     AskOriginal,
     BeginSession,
     BindCreated,
+    BringMemory,
     ClearSlot,
     CloseLocal,
     Continue,
@@ -57,6 +58,7 @@ from reconciler.core.decisions import (
     Resume,
     RunStep,
     RunVerify,
+    SaveMemory,
     SendSteer,
     SetModel,
     SnapshotAction,
@@ -75,7 +77,7 @@ from reconciler.core.decisions import (
     WriteFiles,
 )
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant.aftergovernance import after_governing
+from reconciler.core.lieutenant.aftergovernance import after_governing, after_remembering, started
 from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
 from reconciler.core.lieutenant.policies import at_vm
@@ -206,8 +208,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.for_reach.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
-            made = lt.rendered
-            process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
+            process = replaced(started(lt), model=lt.rendered.model, thinking=lt.rendered.thinking)
             return lt.but(slot=slot, guest=guest, agent=_agent(lt, process))
         case MarkForDeletion(cause=cause):
             return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
@@ -257,9 +258,10 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             return lt.but(agent=replaced(agent, session_size=size) if agent else None)
         case ContinueSession(vm_id):
             return lt.but(record=lt.record.but(session=lt.record.session.but(looked_on=vm_id)))
+        case SaveMemory() | BringMemory():
+            return after_remembering(lt, action)
         case StartAgent():
-            assert isinstance(lt.rendered, Rendered)
-            return lt.but(agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+            return lt.but(agent=_agent(lt, started(lt)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
@@ -386,4 +388,5 @@ def _marked(guest: object, name: str, value: str) -> Guest:
 
 def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
     size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.for_slot.mirror_size if isinstance(process, Up) else 0)
-    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)
+    memory = lt.agent.memory if isinstance(lt.agent, Agent) else None
+    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size, memory=memory)

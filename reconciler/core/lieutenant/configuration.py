@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.core.lieutenant.memory import memory_mismatch
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
@@ -88,7 +89,8 @@ def read_the_instructions_again(v: SessionPart) -> Decision | None:
     if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
-    if process.inside is not None and told_otherwise(rendered, process.inside):
+    otherwise = process.inside is not None and told_otherwise(rendered, process.inside)
+    if otherwise or permissions_mismatch(v.lt) or memory_mismatch(v.lt)[0] is not None:
         return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 

@@ -30,8 +30,9 @@ from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.configuration import mismatch, permissions_mismatch, refusal, told_otherwise
-from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
+from reconciler.core.lieutenant.governancestatus import budget_status, memory_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
+from reconciler.core.lieutenant.memory import memory_mismatch
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
@@ -126,6 +127,9 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if told := permissions_mismatch(view.lt):
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
+    forgot, words = memory_mismatch(view.lt)
+    if forgot is not None:
+        return Condition(kind, "False", forgot, words)
     if view.for_agent.edited:
         return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.for_agent.edited)}")
     refused, words = refusal(view.lt)
@@ -253,6 +257,7 @@ def lieutenant_status(
         provider=provider_status(view.for_govern.provider),
         budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
         rest=rest_status(view.record.rest),
+        memory=memory_status(view.for_slot.memory, view.agent),
         session=_session_status(view.record.session),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,

@@ -21,6 +21,7 @@ from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.memory import Settings
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
@@ -285,7 +286,7 @@ def render(
     for skill in skills:
         argv += ["--skill", skill]
 
-    agent_hash = digest(agent_files)
+    agent_hash, memory = digest(agent_files), settings_of(spec)
     return Rendered(
         source=part.source,
         shape=part.shape,
@@ -309,6 +310,7 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
+                *([[*memory.scopes, memory.max_lines]] if memory else []),
             ]
         ),
         model=model_id,
@@ -323,7 +325,13 @@ def render(
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
+        memory=memory,
     )
+
+
+def settings_of(spec: LieutenantSpec) -> Settings | None:
+    """What it remembers by; None where no memory is declared."""
+    return Settings(tuple(sorted(scope.value for scope in spec.memory.scopes)), spec.memory.max_lines) if spec.memory.scopes else None
 
 
 def _guarded(rules: Rules | None) -> list[str]:

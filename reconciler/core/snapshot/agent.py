@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.snapshot.memory import OnMachine, Taken
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -94,6 +96,7 @@ class Up:
     tool: RunningTool | None = None
     work: int = 0
     guard: Guarded | None = None  # None: its tool calls are not checked
+    memory: Taken | None = None  # None: it has none
     retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 
@@ -114,7 +117,8 @@ Process = NotStarted | Up | Exited
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What the keeper reports. `epoch`: the highest it has seen. `session_size`: bytes of the session file.
-    `seq`: last number of its event journal. `output_blocked`: it reached its cap and stopped reading pi (G-26)."""
+    `seq`: last number of its event journal. `output_blocked`: it reached its cap and stopped reading pi (G-26). `memory`: which entries of
+    the agent's memory are there, None where it knows of no memory."""
 
     keeper_version: str
     epoch: int
@@ -123,6 +127,7 @@ class Agent:
     session_size: int = 0
     seq: int = 0
     output_blocked: bool = False
+    memory: OnMachine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from reconciler.api.waits import Explained
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.snapshot.agent import Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
+from reconciler.core.snapshot.memory import Settings
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +61,7 @@ class Rendered:
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
-    `ask_seconds`: how long one may wait for a person."""
+    `ask_seconds`: how long one may wait for a person. `memory`: what it remembers by, None for none."""
 
     source: VmSource
     shape: VmShape
@@ -92,6 +93,7 @@ class Rendered:
     seals: tuple[str, ...] = ()
     rules: Rules | None = None
     ask_seconds: float = 600.0
+    memory: Settings | None = None
 
     @property
     def basis(self) -> str:

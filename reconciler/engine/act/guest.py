@@ -8,6 +8,7 @@ from typing import assert_never
 from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
+    BringMemory,
     ContinueSession,
     CorrectClock,
     CountCrash,
@@ -19,6 +20,7 @@ from reconciler.core.decisions import (
     RestoreSession,
     RunStep,
     RunVerify,
+    SaveMemory,
     SetModel,
     StartAgent,
     StartKeeper,
@@ -45,6 +47,7 @@ from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.inheriting import InheritActs
+from reconciler.engine.act.memory import MemoryActs
 from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
@@ -98,6 +101,8 @@ class GuestActs:
                     await self.restore(item, view)
                 case ContinueSession():
                     await InheritActs(self.t).go_on(item)
+                case SaveMemory() | BringMemory():
+                    await MemoryActs(self.t).act(item, machine, action)
                 case StartAgent():
                     reached = await self.start(item, view)
                 case SetModel():
@@ -213,6 +218,7 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
+            memory={"scopes": [*rendered.memory.scopes], "maxLines": rendered.memory.max_lines} if rendered.memory else None,
         )
         record = item.record
         if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move

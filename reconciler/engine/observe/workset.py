@@ -39,6 +39,7 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Machines, talk_of
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
+from reconciler.engine.observe.remembering import remembered
 from reconciler.engine.observe.resting import idle_of
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.spare import Spares
@@ -48,6 +49,7 @@ from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.memories import Memories
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
 from reconciler.engine.state.slots import LieutenantSlot, NextSlot, at_next
 from reconciler.engine.state.transcripts import Transcripts
@@ -73,6 +75,7 @@ class Gatherer:
     spares: Spares
     warm: Warm
     budgets: Budgets
+    memories: Memories
 
     @classmethod
     def over(
@@ -87,6 +90,7 @@ class Gatherer:
         clock: Clock,
         account: str,
         keeper_version: str,
+        memories: Memories,
     ) -> Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
@@ -107,6 +111,7 @@ class Gatherer:
             warm=Warm(table, fleet, slots, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
             budgets=Budgets(settings, table, slots.trees),
+            memories=memories,
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -138,6 +143,7 @@ class Gatherer:
             seen = replaced(seen, warm=self.warm.offer(item, rendered, now))
         spare = await self.spares.observe(item, now)
         edited = await self.machines.edited(item, rendered, guest, agent)
+        memory = await remembered(self.memories, item)
         pools, facts = self.budgets.pools(item, now), tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
         engaged = bool(copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
         health = item.spec.health
@@ -173,6 +179,7 @@ class Gatherer:
                 copies=copies,
                 pools=pools,
                 idle=idle_of(item, agent, facts, engaged, now),
+                memory=memory,
             ),
             ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
             PreparePart(
@@ -200,6 +207,7 @@ class Gatherer:
             AgentPart(
                 basics,
                 edited=edited,
+                memory=memory,
                 mute_since=self.machines.mute_since(place.id, agent, now),
                 mute_limit=float(health.period_seconds * health.failure_threshold),
                 startup_limit=float(health.startup_timeout_seconds),
