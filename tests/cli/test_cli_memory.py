@@ -29,6 +29,10 @@ def test_what_is_set_is_shown_as_it_was_set(run: Run) -> None:
     )
     shown = run("memory", "get", "api").out
     assert shown == "- the port is 8081\n  on every host\n- second fact\n"
+    text = "- the port is 8081\n  on every host\nsecond fact\n"
+    assert run("memory", "set", "api", "-", stdin=text).out == "memory of api: 2 added, 0 removed\n"
+    shown = run("memory", "get", "api").out
+    assert shown == "- the port is 8081\n  on every host\n- second fact\n"
     assert run("memory", "set", "api", "-", stdin=shown).out == "memory of api unchanged\n"
     doc = run("memory", "get", "lieutenant/api", "-o", "json").json
     assert [entry["text"] for entry in doc["entries"]] == ["the port is 8081\non every host", "second fact"]
@@ -51,7 +55,7 @@ def test_history_tells_who_added_and_removed_what(run: Run) -> None:
     assert head.split() == ["AT", "BY", "WHAT", "TEXT"]
     assert [row.split()[2:] for row in rows] == [["added", "first", "fact"], ["removed", "first", "fact"], ["added", "second", "fact"]]
     assert [one["what"] for one in run("memory", "history", "api", "-o", "json").json].count("removed") == 1
-    entries = run("get", "audit").out
+    entries = run("get", "audit", "-o", "json").out
     assert "1 added, 1 removed" in entries
     assert "second fact" not in entries, "the audit has no text of it"
 

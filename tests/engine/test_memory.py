@@ -1,8 +1,7 @@
-"""What agents remember outlives their machines, is shared by those that share it, and is brought to pi before it starts, in virtual time."""
+"""What agents remember outlives their machines, is shared by those that share it, and is there before pi starts, in virtual time."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,11 @@ async def known(s: Stage, owner: str = "api") -> list[str]:
 
 async def kept(s: Stage, *texts: str, owner: str = "api") -> None:
     """Until the store has exactly these."""
-    async with asyncio.timeout(600):
-        while sorted(await known(s, owner)) != sorted(texts):
-            await pass_time(1)
+    for _ in range(600):
+        if sorted(await known(s, owner)) == sorted(texts):
+            return
+        await pass_time(1)
+    raise AssertionError(f"the store has {await known(s, owner)}")
 
 
 def told(s: Stage, key: Key = LT) -> str:
