@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.core.keys import Key, lieutenant
-from reconciler.core.snapshot.memory import OnMachine
 
 Scope = Literal["Agent", "Global"]
 SCOPES: tuple[Scope, ...] = ("Agent", "Global")
@@ -139,9 +138,9 @@ def _bounded(before: Book, entries: Iterable[MemoryEntry], gone: Iterable[Memory
 # --- what a machine has -----------------------------------------------------------------------------------------------------------
 
 
-def belongs(there: OnMachine, own: Whose, inherits: Collection[str]) -> bool:
-    """Whether what a machine keeps for one agent is this agent's: its own, that of the one that it is a copy of, or nobody's yet."""
-    return there.owner in ("", own.tag, *inherits)
+def belongs(owner: str, own: Whose, inherits: Collection[str]) -> bool:
+    """Whether what a machine keeps for this owner is this agent's: its own, that of the one that it is a copy of, or nobody's yet."""
+    return owner in ("", own.tag, *inherits)
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------------------

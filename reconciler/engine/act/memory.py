@@ -52,11 +52,11 @@ class MemoryActs:
         had one before. A copy inherits what its original had."""
         own, shared = memory_of(item.key, "Agent"), memory_of(item.key, "Global")
         branch, slot = item.record.slot.branch, item.record.slot
-        inherits = [memory_of(item.key, "Agent").tag, *([f"{item.key.namespace}/{branch.source}"] if branch.vm_id else [])]
+        inherits = [f"{item.key.namespace}/{branch.source}"] if branch.vm_id else []
         anyone = bool(slot.adopted) and slot.adopted == slot.vm_id
         scopes = {str(scope) for scope in item.spec.memory.scopes}
         lists: list[tuple[Whose, Sequence[MemoryEntry]]] = []
-        if "Agent" in scopes and (anyone or belongs(found.there, own, inherits)):
+        if "Agent" in scopes and (anyone or belongs(found.there.owner, own, inherits)):
             lists.append((own, self.written(item, found.agent)))
         if "Global" in scopes and (anyone or found.there.owner.partition("/")[0] in ("", item.key.namespace)):
             lists.append((shared, self.written(item, found.shared)))
