@@ -135,7 +135,6 @@ class SaveMemory(Act):
     """Save what the agent wrote down to remember. `agent`, `shared`: digests of what is on the machine."""
 
     doing: ClassVar = GovernReason.SAVING_MEMORY
-    then_observe: ClassVar = False
 
     vm_id: str
     agent: str

@@ -35,11 +35,11 @@ def after_remembering(lt: LieutenantView, action: SaveMemory | BringMemory) -> L
     if isinstance(action, SaveMemory):
         saved = MemoryRecord(place=lt.vm_id, agent=action.agent, shared=action.shared)
         return lt.but(record=lt.record.but(memory=saved))
-    wanted = lt.for_slot.memory.wanted if lt.for_slot.memory is not None else None
+    wanted = lt.memory.wanted if lt.memory is not None else None
     return lt.but(agent=replaced(lt.agent, memory=wanted)) if isinstance(lt.agent, Agent) else lt
 
 
 def started(lt: LieutenantView) -> Up:
     """pi as it is when it has just been started as declared."""
     assert isinstance(lt.rendered, Rendered)
-    return Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told, memory=Taken("-", "-") if lt.for_slot.memory is not None else None)
+    return Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told, memory=Taken("-", "-") if lt.memory is not None else None)
