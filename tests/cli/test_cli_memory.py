@@ -23,12 +23,6 @@ def declared(run: Run) -> None:
 
 def test_what_is_set_is_shown_as_it_was_set(run: Run) -> None:
     assert run("memory", "get", "api").out == ""
-    assert (
-        run("memory", "set", "api", "-", stdin="- the port is 8081\n  on every host\nsecond fact\n").out
-        == "memory of api: 2 added, 0 removed\n"
-    )
-    shown = run("memory", "get", "api").out
-    assert shown == "- the port is 8081\n  on every host\n- second fact\n"
     text = "- the port is 8081\n  on every host\nsecond fact\n"
     assert run("memory", "set", "api", "-", stdin=text).out == "memory of api: 2 added, 0 removed\n"
     shown = run("memory", "get", "api").out
