@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.core.audit import Entry
-from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import Event, Image, Key, Store, StoredObject, Write
 from reconciler.errors import Forbidden, NotFound
 from reconciler.store.reader import open_reader
 
 if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.store.reader import SqliteReader
     from reconciler.store.sqlstore import SqlStore
 

@@ -15,7 +15,6 @@ from reconciler.api.version import API_VERSION, GROUP
 from reconciler.cli import names
 from reconciler.config import Config
 from reconciler.core.audit import Entry
-from reconciler.core.governance.memory import MemoryEntry
 from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strings
 from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
@@ -23,6 +22,7 @@ from reconciler.errors import Conflict, NotFound, Refused, UsageError
 from reconciler.serve.commands import key_of, patched
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.sources.kube.client import Cluster
     from reconciler.views.forecast import Planned
 

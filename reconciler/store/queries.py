@@ -7,11 +7,14 @@ SQLAlchemy would take longer than everything else it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from reconciler.core.audit import Entry
-from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store.rows import audit_of, event_of, integer, intent_of, memory_of, number, object_of
+
+if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
 
 Run = Callable[[str, Mapping[str, str | int]], Iterable[Sequence[object]]]
 """Executes a statement with named parameters (`:name`) and gives its rows."""

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from reconciler import paths
 from reconciler.core.audit import Entry
-from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
 from reconciler.store import queries
 from reconciler.store.revision import HEAD, VERSION_TABLE
@@ -18,6 +17,7 @@ from reconciler.store.rows import nameless
 from reconciler.store.sqlitefile import BUSY_SECONDS, error_of, missing
 
 if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.store.sqlstore import SqlStore
 
 T = TypeVar("T")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import orjson
 
 from reconciler.core.audit import Actor, Change, Door, Entry
-from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import (
     AddAudit,
     AddEvent,
@@ -33,6 +33,9 @@ from reconciler.engine.ports import (
     Write,
 )
 from reconciler.errors import ReconcilerError, Rejected
+
+if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
 
 Value = None | int | float | str | bytes
 Values = dict[str, Value]
@@ -239,6 +242,8 @@ def memory_values(namespace: str, owner: str, entry: MemoryEntry) -> Values:
 
 def memory_of(row: Sequence[object]) -> MemoryEntry:
     """The entry of a row whose columns are those of `queries.MEMORY`, in order. Raises `ReconcilerError` when it is damaged."""
+    from reconciler.core.governance.memory import MemoryEntry  # most commands that read the store need none
+
     entry, at, text, writer, gone_at, gone_by = row
     where = f"memory {entry}"
     return MemoryEntry(number(at, where), str(entry), str(text), str(writer), number(gone_at, where), str(gone_by))

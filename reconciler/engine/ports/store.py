@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.audit import Entry
-from reconciler.core.governance.memory import MemoryEntry, Whose
 from reconciler.core.keys import Json, Key, SlotOwner
+
+if TYPE_CHECKING:  # a command that reads the store imports this and has no use for them
+    from reconciler.core.governance.memory import MemoryEntry, Whose
 
 
 @dataclass(frozen=True)
