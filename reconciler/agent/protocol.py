@@ -17,6 +17,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
+    Compacting,
     Declined,
     Exited,
     Guarded,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from reconciler.engine.ports import Launch
 
 _MOST_ASKS: Final = 100
-KEEPER_VERSION: Final = "1-c0313e858825"
+KEEPER_VERSION: Final = "1-5389de2bbdb7"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -159,6 +160,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 work=whole(facts, "work") or 0,
                 guard=guard_of(facts.get("guard"), now),
                 memory=taken_of(facts.get("memory")),
+                compacting=compacting_of(facts),
                 retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
@@ -191,7 +193,13 @@ def launch_facts(launch: Launch) -> Json:
         "launchHash": launch.launch_hash,
         **({"guard": launch.guard} if launch.guard else {}),
         **({"memory": launch.memory} if launch.memory else {}),
+        **({"compaction": compaction_facts(launch.compacting)} if launch.compacting else {}),
     }
+
+
+def compaction_facts(wanted: Compacting) -> Json:
+    """As pi's settings have it."""
+    return {"enabled": wanted.auto, "reserveTokens": wanted.reserve_tokens, "keepRecentTokens": wanted.keep_recent_tokens}
 
 
 def guard_of(value: JsonValue, now: float) -> Guarded | None:
@@ -234,6 +242,15 @@ def inside_of(value: JsonValue) -> Inside | None:
     facts = obj(value)
     prompt = text(facts, "prompt")
     return Inside(prompt, {path: str(digest) for path, digest in obj(facts.get("context")).items()}) if prompt else None
+
+
+def compacting_of(process: Json) -> Compacting | None:
+    """How pi shortens its conversation, as it says itself; None when it has not said. Whether it does so by itself can be changed while
+    it runs, so its state tells of that."""
+    facts = obj(obj(process.get("inside")).get("compaction"))
+    reserve, keep = whole(facts, "reserveTokens"), whole(facts, "keepRecentTokens")
+    auto = process.get("autoCompaction", facts.get("enabled"))
+    return None if reserve is None or keep is None else Compacting(auto is True, reserve, keep)
 
 
 def agent_of(facts: Json, session_file: str, now: float) -> Agent:

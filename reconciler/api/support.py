@@ -51,7 +51,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "memory.scopes": ACTED_ON,
         "memory.maxLines": ACTED_ON,
         "memory.extractFacts": CONVENIENCE,
-        "compaction": CONVENIENCE,
+        "compaction": ACTED_ON,
         "health": ACTED_ON,
         "restart": ACTED_ON,
         "session.generation": ACTED_ON,

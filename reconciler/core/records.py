@@ -14,6 +14,7 @@ from pydantic import Field
 
 from reconciler.core.governancerecords import BudgetRecord as BudgetRecord
 from reconciler.core.governancerecords import MemoryRecord as MemoryRecord
+from reconciler.core.governancerecords import ReminderRecord as ReminderRecord
 from reconciler.core.governancerecords import RestRecord as RestRecord
 from reconciler.core.governancerecords import SpendingRecord as SpendingRecord
 from reconciler.core.messages import Message
@@ -81,12 +82,13 @@ class RestartRecord(Record):
 
 
 class ConfigRecord(Record):
-    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer. `again`: a person asked
-    to have the instructions read once more."""
+    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer; `others`: what it refused
+    before that. `again`: a person asked to have the instructions read once more."""
 
     pid: int = 0
     asked: str = ""
     why: str = ""
+    others: tuple[str, ...] = ()
     again: bool = False
 
 
@@ -229,6 +231,7 @@ class LieutenantRecord(Record):
     budget: BudgetRecord = BudgetRecord()
     rest: RestRecord = RestRecord()
     memory: MemoryRecord = MemoryRecord()
+    reminder: ReminderRecord = ReminderRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0

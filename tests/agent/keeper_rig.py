@@ -24,7 +24,7 @@ from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.core.messages import Message
-from reconciler.core.snapshot.agent import Up
+from reconciler.core.snapshot.agent import Compacting, Up
 from reconciler.engine.ports import AgentObservation, Launch, Machine, Place
 from reconciler.errors import Terminal
 
@@ -98,6 +98,7 @@ class Rig:
         command: tuple[str, ...] = ("pi",),
         guard: Json | None = None,
         memory: Json | None = None,
+        compacting: Compacting | None = None,
     ) -> Launch:
         directory = self.root / "agent"
         directory.mkdir(exist_ok=True)
@@ -115,6 +116,7 @@ class Rig:
             launch_hash=name,
             guard=guard,
             memory=memory,
+            compacting=compacting,
         )
 
     async def up(self, **launch: object) -> None:

@@ -219,6 +219,7 @@ class GuestActs:
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
             memory={"scopes": [*rendered.memory.scopes], "maxLines": rendered.memory.max_lines} if rendered.memory else None,
+            compacting=rendered.compacting,
         )
         record = item.record
         if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move

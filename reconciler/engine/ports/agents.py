@@ -10,7 +10,7 @@ from reconciler.core.keys import Json
 
 if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
     from reconciler.core.governance.memory import MemoryEntry
-    from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+    from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Verdict
     from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
     from reconciler.core.snapshot.memory import OnMachine
 
@@ -53,7 +53,8 @@ class Machine:
 class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
     `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
-    rules that its tool calls are checked against, `memory`: what it remembers by, None for none."""
+    rules that its tool calls are checked against, None for none. `compacting`: how pi shortens a long conversation, None
+    where that is left to it. `memory`: what it remembers by, None for none."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -64,6 +65,7 @@ class Launch:
     launch_hash: str
     guard: Json | None = None
     memory: Json | None = None
+    compacting: Compacting | None = None
 
 
 @dataclass(frozen=True, slots=True)
