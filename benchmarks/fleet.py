@@ -27,10 +27,11 @@ from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
+from reconciler.core.snapshot.memory import OnMachine
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
 from reconciler.engine.parts import EngineParts
-from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Machine, Place
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Key, Launch, Machine, MachineMemory, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestFailed
@@ -190,6 +191,12 @@ class ReadyAgents:
 
     async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
         return False
+
+    async def memory(self, at: Machine) -> MachineMemory:
+        return MachineMemory(OnMachine())
+
+    async def put_memory(self, at: Machine, memory: MachineMemory) -> None:
+        return None
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()

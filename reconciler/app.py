@@ -276,7 +276,7 @@ async def controller(
             otlp.attach(engine)
         await engine.start()
         await stack.enter_async_context(notifying(config, engine, supervisor))
-        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask)
+        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit)
         control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)

@@ -126,3 +126,8 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: Path |
     return subprocess.run(
         list(argv), env=dict(env), cwd=cwd, stdin=NOWHERE, capture_output=True, text=True, timeout=timeout, check=False, **condition()
     )
+
+
+def at_the_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Let a person work in a program at our own terminal until it ends; its exit code. Raises `OSError`."""
+    return subprocess.run(list(argv), env=dict(env), check=False).returncode

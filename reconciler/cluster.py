@@ -166,7 +166,8 @@ async def operating(
         def still_declared(obj: StoredObject) -> bool:
             return obj.source == raw.SOURCE and obj.key in kube_controller.seen
 
-        control = ControlServer(config.state, Commands(engine.declarations, still_declared, engine.orphans.ask).handle, supervisor)
+        commands = Commands(engine.declarations, still_declared, engine.orphans.ask, engine.memory_desk.edit)
+        control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
         yield Operator(engine, kube_controller, secrets, store)

@@ -46,7 +46,7 @@ from reconciler.core.snapshot.machine import (
 from reconciler.core.snapshot.vm import Commit, Vm, VmList, VmMetadata, VmState
 from reconciler.engine import ports
 from reconciler.engine.observe.comparison import blanked, digests_of
-from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, Place
+from reconciler.engine.ports import AgentObservation, Archive, Json, JsonValue, Launch, MachineMemory, Place
 from reconciler.errors import (
     Conflict,
     Forbidden,
@@ -58,6 +58,7 @@ from reconciler.errors import (
     StaleEpoch,
     Unauthorized,
 )
+from tests.memoryworld import Remembered, taken
 
 ACCOUNT = "5f0c2c0e-6a0e-4d7b-9a53-000000000001"
 GOLDEN = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1cff"
@@ -104,6 +105,7 @@ class Pi:
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
     refused: Refusals = field(default_factory=Refusals)
     never_spoke: bool = False  # it has not answered once since its start
+    told_memory: str | None = None  # what it was told of its memory at its start, None for none
 
     @property
     def busy(self) -> bool:
@@ -143,6 +145,7 @@ class Machine:
     reachable: bool = True
     delay: float = 0.0  # seconds that every answer takes
     output_blocked: bool = False  # its keeper has no room for what pi says
+    memory: Remembered = field(default_factory=Remembered)
 
     @property
     def session(self) -> bytes:
@@ -194,6 +197,7 @@ class World:
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
+        self.tells_memory = True  # or pi does not say what it remembers
         self.loses_steers = False  # what is said in the middle of a turn never reaches the model
         self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.boundless = False  # keepers say that no pi runs in a boundary
@@ -326,6 +330,7 @@ class World:
 
     async def turn(self, m: Machine, pi: Pi, text: str) -> None:
         self.user(m, text)
+        m.memory.written(text, pi.launch.memory, self.now(), m.vm_id[-12:])
         self.wake(m)
         prompt = text
         while True:
@@ -367,6 +372,7 @@ def copy_disk(source: Machine, target: Machine) -> None:
     target.installed, target.claim = source.installed, dict(source.claim) if source.claim is not None else None
     target.marks, target.files, target.modes = dict(source.marks), dict(source.files), dict(source.modes)
     target.sessions = dict(source.sessions)
+    target.memory = source.memory.copied()
 
 
 def copy_live(source: Machine, target: Machine) -> None:
@@ -606,11 +612,12 @@ class FakeAgents:
                 refused=m.pi.refused,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
+                memory=taken(m.pi.told_memory) if self.world.tells_memory else None,
                 compacting=m.pi.compacting,
             )
         else:
             process = m.exited or NotStarted()
-        agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked)
+        agent = Agent(KEEPER, m.keeper_epoch, process, session_file, len(session), 0, m.output_blocked, m.memory.there())
         return AgentObservation(agent, session[offset:])
 
     async def write_files(
@@ -695,6 +702,7 @@ class FakeAgents:
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard)
         m.pi.compacting = self.world.own_compaction or launch.compacting
+        m.pi.told_memory = m.memory.told(launch.memory) if launch.memory is not None else None
 
     def told(self, m: Machine, launch: Launch) -> Inside:
         """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""
@@ -720,6 +728,12 @@ class FakeAgents:
                 m.pi.task.cancel()
             m.pi = None
         m.exited = None
+
+    async def memory(self, at: ports.Machine) -> MachineMemory:
+        return (await self._keeper(at)).memory.read()
+
+    async def put_memory(self, at: ports.Machine, memory: MachineMemory) -> None:
+        (await self._keeper(at)).memory.put(memory)
 
     async def answer(self, at: ports.Machine, question: str, allow: bool, reason: str) -> bool:
         m = await self._keeper(at)

@@ -16,6 +16,7 @@ from reconciler.agent.batches import batches
 from reconciler.agent.bootstrap import GuestLayout
 from reconciler.agent.host import end_all
 from reconciler.agent.keeper_client import KeeperClient
+from reconciler.agent.memories import facts_of, memory_of
 from reconciler.agent.protocol import KEEPER_VERSION, agent_of, binary, number, obj, signal_number, text, unwritten_of, verdict_of, whole
 from reconciler.agent.toolchain import JITI_PACKAGE, PI_PACKAGE, Toolchain, node_package
 from reconciler.agent.transport import FixedScript, RunResult, Transport
@@ -23,7 +24,7 @@ from reconciler.core.keys import Json
 from reconciler.core.profile.localize import HOME_DIR, tree_of
 from reconciler.core.snapshot.agent import Guest, Verdict
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
-from reconciler.engine.ports import AgentObservation, Archive, Launch, Machine, Place
+from reconciler.engine.ports import AgentObservation, Archive, Launch, Machine, MachineMemory, Place
 from reconciler.engine.supervision import Supervisor
 from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
 
@@ -223,7 +224,7 @@ class KeeperAgents:
         """The claim file; before it, a keeper that came as a copy from another machine is claimed too, so that it never happens
         that the file says ours while the keeper thinks otherwise."""
         if await self._alive(at):
-            await self._client(Machine(at, _epoch_of(claim)), claim=True)
+            await self._client(Machine(at, protocol.epoch_of(claim)), claim=True)
         stdin = bootstrap.lines(self._layout(at).base) + bootstrap.claim_line(dict(claim))
         await self._script(at, bootstrap.WRITE_CLAIM, stdin, "writing the claim")
 
@@ -382,16 +383,15 @@ class KeeperAgents:
     async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:
         return (await self._ask(at, "answer", question=question, allow=allow, reason=reason)).get("answered") is True
 
+    async def memory(self, at: Machine) -> MachineMemory:
+        return memory_of(await self._ask(at, "memory.read", _BULK))
+
+    async def put_memory(self, at: Machine, memory: MachineMemory) -> None:
+        await self._ask(at, "memory.put", _BULK, **facts_of(memory))
+
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return verdict_of((await self._ask(at, "verdict", key=key)).get("verdict"))
 
     async def call(self, at: Machine, command: Json) -> Json:
         facts = await self._ask(at, "call", _VERDICT + _QUICK, command=command, deadlineMs=round(_VERDICT * 1000))
         return obj(facts.get("response"))
-
-
-def _epoch_of(claim: Mapping[str, str]) -> int:
-    try:
-        return int(claim.get("epoch", ""))
-    except ValueError:
-        raise GuestFailed("the claim has no epoch", claim.get("vmId", "")) from None

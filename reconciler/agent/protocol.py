@@ -33,6 +33,7 @@ from reconciler.core.snapshot.agent import (
     Up,
     Verdict,
 )
+from reconciler.core.snapshot.memory import OnMachine, Taken
 from reconciler.errors import Conflict, GuestFailed, GuestUnreachable, ReconcilerError, StaleEpoch
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-77f027863cb6"
+KEEPER_VERSION: Final = "1-d55e566a0232"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -160,6 +161,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 tool=tool_of(facts.get("tool"), now),
                 work=whole(facts, "work") or 0,
                 guard=guard_of(facts.get("guard"), now),
+                memory=taken_of(facts.get("memory")),
                 compacting=compacting_of(facts),
                 sandbox=text(obj(facts.get("sandbox")), "hash")[:64],
                 refused=refusals_of(facts.get("refused")),
@@ -194,6 +196,7 @@ def launch_facts(launch: Launch) -> Json:
         "sessionFile": launch.session_file,
         "launchHash": launch.launch_hash,
         **({"guard": launch.guard} if launch.guard else {}),
+        **({"memory": launch.memory} if launch.memory else {}),
         **({"compaction": compaction_facts(launch.compacting)} if launch.compacting else {}),
         **({"sandbox": launch.sandbox} if launch.sandbox else {}),
     }
@@ -235,6 +238,17 @@ def refusals_of(value: JsonValue) -> Refusals:
     return Refusals(tuple((n, f"{words} ({times} times)" if times > 1 else words) for n, words, times in told))
 
 
+def there_of(value: JsonValue) -> OnMachine | None:
+    """Which entries are there; None from a keeper of a release that knows of none."""
+    facts = obj(value)
+    return OnMachine(text(facts, "owner")[:600], text(facts, "agent")[:64], text(facts, "global")[:64]) if "agent" in facts else None
+
+
+def taken_of(value: JsonValue) -> Taken | None:
+    """What pi was given; None for a pi without a memory."""
+    return Taken(text(value, "given")[:64], text(value, "has")[:64]) if isinstance(value, dict) else None
+
+
 def inside_of(value: JsonValue) -> Inside | None:
     """What pi was told, as our extension in it says; None when it has not said."""
     facts = obj(value)
@@ -261,6 +275,7 @@ def agent_of(facts: Json, session_file: str, now: float) -> Agent:
         session_size=whole(facts, "sessionSize") or 0,
         seq=whole(facts, "seq") or 0,
         output_blocked=facts.get("outputBlocked") is True,
+        memory=there_of(facts.get("memory")),
     )
 
 
@@ -290,6 +305,14 @@ def whole(facts: Json, name: str) -> int | None:
 def number(facts: Json, name: str) -> float:
     value = facts.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST else 0.0
+
+
+def epoch_of(claim: Mapping[str, str]) -> int:
+    """Of a claim file. Raises `GuestFailed` where it has none."""
+    try:
+        return int(claim.get("epoch", ""))
+    except ValueError:
+        raise GuestFailed("the claim has no epoch", claim.get("vmId", "")) from None
 
 
 def signal_number(facts: Json) -> int | None:

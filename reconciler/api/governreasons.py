@@ -45,6 +45,20 @@ class GovernReason(Explained):
         "Nothing; or allow it where it is declared.",
     )
     BUDGET_WARNED = "BudgetWarned", "`warnAtPercent` of a budget is spent.", "Raise the budget, or let it slow down."
+    SAVING_MEMORY = "SavingMemory", "What the agent wrote down to remember is being saved.", NOTHING
+    BRINGING_MEMORY = "BringingMemory", "What the agent remembers is being brought to its machine.", NOTHING
+    MEMORY_UNREAD = (
+        "MemoryUnread",
+        "pi has not said yet which memory it was given.",
+        "Nothing; when it stays so, see the output of pi for what keeps our extension from being loaded.",
+        Waiting(poll=2.0),
+    )
+    MEMORY_NOT_APPLIED = (
+        "MemoryNotApplied",
+        "pi does not have the memory that it was given; nothing is delivered to it.",
+        "`reconciler retry` starts it anew; when it comes again, see the output of pi.",
+    )
+    MEMORY_CHANGED = "MemoryChanged", "A person changed what agents remember.", "Nothing."
     BUDGET_WITHIN = "BudgetWithin", "What is spent is within the budget again.", "Nothing."
     COMPACTION_NOT_APPLIED = (
         "CompactionNotApplied",

@@ -150,9 +150,10 @@ class Memory(Model):
     """What the agent keeps between sessions."""
 
     scopes: Annotated[Items[MemoryScope], Field(max_length=2), ListSet()] = ()
-    """Which memories it reads and writes."""
+    """Which memories it reads and writes: `Agent`, its own, or `Global`, which it shares with all lieutenants of the namespace that
+    declare it. None: it has no memory, and no tools for one."""
     max_lines: Annotated[int, Field(ge=1, le=10_000)] = 300
-    """Longest memory."""
+    """Lines that it is told when it starts and after a compaction, the newest of all its memories. More is kept, for its tools to find."""
     extract_facts: bool = False
     """Ask for facts worth keeping before a compaction."""
 

@@ -15,6 +15,7 @@ from reconciler.errors import Forbidden, NotFound
 from reconciler.store.reader import open_reader
 
 if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.store.reader import SqliteReader
     from reconciler.store.sqlstore import SqlStore
 
@@ -93,6 +94,10 @@ class LateStore:
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         base = self._base()
         return await base.audit(limit, namespace) if base else []
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        base = self._base()
+        return await base.memory(namespace, owner) if base else []
 
     async def aclose(self) -> None:
         if self._opened is not None:

@@ -22,6 +22,7 @@ from reconciler.errors import Conflict, NotFound, Refused, UsageError
 from reconciler.serve.commands import key_of, patched
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.sources.kube.client import Cluster
     from reconciler.views.forecast import Planned
 
@@ -107,6 +108,9 @@ class KubeStore:
 
     async def session(self, session: str, offset: int = 0, limit: int = 1 << 22) -> bytes:
         return b""
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        raise UsageError("what agents remember is in the store of the operator", "--kube", "ask there, with its --store or --state")
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         raise UsageError("who changed what is in the store of the operator", "--kube", "ask there, or read the audit log of the cluster")

@@ -15,6 +15,7 @@ from reconciler.engine.orphans import ask_for
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.registry import Registry
 from reconciler.engine.state.declarations import AUDIT_KEPT, Declarations
+from reconciler.engine.state.memories import Memories, MemoryDesk
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Refused
 from reconciler.serve.commands import Commands, raise_error
@@ -66,7 +67,8 @@ async def _submit_here(config: Config, requests: Sequence[Json]) -> list[JsonVal
         clock = LoopClock()
         keep = config.governing.audit_keep if config.governing is not None else AUDIT_KEPT
         declarations = Declarations(table, Recorder(clock), clock, audit_keep=keep)
-        commands = Commands(declarations, still_in_file, lambda vms: ask_for(table, vms))
+        desk = MemoryDesk(Memories(store), table, Recorder(clock), clock, keep)
+        commands = Commands(declarations, still_in_file, lambda vms: ask_for(table, vms), desk.edit)
         return [raise_error(await commands.handle(request)) for request in requests]
     finally:
         await store.aclose()

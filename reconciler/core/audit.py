@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`verb`: created, changed, deleted, cancelled, approved, denied, halted, resumed, or what was asked for by annotation."""
+    """`verb`: created, changed, deleted, cancelled, approved, denied, halted, resumed, remembered, or what was asked for by annotation."""
 
     actor: Actor
     verb: str

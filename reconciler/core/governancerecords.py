@@ -27,6 +27,15 @@ class BudgetRecord(Stored):
     since: float = 0.0
 
 
+class MemoryRecord(Stored):
+    """What of its memory is saved. `place`: on which machine it was read last; `agent`, `shared`: digests of what was there then, all of
+    which is in the store."""
+
+    place: str = ""
+    agent: str = ""
+    shared: str = ""
+
+
 class RestRecord(Stored):
     """Its machine is suspended though it is declared Running. `reason`: because it has no work, or its budget is used up; '' it is not.
     `since`: since when. `woken_at`: when it was last wanted again, `seconds`: how long it took until it could work, 0 while it can't."""

@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from reconciler.core.governancerecords import BudgetRecord as BudgetRecord
+from reconciler.core.governancerecords import MemoryRecord as MemoryRecord
 from reconciler.core.governancerecords import ReminderRecord as ReminderRecord
 from reconciler.core.governancerecords import RestRecord as RestRecord
 from reconciler.core.governancerecords import SpendingRecord as SpendingRecord
@@ -237,6 +238,7 @@ class LieutenantRecord(Record):
     spending: SpendingRecord = SpendingRecord()
     budget: BudgetRecord = BudgetRecord()
     rest: RestRecord = RestRecord()
+    memory: MemoryRecord = MemoryRecord()
     reminder: ReminderRecord = ReminderRecord()
     stand: StandRecord = StandRecord()
     refused: RefusedRecord = RefusedRecord()

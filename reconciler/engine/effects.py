@@ -92,6 +92,7 @@ class NumberedReader:
         self.read_file = effects.of("keeper.read_file", agents.read_file)
         self.digests = effects.of("keeper.digests", agents.digests)
         self.verdict = effects.of("keeper.verdict", agents.verdict)
+        self.memory = effects.of("keeper.memory", agents.memory)
 
 
 class NumberedWriter:
@@ -115,6 +116,7 @@ class NumberedWriter:
         self.send = effects.of("keeper.send", agents.send)
         self.call = effects.of("keeper.call", agents.call)
         self.answer = effects.of("keeper.answer", agents.answer)
+        self.put_memory = effects.of("keeper.put_memory", agents.put_memory)
 
 
 class NumberedAgents(NumberedReader, NumberedWriter):
@@ -131,7 +133,7 @@ class NumberedStore:
 
     def __init__(self, store: Store, effects: Effects) -> None:
         self.events, self.session, self.meta, self.aclose = store.events, store.session, store.meta, store.aclose
-        self.audit = store.audit
+        self.audit, self.memory = store.audit, store.memory
         self.write = effects.of("store.write", store.write)
         self.load = effects.of("store.load", store.load)
         self.objects = effects.of("store.objects", store.objects)

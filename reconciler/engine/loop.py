@@ -35,6 +35,7 @@ from reconciler.engine.restoring import Restorer
 from reconciler.engine.state.declarations import Declarations
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.ledgers import FLEET
+from reconciler.engine.state.memories import Memories, MemoryDesk
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
@@ -97,7 +98,7 @@ class Engine:
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), parts.keeper_version,
+            self.vers.account(), parts.keeper_version, Memories(self.store),
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
@@ -110,6 +111,7 @@ class Engine:
         self.gatherer.budgets.ledgers.fill(image.meta, clock.now())
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
         self.gatherer.slots.hold.breaker = Breaker.load(image.meta.get(BREAKER, ""))
+        self.memory_desk = MemoryDesk(self.gatherer.memories, self.table, self.recorder, clock, self.settings.audit_keep)
         self.orphans = Orphans(self.table, self.fleet, self.recorder, self.clock, self.gatherer.owner, image.meta)
         self.restore = Restorer(
             self.table, self.declarations, self.fleet, journal, self.gatherer.owner, self.clock, self.settings.resync_seconds
@@ -137,6 +139,7 @@ class Engine:
         self.table.on_change += [self.triggers.changed, self._forget]
         self.gatherer.providers.on_change.append(self.queue.add)
         self.gatherer.budgets.on_change.append(self.queue.add)
+        self.gatherer.memories.on_change.append(self.triggers.remembered)
         self.table.on_flawed.append(self.triggers.flawed)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:

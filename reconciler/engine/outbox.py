@@ -313,7 +313,7 @@ class NotedStore:
     def __init__(self, store: Store, outbox: Outbox) -> None:
         self._store, self._outbox = store, outbox
         self.events, self.session, self.meta, self.aclose = store.events, store.session, store.meta, store.aclose
-        self.load, self.objects, self.audit = store.load, store.objects, store.audit
+        self.load, self.objects, self.audit, self.memory = store.load, store.objects, store.audit, store.memory
 
     async def write(self, batch: Sequence[Write]) -> None:
         prepared = self._outbox.prepare(batch)

@@ -20,6 +20,7 @@ from reconciler.core.plan import Plan, Step
 from reconciler.core.slot import claims
 from reconciler.core.slot.marks import sealed
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
+from reconciler.core.snapshot.memory import Taken
 from reconciler.core.snapshot.session import Divergence, SessionName
 from reconciler.core.tree.places import key_of
 from reconciler.core.treerecords import TreeRecord
@@ -27,7 +28,7 @@ from reconciler.engine.loop import Engine
 from reconciler.engine.observe.machines import Machines
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.places import place_of
-from reconciler.engine.ports import AgentObservation, Machine, Place
+from reconciler.engine.ports import AgentObservation, Machine, MachineMemory, Place
 from reconciler.engine.registry import AnyKind
 from reconciler.engine.state.objects import LieutenantItem, session_of
 from reconciler.engine.state.transcripts import Transcript
@@ -76,11 +77,15 @@ class RecalledAgents:
             model=agent.model or None,
             thinking=agent.thinking or None,
             inside=Inside(agent.told.prompt, agent.told.files) if agent.told is not None else None,
+            memory=Taken(told, told) if status.memory is not None and (told := status.memory.told) else None,
         )
         return AgentObservation(Agent(self._keeper, at.epoch, process, session_file, size), b"")
 
     async def verdict(self, at: Machine, key: str) -> Verdict:
         return Unheard()
+
+    async def memory(self, at: Machine) -> MachineMemory:
+        raise _not_asked(at)
 
     async def prefixes(self, at: Machine, path: str, ends: Sequence[int], blanks: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         raise _not_asked(at)

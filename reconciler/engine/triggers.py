@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.api.annotations import PREFIX
-from reconciler.core.keys import Key
+from reconciler.core.governance.memory import Whose
+from reconciler.core.keys import Key, lieutenant
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Hold
@@ -14,6 +15,8 @@ from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.registry import AnyKind
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import ObjectTable
+
+LIEUTENANT = lieutenant("", "").kind
 
 
 class Triggers:
@@ -61,6 +64,12 @@ class Triggers:
         for kind in self._kinds.values():
             for affected in kind.affected(key, before, after):
                 self._queue.add(affected)
+
+    def remembered(self, whose: Whose) -> None:
+        """What has changed in a memory reaches the machines of those that share it."""
+        for item in self._table.of_kind(LIEUTENANT):
+            if item.key.namespace == whose.namespace and whose.owner in ("", item.key.name):
+                self._queue.add(item.key)
 
     def flawed(self, key: Key) -> None:
         """That it is declared badly, or no more so, concerns whoever refers to it."""

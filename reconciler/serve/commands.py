@@ -2,6 +2,7 @@
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
 `{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
+`{"op": "memory", "namespace", "owner", "add", "remove"}`,
 `{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
 """
@@ -12,7 +13,7 @@ import copy
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from reconciler import errors
 from reconciler.api.annotations import VERBS, is_verb
@@ -20,6 +21,7 @@ from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME, INTERNAL
 from reconciler.core.audit import WHO, Actor
+from reconciler.core.governance.memory import Whose
 from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
@@ -31,15 +33,16 @@ SOURCE = "api"
 
 class Commands:
     """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now.
-    `collect`: writes down which VMs without an owner are to be deleted."""
+    `collect`: writes down which VMs without an owner are to be deleted; `remember`: changes what agents remember."""
 
     def __init__(
         self,
         declarations: DeclarationPort,
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
+        remember: Callable[[Whose, Sequence[str], Collection[str], Actor], Awaitable[Json]],
     ) -> None:
-        self._declarations, self._still_declared, self._collect = declarations, still_declared, collect
+        self._declarations, self._still_declared, self._collect, self._remember = declarations, still_declared, collect, remember
 
     async def handle(self, request: Json) -> Json:
         """One request → its answer; what is wrong with it is in the answer."""
@@ -50,7 +53,8 @@ class Commands:
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
-        declarations = self._declarations.acting(Actor("command", str(request.get("by") or "")[:WHO]))
+        actor = Actor("command", str(request.get("by") or "")[:WHO])
+        declarations = self._declarations.acting(actor)
         if op == "ping":
             return {"pid": os.getpid()}
         if op == "collect":
@@ -61,6 +65,9 @@ class Commands:
             stack = request.get("stack")
             await declarations.approve_prune(str(request.get("hash")), stack if isinstance(stack, str) else None)
             return "approved"
+        if op == "memory":
+            whose = Whose(str(request.get("namespace") or ""), str(request.get("owner") or ""))
+            return await self._remember(whose, _texts(request, "add"), _texts(request, "remove"), actor)
         key = key_of(request)
         match op:
             case "apply":
@@ -177,6 +184,13 @@ def _map(request: Json, name: str) -> Json:
     if not isinstance(value, dict):
         raise InvalidSpec(f"{name} must be a map", "control socket")
     return value
+
+
+def _texts(request: Json, name: str) -> list[str]:
+    value = request.get(name)
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise InvalidSpec(f"{name} must be a list of texts", "control socket")
+    return [str(one) for one in value]
 
 
 def _strings(request: Json, name: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from reconciler.errors import Refused, Rejected, Unreachable
 from reconciler.store.conversions import STEPS, brought_forward
 from reconciler.store.revision import HEAD
 from reconciler.store.rows import Value, Values
-from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, MEMORY, META, OBJECTS, SESSIONS, SIGHTINGS
 from reconciler.store.sqlstore import SqlStore
 
 FORMAT = "reconciler-store"
@@ -34,7 +34,7 @@ one that it does not know."""
 READABLE = {1: frozenset({"0001"}), VERSION: frozenset({*STEPS, HEAD})}
 """Versions that are read, each with the revisions that it may be of."""
 
-TABLES: tuple[Table, ...] = (OBJECTS, INTENTS, EVENTS, SESSIONS, CHUNKS, SIGHTINGS, META, AUDIT)
+TABLES: tuple[Table, ...] = (OBJECTS, INTENTS, EVENTS, SESSIONS, CHUNKS, SIGHTINGS, META, AUDIT, MEMORY)
 
 _BY_NAME = {table.name: table for table in TABLES}
 _JSON_COLUMNS = frozenset({"labels", "annotations", "finalizers", "spec", "status", "record", "payload", "changes"})

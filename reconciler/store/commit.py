@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,7 +16,7 @@ from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
 from reconciler.store.database import Database
 from reconciler.store.group import Group, Head, named
 from reconciler.store.rows import Batch
-from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, META, OBJECTS, SESSIONS, SIGHTINGS
+from reconciler.store.schema import AUDIT, CHUNKS, EVENTS, INTENTS, MEMORY, META, OBJECTS, SESSIONS, SIGHTINGS
 
 EVENTS_KEPT = 50_000
 INTENTS_KEPT = 10_000
@@ -53,6 +53,7 @@ class _Statements:
     meta: str
     events: str
     audit: str
+    memory: str
 
 
 class Committer:
@@ -145,6 +146,10 @@ class Committer:
             write(statements.audit, group.audit)
             newest = select(func.max(AUDIT.c.seq)).scalar_subquery()
             connection.execute(delete(AUDIT).where(AUDIT.c.seq <= newest - group.audit_kept))
+        if group.forgotten:
+            connection.execute(_FORGET, group.forgotten)
+        if group.memory:
+            write(statements.memory, list(group.memory.values()))
         self._prune(connection, len(group.events), len(group.intents))
 
     def _prune(self, connection: Connection, events: int, intents: int) -> None:
@@ -175,6 +180,10 @@ class Committer:
 
 _DELETE_OBJECT = delete(OBJECTS).where(
     OBJECTS.c.kind == bindparam("k"), OBJECTS.c.namespace == bindparam("ns"), OBJECTS.c.name == bindparam("n")
+)
+
+_FORGET = delete(MEMORY).where(
+    MEMORY.c.namespace == bindparam("ns"), MEMORY.c.owner == bindparam("o"), or_(MEMORY.c.entry == bindparam("e"), bindparam("e") == "")
 )
 
 _DELETE_COUNTED = delete(EVENTS).where(
@@ -240,4 +249,5 @@ def _statements(database: Database) -> _Statements:
         meta=upsert(META),
         events=compiled(insert(EVENTS), without="seq"),
         audit=compiled(insert(AUDIT), without="seq"),
+        memory=upsert(MEMORY),
     )

@@ -18,6 +18,7 @@ from reconciler.store.rows import (
     ChunkRow,
     EventRow,
     IntentRow,
+    MemoryRow,
     MetaRow,
     NoObject,
     ObjectRow,
@@ -64,6 +65,8 @@ class Group:
         self.meta: dict[str, str] = {}
         self.audit: list[Values] = []
         self.audit_kept = 0
+        self.memory: dict[tuple[str, str, str], Values] = {}
+        self.forgotten: list[Values] = []
 
     def admit(self, batch: Batch) -> Conflict | None:
         """Take the whole batch in, or say why not and take nothing."""
@@ -120,8 +123,20 @@ class Group:
         elif isinstance(write, AuditRow):
             self.audit.append(write.values)
             self.audit_kept = write.keep
+        elif isinstance(write, MemoryRow):
+            self._take_memory(write)
         elif isinstance(write, MetaRow):
             self.meta[write.name] = write.value
+
+    def _take_memory(self, write: MemoryRow) -> None:
+        """What is forgotten is written no more; what is written after that is new."""
+        for entry in write.dropped:
+            self.forgotten.append({"ns": write.namespace, "o": write.owner, "e": entry})
+            gone = [at for at in self.memory if at[:2] == (write.namespace, write.owner) and entry in ("", at[2])]
+            for at in gone:
+                del self.memory[at]
+        for values in write.entries:
+            self.memory[write.namespace, write.owner, str(values["entry"])] = values
 
 
 def _compare(write: ObjectRow, head: Head | None) -> Conflict | None:

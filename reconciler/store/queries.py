@@ -7,10 +7,14 @@ SQLAlchemy would take longer than everything else it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from reconciler.core.audit import Entry
 from reconciler.engine.ports import Event, Image, Key, StoredObject
-from reconciler.store.rows import audit_of, event_of, integer, intent_of, number, object_of
+from reconciler.store.rows import audit_of, event_of, integer, intent_of, memory_of, number, object_of
+
+if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
 
 Run = Callable[[str, Mapping[str, str | int]], Iterable[Sequence[object]]]
 """Executes a statement with named parameters (`:name`) and gives its rows."""
@@ -22,7 +26,8 @@ OBJECTS = (
 INTENTS = "token, kind, namespace, name, uid, verb, attempt, payload, sent_at, server_time, outcome, node"
 EVENTS = "seq, kind, namespace, name, uid, type, reason, message, at, series, count, first_at"
 AUDIT = "seq, at, door, who, verb, kind, namespace, name, uid, changes"
-"""The columns of four tables, in the order in which `rows.py` takes them."""
+MEMORY = "entry, at, text, writer, gone_at, gone_by"
+"""The columns of five tables, in the order in which `rows.py` takes them."""
 
 
 def image(run: Run) -> Image:
@@ -69,6 +74,12 @@ def audit(run: Run, limit: int, namespace: str | None = None) -> list[tuple[int,
     where = " WHERE namespace = :within OR namespace = ''" if namespace is not None else ""
     values: dict[str, str | int] = {"limit": max(limit, 0), **({"within": namespace} if namespace is not None else {})}
     return [audit_of(row) for row in run(f"SELECT {AUDIT} FROM audit{where} ORDER BY seq DESC LIMIT :limit", values)][::-1]
+
+
+def memory(run: Run, namespace: str, owner: str) -> list[MemoryEntry]:
+    """All entries of a memory, also those that were removed, oldest first."""
+    where = {"namespace": namespace, "owner": owner}
+    return sorted(memory_of(row) for row in run(f"SELECT {MEMORY} FROM memory WHERE namespace = :namespace AND owner = :owner", where))
 
 
 def session(run: Run, name: str, offset: int, limit: int) -> bytes:

@@ -17,6 +17,7 @@ from reconciler.store.rows import nameless
 from reconciler.store.sqlitefile import BUSY_SECONDS, error_of, missing
 
 if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.store.sqlstore import SqlStore
 
 T = TypeVar("T")
@@ -70,6 +71,9 @@ class SqliteReader:
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         return self._query(lambda run: queries.audit(run, limit, namespace))
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        return self._query(lambda run: queries.memory(run, namespace, owner))
 
     async def aclose(self) -> None:
         self.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision of `schema.py`, and the newest in `migrations/versions/`."""
 
 VERSION_TABLE = "reconciler_schema"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,6 +23,7 @@ from reconciler.engine.ports import (
     Json,
     Key,
     PutIntent,
+    PutMemory,
     PutMeta,
     PutObject,
     SawVms,
@@ -31,6 +33,9 @@ from reconciler.engine.ports import (
     Write,
 )
 from reconciler.errors import ReconcilerError, Rejected
+
+if TYPE_CHECKING:
+    from reconciler.core.governance.memory import MemoryEntry
 
 Value = None | int | float | str | bytes
 Values = dict[str, Value]
@@ -92,7 +97,17 @@ class AuditRow:
     values: Values = field(repr=False)
 
 
-RowWrite = AuditRow | ObjectRow | NoObject | IntentRow | EventRow | ChunkRow | SightingRows | MetaRow
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """Of one memory. `dropped`: entries that go first, '' for all."""
+
+    namespace: str
+    owner: str
+    dropped: tuple[str, ...]
+    entries: tuple[Values, ...] = field(repr=False)
+
+
+RowWrite = AuditRow | MemoryRow | ObjectRow | NoObject | IntentRow | EventRow | ChunkRow | SightingRows | MetaRow
 Batch = tuple[RowWrite, ...]
 
 
@@ -122,6 +137,9 @@ def _encode(write: Write) -> RowWrite:
             return SightingRows(tuple(vm_ids), at)
         case AddAudit(entry, keep):
             return AuditRow(keep, audit_values(entry))
+        case PutMemory(whose, entries, dropped):
+            rows = tuple(memory_values(whose.namespace, whose.owner, entry) for entry in entries)
+            return MemoryRow(whose.namespace, whose.owner, dropped, rows)
         case PutMeta(name, value):
             return MetaRow(name, value)
 
@@ -208,6 +226,29 @@ def audit_of(row: Sequence[object]) -> tuple[int, Entry]:
     return integer(seq, where), Entry(actor, str(verb), key, str(uid), found, number(at, where))
 
 
+def memory_values(namespace: str, owner: str, entry: MemoryEntry) -> Values:
+    """The row of an entry of a memory, by column name."""
+    return {
+        "namespace": namespace,
+        "owner": owner,
+        "entry": entry.id,
+        "at": entry.at,
+        "text": _storable(entry.text),
+        "writer": entry.by,
+        "gone_at": entry.gone_at,
+        "gone_by": entry.gone_by,
+    }
+
+
+def memory_of(row: Sequence[object]) -> MemoryEntry:
+    """The entry of a row whose columns are those of `queries.MEMORY`, in order. Raises `ReconcilerError` when it is damaged."""
+    from reconciler.core.governance.memory import MemoryEntry  # most commands that read the store need none
+
+    entry, at, text, writer, gone_at, gone_by = row
+    where = f"memory {entry}"
+    return MemoryEntry(number(at, where), str(entry), str(text), str(writer), number(gone_at, where), str(gone_by))
+
+
 DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree"}
 
 
@@ -277,7 +318,7 @@ def event_of(row: Sequence[object]) -> Event:
 
 
 def _storable(text: str) -> str:
-    """An event is for people and may quote anything, also what a text column refuses: NUL and lone surrogates become `?`-like marks."""
+    """Text may quote anything, also what a text column refuses: NUL and lone surrogates become `?`-like marks."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

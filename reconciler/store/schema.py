@@ -87,6 +87,19 @@ AUDIT = Table(
     sqlite_autoincrement=True,
 )
 
+MEMORY = Table(
+    "memory",
+    METADATA,
+    Column("namespace", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("entry", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("gone_at", Double, nullable=False),
+    Column("gone_by", Text, nullable=False),
+)
+
 SESSIONS = Table(
     "sessions",
     METADATA,

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.core.audit import Entry
+from reconciler.core.governance.memory import MemoryEntry
 from reconciler.engine.ports import Event, Image, Key, StoredObject, Write
 from reconciler.errors import Refused
 from reconciler.store import queries
@@ -104,6 +105,10 @@ class SqlStore:
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
         return await self._read(lambda run: queries.audit(run, limit, namespace))
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        """All entries of a memory, also those that were removed, oldest first."""
+        return await self._read(lambda run: queries.memory(run, namespace, owner))
 
     async def aclose(self) -> None:
         """Write what was handed in and let go of the database. A second call does nothing."""

@@ -97,6 +97,7 @@ class Rig:
         argv: tuple[str, ...] = (),
         command: tuple[str, ...] = ("pi",),
         guard: Json | None = None,
+        memory: Json | None = None,
         compacting: Compacting | None = None,
         sandbox: Json | None = None,
     ) -> Launch:
@@ -115,6 +116,7 @@ class Rig:
             session_file=str(self.session),
             launch_hash=name,
             guard=guard,
+            memory=memory,
             compacting=compacting,
             sandbox=sandbox,
         )

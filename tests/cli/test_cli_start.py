@@ -73,7 +73,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
         (("version",), False, 24, 300),
         (("get", "lt", "-o", "wide"), False, 43, 345),
         (("get", "lt", "-o", "json"), False, 43, 345),
-        (("events",), False, 51, 365),
+        (("events",), False, 52, 365),
         (("get", "--help"), False, 43, 345),
         (("completion", "bash"), True, 14, 330),
         (("validate", "lt.yaml"), True, 51, 425),

@@ -44,6 +44,7 @@ from reconciler.core.records import (
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.memory import Memory, OnMachine, Size, Taken
 from reconciler.core.snapshot.provider import Fallback
 from reconciler.core.snapshot.session import Compacted
 from reconciler.core.snapshot.slot import SnapshotPolicy
@@ -85,11 +86,13 @@ RICH = LieutenantRecord(
     boot=BootRecord(vm_id=VM, steps=STEPS),
 )
 TOLD = replace(UP, inside=Inside("p", {"/root/AGENTS.md": "a"}), model="anthropic/x", thinking="high")
+REMEMBERED = Memory(OnMachine("default/api", "a", "b"), Size("a", 2, 3, 40), Size("b", 1, 1, 10))
 FULL: dict[str, LieutenantView] = {
     "all that can be said": a_lieutenant(SLOT, record=RICH, rendered=ORGANS, guest=BROUGHT, agent=agent(TOLD)),
     "pi was killed": a_lieutenant(agent=agent(Exited(5.0, 137, "SIGKILL", "", "h"))),
     "pi died": a_lieutenant(agent=agent(DIED)),
     "it gets another machine": replacing(since=NOW),
+    "it remembers": a_lieutenant(agent=agent(replace(UP, memory=Taken("g", "g")))).but(memory=REMEMBERED),
     "its conversation was shortened, and another model answers": a_lieutenant(
         record=a_lieutenant().record.but(session=SessionRecord(name="s-g1", generation=1)),
         compacted=Compacted(2, "c1", NOW, False, 9),

@@ -53,7 +53,7 @@ DESIGN: dict[str, Effect] = {
 }
 """immutable: refused. machine: another machine, per `update`. restart: pi on the same session, when settled. live: neither."""
 
-BASE: Json = {"role": "x", "profileRef": {"name": "lightweight"}}
+BASE: Json = {"role": "x", "profileRef": {"name": "lightweight"}, "memory": {"scopes": ["Global"]}}
 STOCK = {name: profile.spec for name, profile in stock_profiles().items()}
 
 

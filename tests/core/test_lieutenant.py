@@ -12,6 +12,7 @@ from reconciler.api.lieutenant import OnLost, OnWorkspaceLost, PostTask
 from reconciler.core.decisions import (
     Acknowledge,
     BeginSession,
+    BringMemory,
     ClearSlot,
     ContinueSession,
     CorrectClock,
@@ -39,6 +40,7 @@ from reconciler.core.decisions import (
     RewindSession,
     RunStep,
     RunVerify,
+    SaveMemory,
     SetModel,
     StandStill,
     StartAgent,
@@ -61,6 +63,7 @@ from reconciler.core.records import (
     ConfigRecord,
     LieutenantRecord,
     LoadedRecord,
+    MemoryRecord,
     RestartRecord,
     RestRecord,
     SessionRecord,
@@ -71,6 +74,7 @@ from reconciler.core.slot.branching import STAND_SECONDS
 from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusals, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.memory import Memory, OnMachine, Taken
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.snapshot.requests import AnnotationRequests
@@ -171,10 +175,21 @@ def unsupported(view: LieutenantView) -> LieutenantView:
 MODEL = rendered(lieutenant_spec(model={"provider": "a", "id": "one", "thinking": "high"}))
 
 
+RECALLING = rendered(lieutenant_spec(memory={"scopes": ["Agent"]}))
+REMEMBERED, TAKEN = OnMachine("uid", "two", "none"), Taken("t", "t")
+
+
 def having(**process: object) -> LieutenantView:
     """One with a declared model, and a pi that has this."""
     has = replace(UP, **{"model": "a/one", "thinking": "high", **process})  # type: ignore[arg-type]
     return lieutenant(rendered=MODEL, agent=agent(has))
+
+
+def remembering(there: OnMachine = REMEMBERED, taken: Taken | None = TAKEN, *, saved: bool = False) -> LieutenantView:
+    """One with a memory: what its machine has of it, and what its pi was given and has."""
+    up = replace(UP, launch_hash=RECALLING.launch_hash, memory=taken)
+    record = RUNNING.record.but(memory=MemoryRecord(place=VM, agent=there.agent, shared=there.shared)) if saved else RUNNING.record
+    return lieutenant(rendered=RECALLING, agent=agent(up, memory=there), memory=Memory(REMEMBERED), record=record)
 
 
 def refused(why: str) -> LieutenantRecord:
@@ -530,6 +545,24 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "and restarted when a person asks, as one is under other rules": (
         lieutenant(agent=agent(replace(UP, sandbox="other")), record=RUNNING.record.but(config=ConfigRecord(again=True))),
         StopAgent(VM, "it was told otherwise than declared"),
+    ),
+    "what it wrote down to remember is saved": (remembering(OnMachine("uid", "three", "none")), SaveMemory(VM, "three", "none")),
+    "and what others wrote is brought to it": (
+        remembering(OnMachine("uid", "one", "none"), saved=True),
+        BringMemory(VM, "two", "none"),
+    ),
+    "one that was given its memory has it": (remembering(), plan(lieutenant())),
+    "one that has not said yet what it remembers is waited for": (
+        remembering(taken=Taken("t")),
+        Wait("MemoryUnread", "pi has not said yet what it remembers", until=NOW + 10),
+    ),
+    "one that remembers something else is owned up to": (
+        remembering(taken=Taken("t", "other")),
+        Refuse("MemoryNotApplied", "pi was given t to remember, and has other"),
+    ),
+    "one that has no tools for it, too": (
+        remembering(taken=None),
+        Refuse("MemoryNotApplied", "pi runs without the tools of its memory"),
     ),
     "what its agent was refused is told": (
         lieutenant(agent=agent(replace(UP, refused=Refusals(((1, "network a:1"), (2, "files b")))))),

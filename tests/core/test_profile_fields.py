@@ -147,6 +147,9 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     },
     "agent.permissions.askTimeoutSeconds": (with_value("agent", "permissions", "askTimeoutSeconds", to=5), lambda r: r.ask_seconds),
     "agent.skills": (with_value("agent", "skills", to=["other"]), lambda r: (r.argv, r.launch_hash, r.skills)),
+    "sandbox.fs.writable": (with_value("sandbox", "fs", "writable", to=["/opt/other"]), lambda r: (r.boundary, r.launch_hash)),
+    "sandbox.fs.hidden": (with_value("sandbox", "fs", "hidden", to=["/root/.other"]), lambda r: (r.boundary, r.launch_hash)),
+    "sandbox.network.allow": (with_value("sandbox", "network", "allow", to=["example.com:80"]), lambda r: (r.boundary, r.launch_hash)),
 }  # fmt: skip
 ELSEWHERE = {
     *("bake.enabled", "bake.keep", "bake.warm", "extends.name"),

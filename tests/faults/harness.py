@@ -46,6 +46,7 @@ READS = frozenset(
         *("vers.list_vms", "vers.get_vm", "vers.get_metadata", "vers.list_commits", "vers.resolve_ref"),
         *("guest.inspect", "store.load", "store.meta"),
         *("keeper.observe", "keeper.verdict", "keeper.digests", "keeper.prefixes", "keeper.file_size", "keeper.read_file"),
+        "keeper.memory",
     }
 )
 """Effects that change nothing: a crash before one is a crash after it, and an error of one is a lost answer of it."""

@@ -200,7 +200,7 @@ async def fleet_served(
         values = Values(*secrets)
         engine = await Engine.open(EngineParts(settings, FakeVers(World()), FakeAgents(World()), KEEPER, store, values, LoopClock(NOW)))
         stack.push_async_callback(engine.stop)
-        commands = Commands(engine.declarations, lambda obj: False, engine.orphans.ask)
+        commands = Commands(engine.declarations, lambda obj: False, engine.orphans.ask, engine.memory_desk.edit)
         served_: Served
 
         async def foresee() -> Forecast:

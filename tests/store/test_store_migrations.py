@@ -58,6 +58,7 @@ async def test_a_store_of_every_release_opens_with_all_it_held(revision: str, tm
     assert image == Image((thing("a"), whole), (intent("open"),), {"v1": 0.5}, {"s": 7}, {"epoch": "4"})
     assert [one.message for one in await store.events()] == ["first", "second"]
     assert await store.session("s") == b"\x00\xff{}\n\r\n"
+    assert [entry.id for entry in await store.memory("default", "a")] == (["e1", "e2"] if revision >= "0006" else [])
     await store.write([put("a", 2), AddEvent(event("third")), AppendSession("s", 7, b"x")])
     assert [one.seq for one in await store.events()] == [1, 2, 3]
     await store.aclose()

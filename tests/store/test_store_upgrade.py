@@ -27,7 +27,7 @@ def record_of(objects: list[StoredObject], kind: str, name: str) -> dict[str, ob
 @pytest.mark.parametrize("where", ["sqlite", "postgres"], indirect=True)
 async def test_a_fleet_of_the_first_release_keeps_all_it_knew(where: str | Path, opened: Open) -> None:
     store_of("fleet-0001", where)
-    with pytest.raises(ReconcilerError, match=r"revision 0001, 0005 is needed.*start the controller once"):
+    with pytest.raises(ReconcilerError, match=r"revision 0001, 0006 is needed.*start the controller once"):
         open_store(where, read_only=True)
     before = state_of(where)
     store = opened()
@@ -60,7 +60,7 @@ def test_an_upgrade_killed_at_any_step_leaves_the_old_store_or_the_new_one(where
     states = [json.loads(line) for line in told.splitlines()]
     after = states[-1]
     assert before["revision"] == "0001"
-    assert after["revision"] == "0005"
+    assert after["revision"] == "0006"
     assert after != before
     assert [state for state in states if state not in (before, after)] == []
     assert len(states) > 8, "it was struck at each of its statements"

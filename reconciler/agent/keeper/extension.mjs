@@ -33,20 +33,15 @@ export class Extension {
   }
 
   /** What it says: nothing yet (it has just been loaded), or what pi was told. */
-  status(text) {
-    let said;
-    try {
-      said = JSON.parse(text);
-    } catch {
-      return count("insideNotRead");
-    }
+  status(said) {
+    if (!said) return count("insideNotRead");
     this.#there = true;
-    if (said?.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said?.guard);
-    if (Number.isFinite(said?.retryAfter)) {
+    if (said.guard !== undefined || this.#guard?.there === false) this.#guard?.reported(said.guard);
+    if (Number.isFinite(said.retryAfter)) {
       this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
       return;
     }
-    if (typeof said?.prompt === "string") this.told = { prompt: brief(said.prompt), context: said.context, compaction: said.compaction };
+    if (typeof said.prompt === "string") this.told = { prompt: brief(said.prompt), context: said.context, compaction: said.compaction };
     else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
   }
 

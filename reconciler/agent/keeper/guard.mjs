@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Refusal, count } from "./disk.mjs";
+import { INSIDE as INSIDE_MEMORY } from "./memory.mjs";
 import { load } from "./guardgrammar.mjs";
 import { SEGMENT, special } from "./guardpatterns.mjs";
 import { decide, readRules } from "./guardrules.mjs";
@@ -17,9 +18,9 @@ const REMEMBERED = 500;
 const KEPT = 200;
 const SHOWN = 2000;
 const brief = (text, limit = 500) => String(text ?? "").slice(0, limit);
-const PARTS = [INSIDE, path.join(import.meta.dirname, "forward.mjs")]; // it, and what it imports
-const digestOf = (files) => createHash("sha256").update(Buffer.concat(files.map((file) => fs.readFileSync(file)))).digest("hex");
-const ORIGINAL = digestOf(PARTS); // as it was when the keeper started
+const digestOf = (files) => files.reduce((hash, file) => hash.update(fs.readFileSync(file)), createHash("sha256")).digest("hex");
+const OURS = [INSIDE, path.join(import.meta.dirname, "forward.mjs"), INSIDE_MEMORY]; // all of our code that runs in pi
+const ORIGINAL = digestOf(OURS); // as it was when the keeper started
 
 export class Guard {
   #rules;
@@ -79,7 +80,7 @@ export class Guard {
   #intact() {
     let found = "gone";
     try {
-      found = digestOf(PARTS);
+      found = digestOf(OURS);
     } catch {
       // it is gone, which is told below
     }

@@ -5,6 +5,7 @@ import { allowedHere, forward } from "./forward.mjs";
 
 const KEY = "reconciler";
 const LONGEST = 20_000;
+const RETRIES = 15; // seconds: pi tries three times, after 2, 4 and 8
 const CUT = new Set(["bash", "read", "write", "edit"]); // of a longer command nothing would be allowed; of a file its path decides
 const digest = (text) => createHash("sha256").update(text, "utf8").digest("hex");
 
@@ -16,20 +17,27 @@ const asked = (headers) => {
   return until > 0 ? until / 1000 : 0;
 };
 
-/** pi does not tell what a provider asks for with its refusal, so its requests to the address of the model in use are listened to. */
+/** pi does not tell what a provider asks for with its refusal, so its requests to the address of the model in use are listened to. pi asks
+ * again whatever the provider asked for; until the keeper has ended that, a try that comes too soon gets the same answer from here.
+ * Returns what makes the next request of a new prompt go out. */
 function listen(ctx) {
   const fetch = globalThis.fetch;
+  let refused = { until: 0 };
   globalThis.fetch = async (...request) => {
+    const address = String(request[0]?.url ?? request[0]);
+    const provider = Boolean(ctx.model?.baseUrl && address.startsWith(ctx.model.baseUrl));
+    if (provider && refused.address === address && performance.now() < refused.until) return refused.answer.clone();
     const answer = await fetch(...request);
     try {
-      const address = String(request[0]?.url ?? request[0]);
-      const seconds = answer.status >= 400 && ctx.model?.baseUrl && address.startsWith(ctx.model.baseUrl) ? asked(answer.headers) : 0;
+      const seconds = provider && answer.status >= 400 ? asked(answer.headers) : 0;
       if (seconds > 0) ctx.ui.setStatus(KEY, JSON.stringify({ retryAfter: seconds }));
+      if (seconds > RETRIES) refused = { address, answer: answer.clone(), until: performance.now() + 1000 * seconds };
     } catch {
       // an answer that can't be read asks for nothing
     }
     return answer;
   };
+  return () => (refused = { until: 0 });
 }
 
 /** Before each call of a tool the keeper decides; without its answer no call runs. Long texts are told by their digest. */
@@ -56,16 +64,16 @@ function compactionOf(settings, model) {
 }
 
 export default async function (pi) {
-  let listening = false;
+  let prompted;
   const allowed = allowedHere();
   if (allowed) await forward(allowed);
   const guard = process.env.RECONCILER_GUARD;
   if (guard) pi.on("tool_call", (event, ctx) => ask(guard, event, ctx));
   pi.on("session_start", (_, ctx) => {
     ctx.ui.setStatus(KEY, guard ? '{"guard":"asks"}' : "{}"); // here I am: the command below exists
-    if (!listening) listen(ctx);
-    listening = true;
+    prompted ??= listen(ctx);
   });
+  pi.on("before_agent_start", () => void prompted?.());
   pi.registerCommand("reconciler-inside", {
     description: "Used by the keeper",
     handler: async (_, ctx) => {

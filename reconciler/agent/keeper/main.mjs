@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { Commands } from "./commands.mjs";
 import { State, count } from "./disk.mjs";
 import { Events } from "./events.mjs";
+import { Memory } from "./memory.mjs";
 import { Pi } from "./pi.mjs";
 import { Keeper } from "./server.mjs";
 
@@ -56,7 +57,8 @@ async function main() {
   fs.mkdirSync(chosen.directory, { recursive: true, mode: 0o700 });
   const state = new State(chosen.directory);
   const events = new Events(chosen.directory, chosen.events, () => {});
-  const pi = new Pi(chosen.directory, state, events, chosen.pi);
+  const memory = new Memory(chosen.directory, events);
+  const pi = new Pi(chosen.directory, state, events, chosen.pi, memory);
   const commands = new Commands(chosen.directory, pi, events);
   events.record("keeper", { version: version(), pid: process.pid });
   await pi.endLeftover();
@@ -68,7 +70,7 @@ async function main() {
   };
   process.on("SIGHUP", () => count("hangup")); // it has no terminal to lose
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => void end(0));
-  const keeper = new Keeper({ version: version(), directory: chosen.directory, state, events, pi, commands, quit: () => process.exit(0) });
+  const keeper = new Keeper({ version: version(), directory: chosen.directory, state, events, pi, commands, memory, quit: () => process.exit(0) });
   await keeper.listen(chosen.socket);
 }
 

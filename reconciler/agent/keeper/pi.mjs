@@ -8,7 +8,7 @@ import { Extension, INSIDE_MS } from "./extension.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
 import { Sandbox } from "./sandbox.mjs";
-import { brief, recordOf, upOf, within } from "./told.mjs";
+import { brief, parsed, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
 
 const START_MS = 20_000;
@@ -39,11 +39,13 @@ export class Pi {
   #sandbox; // undefined where no boundary is declared
   #pid; // pi's own: with a boundary around it, pi is no child of ours
   #denials;
+  #memory;
   #directory;
 
   /** `limits`: {sessionBytes, sockets}: the size of a session file from which on pi is not read any more; where sockets are made. */
-  constructor(directory, state, events, limits) {
+  constructor(directory, state, events, limits, memory) {
     this.#directory = directory;
+    this.#memory = memory;
     this.#state = state;
     this.#events = events;
     this.#limits = limits;
@@ -98,8 +100,7 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard, sandbox, compaction}; `guard`: rules for tool calls.
-   * Resolves with pi's first answer. */
+  /** launch: as `start` of the protocol has it (docs/keeper-protocol.md). Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
@@ -161,12 +162,13 @@ export class Pi {
     return this.#guard;
   }
 
-  #spawn({ argv, env, workDir, sessionFile, launchHash }) {
-    const pi = [...argv, "--extension", INSIDE, "--mode", "rpc", "--session", sessionFile];
+  #spawn({ argv, env, workDir, sessionFile, launchHash, memory }) {
+    const remembers = this.#memory.begin({ memory });
+    const pi = [...argv, "--extension", INSIDE, ...remembers.argv, "--mode", "rpc", "--session", sessionFile];
     const program = this.#sandbox?.command(pi) ?? pi;
     const child = spawn(program[0], program.slice(1), {
       cwd: workDir,
-      env: { ...process.env, ...env, ...this.#sandbox?.env(), ...(this.#guard && { RECONCILER_GUARD: DIALOG }) },
+      env: { ...process.env, ...env, ...this.#sandbox?.env(), ...(this.#guard && { RECONCILER_GUARD: DIALOG }), ...remembers.env },
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
     });
@@ -239,8 +241,6 @@ export class Pi {
     });
   }
 
-  // --- talking ------------------------------------------------------------------------------------------------------------
-
   /** Writes one command; `onAnswer` gets pi's response, or undefined when pi ended first. `command` is a JSON object. */
   forward(id, command, onAnswer) {
     this.#waiting.set(id, onAnswer);
@@ -271,6 +271,11 @@ export class Pi {
   async inside() {
     if (!this.#inside) throw new Refusal("NotInside", "our extension is not loaded in pi");
     return this.#inside.inside();
+  }
+
+  /** What our extensions in pi say. */
+  #status(said) {
+    return typeof said?.memory === "string" ? this.#memory.heard(said.memory) : this.#inside.status(said);
   }
 
   /** One get_state at a time; false when it is not answered in time, or pi has ended. */
@@ -305,19 +310,15 @@ export class Pi {
       guard: this.#guard?.describe(),
       sandbox: this.#sandbox?.describe(),
       refused: this.#denials.describe(),
+      memory: this.#memory.told(),
     };
   }
 
   // --- listening ----------------------------------------------------------------------------------------------------------
 
   #line(line) {
-    let said;
-    try {
-      said = JSON.parse(line);
-    } catch {
-      said = undefined;
-    }
-    if (typeof said !== "object" || said === null || Array.isArray(said)) return this.#events.record("noise", { text: brief(line) });
+    const said = parsed(line);
+    if (!said) return this.#events.record("noise", { text: brief(line) });
     if (said.type === "response") {
       const onAnswer = this.#waiting.get(said.id);
       this.#waiting.delete(said.id);
@@ -366,8 +367,9 @@ export class Pi {
         if (this.#sandbox) this.#denials.heard(said.toolName, said.result);
         return events.record(...recordOf(said));
       case "extension_ui_request":
-        if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#inside.status(said.statusText);
+        if (said.method === "setStatus" && said.statusKey === "reconciler") return this.#status(parsed(said.statusText));
         if (said.method === "input" && said.title === DIALOG && this.#guard) return this.#guard.asked(said);
+        if (this.#memory.asks(said)) return this.#reply(said.id, { value: this.#memory.asked(said) });
         return this.#dialog(said);
       case "auto_retry_start":
         events.record("retry", { attempt: said.attempt, delayMs: said.delayMs, error: brief(said.errorMessage) });

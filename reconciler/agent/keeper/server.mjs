@@ -45,15 +45,17 @@ export class Keeper {
   #events;
   #pi;
   #commands;
+  #memory;
   #quit;
 
-  constructor({ version, directory, state, events, pi, commands, quit }) {
+  constructor({ version, directory, state, events, pi, commands, memory, quit }) {
     this.#version = version;
     this.#directory = directory;
     this.#state = state;
     this.#events = events;
     this.#pi = pi;
     this.#commands = commands;
+    this.#memory = memory;
     this.#quit = quit;
   }
 
@@ -128,6 +130,7 @@ export class Keeper {
       vmId,
       seq: this.#events.seq,
       outputBlocked: this.#pi.blocked,
+      memory: this.#memory.describe(),
       process: this.#pi.describe(responsive, this.#commands.unanswered),
     };
   }
@@ -194,6 +197,10 @@ export class Keeper {
     return this.#commands;
   }
 
+  get memory() {
+    return this.#memory;
+  }
+
   get directory() {
     return this.#directory;
   }
@@ -250,6 +257,12 @@ const OPS = {
   },
   answer({ question, allow, reason }) {
     return this.pi.guard.answered(String(question), allow === true, reason);
+  },
+  "memory.read"() {
+    return { memory: this.memory.read() };
+  },
+  "memory.put"(request) {
+    return { memory: this.memory.put(request) };
   },
   "files.digest"({ paths, workDir }) {
     return machine.digests(paths, workDir ?? this.pi.workDir);

@@ -8,6 +8,16 @@ export const within = (promise, ms, late) => {
 };
 export const brief = (text, limit = 500) => (typeof text === "string" ? text.slice(0, limit) : undefined);
 
+/** The JSON object in a text; undefined when there is none. */
+export function parsed(text) {
+  try {
+    const said = JSON.parse(text);
+    return typeof said === "object" && said !== null && !Array.isArray(said) ? said : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** [event, fields] of what pi says, where it is only written down. */
 export function recordOf(said) {
   switch (said.type) {

@@ -25,6 +25,7 @@ from reconciler.api.status.governance import BudgetStatus as BudgetStatus
 from reconciler.api.status.governance import FallbackStatus as FallbackStatus
 from reconciler.api.status.governance import ProviderStatus as ProviderStatus
 from reconciler.api.status.governance import RestStatus as RestStatus
+from reconciler.api.status.memory import MemoryStatus
 
 TAIL = 512
 """Characters of a step's output in status; the record has more."""
@@ -341,6 +342,8 @@ class LieutenantStatus(Status):
     """The budgets that it spends from; left out where there is none. `reconciler get usage` has the figures."""
     rest: RestStatus | None = None
     """That its machine is suspended though it is declared Running, or how the last such rest ended; left out when there was none."""
+    memory: MemoryStatus | None = None
+    """What it remembers; left out where no memory is declared."""
     session: SessionStatus | None = None
     """Its conversation; left out until there is one."""
     forked_from: ForkedFrom | None = None

@@ -26,6 +26,7 @@ from reconciler.core.decisions.local import LeaveLocal as LeaveLocal
 from reconciler.core.decisions.local import LocalAction as LocalAction
 from reconciler.core.decisions.local import MoveToVm as MoveToVm
 from reconciler.core.decisions.local import OpenLocal as OpenLocal
+from reconciler.core.decisions.machine import BringMemory as BringMemory
 from reconciler.core.decisions.machine import ContinueSession as ContinueSession
 from reconciler.core.decisions.machine import CorrectClock as CorrectClock
 from reconciler.core.decisions.machine import CountCrash as CountCrash
@@ -37,6 +38,7 @@ from reconciler.core.decisions.machine import RestAgent as RestAgent
 from reconciler.core.decisions.machine import RestoreSession as RestoreSession
 from reconciler.core.decisions.machine import RunStep as RunStep
 from reconciler.core.decisions.machine import RunVerify as RunVerify
+from reconciler.core.decisions.machine import SaveMemory as SaveMemory
 from reconciler.core.decisions.machine import SetModel as SetModel
 from reconciler.core.decisions.machine import StartAgent as StartAgent
 from reconciler.core.decisions.machine import StartKeeper as StartKeeper

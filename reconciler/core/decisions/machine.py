@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act
 
@@ -130,6 +131,28 @@ class StartAgent(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class SaveMemory(Act):
+    """Save what the agent wrote down to remember. `agent`, `shared`: digests of what is on the machine."""
+
+    doing: ClassVar = GovernReason.SAVING_MEMORY
+
+    vm_id: str
+    agent: str
+    shared: str
+
+
+@dataclass(frozen=True, slots=True)
+class BringMemory(Act):
+    """Bring what the agent remembers to its machine. `agent`, `shared`: digests of what is in the store."""
+
+    doing: ClassVar = GovernReason.BRINGING_MEMORY
+
+    vm_id: str
+    agent: str
+    shared: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetModel(Act):
     """Let a running pi answer with this model and this much thinking; '' leaves it as it is."""
 
@@ -183,6 +206,8 @@ GuestAction = (
     | ReadBack
     | RestoreSession
     | ContinueSession
+    | SaveMemory
+    | BringMemory
     | StartAgent
     | SetModel
     | StopAgent

@@ -1,11 +1,24 @@
-"""The snapshot of a lieutenant once something about its budgets or its rest was written down. Pure."""
+"""The snapshot of a lieutenant once something about its budgets, its rest or its memory was written down. Pure."""
 
 from __future__ import annotations
 
-from reconciler.core.decisions import GovernAction, NoteHours, NoteRefusals, NoteRest, NoteSpending, NoteWake, Retire
+from reconciler.core.decisions import (
+    BringMemory,
+    GovernAction,
+    NoteHours,
+    NoteRefusals,
+    NoteRest,
+    NoteSpending,
+    NoteWake,
+    Retire,
+    SaveMemory,
+)
 from reconciler.core.lieutenant.rests import awake, rested
-from reconciler.core.records import BudgetRecord, RefusedRecord
+from reconciler.core.records import BudgetRecord, MemoryRecord, RefusedRecord
+from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.memory import Taken
+from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.values import replaced
 
@@ -27,3 +40,18 @@ def after_governing(lt: LieutenantView, action: GovernAction) -> LieutenantView:
         case NoteRest(rest):
             desired = DesiredState.SUSPENDED if rest else DesiredState.RUNNING
             return lt.but(record=record.but(rest=rested(record.rest, rest, now)), slot=replaced(lt.slot, desired=desired))
+
+
+def after_remembering(lt: LieutenantView, action: SaveMemory | BringMemory) -> LieutenantView:
+    """What is on the machine is in the store; once it was brought there, the machine has what it should have."""
+    if isinstance(action, SaveMemory):
+        saved = MemoryRecord(place=lt.vm_id, agent=action.agent, shared=action.shared)
+        return lt.but(record=lt.record.but(memory=saved))
+    wanted = lt.memory.wanted if lt.memory is not None else None
+    return lt.but(agent=replaced(lt.agent, memory=wanted)) if isinstance(lt.agent, Agent) else lt
+
+
+def started(lt: LieutenantView) -> Up:
+    """pi as it is when it has just been started as declared."""
+    assert isinstance(lt.rendered, Rendered)
+    return Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told, memory=Taken("-", "-") if lt.memory is not None else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from reconciler.core.decisions import (
+    BringMemory,
     ContinueSession,
     CorrectClock,
     CountCrash,
@@ -16,12 +17,14 @@ from reconciler.core.decisions import (
     RestoreSession,
     RunStep,
     RunVerify,
+    SaveMemory,
     SetModel,
     StartAgent,
     StartKeeper,
     StopAgent,
     WriteFiles,
 )
+from reconciler.core.lieutenant.aftergovernance import after_remembering, started
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.records import LoadedRecord
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
@@ -71,9 +74,10 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
             return lt.but(agent=replaced(agent, session_size=size) if agent else None)
         case ContinueSession(vm_id):
             return lt.but(record=lt.record.but(session=lt.record.session.but(looked_on=vm_id)))
+        case SaveMemory() | BringMemory():
+            return after_remembering(lt, action)
         case StartAgent():
-            assert isinstance(lt.rendered, Rendered)
-            return lt.but(agent=agent_after(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+            return lt.but(agent=agent_after(lt, started(lt)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
@@ -100,4 +104,5 @@ def _marked(guest: object, name: str, value: str) -> Guest:
 
 def agent_after(lt: LieutenantView, process: Up | NotStarted) -> Agent:
     size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
-    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)
+    memory = lt.agent.memory if isinstance(lt.agent, Agent) else None
+    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size, memory=memory)

@@ -61,7 +61,7 @@ from reconciler.core.decisions import (
     Withdraw,
 )
 from reconciler.core.keys import Key
-from reconciler.core.lieutenant.aftergovernance import after_governing
+from reconciler.core.lieutenant.aftergovernance import after_governing, started
 from reconciler.core.lieutenant.afterguest import after_guest, agent_after
 from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
@@ -192,8 +192,7 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
             guest = Guest(0.0, lt.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
-            made = lt.rendered
-            process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
+            process = replaced(started(lt), model=lt.rendered.model, thinking=lt.rendered.thinking)
             return lt.but(slot=slot, guest=guest, agent=agent_after(lt, process))
         case MarkForDeletion(cause=cause):
             return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)

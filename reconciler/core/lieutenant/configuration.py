@@ -9,6 +9,7 @@ from __future__ import annotations
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, NoteRefusals, Refuse, SetModel, StopAgent, Wait, WriteFiles
+from reconciler.core.lieutenant.memory import memory_mismatch
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
 from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Inside, Up
@@ -116,7 +117,8 @@ def read_the_instructions_again(v: SessionPart) -> Decision | None:
         return None
     _, process, rendered = up
     otherwise = process.inside is not None and bool(told_otherwise(rendered, process.inside))
-    if otherwise or permissions_mismatch(v.lt) or sandbox_mismatch(v.lt) or compaction_mismatch(v.lt):
+    limits = permissions_mismatch(v.lt) or sandbox_mismatch(v.lt) or compaction_mismatch(v.lt)
+    if otherwise or limits or memory_mismatch(v.lt)[0] is not None:
         return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 

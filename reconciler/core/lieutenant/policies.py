@@ -28,6 +28,7 @@ from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.budget import note_the_spending, report_the_budget
 from reconciler.core.lieutenant.changeover import change_places
+from reconciler.core.lieutenant.memory import bring_the_memory, report_memory_not_applied, save_what_was_written
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
     read_back_what_is_loaded,
@@ -234,6 +235,7 @@ SLOT: Chain[SlotPart] = Chain(
         acknowledge_requests,
         note_the_hours,
         note_the_spending,
+        save_what_was_written,
         go_when_done,
         rest_or_wake,
         move_on,
@@ -276,6 +278,7 @@ AGENT: Chain[AgentPart] = Chain(
         bound_the_crash_loop,
         configure_the_agent,
         refresh_the_secret_files,
+        bring_the_memory,
         start_the_agent,
         await_an_answer,
         read_back_what_is_loaded,
@@ -289,6 +292,7 @@ GOVERN: Chain[GovernPart] = Chain(
     (
         configuration.report_instructions_not_applied,
         configuration.report_permissions_not_applied,
+        report_memory_not_applied,
         configuration.report_compaction_not_applied,
         configuration.report_a_sandbox_not_applied,
         configuration.report_a_refused_model,

@@ -38,8 +38,9 @@ from reconciler.core.lieutenant.configuration import (
     sandbox_mismatch,
     told_otherwise,
 )
-from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
+from reconciler.core.lieutenant.governancestatus import budget_status, memory_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
+from reconciler.core.lieutenant.memory import memory_mismatch
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import fallback_status, provider_condition, provider_status
@@ -136,6 +137,9 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if told := permissions_mismatch(view.lt):
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
+    forgot, words = memory_mismatch(view.lt)
+    if forgot is not None:
+        return Condition(kind, "False", forgot, words)
     if told := compaction_mismatch(view.lt):
         return Condition(kind, "False", GovernReason.COMPACTION_NOT_APPLIED, told)
     if told := sandbox_mismatch(view.lt):
@@ -272,6 +276,7 @@ def lieutenant_status(
         fallback=fallback_status(view.fallback),
         budget=budget_status(view.record.budget, bool(view.pools)),
         rest=rest_status(view.record.rest),
+        memory=memory_status(view.memory, view.agent),
         session=_session_status(view.record.session, view.compacted),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,

@@ -25,6 +25,7 @@ from reconciler.core.profile.models import fallbacks_of, models_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
+from reconciler.core.snapshot.memory import Settings
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
@@ -304,7 +305,7 @@ def render(
     for skill in skills:
         argv += ["--skill", skill]
 
-    agent_hash = digest(agent_files)
+    agent_hash, memory = digest(agent_files), settings_of(spec)
     compacting = compacting_of(spec)
     return Rendered(
         source=part.source,
@@ -329,6 +330,7 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
+                *([[*memory.scopes, memory.max_lines]] if memory else []),
                 *([astuple(compacting)] if compacting != AS_PI_DOES else []),
                 *([f"sandbox {boundary.hash}"] if boundary else []),
             ]
@@ -349,7 +351,13 @@ def render(
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
         boundary=boundary,
+        memory=memory,
     )
+
+
+def settings_of(spec: LieutenantSpec) -> Settings | None:
+    """What it remembers by; None where no memory is declared."""
+    return Settings(tuple(sorted(scope.value for scope in spec.memory.scopes)), spec.memory.max_lines) if spec.memory.scopes else None
 
 
 def compacting_of(spec: LieutenantSpec) -> Compacting:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.snapshot.memory import OnMachine, Taken
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -122,6 +124,7 @@ class Up:
     tool: RunningTool | None = None
     work: int = 0
     guard: Guarded | None = None  # None: its tool calls are not checked
+    memory: Taken | None = None  # None: it has none
     compacting: Compacting | None = None  # as pi itself has it; None: it has not said yet, or can't
     sandbox: str = ""  # hash of the boundary that its keeper says it runs in; '': none
     refused: Refusals = Refusals()
@@ -145,7 +148,8 @@ Process = NotStarted | Up | Exited
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What the keeper reports. `epoch`: the highest it has seen. `session_size`: bytes of the session file.
-    `seq`: last number of its event journal. `output_blocked`: it reached its cap and stopped reading pi (G-26)."""
+    `seq`: last number of its event journal. `output_blocked`: it reached its cap and stopped reading pi (G-26). `memory`: which entries of
+    the agent's memory are there, None where it knows of no memory."""
 
     keeper_version: str
     epoch: int
@@ -154,6 +158,7 @@ class Agent:
     session_size: int = 0
     seq: int = 0
     output_blocked: bool = False
+    memory: OnMachine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from reconciler.core.governance.boundary import Boundary
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
+from reconciler.core.snapshot.memory import Settings
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,7 +72,7 @@ class Rendered:
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
     `ask_seconds`: how long one may wait for a person; `boundary`: what the agent runs in, None for nothing. `fallbacks`: what stands
     in for the model; `instead_of`: the declared one, while `model` and `thinking` are those of a fallback. `compacting`: how pi is to
-    shorten its conversation; `reminder`: what is said again once it was, '' for nothing."""
+    shorten its conversation; `reminder`: what is said again once it was, '' for nothing. `memory`: what it remembers by, None for none."""
 
     source: VmSource
     shape: VmShape
@@ -108,6 +109,7 @@ class Rendered:
     rules: Rules | None = None
     ask_seconds: float = 600.0
     boundary: Boundary | None = None
+    memory: Settings | None = None
 
     @property
     def basis(self) -> str:

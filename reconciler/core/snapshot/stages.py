@@ -11,6 +11,7 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
+from reconciler.core.snapshot.memory import Memory
 from reconciler.core.snapshot.provider import NO_PROVIDER, Fallback, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
@@ -93,7 +94,7 @@ class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
     as its keeper told of them; `spare`: the machine beside it that is restored from a snapshot; `copies`: what is to become a live copy of
-    it. `pools`: the budgets that it spends from; `idle`: whether it has work."""
+    it. `pools`: the budgets that it spends from; `idle`: whether it has work; `memory`: what it remembers, None where none is declared."""
 
     requests: AnnotationRequests | None = None
     unsupported: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ class SlotPart(Placed):
     copies: Copies = NO_COPIES
     pools: tuple[Pool, ...] = ()
     idle: Idle = WORKING
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +150,11 @@ class SessionPart(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentPart(Part):
-    """pi itself. `edited`: as for the session; `mute_since`: since when pi has not answered, 0 when it does; `mute_limit`: seconds of
-    that after which it counts as hung; `startup_limit`: seconds from its start to its first answer."""
+    """pi itself. `edited`: as for the session; `memory`: as for the slot; `mute_since`: since when pi has not answered, 0 when it does;
+    `mute_limit`: seconds of that after which it counts as hung; `startup_limit`: seconds from its start to its first answer."""
 
     edited: tuple[str, ...] = ()
+    memory: Memory | None = None
     mute_since: float = 0.0
     mute_limit: float = 30.0
     startup_limit: float = 120.0

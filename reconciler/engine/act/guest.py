@@ -9,6 +9,7 @@ from typing import assert_never
 from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
+    BringMemory,
     ContinueSession,
     CorrectClock,
     CountCrash,
@@ -20,6 +21,7 @@ from reconciler.core.decisions import (
     RestoreSession,
     RunStep,
     RunVerify,
+    SaveMemory,
     SetModel,
     StartAgent,
     StartKeeper,
@@ -46,6 +48,7 @@ from reconciler.core.snapshot.vm import Seen, Unknown, VmState
 from reconciler.engine.act.configuration import ConfigActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.inheriting import InheritActs
+from reconciler.engine.act.memory import MemoryActs
 from reconciler.engine.act.preparation import BootActs, view_dir
 from reconciler.engine.places import machine_of, path_at, place_at, place_of, tree_at
 from reconciler.engine.ports import AddEvent, Launch, Machine, Place, where
@@ -100,6 +103,8 @@ class GuestActs:
                     await self.restore(item, view)
                 case ContinueSession():
                     await InheritActs(self.t).go_on(item)
+                case SaveMemory() | BringMemory():
+                    await MemoryActs(self.t).act(item, machine, action)
                 case StartAgent():
                     reached = await self.start(item, view)
                 case SetModel():
@@ -215,6 +220,7 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
+            memory={"scopes": [*rendered.memory.scopes], "maxLines": rendered.memory.max_lines} if rendered.memory else None,
             compacting=rendered.compacting,
             sandbox=sandbox_of(self.t.settings, item, rendered),
         )

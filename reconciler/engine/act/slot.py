@@ -24,6 +24,7 @@ from reconciler.core.decisions import (
     Suspend,
 )
 from reconciler.core.fleet.breaker import BREAKER, Breaker
+from reconciler.core.governance.memory import memory_of
 from reconciler.core.records import SlotRecord
 from reconciler.core.slot import claims, tenancy
 from reconciler.core.slot.branching import PAUSE
@@ -36,6 +37,7 @@ from reconciler.engine.act import branches
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
+from reconciler.engine.observe.remembering import forgets
 from reconciler.engine.ports import Intent, Place, PutMeta
 from reconciler.engine.state.journal import closing
 from reconciler.engine.state.objects import with_record
@@ -383,5 +385,6 @@ class SlotActs:
         if left is not None:
             await t.table.update([(key, with_record(left))], *said)
             return
-        await t.table.drop(key, *said)
+        forgotten = [t.gatherer.memories.forget(memory_of(key, "Agent"))] if forgets(known) else []
+        await t.table.drop(key, *said, *forgotten)
         t.recorder.forget(key)

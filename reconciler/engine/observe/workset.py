@@ -40,6 +40,7 @@ from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.machines import Inside, Machines
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
+from reconciler.engine.observe.remembering import remembered
 from reconciler.engine.observe.resting import idle_of
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.observe.spare import Spares
@@ -49,6 +50,7 @@ from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
+from reconciler.engine.state.memories import Memories
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.state.slots import LieutenantSlot, NextSlot, at_next
 from reconciler.engine.state.transcripts import Transcripts
@@ -74,6 +76,7 @@ class Gatherer:
     spares: Spares
     warm: Warm
     budgets: Budgets
+    memories: Memories
 
     @classmethod
     def over(
@@ -88,6 +91,7 @@ class Gatherer:
         clock: Clock,
         account: str,
         keeper_version: str,
+        memories: Memories,
     ) -> Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
@@ -108,6 +112,7 @@ class Gatherer:
             warm=Warm(table, fleet, slots, owner),
             branches=Branches(table, journal, slots, settings.settle_seconds),
             budgets=Budgets(settings, table, slots.trees),
+            memories=memories,
             machines=Machines(settings, transcripts, agents, comparison, secrets, clock, owner, keeper_version),
         )
 
@@ -166,6 +171,7 @@ class Gatherer:
             on_workspace_lost=item.spec.session.on_workspace_lost,
             mute_limit=float(health.period_seconds * health.failure_threshold),
             startup_limit=float(health.startup_timeout_seconds),
+            memory=await remembered(self.memories, item),
         )
         observed_at = WorkSet(key, now, (), view, item.spec, None, item.obj.deleted_at, now, prices=self.settings.prices)
         return self.with_inside(observed_at, view, item, tasks, inside, now)
@@ -192,7 +198,8 @@ class Gatherer:
             suspend_overdue=use.suspend_overdue,
             vanished=self.slots.vanished(record.slot),
         )
-        return self.with_inside(before, lt.but(record=record, slot=seen), item, tasks, inside, now)
+        memory = await remembered(self.memories, item)
+        return self.with_inside(before, lt.but(record=record, slot=seen, memory=memory), item, tasks, inside, now)
 
     def with_inside(
         self, work: WorkSet, view: LieutenantView, item: LieutenantItem, tasks: list[TaskItem], inside: Inside, now: float

@@ -22,6 +22,7 @@ from reconciler.engine.ports.agents import AgentWriter as AgentWriter
 from reconciler.engine.ports.agents import Archive as Archive
 from reconciler.engine.ports.agents import Launch as Launch
 from reconciler.engine.ports.agents import Machine as Machine
+from reconciler.engine.ports.agents import MachineMemory as MachineMemory
 from reconciler.engine.ports.agents import Place as Place
 from reconciler.engine.ports.agents import where as where
 from reconciler.engine.ports.clock import Clock as Clock
@@ -34,6 +35,7 @@ from reconciler.engine.ports.store import Event as Event
 from reconciler.engine.ports.store import Image as Image
 from reconciler.engine.ports.store import Intent as Intent
 from reconciler.engine.ports.store import PutIntent as PutIntent
+from reconciler.engine.ports.store import PutMemory as PutMemory
 from reconciler.engine.ports.store import PutMeta as PutMeta
 from reconciler.engine.ports.store import PutObject as PutObject
 from reconciler.engine.ports.store import SawVms as SawVms

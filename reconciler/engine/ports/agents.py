@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.keys import Json
 
 if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
+    from reconciler.core.governance.memory import MemoryEntry
     from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Verdict
     from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
+    from reconciler.core.snapshot.memory import OnMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
     `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
     rules that its tool calls are checked against, None for none. `compacting`: how pi shortens a long conversation, None
-    where that is left to it. `sandbox`: the boundary that it runs in, None for none."""
+    where that is left to it. `sandbox`: the boundary that it runs in, `memory`: what it remembers by; None for none."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -62,6 +64,7 @@ class Launch:
     session_file: str
     launch_hash: str
     guard: Json | None = None
+    memory: Json | None = None
     compacting: Compacting | None = None
     sandbox: Json | None = None
 
@@ -83,6 +86,16 @@ class Archive:
 
     size: int
     content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMemory:
+    """What a machine has of an agent's memory. `number`: of the newest entry that the agent added there; `agent`, `shared`: by scope."""
+
+    there: OnMachine
+    number: int = 0
+    agent: tuple[MemoryEntry, ...] = ()
+    shared: tuple[MemoryEntry, ...] = ()
 
 
 class AgentReader(Protocol):
@@ -118,6 +131,10 @@ class AgentReader(Protocol):
         ...
 
     async def verdict(self, at: Machine, key: str) -> Verdict: ...
+
+    async def memory(self, at: Machine) -> MachineMemory:
+        """All that is there of the agent's memory."""
+        ...
 
     def watch(self, at: Place, wake: Callable[[], None]) -> None:
         """Call `wake` whenever the keeper at this place says something, or the connection is lost. A hint, no more."""
@@ -192,6 +209,10 @@ class AgentWriter(Protocol):
         """Hand pi one RPC command under a durable key and await its verdict (up to 30 s, else `Unanswered`). The keeper
         forwards a key at most once, ever; a second send of it returns what became of the first. `rules`: what tool calls are checked
         against from before it is forwarded; pi must have been started with some."""
+        ...
+
+    async def put_memory(self, at: Machine, memory: MachineMemory) -> None:
+        """All of the agent's memory, for the owner that it names. What the agent added after the entry of its `number` stays too."""
         ...
 
     async def answer(self, at: Machine, question: str, allow: bool, reason: str) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.audit import Entry
 from reconciler.core.keys import Json, Key, SlotOwner
+
+if TYPE_CHECKING:  # a command that reads the store imports this and has no use for them
+    from reconciler.core.governance.memory import MemoryEntry, Whose
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,21 @@ class AddAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class PutMemory:
+    """Write entries of a memory; before that these are dropped for good, '' for all."""
+
+    whose: Whose
+    entries: tuple[MemoryEntry, ...] = field(default=(), repr=False)
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PutMeta:
     name: str
     value: str
 
 
-Write = PutObject | DropObject | PutIntent | AddEvent | AppendSession | SawVms | PutMeta | AddAudit
+Write = PutObject | DropObject | PutIntent | AddEvent | AppendSession | SawVms | PutMeta | AddAudit | PutMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,10 @@ class Store(Protocol):
 
     async def audit(self, limit: int = 1000, namespace: str | None = None) -> list[tuple[int, Entry]]:
         """The last `limit` entries with their numbers, oldest first. `namespace`: only in it, and what concerns the whole fleet."""
+        ...
+
+    async def memory(self, namespace: str, owner: str) -> list[MemoryEntry]:
+        """All entries of a memory, also those that were removed, oldest first. `owner`: '' for the one that is shared."""
         ...
 
     async def aclose(self) -> None: ...
