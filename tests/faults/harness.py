@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import looptime
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.directories import AGENT_DIR
@@ -31,10 +31,14 @@ from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, ReconcilerError, Unreachable
 from reconciler.store.sqlstore import open_store
 from tests.faults.lies import WRONG_LISTS, Liar, lies_of
+from tests.faults.virtualtime import VirtualLoop
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
 T = TypeVar("T")
 assert AGENT_DIR
+
+LOOK, LONGEST_LOOK = 0.2, 1.0
+"""Virtual seconds from one look of a person to the next, and while nothing can have changed."""
 
 FAULTS = ("crash-before", "crash-after", "error", "lost", "late")
 """process death before or after the effect; an error without effect; the effect without its answer; process death, and the
@@ -143,6 +147,12 @@ class Life:
         if fault.kind == "crash-after":
             self.die()
         return result
+
+    async def crashes_within(self, seconds: float) -> None:
+        """Returns then, or as soon as the controller is dead."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.crashed.wait()
 
     def die(self) -> None:
         self.dead = True
@@ -271,14 +281,16 @@ class Run:
 
     async def until(self, what: Callable[[], bool], why: str) -> None:
         """Until it shows; the controller is kept alive meanwhile."""
-        end = asyncio.get_running_loop().time() + self.deadline
-        while asyncio.get_running_loop().time() < end:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        end = loop.time() + self.deadline
+        while loop.time() < end:
             await self.alive()
             if what():
                 return
-            waiter = asyncio.ensure_future(self.life.crashed.wait())
-            await asyncio.wait([waiter], timeout=0.2)
-            waiter.cancel()
+            # Before the next timer nothing changes: looks until then would only see the same.
+            unchanged = min(loop.next_due() - loop.time(), LONGEST_LOOK)
+            await self.life.crashes_within(max(1, math.ceil(unchanged / LOOK)) * LOOK)
         raise AssertionError(f"never came true: {why}; {self.describe()}")
 
     def describe(self) -> str:
@@ -302,7 +314,7 @@ class Run:
 
 def virtual(main: Callable[[], Coroutine[Any, Any, T]], start: float = 0.0) -> T:
     """Run a coroutine in virtual time, which begins at `start`."""
-    loop = looptime.new_event_loop(start=start, end=50_000.0, noop_cycles=2)
+    loop = VirtualLoop(start, end=50_000.0)
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main())
