@@ -6,14 +6,17 @@ next look finds the declared state reached, and the world was treated well."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
+import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from reconciler.core.keys import Key
@@ -29,6 +32,8 @@ from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, ReconcilerError, Unreachable
+from reconciler.store.database import connect
+from reconciler.store.migrate import prepare
 from reconciler.store.sqlstore import open_store
 from tests.faults.lies import WRONG_LISTS, Liar, lies_of
 from tests.faults.virtualtime import VirtualLoop
@@ -177,6 +182,25 @@ def failure(name: str, happened: bool) -> ReconcilerError:
     return Unreachable("connection lost")
 
 
+@functools.cache
+def new_store() -> bytes:
+    """An empty store of this release. Making one takes every migration, which no effect comes before and no fault can be put at."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        database = connect(path, create=True)
+        prepare(database, upgrade=True)
+        database.writes.dispose()
+        assert os.listdir(folder) == [path.name], "all of it is in one file"
+        return path.read_bytes()
+
+
+def place_new_store(path: Path) -> None:
+    """Where none is yet."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(new_store())
+
+
 class Controller:
     """Engines over one store and one world, one after another."""
 
@@ -194,6 +218,7 @@ class Controller:
         self.life.dead = False
         self.life.crashed.clear()
         self.lives += 1
+        place_new_store(self.path)
         store = open_store(self.path, inline=True)
         try:
             parts = EngineParts(
