@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests import effort, promises, scratch
+from tests import costs, effort, promises, scratch
 from tests.effort import pytest_report_header
 from tests.postgres import postgres_server, postgres_url
 from tests.promises import pytest_collection_modifyitems, pytest_sessionfinish
@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     scratch.use_memory()
     effort.choose_seed()
     promises.pytest_configure(config)
+    costs.pytest_configure(config)
 
 
 @pytest.hookimpl(wrapper=True)
