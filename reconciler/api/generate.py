@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -34,9 +35,10 @@ def generate_docs() -> dict[str, str]:
     return {"api.md": api_page()}
 
 
-def generate_deploy() -> dict[str, str]:
-    """File name → YAML. Kustomize and Helm read nothing outside their own directories, so what is deployed has the kinds once more."""
-    return {"crds.yaml": "---\n".join(generate_crds().values())}
+def generate_deploy(crds: Mapping[str, str]) -> dict[str, str]:
+    """File name → YAML, from what `generate_crds` made. Kustomize and Helm read nothing outside their own directories, so what is deployed
+    has the kinds once more."""
+    return {"crds.yaml": "---\n".join(crds.values())}
 
 
 def write(root: Path) -> list[Path]:
@@ -85,11 +87,12 @@ def check_packaged() -> list[str]:
 
 
 def _expected(root: Path) -> dict[Path, str]:
+    crds = generate_crds()
     made = (
-        (CRDS, generate_crds()),
+        (CRDS, crds),
         (SCHEMAS, generate_schemas()),
         (DOCS, generate_docs()),
-        *((folder, generate_deploy()) for folder in DEPLOYED),
+        *((folder, generate_deploy(crds)) for folder in DEPLOYED),
     )
     return {root / folder / name: text for folder, texts in made for name, text in texts.items()}
 

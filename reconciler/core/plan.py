@@ -11,7 +11,7 @@ from reconciler.core.decisions import Act, Decision, Refuse, Rest, Steady, Urgen
 from reconciler.core.keys import Key
 
 SOONEST = 0.05
-"""Seconds; a wait whose time has come is not looked at again sooner than this."""
+"""Seconds; nothing is looked at again sooner than this."""
 
 
 def is_action(decision: Decision | None) -> TypeGuard[Act]:
@@ -76,7 +76,9 @@ class Plan:
         times = [wait.reason.waiting.poll or fallback for wait in self.waits() if wait.reason.waiting.poll or not wait.reason.waiting.rests]
         until = self.wake_at(probing or any(self.waits()))
         if until is not None:
-            times.append(max(SOONEST, until - now))
+            # A time that has come and changed nothing (no sign of progress, say, in an outage) is looked at again more and more seldom.
+            left = until - now
+            times.append(max(SOONEST, left if left > 0 else min(-left, fallback)))
         return min(times, default=None)
 
     def wake_at(self, probing: bool = True) -> float | None:

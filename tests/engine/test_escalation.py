@@ -130,7 +130,9 @@ def test_an_outage_is_no_lack_of_progress(tmp_path: Path) -> None:
         run.world.kill_pi(machine)
         machine.reachable = False
         run.world.work_seconds = 4.0
+        asked = run.weather.count("guest.")
         await pass_time(600)
+        assert run.weather.count("guest.") - asked < 650, "it is asked once a second, also when the time for progress is over"
         machine.reachable = True
         assert await run.ends(task) == "Succeeded"
 

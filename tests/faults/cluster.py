@@ -23,7 +23,7 @@ from reconciler.sources.kube.controller import KubeController
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.watching import OnEvent, Watching
 from reconciler.store.sqlstore import open_store
-from tests.faults.harness import Controller, Crash, Fault, Life, Run, virtual
+from tests.faults.harness import Controller, Crash, Fault, Life, Run, place_new_store, virtual
 from tests.faults.play import Scenario
 from tests.kube.double import ApiServer, Double, Follow
 from tests.world import KEEPER, FakeAgents, FakeVers, World
@@ -74,7 +74,9 @@ class OperatorLives(Controller):
             return await self.life.hook(number, name, act)
 
         cluster = cast(Cluster, Posting(self.server, seam, self.latency))
-        store = open_store(self.path if self.keep else self.path.with_suffix(f".{mine}"), inline=True)
+        path = self.path if self.keep else self.path.with_suffix(f".{mine}")
+        place_new_store(path)
+        store = open_store(path, inline=True)
         self.secrets = KubeSecrets(cluster)
 
         def watcher(access: Access, namespaces: Sequence[str] | None, on_event: OnEvent, restarted: Callable[[], None]) -> Watching:

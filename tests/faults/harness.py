@@ -6,15 +6,18 @@ next look finds the declared state reached, and the world was treated well."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
+import math
+import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
-
-import looptime
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.directories import AGENT_DIR
@@ -29,12 +32,18 @@ from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import GuestUnreachable, Indeterminate, NotSent, ReconcilerError, Unreachable
+from reconciler.store.database import connect
+from reconciler.store.migrate import prepare
 from reconciler.store.sqlstore import open_store
 from tests.faults.lies import WRONG_LISTS, Liar, lies_of
+from tests.faults.virtualtime import VirtualLoop
 from tests.world import KEEPER, FakeAgents, FakeVers, World
 
 T = TypeVar("T")
 assert AGENT_DIR
+
+LOOK, LONGEST_LOOK = 0.2, 1.0
+"""Virtual seconds from one look of a person to the next, and while nothing can have changed."""
 
 FAULTS = ("crash-before", "crash-after", "error", "lost", "late")
 """process death before or after the effect; an error without effect; the effect without its answer; process death, and the
@@ -145,6 +154,12 @@ class Life:
             self.die()
         return result
 
+    async def crashes_within(self, seconds: float) -> None:
+        """Returns then, or as soon as the controller is dead."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.crashed.wait()
+
     def die(self) -> None:
         self.dead = True
         self.crashed.set()
@@ -168,6 +183,25 @@ def failure(name: str, happened: bool) -> ReconcilerError:
     return Unreachable("connection lost")
 
 
+@functools.cache
+def new_store() -> bytes:
+    """An empty store of this release. Making one takes every migration, which no effect comes before and no fault can be put at."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        database = connect(path, create=True)
+        prepare(database, upgrade=True)
+        database.writes.dispose()
+        assert os.listdir(folder) == [path.name], "all of it is in one file"
+        return path.read_bytes()
+
+
+def place_new_store(path: Path) -> None:
+    """Where none is yet."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(new_store())
+
+
 class Controller:
     """Engines over one store and one world, one after another."""
 
@@ -186,6 +220,7 @@ class Controller:
         self.life.dead = False
         self.life.crashed.clear()
         self.lives += 1
+        place_new_store(self.path)
         store = open_store(self.path, inline=True)
         try:
             parts = EngineParts(
@@ -274,14 +309,16 @@ class Run:
 
     async def until(self, what: Callable[[], bool], why: str) -> None:
         """Until it shows; the controller is kept alive meanwhile."""
-        end = asyncio.get_running_loop().time() + self.deadline
-        while asyncio.get_running_loop().time() < end:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        end = loop.time() + self.deadline
+        while loop.time() < end:
             await self.alive()
             if what():
                 return
-            waiter = asyncio.ensure_future(self.life.crashed.wait())
-            await asyncio.wait([waiter], timeout=0.2)
-            waiter.cancel()
+            # Before the next timer nothing changes: looks until then would only see the same.
+            unchanged = min(loop.next_due() - loop.time(), LONGEST_LOOK)
+            await self.life.crashes_within(max(1, math.ceil(unchanged / LOOK)) * LOOK)
         raise AssertionError(f"never came true: {why}; {self.describe()}")
 
     def describe(self) -> str:
@@ -305,7 +342,7 @@ class Run:
 
 def virtual(main: Callable[[], Coroutine[Any, Any, T]], start: float = 0.0) -> T:
     """Run a coroutine in virtual time, which begins at `start`."""
-    loop = looptime.new_event_loop(start=start, end=50_000.0, noop_cycles=2)
+    loop = VirtualLoop(start, end=50_000.0)
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main())
