@@ -76,6 +76,7 @@ bench: .venv/.runs ## Benchmarks, each with a floor measured in the same run (AR
 	$(BIN)/python -m benchmarks.converge $(ARGS)
 	$(BIN)/python -m benchmarks.resync $(ARGS)
 	$(BIN)/python -m benchmarks.trees $(ARGS)
+	$(BIN)/python -m benchmarks.polite $(ARGS)
 	$(BIN)/python -m benchmarks.files $(ARGS)
 	$(BIN)/python -m benchmarks.warm $(ARGS)
 	$(BIN)/python -m benchmarks.page $(ARGS)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -70,9 +70,10 @@ class Platform:
 
 
 @contextmanager
-def platform(latency: float) -> Iterator[Platform]:
-    """A platform whose every call takes `latency` seconds; ended by its pid in the end."""
+def platform(latency: float, faults: Sequence[str] = ()) -> Iterator[Platform]:
+    """A platform whose every call takes `latency` seconds, with these faults (docs/simulator.md); ended by its pid in the end."""
     command = [sys.executable, "-m", "reconciler", "simulate", "--guests", "stub", "--latency", f"*={latency}"]
+    command += [word for fault in faults for word in ("--fault", fault)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
@@ -236,12 +237,18 @@ SPEC: Json = {"role": "measure", "profileRef": {"name": "lightweight"}}
 
 
 @asynccontextmanager
-async def controller(at: Platform, directory: Path, resync_seconds: float = SETTINGS.resync_seconds) -> AsyncIterator[Engine]:
-    """The real controller over that platform, started; its store in `directory`."""
+async def controller(
+    at: Platform,
+    directory: Path,
+    resync_seconds: float = SETTINGS.resync_seconds,
+    settle_seconds: float = SETTINGS.settle_seconds,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[Engine]:
+    """The real controller over that platform, started; its store in `directory`. `sleep`: how its client waits between attempts."""
     clock = LoopClock()
-    vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
+    vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY, sleep=sleep)
     store = open_store(directory / "state.db")
-    settings = replace(SETTINGS, resync_seconds=resync_seconds)
+    settings = replace(SETTINGS, resync_seconds=resync_seconds, settle_seconds=settle_seconds)
     parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
     engine = await Engine.open(parts)
     try:

@@ -21,6 +21,7 @@ from reconciler.api.meta import (
     Mode,
     Model,
     ModelChoice,
+    Name,
     PositiveSeconds,
     Prose,
     Ref,
@@ -250,11 +251,18 @@ class BindCreated(Model):
     """Its full id."""
 
 
-class Fork(Model):
-    """Another lieutenant to branch from."""
+class ForkSource(Ref):
+    """What is branched."""
 
-    from_: Ref = Field(alias="from")
-    """The lieutenant whose machine and memory the new one starts with."""
+    tree: Name | None = None
+    """The tree that has a node `name` without an agent (with replicas NAME-ORDINAL); unset: `name` is a lieutenant."""
+
+
+class Fork(Model):
+    """Another lieutenant, or a machine without an agent, to branch from."""
+
+    from_: ForkSource = Field(alias="from")
+    """Whose machine and memory the new one starts with."""
 
 
 class AgentSettings(Model):

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from reconciler.api.document import Document
-from reconciler.api.lieutenant import AgentSettings, Budget, Snapshots
+from reconciler.api.lieutenant import AgentSettings, Budget, Snapshots, Update
 from reconciler.api.markers import ListMap, Rule, Told, Transition, presence_immutable
 from reconciler.api.meta import Choice, DeletionPolicy, Items, Mode, Model, Name, Prose, Ref, Resources
 
@@ -110,6 +110,8 @@ class Node(Model):
     """Never deleted by cascade, prune or collection."""
     resources: Resources = Resources()
     """Size of the machine, over the profile's."""
+    update: Update = Update()
+    """How a changed profile reaches its machine; what `lieutenant.update` says beats it."""
     lieutenant: LieutenantTemplate | None = None
     """The agent of a Lieutenant, Agent or Swarm node."""
 

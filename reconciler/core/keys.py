@@ -98,6 +98,17 @@ def machine(namespace: str, name: str) -> Key:
     return Key("Machine", namespace, name)
 
 
+def machine_of_node(tree: Key, node: str) -> Key:
+    """The key of the machine that a tree has for a node without an agent. What people declare has no slash in its name."""
+    return machine(tree.namespace, f"{tree.name}/{node}")
+
+
+def source_key(namespace: str, source: Json) -> Key:
+    """What a live copy is made of. `source`: what `fork.from` says."""
+    name, tree = str(source.get("name") or ""), str(source.get("tree") or "")
+    return machine_of_node(vm_tree(namespace, tree), name) if tree else lieutenant(namespace, name)
+
+
 def task(namespace: str, name: str) -> Key:
     """The key of a Task."""
     return Key("Task", namespace, name)

@@ -167,10 +167,13 @@ async def plan_everything(engine: Engine) -> Foreseen:
                 member = trees.membership(key)
                 if member is not None and any(isinstance(step.action, Create) for step in one.steps):
                     trees.foreseen[member.tree.key] = trees.foreseen.get(member.tree.key, 0) + 1
+                if any(isinstance(step.action, Create | TakeWarm) for step in one.steps):
+                    engine.gatherer.branches.foreseen.add(key)
                 engine.gatherer.warm.foreseen |= {step.action.holder for step in one.steps if isinstance(step.action, TakeWarm)}
                 found.append(one)
     finally:
         engine.gatherer.warm.foreseen.clear()
+        engine.gatherer.branches.foreseen.clear()
         trees.foreseeing = False
         trees.foreseen.clear()
     return together(found)

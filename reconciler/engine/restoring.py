@@ -56,10 +56,9 @@ class Restorer:
                     found[Key(kind, namespace, name)] = Claimed(uid, vm.vm_id, vm.owner_id, claims.epoch_on(vm.labels))
             return found
 
-    async def object(self, seen: Intake, record: Json | None, status: Json, intent: Intent | None) -> Outcome:
-        rows = (PutIntent(intent),) if intent is not None else ()
-        outcome = await self._declarations.intake(seen, record, status, *rows)
-        if intent is not None:
+    async def object(self, seen: Intake, record: Json | None, status: Json, *intents: Intent) -> Outcome:
+        outcome = await self._declarations.intake(seen, record, status, *(PutIntent(intent) for intent in intents))
+        for intent in intents:
             self._journal.opened(intent)
             self._journal.in_doubt(intent, self._clock.now())
         return outcome

@@ -129,8 +129,8 @@ class RestorePort(Protocol):
         """All VMs, from a list that is no older than a resync."""
         ...
 
-    async def object(self, seen: Intake, record: Json | None, status: Json, intent: Intent | None) -> Outcome:
-        """Take in an object that is new to the store, with what is known of it and the create that may still be on its way."""
+    async def object(self, seen: Intake, record: Json | None, status: Json, *intents: Intent) -> Outcome:
+        """Take in an object that is new to the store, with what is known of it and the creates that may still be on their way."""
         ...
 
     async def record(self, key: Key, record: Json, status: Json | None = None) -> None:

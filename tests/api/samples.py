@@ -84,6 +84,7 @@ LIEUTENANT: Json = {
     "resources": {"vcpus": 2, "memoryMiB": 4096, "diskMiB": 8192},
 }
 ADOPTING: Json = {"role": "x", "profileRef": {"name": "full"}, "adopt": {"vmId": UUID}}
+COPYING: Json = {"role": "x", "profileRef": {"name": "full"}, "fork": {"from": {"tree": "prod", "name": "db"}}}
 FORKING: Json = {"role": "x", "profileRef": {"name": "full"}, "fork": {"from": {"name": "other"}}}
 LOCAL: Json = {"role": "x", "profileRef": {"name": "full"}, "placement": {"type": "Local"}}
 
@@ -148,6 +149,7 @@ TREE: Json = {
             "from": "Parent",
             "replicas": 3,
             "resources": {"vcpus": 2, "memoryMiB": 4096, "diskMiB": 8192},
+            "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
             "lieutenant": AGENT,
         },
     ],
@@ -161,7 +163,7 @@ TREE: Json = {
 }
 
 SAMPLES: dict[str, list[Json]] = {
-    "Lieutenant": [LIEUTENANT, ADOPTING, FORKING, LOCAL],
+    "Lieutenant": [LIEUTENANT, ADOPTING, FORKING, COPYING, LOCAL],
     "BootProfile": [PROFILE, IMAGE, REF],
     "Task": [TASK, BIG_TASK, BIGGER_TASK],
     "VMTree": [TREE],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bytecodes, converge, httpcalls, resync
+from benchmarks import bytecodes, converge, httpcalls, polite, resync
 from benchmarks.common import Goal
 from benchmarks.fleet import CONCURRENCY, Platform, platform
 
@@ -33,6 +33,18 @@ async def test_a_fleet_at_rest_costs_one_list_a_resync_and_nothing_else(at: Plat
     sample = await resync.measure(at, COUNT, tmp_path, resync_seconds=0.2)
     assert (sample.gets, sample.changes, sample.writes) == (0, 0, 0)
     assert sample.lists <= 1 + 1 / resync.RESYNCS  # one more may begin while the last one is digested
+
+
+@pytest.mark.guarantee("G-02")
+@pytest.mark.slow
+async def test_refused_calls_are_repeated_as_asked_and_no_create_blind(tmp_path: Path) -> None:
+    faults = ("new_root:5:before:429", "label:7:before:429", "label:15:before:503")
+    with platform(0.0, faults) as at:
+        sample = await polite.measure(at, COUNT, tmp_path)
+    assert (sample.made, sample.refused, sample.asked) == (COUNT, 3, 1)
+    assert sample.waited >= 1
+    assert sample.calls - sample.lists == polite.CALLS_EACH * COUNT + 3
+    assert sample.most_at_once <= CONCURRENCY
 
 
 @pytest.mark.slow

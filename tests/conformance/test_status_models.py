@@ -14,7 +14,7 @@ from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS, Kind, kind_of
 from reconciler.api.schema import structural
 from reconciler.api.status.base import Status
-from reconciler.api.status.lieutenant import LieutenantStatus, PieceStatus
+from reconciler.api.status.lieutenant import LieutenantStatus, PieceStatus, SlotCreate
 from reconciler.api.status.task import TaskStatus
 from reconciler.api.status.vmtree import NodeStatus, VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
@@ -109,6 +109,8 @@ ENDED = replace(PENDING, record=FINISHED)
 COPIED: Json = {"commit": f"vm:{VM}", "epoch": 5, "session": "u-g1", "size": 9, "source": "api"}
 CREATE = Intent("token", SlotOwner.of(Key("Lieutenant", "default", "ada"), "u"), "create", 3, COPIED, 1234.5, 1200.25)
 
+BESIDE = SlotCreate.load({**create_status(CREATE).dump(), "slot": "next"})
+
 PIECES = (PieceStatus("github", "WithoutKey", "no key"),)
 TREE_SPEC = load_spec(
     "VMTree",
@@ -177,19 +179,20 @@ def wrong(name: str, status: Json) -> list[str]:
 def written(name: str) -> list[Json]:
     """The statuses of this kind that the scenarios come to."""
     if name == "Lieutenant":
-        created: Json = {"vm": {"create": create_status(CREATE).dump()}}
+        created: Json = {"vm": {"create": create_status(CREATE).dump()}, "creates": [BESIDE.dump()]}
         return [*(of_lieutenant(view) for view in (LIEUTENANTS | FULL).values()), created]
     if name == "Task":
         return [*(of_task(view) for view in TASKS.values()), of_task(ENDED)]
     if name == "VMTree":
-        node = NodeStatus("db", create=create_status(CREATE))
+        node = NodeStatus("db", create=create_status(CREATE), creates=(BESIDE,))
         return [
             *(tree_status(view, plan_tree(view), {}, 1, NOW, NONE).dump() for view in TREES),
             VMTreeStatus(observed_generation=1, phase="Pending", conditions=(), nodes=(node,)).dump(),
         ]
     if name == "BootProfile":
         record = BootProfileRecord(baked=(BakedRecord(hash="h", commit="c", at=NOW),))
-        return [profile_status(simple_status(None, {}, 1, NOW), BakeView(record, "h", True, True)).dump()]
+        told = profile_status(simple_status(None, {}, 1, NOW), BakeView(record, "h", True, True)).dump()
+        return [told, {**told, "bake": {**as_map(told["bake"]), "creates": [BESIDE.dump()]}}]
     return [simple_status(None, {}, 1, NOW).dump()]
 
 

@@ -15,7 +15,7 @@ from reconciler.api.stock import stock_profiles
 from reconciler.api.support import SUPPORT, Support, entry_of
 from reconciler.core.profile.rendering import render
 from reconciler.core.snapshot.rendered import Rendered
-from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL
+from tests.api.samples import ADOPTING, COPYING, LIEUTENANT, LOCAL
 
 Effect = Literal["immutable", "machine", "restart", "live"]
 
@@ -72,7 +72,7 @@ def design_of(path: str) -> Effect:
 
 def sampled(path: str) -> object:
     """A value for this field that is not its default; models need their sibling fields."""
-    others = {"adopt": ADOPTING["adopt"], "fork": FORKING["fork"], "placement": LOCAL["placement"]}
+    others = {"adopt": ADOPTING["adopt"], "fork": COPYING["fork"], "placement": LOCAL["placement"]}
     sample: object = {**LIEUTENANT, **others}
     if path == "placement.outageFallback":
         sample = LIEUTENANT
@@ -95,6 +95,8 @@ def changed(path: str) -> Json:
     at[leaf] = sampled(path)  # type: ignore[assignment]
     if groups == ["model"]:
         at.update({"provider": "anthropic", "id": "some-model"} | ({leaf: at[leaf]}))
+    if groups == ["fork", "from"]:
+        at.setdefault("name", "other")
     return spec
 
 

@@ -249,6 +249,20 @@ def test_the_demonstration_of_a_tree(image: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.guarantee("G-14")
+def test_the_demonstration_of_a_rollout(image: object, tmp_path: Path) -> None:
+    """With the real pi, and a machine without an agent beside it: three are replaced, a fourth replacement is given up, nothing is lost."""
+    told = Program(tmp_path, {}).json("demo", "--scenario", "rollout", seconds=360.0)
+    assert told["ok"] is True
+    assert [chapter["title"] for chapter in told["chapters"]] == ["created", "rolled-out", "stopped", "undone", "deleted"]
+    assert told["machines"] == {"created": 7, "left": 0}
+    answers = {task["name"]: task["answer"] for task in told["tasks"]}
+    known = "Keep in mind: the release is called Halcyon."
+    assert answers == {"told": "Noted.", "afterwards": known, "still": known}
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.guarantee("G-33")
 def test_the_demonstration_of_live_copies(image: object, tmp_path: Path) -> None:

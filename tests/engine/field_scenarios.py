@@ -35,6 +35,7 @@ from tests.engine import (
     test_sessions,
     test_snapshots,
     test_tasks,
+    test_tree_machines,
     test_warm,
     test_workspace,
 )
@@ -471,6 +472,7 @@ STORIES |= {
     "Lieutenant.placement.type": test_local.test_a_declared_local_agent_works_here_and_is_gone_without_a_trace,
     "Lieutenant.placement.outageFallback": test_local.test_work_goes_on_here_in_an_outage_and_comes_back_with_all_that_was_said_and_made,
     "Lieutenant.adopt.vmId": test_adoption.test_a_vm_is_taken_over_prepared_and_used_and_no_other_is_made,
+    "Lieutenant.fork.from.tree": test_tree_machines.test_a_lieutenant_is_a_live_copy_of_the_node_that_it_names,
     "Lieutenant.fork.from.name": test_fork.test_a_copy_has_disk_and_conversation_of_its_source_and_both_go_on_apart,
     "Task.delivery": test_tasks.test_a_steer_lands_in_the_running_turn,
     "Task.target.name": test_tasks.test_a_steer_for_nobody_or_too_late_expires_and_wakes_nobody,

@@ -566,7 +566,8 @@ def test_of_a_tree_that_stands_a_plan_has_nothing_to_do(tmp_path: Path) -> None:
 
 def test_what_is_not_valid_for_a_node_is_told_and_the_others_stand(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
-        await tree(s, infra("root"), agent("copy", "root", **{"from": "Parent"}), agent("b", "root"))
+        long = {"role": "x", "instructions": {"context": "x" * 40_000}}  # with what its parent is told more than a lieutenant may be
+        await tree(s, infra("root"), agent("b", "root", lieutenant=long), agent("c", "b", lieutenant=long))
         await s.says(TREE, "Stalled", "NodeInvalid")
         await s.until(lambda: s.status(TREE)["counts"]["ready"] == 2, "the others stand")
         writes = s.controller.writes

@@ -11,6 +11,7 @@ from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import VmShape
 from tests.engine import test_rollout as rollouts
 from tests.engine import test_tree_budget as budgets
+from tests.engine import test_tree_machines as machines
 from tests.engine import test_trees as trees
 from tests.engine.stage import Stage, tell
 from tests.engine.test_trees import TREE, agent, infra, nodes, stands, tree
@@ -188,6 +189,8 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     f"{NODE}.mode": played(mode_of_a_node),
     f"{NODE}.protected": trees.test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed,
     **{f"{NODE}.resources.{size}": played(size_of_a_node) for size in ("vcpus", "memoryMiB", "diskMiB")},
+    f"{NODE}.update.onProfileChange": partial(machines.test_so_many_at_a_time_get_another_machine_with_their_files, at_once=1),
+    f"{NODE}.update.onNoRoom": partial(machines.test_without_room_for_both_it_waits_or_goes_first_as_declared, there="InPlace"),
     "VMTree.mode": trees.test_machines_come_roots_first_and_go_leaves_first,
     "VMTree.limits.maxVMs": trees.test_never_more_creates_at_once_nor_more_machines_than_the_limits_say,
     "VMTree.limits.maxDepth": trees.test_more_levels_or_children_than_allowed_are_refused_and_the_rest_stands,

@@ -98,10 +98,10 @@ def test_a_vm_that_was_born_for_it_and_not_claimed_yet_is_taken() -> None:
 def test_an_open_create_comes_back() -> None:
     sent = Intent("token", SlotOwner.of(KEY, UID), "create", 3, {"commit": "c0ffee", "epoch": 5}, 1234.5, 1200.25)
     restored = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US)
-    assert restored.intent == sent
+    assert restored.intents == (sent,)
     assert (restored.record.slot.epoch, restored.record.slot.attempts) == (5, 3)
     garbled = {"vm": {"create": {**restore.create_status(sent).dump(), "sentAt": "yesterday"}}}
-    assert restore.lieutenant(KEY, UID, garbled, {}, US).intent is None
+    assert restore.lieutenant(KEY, UID, garbled, {}, US).intents == ()
 
 
 def test_verbs_that_were_acted_on_are_not_acted_on_again() -> None:
@@ -115,7 +115,7 @@ def test_a_live_copy_is_not_made_again_and_one_on_its_way_is_known_by_what_is_co
     assert (branch.source, branch.vm_id, branch.claimed) == ("api", "v", True)
     payload: Json = {"commit": "vm:v", "epoch": 3, "session": "u-g1", "size": 9, "source": "api"}
     sent = Intent("t", SlotOwner.of(KEY, UID), "create", 1, payload, 1234.5)
-    found = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US).intent
+    found = restore.lieutenant(KEY, UID, {"vm": {"create": restore.create_status(sent).dump()}}, {}, US).intents[0]
     assert found is not None
     assert found.payload == payload
 

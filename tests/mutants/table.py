@@ -190,7 +190,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "return Delete(s.record.vm_id)", "return ClearSlot(s.record.vm_id) if n else Delete(s.record.vm_id)",
            test_outages.test_an_accepted_deletion_that_deletes_nothing_keeps_the_object),
     Mutant("protected-ignored", "G-05: a protected VM waits for a person", slot_policies, "replace_the_dead",
-           "if s.protected and s.record.confirmed != s.record.vm_id:", "if False:",
+           "if s.unconfirmed:", "if False:",
            test_sessions.test_a_protected_dead_vm_waits_for_a_person),
     Mutant("busy-deleted", "G-05: a running turn is ended before its machine goes", deletion, "deletion_chain",
            "if s.busy:", "if False:", test_tasks.test_deleting_a_busy_lieutenant_ends_its_turn_first_then_everything_of_it),

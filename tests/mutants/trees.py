@@ -6,11 +6,12 @@ from pathlib import Path
 
 from reconciler.core.lieutenant import status
 from reconciler.core.slot import policies as slot_policies
-from reconciler.core.tree import order, places, policies
+from reconciler.core.tree import machine, order, places, policies
+from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
 from tests.core import test_explore_tree
 from tests.core import test_tree_properties as properties
-from tests.engine import test_trees
+from tests.engine import test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -64,6 +65,14 @@ def a_stalled_tree(_: Path) -> None:
     properties.test_a_tree_of_which_one_is_stalled_and_the_others_wait_for_it_is_stalled()
 
 
+def a_new_machine_that_falls_silent(path: Path) -> None:
+    test_tree_machines.test_the_old_machine_is_taken_back_when_the_new_one_falls_silent(path)
+
+
+def a_look_at_a_snapshot(path: Path) -> None:
+    test_tree_machines.test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which(path)
+
+
 TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("children-first-up", "G-13: no machine comes before the one above it", order, "not_up_yet",
            "if not seen.prepared:", "if False:", test_trees.test_machines_come_roots_first_and_go_leaves_first),
@@ -105,6 +114,11 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            test_trees.test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed),
     Mutant("another-kind-leaks", "G-05: a node of another kind gives back what it had", policies, "of_another_kind",
            "place.node.has_agent is not remembered.agent", "False", a_node_of_another_kind),
+    Mutant("machine-unconfirmed", "G-14: the old machine goes only when the new one was looked into", machine, "confirm_the_new",
+           "isinstance(v.lt.agent, Agent) and isinstance(v.lt.guest, Guest) and PREPARED in v.lt.guest.marks", "True",
+           a_new_machine_that_falls_silent),
+    Mutant("machine-unlooked", "G-11: a snapshot of a machine without an agent is restored for a look too", MachineKind, "plan",
+           "beside = spare.plan(snapshot.lieutenant, not is_action(decided))", "beside = None", a_look_at_a_snapshot),
     Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
            "if held_back(found.reason)", "if False", a_stalled_tree),
 )  # fmt: skip

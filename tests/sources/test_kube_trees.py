@@ -16,7 +16,7 @@ from reconciler.engine.effects import Effects
 from reconciler.errors import NotFound, Refused
 from reconciler.sources.kube import owned, raw
 from reconciler.sources.kube.client import collection, path_of
-from reconciler.sources.kube.sink import KubeSink
+from reconciler.sources.kube.creates import of_nodes
 from reconciler.sources.kube.source import KubeSource
 from tests.kube.double import ApiServer, Double
 
@@ -56,16 +56,14 @@ async def test_a_tree_that_no_longer_validates_is_held_by_the_machines_of_its_no
 
 def test_a_create_is_in_the_status_of_a_tree_with_more_nodes_than_are_told_of() -> None:
     """The API server takes no longer list than the kind declares: what is cut is never a create."""
-    sink = KubeSink(cast(Any, None), cast(Any, None), {})
-    sink._pending = lambda _: None
     intent = SimpleNamespace(token="t", attempt=1, sent_at=1.0, server_time=None, payload={})
-    sink._creates[owned.slot_of(TREE, "u", "late")] = cast(Any, intent)
+    sending = {owned.slot_of(TREE, "u", "late"): cast(Any, intent)}
     nodes: list[Json] = [{"name": f"n-{number}"} for number in range(NODES)]
-    told = [as_map(node) for node in sink._with_creates(TREE, "u", nodes)]
+    told = [as_map(node) for node in of_nodes(TREE, "u", nodes, sending.get, sending)]
     assert len(told) == NODES
     assert [node["name"] for node in told if "create" in node] == ["late"]
     assert [node["name"] for node in told[1:]] == [node["name"] for node in nodes[:-1]], "the others keep their order"
-    fewer = [as_map(node) for node in sink._with_creates(TREE, "u", nodes[:1])]
+    fewer = [as_map(node) for node in of_nodes(TREE, "u", nodes[:1], sending.get, sending)]
     assert [node["name"] for node in fewer] == ["n-0", "late"]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from reconciler.api.status.base import Count, Id, Section, Status, Time, section
+from reconciler.api.status.base import AtMost, Count, Id, Section, Status, Time, section
+from reconciler.api.status.lieutenant import SlotCreate
+
+CREATES = 64
+"""Creates that are told of."""
 
 
 @section
@@ -23,6 +27,8 @@ class BakeStatus(Section):
     """How many machines are kept ready, suspended, for the next lieutenants."""
     warming: Count = 0
     """How many more are being made ready."""
+    creates: Annotated[tuple[SlotCreate, ...], AtMost(CREATES)] | None = None
+    """Creates of its machines that may be on their way."""
 
 
 @section

@@ -77,6 +77,14 @@ class CreateIntent(Section):
 
 
 @section
+class SlotCreate(CreateIntent):
+    """The same of a slot beside the machine in use."""
+
+    slot: Word = ""
+    """What it is for: `next`, to take that one's place; `spare`, restored from a snapshot; `bake-HASH` and `warm-NUMBER` of a profile."""
+
+
+@section
 class VMStatus(Section):
     """The machine in the slot, and the create of one."""
 
@@ -326,6 +334,8 @@ class LieutenantStatus(Status):
     """Its tasks."""
     vm: VMStatus | None = None
     """Its machine; left out when it has none."""
+    creates: Annotated[tuple[SlotCreate, ...], AtMost(2)] | None = None
+    """Creates of machines beside that one that may be on their way."""
     snapshots: SnapshotsStatus | None = None
     """Commits of its machines; left out when there are none and none is declared."""
     rollback: RollbackStatus | None = None

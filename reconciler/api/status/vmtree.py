@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from reconciler.api.markers import ListMap
 from reconciler.api.status.base import AtMost, Count, Id, Message, Section, Status, Word, section
-from reconciler.api.status.lieutenant import CreateIntent, PieceStatus
+from reconciler.api.status.lieutenant import CreateIntent, PieceStatus, SlotCreate
 
 NODES = 200
 """Nodes that are told of, the worst first."""
@@ -38,6 +38,8 @@ class NodeStatus(Section):
     """Capabilities of its profile."""
     create: CreateIntent | None = None
     """The create of its machine that may be on its way, when it has no lieutenant."""
+    creates: Annotated[tuple[SlotCreate, ...], AtMost(2)] | None = None
+    """Those of machines beside that one."""
 
 
 @section

@@ -90,7 +90,7 @@ class CarryOver(Act):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmReplacement(Act):
-    """pi answers on the new machine: there is no way back to the old one from here on."""
+    """pi, or the keeper of a machine without an agent, answers on the new machine: there is no way back to the old one from here on."""
 
     doing: ClassVar = Reason.REPLACING
     books_only: ClassVar = True
@@ -99,7 +99,7 @@ class ConfirmReplacement(Act):
 
     @property
     def message(self) -> str:
-        return f"pi answers in its place; VM {self.vm_id} is not needed any more"
+        return f"the one in its place answers; VM {self.vm_id} is not needed any more"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import (
     CarryOver,
@@ -13,9 +12,8 @@ from reconciler.core.decisions import (
     Refuse,
     RestAgent,
     StopAgent,
-    Wait,
 )
-from reconciler.core.lieutenant.replacement import not_wanted, to_be_done
+from reconciler.core.lieutenant.replacement import not_wanted, save_first, to_be_done
 from reconciler.core.slot import snapshots
 from reconciler.core.snapshot.agent import Agent, Up
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
@@ -40,8 +38,8 @@ def change_places(v: PreparePart) -> Decision | None:
     new = v.next.slot.record.vm_id
     if is_up(v):
         return RestAgent(v.lt.vm_id, f"moving to VM {new}")
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
+    if (waiting := save_first(v)) is not None:
+        return waiting
     if v.lt.record.replacement.fenced != v.slot.record.epoch:
         return FenceReplacement(v.lt.vm_id)
     return CarryOver(new, f"conversation and workspace {v.lt.rendered.work_dir} go from VM {v.lt.vm_id} to VM {new}")
@@ -84,6 +82,6 @@ def replace_in_place(v: PreparePart) -> Decision | None:
     why = f"{full}; onNoRoom InPlace deletes VM {v.lt.vm_id} with its workspace {v.lt.rendered.work_dir}, then makes another"
     if is_up(v):
         return StopAgent(v.lt.vm_id, why)
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
+    if (waiting := save_first(v)) is not None:
+        return waiting
     return MarkForDeletion(v.lt.vm_id, why, "Outdated")

@@ -88,7 +88,7 @@ def in_the_way(v: PreparePart) -> str:
         return f"managementPolicy NoDelete keeps VM {v.lt.vm_id}"
     if v.slot.record.adopted == v.lt.vm_id:
         return f"VM {v.lt.vm_id} was adopted; only what was made from a profile is replaced by it"
-    if v.slot.protected and v.slot.record.confirmed != v.lt.vm_id:
+    if v.slot.unconfirmed:
         return f"VM {v.lt.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
     if v.unsupported:
         return f"a new machine would not be started: not acted on in this release: {', '.join(v.unsupported)}"
@@ -125,6 +125,13 @@ def in_words(lt: Basics, why: str, in_place: bool) -> str:
         f"{why}; Recreate makes another machine while VM {lt.vm_id} works on, verifies it, carries the conversation and the workspace "
         f"{lt.rendered.work_dir} over, and deletes VM {lt.vm_id} when pi answers there; {room}"
     )
+
+
+def save_first(v: SlotPart | PreparePart) -> Wait | None:
+    """G-32: what waits until everything that was said on the machine is in the store; None when it is."""
+    if v.slot.mirrored:
+        return None
+    return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
 
 
 # --- the slots themselves ---------------------------------------------------------------------------------------------------------

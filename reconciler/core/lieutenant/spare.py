@@ -24,6 +24,7 @@ from reconciler.core.decisions import (
     UseSpare,
     Wait,
 )
+from reconciler.core.lieutenant.replacement import save_first
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.records import (
     BootRecord,
@@ -85,7 +86,7 @@ def not_allowed_back(v: LieutenantView) -> str:
         return f"commit {target.commit_id} can't be restored: {target.check_error}"
     if slot.no_delete:
         return "managementPolicy NoDelete keeps the machine that would be replaced"
-    if slot.protected and slot.record.vm_id and slot.record.confirmed != slot.record.vm_id:
+    if slot.unconfirmed:
         return f"VM {slot.record.vm_id} is protected; confirm with the annotation fleet.vers.sh/delete-confirmed"
     return ""
 
@@ -108,6 +109,12 @@ def plan(v: LieutenantView, resting: bool) -> Decision | None:
         return None
     decision = next_step(v, resting)
     return UseSpare(decision) if isinstance(decision, SlotAction) else decision
+
+
+def together(first: Decision, beside: Decision | None) -> Decision:
+    """What is to be done about the first machine, in the light of the one beside it: the object goes when both are gone."""
+    gone = isinstance(first, Release) and beside is not None
+    return Wait(Reason.DELETING, "the machine beside it goes first") if gone else first
 
 
 def next_step(v: LieutenantView, resting: bool) -> Decision | None:
@@ -189,8 +196,8 @@ def go_back(v: SlotPart) -> Decision | None:
         return None if snapshots.works_on(waiting) else waiting
     if up:
         return StopAgent(vm_id, f"it goes back to commit {commit_id}")
-    if not v.slot.mirrored:
-        return Wait(Reason.SAVING_SESSION, "the conversation is saved before the machine is replaced", until=v.lt.now + 1.0)
+    if (waiting := save_first(v)) is not None:
+        return waiting
     return SwapMachines(commit_id)
 
 

@@ -13,7 +13,7 @@ from reconciler.api.permissions import Permissions
 from reconciler.api.reasons import Reason
 from reconciler.api.task import Decision as Answer
 from reconciler.api.task import Delivery
-from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Release, Steady, Wait
+from reconciler.core.decisions import AbortTurn, AtNext, Decision, Refuse, Steady, Wait
 from reconciler.core.governance.permissions.declared import TASK_LEVEL as TASK
 from reconciler.core.governance.permissions.declared import wrong_examples
 from reconciler.core.keys import Key
@@ -49,12 +49,10 @@ ABANDON_AFTER = 60.0
 def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
-    decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
     mirror = mirror_what_was_read(view.lieutenant) if view.lieutenant is not None else None
     first = Step(view.key, mirror) if mirror is not None else None
     beside = spare.plan(view.lieutenant, not is_action(decided)) if view.lieutenant is not None else None
-    if isinstance(decided, Release) and beside is not None:
-        decisions[view.key] = Wait(Reason.DELETING, "the machine beside it goes first")
+    decisions: dict[Key, Decision] = {} if decided is None else {view.key: spare.together(decided, beside)}
     if not view.tasks:
         return Plan(view.key, decisions, first, beside)
     (availability, why), index = availability_of(view, decided), QueueIndex(view)

@@ -17,6 +17,9 @@ from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 PREFIX = "profile:"
 """How the names of machines begin that profiles are baked on; what people declare has no such name."""
 
+SOURCE = "bootprofile/"
+"""How the source of a machine begins that a profile declares; the profile's name follows."""
+
 WARM = "warm:"
 """The same of machines that profiles keep ready; the profile's name and a number follow."""
 
@@ -24,6 +27,11 @@ WARM = "warm:"
 def machine_of(profile: Key) -> Key:
     """The machine that a profile is baked on."""
     return machine(profile.namespace, f"{PREFIX}{profile.name}")
+
+
+def oven_uid(profile_uid: str, hashed: str) -> str:
+    """Which one: what is left of it, once it is gone, is found by this."""
+    return f"{profile_uid}-{hashed}"
 
 
 def is_oven(key: Key) -> bool:

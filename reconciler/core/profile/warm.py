@@ -26,6 +26,11 @@ def key_of(profile: Key, serial: int) -> Key:
     return machine(profile.namespace, f"{WARM}{profile.name}:{serial}")
 
 
+def uid_of(profile_uid: str, serial: int) -> str:
+    """Whoever makes it: a lost store is made again."""
+    return f"{profile_uid}-warm-{serial}"
+
+
 def serial_of(key: Key) -> int:
     """Its number; 0 for anything else."""
     number = key.name.rpartition(":")[2]

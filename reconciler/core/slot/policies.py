@@ -198,7 +198,7 @@ def replace_the_dead(s: Slot) -> Decision | None:
         return None
     if s.no_delete:
         return Refuse(Reason.NO_DELETE, f"VM {s.record.vm_id} is dead, and managementPolicy NoDelete keeps it")
-    if s.protected and s.record.confirmed != s.record.vm_id:
+    if s.unconfirmed:
         return Refuse(Reason.PROTECTED, f"VM {s.record.vm_id} is dead and protected; {CONFIRM} replaces it")
     if s.loss:
         return Refuse(Reason.SESSION_LOST, f"VM {s.record.vm_id} is dead: {s.loss}")

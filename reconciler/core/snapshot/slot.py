@@ -141,3 +141,8 @@ class Slot:
     no_room: Held | None = None  # why no machine may be made: a limit is reached, or the fleet is halted
     suspend_overdue: bool = False  # the grace of suspend.onBusy=Abort is over
     now: float = 0.0
+
+    @property
+    def unconfirmed(self) -> bool:
+        """It is protected, and nobody has confirmed that the machine in it goes."""
+        return self.protected and bool(self.record.vm_id) and self.record.confirmed != self.record.vm_id

@@ -48,6 +48,8 @@ def _spec(tree: Key, spec: VMTreeSpec, nodes: Mapping[str, Node], place: Place) 
         made["mode"] = str(place.mode)
     if "resources" in node.model_fields_set:
         made["resources"] = plain(node.resources)
+    if "update" in node.model_fields_set:
+        made.setdefault("update", plain(node.update))
     if "deletion_policy" in spec.model_fields_set:
         made.setdefault("deletionPolicy", str(spec.deletion_policy))
     if spec.snapshots is not None:
@@ -56,7 +58,7 @@ def _spec(tree: Key, spec: VMTreeSpec, nodes: Mapping[str, Node], place: Place) 
         told = made.get("instructions")
         made["instructions"] = {**(told if isinstance(told, dict) else {}), "context": context}
     if node.from_ is Origin.PARENT and node.parent is not None:
-        made["fork"] = {"from": {"name": source_of(tree, nodes[node.parent]).name}}
+        made["fork"] = {"from": source_of(tree, nodes[node.parent])}
     return made
 
 
@@ -69,9 +71,10 @@ def profile_of(nodes: Mapping[str, Node], node: Node) -> str:
     return ref.name
 
 
-def source_of(tree: Key, parent: Node) -> Key:
-    """The object whose machine is branched: of several replicas the first."""
-    return key_of(tree, place_name(parent.name, None if parent.replicas is None else 0), parent.has_agent)
+def source_of(tree: Key, parent: Node) -> Json:
+    """Whose machine is branched, as `fork.from` says it: of several replicas the first."""
+    place = place_name(parent.name, None if parent.replicas is None else 0)
+    return {"name": key_of(tree, place, agent=True).name} if parent.has_agent else {"tree": tree.name, "name": place}
 
 
 def context_of(nodes: Mapping[str, Node], node: Node) -> str:

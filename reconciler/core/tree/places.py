@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.api.meta import Mode, Model
 from reconciler.api.vmtree import Node, Reach, VMTreeSpec
-from reconciler.core.keys import Key, lieutenant, machine, vm_tree
+from reconciler.core.keys import Key, lieutenant, machine, machine_of_node, vm_tree
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 
 MACHINE = machine("", "").kind
@@ -51,7 +51,7 @@ class Use:
 
 def key_of(tree: Key, place: str, agent: bool) -> Key:
     """The object of a place: a Lieutenant, or a machine of the tree's own."""
-    return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else machine(tree.namespace, f"{tree.name}/{place}")
+    return lieutenant(tree.namespace, f"{tree.name}-{place}") if agent else machine_of_node(tree, place)
 
 
 def uid_of(tree_uid: str, place: str) -> str:

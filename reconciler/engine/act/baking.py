@@ -12,16 +12,9 @@ from reconciler.core.profile import bake
 from reconciler.core.slot.snapshots import IN_USE
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.act.warm import SOURCE
-from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.state.objects import AnyItem, with_record
 from reconciler.errors import Conflict, Forbidden, NotFound, Rejected
-
-
-def oven_uid(profile: StoredObject, hashed: str) -> str:
-    """Which one: what is left of it, once it is gone, is found by this."""
-    return f"{profile.uid}-{hashed}"
 
 
 class BakeActs:
@@ -38,7 +31,7 @@ class BakeActs:
         record = item.record
         match action:
             case StartBake(hashed):
-                source, uid = f"{SOURCE}{item.key.name}", oven_uid(item.obj, hashed)
+                source, uid = f"{bake.SOURCE}{item.key.name}", bake.oven_uid(item.uid, hashed)
                 await self.t.declarations.apply(Declared(oven, bake.spec_of(item.key), {}, {}, source, source_id=item.uid, uid=uid))
             case CommitBake(hashed, seal):
                 await self.save(item, record.but(baking=hashed, seal=seal))

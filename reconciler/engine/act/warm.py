@@ -8,7 +8,7 @@ from typing import assert_never
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.decisions import DropWarm, FindWarm, RestWarm, StartWarm, TakeWarm, WarmAction
 from reconciler.core.keys import Key, short
-from reconciler.core.profile import warm
+from reconciler.core.profile import bake, warm
 from reconciler.core.records import BootRecord, SlotRecord
 from reconciler.core.slot.occupancy import filled_with
 from reconciler.core.treerecords import BootProfileRecord
@@ -18,9 +18,6 @@ from reconciler.engine.ports import Place
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.state.objects import LieutenantItem, with_record
 from reconciler.engine.state.slots import LieutenantSlot
-
-SOURCE = "bootprofile/"
-"""How the source of a machine begins that a profile declares; the profile's name follows."""
 
 
 class WarmActs:
@@ -32,7 +29,7 @@ class WarmActs:
         match action:
             case StartWarm(serial, hashed):
                 await self.note(profile, warmed=serial)  # first: a number is used once
-                await self.declare(profile, warm.key_of(profile, serial), hashed, asleep=False)
+                await self.declare(profile, warm.key_of(profile, serial), hashed, asleep=False, serial=serial)
             case RestWarm(machine):
                 known = self.t.table.get(machine)
                 if known is not None:
@@ -50,12 +47,14 @@ class WarmActs:
             case _:
                 assert_never(action)
 
-    async def declare(self, profile: Key, machine: Key, hashed: str, asleep: bool) -> None:
+    async def declare(self, profile: Key, machine: Key, hashed: str, asleep: bool, serial: int = 0) -> None:
+        """`serial`: of one that is new."""
         item = self.t.table.get(profile)
         labels = {warm.HASH: hashed} if hashed else {}
         uid = item.uid if item is not None else ""
         spec = warm.spec_of(profile, asleep)
-        await self.t.declarations.apply(Declared(machine, spec, labels, {}, f"{SOURCE}{profile.name}", source_id=uid))
+        own = warm.uid_of(uid, serial) if serial else ""
+        await self.t.declarations.apply(Declared(machine, spec, labels, {}, f"{bake.SOURCE}{profile.name}", source_id=uid, uid=own))
 
     async def note(self, profile: Key, said: str = "", **facts: object) -> None:
         """Facts about the profile, with an event where something failed."""

@@ -27,7 +27,7 @@ from reconciler.core.snapshot.origin import Made
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
-from reconciler.engine.act.baking import BakeActs, oven_uid
+from reconciler.engine.act.baking import BakeActs
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.warm import WarmActs
 from reconciler.engine.observe.warm import could_not_be_made
@@ -76,7 +76,7 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
             return None
         committed = ""
         if record.baking and oven is None:
-            told = await self.t.store.meta(f"tombstone/{oven_uid(item.obj, record.baking)}")
+            told = await self.t.store.meta(f"tombstone/{bake.oven_uid(item.uid, record.baking)}")
             committed = str(as_map(json.loads(told or "{}")).get("commitId") or "")
         keep, now = item.spec.bake.keep, self._clock.now()
         listed = await self._listed(item.key) if any(now >= one.not_before for one in bake.superseded(record, wanted, keep)) else None
@@ -183,8 +183,8 @@ class BootProfileKind(Kind[tuple[Key, ProfileSnapshot | None]]):
             yield profile.key
 
     def _takers(self, profile: Key) -> Iterable[Key]:
-        for item in self._table.of_kind(LIEUTENANT):
-            known = self._table.lieutenant(item.key)
+        for item in (*self._table.of_kind(LIEUTENANT), *self._table.of_kind(MACHINE)):
+            known = self._table.lieutenant(item.key) if bake.profile_of(item.key) is None else None
             if known is not None and not known.record.slot.vm_id and known.spec.profile_ref.name == profile.name:
                 yield known.key
 

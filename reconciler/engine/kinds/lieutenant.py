@@ -24,7 +24,7 @@ from reconciler.core.decisions import (
     TakeWarm,
     TaskAction,
 )
-from reconciler.core.keys import Key, as_map, boot_profile, lieutenant, task
+from reconciler.core.keys import Key, as_map, boot_profile, lieutenant, source_key, task
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import afterwards, workset
 from reconciler.core.lieutenant.policies import at_vm
@@ -230,7 +230,7 @@ class LieutenantKind(Kind[WorkSet]):
             yield from (self._table.reconcile_key(found.key) for found in dependents if found is not None and not found.record.finished)
         if key.kind in (NAME, MACHINE):
             yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
-            yield from {lieutenant(key.namespace, source) for obj in (before, after) if (source := source_of(obj))}
+            yield from {source for obj in (before, after) if (source := source_of(obj)) is not None}
             yield from self._adopters_freed(before)
         if key.kind == NAME:
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
@@ -255,8 +255,8 @@ class LieutenantKind(Kind[WorkSet]):
         self._gatherer.providers.forget(key)
 
 
-def source_of(obj: StoredObject | None) -> str:
-    """The name of the lieutenant that this one is to be a live copy of; '' for none, or once the copy was made."""
+def source_of(obj: StoredObject | None) -> Key | None:
+    """What this one is to be a live copy of; None for none, or once the copy was made."""
     if obj is None or not obj.spec.get("fork") or as_map(as_map(obj.record.get("slot")).get("branch")).get("vm_id"):
-        return ""
-    return str(as_map(as_map(obj.spec.get("fork")).get("from")).get("name") or "")
+        return None
+    return source_key(obj.key.namespace, as_map(as_map(obj.spec.get("fork")).get("from")))

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from reconciler.core.keys import Key
 from reconciler.core.lasterror import LastError
-from reconciler.core.plan import Plan
+from reconciler.core.lieutenant import spare
+from reconciler.core.plan import Plan, is_action
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.tree import machine
 from reconciler.core.tree.places import MACHINE
@@ -19,7 +20,11 @@ class MachineKind(LieutenantKind):
     """Its snapshot: a lieutenant's without tasks, of which the stages of the agent are not asked."""
 
     def plan(self, snapshot: WorkSet) -> Plan:
-        return Plan(snapshot.key, {} if snapshot.lieutenant is None else {snapshot.key: machine.plan(snapshot.lieutenant)})
+        if snapshot.lieutenant is None:
+            return Plan(snapshot.key)
+        decided = machine.plan(snapshot.lieutenant)
+        beside = spare.plan(snapshot.lieutenant, not is_action(decided))
+        return Plan(snapshot.key, {snapshot.key: spare.together(decided, beside)}, beside=beside)
 
     def status(self, snapshot: WorkSet, plan: Plan, error: LastError) -> Iterable[StatusUpdate]:
         item = self._table.lieutenant(snapshot.key)

@@ -11,7 +11,7 @@ from reconciler.api.status.base import Status
 from reconciler.api.status.lieutenant import LieutenantStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.decisions import Release, TreeAction
-from reconciler.core.keys import Key, as_map, lieutenant, vm_tree
+from reconciler.core.keys import Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
 from reconciler.core.spending.pool import suspends
@@ -183,19 +183,11 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
 
 def why_not(owned: OwnedObject) -> str:
     """What is wrong with what a tree declares, in words; '' when it is valid."""
-    if tree_of_machine(key_of_source(owned)) is not None:
-        return "`from: Parent` of a node without an agent is not acted on; give it a profile of its own, or its parent an agent"
     try:
         load_spec(owned.key.kind, owned.spec)
     except InvalidSpec as error:
         return error.what
     return ""
-
-
-def key_of_source(owned: OwnedObject) -> Key:
-    """What it is a live copy of; itself, when it is none."""
-    name = as_map(as_map(owned.spec.get("fork")).get("from")).get("name")
-    return lieutenant(owned.key.namespace, str(name)) if name else lieutenant(owned.key.namespace, "none")
 
 
 def recreates(item: LieutenantItem) -> bool:

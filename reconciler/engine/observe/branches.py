@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.api.lieutenant import ManagementPolicy, PlacementType
-from reconciler.core.keys import lieutenant, short
+from reconciler.api.parsing import plain
+from reconciler.core.keys import Key, short, source_key
+from reconciler.core.lieutenant.afterwards import NEW_VM
 from reconciler.core.lieutenant.desired import desired_state
 from reconciler.core.slot import branching, pairing
 from reconciler.core.snapshot.branch import NO_COPIES, Copies, Original
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.vm import Vm, VmObservation
+from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.observe.slots import Slots
 from reconciler.engine.ports import Intent
 from reconciler.engine.state.journal import Journal
@@ -23,19 +25,24 @@ CALL_SECONDS = 360.0
 
 
 class Branches:
+    """`foreseen`: what a plan has shown to get a machine."""
+
     def __init__(self, table: ObjectTable, journal: Journal, slots: Slots, settle_seconds: float) -> None:
         self._table, self._journal, self._slots, self._settle = table, journal, slots, settle_seconds
+        self.foreseen: set[Key] = set()
 
     async def original(self, item: LieutenantItem, now: float) -> Original | None:
         """What `fork` names, until the copy was made."""
         fork, slot = item.spec.fork, item.record.slot
         if fork is None or slot.vm_id or slot.branch.vm_id or item.deleting:
             return None
-        key = lieutenant(item.key.namespace, fork.from_.name)
+        key = source_key(item.key.namespace, plain(fork.from_))
         source = self._table.lieutenant(key)
         if source is None:
             return Original(short(key), exists=False)
         record, spec = source.record, source.spec
+        if key in self.foreseen and not record.slot.vm_id:
+            return Original(short(key), vm_id=NEW_VM, vm=Seen(VmState.RUNNING))
         kept_from = ""
         if spec.management_policy is ManagementPolicy.OBSERVE_ONLY:
             kept_from = "managementPolicy ObserveOnly changes nothing on it"

@@ -34,7 +34,7 @@ def quiet(item: LieutenantItem, agent: Agent | Unknown | None, tasks: list[TaskI
     """A snapshot of its machine would catch nothing in the middle: pi is up and settled, no task was sent that is not finished, and it
     does not stand still to be copied."""
     if tree_of_machine(item.key) is not None:  # it has no agent: nothing but its preparation can be in the middle of something
-        return isinstance(agent, Agent) and PREPARED in noted(item, item.record.slot.vm_id)
+        return not item.record.stand.vm_id and isinstance(agent, Agent) and PREPARED in noted(item, item.record.slot.vm_id)
     if item.record.local.state == "Home" or item.record.stand.vm_id or not isinstance(agent, Agent) or not isinstance(agent.process, Up):
         return False
     return agent.process.responsive and not agent.process.busy and not any(task.record.sent for task in tasks)

@@ -1,5 +1,5 @@
-"""Machines that baked profiles keep ready: what a profile has to know of its own, and which of them a lieutenant may take. Reads the object
-table and the last list of VMs; asks nobody."""
+"""Machines that baked profiles keep ready: what a profile has to know of its own, and which of them somebody else may take. Reads the
+object table and the last list of VMs; asks nobody."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import Ready
 from reconciler.core.snapshot.vm import Vm, VmState
-from reconciler.core.tree.places import MACHINE, tree_of_machine
+from reconciler.core.tree.places import MACHINE
 from reconciler.core.treerecords import BootProfileRecord
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.slots import Slots
@@ -89,13 +89,14 @@ class Warm:
             if named and claims.is_ours(vm, self._owner) and self._table.owner_of(vm.vm_id) is None and vm.state is not VmState.DEAD:
                 yield vm
 
-    # --- for a lieutenant -------------------------------------------------------------------------------------------------------------
+    # --- for who takes one -------------------------------------------------------------------------------------------------------------
 
     def offer(self, item: LieutenantItem, rendered: Rendered | Unresolved, now: float) -> Ready | None:
-        """What is kept ready for this lieutenant, which has no machine; None: nothing, or it may not take it."""
+        """What is kept ready for one that has no machine; None: nothing, or it may not take it."""
         key, slot = item.key, item.record.slot
-        without_an_agent = tree_of_machine(key) is not None or bake.profile_of(key) is not None
-        if without_an_agent or slot.vm_id or slot.restore or not isinstance(rendered, Rendered) or now < self._slots.hold.until:
+        if bake.profile_of(key) is not None or slot.vm_id or slot.restore:
+            return None
+        if not isinstance(rendered, Rendered) or now < self._slots.hold.until:
             return None
         if self._slots.trees.may_not_take(key) is not None:
             return None

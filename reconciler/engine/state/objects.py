@@ -9,9 +9,9 @@ from typing import Generic, Protocol, TypeVar
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
-from reconciler.api.parsing import load_spec
+from reconciler.api.parsing import load_spec, plain
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile
+from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile, source_key
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
@@ -339,7 +339,7 @@ class ObjectTable:
                 if item.spec.adopt is not None:
                     _note(self._adopters, item.spec.adopt.vm_id, item.key, add)
                 if item.spec.fork is not None:
-                    _note(self._forks, lieutenant_key(item.key.namespace, item.spec.fork.from_.name), item.key, add)
+                    _note(self._forks, source_key(item.key.namespace, plain(item.spec.fork.from_)), item.key, add)
             elif isinstance(item.spec, TaskSpec):
                 for ref in item.spec.after:
                     _note(self._dependents, task_key(item.key.namespace, ref.name), item.key, add)

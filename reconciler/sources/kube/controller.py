@@ -26,6 +26,7 @@ from reconciler.errors import Conflict, Forbidden, NotFound, RateLimited, Reconc
 from reconciler.sources.kube import raw
 from reconciler.sources.kube.arrivals import order
 from reconciler.sources.kube.client import Cluster, collection
+from reconciler.sources.kube.creates import told_by
 from reconciler.sources.kube.events import KubeEvents
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.sink import KubeSink
@@ -192,6 +193,8 @@ class KubeController:
             self.sink.forget(key)
         if after is None or before is None or before.status is not after.status:
             self.queue.add(key)
+        if (at := told_by(key)) in self.sink.telling:
+            self.queue.add(at)  # what became of a create is known
 
     def _event(self, event: Event) -> None:
         item = self._engine.table.get(event.key)

@@ -6,26 +6,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.api.status.lieutenant import CreateIntent, ForkedFrom, LieutenantStatus, SessionStatus, VMStatus
+from reconciler.api.status.bootprofile import BootProfileStatus
+from reconciler.api.status.lieutenant import CreateIntent, ForkedFrom, LieutenantStatus, SessionStatus, SlotCreate, VMStatus
 from reconciler.api.status.task import ResultStatus, TaskStatus, UsageStatus
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
 from reconciler.core.keys import Json, Key, SlotOwner, as_map, as_strings
 from reconciler.core.lieutenant.session import session_name
+from reconciler.core.profile import bake, warm
 from reconciler.core.profile.rendering import digest
 from reconciler.core.records import (
     FINISHED,
+    NEXT,
+    SPARE,
     Attempt,
     BootRecord,
     BranchRecord,
     EscalationStep,
     LieutenantRecord,
+    ReplacementRecord,
     SessionRecord,
     SlotRecord,
+    SpareRecord,
     TaskRecord,
 )
 from reconciler.core.slot import claims
@@ -33,7 +39,7 @@ from reconciler.core.slot.claims import Owner
 from reconciler.core.snapshot.vm import Vm
 from reconciler.core.task.view import marker_of
 from reconciler.core.times import seconds, timestamp_ms
-from reconciler.core.tree.owned import OwnedObject, owned_object
+from reconciler.core.tree.owned import owned_object
 from reconciler.core.tree.places import uid_of, wanted_places
 from reconciler.core.treerecords import PlaceRecord, TreeRecord
 from reconciler.engine.ports import Intent
@@ -42,14 +48,14 @@ from reconciler.engine.state.declared import OWNED
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A lieutenant's record, and the create that may still be on its way."""
+    """A lieutenant's record, and the creates that may still be on their way."""
 
     record: LieutenantRecord
-    intent: Intent | None = None
+    intents: tuple[Intent, ...] = ()
 
     def known(self) -> bool:
         """Whether it ever had a machine, or asked for one."""
-        return bool(self.record.slot.vm_id or self.record.slot.epoch or self.intent)
+        return bool(self.record.slot.vm_id or self.record.slot.epoch or self.intents)
 
 
 def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Restored:
@@ -63,6 +69,8 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     epoch = max(ours.epoch or 0, create.epoch or 0, *(_int(vm.labels.get(claims.EPOCH)) for vm in claimed), 0)
     at_hand = claimed[-1] if claimed else _unclaimed(ours.id or "", slot_owner, vms, owner)
     named = _session(uid, told.session or SessionStatus())
+    made = (intent_of(SlotOwner.of(key, uid, one.slot), one) for one in told.creates or () if one.slot in (NEXT, SPARE))
+    others = tuple(intent for intent in made if intent is not None)
     forked = told.forked_from or ForkedFrom()
     branch = BranchRecord(source=forked.name, vm_id=forked.vm, at=seconds(forked.at) or 0.0, claimed=bool(forked.vm))
     if at_hand is not None:
@@ -70,44 +78,110 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
         slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known, branch=branch)
         if at_hand.vm_id == ours.id:
             slot = slot.but(ref=ours.ref or "", commit=ours.commit or "")
-        return Restored(LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled))
+        found = LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled)
+        return Restored(with_others(found, slot_owner, vms, owner, others), others)
     record = LieutenantRecord(slot=SlotRecord(epoch=epoch, attempts=create.attempt, branch=branch), session=named, handled=handled)
-    return Restored(record, intent_of(slot_owner, create))
+    own = intent_of(slot_owner, create)
+    return Restored(dropping(record, others), (*((own,) if own is not None else ()), *others))
+
+
+def with_others(
+    record: LieutenantRecord, own: SlotOwner, vms: Mapping[str, Vm], owner: Owner, creates: Sequence[Intent]
+) -> LieutenantRecord:
+    """With the machines that claim to stand beside its own. What they were for is not known any more; they are let go of by the usual
+    procedure, for the agent is on its own machine: on another one it begins only when that one's claim says so."""
+    spare, other = (_beside(SlotOwner.of(own.object, own.uid, node), vms, owner) for node in (SPARE, NEXT))
+    if spare is not None:
+        record = record.but(spare=SpareRecord(slot=spare, purpose="Left"))
+    if other is not None:
+        record = record.but(next=other, replacement=ReplacementRecord(state="Dropping"))
+    return dropping(record, creates)
+
+
+def dropping(record: LieutenantRecord, creates: Sequence[Intent]) -> LieutenantRecord:
+    """What a create for the slot `next` has made, or makes yet, is looked for and not kept."""
+    if not any(intent.owner.node == NEXT for intent in creates):
+        return record
+    return record.but(replacement=ReplacementRecord(state="Dropping"))
+
+
+def _beside(slot: SlotOwner, vms: Mapping[str, Vm], owner: Owner) -> SlotRecord | None:
+    """The machine that claims to be in that slot; of several the one of the highest epoch."""
+    claimed = [vm for vm in vms.values() if claims.is_ours(vm, owner) and claims.names(vm.labels, slot)]
+    newest = max(claimed, key=lambda vm: (_int(vm.labels.get(claims.EPOCH)), vm.created_at, vm.vm_id), default=None)
+    if newest is None:
+        return None
+    return SlotRecord(vm_id=newest.vm_id, account=newest.owner_id, epoch=_int(newest.labels.get(claims.EPOCH)))
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredMachine:
-    """A machine that a tree has itself: what its object is, and what is known of it."""
+    """A machine that a tree or a profile has itself: what its object is, and what is known of it. `source`: who declares it, `source_id`:
+    which one of that name."""
 
     key: Key
     uid: str
-    owned: OwnedObject
-    tree: Key
-    tree_uid: str
+    spec: Json
+    source: str
+    source_id: str
     restored: Restored
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """In what its object differs from its tree's."""
+        """In what its object differs from the one that it was found by."""
         return {
-            "key": self.key, "uid": self.uid, "generation": 1, "spec": self.owned.spec, "labels": self.owned.labels,
-            "annotations": self.owned.annotations, "source": f"{OWNED}{self.tree.name}", "source_id": self.tree_uid, "deleted_at": None,
+            "key": self.key, "uid": self.uid, "generation": 1, "spec": self.spec, "labels": self.labels,
+            "annotations": self.annotations, "source": self.source, "source_id": self.source_id, "deleted_at": None,
         }  # fmt: skip
 
 
 def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Iterator[RestoredMachine]:
     """The machines of a tree's own that are there, or on their way: by claim, and by the creates in `status.nodes`. What is removed from
     the tree meanwhile is an orphan."""
-    creates = {node.name: node.create for node in VMTreeStatus.load(status).nodes or ()}
+    nodes = {node.name: node for node in VMTreeStatus.load(status).nodes or ()}
     for place in wanted_places(spec, TreeRecord(), {}):
         if place.node.has_agent:
             continue
         owned = owned_object(tree, spec, place)
         slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
-        told: Json = {"vm": {"create": create.dump()}} if (create := creates.get(place.name)) is not None else {}
+        node = nodes.get(place.name)
+        told: Json = {"vm": {"create": node.create.dump()}} if node is not None and node.create is not None else {}
+        if node is not None and node.creates:
+            told["creates"] = [create.dump() for create in node.creates]
         found = lieutenant(owned.key, slot.uid, told, vms, owner)
         if found.known():
-            yield RestoredMachine(owned.key, slot.uid, owned, tree, uid, found)
+            source = f"{OWNED}{tree.name}"
+            yield RestoredMachine(owned.key, slot.uid, owned.spec, source, uid, found, owned.labels, owned.annotations)
+
+
+def of_profile(profile: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: Owner) -> Iterator[RestoredMachine]:
+    """The machines of a profile's own: by the creates in `status.bake`, and the one that it is baked on also by claim. (Those that are kept
+    ready are found by their claims as soon as the profile is looked at.)"""
+    told = BootProfileStatus.load(status).bake
+    creates = {slot: one for one in (told.creates if told is not None else None) or () if (slot := slot_of(profile, uid, one.slot))}
+    oven = bake.machine_of(profile)
+    for vm in vms.values():
+        words = [vm.labels.get(name, "") for name in (claims.KIND, claims.NAMESPACE, claims.NAME, claims.UID)]
+        mine = words[:3] == [oven.kind, oven.namespace, oven.name] and words[3].startswith(bake.oven_uid(uid, ""))
+        if claims.is_ours(vm, owner) and mine and not any(slot.object == oven for slot in creates):
+            creates[SlotOwner.of(oven, words[3])] = SlotCreate()
+    for slot, create in creates.items():
+        spec = bake.spec_of(profile) if bake.is_oven(slot.object) else warm.spec_of(profile, asleep=False)
+        found = lieutenant(slot.object, slot.uid, {"vm": {"create": create.dump()}}, vms, owner)
+        if found.known():
+            yield RestoredMachine(slot.object, slot.uid, spec, f"{bake.SOURCE}{profile.name}", uid, found)
+
+
+def slot_of(profile: Key, uid: str, name: str) -> SlotOwner | None:
+    """The machine of a profile that its status calls so; None for a name that says nothing. `uid`: the profile's."""
+    purpose, dash, rest = name.partition("-")
+    if purpose == "bake" and dash and rest:
+        return SlotOwner.of(bake.machine_of(profile), bake.oven_uid(uid, rest))
+    if purpose == "warm" and rest.isdecimal() and len(rest) < 16:
+        return SlotOwner.of(warm.key_of(profile, int(rest)), warm.uid_of(uid, int(rest)))
+    return None
 
 
 def tree(spec: VMTreeSpec, status: Json) -> TreeRecord:
@@ -120,8 +194,8 @@ def tree(spec: VMTreeSpec, status: Json) -> TreeRecord:
 def vms_of(key: Key, uid: str, spec: Json, status: Json, vms: Mapping[str, Vm], owner: Owner) -> set[str]:
     """The VMs that a lieutenant owns or is about to, for somebody without the store: by claim, by status, by declaration. `vms`: a
     list of all machines that was begun before this object was read."""
-    known = lieutenant(key, uid, status, vms, owner).record.slot.vm_id
-    return {known, vm_id_of(status), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
+    known = {slot.vm_id for slot in lieutenant(key, uid, status, vms, owner).record.slots().values()}
+    return {*known, vm_id_of(status), str(as_map(spec.get("adopt")).get("vmId") or "")} - {""}
 
 
 def vm_id_of(status: Json) -> str:

@@ -1,6 +1,5 @@
 """Status into the cluster: by replace with the version we saw, only when something differs, one write a change (G-45, G-46). Also
-where the create of a slot's own machine is written down before it is sent, and where a finalizer goes:
-`engine.backend.DeclarationBackend`. Creates of a replacement, of a spare and of a bake are in the store's journal only."""
+where a create is written down before it is sent, and where a finalizer goes: `engine.backend.DeclarationBackend`."""
 
 from __future__ import annotations
 
@@ -12,24 +11,27 @@ from typing import NamedTuple
 import orjson
 
 from reconciler.api.reasons import Reason
-from reconciler.api.status.vmtree import NODES
+from reconciler.api.status.bootprofile import CREATES
 from reconciler.core.conditions import simple_status
-from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps
+from reconciler.core.keys import Json, JsonValue, Key, SlotOwner, as_map, as_maps, boot_profile, vm_tree
+from reconciler.core.profile import bake
 from reconciler.core.snapshot.rendered import Unresolved
-from reconciler.core.tree.places import place_of_machine, tree_of_machine
+from reconciler.core.tree.places import MACHINE
 from reconciler.engine.effects import Effects
 from reconciler.engine.ports import Intent, StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import ObjectReader
 from reconciler.errors import Conflict, NotFound, Rejected
 from reconciler.log import redact
-from reconciler.sources.kube import owned, raw
+from reconciler.sources.kube import creates, owned, raw
 from reconciler.sources.kube.client import Cluster, collection, path_of
 from reconciler.sources.kube.restore import create_status
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.writes import NumberedWrites
 
 log = logging.getLogger("reconciler.kube")
+
+TREE_KIND, PROFILE_KIND = vm_tree("", "").kind, boot_profile("", "").kind
 
 TRIES = 5
 """How often a write that lost against another one is made again at once; later it is looked at again."""
@@ -51,6 +53,7 @@ class KubeSink:
         self._creates: dict[SlotOwner, Intent] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._made: dict[Key, _Made] = {}
+        self.telling: set[Key] = set()  # whose status in the cluster may tell of creates
         self.refused: dict[Key, tuple[str, str]] = {}
         self.writes = 0
         self.leaving: dict[str, StoredObject] = {}  # their time is over; by uid
@@ -110,38 +113,38 @@ class KubeSink:
             previous = status or raw.status(obj)
             said = simple_status(Unresolved(Reason(refused[0]), refused[1], final=True), previous, raw.generation(obj), self._now())
             status = {**previous, **said.dump()}  # what it said of a machine is all that is known of it
-        if not status:
+        if not status and key.kind != PROFILE_KIND:
             return None
-        slot = SlotOwner.of(key, raw.uid(obj))
-        intent = self._creates.get(slot) or self._pending(slot)
-        if intent is not None:
-            status["vm"] = {**as_map(status.get("vm")), "create": create_status(intent).dump()}
-        if isinstance(status.get("nodes"), list):
-            status["nodes"] = self._with_creates(key, raw.uid(obj), as_maps(status["nodes"]))
-            return self._cleaned(status)
-        if item is None or refused is not None or intent is not None:
-            return self._cleaned(status)
+        told = self._with_creates(key, raw.uid(obj), status)
+        if told is status:
+            self.telling.discard(key)
+        if not told:
+            return None
+        if item is None or refused is not None or told is not status:
+            return self._cleaned(told)
         made = self._made.get(key)
         if made is None or made.status is not item.obj.status or made.handed != self._secrets.handed:
             made = self._made[key] = _Made(item.obj.status, self._secrets.handed, self._cleaned(status))
         return made.wanted
 
-    def _with_creates(self, tree: Key, uid: str, nodes: list[Json]) -> list[JsonValue]:
-        """The nodes of a tree, each with the create of its own machine that may be on its way. Where they are more than its
-        status may tell of, those with a create are told of first."""
-        told: list[JsonValue] = []
-        known: set[str] = set()
-        for node in nodes:
-            name = str(node.get("name", ""))
-            known.add(name)
-            slot = owned.slot_of(tree, uid, name)
-            intent = self._creates.get(slot) or self._pending(slot)
-            told.append({**node, "create": create_status(intent).dump()} if intent is not None else node)
-        for slot, intent in self._creates.items():
-            name = place_of_machine(slot.object)
-            if slot == owned.slot_of(tree, uid, name) and name not in known:
-                told.append({"name": name, "create": create_status(intent).dump()})
-        return told if len(told) <= NODES else sorted(told, key=lambda node: "create" not in as_map(node))[:NODES]
+    def _with_creates(self, key: Key, uid: str, status: Json) -> Json:
+        """With the creates that may be on their way for it; the same where there are none."""
+        if key.kind == TREE_KIND:
+            if "nodes" not in status:
+                return status
+            return {**status, "nodes": creates.of_nodes(key, uid, as_maps(status["nodes"]), self._open, self._creates)}
+        if key.kind == PROFILE_KIND:
+            mine = (item for item in self._table.of_kind(MACHINE) if bake.profile_of(item.key) == key)
+            told = creates.of_profile(uid, (SlotOwner.of(item.key, item.uid) for item in mine), self._open)[:CREATES]
+            return {**status, "bake": {**as_map(status.get("bake")), "creates": told}} if told else status
+        own, others = self._open(SlotOwner.of(key, uid)), creates.beside(key, uid, self._open)
+        if own is not None:
+            status = {**status, "vm": {**as_map(status.get("vm")), "create": create_status(own).dump()}}
+        return {**status, "creates": others} if others else status
+
+    def _open(self, slot: SlotOwner) -> Intent | None:
+        """The create of this slot that is just being written down, or may be on its way."""
+        return self._creates.get(slot) or self._pending(slot)
 
     def _cleaned(self, status: Json) -> Json:
         return as_map(self._clean(raw.without_nulls(status)))
@@ -156,12 +159,13 @@ class KubeSink:
     # --- engine.backend.DeclarationBackend --------------------------------------------------------------------------------------
 
     async def persist_intent(self, intent: Intent) -> None:
-        """The open create is in `status.vm.create` before it is sent, that of a tree's own machine in `status.nodes[].create`. Not for
-        objects of other sources."""
-        item = self._table.get(tree_of_machine(intent.owner.object) or intent.owner.object)
+        """The open create is in the status of its object before it is sent (`status.vm.create`, `status.creates`), that of a machine which
+        a tree or a profile has itself in that one's. Not for objects of other sources."""
+        item = self._table.get(creates.told_by(intent.owner.object))
         if item is None or item.obj.source != raw.SOURCE:
             return
         self._creates[intent.owner] = intent
+        self.telling.add(item.key)
         try:
             await self._written(item.obj)
         finally:
@@ -261,6 +265,7 @@ class KubeSink:
     def forget(self, key: Key) -> None:
         """The object is gone for good."""
         self._made.pop(key, None)
+        self.telling.discard(key)
         lock = self._locks.get(key)
         if lock is not None and not lock.locked():
             del self._locks[key]

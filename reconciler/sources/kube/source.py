@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 
+from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
 from reconciler.api.vmtree import VMTreeSpec
@@ -22,6 +23,7 @@ from reconciler.errors import Conflict, InvalidSpec, NotFound, Refused, Rejected
 from reconciler.sources.kube import raw, restore
 from reconciler.sources.kube.arrivals import Arrivals
 from reconciler.sources.kube.client import Cluster, path_of
+from reconciler.sources.kube.creates import without
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.writes import NumberedWrites
 
@@ -148,7 +150,10 @@ class KubeSource:
         tree: that of a node) that an earlier release made. Such a one is held until its declaration is corrected."""
         status = raw.status(obj)
         vm = as_map(status.get("vm"))
-        if vm.get("id") or vm.get("create") or any(node.get("vmId") or node.get("create") for node in as_maps(status.get("nodes"))):
+        nodes = as_maps(status.get("nodes"))
+        if vm.get("id") or vm.get("create") or status.get("creates"):
+            return
+        if any(node.get("vmId") or node.get("create") or node.get("creates") for node in nodes):
             return
         left: list[JsonValue] = [one for one in raw.finalizers(obj) if one not in raw.ours(obj)]
         body: Json = {"metadata": {"uid": raw.uid(obj), "resourceVersion": raw.version(obj), "finalizers": left}}
@@ -203,8 +208,11 @@ class KubeSource:
         elif isinstance(spec := load_spec(key.kind, seen.spec, tolerant=True), VMTreeSpec):
             record = restore.tree(spec, status).dump()
             for one in restore.machines(key, seen.uid, spec, status, await engine.restore.vms(), engine.restore.owner):
-                await engine.restore.object(replace(seen, **one.identity), one.restored.record.dump(), {}, one.restored.intent)
-        await engine.restore.object(seen, record, kept(status), restored.intent if restored is not None else None)
+                await engine.restore.object(replace(seen, **one.identity), one.restored.record.dump(), {}, *one.restored.intents)
+        elif isinstance(spec, BootProfileSpec) and status:
+            for one in restore.of_profile(key, seen.uid, status, await engine.restore.vms(), engine.restore.owner):
+                await engine.restore.object(replace(seen, **one.identity), one.restored.record.dump(), {}, *one.restored.intents)
+        await engine.restore.object(seen, record, without(status), *(restored.intents if restored is not None else ()))
         if known:
             if self.opening:
                 self.restored[key.kind] += 1
@@ -220,7 +228,7 @@ class KubeSource:
         task, item = self._engine.table.task(key), self._engine.table.lieutenant(key)
         if task is not None and self.opening and restore.further(task.record, raw.status(obj)):
             log.warning("%s: the store is older than the cluster; it goes on from what its status says", key)
-            theirs, status = restore.task(key, task.uid, raw.status(obj)).dump(), kept(raw.status(obj))
+            theirs, status = restore.task(key, task.uid, raw.status(obj)).dump(), without(raw.status(obj))
             await self._engine.restore.record(key, theirs, status)
         if item is not None and self.opening:
             handled = restore.acknowledged(item.record, item.obj.status, raw.status(obj))
@@ -269,15 +277,3 @@ def unreadable(key: Key, obj: Json) -> str:
     except RecursionError:
         return "spec: it is nested too deeply"
     return ""
-
-
-def kept(status: Json) -> Json:
-    """A status without what only the sink puts there."""
-    if isinstance(status.get("nodes"), list):
-        nodes: list[JsonValue] = [{n: v for n, v in node.items() if n != "create"} for node in as_maps(status["nodes"])]
-        status = {**status, "nodes": nodes}
-    vm = status.get("vm")
-    if not isinstance(vm, dict) or "create" not in vm:
-        return status
-    left: Json = {name: value for name, value in vm.items() if name != "create"}
-    return {**{name: value for name, value in status.items() if name != "vm"}, **({"vm": left} if left else {})}
