@@ -27,6 +27,7 @@ from watchfiles import awatch
 from benchmarks.common import Goal, judge, table
 from benchmarks.fleet import Platform, controller, machine, platform
 from reconciler.app import long_lived
+from reconciler.cli.run import READING
 from reconciler.engine.loop import Engine
 from reconciler.engine.supervision import Supervisor
 from reconciler.sources.files.source import FileSource
@@ -98,7 +99,7 @@ class Followed:
 @asynccontextmanager
 async def followed(at: Platform, folder: Path, root: Path) -> AsyncIterator[Followed]:
     """The controller over that store, following that folder."""
-    async with controller(at, folder) as engine:
+    async with controller(at, folder, patience=READING) as engine:
         sync = FileSync(engine.table, engine.declarations, lambda line: print(line, file=sys.stderr))
         follower = Follower(FileSource([root], "default", sync, engine), lambda line: print(line, file=sys.stderr), Supervisor())
         task = asyncio.create_task(follower.run())

@@ -229,8 +229,10 @@ SPEC: Json = {"role": "measure", "profileRef": {"name": "lightweight"}}
 
 
 @asynccontextmanager
-async def controller(at: Platform, directory: Path, resync_seconds: float = SETTINGS.resync_seconds) -> AsyncIterator[Engine]:
-    """The real controller over that platform, started; its store in `directory`."""
+async def controller(
+    at: Platform, directory: Path, resync_seconds: float = SETTINGS.resync_seconds, patience: float = 0.0
+) -> AsyncIterator[Engine]:
+    """The real controller over that platform, started; its store in `directory`. `patience`: see `Engine.start`."""
     clock = LoopClock()
     vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
     store = open_store(directory / "state.db")
@@ -238,7 +240,7 @@ async def controller(at: Platform, directory: Path, resync_seconds: float = SETT
     parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
     engine = await Engine.open(parts)
     try:
-        await engine.start()
+        await engine.start(patience=patience)
         yield engine
     finally:
         await engine.stop()

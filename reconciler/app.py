@@ -249,10 +249,11 @@ async def controller(
     prepare: Callable[[Engine], None] = lambda _: None,
     supervisor: Supervisor | None = None,
     otlp: Otlp | None = None,
+    patience: float = 0.0,
 ) -> AsyncIterator[Controller]:
     """Become the controller of this state directory: lock, store, engine, control socket. `prepare` is called with the engine
-    before it starts; `otlp`: where it tells what it does. At the end everything is let go of and nothing outside is changed (G-01).
-    Raises `Refused` naming the pid when another one runs."""
+    before it starts; `otlp`: where it tells what it does; `patience`: see `Engine.start`. At the end everything is let go of and nothing
+    outside is changed (G-01). Raises `Refused` naming the pid when another one runs."""
     supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
@@ -274,7 +275,7 @@ async def controller(
         prepare(engine)
         if otlp is not None:
             otlp.attach(engine)
-        await engine.start()
+        await engine.start(patience=patience)
         await stack.enter_async_context(notifying(config, engine, supervisor))
         commands = Commands(engine.declarations, still_in_file, engine.orphans.ask)
         control = ControlServer(config.state, commands.handle, supervisor)

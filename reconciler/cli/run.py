@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.serve.http import Listening
 
 POLL = 0.1
+READING = 30.0
+"""Seconds for which the look at everything after a start waits until the declarations are read."""
 
 
 def run(
@@ -89,7 +91,7 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare, runner.supervisor, runner.otlp) as opened:
+    async with controller(config, runner.prepare, runner.supervisor, runner.otlp, READING) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)

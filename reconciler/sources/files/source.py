@@ -96,6 +96,7 @@ class FileSource:
     async def apply(self, found: Scan) -> None:
         changed = await self._sync.round(found)
         self._last = found
+        self._engine.caught_up()
         for one in self._elsewhere:
             await one.settled(changed)
         self._looks_again(self._sync.look_again)
