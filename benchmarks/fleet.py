@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from reconciler.app import begin_loading, end_loading
 from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
@@ -234,13 +235,15 @@ async def controller(
 ) -> AsyncIterator[Engine]:
     """The real controller over that platform, started; its store in `directory`. `patience`: see `Engine.start`."""
     clock = LoopClock()
+    if patience:
+        begin_loading()
     vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY)
     store = open_store(directory / "state.db")
     settings = replace(SETTINGS, resync_seconds=resync_seconds)
     parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
     engine = await Engine.open(parts)
     try:
-        await engine.start(patience=patience)
+        await engine.start(patience=patience, loaded=end_loading)
         yield engine
     finally:
         await engine.stop()

@@ -27,6 +27,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import Unreachable, UsageError
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
@@ -96,7 +97,8 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
         repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
-        follower = Follower(FileSource(at.paths, config.namespace, sync, engine, repositories), say, runner.supervisor)
+        kept = Kept(config.state / "documents.json")
+        follower = Follower(FileSource(at.paths, config.namespace, sync, engine, repositories, kept), say, runner.supervisor)
         sources = Sources(
             lambda: engine,
             lambda: answers_of(opened.engine),

@@ -127,10 +127,15 @@ class Engine:
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
-    async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None, patience: float = 0.0) -> None:
+    async def start(
+        self,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
+        patience: float = 0.0,
+        loaded: Callable[[], None] = lambda: None,
+    ) -> None:
         """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
         before anything acts, to take what was declared while nobody listened. `patience`: seconds for which the look at everything waits
-        for sources that are read beside it (`caught_up`)."""
+        for sources that are read beside it (`caught_up`); `loaded`: called when it waits no more."""
         if not self.gatherer.profiles.fingerprint_key:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
@@ -142,7 +147,7 @@ class Engine:
         if catch_up is not None:
             await catch_up()
         if patience:
-            self.queue.hold(patience)
+            self.queue.hold(patience, loaded)
         await self.triggers.begin()
         self._unsubscribe = self.supervisor.subscribe(self._background_ended)
         start = self.supervisor.start

@@ -37,6 +37,7 @@ class WorkQueue:
         self._since: dict[Key, float] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._held: asyncio.TimerHandle | None = None
+        self._then: Callable[[], None] = lambda: None
         self._turn_began = 0.0
         self._turn_ends = False
 
@@ -73,8 +74,9 @@ class WorkQueue:
         self._timers[key] = loop.call_later(delay, self.add, key, priority)
         return None
 
-    def hold(self, seconds: float) -> None:
-        """Hand out nothing that only a start or a resync asks for until `go_on`, at most for so long."""
+    def hold(self, seconds: float, then: Callable[[], None]) -> None:
+        """Hand out nothing that only a start or a resync asks for until `go_on`, at most for so long. `then`: called at the end of that."""
+        self._then = then
         self._held = asyncio.get_running_loop().call_later(seconds, self.go_on)
 
     def go_on(self) -> None:
@@ -83,6 +85,7 @@ class WorkQueue:
             return
         self._held.cancel()
         self._held = None
+        self._then()
         for _ in self._heap:
             self._wake()
 

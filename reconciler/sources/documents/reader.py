@@ -10,6 +10,7 @@ from typing import TypeVar
 from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
 from reconciler.sources.documents import jsontext, plainyaml, yamltext
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
 from reconciler.sources.documents.permissions import wrong_examples
 
@@ -17,6 +18,8 @@ Place = TypeVar("Place", Mark, Trap)
 
 MAX_BYTES = 8 << 20
 MAX_DOCUMENTS = 10_000
+NEW = 10
+"""One document in so many has to be new before all are kept anew."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,9 +92,10 @@ class Doc:
 
 class Reader:
     """Reads texts, remembering what it read: a document whose text is unchanged is not parsed again. `sweep` forgets what the
-    last round did not ask for."""
+    last round did not ask for. `kept`: what an earlier life of the process read, None to begin with nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept, self._fresh = kept, 0
         self._old: dict[bytes, tuple[Content, ...]] = {}
         self._new: dict[bytes, tuple[Content, ...]] = {}
         self._patience = yamltext.Patience()
@@ -111,18 +115,28 @@ class Reader:
         return found
 
     def sweep(self) -> None:
-        """End of a round: forget every text that was not read since the last sweep."""
+        """End of a round: forget every text that was not read since the last sweep. What is kept for the next life is written when a good
+        part of it is new."""
+        if self._kept is not None and self._fresh > len(self._new) // NEW:
+            good = {digest: one for digest, contents in self._new.items() for one in contents if one.text}
+            self._kept.put((digest.hex(), (one.start.line, one.start.column, one.raw)) for digest, one in good.items())
+            self._fresh = 0
         self._old, self._new, self._patience = self._new, {}, yamltext.Patience()
 
     def _chunk(self, chunk: str, as_json: bool) -> tuple[Content, ...]:
         digest = blake2b(chunk.encode("utf-8", "surrogatepass"), digest_size=20, person=b"json" if as_json else b"yaml").digest()
         contents = self._new.get(digest) or self._old.get(digest)
         if contents is None:
-            contents = tuple(_contents(jsontext.load(chunk))) if as_json else self._yaml(chunk)
+            contents = tuple(_contents(jsontext.load(chunk))) if as_json else self._yaml(chunk, digest)
         self._new[digest] = contents
         return contents
 
-    def _yaml(self, chunk: str) -> tuple[Content, ...]:
+    def _yaml(self, chunk: str, digest: bytes) -> tuple[Content, ...]:
+        row = self._kept.get(digest.hex()) if self._kept is not None else None
+        if row is not None:
+            line, column, raw = row
+            return (Content(Mark(line, column), raw, _identity(raw), None, (), chunk),)
+        self._fresh += 1
         good = _good(chunk)
         return (good,) if good is not None else tuple(_contents(yamltext.load(chunk, self._patience)))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from reconciler import paths
 from reconciler.core.keys import Key, as_strings
 from reconciler.engine.state.declared import Declared
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
@@ -84,11 +85,11 @@ def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
 class Scanner:
     """Scans again and again, parsing only documents whose text changed. Blocking: call it in a thread.
 
-    `namespace`: for documents that name none."""
+    `namespace`: for documents that name none. `kept`: what an earlier life of the process read."""
 
-    def __init__(self, namespace: str = "default") -> None:
+    def __init__(self, namespace: str = "default", kept: Kept | None = None) -> None:
         self._namespace = namespace
-        self._reader = Reader()
+        self._reader = Reader(kept)
 
     def scan(self, places: Sequence[Path], more: Callable[[Look], None] = lambda _: None) -> Scan:
         """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`. `more`: adds what

@@ -10,6 +10,7 @@ from typing import Protocol
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.files.scan import Look, Scan, Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.files.watch import watch
@@ -42,12 +43,18 @@ class Elsewhere(Protocol):
 
 class FileSource:
     """`sources.follower.Source` over paths. `namespace`: for documents that name none; `engine`: tells when an object is gone;
-    `elsewhere`: declared beside the files."""
+    `elsewhere`: declared beside the files; `kept`: what an earlier life of the process read."""
 
     def __init__(
-        self, paths: Sequence[Path], namespace: str, sync: FileSync, engine: EngineView, elsewhere: Sequence[Elsewhere] = ()
+        self,
+        paths: Sequence[Path],
+        namespace: str,
+        sync: FileSync,
+        engine: EngineView,
+        elsewhere: Sequence[Elsewhere] = (),
+        kept: Kept | None = None,
     ) -> None:
-        self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace)
+        self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace, kept)
         self._elsewhere = elsewhere
         self._hints: set[str] = set()
         self._last: Scan | None = None
