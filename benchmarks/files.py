@@ -3,9 +3,9 @@
 N lieutenants that sleep, one a file. P7: a controller starts over a store that has all of them, until everything was read and is in
 force; what the documents say is kept from the life before, as `reconciler run` does. Floor, in the same process: loading the store, one
 list of the platform, and reading every file with PyYAML's C loader. P13: how late the event loop is while the files are read and put in
-force, and how long it computes at a stretch then, which other programs on the machine do not disturb; floor: the same probe while nothing
-happens. P11: one file is replaced, until the call that this asks for is handed to the HTTP client; floor: until the same watcher alone says
-so. The platform is simulated, everything else is real.
+force, and how long it computes at a stretch then, which other programs on the machine do not disturb; floor: the same probe while a thread
+reads the files with PyYAML and nothing else happens. P11: one file is replaced, until the call that this asks for is handed to the HTTP
+client; floor: until the same watcher alone says so. The platform is simulated, everything else is real.
 """
 
 from __future__ import annotations
@@ -140,15 +140,16 @@ def read_all(root: Path) -> int:
     return sum(1 for path in sorted(root.rglob("*.yaml")) for _ in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader))
 
 
-async def floor(at: Platform, folder: Path, root: Path) -> float:
-    """Seconds for the store, one list, and all files, one after the other."""
+async def floor(at: Platform, folder: Path, root: Path) -> tuple[float, float]:
+    """Seconds for the store, one list, and all files, one after the other; and how late the loop is while a thread reads the files."""
     begun = time.perf_counter()
     store = open_store(folder / "state.db")
     await store.load()
     await store.aclose()
     at.state()
-    await asyncio.to_thread(read_all, root)
-    return time.perf_counter() - begun
+    async with lag() as probe:
+        await asyncio.to_thread(read_all, root)
+    return time.perf_counter() - begun, probe.p999()
 
 
 async def noticed(folder: Path, runs: int) -> list[float]:
@@ -203,10 +204,9 @@ async def measure(count: int, runs: int) -> int:
             await rests(one)
         floors, starts, lags, idle, steps = [], [], [], [], []
         for _ in range(3):
-            floors.append(await floor(at, folder, root))
-            async with lag() as quiet:
-                await asyncio.sleep(1.0)
-            idle.append(quiet.p999())
+            seconds, late = await floor(at, folder, root)
+            floors.append(seconds)
+            idle.append(late)
             begun = time.perf_counter()
             async with followed(at, folder, root) as one, lag() as probe:
                 await in_force(one)

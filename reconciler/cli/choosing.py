@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,14 @@ from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.output import say
 from reconciler.config import Config
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, machine
 from reconciler.core.keys import short as short
 from reconciler.errors import Refused, UsageError
 from reconciler.views.documents import COMMIT, VM
 from reconciler.views.selecting import matches, selectable
+
+if TYPE_CHECKING:
+    from reconciler.engine.ports import Store, StoredObject
 
 EVERY = "*"
 Selector = Annotated[
@@ -74,6 +77,14 @@ def _whole(words: Sequence[str]) -> tuple[str, ...]:
     if len(words) == 1 and words[0].endswith(f"/{EVERY}"):
         return names.kinds_of(words[0].removesuffix(f"/{EVERY}"))
     raise UsageError("everything of a kind, and names beside it", " ".join(words), "write KIND '*' alone")
+
+
+async def fitting(store: Store, namespace: str | None, selector: str, kinds: Sequence[str] | None = None) -> list[StoredObject]:
+    """The objects that a selector fits, by kind; `kinds`: of these alone, else of all, and the machines that trees have themselves. Raises
+    `UsageError`."""
+    matches({}, selector)
+    wanted = kinds if kinds is not None else [*(kind.name for kind in KINDS), machine("", "").kind]
+    return [obj for kind in wanted for obj in await store.objects(kind, namespace) if matches(selectable(obj), selector)]
 
 
 async def _fitting(config: Config, kinds: Sequence[str], selector: str) -> list[Key]:

@@ -97,8 +97,8 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
         repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
-        kept = Kept(config.state / "documents.json")
-        follower = Follower(FileSource(at.paths, config.namespace, sync, engine, repositories, kept), say, runner.supervisor)
+        source = FileSource(at.paths, config.namespace, sync, engine, repositories, Kept(config.state / "documents.json"))
+        follower = Follower(source, say, runner.supervisor)
         sources = Sources(
             lambda: engine,
             lambda: answers_of(opened.engine),

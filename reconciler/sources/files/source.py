@@ -20,6 +20,9 @@ MARGIN = 0.05
 FEW = 20
 """Changed files that are looked at by themselves; more are found soon enough by the look at everything."""
 
+LATER = 0.2
+"""Seconds until the look at everything, which keeps a processor busy, when a change was put in force before it and is to be acted on."""
+
 
 class Elsewhere(Protocol):
     """Declarations that are no files here, such as a repository's."""
@@ -89,8 +92,9 @@ class FileSource:
         hints = sorted(self._hints)
         self._hints.clear()
         if self._last is not None and len(hints) <= FEW:
-            for path in hints:
-                await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last)
+            ahead = [await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last) for path in hints]
+            if any(ahead):
+                await asyncio.sleep(LATER)
         for one in self._elsewhere:
             await one.choose(self._sync)
 

@@ -121,9 +121,10 @@ class FileSync:
         self._applied[one.key] = one.spec
         return True
 
-    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> None:
-        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them. `found`: the last
-        scan. Only what is declared there already, and loses nothing by it, is touched."""
+    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> bool:
+        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them; returns whether
+        any changed. `found`: the last scan. Only what is declared there already, and loses nothing by it, is touched."""
+        changed = False
         for one in objects:
             item = self._table.get(one.key)
             kept = item is not None and not item.deleting and item.obj.source == one.source
@@ -131,7 +132,8 @@ class FileSync:
                 continue
             if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
                 continue
-            await self._apply(one, found, set())
+            changed |= await self._apply(one, found, set()) is Outcome.CONFIGURED
+        return changed
 
     def _over(self) -> set[str]:
         """Approvals that are carried out, and those of what a look found to be otherwise: they are good for nothing later."""
