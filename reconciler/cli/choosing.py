@@ -12,6 +12,7 @@ import typer
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.names import Selector as Selector
 from reconciler.cli.output import say
 from reconciler.config import Config
 from reconciler.core.keys import Key, machine
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from reconciler.engine.ports import Store, StoredObject
 
 EVERY = "*"
-Selector = Annotated[
-    str, typer.Option("-l", "--selector", metavar="LABELS", help="All that have these labels: NAME=VALUE,…", show_default=False)
-]
 Several = Annotated[
     list[str], typer.Argument(metavar="KIND NAME…", help="KIND NAME…, KIND/NAME…, KIND '*', or KIND with -l.", show_default=False)
 ]

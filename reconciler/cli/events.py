@@ -10,7 +10,7 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.choosing import Selector, fitting
+from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, Watch
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
@@ -46,7 +46,11 @@ def events(
 
     async def meant(store: Store) -> set[Key] | None:
         """The objects whose events are wanted now; None for all."""
-        return {obj.key for obj in await fitting(store, within, selector)} if selector else None
+        if not selector:
+            return None
+        from reconciler.cli.choosing import fitting
+
+        return {obj.key for obj in await fitting(store, within, selector)}
 
     async def told(store: Store) -> list[Event]:
         keys = await meant(store)

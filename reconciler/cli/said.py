@@ -10,7 +10,7 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.choosing import Selector, fitting
+from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
@@ -55,6 +55,8 @@ def output_of(
     show = (lambda text: output.raw(text + "\n")) if raw else output.out
 
     async def run() -> None:
+        from reconciler.cli.choosing import fitting
+
         async with reader(config) as store:
             keys = [obj.key for obj in await fitting(store, config.namespace, selector, ("Lieutenant",))] if key is None else [key]
             if not keys:

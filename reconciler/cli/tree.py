@@ -12,7 +12,7 @@ from rich.tree import Tree
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
-from reconciler.cli.choosing import Selector, fitting
+from reconciler.cli.names import Selector
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
@@ -48,6 +48,8 @@ def tree(
         raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the name or the selector")
 
     async def run() -> None:
+        from reconciler.cli.choosing import fitting
+
         async with reader(config) as store:
             found = await one(store, key) if key is not None else None
             objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]

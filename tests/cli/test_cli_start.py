@@ -71,12 +71,12 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
     [
         (("--help",), False, 10, 180),
         (("version",), False, 24, 300),
-        (("get", "lt", "-o", "wide"), False, 43, 345),
-        (("get", "lt", "-o", "json"), False, 43, 345),
-        (("events",), False, 51, 365),
-        (("get", "--help"), False, 43, 345),
+        (("get", "lt", "-o", "wide"), False, 42, 345),
+        (("get", "lt", "-o", "json"), False, 42, 345),
+        (("events",), False, 50, 365),
+        (("get", "--help"), False, 42, 345),
         (("completion", "bash"), True, 14, 330),
-        (("validate", "lt.yaml"), True, 51, 425),
+        (("validate", "lt.yaml"), True, 50, 425),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

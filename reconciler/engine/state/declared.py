@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import is_verb
 from reconciler.core.keys import Json, Key
-from reconciler.engine.ports import StoredObject
+
+if TYPE_CHECKING:  # what only compares needs not all ports
+    from reconciler.engine.ports import StoredObject
 
 OWNED = "vmtree/"
 """How the source of what a tree declares begins; its name follows."""

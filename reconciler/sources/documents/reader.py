@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
-from reconciler.sources.documents import jsontext, plainyaml, yamltext
-from reconciler.sources.documents.kept import Kept
+from reconciler.sources.documents import plainyaml, yamltext
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
 from reconciler.sources.documents.permissions import wrong_examples
+
+if TYPE_CHECKING:
+    from reconciler.sources.documents.kept import Kept
 
 Place = TypeVar("Place", Mark, Trap)
 
@@ -127,7 +129,7 @@ class Reader:
         digest = blake2b(chunk.encode("utf-8", "surrogatepass"), digest_size=20, person=b"json" if as_json else b"yaml").digest()
         contents = self._new.get(digest) or self._old.get(digest)
         if contents is None:
-            contents = tuple(_contents(jsontext.load(chunk))) if as_json else self._yaml(chunk, digest)
+            contents = tuple(_contents(_json(chunk))) if as_json else self._yaml(chunk, digest)
         self._new[digest] = contents
         return contents
 
@@ -158,6 +160,12 @@ def decode(data: bytes) -> str | Flaw:
 
 
 # --- inside ------------------------------------------------------------------------------------------------------------------
+
+
+def _json(text: str) -> Located:
+    from reconciler.sources.documents import jsontext  # few declare in JSON
+
+    return jsontext.load(text)
 
 
 def _good(text: str) -> Content | None:

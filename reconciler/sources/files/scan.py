@@ -12,16 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler import paths
 from reconciler.core.keys import Key, as_strings
 from reconciler.engine.state.declared import Declared
-from reconciler.sources.documents.kept import Kept
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
 from reconciler.sources.files.stack import Stack, read_marker
 from reconciler.sources.files.tree import Entry, Tree
+
+if TYPE_CHECKING:
+    from reconciler.sources.documents.kept import Kept
 
 SOURCE, COMMITTED = "file", "git"
 """Name the sources in stored objects: of what is a file here, and of what is one of a commit."""
