@@ -143,6 +143,7 @@ class Engine:
         self.gatherer.providers.on_change.append(self.queue.add)
         self.gatherer.budgets.on_change.append(self.queue.add)
         self.table.on_flawed.append(self.triggers.flawed)
+        self.table.prunes.on_held.append(self.wake)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:
             await catch_up()
