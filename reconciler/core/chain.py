@@ -8,8 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from reconciler.core.decisions import Decision
 
-V = TypeVar("V")
-P = TypeVar("P")
+V = TypeVar("V", contravariant=True)
 
 Policy: TypeAlias = Callable[[V], Decision | None]
 """Looks at a snapshot and decides, or leaves it to those that follow (None)."""
@@ -17,7 +16,8 @@ Policy: TypeAlias = Callable[[V], Decision | None]
 
 @dataclass(frozen=True, slots=True)
 class Chain(Generic[V]):
-    """`title` and `about` head its section in docs/states.md. A chain is itself a policy, so that chains can be put in a row."""
+    """`title` and `about` head its section in docs/states.md. A chain is itself a policy, so that chains can be put in a row; one over
+    a part of a snapshot is one over the whole, which is of that type too."""
 
     title: str
     about: str
@@ -39,34 +39,15 @@ class Chain(Generic[V]):
         return None
 
     def _asked(self) -> Iterator[Policy[V]]:
-        """What this chain asks in turn; a stage is asked as one, for it looks at another type."""
         for policy in self.policies:
             if isinstance(policy, Chain):
                 yield from policy._asked()
             else:
                 yield policy
 
-    def leaves(self) -> Iterator[Callable[..., Decision | None]]:
-        """Every policy in the order in which it is asked, those of stages included."""
-        for policy in self.policies:
-            if isinstance(policy, Chain | Stage):
-                yield from policy.leaves()
-            else:
-                yield policy
+    def leaves(self) -> tuple[Policy[V], ...]:
+        """Every policy in the order in which it is asked."""
+        return self._flat
 
     def __iter__(self) -> Iterator[Policy[V] | Chain[V]]:
         return iter(self.policies)
-
-
-@dataclass(frozen=True)
-class Stage(Generic[V, P]):
-    """A chain over a part of the snapshot, and of nothing else. It is a policy over the whole."""
-
-    chain: Chain[P]
-    part: Callable[[V], P]
-
-    def __call__(self, view: V) -> Decision | None:
-        return self.chain.evaluate(self.part(view))
-
-    def leaves(self) -> Iterator[Callable[..., Decision | None]]:
-        return self.chain.leaves()

@@ -21,9 +21,12 @@ class Stored(BaseModel):
         return dumped
 
     def __eq__(self, other: object) -> bool:
-        """As pydantic's; the same record, as defaults are, without a look at its fields."""
-        return self is other or super().__eq__(other)
+        """Of the same type, with the same fields; what else pydantic compares no record has."""
+        return self is other or (type(self) is type(other) and self.__dict__ == other.__dict__)
 
     def but(self, **changes: object) -> Self:
-        """A copy with these fields changed (validated types are the caller's)."""
-        return self.model_copy(update=changes)
+        """A copy with these fields changed (validated types are the caller's). What `model_copy` returns, more cheaply."""
+        made = self.__copy__()
+        made.__dict__.update(changes)
+        made.model_fields_set.update(changes)
+        return made

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from reconciler.api.reasons import Reason
-from reconciler.core.chain import Chain, Stage
+from reconciler.core.chain import Chain
 from reconciler.core.decisions import Act, Action
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant import replacement
@@ -36,10 +36,9 @@ def states_markdown() -> str:
 
 
 def _section(chain: Chain[Any], mark: str) -> str:
-    inner = [policy.chain if isinstance(policy, Stage) else policy for policy in chain]
-    own = [policy for policy in inner if not isinstance(policy, Chain)]
+    own = [policy for policy in chain if not isinstance(policy, Chain)]
     rows = [f"{number}. **{_words(policy)}** — {_first_line(policy)}" for number, policy in enumerate(own, 1)]
-    stages = [_section(policy, f"{mark}#") for policy in inner if isinstance(policy, Chain)]
+    stages = [_section(policy, f"{mark}#") for policy in chain if isinstance(policy, Chain)]
     lines = [f"{mark} {chain.title}", "", *([chain.about, ""] if chain.about else []), *rows, *([""] if rows else []), *stages]
     return "\n".join(lines)
 

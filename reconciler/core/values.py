@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-V = TypeVar("V")
-
-__all__ = ["replaced", "with_facts"]
+__all__ = ["replaced"]
 
 if TYPE_CHECKING:
     from dataclasses import replace as replaced
@@ -19,34 +17,17 @@ else:
     def replaced(value, /, **changes):
         """What `dataclasses.replace` returns, for a frozen dataclass of two fields or more, at a fraction of its cost. Raises
         `TypeError` for a field that the class does not have."""
-        known = _facts(value)
-        if not known.keys() >= changes.keys():
-            raise TypeError(f"{value.__class__.__name__} has no field {', '.join(sorted(changes.keys() - known.keys()))}")
-        return _made(value.__class__, {**known, **changes})
-
-
-def with_facts(value: V, names: Iterable[str], changes: Mapping[str, Any]) -> V:
-    """The same with these of the changes, all of which its class has a field for; for a frozen dataclass that is its fields, in a dict."""
-    facts = value.__dict__.copy()
-    for name in names:
-        facts[name] = changes[name]
-    made = object.__new__(value.__class__)
-    object.__setattr__(made, "__dict__", facts)
-    return made
-
-
-def _facts(value: object) -> Mapping[str, Any]:
-    cls: Any = value.__class__  # a class is hashable; its type does not say so
-    shape = _shape(cls)
-    return vars(value) if shape is None else dict(zip(shape[0], shape[1](value), strict=True))
-
-
-def _made(cls: Any, facts: dict[str, Any]) -> Any:
-    if _shape(cls) is not None:
-        return cls(**facts)
-    made = object.__new__(cls)
-    object.__setattr__(made, "__dict__", facts)
-    return made
+        cls = value.__class__
+        shape = _shape(cls)
+        known = value.__dict__ if shape is None else dict(zip(shape[0], shape[1](value), strict=True))
+        facts = known | changes
+        if len(facts) > len(known):
+            raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(changes.keys() - known.keys()))}")
+        if shape is not None:
+            return cls(**facts)
+        made = object.__new__(cls)
+        object.__setattr__(made, "__dict__", facts)
+        return made
 
 
 @cache

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import ModuleType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
+from hypothesis import given
 
 from reconciler.api.catalogue import REASONS as CATALOGUE
 from reconciler.api.governreasons import GovernReason
@@ -22,12 +24,14 @@ from reconciler.api.registry import KINDS
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.api.waits import Explained
-from reconciler.core.chain import Stage
+from reconciler.core.chain import Chain
 from reconciler.core.conditions import undeclared, unreadable
 from reconciler.core.decisions import Act, Action
+from reconciler.core.lieutenant import policies, reach
 from reconciler.core.lieutenant.policies import STAGES
 from reconciler.core.snapshot.lieutenant import LieutenantView
-from tests.core.views import RUNNING
+from reconciler.core.snapshot.stages import Part
+from tests.core.views import lieutenants
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
@@ -120,21 +124,36 @@ def read_by(policy: Callable[..., object]) -> Any:
     return get_type_hints(policy)[next(iter(signature(policy).parameters))]
 
 
-STAGES_OF_A_LIEUTENANT = tuple(one for one in STAGES if isinstance(one, Stage))
+def declared_over(*modules: ModuleType) -> dict[int, type[Part]]:
+    """The chains of these modules by identity, and the type that each is declared over."""
+    hints = [(vars(module)[name], hint) for module in modules for name, hint in get_type_hints(module).items()]
+    return {id(chain): get_args(hint)[0] for chain, hint in hints if get_origin(hint) is Chain}
+
+
+OVER = declared_over(policies, reach)
+STAGES_OF_A_LIEUTENANT: tuple[Chain[Any], ...] = tuple(one for one in STAGES if isinstance(one, Chain))
+each_stage = pytest.mark.parametrize("stage", STAGES_OF_A_LIEUTENANT, ids=lambda stage: stage.title.partition(":")[0])
 
 
 def test_each_stage_of_a_lieutenant_is_a_chain_over_a_type_of_its_own() -> None:
-    parts = [type(one.part(RUNNING)) for one in STAGES_OF_A_LIEUTENANT]
+    parts = [OVER[id(stage)] for stage in STAGES_OF_A_LIEUTENANT]
     assert len(parts) == len(list(STAGES)) == len(set(parts)) > 1
-    assert LieutenantView not in parts
-    named = {f"for_{part.__name__.removesuffix('Part').lower()}" for part in parts}
-    assert {one.name for one in fields(LieutenantView)} == {"lt", *named}
+    assert tuple(parts) == LieutenantView.__bases__
+    assert {one.name for one in fields(LieutenantView)} == {one.name for part in parts for one in fields(part)}
 
 
-@pytest.mark.parametrize("stage", STAGES_OF_A_LIEUTENANT, ids=lambda stage: stage.chain.title.partition(":")[0])
-def test_a_policy_of_a_stage_reads_nothing_but_its_part(stage: Stage[LieutenantView, Any]) -> None:
-    part = type(stage.part(RUNNING))
+@each_stage
+def test_a_policy_of_a_stage_reads_nothing_but_its_part(stage: Chain[Any]) -> None:
+    part = OVER[id(stage)]
     assert {policy.__name__: read_by(policy) for policy in stage.leaves() if not issubclass(part, read_by(policy))} == {}
+
+
+@each_stage
+@given(view=lieutenants())
+def test_a_stage_decides_about_its_part_as_about_the_whole(stage: Chain[Any], view: LieutenantView) -> None:
+    part = OVER[id(stage)]
+    alone = part(**{one.name: getattr(view, one.name) for one in fields(part)})
+    assert stage.evaluate(alone) == stage.evaluate(view)
 
 
 # --- acts and waits -------------------------------------------------------------------------------------------------------------

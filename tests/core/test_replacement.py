@@ -372,7 +372,7 @@ def test_scenario(name: str) -> None:
 
 
 def test_every_policy_beside_decides_in_some_scenario() -> None:
-    deciding = {decider(BESIDE, view.for_prepare) for view, _ in SCENARIOS.values()}
+    deciding = {decider(BESIDE, view) for view, _ in SCENARIOS.values()}
     assert {policy.__name__ for policy in BESIDE.leaves()} - deciding == set()
 
 
@@ -462,8 +462,8 @@ def test_a_replacement_and_snapshots(name: str) -> None:
 def test_it_does_not_leave_while_copies_are_made_of_it() -> None:
     view = verified()
     standing = view.but(record=view.record.but(stand=StandRecord(vm_id=VM, since=NOW)))
-    assert change_places(view.for_prepare) == RestAgent(VM, f"moving to VM {OTHER}")
-    assert change_places(standing.for_prepare) is None
+    assert change_places(view) == RestAgent(VM, f"moving to VM {OTHER}")
+    assert change_places(standing) is None
 
 
 def test_a_lost_machine_goes_on_from_its_snapshot_though_another_one_is_being_made() -> None:

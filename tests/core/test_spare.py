@@ -167,7 +167,7 @@ MOVES: dict[str, tuple[LieutenantView, Decision | None]] = {
 @pytest.mark.parametrize("name", MOVES)
 def test_the_two_change_places(name: str) -> None:
     view, decided = MOVES[name]
-    assert go_back(view.for_slot) == decided
+    assert go_back(view) == decided
 
 
 @pytest.mark.guarantee("G-14")

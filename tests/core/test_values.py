@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from reconciler.core.values import replaced, with_facts
+from reconciler.core.values import replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,3 @@ def test_it_returns_what_dataclasses_replace_returns(changes: dict[str, object],
 def test_a_field_that_does_not_exist_is_refused(point: Point | Place) -> None:
     with pytest.raises(TypeError, match="colour"):
         replaced(point, colour="red")  # type: ignore[call-arg]
-
-
-def test_changes_that_a_class_has_no_field_for_are_left_out() -> None:
-    point = Place(1, 7, ("t",))
-    assert with_facts(point, ("x",), {"x": 5, "colour": "red"}) == replace(point, x=5)
-    assert with_facts(point, ["tags"], {"tags": ()}) == replace(point, tags=())
-    assert with_facts(point, (), {}) == point

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.parsing import load_spec
-from reconciler.core.chain import Chain, Stage
+from reconciler.core.chain import Chain
 from reconciler.core.messages import Message
 from reconciler.core.profile.rendering import render
 from reconciler.core.records import BootRecord, LieutenantRecord, RestartRecord, SlotRecord, SnapshotRecord, TaskRecord
@@ -19,7 +19,7 @@ from reconciler.core.snapshot.branch import Original, Standing
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import DesiredState, EffectiveDeletion, OpenIntent, Slot, SnapshotSeen, Target
-from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.snapshot.stages import Basics
 from reconciler.core.snapshot.task import Availability, Dependency, Talk, TaskView
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmObservation, VmState
 
@@ -38,8 +38,6 @@ def decider(chain: Chain[V], view: V) -> str:
     for policy in chain:
         if isinstance(policy, Chain):
             name = decider(policy, view)
-        elif isinstance(policy, Stage):
-            name = decider(policy.chain, policy.part(view))
         else:
             name = policy.__name__ if policy(view) is not None else ""
         if name:
@@ -153,15 +151,7 @@ UP = Up(100, 0.0, RENDERED.launch_hash, session_id="s", inside=RENDERED.told)
 DIED = Exited(5.0, 1, None, "out of memory", RENDERED.launch_hash)
 AGENT = Agent(KEEPER, 1, UP, "/s.jsonl", 0)
 BASICS = Basics("api", LieutenantRecord(slot=FILLED.record), RENDERED, KEEPER, VM, GUEST, AGENT, now=NOW)
-RUNNING = LieutenantView(
-    BASICS,
-    SlotPart(BASICS, FILLED),
-    ReachPart(BASICS, CLAIM),
-    PreparePart(BASICS, FILLED),
-    SessionPart(BASICS, FILLED),
-    AgentPart(BASICS),
-    GovernPart(BASICS, FILLED),
-)
+RUNNING = LieutenantView(lt=BASICS, slot=FILLED, claim=CLAIM)
 
 
 def lieutenant(slot: Slot | None = None, **changes: object) -> LieutenantView:

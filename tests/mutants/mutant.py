@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.chain import Chain, Stage
+from reconciler.core.chain import Chain
 from tests.faults.harness import Run
 
 PATIENCE = 150.0
@@ -55,11 +55,9 @@ class Mutant:
 
 
 def _replaced(chain: Chain[Any], original: object, broken: object) -> Chain[Any]:
-    """The chain with one policy, here or in a stage, replaced."""
+    """The chain with one policy, here or in a chain within it, replaced."""
 
     def then(one: Any) -> Any:
-        if isinstance(one, Stage):
-            return replace(one, chain=_replaced(one.chain, original, broken))
         return _replaced(one, original, broken) if isinstance(one, Chain) else broken if one is original else one
 
     return replace(chain, policies=tuple(then(one) for one in chain.policies))

@@ -34,7 +34,7 @@ After = Callable[[LieutenantView, Act], LieutenantView]
 
 def seen_at_next(lt: LieutenantView) -> LieutenantView:
     """The same lieutenant as if the other machine were the one in its slot."""
-    other = lt.for_slot.next
+    other = lt.next
     assert other is not None
     record = lt.record.as_next()
     return lt.but(record=record, slot=other.slot, claim=other.claim, guest=other.guest, agent=other.agent, next=None)
@@ -42,11 +42,11 @@ def seen_at_next(lt: LieutenantView) -> LieutenantView:
 
 def after_replacement(lt: LieutenantView, action: ReplacementAction, after: After) -> LieutenantView:
     """`after`: the snapshot once any other act has succeeded."""
-    other, told = lt.for_slot.next, lt.record.replacement
+    other, told = lt.next, lt.record.replacement
     if isinstance(action, BeginReplacement):
         record = lt.record.but(replacement=told.but(state="Making", since=lt.now, made_for=action.made_for))
         slot = replace(lt.slot, record=SlotRecord(epoch=lt.slot.record.epoch), vm=GONE, protected=False, busy=False, mirrored=True)
-        return lt.but(record=record, next=NextMachine(slot, {**lt.for_reach.claim, "node": "next"}))
+        return lt.but(record=record, next=NextMachine(slot, {**lt.claim, "node": "next"}))
     if other is None:
         return lt
     match action:
@@ -55,7 +55,7 @@ def after_replacement(lt: LieutenantView, action: ReplacementAction, after: Afte
         case FenceReplacement():
             slot = _raised(lt.slot, lt.slot.record.epoch)
             record = lt.record.but(replacement=told.but(fenced=slot.record.epoch))
-            return lt.but(record=record, slot=slot, claim={**lt.for_reach.claim, "epoch": str(slot.record.epoch)})
+            return lt.but(record=record, slot=slot, claim={**lt.claim, "epoch": str(slot.record.epoch)})
         case CarryOver():
             record = lt.record.swapped()
             return _changed_places(lt, other, record.but(replacement=record.replacement.but(state="Taken", at=lt.now)))
@@ -80,7 +80,7 @@ def _at_next(lt: LieutenantView, there: LieutenantView, action: Act) -> Lieutena
     if isinstance(action, ClearSlot | Detach) and lt.record.replacement.state != "Making":
         return _without(lt)
     guest = Guest() if isinstance(action, Create | BindCreated) else there.guest
-    made = NextMachine(there.slot, there.for_reach.claim, guest, there.agent)
+    made = NextMachine(there.slot, there.claim, guest, there.agent)
     return lt.but(record=lt.record.with_next(there.record).but(next=there.slot.record), next=made)
 
 
@@ -94,8 +94,8 @@ def _changed_places(lt: LieutenantView, other: NextMachine, record: LieutenantRe
     slot = replace(slot, protected=lt.slot.protected, deletion=lt.slot.deletion, no_delete=lt.slot.no_delete, desired=lt.slot.desired)
     slot = replace(slot, record=slot.record.with_snapshots_of(lt.slot.record), snapshots=lt.slot.snapshots)
     without = replace(lt.slot, record=lt.slot.record.with_snapshots_of(SlotRecord()), protected=False, snapshots=None)
-    old = NextMachine(without, lt.for_reach.claim)
-    agent = Agent(lt.lt.keeper_version, slot.record.epoch, NotStarted(), "", lt.for_slot.mirror_size)
+    old = NextMachine(without, lt.claim)
+    agent = Agent(lt.lt.keeper_version, slot.record.epoch, NotStarted(), "", lt.mirror_size)
     claim = {name: value for name, value in other.claim.items() if name != "node"} | {"epoch": str(slot.record.epoch)}
     return lt.but(record=record, slot=slot, next=old, guest=other.guest or Guest(), agent=agent, claim=claim)
 

@@ -29,7 +29,7 @@ NEW_COMMIT = "(new commit)"
 
 def after_spare(lt: LieutenantView, action: SpareAction) -> LieutenantView:
     """The second machine is taken to come to what it is for."""
-    spare, record = lt.for_slot.spare, lt.record
+    spare, record = lt.spare, lt.record
     done = replaced(spare, slot=None)
     match action:
         case RefuseRollback(why):

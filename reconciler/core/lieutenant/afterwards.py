@@ -15,9 +15,6 @@ from reconciler.core.decisions import (
     ClearSlot,
     CloseLocal,
     Continue,
-    ContinueSession,
-    CorrectClock,
-    CountCrash,
     Create,
     Delete,
     Deliver,
@@ -29,10 +26,8 @@ from reconciler.core.decisions import (
     GiveUpIntent,
     GovernAction,
     GuestAction,
-    GuestClaim,
     HoldForBudget,
     HoldForProvider,
-    Install,
     KeepEnd,
     LabelClaim,
     Landed,
@@ -48,23 +43,14 @@ from reconciler.core.decisions import (
     NoteWorkspace,
     OpenLocal,
     Progress,
-    ReadBack,
     Release,
     ReplacementAction,
     Reprompt,
-    RestAgent,
-    RestoreSession,
     Resume,
-    RunStep,
-    RunVerify,
     SendSteer,
-    SetModel,
     SnapshotAction,
     SpareAction,
     StandStill,
-    StartAgent,
-    StartKeeper,
-    StopAgent,
     Suspend,
     SwapMachines,
     TakeWarm,
@@ -72,14 +58,14 @@ from reconciler.core.decisions import (
     TryAgain,
     Verify,
     Withdraw,
-    WriteFiles,
 )
 from reconciler.core.keys import Key
 from reconciler.core.lieutenant.aftergovernance import after_governing
+from reconciler.core.lieutenant.afterguest import after_guest, agent_after
 from reconciler.core.lieutenant.afterreplacement import after_replacement
 from reconciler.core.lieutenant.aftersnapshot import after_snapshot, after_spare
 from reconciler.core.lieutenant.policies import at_vm
-from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS
 from reconciler.core.lieutenant.requests import acknowledge
 from reconciler.core.lieutenant.session import begun_anew, chosen
 from reconciler.core.plan import Step
@@ -87,7 +73,6 @@ from reconciler.core.profile.localize import localized
 from reconciler.core.provider.breaker import CLOSED
 from reconciler.core.records import (
     LieutenantRecord,
-    LoadedRecord,
     LocalRecord,
     SlotRecord,
     StandRecord,
@@ -131,7 +116,7 @@ def talk_after(talk: Talk | None, lt: LieutenantView) -> Talk | None:
     if not isinstance(lt.agent, Agent):
         return None
     up = isinstance(lt.agent.process, Up)
-    return Talk(talk.messages if talk else (), lt.for_slot.mirror_size, up and not _busy(lt), up)
+    return Talk(talk.messages if talk else (), lt.mirror_size, up and not _busy(lt), up)
 
 
 def _busy(lt: LieutenantView) -> bool:
@@ -139,29 +124,31 @@ def _busy(lt: LieutenantView) -> bool:
 
 
 def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
-    if lt.for_slot.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
+    if lt.standby is not None and getattr(action, "vm_id", "") == lt.slot.record.vm_id and isinstance(action, GuestAction):
         there = after_lieutenant(at_vm(lt), action)
-        return lt.but(standby=StandbyVM(lt.for_slot.standby.claim, there.guest, there.agent))
+        return lt.but(standby=StandbyVM(lt.standby.claim, there.guest, there.agent))
     if isinstance(action, ReplacementAction):
         return after_replacement(lt, action, after_lieutenant)
     if isinstance(action, GovernAction):
         return after_governing(lt, action)
+    if isinstance(action, GuestAction):
+        return after_guest(lt, action)
     if isinstance(action, SnapshotAction):
         return lt.but(slot=after_snapshot(lt.slot, action, lt.now))
     slot, record, guest = lt.slot, lt.slot.record, lt.guest
     match action:
         case Acknowledge():
-            assert lt.for_slot.requests is not None
-            return with_record(lt, acknowledge(lt.record, lt.for_slot.requests).record)
+            assert lt.requests is not None
+            return with_record(lt, acknowledge(lt.record, lt.requests).record)
         case Create(attempt=attempt) if lt.record.local.state == "Home":
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False))
-            claim = {**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
+            claim = {**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}
             return lt.but(slot=slot, standby=StandbyVM(claim, Guest(), None))
         case Create(attempt=attempt):
             record = record.but(vm_id=NEW_VM, epoch=record.epoch + 1, attempts=attempt)
             slot = replaced(slot, record=record, vm=Seen(VmState.RUNNING, claimed=False), original=None)
-            return lt.but(slot=slot, claim={**lt.for_reach.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
+            return lt.but(slot=slot, claim={**lt.claim, "vm-id": NEW_VM, "epoch": str(record.epoch)}, guest=Guest(), agent=None)
         case AskOriginal():
             assert slot.original is not None
             asked = record.branch.but(asked_at=lt.now)
@@ -179,18 +166,16 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             slot = replaced(slot, record=record.but(vm_id=vm_id, epoch=record.epoch + 1, adopted=vm_id), adopt=None)
             seen = lt.slot.adopt.vm if lt.slot.adopt is not None else Seen(VmState.RUNNING)
             slot = replaced(slot, vm=_seen(seen, claimed=False, claimed_by=""))
-            return lt.but(
-                slot=slot, claim={**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None
-            )
+            return lt.but(slot=slot, claim={**lt.claim, "vm-id": vm_id, "epoch": str(slot.record.epoch)}, guest=Guest(), agent=None)
         case TakeWarm(vm_id):
             assert isinstance(lt.rendered, Rendered)
             taken = record.but(vm_id=vm_id, epoch=record.epoch + 1)
             slot = replaced(slot, record=taken, vm=Seen(VmState.SUSPENDED, claimed=False), warm=None)
             marks = {PREPARED: lt.rendered.profile_hash, SECRETS: lt.rendered.secrets_hash}
             guest = Guest(0.0, None, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
-            claim = {**lt.for_reach.claim, "vm-id": vm_id, "epoch": str(taken.epoch)}
+            claim = {**lt.claim, "vm-id": vm_id, "epoch": str(taken.epoch)}
             lt = lt.but(slot=slot, claim=claim, guest=guest)
-            return lt.but(agent=_agent(lt, NotStarted()))
+            return lt.but(agent=agent_after(lt, NotStarted()))
         case GiveUpIntent():
             return lt.but(slot=replaced(slot, intent=None))
         case Detach():
@@ -204,11 +189,11 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             if isinstance(lt.rendered, Unresolved) or lt.record.local.state == "Home" or taken_as_it_is:
                 return lt.but(slot=replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING)))
             marks = {PREPARED: lt.rendered.profile_hash, "agent": lt.rendered.agent_hash}
-            guest = Guest(0.0, lt.for_reach.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
+            guest = Guest(0.0, lt.claim, FORESEEN, FORESEEN, lt.lt.keeper_version, True, marks)
             slot = replaced(slot, vm=_seen(slot.vm, state=VmState.RUNNING))
             made = lt.rendered
             process = Up(1, 0.0, made.launch_hash, model=made.model, thinking=made.thinking, inside=made.told)
-            return lt.but(slot=slot, guest=guest, agent=_agent(lt, process))
+            return lt.but(slot=slot, guest=guest, agent=agent_after(lt, process))
         case MarkForDeletion(cause=cause):
             return lt.but(slot=replaced(slot, record=record.but(marked_for_deletion=True, cause=cause)), guest=None, agent=None)
         case Delete():
@@ -219,76 +204,24 @@ def after_lieutenant(lt: LieutenantView, action: Act) -> LieutenantView:
             if record.cause in ("", "Dead"):
                 lt = lt.but(record=lt.record.but(session=lt.record.session.but(lost=vm_id)))
             return lt.but(slot=replaced(slot, record=emptied(record, record.cause in ("", "Dead")), vm=Absent(proven=True)))
-        case CorrectClock():
-            return lt.but(guest=_guest(guest, clock_skew=0.0))
-        case GuestClaim():
-            return lt.but(guest=_guest(guest, claim=lt.for_reach.claim))
-        case Install():
-            return lt.but(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
-        case StartKeeper():
-            return lt.but(guest=_guest(guest, keeper_alive=True), agent=_agent(lt, NotStarted()))
-        case WriteFiles(_, mark):
-            assert isinstance(lt.rendered, Rendered)
-            written = lt.rendered
-            hashes = {
-                "files": written.files_hash,
-                "organs": written.organs_hash,
-                "agent": written.agent_hash,
-                SECRETS: written.secrets_hash,
-                PREPARED: written.profile_hash,
-            }
-            marked = _marked(guest, mark, hashes[mark])
-            marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
-            return lt.but(guest=marked, edited=() if mark == "agent" else lt.for_session.edited)
-        case RunStep(_, name):
-            assert isinstance(lt.rendered, Rendered)
-            return lt.but(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
-        case RunVerify(_, name):
-            assert isinstance(lt.rendered, Rendered)
-            check = lt.rendered.check(name)
-            assert check is not None
-            return lt.but(guest=_marked(guest, *check_mark(check)))
-        case ReadBack():
-            assert isinstance(lt.agent, Agent)
-            assert isinstance(lt.agent.process, Up)
-            return lt.but(record=lt.record.but(loaded=LoadedRecord(process=process_of(lt.lt, lt.agent.process))))
-        case RestoreSession(_, size):
-            agent = lt.agent if isinstance(lt.agent, Agent) else None
-            return lt.but(agent=replaced(agent, session_size=size) if agent else None)
-        case ContinueSession(vm_id):
-            return lt.but(record=lt.record.but(session=lt.record.session.but(looked_on=vm_id)))
-        case StartAgent():
-            assert isinstance(lt.rendered, Rendered)
-            return lt.but(agent=_agent(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
-        case SetModel(_, model, thinking):
-            if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
-                has = lt.agent.process
-                process = replaced(has, model=model or has.model, thinking=thinking or has.thinking)
-                return lt.but(agent=replaced(lt.agent, process=process))
-            return lt
         case OpenLocal(place, fallback):
             assert isinstance(lt.rendered, Rendered)
             local = LocalRecord(state="Home", fallback=fallback)
             made = lt.rendered if lt.local.declared else localized(lt.rendered, place)
-            claim = {**lt.for_reach.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
+            claim = {**lt.claim, "vm-id": place, "epoch": str(record.epoch + 1)}
             slot = replaced(slot, record=record.but(epoch=record.epoch + 1))
             return lt.but(slot=slot, record=lt.record.but(local=local), rendered=made, claim=claim, guest=Guest(), agent=None)
         case FenceLocal():
             epoch = record.epoch + 1
             slot = replaced(slot, record=record.but(epoch=epoch))
-            vm = lt.for_slot.standby
+            vm = lt.standby
             standby = replaced(vm, claim={**vm.claim, "epoch": str(epoch)}) if vm else None
             local = lt.record.local.but(fenced=epoch)
-            return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.for_reach.claim, "epoch": str(epoch)})
+            return lt.but(slot=slot, record=lt.record.but(local=local), standby=standby, claim={**lt.claim, "epoch": str(epoch)})
         case MoveToVm():
-            return at_vm(lt).but(agent=_agent(lt, NotStarted()))
+            return at_vm(lt).but(agent=agent_after(lt, NotStarted()))
         case CloseLocal() | LeaveLocal():
             return lt.but(record=lt.record.but(local=LocalRecord()))
-        case StopAgent() | RestAgent():
-            return lt.but(agent=_agent(lt, NotStarted()), guest=_marked(guest, "agent", ""))
-        case CountCrash(at):
-            restart = lt.record.restart.but(crash_at=at)
-            return lt.but(record=lt.record.but(slot=record, restart=restart))
         case NoteSession(seen):
             return lt.but(record=lt.record.but(session=lt.record.session.but(seen=seen)))
         case BeginSession(generation, _):
@@ -360,7 +293,7 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
     lt = view.lieutenant
     if lt is not None:
         sent = any(f.record.sent for f in settled)
-        provider = lt.for_govern.provider
+        provider = lt.provider
         if isinstance(action, HoldForProvider):
             provider = replaced(provider, breaker=provider.breaker.failed(action.trouble, action.error, view.now))
         elif isinstance(action, NoteAnswer):
@@ -373,17 +306,3 @@ def _seen(vm: object, state: VmState | None = None, claimed: bool | None = None,
     old = vm if isinstance(vm, Seen) else Seen(VmState.RUNNING)
     by = old.claimed_by if claimed_by is None else claimed_by
     return replaced(old, state=state or old.state, claimed=old.claimed if claimed is None else claimed, claimed_by=by)
-
-
-def _guest(guest: object, **changes: object) -> Guest:
-    return replaced(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
-
-
-def _marked(guest: object, name: str, value: str) -> Guest:
-    old = guest if isinstance(guest, Guest) else Guest()
-    return replaced(old, marks={**old.marks, name: value})
-
-
-def _agent(lt: LieutenantView, process: Up | NotStarted) -> Agent:
-    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.for_slot.mirror_size if isinstance(process, Up) else 0)
-    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.api.reasons import Reason
-from reconciler.core.chain import Chain, Stage
+from reconciler.core.chain import Chain
 from reconciler.core.decisions import (
     AskOriginal,
     CountCrash,
@@ -134,13 +134,13 @@ def waiting_for(v: Placed) -> Decision | None:
     if not isinstance(slot, Steady):
         return slot
     standby = v.standby or NOTHING_SEEN
-    return STANDBY.evaluate(ReachPart(basics_at_vm(v, standby), standby.claim))
+    return STANDBY.evaluate(ReachPart(lt=basics_at_vm(v, standby), claim=standby.claim))
 
 
 def at_vm(v: LieutenantView) -> LieutenantView:
     """The same lieutenant as if its agent had moved to its VM already."""
-    standby = v.for_slot.standby or NOTHING_SEEN
-    there = basics_at_vm(v.for_slot, standby)
+    standby = v.standby or NOTHING_SEEN
+    there = basics_at_vm(v, standby)
     return v.but(record=there.record, rendered=there.rendered, claim=standby.claim, guest=standby.guest, agent=standby.agent, standby=None)
 
 
@@ -300,32 +300,31 @@ GOVERN: Chain[GovernPart] = Chain(
     ),
 )
 
+INSIDE: Chain[LieutenantView] = Chain("Inside its machine", "", (REACH, PREPARE, SESSION, AGENT, GOVERN))
+
 STAGES: Chain[LieutenantView] = Chain(
     "A lieutenant",
     "Its stages, one after the other. When none has an opinion, it is ready.",
-    (
-        Stage[LieutenantView, SlotPart](SLOT, lambda v: v.for_slot),
-        Stage[LieutenantView, ReachPart](REACH, lambda v: v.for_reach),
-        Stage[LieutenantView, PreparePart](PREPARE, lambda v: v.for_prepare),
-        Stage[LieutenantView, SessionPart](SESSION, lambda v: v.for_session),
-        Stage[LieutenantView, AgentPart](AGENT, lambda v: v.for_agent),
-        Stage[LieutenantView, GovernPart](GOVERN, lambda v: v.for_govern),
-    ),
+    (SLOT, *INSIDE.policies),
 )
 
 
 def look_again(view: LieutenantView) -> float:
     """When something of a steady lieutenant is due: to be probed, or a snapshot."""
-    at = next_due(view.slot.snapshots, view.slot.record), due(view.for_slot)
+    at = next_due(view.slot.snapshots, view.slot.record), due(view)
     ahead = [time for time in at if time is not None and time > view.now]
     return min([*ahead, *([view.now + view.lt.health_period] if view.lt.health_period else [])], default=view.now)
 
 
-def plan(view: LieutenantView) -> Decision:
-    """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine."""
+def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
+    """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine. `goes_on`: an act
+    inside its machine has just succeeded, and nothing else changed since the slot had no opinion; that is asked again only when nothing
+    more is to be done inside."""
+    if goes_on and is_action(following := INSIDE.evaluate(view)):
+        return following
     decision = STAGES.evaluate(view) or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
-        decision = Steady(until=due(view.for_slot))
+        decision = Steady(until=due(view))
     if is_rest(decision):
-        return beside(view.for_prepare, decision)
+        return beside(view, decision)
     return only_observe(decision) if view.slot.observe_only else decision

@@ -74,7 +74,7 @@ def to_be_done(lt: Basics, other: NextMachine) -> Decision | None:
     decision = vmslot.plan(other.slot)
     if not isinstance(decision, Steady):
         return decision
-    return STANDBY.evaluate(ReachPart(basics_at_next(lt, other), other.claim))
+    return STANDBY.evaluate(ReachPart(lt=basics_at_next(lt, other), claim=other.claim))
 
 
 def usable(slot: Slot) -> bool:

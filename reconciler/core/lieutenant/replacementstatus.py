@@ -29,7 +29,7 @@ def up_to_date(view: LieutenantView) -> Condition:
 
 
 def _outlook(view: LieutenantView) -> tuple[Reason, str]:
-    part = view.for_prepare
+    part = view
     if not part.recreate:
         return Reason.PROFILE_CHANGED, "it stays as it is (update.onProfileChange)"
     if failed := failed_before(view.lt):
@@ -41,14 +41,14 @@ def _outlook(view: LieutenantView) -> tuple[Reason, str]:
 
 def replacement_status(view: LieutenantView) -> ReplacementStatus | None:
     """The machine beside the one in use; None when there is none."""
-    told, other = view.record.replacement, view.for_prepare.next
+    told, other = view.record.replacement, view.next
     if not told.state or other is None:
         return None
     return ReplacementStatus(vm=other.slot.record.vm_id, phase=_phase(view), since=timestamp(told.since))
 
 
 def _phase(view: LieutenantView) -> Phase:
-    told, other = view.record.replacement, view.for_prepare.next
+    told, other = view.record.replacement, view.next
     if told.state == "Taken":
         return "Starting"
     if told.state != "Making" or other is None:

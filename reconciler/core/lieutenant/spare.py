@@ -111,7 +111,7 @@ def plan(v: LieutenantView, resting: bool) -> Decision | None:
 
 
 def next_step(v: LieutenantView, resting: bool) -> Decision | None:
-    record, spare = v.record, v.for_slot.spare
+    record, spare = v.record, v.spare
     if spare.slot is None:
         return begin(v) if resting and not record.spare.purpose else FinishSpare() if record.spare.purpose else None
     decision = vmslot.plan(spare.slot)
@@ -120,7 +120,7 @@ def next_step(v: LieutenantView, resting: bool) -> Decision | None:
     commit = commit_of(record, record.spare.commit_id)
     if spare.slot.desired is DesiredState.GONE or record.spare.verified:
         return decision
-    if record.spare.purpose == "Check" and not spare.slot.record.vm_id and spare.slot.intent is None and v.for_slot.spare.blocked:
+    if record.spare.purpose == "Check" and not spare.slot.record.vm_id and spare.slot.intent is None and v.spare.blocked:
         return FinishSpare()  # a look can wait until there is room, and holds up nothing meanwhile
     if commit is None:
         return RejectSpare(record.spare.commit_id, "it is not kept any more")
@@ -131,7 +131,7 @@ def next_step(v: LieutenantView, resting: bool) -> Decision | None:
     overdue = v.now >= spare.silent_since + PATIENCE
     match spare.guest:
         case Guest() as guest:
-            wrong = unlike(guest, commit, v.for_reach.claim.get(UID.removeprefix(PREFIX), ""))
+            wrong = unlike(guest, commit, v.claim.get(UID.removeprefix(PREFIX), ""))
             return RejectSpare(commit.commit_id, wrong) if wrong else AcceptSpare(commit.commit_id)
         case Unknown(why) if overdue:
             return RejectSpare(commit.commit_id, f"the restored machine does not answer: {why}")
@@ -157,9 +157,9 @@ def begin(v: LieutenantView) -> Act | None:
         if why:
             return RefuseRollback(why)
         return StartSpare("Rollback", record.rollback.commit_id) if v.slot.desired is DesiredState.RUNNING else None
-    if v.slot.desired is not DesiredState.RUNNING or v.for_slot.spare.blocked:
+    if v.slot.desired is not DesiredState.RUNNING or v.spare.blocked:
         return None
-    unseen = to_be_checked(record.slot, v.for_slot.spare.verify, v.slot.snapshots.keep if v.slot.snapshots is not None else SAMPLE)
+    unseen = to_be_checked(record.slot, v.spare.verify, v.slot.snapshots.keep if v.slot.snapshots is not None else SAMPLE)
     return StartSpare("Check", unseen.commit_id) if unseen is not None else None
 
 

@@ -126,8 +126,8 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if told := permissions_mismatch(view.lt):
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
-    if view.for_agent.edited:
-        return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.for_agent.edited)}")
+    if view.edited:
+        return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.edited)}")
     refused, words = refusal(view.lt)
     if refused is not None:
         return Condition(kind, "False", refused, words)
@@ -168,7 +168,7 @@ def works(view: LieutenantView, decision: Decision) -> bool:
     aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
     if budget_reason(decision):
         return True
-    return aside or isinstance(decision, Steady) or works_aside(view.for_slot, decision)
+    return aside or isinstance(decision, Steady) or works_aside(view, decision)
 
 
 def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
@@ -209,7 +209,7 @@ def lieutenant_status(
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
     able = decision.reason if isinstance(decision, Wait) and works(view, decision) else Reason.USABLE
-    silent = None if observed else provider_condition(view.for_govern)
+    silent = None if observed else provider_condition(view)
     usable = usable and silent is None and not budget_reason(decision)
     moving = progress_conditions(decision, ready.status, last_error)
     if isinstance(decision, Steady) and ready.status == "False":
@@ -228,15 +228,15 @@ def lieutenant_status(
     if view.record.local.state == "Home" and view.local.not_applied:
         parts = f"on this host these parts of its profile do not apply: {'; '.join(view.local.not_applied)}"
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
-    if (lost := workspace_condition(view.for_govern)) is not None:
+    if (lost := workspace_condition(view)) is not None:
         conditions.append(lost)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
     if (forked := _forked(view, decision)) is not None:
         conditions.append(forked)
-    if view.for_govern.unread:
-        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.for_govern.unread)))
-    unsupported = (*view.for_slot.unsupported, *convenience)
+    if view.unread:
+        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.unread)))
+    unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
@@ -250,8 +250,8 @@ def lieutenant_status(
         rollback=rollback_status(view.record),
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
-        provider=provider_status(view.for_govern.provider),
-        budget=budget_status(view.record.budget, bool(view.for_slot.pools)),
+        provider=provider_status(view.provider),
+        budget=budget_status(view.record.budget, bool(view.pools)),
         rest=rest_status(view.record.rest),
         session=_session_status(view.record.session),
         forked_from=_forked_from(view.slot.record.branch),

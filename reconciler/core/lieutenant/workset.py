@@ -49,7 +49,7 @@ def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
     decisions: dict[Key, Decision] = {} if decided is None else {view.key: decided}
-    mirror = mirror_what_was_read(view.lieutenant.for_session) if view.lieutenant is not None else None
+    mirror = mirror_what_was_read(view.lieutenant) if view.lieutenant is not None else None
     first = Step(view.key, mirror) if mirror is not None else None
     beside = spare.plan(view.lieutenant, not is_action(decided)) if view.lieutenant is not None else None
     if isinstance(decided, Release) and beside is not None:
@@ -67,7 +67,7 @@ def plan(view: WorkSet) -> Plan:
 def plan_lieutenant(view: WorkSet) -> Decision | None:
     if view.lieutenant is None or view.spec is None:
         return None
-    decision = lieutenant.plan(view.lieutenant)
+    decision = lieutenant.plan(view.lieutenant, view.goes_on)
     if view.lieutenant.slot.observe_only:
         return decision
     if isinstance(decision, Wait) and decision.reason is Reason.SUSPEND_PENDING and view.spec.suspend.on_busy is OnBusy.ABORT:
@@ -104,7 +104,7 @@ def availability_of(view: WorkSet, decision: Decision | None) -> tuple[Availabil
             return Availability.READY, ""
         case _ if provider_reason(rest) or budget_reason(rest):
             return Availability.READY, ""
-        case _ if works_aside(lt.for_slot, rest):
+        case _ if works_aside(lt, rest):
             return Availability.READY, ""
         case Wait(reason, message) | Refuse(reason, message):
             return Availability.NOT_READY, f"{reason}: {message}" if message else reason
@@ -129,7 +129,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
     active = index.active(name)
     target = spec.target.name if spec.target else (record.target or active)
     running = view.lieutenant is not None and runs(view.lieutenant)
-    provider = view.lieutenant.for_govern.provider if view.lieutenant is not None else NO_PROVIDER
+    provider = view.lieutenant.provider if view.lieutenant is not None else NO_PROVIDER
     overdue = view.deleted_at is not None and view.now >= view.deleted_at + ABANDON_AFTER
     return TaskView(
         name=name,
@@ -186,7 +186,7 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
 
 def over_budget(view: WorkSet) -> OverBudget | None:
     """The budget that is used up and asks for most."""
-    pool = strictest(view.lieutenant.for_slot.pools) if view.lieutenant is not None else None
+    pool = strictest(view.lieutenant.pools) if view.lieutenant is not None else None
     return OverBudget(held_words(pool), ends_turns(pool)) if pool is not None else None
 
 
@@ -202,7 +202,7 @@ def spent_by(view: WorkSet, record: TaskRecord, index: QueueIndex) -> Spent:
 def copied_by(lt: LieutenantView) -> str:
     """Who asks this one to stand still, or holds it so, in words; '' for nobody. What was written down to stand still does until that
     is taken back."""
-    wanted = lt.for_slot.copies.wanted
+    wanted = lt.copies.wanted
     return ", ".join(wanted[:10]) or ("another lieutenant" if lt.record.stand.vm_id else "")
 
 

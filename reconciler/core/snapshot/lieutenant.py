@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, Self
 
 from reconciler.core.records import LieutenantRecord
@@ -11,21 +10,14 @@ from reconciler.core.snapshot.agent import Agent, Guest
 from reconciler.core.snapshot.local import LocalPlacement
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.slot import Slot
-from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Part, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
 from reconciler.core.snapshot.vm import Unknown
-from reconciler.core.values import with_facts
+from reconciler.core.values import replaced
 
 
-@dataclass(frozen=True)
-class LieutenantView(Part):
-    """Everything a decision about one lieutenant may depend on, in one part for each stage."""
-
-    for_slot: SlotPart
-    for_reach: ReachPart
-    for_prepare: PreparePart
-    for_session: SessionPart
-    for_agent: AgentPart
-    for_govern: GovernPart
+@dataclass(frozen=True, kw_only=True)
+class LieutenantView(SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart):
+    """Everything a decision about one lieutenant may depend on. It is a part for each stage, whose policies see nothing else of it."""
 
     @property
     def record(self) -> LieutenantRecord:
@@ -59,44 +51,18 @@ class LieutenantView(Part):
     def now(self) -> float:
         return self.lt.now
 
-    @property
-    def slot(self) -> Slot:
-        return self.for_slot.slot
-
-    @property
-    def local(self) -> LocalPlacement:
-        return self.for_slot.local
-
     def but(self, **changes: object) -> Self:
-        """The same with these facts changed, each in all parts that have it."""
-        if not changes.keys() <= KNOWN:
-            raise TypeError(f"no part of a lieutenant's snapshot has {', '.join(sorted(changes.keys() - KNOWN))}")
-        if "record" in changes or "slot" in changes or "local" in changes:
-            facts: dict[str, Any] = {"record": self.record, "slot": self.slot, "local": self.local, **changes}
-            changes["vm_id"] = whereabouts(facts["record"], facts["slot"], facts["local"])
-        lt, slot, reach, prepare, session, agent, govern = _shares(tuple(changes))
-        changes["lt"] = basics = with_facts(self.lt, lt, changes)
-        return type(self)(
-            basics,
-            with_facts(self.for_slot, slot, changes),
-            with_facts(self.for_reach, reach, changes),
-            with_facts(self.for_prepare, prepare, changes),
-            with_facts(self.for_session, session, changes),
-            with_facts(self.for_agent, agent, changes),
-            with_facts(self.for_govern, govern, changes),
-        )
+        """The same with these facts changed, whether all stages read them or some."""
+        others: dict[str, Any] = changes
+        basic = {name: others.pop(name) for name in BASIC.intersection(others)}
+        if "record" in basic or "slot" in others or "local" in others:
+            record, slot, local = basic.get("record", self.record), others.get("slot", self.slot), others.get("local", self.local)
+            basic["vm_id"] = whereabouts(record, slot, local)
+        return replaced(self, lt=replaced(self.lt, **basic), **others)
 
 
-PARTS = (Basics, SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, GovernPart)
-KNOWN = frozenset(fact.name for part in PARTS for fact in fields(part))
-"""The facts of all parts."""
-
-
-@cache
-def _shares(changed: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Of these facts, which each part has. Asked with the few sets of facts that acts change."""
-    known = (frozenset(fact.name for fact in fields(part)) for part in PARTS)
-    return tuple(tuple(name for name in ("lt", *changed) if name in facts) for facts in known)
+BASIC = frozenset(fact.name for fact in fields(Basics))
+"""The facts that all stages read."""
 
 
 def whereabouts(record: LieutenantRecord, slot: Slot, local: LocalPlacement) -> str:

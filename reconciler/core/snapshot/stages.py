@@ -1,6 +1,6 @@
 """What each stage of deciding about a lieutenant may depend on: one type a stage, around the few facts that all of them read.
 
-A fact that two stages read is in the parts of both, as one and the same object."""
+The whole snapshot is of all these types at once (`reconciler.core.snapshot.lieutenant`): a fact that two stages read is in it once."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Basics:
         return isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """`lt`: what every stage may read of the lieutenant. A part adds what its own stage reads beside that."""
 
     lt: Basics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Placed(Part):
     """Its slot, and its place on this host. `standby`: the inside of the slot's VM, while the agent lives on this host; `next`: the other
     machine, while the one in the slot is replaced."""
@@ -88,7 +88,7 @@ class Idle:
 WORKING = Idle()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlotPart(Placed):
     """Which machine, and whether its agent belongs on it. `unsupported`: fields that protect and are not acted on; `mirror_size`:
     bytes of the conversation in the store, once those that were read are saved; `session_seen`: bytes of whole lines of it, as far
@@ -106,14 +106,14 @@ class SlotPart(Placed):
     idle: Idle = WORKING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReachPart(Part):
     """The way into the machine. `claim`: what the claim file in it must say."""
 
     claim: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparePart(Part):
     """Whether the machine is as its profile says, and the one that replaces it. `recreate`: update.onProfileChange is Recreate;
     `in_place`: update.onNoRoom is InPlace; `rollout`: why whoever owns it lets no replacement begin now, '' where it may;
@@ -131,7 +131,7 @@ class PreparePart(Part):
     divergence: Divergence | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SessionPart(Part):
     """The conversation. `mirror_size`: as for the slot; `pending`: bytes of it that were read and are not in the store yet;
     `session_generation`: the declared one; `divergence`: the file and the mirror contradict each other; `edited`: files pi reads that
@@ -146,7 +146,7 @@ class SessionPart(Part):
     turns: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AgentPart(Part):
     """pi itself. `edited`: as for the session; `mute_since`: since when pi has not answered, 0 when it does; `mute_limit`: seconds of
     that after which it counts as hung; `startup_limit`: seconds from its start to its first answer."""
@@ -157,7 +157,7 @@ class AgentPart(Part):
     startup_limit: float = 120.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
     `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any

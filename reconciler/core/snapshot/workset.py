@@ -36,7 +36,8 @@ class TaskFacts:
 class WorkSet:
     """`key`: of the lieutenant; `lieutenant` and `spec` are None when it does not exist. `deleted_at`: when its deletion was asked for;
     `observed_at`: when the outside was looked at, `now` when it is decided; `no_work`: why no task may be sent
-    to it now, for the sake of others or of a budget; `prices`: of models for which pi tells none."""
+    to it now, for the sake of others or of a budget; `prices`: of models for which pi tells none; `goes_on`: it is the one
+    before, with what an act inside the machine has just made of that."""
 
     key: Key
     now: float
@@ -48,3 +49,4 @@ class WorkSet:
     observed_at: float = 0.0
     no_work: Held | None = None
     prices: Prices = DEFAULT_PRICES
+    goes_on: bool = False

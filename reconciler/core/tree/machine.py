@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.api.status.base import Condition
 from reconciler.api.status.lieutenant import LieutenantStatus
-from reconciler.core.chain import Chain, Stage
+from reconciler.core.chain import Chain
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import Decision, Refuse, Steady
 from reconciler.core.keys import Json
@@ -19,7 +19,7 @@ from reconciler.core.slot.management import only_observe
 from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.stages import AgentPart, PreparePart, ReachPart, SlotPart
+from reconciler.core.snapshot.stages import AgentPart
 from reconciler.core.snapshot.vm import Unknown
 
 KEEP: Chain[AgentPart] = Chain("Keep: what comes from secrets is on it as it is now", "", (refresh_the_secret_files,))
@@ -27,12 +27,7 @@ KEEP: Chain[AgentPart] = Chain("Keep: what comes from secrets is on it as it is 
 MACHINE: Chain[LieutenantView] = Chain(
     "A machine without an agent",
     "The first stages of a lieutenant, one after the other. When none has an opinion, it is ready.",
-    (
-        Stage[LieutenantView, SlotPart](lieutenant.SLOT, lambda v: v.for_slot),
-        Stage[LieutenantView, ReachPart](REACH, lambda v: v.for_reach),
-        Stage[LieutenantView, PreparePart](lieutenant.PREPARE, lambda v: v.for_prepare),
-        Stage[LieutenantView, AgentPart](KEEP, lambda v: v.for_agent),
-    ),
+    (lieutenant.SLOT, REACH, lieutenant.PREPARE, KEEP),
 )
 
 

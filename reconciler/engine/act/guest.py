@@ -80,7 +80,7 @@ class GuestActs:
                 case CorrectClock():
                     await self.correct_clock(item, place)
                 case GuestClaim():
-                    await agents.write_claim(place, view.for_reach.claim)
+                    await agents.write_claim(place, view.claim)
                 case Install():
                     await agents.install(place)
                     self.note(item, Reason.INSTALLED_AGENT, where(place))

@@ -91,7 +91,7 @@ class ReplacementActs:
     # --- the other machine ---------------------------------------------------------------------------------------------------------------
 
     async def at_next(self, item: LieutenantItem, view: LieutenantView, action: AtNext) -> None:
-        inner, other = action.action, view.for_slot.next
+        inner, other = action.action, view.next
         assert other is not None
         if isinstance(inner, GuestAction):
             await self.guarded(item, self.inside, view, inner)

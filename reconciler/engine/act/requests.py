@@ -17,10 +17,10 @@ class RequestActs:
     async def act(self, item: LieutenantItem, view: LieutenantView, action: Acknowledge) -> None:
         """A retry also confirms that VMs which vanished together are really gone; whoever owned them is woken.
         And the provider of its model is asked with the next prompt."""
-        assert view.for_slot.requests is not None
+        assert view.requests is not None
         if "retry" in action.verbs and item.record.slot.vm_id in self.t.fleet.vanished:
             for vm_id in self.t.fleet.confirm_vanished():
                 self.t.watches.wake(self.t.table.owner_of(vm_id))
         if "retry" in action.verbs:
-            await self.providers.asked_for(view.for_govern.provider)
-        await self.t.save(item, acknowledge(item.record, view.for_slot.requests).record)
+            await self.providers.asked_for(view.provider)
+        await self.t.save(item, acknowledge(item.record, view.requests).record)

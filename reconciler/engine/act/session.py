@@ -57,7 +57,7 @@ class SessionActs:
                 session = old.but(seen=seen)
             case BeginSession(generation, why):
                 session = begun_anew(old, item.uid, generation)
-                kept = f"; the one before, {view.for_slot.mirror_size} bytes, is kept as {old.name}" if old.name else ""
+                kept = f"; the one before, {view.mirror_size} bytes, is kept as {old.name}" if old.name else ""
                 declared = generation > old.generation
                 said = self.event(item, Reason.BEGAN_SESSION, f"{session.name}: {why}{kept}", "Normal" if declared else "Warning")
             case KeepEnd(end):

@@ -48,7 +48,7 @@ class SpareActs:
         record = item.record
         match action:
             case UseSpare(inner):
-                slot = view.for_slot.spare.slot
+                slot = view.spare.slot
                 assert slot is not None, "nothing is done to a machine that was not looked at"
                 await self.slots.act(SpareSlot(item), slot.vm, Restoring(CommitSource(record.spare.commit_id)), inner)
             case StartSpare(purpose, commit_id):

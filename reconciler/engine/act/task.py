@@ -108,7 +108,7 @@ class TaskActs:
     ) -> None:
         """What the provider of the lieutenant's model said."""
         assert view.lieutenant is not None
-        provider = view.lieutenant.for_govern.provider
+        provider = view.lieutenant.provider
         if isinstance(action, NoteAnswer):
             await self.providers.answered(lieutenant, provider)
             return
@@ -131,7 +131,7 @@ class TaskActs:
                 await self.steer(lieutenant, task, view, target)
             case Continue(number, empty):
                 assert view.lieutenant is not None
-                await self.providers.sending(task.key, view.lieutenant.for_govern.provider)
+                await self.providers.sending(task.key, view.lieutenant.provider)
                 await self.go_on(lieutenant, task, number, empty, lost_files(lieutenant, view))
             case AbortTurn(why, told):
                 await self.abort(lieutenant, task, why, told)
@@ -171,12 +171,12 @@ class TaskActs:
         """Write Delivering with marker and baseline, then send (G-20). A resend keeps marker and baseline."""
         assert view.talk is not None
         assert view.lieutenant is not None
-        if not action.resend and not self.providers.may_send(view.lieutenant.for_govern.provider):
+        if not action.resend and not self.providers.may_send(view.lieutenant.provider):
             return  # its provider said no to somebody else since this was planned
         if self.t.gatherer.no_work(lieutenant, self.t.clock.now()) is not None:
             return  # another agent began to work since this was planned
         content = self.content(task)
-        await self.providers.sending(task.key, view.lieutenant.for_govern.provider)
+        await self.providers.sending(task.key, view.lieutenant.provider)
         if action.resend:
             record = task.record.but(sends=task.record.sends + 1) if action.fresh_key else task.record
         else:

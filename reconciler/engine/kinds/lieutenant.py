@@ -11,6 +11,7 @@ from reconciler.core.decisions import (
     Create,
     GovernAction,
     GuestAction,
+    LabelClaim,
     LocalAction,
     MirrorSession,
     ReplacementAction,
@@ -32,7 +33,7 @@ from reconciler.core.plan import Plan, Step
 from reconciler.core.records import ACTIVE
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Rendered
-from reconciler.core.snapshot.vm import Seen, VmState
+from reconciler.core.snapshot.vm import Seen, Vm, VmState
 from reconciler.core.snapshot.workset import WorkSet
 from reconciler.core.task.status import task_status
 from reconciler.core.tree.places import MACHINE
@@ -49,6 +50,7 @@ from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.act.spare import SpareActs
 from reconciler.engine.act.task import TaskActs
 from reconciler.engine.act.warm import WarmActs
+from reconciler.engine.observe.workset import alone
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Change, Kind, StatusUpdate
 from reconciler.engine.state.objects import LieutenantItem, with_record
@@ -98,7 +100,7 @@ class LieutenantKind(Kind[WorkSet]):
         item, action = self._table.lieutenant(snapshot.key), steps[0].action
         if item is None or snapshot.lieutenant is None or not isinstance(action, RunStep | RunVerify):
             return ()
-        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.for_slot.standby is not None else snapshot.lieutenant
+        view = at_vm(snapshot.lieutenant) if snapshot.lieutenant.standby is not None else snapshot.lieutenant
         kind, name = kind_of_check(view, action)
         boot, _ = running(view, item.record.boot, kind, name)
         return [(item.key, with_record(item.record.but(boot=boot)))] if boot is not item.record.boot else ()
@@ -117,7 +119,9 @@ class LieutenantKind(Kind[WorkSet]):
             await self._session.act(item, snapshot.lieutenant, action)
             return self._after_saving(snapshot, step) if self._holds(snapshot) else None
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
-        return self._known(snapshot, then, action) if then is not None and not action.then_observe else None
+        if then is not None and not action.then_observe:
+            return self._known(snapshot, then, action)
+        return await self._looked_into(snapshot) if isinstance(action, GuestAction | LabelClaim) else None
 
     async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> LieutenantView | None:
         """Returns the snapshot after it, None when only looking can tell."""
@@ -157,21 +161,34 @@ class LieutenantKind(Kind[WorkSet]):
     def _holds(self, snapshot: WorkSet) -> bool:
         """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
-        if item is None or lt is None or self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS:
+        return item is not None and lt is not None and self._goes_on(snapshot, item) and lt.session_seen <= lt.mirror_size
+
+    def _goes_on(self, snapshot: WorkSet, item: LieutenantItem) -> bool:
+        """Nothing was declared since it was observed, and that is not too long ago to go on with it."""
+        if self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS or item.spec is not snapshot.spec:
             return False
-        same = item.spec is snapshot.spec and item.obj.deleted_at == snapshot.deleted_at
-        return same and lt.for_slot.session_seen <= lt.for_slot.mirror_size
+        return item.obj.deleted_at == snapshot.deleted_at
+
+    def _asked(self, lt: LieutenantView, item: LieutenantItem) -> bool:
+        """Annotations of it have changed since it was observed."""
+        return lt.requests is not None and lt.requests.annotations != item.obj.annotations
+
+    async def _looked_into(self, snapshot: WorkSet) -> WorkSet | None:
+        """The snapshot after an act on its machine, which was looked at and into again; None where that does not do."""
+        item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
+        if item is None or lt is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
+            return None
+        self.follow(snapshot.key)
+        observed = await self._gatherer.slots.observe_vm(LieutenantSlot(item))
+        if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key) or not self._goes_on(snapshot, item):
+            return None
+        return await self._gatherer.inside_again(snapshot, item, observed)
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
         item, now = self._table.lieutenant(snapshot.key), self.t.clock.now()
-        if item is None or now > snapshot.observed_at + KNOWN_SECONDS:
-            return None
-        if item.spec is not snapshot.spec or item.obj.deleted_at != snapshot.deleted_at:
-            return None
-        requests = lt.for_slot.requests
-        if requests is not None and requests.annotations != item.obj.annotations:
+        if item is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
             return None
         slot = item.record.slot
         if isinstance(action, Create):
@@ -179,7 +196,8 @@ class LieutenantKind(Kind[WorkSet]):
             lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
         lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
-        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt))
+        goes_on = isinstance(action, GuestAction) and alone(lt)
+        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt), goes_on=goes_on)
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
+from reconciler.core.values import replaced
 from reconciler.engine.ports import Clock, VersApi
 from reconciler.errors import Forbidden, NotFound, ReconcilerError
 
@@ -84,7 +85,7 @@ class Fleet:
                 await self._clock.sleep(pause)
             begun = self._flight_begun = self._clock.now()
             told = await self.vers.list_vms()
-            fresh = replace(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
+            fresh = replaced(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
             await self._sighted(fresh)
         except ReconcilerError as error:
             self.failure = error
@@ -163,7 +164,7 @@ class Fleet:
         """The platform took these labels."""
         vm = self.current(vm_id)
         if vm is not None:
-            self._told[vm_id] = (self._clock.now(), replace(vm, labels={**vm.labels, **labels}))
+            self._told[vm_id] = (self._clock.now(), replaced(vm, labels={**vm.labels, **labels}))
 
     def changed(self, vm_id: str) -> None:
         """We changed it just now: only a list begun later counts."""
@@ -191,7 +192,7 @@ class Fleet:
             return vm
         told = self._told.get(vm_id)
         if told is not None and self._clock.now() < told[0] + self.settle:
-            return replace(told[1], state=VmState.BOOTING)  # the list may lag behind its creation
+            return replaced(told[1], state=VmState.BOOTING)  # the list may lag behind its creation
         return await self._absence(vm_id, fresh)
 
     def showed(self, vm_id: str, observed: Vm | Absent | Unknown) -> None:
@@ -213,7 +214,7 @@ class Fleet:
     def _listed(self, vm_id: str, fresh: VmList) -> Vm | None:
         """The row of this list, with the labels that the platform took since."""
         vm, told = fresh.vms.get(vm_id), self._told.get(vm_id)
-        return replace(vm, labels=told[1].labels) if vm is not None and told is not None and told[0] > fresh.begun else vm
+        return replaced(vm, labels=told[1].labels) if vm is not None and told is not None and told[0] > fresh.begun else vm
 
     async def _absence(self, vm_id: str, fresh: VmList) -> Absent | Unknown:
         """Proof: two lists without it, the first begun a settle window after it was last seen, and its own status."""

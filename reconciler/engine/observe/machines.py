@@ -3,7 +3,8 @@ something suggests another."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from reconciler.core.keys import Key
 from reconciler.core.profile.instructions import sha256
@@ -18,9 +19,10 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.task.view import landed_at
+from reconciler.core.values import replaced
 from reconciler.engine.observe.comparison import Comparison
 from reconciler.engine.observe.content import bytes_of
-from reconciler.engine.places import here, machine_of, tree_at
+from reconciler.engine.places import here, machine_of, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Machine, Place, Secrets
 from reconciler.engine.redaction import redact_agent, seal
 from reconciler.engine.settings import EngineSettings
@@ -37,6 +39,19 @@ between two lists, and its clock be wrong (G-12)."""
 
 READ_AT_ONCE = 8 * 1024 * 1024
 """Bytes of a conversation after which what was read is saved before more is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What was read on the machine of an agent, and the conversation with it. `guest`, `agent`: None when there was no reason to look;
+    `verdicts`: of tasks that are being delivered; `edited`: files for pi that are not on the disk as they were written."""
+
+    transcript: Transcript
+    guest: Guest | Unknown | None
+    agent: Agent | Unknown | None
+    talk: Talk | None
+    verdicts: Mapping[Key, Verdict]
+    edited: tuple[str, ...]
 
 
 class Machines:
@@ -86,6 +101,16 @@ class Machines:
             return False
         return claims.claimed_for(observed, self.owner, item.slot_owner, item.record.slot.epoch)
 
+    async def read(
+        self, item: LieutenantItem, tasks: list[TaskItem], rendered: Rendered | Unresolved, observed: Vm | Absent | Unknown
+    ) -> Inside:
+        """The machine of its agent, as it is now."""
+        transcript = await self.transcripts.get(session_of(item).name)
+        guest, agent = await self.observe_agent(item, observed, transcript, place_of(item))
+        talk = talk_of(agent, transcript)
+        verdicts = await self.verdicts(item, tasks, agent, talk)
+        return Inside(transcript, guest, agent, talk, verdicts, await self.edited(item, rendered, guest, agent))
+
     async def observe_agent(
         self, item: LieutenantItem, observed: Vm | Absent | Unknown, transcript: Transcript | None, place: Place
     ) -> tuple[Guest | Unknown | None, Agent | Unknown | None]:
@@ -107,7 +132,7 @@ class Machines:
         except (GuestUnreachable, GuestFailed) as error:
             self.observe_again(place.id)
             return Unknown(str(error)), Unknown(str(error))
-        guest = replace(guest, marks=valid(guest.marks, place.id, slot))
+        guest = replaced(guest, marks=valid(guest.marks, place.id, slot))
         self._guests[place.id] = guest
         self._edited.pop(place.id, None)
         self._looked[place.id] = self.clock.now()
@@ -140,7 +165,7 @@ class Machines:
                 self.ended(place, look.agent.process)
                 header = transcript.header or header_from(first_line(look.chunk), tree)
                 size = max(0, look.agent.session_size - shift_of(header, tree))
-                agent = redact_agent(replace(look.agent, session_size=size), self.secrets)
+                agent = redact_agent(replaced(look.agent, session_size=size), self.secrets)
                 transcript.report(place.id, size)
                 transcript.divergence = await self.comparison.compare(machine, session, size, transcript, tree)
                 if transcript.divergence is not None:

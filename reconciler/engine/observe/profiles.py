@@ -35,6 +35,9 @@ ENV_BYTES = 1 << 16
 PARTS_KEPT = 16
 """Chains of profiles whose common part is remembered."""
 
+NO_SIZE = Resources()
+"""What a lieutenant has that declares no size of its own."""
+
 Fields = tuple[tuple[str, ...], tuple[str, ...]]
 """Fields set and not acted on: those that protect, and the others."""
 
@@ -67,7 +70,7 @@ class Profiles:
 
     def machine_part(self, chain: tuple[BootProfileSpec, ...], resources: Resources | None) -> MachinePart:
         """Made once for all lieutenants with the same profiles and no size of their own."""
-        if resources is not None:
+        if resources is not None and resources != NO_SIZE:
             return machine_part(chain, resources)
         known = next((part for other, part in self._parts if len(other) == len(chain) and all(map(is_, other, chain))), None)
         if known is None:

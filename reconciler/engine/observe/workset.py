@@ -25,7 +25,7 @@ from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
 from reconciler.core.snapshot.slot import DesiredState, Held
-from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.snapshot.stages import Basics
 from reconciler.core.snapshot.task import Dependency
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
@@ -36,7 +36,7 @@ from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
 from reconciler.engine.observe.content import content_of, name_of, unread
 from reconciler.engine.observe.fleet import Fleet
-from reconciler.engine.observe.machines import Machines, talk_of
+from reconciler.engine.observe.machines import Inside, Machines
 from reconciler.engine.observe.profiles import Profiles
 from reconciler.engine.observe.providers import Providers
 from reconciler.engine.observe.resting import idle_of
@@ -48,7 +48,7 @@ from reconciler.engine.places import here, place_of, tree_at
 from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
-from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem, session_of
+from reconciler.engine.state.objects import LieutenantItem, ObjectTable, TaskItem
 from reconciler.engine.state.slots import LieutenantSlot, NextSlot, at_next
 from reconciler.engine.state.transcripts import Transcripts
 from reconciler.errors import ReconcilerError
@@ -119,110 +119,107 @@ class Gatherer:
         rendered = self.profiles.rendered(key, item.spec)
         slot = LieutenantSlot(item)
         observed = await self.slots.observe_vm(slot)
-        transcript = await self.transcripts.get(session_of(item).name)
-        place = place_of(item)
-        guest, agent = await self.machines.observe_agent(item, observed, transcript, place)
-        standby = await self.machines.observe_standby(item, observed, transcript)
+        place, local = place_of(item), self.local(item, rendered)
+        here = (
+            rendered if isinstance(rendered, Unresolved) or not (local.declared or place.local) else self.profiles.localized(item, rendered)
+        )
+        inside = await self.machines.read(item, tasks, here, observed)
+        standby = await self.machines.observe_standby(item, observed, inside.transcript)
         other = await self.next_machine(item, rendered)
-        local = self.local(item, rendered)
         original, copies = await self.branches.original(item, self.clock.now()), self.branches.copies(item, self.clock.now())
         anew = isinstance(rendered, Rendered) and original is None and may_be_made_anew(item, observed)
         source = made_from(item, rendered) if isinstance(rendered, Rendered) and anew else None
-        if (local.declared or place.local) and isinstance(rendered, Rendered):
-            rendered = self.profiles.localized(item, rendered)
-        talk = talk_of(agent, transcript)
-        verdicts = await self.machines.verdicts(item, tasks, agent, talk)
         now = self.clock.now()
-        seen = await self.slots.slot(slot, observed, use_of(item, agent, transcript, tasks, now), source, now, original, copies.calling)
-        if source is not None and not place.local and not local.declared:
-            seen = replaced(seen, warm=self.warm.offer(item, rendered, now))
-        spare = await self.spares.observe(item, now)
-        edited = await self.machines.edited(item, rendered, guest, agent)
-        pools, facts = self.budgets.pools(item, now), tuple(self.facts(t, verdicts.get(t.key)) for t in tasks)
-        engaged = bool(copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
-        health = item.spec.health
-        unsupported = self.profiles.unsupported(key, item.obj.spec)[0]
-        recreate = item.spec.update.on_profile_change is OnProfileChange.RECREATE
+        use = use_of(item, inside.agent, inside.transcript, tasks, now)
+        seen = await self.slots.slot(slot, observed, use, source, now, original, copies.calling)
+        if source is not None and isinstance(here, Rendered) and not place.local and not local.declared:
+            seen = replaced(seen, warm=self.warm.offer(item, here, now))
+        spare, health = await self.spares.observe(item, now), item.spec.health
         basics = Basics(
             name=key.name,
             record=item.record,
-            rendered=rendered,
+            rendered=here,
             keeper_version=self.keeper_version,
             pi_version=self.settings.pi_version,
             vm_id=whereabouts(item.record, seen, local),
-            guest=guest,
-            agent=agent,
-            active_task=any(t.record.sent for t in tasks),
             health_period=float(health.period_seconds) if self.settings.health_probes else 0.0,
-            now=now,
         )
         view = LieutenantView(
-            basics,
-            SlotPart(
-                basics,
-                seen,
-                local,
-                standby,
-                other,
-                requests=self.requests(item, rendered, place, now),
-                unsupported=unsupported,
-                mirror_size=transcript.size,
-                session_seen=transcript.told(place_of(item).id),
-                on_lost=item.spec.session.on_lost,
-                spare=spare,
-                copies=copies,
-                pools=pools,
-                idle=idle_of(item, agent, facts, engaged, now),
-            ),
-            ReachPart(basics, claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id)),
-            PreparePart(
-                basics,
-                seen,
-                recreate=recreate,
-                in_place=item.spec.update.on_no_room is OnNoRoom.IN_PLACE,
-                replace_blocked=self.slots.replace_blocked(now),
-                rollout=self.slots.trees.rollout(key) if recreate and outdated(basics) else "",
-                no_room=self.slots.no_room(now),
-                unsupported=unsupported,
-                next=other,
-                divergence=transcript.divergence if isinstance(agent, Agent) else None,
-            ),
-            SessionPart(
-                basics,
-                seen,
-                mirror_size=transcript.size,
-                pending=transcript.unsaved,
-                session_generation=item.spec.session.generation,
-                divergence=transcript.divergence if isinstance(agent, Agent) else None,
-                edited=edited,
-                turns=turns_of(transcript.messages) if item.record.session.rewind else (),
-            ),
-            AgentPart(
-                basics,
-                edited=edited,
-                mute_since=self.machines.mute_since(place.id, agent, now),
-                mute_limit=float(health.period_seconds * health.failure_threshold),
-                startup_limit=float(health.startup_timeout_seconds),
-            ),
-            GovernPart(
-                basics,
-                seen,
-                local,
-                standby,
-                other,
-                provider=self.providers.of(item, rendered, agent, tasks),
-                unread=self.profiles.unread(key, rendered),
-                on_workspace_lost=item.spec.session.on_workspace_lost,
-                workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
-                mirror_size=transcript.size,
-                copies=copies,
-                pools=pools,
-            ),
+            lt=basics,
+            slot=seen,
+            local=local,
+            standby=standby,
+            next=other,
+            claim={},
+            requests=self.requests(item, here, place, now),
+            unsupported=self.profiles.unsupported(key, item.obj.spec)[0],
+            unread=self.profiles.unread(key, here),
+            spare=spare,
+            copies=copies,
+            recreate=item.spec.update.on_profile_change is OnProfileChange.RECREATE,
+            in_place=item.spec.update.on_no_room is OnNoRoom.IN_PLACE,
+            replace_blocked=self.slots.replace_blocked(now),
+            no_room=self.slots.no_room(now),
+            session_generation=item.spec.session.generation,
+            on_lost=item.spec.session.on_lost,
+            on_workspace_lost=item.spec.session.on_workspace_lost,
+            mute_limit=float(health.period_seconds * health.failure_threshold),
+            startup_limit=float(health.startup_timeout_seconds),
         )
-        return WorkSet(
-            key, now, facts, view, item.spec, talk, item.obj.deleted_at, now,
-            self.no_work(item, now) if tasks else None, self.settings.prices,
-        )  # fmt: skip
+        observed_at = WorkSet(key, now, (), view, item.spec, None, item.obj.deleted_at, now, prices=self.settings.prices)
+        return self.with_inside(observed_at, view, item, tasks, inside, now)
+
+    async def inside_again(self, before: WorkSet, item: LieutenantItem, observed: Vm) -> WorkSet | None:
+        """The same once an act has changed its machine and nothing else: that is looked into afresh, the rest stays what it was. None where
+        more than one machine takes part, or where another one may be needed."""
+        lt, record, slot = before.lieutenant, item.record, LieutenantSlot(item)
+        if lt is None or may_be_made_anew(item, observed) or lt.local.declared or not alone(lt) or record.rest is not lt.record.rest:
+            return None
+        tasks = self.table.tasks_of(item.key)
+        inside, now = await self.machines.read(item, tasks, lt.rendered, observed), self.clock.now()
+        use = use_of(item, inside.agent, inside.transcript, tasks, now)
+        seen = replaced(
+            lt.slot,
+            record=record.slot,
+            vm=self.slots.seen(observed, slot),
+            now=now,
+            busy=use.busy,
+            mirrored=use.mirrored,
+            loss=use.loss,
+            lost=use.lost,
+            quiet=use.quiet,
+            suspend_overdue=use.suspend_overdue,
+            vanished=self.slots.vanished(record.slot),
+        )
+        return self.with_inside(before, lt.but(record=record, slot=seen), item, tasks, inside, now)
+
+    def with_inside(
+        self, work: WorkSet, view: LieutenantView, item: LieutenantItem, tasks: list[TaskItem], inside: Inside, now: float
+    ) -> WorkSet:
+        """The snapshot with what was read on its machine, and all that follows from that."""
+        agent, transcript, place = inside.agent, inside.transcript, place_of(item)
+        facts = tuple(self.facts(task, inside.verdicts.get(task.key)) for task in tasks)
+        engaged = bool(view.copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
+        basics = replaced(view.lt, guest=inside.guest, agent=agent, active_task=any(task.record.sent for task in tasks), now=now)
+        view = replaced(
+            view,
+            lt=basics,
+            claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
+            pools=self.budgets.pools(item, now),
+            idle=idle_of(item, agent, facts, engaged, now),
+            provider=self.providers.of(item, basics.rendered, agent, tasks),
+            rollout=self.slots.trees.rollout(item.key) if view.recreate and outdated(basics) else "",
+            mirror_size=transcript.size,
+            session_seen=transcript.told(place.id),
+            pending=transcript.unsaved,
+            divergence=transcript.divergence if isinstance(agent, Agent) else None,
+            turns=turns_of(transcript.messages) if item.record.session.rewind else (),
+            edited=inside.edited,
+            workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+            mute_since=self.machines.mute_since(place.id, agent, now),
+        )
+        no_work = self.no_work(item, now) if tasks else None
+        return replaced(work, now=now, tasks=facts, lieutenant=view, talk=inside.talk, no_work=no_work, goes_on=False)
 
     def no_work(self, item: LieutenantItem, now: float) -> Held | None:
         """Why no task may be sent to this agent now, when it has none: a limit, a budget, or the fleet is halted."""
@@ -340,6 +337,12 @@ def may_be_made_anew(item: LieutenantItem, observed: Vm | Absent | Unknown) -> b
     """Whether its slot may come to need another machine soon: it has none, a dead one, or one that a changed profile replaces."""
     dead = not isinstance(observed, Vm) or observed.state is VmState.DEAD
     return not item.record.slot.vm_id or dead or item.spec.update.on_profile_change is OnProfileChange.RECREATE
+
+
+def alone(lt: LieutenantView) -> bool:
+    """Its agent is on the machine in its slot, and no other machine takes part."""
+    record = lt.record
+    return not (record.local.state or record.replacement.state or record.slot.branch.vm_id) and lt.slot.original is None
 
 
 def made_from(item: LieutenantItem, rendered: Rendered) -> VmSource:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from reconciler.core.keys import SlotOwner
+from reconciler.core.values import replaced
 from reconciler.engine.ports import Intent, PutIntent
 
 CREATE = "create"
@@ -40,7 +40,7 @@ class Journal:
         """The rows that open it (must be durable before the call is sent), and close those that were never sent. From now on it is
         `under_way`."""
         self._beginning[intent.token] = intent
-        return [*(PutIntent(replace(old, outcome="never sent")) for old in self._unsent), PutIntent(intent)]
+        return [*(PutIntent(replaced(old, outcome="never sent")) for old in self._unsent), PutIntent(intent)]
 
     def opened(self, intent: Intent) -> None:
         """Its row is durable."""
@@ -108,4 +108,4 @@ def commit_of(intent: Intent) -> str:
 
 def closing(intent: Intent, outcome: str) -> PutIntent:
     """The row that closes an intent, with what became of the call."""
-    return PutIntent(replace(intent, outcome=outcome))
+    return PutIntent(replaced(intent, outcome=outcome))

@@ -1,0 +1,103 @@
+"""The snapshot of a lieutenant once an act inside its machine has succeeded. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from reconciler.core.decisions import (
+    ContinueSession,
+    CorrectClock,
+    CountCrash,
+    GuestAction,
+    GuestClaim,
+    Install,
+    ReadBack,
+    RestAgent,
+    RestoreSession,
+    RunStep,
+    RunVerify,
+    SetModel,
+    StartAgent,
+    StartKeeper,
+    StopAgent,
+    WriteFiles,
+)
+from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
+from reconciler.core.records import LoadedRecord
+from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
+from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.rendered import Rendered
+from reconciler.core.values import replaced
+
+
+def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
+    guest = lt.guest
+    match action:
+        case CorrectClock():
+            return lt.but(guest=_guest(guest, clock_skew=0.0))
+        case GuestClaim():
+            return lt.but(guest=_guest(guest, claim=lt.claim))
+        case Install():
+            return lt.but(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
+        case StartKeeper():
+            return lt.but(guest=_guest(guest, keeper_alive=True), agent=agent_after(lt, NotStarted()))
+        case WriteFiles(_, mark):
+            assert isinstance(lt.rendered, Rendered)
+            written = lt.rendered
+            hashes = {
+                "files": written.files_hash,
+                "organs": written.organs_hash,
+                "agent": written.agent_hash,
+                SECRETS: written.secrets_hash,
+                PREPARED: written.profile_hash,
+            }
+            marked = _marked(guest, mark, hashes[mark])
+            marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
+            return lt.but(guest=marked, edited=() if mark == "agent" else lt.edited)
+        case RunStep(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            return lt.but(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+        case RunVerify(_, name):
+            assert isinstance(lt.rendered, Rendered)
+            check = lt.rendered.check(name)
+            assert check is not None
+            return lt.but(guest=_marked(guest, *check_mark(check)))
+        case ReadBack():
+            assert isinstance(lt.agent, Agent)
+            assert isinstance(lt.agent.process, Up)
+            return lt.but(record=lt.record.but(loaded=LoadedRecord(process=process_of(lt.lt, lt.agent.process))))
+        case RestoreSession(_, size):
+            agent = lt.agent if isinstance(lt.agent, Agent) else None
+            return lt.but(agent=replaced(agent, session_size=size) if agent else None)
+        case ContinueSession(vm_id):
+            return lt.but(record=lt.record.but(session=lt.record.session.but(looked_on=vm_id)))
+        case StartAgent():
+            assert isinstance(lt.rendered, Rendered)
+            return lt.but(agent=agent_after(lt, Up(1, 0.0, lt.rendered.launch_hash, inside=lt.rendered.told)))
+        case SetModel(_, model, thinking):
+            if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
+                has = lt.agent.process
+                process = replaced(has, model=model or has.model, thinking=thinking or has.thinking)
+                return lt.but(agent=replaced(lt.agent, process=process))
+            return lt
+        case StopAgent() | RestAgent():
+            return lt.but(agent=agent_after(lt, NotStarted()), guest=_marked(guest, "agent", ""))
+        case CountCrash(at):
+            restart = lt.record.restart.but(crash_at=at)
+            return lt.but(record=lt.record.but(slot=lt.slot.record, restart=restart))
+        case _:
+            assert_never(action)
+
+
+def _guest(guest: object, **changes: object) -> Guest:
+    return replaced(guest if isinstance(guest, Guest) else Guest(), **changes)  # type: ignore[arg-type]
+
+
+def _marked(guest: object, name: str, value: str) -> Guest:
+    old = guest if isinstance(guest, Guest) else Guest()
+    return replaced(old, marks={**old.marks, name: value})
+
+
+def agent_after(lt: LieutenantView, process: Up | NotStarted) -> Agent:
+    size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
+    return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size)
