@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,6 +310,55 @@ async def test_only_commits_signed_by_a_named_key_are_put_in_force(origin: Origi
     await one.step()
     assert one.known() == {"a"}
     assert plain in one.events[-1][1]
+
+
+def ended(*words: str) -> bytes:
+    """What a command said."""
+    return subprocess.run(words, check=True, capture_output=True, timeout=60).stdout
+
+
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="there is no gpg on this host")
+async def test_only_commits_signed_by_a_named_openpgp_key_are_put_in_force(origin: Origin, served: str, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ring-") as ring:  # short: the agent's socket is in it
+        gpg = ("gpg", "--batch", "--quiet", "--homedir", ring, "--pinentry-mode", "loopback", "--passphrase", "")
+        try:
+            for name in ("ours", "theirs"):
+                ended(*gpg, "--quick-generate-key", f"{name}@example.org", "ed25519", "sign", "never")
+            keys = tmp_path / "keys.asc"
+            keys.write_bytes(ended(*gpg, "--armor", "--export", "ours@example.org"))
+            one = following(served, tmp_path, verify=str(keys))
+
+            def signed(by: str, name: str) -> str:
+                (origin.work / f"{name}.yaml").write_text(profile(name))
+                git(origin.work, "add", "-A")
+                signer = tmp_path / "signer"
+                signer.write_text(f'#!/bin/sh\nexec {" ".join(gpg[:5])} "$@"\n')
+                signer.chmod(0o700)
+                git(origin.work, "-c", f"gpg.program={signer}", "-c", f"user.signingKey={by}@example.org", "commit", "-q", "-S", "-m", name)
+                origin.push()
+                return origin.head()
+
+            good = signed("ours", "a")
+            await one.step()
+            assert one.known() == {"a"}
+            assert 'Good signature from "ours@example.org"' in one.events[-1][1]
+            bad = signed("theirs", "b")
+            await one.step()
+            assert one.known() == {"a"}
+            assert one.events[-1][0] == "CommitRefused"
+            assert bad in one.events[-1][1]
+            assert f"commit {good} stays in force" in one.events[-1][1]
+            plain = origin.commit({"c.yaml": profile("c")})
+            await one.step()
+            assert one.known() == {"a"}
+            assert plain in one.events[-1][1]
+            keys.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n")
+            origin.commit({"d.yaml": profile("d")})
+            await one.step()
+            assert one.known() == {"a"}
+            assert "keys can't be read" in one.events[-1][1]
+        finally:
+            ended("gpgconf", "--homedir", ring, "--kill", "all")
 
 
 # --- addresses -----------------------------------------------------------------------------------------------------------------
