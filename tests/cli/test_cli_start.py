@@ -71,7 +71,7 @@ def within(modules: list[str], packages: frozenset[str]) -> list[str]:
     [
         (("--help",), False, 10, 180),
         (("version",), False, 24, 300),
-        (("get", "lt", "-o", "wide"), False, 42, 345),
+        (("get", "lt", "-o", "wide"), False, 43, 345),
         (("get", "lt", "-o", "json"), False, 42, 345),
         (("events",), False, 50, 365),
         (("get", "--help"), False, 42, 345),

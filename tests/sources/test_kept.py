@@ -11,6 +11,8 @@ from reconciler.sources.documents import plainyaml
 from reconciler.sources.documents.kept import Kept
 from reconciler.sources.documents.located import Mark
 from reconciler.sources.files.scan import Scan, Scanner
+from reconciler.sources.files.source import FileSource
+from tests.sources.fleetdir import fleet_dir, profile
 
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: Lieutenant\nmetadata: {name: %s}\nspec:\n  profileRef: {name: full}\n  role: %s\n"
 
@@ -98,3 +100,14 @@ def test_few_new_documents_are_no_reason_to_write_all(folder: Path, monkeypatch:
     _, parsed = life(folder, monkeypatch)
     assert any("name: one" in text for text in parsed)
     assert (folder / "documents.json").stat().st_ino == written
+
+
+async def test_the_look_at_everything_need_not_wait_once_declarations_are_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet_dir(tmp_path) as one:
+        one.write("a.yaml", profile("a"))
+        in_force: list[set[str]] = []
+        monkeypatch.setattr(one.engine, "caught_up", lambda: in_force.append(one.known()))
+        source = FileSource([one.root], "default", one.sync, one.engine)
+        await source.apply(await source.scan())
+        assert in_force == [{"a"}]
+        source._looks_again()

@@ -365,17 +365,6 @@ async def test_a_mounted_config_map_is_a_stack_whose_swap_loses_nothing(tmp_path
         assert one.known() == {"a", "c"}
 
 
-async def test_the_look_at_everything_need_not_wait_once_declarations_are_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with fleet_dir(tmp_path) as one:
-        one.write("a.yaml", profile("a"))
-        in_force: list[set[str]] = []
-        monkeypatch.setattr(one.engine, "caught_up", lambda: in_force.append(one.known()))
-        source = FileSource([one.root], "default", one.sync, one.engine)
-        await source.apply(await source.scan())
-        assert in_force == [{"a"}]
-        source._looks_again()
-
-
 @pytest.mark.guarantee("G-43")
 async def test_what_is_kept_because_its_deletion_is_blocked_says_so_until_it_is_declared_again(tmp_path: Path) -> None:
     def told(one: FleetDir) -> str:
