@@ -17,6 +17,7 @@ from reconciler.core.governance.permissions.rules import hash_of
 from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
+    Compacting,
     Declined,
     Exited,
     Guarded,
@@ -86,6 +87,7 @@ class Pi:
     model: str = ""
     thinking: str = "off"
     inside: Inside | None = None
+    compacting: Compacting | None = None
     rules: Json | None = None  # those that hold now
     asks: list[Question] = field(default_factory=list)
     answers: list[tuple[str, bool, str]] = field(default_factory=list)
@@ -173,10 +175,13 @@ class World:
         self.answer: Callable[[str], tuple[str, str]] = lambda prompt: ("done", "stop")
         self.calls: list[tuple[str, dict[str, str]]] = []  # tool calls of a turn, one a round, before its answer
         self.call_seconds = 1.0
+        self.failing_models: dict[str, str] = {}  # what a turn with this model ends with
         self.unknown_models: set[str] = set()
         self.declines = ""  # what pi says instead of taking a prompt
         self.retry_after = 0.0  # seconds that the model's provider asks to be left alone for
         self.deaf_to_instructions = False
+        self.loses_steers = False  # what is said in the middle of a turn never reaches the model
+        self.own_compaction: Compacting | None = None  # how pi shortens its conversation whatever it is told
         self.clocks = "obey"  # or refuse, or ignore: what setting a machine's clock comes to
         self.no_pi: Callable[[Machine], bool] = lambda machine: False  # where pi ends as soon as it is started
         self.commands: Callable[[GuestCommand], int | CommandResult] = lambda command: 0
@@ -241,6 +246,15 @@ class World:
         at = "2026-11-21T08:17:39.704Z"
         line = {"type": "message", "id": f"{self.entries:08x}", "parentId": None, "timestamp": at, "message": message}
         m.session += json.dumps(line).encode() + b"\n"
+
+    def compact(self, m: Machine) -> str:
+        """pi shortens its conversation. Returns the id of the entry that says so."""
+        self.entries += 1
+        name = f"{self.entries:08x}"
+        line = {"type": "compaction", "id": name, "parentId": None, "timestamp": "2026-11-21T08:17:40.000Z", "summary": "It went on."}
+        m.session += json.dumps(line).encode() + b"\n"
+        self.wake(m)
+        return name
 
     def user(self, m: Machine, text: str) -> None:
         self.prompts.append((m.vm_id, text))
@@ -307,6 +321,8 @@ class World:
             if not await self.pause(m, pi, self.work_seconds / 2):
                 break
             said, stop = self.answer(prompt)
+            if pi.model in self.failing_models:
+                said, stop = "", f"error: {self.failing_models[pi.model]}"
             self.assistant(m, said, stop)
             break
         if pi.aborted and m.pi is pi:
@@ -564,6 +580,7 @@ class FakeAgents:
                 work=m.pi.work,
                 guard=Guarded(hash_of(m.pi.launch.guard or {}), hash_of(m.pi.rules), tuple(m.pi.asks)) if m.pi.rules else None,
                 retry_after=self.world.retry_after,
+                compacting=m.pi.compacting,
             )
         else:
             process = m.exited or NotStarted()
@@ -651,6 +668,7 @@ class FakeAgents:
             raise GuestFailed("pi ended before its first answer", at.id)
         m.exited = None
         m.pi = Pi(self.world.pids, self.world.now(), launch, model=m.last_model, inside=self.told(m, launch), rules=launch.guard)
+        m.pi.compacting = self.world.own_compaction or launch.compacting
 
     def told(self, m: Machine, launch: Launch) -> Inside:
         """What pi reads as it starts: the file behind its argument, and the project file of its work dir."""
@@ -704,7 +722,8 @@ class FakeAgents:
                 self.world.violations.append(f"prompt to a busy session: {text[:60]}")
                 m.verdicts[key] = Declined("busy")
                 return m.verdicts[key]
-            m.pi.steers.append(text)
+            if not self.world.loses_steers:
+                m.pi.steers.append(text)
             m.verdicts[key] = Accepted("queued")
         else:
             m.pi.task = asyncio.ensure_future(self.world.turn(m, m.pi, text))

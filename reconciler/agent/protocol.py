@@ -17,6 +17,7 @@ from reconciler.core.keys import Json, JsonValue
 from reconciler.core.snapshot.agent import (
     Accepted,
     Agent,
+    Compacting,
     Declined,
     Exited,
     Guarded,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from reconciler.engine.ports import Launch
 
 _MOST_ASKS: Final = 100
-KEEPER_VERSION: Final = "1-df12750c3e55"
+KEEPER_VERSION: Final = "1-27a77de3305b"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -157,6 +158,7 @@ def process_of(value: JsonValue, now: float) -> Process:
                 tool=tool_of(facts.get("tool"), now),
                 work=whole(facts, "work") or 0,
                 guard=guard_of(facts.get("guard"), now),
+                compacting=compacting_of(facts),
                 retry_after=max(0.0, number(facts, "retryAfterMs") / 1000),
             )
         case "exited":
@@ -188,7 +190,13 @@ def launch_facts(launch: Launch) -> Json:
         "sessionFile": launch.session_file,
         "launchHash": launch.launch_hash,
         **({"guard": launch.guard} if launch.guard else {}),
+        **({"compaction": compaction_facts(launch.compacting)} if launch.compacting else {}),
     }
+
+
+def compaction_facts(wanted: Compacting) -> Json:
+    """As pi's settings have it."""
+    return {"enabled": wanted.auto, "reserveTokens": wanted.reserve_tokens, "keepRecentTokens": wanted.keep_recent_tokens}
 
 
 def guard_of(value: JsonValue, now: float) -> Guarded | None:
@@ -220,6 +228,15 @@ def inside_of(value: JsonValue) -> Inside | None:
     facts = obj(value)
     prompt = text(facts, "prompt")
     return Inside(prompt, {path: str(digest) for path, digest in obj(facts.get("context")).items()}) if prompt else None
+
+
+def compacting_of(process: Json) -> Compacting | None:
+    """How pi shortens its conversation, as it says itself; None when it has not said. Whether it does so by itself can be changed while
+    it runs, so its state tells of that."""
+    facts = obj(obj(process.get("inside")).get("compaction"))
+    reserve, keep = whole(facts, "reserveTokens"), whole(facts, "keepRecentTokens")
+    auto = process.get("autoCompaction", facts.get("enabled"))
+    return None if reserve is None or keep is None else Compacting(auto is True, reserve, keep)
 
 
 def agent_of(facts: Json, session_file: str, now: float) -> Agent:

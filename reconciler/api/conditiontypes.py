@@ -35,6 +35,10 @@ class ConditionType(StrEnum):
         "The conversation goes on, and the files of the machine before this one are gone. Exists only while True: until a person says "
         "that it is known.",
     )
+    OUTPUT_DRIFT = (
+        "OutputDrift",
+        "Its conversation was shortened, and its agent goes on without having been told role and directive again. Exists only while True.",
+    )
     FORKED = "Forked", "It was made as a live copy of the lieutenant that `fork` names; False says why not yet."
     SECRETS_UNREAD = (
         "SecretsUnread",

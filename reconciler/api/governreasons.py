@@ -35,3 +35,20 @@ class GovernReason(Explained):
     )
     BUDGET_WARNED = "BudgetWarned", "`warnAtPercent` of a budget is spent.", "Raise the budget, or let it slow down."
     BUDGET_WITHIN = "BudgetWithin", "What is spent is within the budget again.", "Nothing."
+    COMPACTION_NOT_APPLIED = (
+        "CompactionNotApplied",
+        "pi shortens its conversation otherwise than declared.",
+        "Look at settings.json in pi's directory on the machine; `reconciler retry` restarts pi on its session.",
+    )
+    REASSERTING = "Reasserting", "Its conversation was shortened; role and directive are said again.", NOTHING
+    OUTPUT_DRIFT = (
+        "OutputDrift",
+        "Its conversation was shortened, and its agent answers without having been told role and directive again.",
+        "Look at what it did since; its next prompt tells it, and `reconciler send --steer` tells it now.",
+    )
+    FALLBACK_USED = (
+        "FallbackUsed",
+        "The provider of the declared model says no, and one of `model.fallbacks` answers instead.",
+        "Nothing: the declared model is tried again by itself; `status.fallback` says what is wrong with it.",
+    )
+    FALLBACK_ENDED = "FallbackEnded", "The declared model, or one before the one in use, is asked again.", "Nothing."

@@ -158,16 +158,16 @@ class Memory(Model):
 
 
 class Compaction(Model):
-    """How a long conversation is shortened."""
+    """How a long conversation is shortened (compacted)."""
 
     auto: bool = True
-    """Let pi compact by itself."""
+    """Let pi shorten it by itself."""
     reserve_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 16_384
-    """Tokens kept free for the answer."""
+    """It is shortened once fewer tokens than this are left of what the model can read."""
     keep_recent_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 20_000
     """Tokens of the newest messages that stay as they are."""
     reassert_directive: bool = True
-    """Say the directive again afterwards."""
+    """Say role and directive again each time it was shortened."""
 
 
 class Health(Model):

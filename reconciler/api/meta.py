@@ -264,8 +264,8 @@ class Thinking(Choice):
     XHIGH = "xhigh"
 
 
-class ModelChoice(Model):
-    """Which model answers, in the words of pi."""
+class FallbackModel(Model):
+    """A model that answers while the ones before it can't."""
 
     provider: Word
     """Provider as pi knows it, or the name of one of `agent.providers`."""
@@ -273,6 +273,14 @@ class ModelChoice(Model):
     """The model's id at that provider."""
     thinking: Thinking | None = None
     """How much it thinks; unset leaves pi's own default."""
+
+
+class ModelChoice(FallbackModel):
+    """Which model answers, in the words of pi."""
+
+    fallbacks: Annotated[Items[FallbackModel], Field(max_length=5), ListAtomic()] = ()
+    """Others in order of preference: while the provider of the ones before refuses or takes no requests, the first of them that answers
+    is used."""
 
 
 class Mode(Choice):

@@ -49,7 +49,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "permissions": ACTED_ON,
         "permissions.agents": CONVENIENCE,
         "memory": CONVENIENCE,
-        "compaction": CONVENIENCE,
+        "compaction": ACTED_ON,
         "health": ACTED_ON,
         "restart": ACTED_ON,
         "session.generation": ACTED_ON,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from decimal import Decimal
 
-from reconciler.core.messages import Message, ToolCall, Usage
+from reconciler.core.messages import Compaction, Message, ToolCall, Usage
 from reconciler.core.times import seconds
 
 TEXT_LIMIT = 65536
@@ -33,6 +33,29 @@ def parse(data: bytes, base: int, limit: int = TEXT_LIMIT) -> tuple[tuple[Messag
             messages.append(message)
         at = end + 1
     return tuple(messages), at
+
+
+def compactions(data: bytes, base: int) -> tuple[Compaction, ...]:
+    """Where the conversation was shortened: the entries `{"type":"compaction","id",…}` of all complete lines, as for `parse`."""
+    found: list[Compaction] = []
+    at = data.find(b'"compaction"')
+    while at >= 0 and (end := data.find(b"\n", at)) >= 0:
+        begin = data.rfind(b"\n", 0, at) + 1
+        if (entry := read_compaction(data[begin:end], base + begin)) is not None:
+            found.append(entry)
+        at = data.find(b'"compaction"', end)
+    return tuple(found)
+
+
+def read_compaction(line: bytes, offset: int) -> Compaction | None:
+    """One entry, or None when it is another."""
+    try:
+        entry = json.loads(line.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("type") != "compaction":
+        return None
+    return Compaction(storable(str(entry.get("id", "")))[:64], offset, time_of(entry.get("timestamp")))
 
 
 def read_line(line: bytes, offset: int, limit: int = TEXT_LIMIT) -> Message | None:

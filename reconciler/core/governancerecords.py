@@ -35,3 +35,12 @@ class RestRecord(Stored):
     since: float = 0.0
     woken_at: float = 0.0
     seconds: float = 0.0
+
+
+class ReminderRecord(Stored):
+    """What it was told at its beginning is said again. `compaction`: after which shortening of its conversation; `at`: when that was last
+    begun, `tries`: how often. Whether it was heard stands in the conversation."""
+
+    compaction: str = ""
+    at: float = 0.0
+    tries: int = 0

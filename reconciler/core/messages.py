@@ -55,3 +55,13 @@ class Message:
     result_of: str = ""
     failed: bool = False
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """That the conversation was shortened, as its file has it. `entry_id`: pi's own; `offset`: byte position of its line; `at`: by the
+    machine's clock."""
+
+    entry_id: str
+    offset: int
+    at: float = 0.0

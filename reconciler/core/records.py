@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from reconciler.core.governancerecords import BudgetRecord as BudgetRecord
+from reconciler.core.governancerecords import ReminderRecord as ReminderRecord
 from reconciler.core.governancerecords import RestRecord as RestRecord
 from reconciler.core.governancerecords import SpendingRecord as SpendingRecord
 from reconciler.core.messages import Message
@@ -80,12 +81,13 @@ class RestartRecord(Record):
 
 
 class ConfigRecord(Record):
-    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer. `again`: a person asked
-    to have the instructions read once more."""
+    """What pi refused while it ran. `pid`: of that pi; `asked`: what it was asked for; `why`: its answer; `others`: what it refused
+    before that. `again`: a person asked to have the instructions read once more."""
 
     pid: int = 0
     asked: str = ""
     why: str = ""
+    others: tuple[str, ...] = ()
     again: bool = False
 
 
@@ -227,6 +229,7 @@ class LieutenantRecord(Record):
     spending: SpendingRecord = SpendingRecord()
     budget: BudgetRecord = BudgetRecord()
     rest: RestRecord = RestRecord()
+    reminder: ReminderRecord = ReminderRecord()
     stand: StandRecord = StandRecord()
     suspend_asked_at: float = 0.0
     abort_at: float = 0.0

@@ -12,7 +12,7 @@ from reconciler.api.task import TaskSpec
 from reconciler.core.governance.permissions.declared import for_task
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile
-from reconciler.core.profile.rendering import render
+from reconciler.core.profile.rendering import Lookup, render
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, Refused
@@ -20,8 +20,8 @@ from reconciler.errors import InvalidSpec, Refused
 PROFILE = boot_profile("", "").kind
 
 
-def rules_of(lieutenant: StoredObject, profiles: Iterable[StoredObject], task: StoredObject | None = None) -> Rules | None:
-    """Those of profile, lieutenant and task; None when nothing is checked. Raises `Refused` when they can't be told."""
+def looked_up(profiles: Iterable[StoredObject]) -> Lookup:
+    """Declared profiles by name, else the stock ones. What it returns raises `InvalidSpec`."""
     declared = {obj.key.name: obj for obj in profiles}
 
     def profile(name: str) -> BootProfileSpec | None:
@@ -31,6 +31,12 @@ def rules_of(lieutenant: StoredObject, profiles: Iterable[StoredObject], task: S
         spec = load_spec(PROFILE, declared[name].spec, tolerant=True)
         return spec if isinstance(spec, BootProfileSpec) else None
 
+    return profile
+
+
+def rules_of(lieutenant: StoredObject, profiles: Iterable[StoredObject], task: StoredObject | None = None) -> Rules | None:
+    """Those of profile, lieutenant and task; None when nothing is checked. Raises `Refused` when they can't be told."""
+    profile = looked_up(profiles)
     try:
         spec = load_spec(lieutenant.key.kind, lieutenant.spec, tolerant=True)
         assert isinstance(spec, LieutenantSpec)

@@ -24,7 +24,7 @@ from reconciler.agent.transport import LocalTransport, Transport
 from reconciler.core.conversation import parse
 from reconciler.core.keys import Json
 from reconciler.core.messages import Message
-from reconciler.core.snapshot.agent import Up
+from reconciler.core.snapshot.agent import Compacting, Up
 from reconciler.engine.ports import AgentObservation, Launch, Machine, Place
 from reconciler.errors import Terminal
 
@@ -92,7 +92,12 @@ class Rig:
         return self.root / "agent" / "sessions" / "s.jsonl"
 
     def launch(
-        self, name: str = "launch-1", argv: tuple[str, ...] = (), command: tuple[str, ...] = ("pi",), guard: Json | None = None
+        self,
+        name: str = "launch-1",
+        argv: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("pi",),
+        guard: Json | None = None,
+        compacting: Compacting | None = None,
     ) -> Launch:
         directory = self.root / "agent"
         directory.mkdir(exist_ok=True)
@@ -109,6 +114,7 @@ class Rig:
             session_file=str(self.session),
             launch_hash=name,
             guard=guard,
+            compacting=compacting,
         )
 
     async def up(self, **launch: object) -> None:

@@ -6,12 +6,16 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from keeper_rig import AT, VM, Rig, prompt, rigged, script
 
-from reconciler.core.snapshot.agent import Accepted, Declined, Inside, Up
+from reconciler.core.conversation import compactions
+from reconciler.core.keys import Json
+from reconciler.core.lieutenant.reminder import compacted_of, in_a_turn, mark_of
+from reconciler.core.snapshot.agent import Accepted, Compacting, Declined, Inside, Up
 from reconciler.errors import GuestFailed
 
 pytestmark = pytest.mark.real("pi")
@@ -48,7 +52,7 @@ def also(rig: Rig, *models: dict[str, object]) -> None:
     file.write_text(json.dumps(told))
 
 
-async def ask(rig: Rig, command: str, **fields: str) -> str:
+async def ask(rig: Rig, command: str, **fields: str | bool) -> str:
     """pi's refusal, '' when it took it."""
     response = await rig.agents.call(AT, {"type": command, **fields})
     return "" if response["success"] is True else str(response["error"])
@@ -167,3 +171,67 @@ async def test_a_prompt_while_pi_compacts_is_declined_and_nothing_is_lost(rig: R
     assert [m.text for m in await rig.settled() if m.text.startswith("[early]")] == []
     assert await rig.agents.send(AT, "late", prompt("[late] hello")) == Accepted("started")
     assert len([m for m in await rig.settled() if m.text.startswith("[late]")]) == 1
+
+
+WANTED = Compacting(False, 3_000, 1_500)
+
+
+@pytest.mark.guarantee("G-27")
+async def test_pi_shortens_its_conversation_as_it_was_started_and_says_so(rig: Rig) -> None:
+    """Declared settings are written for the launch, the rest of pi's settings stays; a change while it runs is seen."""
+    await rig.up(compacting=WANTED)
+    assert (await rig.process()).compacting == WANTED
+    settings = json.loads((rig.root / "agent" / "settings.json").read_text())
+    assert settings["retry"] == {"baseDelayMs": 10}
+    assert settings["compaction"] == {"enabled": False, "reserveTokens": 3_000, "keepRecentTokens": 1_500}
+    assert await ask(rig, "set_auto_compaction", enabled=True) == ""
+    assert (await rig.process()).compacting == replace(WANTED, auto=True)
+
+
+async def shortenings(rig: Rig) -> list[Json]:
+    """Entries of the session file."""
+    entries: list[Json] = [json.loads(line) for line in rig.session.read_text().splitlines()]
+    return [entry for entry in entries if entry["type"] == "compaction"]
+
+
+@pytest.mark.guarantee("G-27")
+@pytest.mark.parametrize("auto", [True, False])
+async def test_pi_shortens_by_itself_only_where_that_is_declared(rig: Rig, auto: bool) -> None:
+    """Its model has room for 128000 tokens; an answer that says it used nearly all of them leaves less than what is to be kept free."""
+    await rig.up(compacting=Compacting(auto, 100_000, 10))
+    for n in range(3):
+        await rig.agents.send(AT, f"k{n}", prompt("x " * 500 + script({"say": "y " * 500, "input_tokens": 40_000 * (n > 1)})))
+        await rig.settled()
+    assert len(await shortenings(rig)) == int(auto)
+
+
+@pytest.mark.guarantee("G-27")
+async def test_settings_that_can_not_be_read_are_left_and_what_pi_has_is_told(rig: Rig) -> None:
+    launch = rig.launch(compacting=WANTED)
+    (rig.root / "agent" / "settings.json").write_text("no json")
+    await rig.agents.install(VM)
+    await rig.agents.start_keeper(AT)
+    await rig.agents.start_agent(AT, launch)
+    assert (await rig.process()).compacting == Compacting()
+    assert (rig.root / "agent" / "settings.json").read_text() == "no json"
+
+
+@pytest.mark.guarantee("G-27")
+async def test_what_was_shortened_in_a_turn_is_seen_in_the_file_and_said_again_in_that_turn(rig: Rig) -> None:
+    """pi shortens the conversation between two rounds, and goes on; what is said then lands once, after the entry that tells of it."""
+    await rig.up(compacting=Compacting(True, 100_000, 400))
+    await rig.agents.send(AT, "k0", prompt("x " * 2000 + script({"say": "y " * 2000})))
+    await rig.settled()
+    rounds = [{"tool": "bash", "args": {"command": f"sleep {n}"}, "input_tokens": 40_000} for n in (0, 2)]
+    await rig.agents.send(AT, "k1", prompt("work " + script(*rounds, {"say": "done"})))
+    look = await rig.seen(lambda look: bool(compactions(look.chunk, 0)))
+    assert isinstance(look.agent.process, Up)
+    assert look.agent.process.busy
+    (shortened, *_) = compactions(look.chunk, 0)
+    said = in_a_turn(shortened.entry_id, "Directive (always holds):\nNever touch production.")
+    for _ in range(2):  # under one key it is forwarded once
+        assert isinstance(await rig.agents.send(AT, "r", prompt(said, steer=True)), Accepted)
+    messages = await rig.settled()
+    assert [m.offset > shortened.offset for m in messages if mark_of(shortened.entry_id) in m.text] == [True]
+    heard = compacted_of(1, shortened, messages)
+    assert (heard.told, heard.untold) == (True, "")

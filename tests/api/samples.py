@@ -10,7 +10,12 @@ from reconciler.api.meta import API_VERSION, Json, JsonValue
 UUID = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 SECRET: Json = {"secretKeyRef": {"name": "llm", "key": "token"}}
 ENV: JsonValue = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": SECRET}]
-MODEL: Json = {"provider": "anthropic", "id": "some-model", "thinking": "high"}
+MODEL: Json = {
+    "provider": "anthropic",
+    "id": "some-model",
+    "thinking": "high",
+    "fallbacks": [{"provider": "other", "id": "m", "thinking": "low"}],
+}
 FILES: JsonValue = [
     {"path": "AGENTS.md", "content": "be kind"},
     {"path": ".npmrc", "valueFrom": SECRET, "mode": "0600"},

@@ -27,7 +27,7 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 OF_A_TREE: dict[str, bool] = {}
-OF_ITS_LIEUTENANTS = {"permissions.agents": False, "memory": False, "compaction": False}
+OF_ITS_LIEUTENANTS = {"permissions.agents": False, "memory": False}
 TREE_FINDINGS = [
     *(Finding(f"spec.{path}", protects) for path, protects in OF_A_TREE.items()),
     *(Finding(f"spec.nodes.lieutenant.{path}", protects) for path, protects in OF_ITS_LIEUTENANTS.items()),

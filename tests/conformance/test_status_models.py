@@ -44,6 +44,8 @@ from reconciler.core.records import (
 )
 from reconciler.core.snapshot.agent import Exited, Inside
 from reconciler.core.snapshot.lieutenant import LieutenantView
+from reconciler.core.snapshot.provider import Fallback
+from reconciler.core.snapshot.session import Compacted
 from reconciler.core.snapshot.slot import SnapshotPolicy
 from reconciler.core.snapshot.task import TaskView
 from reconciler.core.tree.places import wanted_places
@@ -88,6 +90,11 @@ FULL: dict[str, LieutenantView] = {
     "pi was killed": a_lieutenant(agent=agent(Exited(5.0, 137, "SIGKILL", "", "h"))),
     "pi died": a_lieutenant(agent=agent(DIED)),
     "it gets another machine": replacing(since=NOW),
+    "its conversation was shortened, and another model answers": a_lieutenant(
+        record=a_lieutenant().record.but(session=SessionRecord(name="s-g1", generation=1)),
+        compacted=Compacted(2, "c1", NOW, False, 9),
+        fallback=Fallback("b/two", "a/one", NOW, "429"),
+    ),
 }
 FINISHED = TaskRecord(
     phase="Failed", reason="ModelError", message="m", attempt=2, landed=0, landed_at=NOW, delivering_at=NOW, finished_at=NOW,

@@ -35,6 +35,7 @@ DESIGN: dict[str, Effect] = {
     "permissions": "restart",
     "memory": "restart",
     "compaction": "restart",
+    "compaction.reassertDirective": "live",  # it concerns what is said to pi, and not how pi was started
     "model": "live",
     "mode": "live",
     "queue": "live",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.conversation import CUT, TEXT_LIMIT, parse
-from reconciler.core.messages import Usage
+from reconciler.core.conversation import CUT, TEXT_LIMIT, compactions, parse
+from reconciler.core.messages import Compaction, Usage
 
 REAL = rb"""{"type":"session","version":3,"id":"01a1","timestamp":"2026-11-21T08:17:36.846Z","cwd":"/root/workspace"}
 {"type":"model_change","id":"a1","parentId":null,"timestamp":"2026-11-21T08:17:37.000Z","provider":"p","modelId":"m"}
@@ -104,3 +104,23 @@ def test_text_that_nothing_can_store_is_made_storable() -> None:
     assert message.text.encode()
     [message], _ = parse(b'{"type":"message","id":"x","message":{"role":"user","content":"broken \xff\xfe bytes"}}\n', 0)
     assert message.text == "broken \ufffd\ufffd bytes"
+
+
+SHORTENED = rb"""{"type":"compaction","id":"d1","parentId":"b4","timestamp":"2026-11-21T08:17:41.500Z","summary":"It said \"compaction\".","firstKeptEntryId":"b3","tokensBefore":9000}
+"""
+
+
+def test_that_it_was_shortened_is_an_entry_and_no_message() -> None:
+    whole = REAL + SHORTENED + line({"role": "user", "content": '{"type":"compaction","id":"no"}'})
+    assert compactions(whole, 7) == (Compaction("d1", len(REAL) + 7, 1795249061.5),)
+    assert [m.role for m in parse(whole, 0)[0]][-1] == "user"
+    assert compactions(REAL, 0) == ()
+    assert compactions(SHORTENED[:-1], 0) == ()
+
+
+@pytest.mark.parametrize(
+    "damaged", [b'"compaction"\n', b'{"type":"compaction"\n', b'["compaction"]\n', b'{"type":"message","x":"compaction"}\n']
+)
+def test_what_only_looks_like_it_is_none(damaged: bytes) -> None:
+    assert compactions(damaged, 0) == ()
+    assert [one.entry_id for one in compactions(damaged + SHORTENED, 0)] == ["d1"]

@@ -67,7 +67,7 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.branching import STAND_SECONDS
-from reconciler.core.snapshot.agent import Exited, Guarded, Inside, NotStarted, Up
+from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import Provider
@@ -509,6 +509,14 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "a pi that was told otherwise is owned up to": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other")))),
         Refuse("InstructionsNotApplied", "pi was told otherwise than declared: system prompt"),
+    ),
+    "one that shortens its conversation otherwise than declared is owned up to": (
+        lieutenant(agent=agent(replace(UP, compacting=Compacting(False, 1, 2)))),
+        Refuse(
+            "CompactionNotApplied",
+            "compaction: declared auto true, reserveTokens 16384, keepRecentTokens 20000, "
+            "pi says auto false, reserveTokens 1, keepRecentTokens 2",
+        ),
     ),
     "one that runs under other rules than declared is owned up to": (
         lieutenant(agent=agent(replace(UP, guard=Guarded("other", "other")))),

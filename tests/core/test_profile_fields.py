@@ -40,7 +40,7 @@ FULL: Json = {
     "agent": {
         "command": ["pi"],
         "workDir": "/root/workspace",
-        "model": {"provider": "a", "id": "m", "thinking": "low"},
+        "model": {"provider": "a", "id": "m", "thinking": "low", "fallbacks": [{"provider": "f", "id": "g", "thinking": "low"}]},
         "providers": [PROVIDER],
         "extensions": ["e.mjs"],
         "skills": ["sk"],
@@ -115,6 +115,9 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     "agent.model.provider": (with_value("agent", "model", "provider", to="b"), lambda r: r.model),
     "agent.model.id": (with_value("agent", "model", "id", to="n"), lambda r: r.model),
     "agent.model.thinking": (with_value("agent", "model", "thinking", to="high"), lambda r: r.thinking),
+    "agent.model.fallbacks[].provider": (with_value("agent", "model", "fallbacks", 0, "provider", to="b"), lambda r: r.fallbacks),
+    "agent.model.fallbacks[].id": (with_value("agent", "model", "fallbacks", 0, "id", to="n"), lambda r: r.fallbacks),
+    "agent.model.fallbacks[].thinking": (with_value("agent", "model", "fallbacks", 0, "thinking", to="high"), lambda r: r.fallbacks),
     "agent.providers[].name": (with_value("agent", "providers", 0, "name", to="b"), lambda r: (r.agent_hash, r.launch_hash)),
     "agent.providers[].baseUrl": (
         with_value("agent", "providers", 0, "baseUrl", to="http://127.0.0.1:2"),

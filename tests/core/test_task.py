@@ -27,6 +27,7 @@ from reconciler.core.decisions import (
     Progress,
     Refuse,
     Release,
+    Remind,
     SendSteer,
     Steady,
     TellOfBudget,
@@ -39,7 +40,7 @@ from reconciler.core.messages import Message, ToolCall
 from reconciler.core.plan import is_action
 from reconciler.core.provider.breaker import ProviderBreaker
 from reconciler.core.provider.trouble import Remedy, Trouble
-from reconciler.core.records import Attempt, EscalationStep, TaskRecord
+from reconciler.core.records import Attempt, EscalationStep, ReminderRecord, TaskRecord
 from reconciler.core.snapshot.agent import Accepted, Declined, Lost, Question, RunningTool, Unanswered, Unheard
 from reconciler.core.snapshot.provider import Provider
 from reconciler.core.snapshot.task import Approval, Availability, Dependency, OverBudget, TaskView
@@ -144,6 +145,27 @@ SCENARIOS: dict[str, tuple[TaskView, Decision]] = {
     "what its own budget comes to is told when it changes": (
         replace(RUNS, budget=OF_60, spent=Spent(tokens=50)),
         NoteTaskSpending("Warned", "50 of 60 tokens"),
+    ),
+    "what was shortened out of sight is said again in its turn": (replace(RUNS, untold="c1"), Remind("c1")),
+    "once": (
+        replace(RUNS, untold="c1", reminder=ReminderRecord(compaction="c1", at=NOW - 5, tries=1)),
+        Wait("Running", "", until=NOW - 5 + 60),
+    ),
+    "it is offered again where it was not seen": (
+        replace(RUNS, untold="c1", reminder=ReminderRecord(compaction="c1", at=NOW - 60, tries=1)),
+        Remind("c1"),
+    ),
+    "but not for ever": (
+        replace(RUNS, untold="c1", reminder=ReminderRecord(compaction="c1", at=NOW - 60, tries=3)),
+        Wait("Running", ""),
+    ),
+    "another shortening is another matter": (
+        replace(RUNS, untold="c2", reminder=ReminderRecord(compaction="c1", at=NOW - 5, tries=3)),
+        Remind("c2"),
+    ),
+    "a turn that is about to end is left alone": (
+        replace(RUNS, untold="c1", talk=said(WELL, settled=False)),
+        Wait("Running", ""),
     ),
     "an agent is told in its turn when a budget is used up": (replace(RUNS, over_budget=OVER), TellOfBudget("the budget is used up")),
     "and has time to end it": (

@@ -22,11 +22,13 @@ from tests.engine import (
     test_configuration,
     test_conversation_lost,
     test_escalation,
+    test_fallbacks,
     test_fork,
     test_idle,
     test_local,
     test_permissions,
     test_profiles,
+    test_reminders,
     test_replacement,
     test_sessions,
     test_snapshots,
@@ -435,6 +437,16 @@ STORIES |= {
     "BootProfile.agent.extensions[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "BootProfile.agent.skills[]": test_profiles.test_a_declared_skill_is_read_back_and_a_missing_one_blocks_ready,
     "Lieutenant.instructions.directive": test_configuration.test_changed_instructions_reach_pi_by_a_restart_when_settled,
+    **{f"Lieutenant.model.fallbacks[].{leaf}": Scene(test_fallbacks.another_model_answers) for leaf in ("provider", "id", "thinking")},
+    **{
+        f"BootProfile.agent.model.fallbacks[].{leaf}": Scene(test_fallbacks.fallback_of_the_profile)
+        for leaf in ("provider", "id", "thinking")
+    },
+    "Lieutenant.compaction.reassertDirective": test_reminders.test_where_that_is_declared_nothing_is_said_again,
+    **{
+        f"Lieutenant.compaction.{name}": Scene(test_configuration.shortened_as_declared, 20.0)
+        for name in ("auto", "reserveTokens", "keepRecentTokens")
+    },
     "Lieutenant.queue.maxPending": test_tasks.test_a_full_queue_says_so_and_drains,
     "Lieutenant.limits.firstArtifactSeconds": test_escalation.test_a_task_that_writes_nothing_in_time_is_ended,
     "Lieutenant.limits.maxTurns": test_escalation.test_more_rounds_than_allowed_end_the_turn,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.profile.rendering import ROLE_FILE
+from reconciler.core.snapshot.agent import Compacting
 from tests.engine.stage import LT, Stage, pass_time, tell
 from tests.world import Machine, World
 
@@ -183,5 +184,47 @@ def test_nothing_that_is_applied_live_touches_the_session(tmp_path: Path) -> Non
         assert machine.session == session
         assert run.happened("StartedAgent") == started
         assert run.condition(LT, "Ready") == "True"
+
+    tell(tmp_path, story)
+
+
+async def shortened_as_declared(run: Stage) -> None:
+    """How a long conversation is shortened reaches pi by a restart on its session, and counts once pi says so."""
+    await run.lieutenant()
+    machine = await run.ready()
+    task = await run.task("one")
+    await run.runs(task)
+    first = machine.pi
+    await run.lieutenant(compaction={"auto": False, "reserveTokens": 3000, "keepRecentTokens": 1500})
+    await run.says(LT, "Ready", "LaunchChanged")
+    assert machine.pi is first
+    assert await run.ends(task) == "Succeeded"
+    await run.until(lambda: machine.pi is not None and machine.pi is not first, "pi was started again")
+    await run.says(LT, "AgentConfigured", "Applied")
+    assert machine.pi is not None
+    assert machine.pi.compacting == Compacting(False, 3000, 1500)
+
+
+@pytest.mark.guarantee("G-27")
+def test_how_the_conversation_is_shortened_is_applied_and_read_back(tmp_path: Path) -> None:
+    tell(tmp_path, shortened_as_declared, World(work_seconds=20.0))
+
+
+@pytest.mark.guarantee("G-27")
+def test_a_pi_that_shortens_its_conversation_otherwise_takes_no_work(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        run.world.own_compaction = Compacting(True, 1, 2)
+        await run.lieutenant(compaction={"auto": False, "reserveTokens": 3000})
+        task = await run.task("one")
+        await run.says(LT, "Stalled", "CompactionNotApplied")
+        assert run.condition(LT, "AgentConfigured") == "False"
+        assert "declared auto false, reserveTokens 3000, keepRecentTokens 20000, pi says auto true" in run.message(LT, "Stalled")
+        await pass_time(120)
+        assert run.task_record(task).phase == "Pending"
+        assert run.happened("StoppedAgent") == 0
+        run.world.own_compaction = None
+        await run.engine.declarations.annotate(LT, {"fleet.vers.sh/retry": "now"})
+        assert await run.ends(task) == "Succeeded"
+        assert run.happened("StoppedAgent") == 1
 
     tell(tmp_path, story)

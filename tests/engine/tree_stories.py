@@ -29,7 +29,10 @@ LIEUTENANT: Mapping[str, Any] = {
             {"path": "d.txt", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
     },
-    "model": {"provider": "anthropic", "id": "claude", "thinking": "high"},
+    "model": {
+        "provider": "anthropic", "id": "claude", "thinking": "high",
+        "fallbacks": [{"provider": "other", "id": "m", "thinking": "low"}],
+    },
     "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     "queue": {"maxPending": 7},
     "limits": {
@@ -46,6 +49,7 @@ LIEUTENANT: Mapping[str, Any] = {
         "tools": ["read"], "default": "Ask", "allow": ["read"], "ask": ["bash(x)"], "deny": ["bash(y)"], "askMayBeAllowed": True,
         "askTimeoutSeconds": 61, "examples": [{"call": "bash(y)", "expect": "Deny"}],
     },
+    "compaction": {"auto": False, "reserveTokens": 3000, "keepRecentTokens": 1500, "reassertDirective": False},
     "health": {"periodSeconds": 11, "failureThreshold": 4, "startupTimeoutSeconds": 121},
     "restart": {
         "backoff": {"baseSeconds": 3, "maxSeconds": 301},

@@ -66,6 +66,21 @@ export function readJson(file) {
   }
 }
 
+/** What pi finds when it starts: its directories, and in its settings how it is to shorten its conversation. The rest of its settings
+ * is left as it is; settings that are no JSON object are left too, and what pi says it has will tell. */
+export function prepare({ workDir, agentDir, sessionFile, compaction }) {
+  for (const directory of [workDir, agentDir, path.dirname(sessionFile)]) fs.mkdirSync(directory, { recursive: true });
+  if (!compaction) return;
+  const file = path.join(agentDir, "settings.json");
+  try {
+    const settings = readJson(file) ?? {};
+    if (typeof settings !== "object" || Array.isArray(settings)) throw new Error(`${file} is no object`);
+    if (JSON.stringify(settings.compaction) !== JSON.stringify(compaction)) writeAtomic(file, JSON.stringify({ ...settings, compaction }, null, 2));
+  } catch {
+    count("settingsNotSet");
+  }
+}
+
 /** JSON lines. A torn last line, left by a kill in the middle of a write, is cut off when the log is opened. */
 export class AppendLog {
   #fd;

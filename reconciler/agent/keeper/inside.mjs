@@ -48,6 +48,12 @@ async function ask(title, event, ctx) {
   return { block: true, reason: verdict?.reason ?? "Denied: the guard of this agent did not answer." };
 }
 
+/** How pi shortens its conversation, by its settings as it has them now; what they leave out is as pi has it by default. */
+function compactionOf(settings, model) {
+  const { modelOverrides, ...told } = settings.compaction ?? {};
+  return { enabled: true, reserveTokens: 16_384, keepRecentTokens: 20_000, ...told, ...modelOverrides?.[`${model?.provider}/${model?.id}`] };
+}
+
 export default function (pi) {
   let listening = false;
   const guard = process.env.RECONCILER_GUARD;
@@ -63,7 +69,8 @@ export default function (pi) {
       await ctx.modelRegistry.refresh({ allowNetwork: false });
       const { appendSystemPrompt, contextFiles } = ctx.getSystemPromptOptions();
       const context = Object.fromEntries(contextFiles.map((file) => [file.path, digest(file.content)]));
-      ctx.ui.setStatus(KEY, JSON.stringify({ prompt: digest(appendSystemPrompt), context }));
+      const compaction = pi.getSettings && compactionOf(pi.getSettings(), ctx.model);
+      ctx.ui.setStatus(KEY, JSON.stringify({ prompt: digest(appendSystemPrompt), context, compaction }));
     },
   });
 }

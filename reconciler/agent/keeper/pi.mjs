@@ -1,9 +1,8 @@
 // One pi process: started and stopped when asked, never by itself. Its pipes are ours and are always drained, unless the
 // disk can't take what follows (then pi waits, which it does well: pi-rpc §4 "stdout not read").
 import { spawn } from "node:child_process";
-import fs from "node:fs";
 import path from "node:path";
-import { Refusal, TailFile, count, sizeOf } from "./disk.mjs";
+import { Refusal, TailFile, count, prepare, sizeOf } from "./disk.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
 import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
 import { brief, recordOf, upOf, within } from "./told.mjs";
@@ -97,14 +96,14 @@ export class Pi {
     return next;
   }
 
-  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard}; `guard`: rules for tool calls. Resolves with pi's first answer. */
+  /** launch: {argv, env, workDir, agentDir, sessionFile, launchHash, guard, compaction}; `guard`: rules for tool calls. Resolves with pi's first answer. */
   start(launch) {
     return this.#exclusive(async () => {
       if (this.#child) {
         if (this.#started.launchHash !== launch.launchHash) throw new Refusal("AlreadyRunning", "pi runs with another launch; stop it first");
         return { already: true };
       }
-      for (const directory of [launch.workDir, launch.agentDir, path.dirname(launch.sessionFile)]) fs.mkdirSync(directory, { recursive: true });
+      prepare(launch);
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
       const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why) };
@@ -269,7 +268,7 @@ export class Pi {
       this.#askedUntil = performance.now() + 1000 * Math.min(Math.max(said.retryAfter, 0), LONGEST_ASKED_S);
       return;
     }
-    if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context };
+    if (typeof said?.prompt === "string") this.#inside.told = { prompt: brief(said.prompt), context: said.context, compaction: said.compaction };
     else this.inside().catch(() => count("insideNotRead")); // then nobody knows what pi was told, and `observe` says so
   }
 

@@ -28,7 +28,7 @@ export function recordOf(said) {
 }
 
 /** Facts of a pi that runs: how it was started, and what it answered last. */
-export function upOf(fact, { model, thinkingLevel, sessionId, pendingMessageCount }) {
+export function upOf(fact, { model, thinkingLevel, sessionId, pendingMessageCount, autoCompactionEnabled }) {
   return {
     state: "up",
     pid: fact.pid,
@@ -39,5 +39,6 @@ export function upOf(fact, { model, thinkingLevel, sessionId, pendingMessageCoun
     model: model ? `${model.provider}/${model.id}` : undefined,
     thinking: thinkingLevel,
     sessionId,
+    autoCompaction: autoCompactionEnabled,
   };
 }

@@ -20,6 +20,11 @@ from reconciler.api.status.base import (
     between,
     section,
 )
+from reconciler.api.status.governance import MODEL as MODEL
+from reconciler.api.status.governance import BudgetStatus as BudgetStatus
+from reconciler.api.status.governance import FallbackStatus as FallbackStatus
+from reconciler.api.status.governance import ProviderStatus as ProviderStatus
+from reconciler.api.status.governance import RestStatus as RestStatus
 
 TAIL = 512
 """Characters of a step's output in status; the record has more."""
@@ -29,7 +34,6 @@ EARLIER = 10
 """Conversations before the one in force that are named."""
 STEPS = 512
 """Steps and checks of a machine's preparation, the last ones."""
-MODEL = 1024
 REF = 256
 """Characters of what pi calls its model."""
 FILES = 50
@@ -187,24 +191,6 @@ class AgentStatus(Section):
 
 
 @section
-class ProviderStatus(Section):
-    """The provider of its model, while that refuses or takes no requests."""
-
-    name: Annotated[str, AtMost(256)] = ""
-    """As pi names it."""
-    key: Message | None = None
-    """Where its key is declared."""
-    reason: Word = ""
-    """`ModelRefused` or `ProviderLimited`."""
-    message: Message = ""
-    """The provider's own words."""
-    since: Time = ""
-    """Since when."""
-    next_try: Time = ""
-    """When the next prompt may go to it; at `ModelRefused` a change is tried at once."""
-
-
-@section
 class SessionStatus(Section):
     """The conversation in force."""
 
@@ -214,6 +200,12 @@ class SessionStatus(Section):
     """`session.generation` when it was begun."""
     earlier: Annotated[List[Annotated[str, AtMost(256)]], AtMost(EARLIER)] | None = None
     """The conversations before it, oldest first."""
+    compactions: Count | None = None
+    """How often it was shortened, as its file has it; left out while it was not."""
+    last_compaction_at: Time | None = None
+    """When it was last, by the machine's clock."""
+    told_again: bool | None = None
+    """Role and directive were said again since."""
 
 
 @section
@@ -324,30 +316,6 @@ class ReplacementStatus(Section):
 
 
 @section
-class BudgetStatus(Section):
-    """The budgets that it spends from."""
-
-    state: Word = ""
-    """`Within`, `Warned`, `CostUnknown` or `Exceeded`: of its own and the fleet's, the worst."""
-    since: Time | None = None
-    """Since when; left out where that never changed."""
-
-
-@section
-class RestStatus(Section):
-    """A rest of its machine that is not declared by `mode`."""
-
-    reason: Word | None = None
-    """`Idle` or `Budget`; left out when it does not rest."""
-    since: Time | None = None
-    """Since when it rests."""
-    woken_at: Time | None = None
-    """When it was last wanted again."""
-    wake_seconds: Word | None = None
-    """How long it took from then until it could work; left out until it could."""
-
-
-@section
 class LieutenantStatus(Status):
     """What was observed of a lieutenant; written by the controller."""
 
@@ -367,6 +335,8 @@ class LieutenantStatus(Status):
     """The keeper and pi; left out while they can't be asked."""
     provider: ProviderStatus | None = None
     """The provider of its model; left out while nothing is known against it."""
+    fallback: FallbackStatus | None = None
+    """Another model that answers instead of the declared one; left out while none does."""
     budget: BudgetStatus | None = None
     """The budgets that it spends from; left out where there is none. `reconciler get usage` has the figures."""
     rest: RestStatus | None = None

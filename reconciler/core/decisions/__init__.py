@@ -16,6 +16,7 @@ from reconciler.core.decisions.governance import NoteRest as NoteRest
 from reconciler.core.decisions.governance import NoteSpending as NoteSpending
 from reconciler.core.decisions.governance import NoteTaskSpending as NoteTaskSpending
 from reconciler.core.decisions.governance import NoteWake as NoteWake
+from reconciler.core.decisions.governance import Remind as Remind
 from reconciler.core.decisions.governance import Retire as Retire
 from reconciler.core.decisions.governance import TellOfBudget as TellOfBudget
 from reconciler.core.decisions.local import CloseLocal as CloseLocal

@@ -92,3 +92,13 @@ class HoldForBudget(Act):
     books_only: ClassVar = True
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remind(Act):
+    """Say in the middle of the turn what the agent was told at its beginning: its conversation was shortened (`compaction`)."""
+
+    doing: ClassVar = GovernReason.REASSERTING
+    urgency: ClassVar = Urgency.ESCALATE
+
+    compaction: str

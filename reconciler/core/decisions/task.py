@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions.base import Act, Effect, Urgency
-from reconciler.core.decisions.governance import HoldForBudget, NoteTaskSpending, TellOfBudget
+from reconciler.core.decisions.governance import HoldForBudget, NoteTaskSpending, Remind, TellOfBudget
 from reconciler.core.decisions.slot import Release
 from reconciler.core.provider.trouble import Trouble
 
@@ -228,6 +228,7 @@ TaskAction = (
     | HoldForBudget
     | NoteTaskSpending
     | TellOfBudget
+    | Remind
     | NoteAnswer
     | Finish
     | ExpireTask

@@ -44,6 +44,7 @@ from reconciler.core.decisions import (
     OpenLocal,
     Progress,
     Release,
+    Remind,
     ReplacementAction,
     Reprompt,
     Resume,
@@ -279,6 +280,9 @@ def after_task(view: WorkSet, key: Key, action: Act) -> WorkSet:
                     record = record.but(budget=state)
                 case TellOfBudget():
                     record = record.but(budget_told=view.now)
+                case Remind() if view.lieutenant is not None:
+                    said = replaced(view.lieutenant.compacted, told=True)
+                    view = replaced(view, lieutenant=view.lieutenant.but(compacted=said))
                 case AbortTurn(why):
                     record = record.but(abort=why, aborted_at=view.now)
                 case Withdraw():

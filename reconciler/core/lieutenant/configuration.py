@@ -6,11 +6,12 @@ Instructions and environment are read by pi when it starts; model and thinking a
 
 from __future__ import annotations
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, SetModel, StopAgent, Wait, WriteFiles
 from reconciler.core.profile.instructions import differing
 from reconciler.core.profile.rendering import same_launch
-from reconciler.core.snapshot.agent import Agent, Guest, Inside, Up
+from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Inside, Up
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
 
@@ -52,6 +53,18 @@ def permissions_mismatch(v: Basics) -> str:
     return f"declared are rules {declared or 'none'}, pi runs under {has or 'none'}" if has != declared else ""
 
 
+def compaction_mismatch(v: Basics) -> str:
+    """How pi shortens its conversation, as it says itself, where that differs from what is declared; '' where it does not."""
+    up = _up(v)
+    if up is None or not same_launch(up[1].launch_hash, up[2]) or up[1].compacting is None or up[1].compacting == up[2].compacting:
+        return ""
+    return f"compaction: declared {_words(up[2].compacting)}, pi says {_words(up[1].compacting)}"
+
+
+def _words(has: Compacting) -> str:
+    return f"auto {str(has.auto).lower()}, reserveTokens {has.reserve_tokens}, keepRecentTokens {has.keep_recent_tokens}"
+
+
 def rejected(v: Basics) -> bool:
     """This very pi refused this very model and thinking before."""
     up = _up(v)
@@ -88,7 +101,7 @@ def read_the_instructions_again(v: SessionPart) -> Decision | None:
     if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
-    if process.inside is not None and told_otherwise(rendered, process.inside):
+    if (process.inside is not None and told_otherwise(rendered, process.inside)) or compaction_mismatch(v.lt):
         return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
     return None
 
@@ -133,6 +146,12 @@ def report_permissions_not_applied(v: GovernPart) -> Decision | None:
     """G-28: nothing is delivered to a pi whose tool calls are checked against other rules than the declared ones."""
     told = permissions_mismatch(v.lt)
     return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told) if told else None
+
+
+def report_compaction_not_applied(v: GovernPart) -> Decision | None:
+    """G-27: pi shortens its conversation as declared, or that is told; pi says itself how it does."""
+    told = compaction_mismatch(v.lt)
+    return Refuse(GovernReason.COMPACTION_NOT_APPLIED, told) if told else None
 
 
 def report_a_refused_model(v: GovernPart) -> Decision | None:

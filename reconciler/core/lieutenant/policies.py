@@ -289,6 +289,7 @@ GOVERN: Chain[GovernPart] = Chain(
     (
         configuration.report_instructions_not_applied,
         configuration.report_permissions_not_applied,
+        configuration.report_compaction_not_applied,
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,

@@ -59,7 +59,7 @@ def report_the_provider(v: GovernPart) -> Wait | Refuse | None:
     if breaker.refused:
         return Refuse(Reason.MODEL_REFUSED, provider.words)
     if breaker.open and (breaker.blocks(v.lt.now, provider.probing) or provider.wanted):
-        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=max(breaker.next_probe, v.lt.now + 1.0))
+        return Wait(Reason.PROVIDER_LIMITED, provider.words, until=max(provider.again_at, v.lt.now + 1.0))
     return None
 
 

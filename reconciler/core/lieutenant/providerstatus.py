@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from reconciler.api.status.base import WORD, Condition, clipped
-from reconciler.api.status.lieutenant import ProviderStatus
+from reconciler.api.status.governance import MODEL, FallbackStatus, ProviderStatus
 from reconciler.core.lieutenant.provider import report_the_provider
-from reconciler.core.snapshot.provider import Provider
+from reconciler.core.snapshot.provider import Fallback, Provider
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import GovernPart
 from reconciler.core.times import timestamp
@@ -30,4 +30,15 @@ def provider_status(provider: Provider) -> ProviderStatus | None:
         message=clipped(breaker.message),
         since=timestamp(breaker.since),
         next_try=timestamp(breaker.next_probe),
+    )
+
+
+def fallback_status(fallback: Fallback | None) -> FallbackStatus | None:
+    if fallback is None:
+        return None
+    return FallbackStatus(
+        model=clipped(fallback.model, MODEL),
+        instead_of=clipped(fallback.instead_of, MODEL),
+        since=timestamp(fallback.since) if fallback.since else None,
+        message=clipped(fallback.why),
     )

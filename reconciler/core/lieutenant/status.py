@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from reconciler.api.governreasons import GovernReason
@@ -29,12 +30,13 @@ from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.budget import budget_reason
-from reconciler.core.lieutenant.configuration import mismatch, permissions_mismatch, refusal, told_otherwise
+from reconciler.core.lieutenant.configuration import compaction_mismatch, mismatch, permissions_mismatch, refusal, told_otherwise
 from reconciler.core.lieutenant.governancestatus import budget_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
-from reconciler.core.lieutenant.providerstatus import provider_condition, provider_status
+from reconciler.core.lieutenant.providerstatus import fallback_status, provider_condition, provider_status
+from reconciler.core.lieutenant.reminder import drift_condition
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
 from reconciler.core.lieutenant.workspace import workspace_condition
@@ -44,6 +46,7 @@ from reconciler.core.slot.snapshots import housekeeping
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Exited, Guest, Inside, Up
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.rendered import Unresolved
+from reconciler.core.snapshot.session import Compacted
 from reconciler.core.snapshot.slot import DesiredState, Slot
 from reconciler.core.snapshot.vm import Absent, Seen, Unknown, VmState
 from reconciler.core.times import timestamp
@@ -126,6 +129,8 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
     if told := permissions_mismatch(view.lt):
         return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
+    if told := compaction_mismatch(view.lt):
+        return Condition(kind, "False", GovernReason.COMPACTION_NOT_APPLIED, told)
     if view.edited:
         return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.edited)}")
     refused, words = refusal(view.lt)
@@ -139,6 +144,8 @@ def _configured(view: LieutenantView) -> Condition:
             return Condition(kind, "Unknown", Reason.READING_BACK, "pi has not said yet what it has loaded")
         if view.record.loaded.missing:
             return Condition(kind, "False", Reason.SKILL_NOT_LOADED, f"pi has no skill at {', '.join(view.record.loaded.missing)}")
+    if (stands_in := view.fallback) is not None:
+        return Condition(kind, "True", GovernReason.FALLBACK_USED, f"{stands_in.model} answers instead of {stands_in.instead_of}")
     version = view.guest.pi if isinstance(view.guest, Guest) and view.lt.pi_version else ""
     version = view.lt.pi_version if version == FORESEEN else version
     return Condition(kind, "True", Reason.APPLIED, f"pi {version} has what was declared" if version else "")
@@ -230,6 +237,8 @@ def lieutenant_status(
         conditions.append(Condition("ProfilePartlyApplied", "True", Reason.PROFILE_PARTLY_APPLIED, parts))
     if (lost := workspace_condition(view)) is not None:
         conditions.append(lost)
+    if (drift := drift_condition(view)) is not None:
+        conditions.append(drift)
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
     if (forked := _forked(view, decision)) is not None:
@@ -251,9 +260,10 @@ def lieutenant_status(
         local=LocalStatus(view.local.place, view.record.local.state, view.slot.record.epoch) if view.record.local.state else None,
         agent=_agent_status(view, previous),
         provider=provider_status(view.provider),
+        fallback=fallback_status(view.fallback),
         budget=budget_status(view.record.budget, bool(view.pools)),
         rest=rest_status(view.record.rest),
-        session=_session_status(view.record.session),
+        session=_session_status(view.record.session, view.compacted),
         forked_from=_forked_from(view.slot.record.branch),
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
@@ -303,10 +313,14 @@ def _forked_from(branch: BranchRecord) -> ForkedFrom | None:
     return ForkedFrom(branch.source, branch.vm_id, timestamp(branch.at)) if branch.vm_id else None
 
 
-def _session_status(record: SessionRecord) -> SessionStatus | None:
+def _session_status(record: SessionRecord, compacted: Compacted) -> SessionStatus | None:
     if not record.name:
         return None
-    return SessionStatus(record.name, record.generation, record.earlier[-EARLIER:] or None)
+    status = SessionStatus(record.name, record.generation, record.earlier[-EARLIER:] or None)
+    if not compacted.id:
+        return status
+    at = timestamp(compacted.at) if compacted.at else None
+    return replace(status, compactions=compacted.times, last_compaction_at=at, told_again=compacted.told)
 
 
 def _restarts_status(restart: RestartRecord) -> RestartsStatus | None:

@@ -22,6 +22,7 @@ from reconciler.core.lieutenant import spare
 from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.provider import provider_reason
+from reconciler.core.lieutenant.reminder import to_be_said
 from reconciler.core.lieutenant.session import mirror_what_was_read
 from reconciler.core.plan import Plan, Step, is_action
 from reconciler.core.profile.directories import WORK_DIR
@@ -32,7 +33,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.provider import NO_PROVIDER
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.slot import DesiredState
-from reconciler.core.snapshot.task import Approval, Availability, OverBudget, TaskView
+from reconciler.core.snapshot.task import NOT_REMINDED, Approval, Availability, OverBudget, TaskView
 from reconciler.core.snapshot.vm import Seen, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.spending.ledger import NOTHING, Spent, spent_in
@@ -177,6 +178,8 @@ def task_view(view: WorkSet, facts: TaskFacts, index: QueueIndex, availability: 
         over_budget=over_budget(view),
         budget=spec.budget,
         spent=spent_by(view, record, index) if spec.budget is not None else NOTHING,
+        untold=to_be_said(view.lieutenant) if view.lieutenant is not None else "",
+        reminder=view.lieutenant.record.reminder if view.lieutenant is not None else NOT_REMINDED,
         approvals=tuple(Approval(a.id, a.decision is Answer.APPROVE, a.reason) for a in spec.approvals),
         wrong_rules="" if record.sent or spec.permissions is None else _wrong(spec.permissions),
         unguarded=spec.permissions is not None and _nothing_is_checked(view),

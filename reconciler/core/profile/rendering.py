@@ -7,19 +7,21 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import File, ModelChoice, Resources, Thinking
+from reconciler.api.meta import File, Resources
 from reconciler.api.reasons import Reason
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
+from reconciler.core.profile.models import fallbacks_of, models_of
 from reconciler.core.profile.organs import pieces
+from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
@@ -144,9 +146,19 @@ def system_prompt(name: str, spec: LieutenantSpec) -> str:
     ]
     if spec.instructions.context:
         parts.append(f"Context:\n{spec.instructions.context.strip()}")
-    if spec.instructions.directive:
-        parts.append(f"Directive (always holds):\n{spec.instructions.directive.strip()}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *directive(spec)]) + "\n"
+
+
+def directive(spec: LieutenantSpec) -> tuple[str, ...]:
+    """What it must obey, where that is declared."""
+    return (f"Directive (always holds):\n{spec.instructions.directive.strip()}",) if spec.instructions.directive else ()
+
+
+def reminder(name: str, spec: LieutenantSpec) -> str:
+    """What is said again once its conversation was shortened, '' for nothing."""
+    if not spec.compaction.reassert_directive:
+        return ""
+    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec)))
 
 
 def rendered_file(file: File) -> RenderedFile:
@@ -269,7 +281,7 @@ def render(
     # Which models a provider has, and which one answers, pi learns while it runs: neither is part of its launch (G-30).
     read_at_start = digest([agent_files, declared])
     if declared:
-        offered = {name: {**told, "models": _models(name, choices, model_id)} for name, told in declared.items()}
+        offered = {name: {**told, "models": models_of(name, choices, model_id)} for name, told in declared.items()}
         agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
 
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
@@ -286,6 +298,7 @@ def render(
         argv += ["--skill", skill]
 
     agent_hash = digest(agent_files)
+    compacting = compacting_of(spec)
     return Rendered(
         source=part.source,
         shape=part.shape,
@@ -309,10 +322,12 @@ def render(
                 sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
                 read_at_start,
                 *([rules.hash] if rules else []),
+                *([astuple(compacting)] if compacting != AS_PI_DOES else []),
             ]
         ),
         model=model_id,
         thinking=str(model.thinking) if model and model.thinking else "",
+        fallbacks=fallbacks_of(model),
         told=inside_of(agent_files, ROLE_FILE, (AGENT_DIR,), work_dir),
         machine_hash=part.machine_hash,
         organs=part.organs,
@@ -321,9 +336,17 @@ def render(
         organs_hash=part.organs_hash,
         endpoints={provider.name: f"{provider.api} {provider.base_url}" for provider in providers},
         skills=tuple(posixpath.normpath(posixpath.join(work_dir, skill)) for skill in skills),
+        compacting=compacting,
+        reminder=reminder(name, spec),
         rules=rules,
         ask_seconds=waits_for(one for _, one in declared_rules),
     )
+
+
+def compacting_of(spec: LieutenantSpec) -> Compacting:
+    """How pi is to shorten its conversation."""
+    declared = spec.compaction
+    return Compacting(declared.auto, declared.reserve_tokens, declared.keep_recent_tokens)
 
 
 def _guarded(rules: Rules | None) -> list[str]:
@@ -342,24 +365,3 @@ def key_variable(provider: str) -> str:
 
 def shout(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name).upper()
-
-
-def _models(provider: str, choices: tuple[ModelChoice, ...], model_id: str) -> list[dict[str, object]]:
-    """The models of one declared provider, as pi's models.json wants them (pi-rpc §1): all that are named for it. Sizes are what
-    pi assumes for models that it does not know."""
-    thinking = {c.id: c.thinking not in (None, Thinking.OFF) for c in choices if c.provider == provider}
-    default, _, name = model_id.partition("/")
-    if default == provider:
-        thinking.setdefault(name, False)
-    return [
-        {
-            "id": model,
-            "name": model,
-            "reasoning": thinks,
-            "input": ["text"],
-            "contextWindow": 128000,
-            "maxTokens": 8192,
-            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
-        }
-        for model, thinks in (sorted(thinking.items()) or [("default", False)])
-    ]

@@ -43,6 +43,19 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
+class Compacting:
+    """How pi shortens a long conversation: whether by itself, tokens kept free for an answer, tokens of the newest messages that stay."""
+
+    auto: bool = True
+    reserve_tokens: int = 16_384
+    keep_recent_tokens: int = 20_000
+
+
+AS_PI_DOES = Compacting()
+"""What pi does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A tool call that waits for a person. `call`: as people read it; `part`: what of it the rule of that level asks about; `since`:
     controller clock."""
@@ -94,6 +107,7 @@ class Up:
     tool: RunningTool | None = None
     work: int = 0
     guard: Guarded | None = None  # None: its tool calls are not checked
+    compacting: Compacting | None = None  # as pi itself has it; None: it has not said yet, or can't
     retry_after: float = 0.0  # seconds for which the model's provider asks to be left alone, from now on; 0: it does not
 
 

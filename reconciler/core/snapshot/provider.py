@@ -11,7 +11,8 @@ from reconciler.core.provider.trouble import Cause, cause_of
 @dataclass(frozen=True, slots=True)
 class Provider:
     """`scope`: names provider, address and key; `model_scope`: the model too. `name`, `model`: as pi says them; `key`: where its key is
-    declared, in words. `breaker`: the one that is in force for it. `probing`: its probe is under way. `wanted`: a task waits for it."""
+    declared, in words. `breaker`: the one that is in force for it. `probing`: its probe is under way. `wanted`: a task waits for it.
+    `due`: when the first of the models that may answer may be tried, where there are several of them and none answers."""
 
     scope: str = ""
     model_scope: str = ""
@@ -21,6 +22,12 @@ class Provider:
     breaker: ProviderBreaker = CLOSED
     probing: bool = False
     wanted: bool = False
+    due: float = 0.0
+
+    @property
+    def again_at(self) -> float:
+        """When a prompt may go to it, or to what stands in for it."""
+        return self.due or self.breaker.next_probe
 
     @property
     def words(self) -> str:
@@ -48,3 +55,13 @@ class Provider:
 
 
 NO_PROVIDER = Provider()
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """`model` answers while the provider of `instead_of` does not. `since`: controller clock; `why`: what is wrong with that one."""
+
+    model: str
+    instead_of: str
+    since: float
+    why: str

@@ -9,7 +9,7 @@ from typing import Literal
 
 from reconciler.api.waits import Explained
 from reconciler.core.governance.permissions.rules import Rules
-from reconciler.core.snapshot.agent import Inside
+from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 
 
@@ -54,13 +54,23 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A model as `provider/id`, and how much it is to think, '' for as it does by itself."""
+
+    model: str
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """One machine and its agent. `*_hash`: short, stable digests of the part; `machine_hash`: of what the VM itself is made from;
     `secrets_hash`: of the values of its secrets, '' until they were looked up. `env`: plain values, `secret_env`: references.
     `endpoints`: of the providers that the profile declares, by name; `prints`: fingerprints of its secrets, once they were looked up.
     `organs`, `capabilities`: as declared; `organ_checks`: of those that this release brings. `skills`: where pi must find the declared
     ones. `seals`: what done-marks on the disk of a baked source bear. `rules`: what tool calls are checked against, None for nothing;
-    `ask_seconds`: how long one may wait for a person."""
+    `ask_seconds`: how long one may wait for a person. `fallbacks`: what stands in for the model;
+    `instead_of`: the declared one, while `model` and `thinking` are those of a fallback. `compacting`: how pi is to shorten its
+    conversation; `reminder`: what is said again once it was, '' for nothing."""
 
     source: VmSource
     shape: VmShape
@@ -79,6 +89,8 @@ class Rendered:
     launch_hash: str = ""
     model: str = ""
     thinking: str = ""
+    fallbacks: tuple[ModelUse, ...] = ()
+    instead_of: ModelUse | None = None
     told: Inside = field(default_factory=lambda: Inside(""))
     machine_hash: str = ""
     secrets_hash: str = ""
@@ -90,6 +102,8 @@ class Rendered:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     prints: Mapping[SecretRef, str] = field(default_factory=dict)
     seals: tuple[str, ...] = ()
+    compacting: Compacting = AS_PI_DOES
+    reminder: str = ""
     rules: Rules | None = None
     ask_seconds: float = 600.0
 
@@ -101,6 +115,10 @@ class Rendered:
     def check(self, name: str) -> Check | None:
         """A check of the profile, of an organ or of a capability, by name."""
         return next((c for c in (*self.checks, *self.organ_checks) if c.name == name), None)
+
+    def uses(self) -> tuple[ModelUse, ...]:
+        """The models that may answer, the declared one first."""
+        return (ModelUse(self.model, self.thinking), *self.fallbacks) if self.model else ()
 
     def secret_files(self) -> tuple[str, ...]:
         """Where files are whose content is a secret."""

@@ -11,11 +11,11 @@ from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.branch import NO_COPIES, Copies
 from reconciler.core.snapshot.local import NO_LOCAL_PLACEMENT, LocalPlacement, StandbyVM
-from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
+from reconciler.core.snapshot.provider import NO_PROVIDER, Fallback, Provider
 from reconciler.core.snapshot.rendered import Rendered, Unresolved
 from reconciler.core.snapshot.replacement import NextMachine
 from reconciler.core.snapshot.requests import AnnotationRequests
-from reconciler.core.snapshot.session import Divergence
+from reconciler.core.snapshot.session import NOT_COMPACTED, Compacted, Divergence
 from reconciler.core.snapshot.slot import Slot
 from reconciler.core.snapshot.spare import NO_SPARE, Spare
 from reconciler.core.snapshot.vm import Unknown
@@ -161,12 +161,15 @@ class AgentPart(Part):
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
     `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
-    more. `mirror_size`, `copies`, `pools`: as for the slot."""
+    more. `mirror_size`, `copies`, `pools`: as for the slot. `compacted`: that its conversation was shortened;
+    `fallback`: that another model than the declared one answers."""
 
     provider: Provider = NO_PROVIDER
+    fallback: Fallback | None = None
     unread: tuple[str, ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False
+    compacted: Compacted = NOT_COMPACTED
     mirror_size: int = 0
     copies: Copies = NO_COPIES
     pools: tuple[Pool, ...] = ()

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from reconciler.api.budget import TaskBudget
 from reconciler.core.messages import Message
-from reconciler.core.records import TaskRecord
+from reconciler.core.records import ReminderRecord, TaskRecord
 from reconciler.core.snapshot.agent import Question, RunningTool, Verdict
 from reconciler.core.snapshot.provider import NO_PROVIDER, Provider
 from reconciler.core.snapshot.slot import Held
@@ -70,6 +70,9 @@ class OverBudget:
     ends_turns: bool
 
 
+NOT_REMINDED = ReminderRecord()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskView:
     """Everything a decision about one task may depend on. Limits are seconds, 0 means none. `talk` None: not known.
@@ -122,6 +125,8 @@ class TaskView:
     over_budget: OverBudget | None = None  # a budget that its lieutenant spends from is used up
     budget: TaskBudget | None = None  # its own
     spent: Spent = NOTHING  # of its own budget, earlier attempts included
+    untold: str = ""  # the shortening of its conversation after which its agent was not told again, '' for none
+    reminder: ReminderRecord = NOT_REMINDED  # of that
     approvals: tuple[Approval, ...] = ()
     wrong_rules: str = ""  # what is wrong with its permissions
     unguarded: bool = False  # it has permissions of its own, and neither its lieutenant nor the profile has any

@@ -24,7 +24,8 @@ from reconciler.core.decisions import (
 from reconciler.core.records import FINISHED, TaskRecord
 from reconciler.core.snapshot.task import Availability, TaskView
 from reconciler.core.task.budget import when_to_obey
-from reconciler.core.task.view import ABORT_PATIENCE, landed_at, run, turns
+from reconciler.core.task.reminder import when_to_say_it_again
+from reconciler.core.task.view import ABORT_PATIENCE, answered, landed_at, run, turns
 from reconciler.core.times import timestamp
 
 INTERRUPTING = frozenset({"Abort", "RestartSession"})
@@ -89,12 +90,6 @@ def signs_of_work(v: TaskView) -> int:
     return v.talk.activity + (v.talk.work if v.work_is_progress else 0) if v.talk is not None else 0
 
 
-def answered(v: TaskView) -> bool:
-    """The last thing said asks for no further round."""
-    said = run(v)
-    return bool(said) and said[-1].role == "assistant" and said[-1].stop_reason != "toolUse"
-
-
 def begun(record: TaskRecord) -> float:
     """When the attempt's time began to run."""
     return record.landed_at or record.delivering_at
@@ -111,8 +106,8 @@ def next_limit(v: TaskView) -> float | None:
         limits.append(patience_ends(v))
     if v.record.phase == "Running" and v.first_artifact_seconds and not v.record.artifact:
         limits.append(begun(v.record) + v.first_artifact_seconds)
-    if v.record.phase == "Running" and (due := when_to_obey(v)) is not None:
-        limits.append(due)
+    if v.record.phase == "Running":
+        limits += [due for due in (when_to_obey(v), when_to_say_it_again(v)) if due is not None]
     return min(limits, default=None)
 
 

@@ -33,6 +33,7 @@ from reconciler.core.task.limits import (
     wait_for_approval,
 )
 from reconciler.core.task.provider import model_failed, note_the_answer, wait_for_the_provider
+from reconciler.core.task.reminder import say_it_again
 from reconciler.core.task.steer import STEER
 from reconciler.core.task.view import ABORT_PATIENCE, ON_ITS_WAY, ended_well, fail, landed_at, run, says_nothing
 
@@ -201,6 +202,7 @@ QUEUE: Chain[TaskView] = Chain(
         end_what_must_end,
         wait_for_approval,
         obey_the_budget,
+        say_it_again,
         escalate,
         wait_for_its_turn,
         deliver,

@@ -45,6 +45,12 @@ def ended_well(v: TaskView) -> bool:
     return bool(said) and said[-1].role == "assistant" and said[-1].stop_reason == "stop" and not says_nothing(said[-1])
 
 
+def answered(v: TaskView) -> bool:
+    """The last thing said asks for no further round."""
+    said = run(v)
+    return bool(said) and said[-1].role == "assistant" and said[-1].stop_reason != "toolUse"
+
+
 def says_nothing(message: Message) -> bool:
     """A good end without text, tool call and tokens: no evidence of anything (G-21)."""
     if message.role != "assistant" or message.stop_reason != "stop":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import SetModel
 from reconciler.core.keys import Json
@@ -13,6 +14,9 @@ from reconciler.core.snapshot.rendered import Rendered
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.places import machine_of
 from reconciler.engine.state.objects import LieutenantItem, session_of
+
+REFUSALS = 10
+"""So many models that pi does not take are remembered of one process."""
 
 
 class ConfigActs:
@@ -40,11 +44,31 @@ class ConfigActs:
             if not why and not self.applied(has, action):
                 why = "it took the command and has another one: the model offers no such level" if action.thinking else "it has another one"
             if why:
-                config = ConfigRecord(pid=pid, asked=asked(view.rendered), why=self.t.redact(why)[:500])
-                await self.t.save(item, self.t.current(item).but(config=config))
+                await self.refused(item, view.rendered, pid, self.t.redact(why)[:500])
                 return
             told = " ".join(part for part in (action.model, action.thinking and f"thinking {action.thinking}") if part)
             self.t.recorder.note(item.key, item.uid, Reason.MODEL_SET, told)
+            self.tell_of_fallbacks(item, view, action.model)
+
+    async def refused(self, item: LieutenantItem, rendered: Rendered, pid: int, why: str) -> None:
+        """pi does not take this model or level; that a fallback is not taken is told here, as nothing waits for it."""
+        record = self.t.current(item)
+        others = (*record.config.others, record.config.asked)[-REFUSALS:] if record.config.pid == pid else ()
+        config = ConfigRecord(pid=pid, asked=asked(rendered), why=why, others=others)
+        said = self.t.recorder.event(item.key, item.uid, Reason.MODEL_REJECTED, why, "Warning") if rendered.instead_of else []
+        await self.t.save(item, record.but(config=config), *said)
+
+    def tell_of_fallbacks(self, item: LieutenantItem, view: LieutenantView, model: str) -> None:
+        """That another model than the declared one answers from now on, and that the declared one does again."""
+        assert isinstance(view.rendered, Rendered)
+        assert isinstance(view.agent, Agent)
+        assert isinstance(view.agent.process, Up)
+        if (stands_in := view.fallback) is not None:
+            told = f"{stands_in.model} answers instead of {stands_in.instead_of}: {stands_in.why}"
+            self.t.recorder.note(item.key, item.uid, GovernReason.FALLBACK_USED, told, "Warning")
+        elif view.agent.process.model in {use.model for use in view.rendered.fallbacks}:
+            told = f"{model} is asked again, instead of {view.agent.process.model}"
+            self.t.recorder.note(item.key, item.uid, GovernReason.FALLBACK_ENDED, told)
 
     def applied(self, has: Up, action: SetModel) -> bool:
         return action.model in ("", has.model) and action.thinking in ("", has.thinking)

@@ -213,6 +213,7 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
+            compacting=rendered.compacting,
         )
         record = item.record
         if place.local and record.local.fenced:  # this start would be refused by no fence: another one is raised before a move

@@ -25,6 +25,7 @@ from reconciler.core.decisions import (
     NoteTaskSpending,
     Progress,
     Release,
+    Remind,
     Reprompt,
     SendSteer,
     TaskAction,
@@ -47,6 +48,7 @@ from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.escalation import EscalationActs
 from reconciler.engine.act.guest import guard_of
 from reconciler.engine.act.providers import ProviderActs
+from reconciler.engine.act.reminding import ReminderActs
 from reconciler.engine.act.sending import Sending
 from reconciler.engine.act.taskbudget import TaskBudgetActs
 from reconciler.engine.act.turns import anew, in_force, result_of, turn_of
@@ -64,7 +66,7 @@ class TaskActs:
     def __init__(self, tools: ActContext) -> None:
         self.t, self.s = tools, Sending(tools)
         self.escalation_steps, self.providers = EscalationActs(self.s), ProviderActs(tools)
-        self.budgets = TaskBudgetActs(self.escalation_steps)
+        self.budgets, self.reminders = TaskBudgetActs(self.escalation_steps), ReminderActs(self.s)
 
     async def act(self, lieutenant: LieutenantItem | None, task: TaskItem, view: WorkSet, action: TaskAction) -> None:
         """Carry out one decision about a task."""
@@ -84,6 +86,9 @@ class TaskActs:
             case HoldForBudget() | NoteTaskSpending() | TellOfBudget():
                 assert lieutenant is not None
                 await self.budgets.act(lieutenant, task, view, action)
+            case Remind():
+                assert lieutenant is not None
+                await self.reminders.in_the_turn(lieutenant, task, view, action)
             case HoldForProvider() | NoteAnswer():
                 assert lieutenant is not None
                 await self.of_its_provider(lieutenant, task, view, action)
@@ -132,7 +137,7 @@ class TaskActs:
             case Continue(number, empty):
                 assert view.lieutenant is not None
                 await self.providers.sending(task.key, view.lieutenant.provider)
-                await self.go_on(lieutenant, task, number, empty, lost_files(lieutenant, view))
+                await self.go_on(lieutenant, task, number, empty, await self.news(lieutenant, view))
             case AbortTurn(why, told):
                 await self.abort(lieutenant, task, why, told)
             case Withdraw():
@@ -189,7 +194,13 @@ class TaskActs:
         task = await self.s.begin(task, record, SENT)
         rendered = view.lieutenant.rendered
         rules = guard_of(rendered, task.spec.permissions) if isinstance(rendered, Rendered) and rendered.rules is not None else None
-        await self.s.send(lieutenant, command_key(task), prompt_text(task, content, lost_files(lieutenant, view)), rules=rules)
+        text = prompt_text(task, content, await self.news(lieutenant, view))
+        await self.s.send(lieutenant, command_key(task), text, rules=rules)
+
+    async def news(self, lieutenant: LieutenantItem, view: WorkSet) -> str:
+        """What its agent must know before it is asked for anything, '' for nothing."""
+        reminder = await self.reminders.in_the_prompt(lieutenant, view)
+        return "\n\n".join(part for part in (reminder, lost_files(lieutenant, view)) if part)
 
     async def steer(self, lieutenant: LieutenantItem, task: TaskItem, view: WorkSet, target: str) -> None:
         assert view.talk is not None
@@ -228,7 +239,7 @@ class TaskActs:
             checks=(),
         )
 
-    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, lost: str = "") -> None:
+    async def go_on(self, lieutenant: LieutenantItem, task: TaskItem, number: int, empty: bool = False, news: str = "") -> None:
         """The turn was cut short by the end of pi, or ended with nothing; the conversation is whole, so ask for the rest of it."""
         record = task.record.but(continues=number, progress_at=self.t.clock.now())
         record = record.but(abort="", because="", aborted_at=0.0, budget_told=0.0) if record.abort == ABORTED else record
@@ -246,7 +257,7 @@ class TaskActs:
                 f"There was {last.why}, so you were interrupted in the middle of this piece of work. Check how far it is, "
                 "do not try again what did not come to an end, and finish it another way."
             )
-        asked = f"{lost}\n\n{asked}" if lost else asked
+        asked = f"{news}\n\n{asked}" if news else asked
         text = f"{task.record.marker} continued ({number})\n\n{asked}"
         await self.s.send(lieutenant, f"{task.uid}:{record.attempt}:c{number}", text)
 
@@ -331,12 +342,12 @@ def lost_files(lieutenant: LieutenantItem, view: WorkSet) -> str:
     return sentence(lost, lieutenant.record.slot.restored_at) if lost else ""
 
 
-def prompt_text(task: TaskItem, content: str, lost: str = "") -> str:
-    """Marker, that its files are gone (`lost`: in words), what the last attempt came to, and the prompt. It never begins with
+def prompt_text(task: TaskItem, content: str, news: str = "") -> str:
+    """Marker, what its agent must know before that (`news`: in words), what the last attempt came to, and the prompt. It never begins with
     `/`."""
     parts = [task.record.marker]
-    if lost:
-        parts.append(lost)
+    if news:
+        parts.append(news)
     if task.record.attempts:
         last = task.record.attempts[-1]
         parts.append(f"The attempt before this one did not succeed ({last.reason}): {last.message}")

@@ -10,6 +10,7 @@ from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.preparation import outdated
+from reconciler.core.lieutenant.reminder import compacted_of
 from reconciler.core.lieutenant.session import turns_of
 from reconciler.core.lieutenant.workspace import untold
 from reconciler.core.profile.localize import not_applied, shift_of
@@ -200,14 +201,18 @@ class Gatherer:
         agent, transcript, place = inside.agent, inside.transcript, place_of(item)
         facts = tuple(self.facts(task, inside.verdicts.get(task.key)) for task in tasks)
         engaged = bool(view.copies.wanted or item.record.stand.vm_id or item.record.replacement.state or item.record.restoring)
-        basics = replaced(view.lt, guest=inside.guest, agent=agent, active_task=any(task.record.sent for task in tasks), now=now)
+        idle = idle_of(item, agent, facts, engaged, now)
+        made, fallback, due = self.providers.in_use(item, view.rendered, agent, idle, now)
+        sent = any(task.record.sent for task in tasks)
+        basics = replaced(view.lt, rendered=made, guest=inside.guest, agent=agent, active_task=sent, now=now)
         view = replaced(
             view,
             lt=basics,
             claim=claims.claim_file(self.owner, item.slot_owner, item.record.slot.epoch, place.id),
             pools=self.budgets.pools(item, now),
-            idle=idle_of(item, agent, facts, engaged, now),
-            provider=self.providers.of(item, basics.rendered, agent, tasks),
+            idle=idle,
+            provider=self.providers.of(item, made, agent, tasks, due),
+            fallback=fallback,
             rollout=self.slots.trees.rollout(item.key) if view.recreate and outdated(basics) else "",
             mirror_size=transcript.size,
             session_seen=transcript.told(place.id),
@@ -216,6 +221,7 @@ class Gatherer:
             turns=turns_of(transcript.messages) if item.record.session.rewind else (),
             edited=inside.edited,
             workspace_untold=bool(untold(item.record.workspace, transcript.messages)),
+            compacted=compacted_of(transcript.compactions, transcript.compaction, transcript.messages),
             mute_since=self.machines.mute_since(place.id, agent, now),
         )
         no_work = self.no_work(item, now) if tasks else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.keys import Json
 
 if TYPE_CHECKING:  # a command that reads the store imports this package and has no use for them
-    from reconciler.core.snapshot.agent import Agent, Guest, Verdict
+    from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Verdict
     from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 
 
@@ -51,7 +51,8 @@ class Machine:
 class Launch:
     """How pi is started. `argv`: pi's own arguments after the program (the keeper adds `--mode rpc --session FILE`).
     `env` holds secrets and goes over the socket only. `launch_hash`: identifies this whole launch; the keeper reports it back. `guard`: the
-    rules that its tool calls are checked against, None for none."""
+    rules that its tool calls are checked against, None for none. `compacting`: how pi shortens a long conversation, None
+    where that is left to it."""
 
     command: tuple[str, ...]
     argv: tuple[str, ...]
@@ -61,6 +62,7 @@ class Launch:
     session_file: str
     launch_hash: str
     guard: Json | None = None
+    compacting: Compacting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from reconciler.core.conversation import parse
-from reconciler.core.messages import Message
+from reconciler.core.conversation import compactions, parse
+from reconciler.core.messages import Compaction, Message
 from reconciler.core.snapshot.session import Divergence
 from reconciler.engine.ports import AppendSession, Store, Write
 from reconciler.errors import ReconcilerError
@@ -28,6 +28,8 @@ class Transcript:
         self.divergence: Divergence | None = None  # the file and this mirror contradict each other: nothing is appended
         self.header = b""  # the first line, which names the directory that pi works in
         self.messages: tuple[Message, ...] = ()
+        self.compactions = 0  # how often it was shortened,
+        self.compaction: Compaction | None = None  # and when last
         self.pending: list[bytes] = []
         self._rest = b""
 
@@ -57,6 +59,8 @@ class Transcript:
             self.header = pending[: pending.index(b"\n") + 1]
         base = self.size - len(self._rest)
         found, consumed = parse(pending, base)
+        if shortened := compactions(pending[:consumed], base):
+            self.compactions, self.compaction = self.compactions + len(shortened), shortened[-1]
         self._rest = pending[consumed:]
         self.size += len(data)
         if found:
