@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from reconciler.app import begin_loading, end_loading
 from reconciler.core.profile.instructions import sha256
 from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.agent import Agent, Guest, Inside, NotStarted, Unheard, Up, Verdict
@@ -243,16 +244,20 @@ async def controller(
     resync_seconds: float = SETTINGS.resync_seconds,
     settle_seconds: float = SETTINGS.settle_seconds,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    patience: float = 0.0,
 ) -> AsyncIterator[Engine]:
-    """The real controller over that platform, started; its store in `directory`. `sleep`: how its client waits between attempts."""
+    """The real controller over that platform, started; its store in `directory`. `sleep`: how its client waits between attempts;
+    `patience`: see `Engine.start`."""
     clock = LoopClock()
+    if patience:
+        begin_loading()
     vers = VersClient(Settings(at.environment), concurrency=CONCURRENCY, sleep=sleep)
     store = open_store(directory / "state.db")
     settings = replace(SETTINGS, resync_seconds=resync_seconds, settle_seconds=settle_seconds)
     parts = EngineParts(settings, vers, ReadyAgents(clock), KEEPER, store, NoSecrets(), clock, jitter=random.Random(1).random)
     engine = await Engine.open(parts)
     try:
-        await engine.start()
+        await engine.start(patience=patience, loaded=end_loading)
         yield engine
     finally:
         await engine.stop()

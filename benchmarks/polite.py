@@ -60,6 +60,11 @@ class Sample:
         return self.calls / self.necessary
 
 
+def _whole(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
 def refusals(count: int) -> tuple[str, ...]:
     """Of so many calls one in twenty, 429 and 503 by turns."""
     struck = range(ONE_IN, count + 1, ONE_IN)
@@ -87,7 +92,7 @@ async def measure(at: Platform, count: int, directory: Path, settle: float = SET
     counts, earlier = state["counts"], before["counts"]
     assert isinstance(counts, dict)
     assert isinstance(earlier, dict)
-    calls = {name: int(number) - int(earlier.get(name, 0)) for name, number in counts.items()}
+    calls = {name: _whole(counts[name]) - _whole(earlier.get(name, 0)) for name in counts}
     vms, most = state["vms"], state["max_in_flight"]
     assert isinstance(vms, list | dict)
     assert isinstance(most, int)

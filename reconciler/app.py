@@ -83,6 +83,18 @@ def long_lived() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def begin_loading() -> None:
+    """What is read at a start stays: to look for garbage in it meanwhile stands still for half a second at 10,000 objects."""
+    gc.disable()
+
+
+def end_loading() -> None:
+    """What is there now is not looked through again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def secrets_of(config: Config) -> FileSecrets:
     """`--secrets DIR`, else the environment."""
     return FileSecrets(config.secrets, config.environ, config.configs)
@@ -249,15 +261,19 @@ async def controller(
     prepare: Callable[[Engine], None] = lambda _: None,
     supervisor: Supervisor | None = None,
     otlp: Otlp | None = None,
+    patience: float = 0.0,
 ) -> AsyncIterator[Controller]:
     """Become the controller of this state directory: lock, store, engine, control socket. `prepare` is called with the engine
-    before it starts; `otlp`: where it tells what it does. At the end everything is let go of and nothing outside is changed (G-01).
-    Raises `Refused` naming the pid when another one runs."""
+    before it starts; `otlp`: where it tells what it does; `patience`: see `Engine.start`. At the end everything is let go of and nothing
+    outside is changed (G-01). Raises `Refused` naming the pid when another one runs."""
     supervisor = supervisor if supervisor is not None else Supervisor()
     async with AsyncExitStack() as stack:
         lock = await lock_of(config)
         stack.callback(lock.release)
         make_host(config.agents_dir)
+        if patience:
+            begin_loading()
+            stack.callback(end_loading)
         store = await asyncio.to_thread(open_store, config.store_address)
         stack.push_async_callback(store.aclose)
         installation, lost = await installation_of(store, config.state / INSTALLATION)
@@ -274,7 +290,7 @@ async def controller(
         prepare(engine)
         if otlp is not None:
             otlp.attach(engine)
-        await engine.start()
+        await engine.start(patience=patience, loaded=end_loading)
         await stack.enter_async_context(notifying(config, engine, supervisor))
         commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit)
         control = ControlServer(config.state, commands.handle, supervisor)

@@ -6,6 +6,6 @@ CONDITIONS = frozenset(
     {
         *("Ready", "Reconciling", "Stalled", "Unsupported"),
         *("Available", "VMReady", "AgentReachable", "AgentConfigured", "UpToDate", "Suspended", "ProfilePartlyApplied", "WorkspaceLost"),
-        *("Forked", "SecretsUnread", "SnapshotsFailing", "OutputDrift"),
+        *("Forked", "SecretsUnread", "SnapshotsFailing", "OutputDrift", "PruneBlocked"),
     }
 )

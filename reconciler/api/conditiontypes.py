@@ -45,4 +45,9 @@ class ConditionType(StrEnum):
         "The operator may not read any more what the lieutenant uses of Secrets and ConfigMaps: what runs goes on with the values read "
         "last, and a changed one is not seen; the message names the right. Exists only while True.",
     )
+    PRUNE_BLOCKED = (
+        "PruneBlocked",
+        "It, or a part of it, is not declared any more where it was, and deleting that needs a person; the message says why and what to "
+        "do. Exists only while True.",
+    )
     UNSUPPORTED = "Unsupported", "Fields are set that this release does not act on; the message names them. Exists only while True."

@@ -107,8 +107,11 @@ def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
 
 def without_nulls(value: object) -> object:
     """The same document without the map entries that are null; lists keep theirs."""
-    if isinstance(value, Mapping):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    kind = type(value)
+    if kind is str:  # most are; to ask whether something is a mapping costs more than all else here
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}  # type: ignore[attr-defined]
     if isinstance(value, list):
         return [without_nulls(inner) for inner in value]
     return value

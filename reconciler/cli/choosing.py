@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.api.registry import KINDS
 from reconciler.cli import names
 from reconciler.cli.access import reader
+from reconciler.cli.names import Selector as Selector
 from reconciler.cli.output import say
 from reconciler.config import Config
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, machine
 from reconciler.core.keys import short as short
 from reconciler.errors import Refused, UsageError
 from reconciler.views.documents import COMMIT, VM
 from reconciler.views.selecting import matches, selectable
 
+if TYPE_CHECKING:
+    from reconciler.engine.ports import Store, StoredObject
+
 EVERY = "*"
-Selector = Annotated[
-    str, typer.Option("-l", "--selector", metavar="LABELS", help="All that have these labels: NAME=VALUE,…", show_default=False)
-]
 Several = Annotated[
     list[str], typer.Argument(metavar="KIND NAME…", help="KIND NAME…, KIND/NAME…, KIND '*', or KIND with -l.", show_default=False)
 ]
@@ -74,6 +75,14 @@ def _whole(words: Sequence[str]) -> tuple[str, ...]:
     if len(words) == 1 and words[0].endswith(f"/{EVERY}"):
         return names.kinds_of(words[0].removesuffix(f"/{EVERY}"))
     raise UsageError("everything of a kind, and names beside it", " ".join(words), "write KIND '*' alone")
+
+
+async def fitting(store: Store, namespace: str | None, selector: str, kinds: Sequence[str] | None = None) -> list[StoredObject]:
+    """The objects that a selector fits, by kind; `kinds`: of these alone, else of all, and the machines that trees have themselves. Raises
+    `UsageError`."""
+    matches({}, selector)
+    wanted = kinds if kinds is not None else [*(kind.name for kind in KINDS), machine("", "").kind]
+    return [obj for kind in wanted for obj in await store.objects(kind, namespace) if matches(selectable(obj), selector)]
 
 
 async def _fitting(config: Config, kinds: Sequence[str], selector: str) -> list[Key]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from reconciler.api.registry import KINDS, kind_of
 from reconciler.core.keys import Key
@@ -11,6 +14,9 @@ from reconciler.core.keys import short as short
 from reconciler.errors import UsageError
 from reconciler.views.documents import AUDIT, COMMIT, USAGE, VM
 
+Selector = Annotated[
+    str, typer.Option("-l", "--selector", metavar="LABELS", help="All that have these labels: NAME=VALUE,…", show_default=False)
+]
 _VM_WORDS = ("vm", "vms")
 _COMMIT_WORDS = ("commit", "commits")
 OTHERS = "vm, commit, approvals, attention, usage, audit, all"

@@ -25,10 +25,14 @@ from reconciler.engine.ports import Intent
 from reconciler.engine.state.journal import CREATE
 from reconciler.errors import Refused
 from reconciler.views.documents import vm_document
+from reconciler.views.selecting import labels_of_vm, matches
 
 
 def orphans(
     config: Config,
+    selector: Annotated[
+        str, typer.Option("-l", "--selector", metavar="LABELS", help="VMs with these labels: NAME=VALUE,…", show_default=False)
+    ] = "",
     delete: Annotated[bool, typer.Option("--delete", help="Delete the orphans, and nothing else.")] = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Really.")] = False,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
@@ -37,12 +41,15 @@ def orphans(
 
     Orphan: carries our claim, and its object is gone. Suspected: not claimed, and made by one of our creates, or it fits one whose
     answer never came. Retained: left to us by `deletionPolicy: Retain`. Foreign: another installation or fleet claims it. Unclaimed:
-    nobody's. Only orphans can be deleted.
+    nobody's. Only orphans can be deleted. With -l: of the VMs whose labels on the platform, and `fleet.vers.sh/state`, fit.
 
     With --kube: the platform as your own key sees it beside the cluster's objects. Unknown: carries our claim, and you can't see
     whether it has an owner."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
-    found = asyncio.run(kubeorphans.look(config) if config.kube else look(config))
+    if selector:
+        matches({}, selector)
+    every = asyncio.run(kubeorphans.look(config) if config.kube else look(config))
+    found = [stray for stray in every if not selector or matches(labels_of_vm(stray.vm, None), selector)]
     if shape.kind == "table":
         rows = [[s.vm.vm_id, s.standing.value, s.vm.state.value, timestamp(s.vm.created_at), s.said] for s in found]
         output.table(("VM", "KIND", "STATE", "CREATED", "WHY"), rows)

@@ -52,6 +52,8 @@ def get(
         matches({}, selector)
         if selection.names:
             raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the names or the selector")
+        if bare := [kind for kind in selection.kinds if kind in (COMMIT, AUDIT, USAGE)]:
+            raise UsageError(f"{bare[0].lower()}s have no labels", f"-l {selector}", "leave out the selector")
     namespace = None if all_namespaces else config.namespace
     stock = shape.kind != "name" or bool(selection.names)
 
@@ -101,16 +103,17 @@ async def documents(
         elif kind == COMMIT:
             from reconciler.cli.snapshots import commits
 
-            every = [(name, doc) for name, doc in await commits(config, store, namespace) if not selector]
+            every = [(name, doc) for name, doc in await commits(config, store, namespace)]
         elif kind == AUDIT:
-            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.audit(store, namespace) if not selector]
+            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.audit(store, namespace)]
         elif kind == USAGE:
-            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace) if not selector]
+            every = [(text_at(doc, ".metadata.name"), doc) for doc in await books.usage(config, store, namespace)]
         elif kind in (APPROVAL, ATTENTION):
             from reconciler.views.waiting import TASK, approvals, attention
 
             of = [known.name for known in KINDS] if kind == ATTENTION else [TASK]
-            objects = [obj for known in of for obj in await store.objects(known, namespace)]
+            every_one = [obj for known in of for obj in await store.objects(known, namespace)]
+            objects = [obj for obj in every_one if not selector or matches(selectable(obj), selector)]
             every = list(attention(objects) if kind == ATTENTION else approvals(objects))
         else:
             objects = await store.objects(kind, namespace)

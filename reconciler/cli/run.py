@@ -27,6 +27,7 @@ from reconciler.core.keys import Json, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.errors import Unreachable, UsageError
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.files.scan import Scan, Scanner
 from reconciler.sources.files.source import FileSource
 from reconciler.sources.files.sync import FileSync
@@ -39,6 +40,8 @@ if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.serve.http import Listening
 
 POLL = 0.1
+READING = 30.0
+"""Seconds for which the look at everything after a start waits until the declarations are read."""
 
 
 def run(
@@ -89,12 +92,13 @@ async def _serve(runner: Runner, at: Where, once: bool) -> None:
     from reconciler.serve.metrics import Sources
 
     config = runner.config
-    async with controller(config, runner.prepare, runner.supervisor, runner.otlp) as opened:
+    async with controller(config, runner.prepare, runner.supervisor, runner.otlp, READING) as opened:
         runner.log(opened.secrets.known)
         engine: EngineView = opened.engine
         sync = FileSync(engine.table, engine.declarations, say)
         repositories = followed(config, at, config.state / "git", opened.secrets, engine.declarations, opened.store)
-        follower = Follower(FileSource(at.paths, config.namespace, sync, engine, repositories), say, runner.supervisor)
+        source = FileSource(at.paths, config.namespace, sync, engine, repositories, Kept(config.state / "documents.json"))
+        follower = Follower(source, say, runner.supervisor)
         sources = Sources(
             lambda: engine,
             lambda: answers_of(opened.engine),

@@ -10,20 +10,26 @@ import typer
 
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.names import Selector
 from reconciler.cli.read import POLL, one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
 from reconciler.core.keys import Key
 from reconciler.engine.ports import Store, StoredObject
+from reconciler.errors import UsageError
 from reconciler.views.conversation import Conversation, answers, before, is_for, session_of, texts, turn_of
 
 BOUNDARY = "--- answer "
+SPEAKER = "--- "
 NEXT = f"\n{BOUNDARY}"
 
 
 def output_of(
     config: Config,
-    words: Annotated[list[str], typer.Argument(metavar="LIEUTENANT", help="NAME, lieutenant NAME or lieutenant/NAME.", show_default=False)],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[LIEUTENANT]", help="NAME, lieutenant NAME or lieutenant/NAME.", show_default=False)
+    ] = None,
+    selector: Selector = "",
     task: Annotated[str, typer.Option("--task", metavar="NAME", help="What was said for this task.", show_default=False)] = "",
     tail: Annotated[int, typer.Option("--tail", metavar="N", min=0, help="Only the last N characters; 0: all.")] = 0,
     history: Annotated[
@@ -36,42 +42,85 @@ def output_of(
     """Print what an agent said.
 
     Several answers are told apart by lines `--- answer 2 of 3 ---`; what a terminal would obey, or not show, is written out (`\\x1b`).
+    With -l: of all lieutenants with these labels, each below a line `--- lieutenant/NAME ---`.
     It is read from the mirror of the conversation, so no machine is asked. With --kube: the answers of its tasks, as their status has
     them."""
-    key = names.of_kind(words, "Lieutenant", config.namespace)
+    if bool(words) == bool(selector):
+        raise UsageError("whose output?", "output", "name one lieutenant, or choose some by labels (-l)")
+    if task and selector:
+        raise UsageError("a task is one lieutenant's", f"--task {task}", "leave out the task or the selector")
+    key = names.of_kind(words, "Lieutenant", config.namespace) if words else None
     wanted = names.of_kind([task], "Task", config.namespace) if task else None
 
     show = (lambda text: output.raw(text + "\n")) if raw else output.out
 
     async def run() -> None:
+        from reconciler.cli.choosing import fitting
+
         async with reader(config) as store:
-            obj = await one(store, key)
+            keys = [obj.key for obj in await fitting(store, config.namespace, selector, ("Lieutenant",))] if key is None else [key]
+            if not keys:
+                output.say(f"nothing found in namespace {config.namespace}")
             clean = await redaction(config, store)
             of = await one(store, wanted) if wanted is not None else None
-            talk = Conversation(store, session_of(obj, of))
-            await talk.refresh()
-            said = texts(talk.messages if of is None else turn_of(talk.messages, of))
-            if config.kube:
-                said = await told(store, key, of)
-            if history is not None and of is None and (history == 0 or len(said) < history):
-                said = texts(await before(store, obj)) + said
-            count = history if history is not None else (0 if wanted or tail else 1)
-            shown = [clean(one_answer) for one_answer in (said[-count:] if count else said)]
-            text = "\n\n".join(shown if raw or history is None else told_apart(shown))
-            if text:
-                show(text[-tail:] if tail else text)
-            while follow:
+            speakers = [Speaker(config, store, known, of) for known in keys]
+            last: Key | None = None
+
+            def head(of_whom: Key) -> None:
+                nonlocal last
+                if key is None and not raw and of_whom != last:
+                    output.out(("\n" if last is not None else "") + f"{SPEAKER}{names.short(of_whom)} ---")
+                last = of_whom
+
+            for speaker in speakers:
+                said = await speaker.begin(history)
+                count = history if history is not None else (0 if wanted or tail else 1)
+                shown = [clean(one_answer) for one_answer in (said[-count:] if count else said)]
+                text = "\n\n".join(shown if raw or history is None else told_apart(shown))
+                if text:
+                    head(speaker.key)
+                    show(text[-tail:] if tail else text)
+            while follow and speakers:
                 await asyncio.sleep(POLL)
-                if config.kube:
-                    for one_more in (now := await told(store, key, of))[len(said) :]:
+                for speaker in speakers:
+                    for one_more in await speaker.more():
+                        head(speaker.key)
                         show("\n" + clean(one_more))
-                    said = now
-                elif of is None and session_of(obj := await one(store, key)) != talk.session:
-                    talk = Conversation(store, session_of(obj))
-                for one_more in texts(await talk.refresh()):
-                    show("\n" + clean(one_more))
 
     asyncio.run(run())
+
+
+class Speaker:
+    """What one lieutenant says. `of`: for this task only."""
+
+    def __init__(self, config: Config, store: Store, key: Key, of: StoredObject | None) -> None:
+        self.key, self._store, self._of, self._kube = key, store, of, bool(config.kube)
+        self._talk: Conversation | None = None
+        self._told = 0
+
+    async def begin(self, history: int | None) -> list[str]:
+        """All answers so far; of earlier conversations too where `history` asks for more than this one has."""
+        obj = await one(self._store, self.key)
+        self._talk = Conversation(self._store, session_of(obj, self._of))
+        await self._talk.refresh()
+        said = texts(self._talk.messages if self._of is None else turn_of(self._talk.messages, self._of))
+        if self._kube:
+            said = await told(self._store, self.key, self._of)
+        self._told = len(said)
+        if history is not None and self._of is None and (history == 0 or len(said) < history):
+            said = texts(await before(self._store, obj)) + said
+        return said
+
+    async def more(self) -> list[str]:
+        """What was said since the last call."""
+        if self._kube:
+            now = await told(self._store, self.key, self._of)
+            fresh, self._told = now[self._told :], len(now)
+            return fresh
+        talk = self._talk
+        if talk is None or (self._of is None and session_of(obj := await one(self._store, self.key)) != talk.session):
+            talk = self._talk = Conversation(self._store, session_of(obj))
+        return texts(await talk.refresh())
 
 
 def told_apart(said: Sequence[str]) -> list[str]:

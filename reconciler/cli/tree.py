@@ -12,6 +12,7 @@ from rich.tree import Tree
 from reconciler.api.registry import KINDS
 from reconciler.cli import names, output
 from reconciler.cli.access import reader
+from reconciler.cli.names import Selector
 from reconciler.cli.read import one
 from reconciler.cli.redaction import redaction
 from reconciler.config import Config
@@ -27,6 +28,7 @@ def tree(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[VMTREE]", help="One hierarchy; all of the namespace without it.", show_default=False)
     ] = None,
+    selector: Selector = "",
     node: Annotated[
         str, typer.Option("--node", metavar="N", help="This node of the VMTree and what stands below it.", show_default=False)
     ] = "",
@@ -35,24 +37,31 @@ def tree(
     """Show the hierarchy: VMTrees, nodes, agents, machines, tasks.
 
     VMTrees with their nodes, categories, organs and capabilities; under them, and for lieutenants that stand in no VMTree, the agent,
-    its machine and its tasks. What is declared and what status says; no machine is asked. A terminal's lines are folded at its width,
+    its machine and its tasks. With -l: the VMTrees and lieutenants that have these labels, each with what stands below it. What is
+    declared and what status says; no machine is asked. A terminal's lines are folded at its width,
     never cut off."""
     shape = output.parse_format(output_, ("table", "json", "yaml"))
     key = names.of_kind(words, "VMTree", config.namespace) if words else None
     if node and key is None:
         raise UsageError("which vmtree's node?", f"--node {node}", "name the vmtree too")
+    if selector and key is not None:
+        raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the name or the selector")
 
     async def run() -> None:
+        from reconciler.cli.choosing import fitting
+
         async with reader(config) as store:
             found = await one(store, key) if key is not None else None
             objects = [obj for kind in KINDS for obj in await store.objects(kind.name, config.namespace)]
             machines = await store.objects(MACHINE, config.namespace)
             clean = await redaction(config, store)
+            meant = await fitting(store, config.namespace, selector, ("VMTree", "Lieutenant")) if selector else None
         forest = Forest([*objects, *machines])
         if shape.kind != "table":
-            output.show([document(obj) for obj in (forest.members(found, node) if found else objects)], shape, False)
+            shown = forest.members(found, node) if found else objects if meant is None else forest.below(meant)
+            output.show([document(obj) for obj in shown], shape, False)
             return
-        branches = [forest.tree(found, node)] if found else forest.whole()
+        branches = [forest.tree(found, node)] if found else forest.whole() if meant is None else forest.chosen(meant)
         if not branches:
             output.say(f"nothing found in namespace {config.namespace}")
         show(branches, clean)

@@ -81,6 +81,11 @@ class Blocked:
         of = f" of stack {self.root}" if self.root else ""
         return f"{many} deletion{'s wait' if many != 1 else ' waits'}{of}: {self.why}: {some(self.removals)}; {self.remedy}"
 
+    def held(self, one: Removal) -> str:
+        """Why this one of them is kept, and what a person can do."""
+        what = f"{one.part} is" if one.part else "it is"
+        return f"{what} not declared any more{f' in stack {self.root}' if self.root else ''}, and kept: {self.why}; {self.remedy}"
+
     @property
     def remedy(self) -> str:
         if not self.hash:

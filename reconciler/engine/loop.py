@@ -130,9 +130,15 @@ class Engine:
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
-    async def start(self, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def start(
+        self,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
+        patience: float = 0.0,
+        loaded: Callable[[], None] = lambda: None,
+    ) -> None:
         """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
-        before anything acts, to take what was declared while nobody listened."""
+        before anything acts, to take what was declared while nobody listened. `patience`: seconds for which the look at everything waits
+        for sources that are read beside it (`caught_up`); `loaded`: called when it waits no more."""
         if not self.gatherer.profiles.fingerprint_key:
             self.gatherer.profiles.fingerprint_key = token_hex(32)
             await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
@@ -141,10 +147,13 @@ class Engine:
         self.gatherer.budgets.on_change.append(self.queue.add)
         self.gatherer.memories.on_change.append(self.triggers.remembered)
         self.table.on_flawed.append(self.triggers.flawed)
+        self.table.prunes.on_held.append(self.wake)
         self.fleet.on_list.append(self.triggers.listed)
         if catch_up is not None:
             await catch_up()
-        self.triggers.begin()
+        if patience:
+            self.queue.hold(patience, loaded)
+        await self.triggers.begin()
         self._unsubscribe = self.supervisor.subscribe(self._background_ended)
         start = self.supervisor.start
         self._tasks = [start("worker", lambda: self.queue.serve(self._process), name=f"worker-{n}") for n in range(self.settings.workers)]
@@ -164,6 +173,10 @@ class Engine:
     def converged(self) -> bool:
         """Everything declared has been looked at since its last change, and rests."""
         return not self.triggers.reconciling and self.queue.idle()
+
+    def caught_up(self) -> None:
+        """What is declared is in force: the look at everything need not wait for it."""
+        self.queue.go_on()
 
     def wake(self, key: Key) -> None:
         """Look at this object soon."""

@@ -36,6 +36,8 @@ class WorkQueue:
         self._order = itertools.count()
         self._since: dict[Key, float] = {}
         self._waiters: list[asyncio.Future[None]] = []
+        self._held: asyncio.TimerHandle | None = None
+        self._then: Callable[[], None] = lambda: None
         self._turn_began = 0.0
         self._turn_ends = False
 
@@ -72,10 +74,25 @@ class WorkQueue:
         self._timers[key] = loop.call_later(delay, self.add, key, priority)
         return None
 
+    def hold(self, seconds: float, then: Callable[[], None]) -> None:
+        """Hand out nothing that only a start or a resync asks for until `go_on`, at most for so long. `then`: called at the end of that."""
+        self._then = then
+        self._held = asyncio.get_running_loop().call_later(seconds, self.go_on)
+
+    def go_on(self) -> None:
+        """All that is queued is handed out."""
+        if self._held is None:
+            return
+        self._held.cancel()
+        self._held = None
+        self._then()
+        for _ in self._heap:
+            self._wake()
+
     async def get(self) -> Key:
         """The next key; it is this worker's until `done`."""
         while True:
-            while self._heap:
+            while self._heap and (self._held is None or self._heap[0][0] < Priority.RESYNC):
                 priority, _, key = heapq.heappop(self._heap)
                 if self._queued.get(key) == priority and key not in self._working:
                     del self._queued[key]
@@ -140,6 +157,8 @@ class WorkQueue:
         return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
 
     def close(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

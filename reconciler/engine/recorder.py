@@ -84,6 +84,10 @@ class Recorder:
         """As `event`, written together with the next status."""
         self._pending.setdefault(key, []).extend(self._made(key, uid, reason, message, kind))
 
+    def now(self) -> float:
+        """The time that events bear."""
+        return self._clock.now()
+
     def take(self, key: Key) -> list[AddEvent]:
         """The noted events that still have to be written."""
         return self._pending.pop(key, [])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
+from reconciler.api.sourcereasons import SourceReason
+from reconciler.api.status.base import Condition, Status
 from reconciler.core.attention import attention_of
-from reconciler.core.conditions import meaning, reason_of, reasons_of
+from reconciler.core.conditions import meaning, merge_conditions, reason_of, reasons_of
 from reconciler.core.decisions import Refuse
 from reconciler.core.keys import Json, Key
 from reconciler.core.lasterror import NONE, LastError, last_error_of
@@ -59,12 +62,21 @@ class Reporter:
             if item is None:
                 continue
             more.extend(self._recorder.take(update.key))
-            status = update.status.dump()
+            status = self._held(update.status, item.obj).dump()
             if status != item.obj.status:
                 changes.append((update.key, lambda obj, status=status: replaced(obj, status=status)))  # type: ignore[misc]
                 more.extend(self._event(item.obj, update, status))
         if changes or more:
             await self._table.update(changes, *more)
+
+    def _held(self, status: Status, obj: StoredObject) -> Status:
+        """Whatever its kind: it is told of an object that it is there only because its deletion is blocked."""
+        why = self._table.prunes.held.get(obj.key)
+        if why is None:
+            return status
+        told = [*status.conditions, Condition("PruneBlocked", "True", SourceReason.PRUNE_BLOCKED, why)]
+        conditions = merge_conditions(obj.status.get("conditions"), told, status.observed_generation, self._recorder.now())
+        return replace(status, conditions=conditions)
 
     def _event(self, obj: StoredObject, update: StatusUpdate, status: Json) -> Iterable[Write]:
         """What people hear of a changed status: that it is stalled now, that a call waits for them, or its new phase."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from reconciler.api.annotations import PREFIX
@@ -17,6 +18,8 @@ from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import ObjectTable
 
 LIEUTENANT = lieutenant("", "").kind
+AT_ONCE = 500
+"""Keys that are queued before everything else of the process has its turn."""
 
 
 class Triggers:
@@ -38,9 +41,11 @@ class Triggers:
         self._hold_checked = not fresh
         self.reconciling: set[Key] = set()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Everything is looked at once."""
-        for key in self._table.all_keys():
+        for number, key in enumerate(self._table.all_keys(), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             reconciled = self._table.reconcile_key(key)
             self.reconciling.add(reconciled)
             self._queue.add(reconciled, Priority.RESYNC)

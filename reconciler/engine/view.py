@@ -209,6 +209,10 @@ class EngineView(Protocol):
         """Reconcile this object soon."""
         ...
 
+    def caught_up(self) -> None:
+        """Whoever reads declarations has read all of them once, and they are in force."""
+        ...
+
 
 class SourceEngine(EngineView, Protocol):
     """What a source needs that keeps declarations elsewhere and begins together with the engine."""

@@ -4,7 +4,7 @@ declared any more (`core.prune` decides what becomes of that)."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.api.annotations import PROTECTION
 from reconciler.api.parsing import load_spec
@@ -21,17 +21,27 @@ SOURCES = (SOURCE, COMMITTED)
 """What an inventory is kept of."""
 
 
-def in_force(table: ObjectReader) -> Iterable[AnyItem]:
-    """Every object that a file or a repository declared, unless its deletion was asked for."""
-    for kind in KINDS:
-        yield from (item for item in table.of_kind(kind.name) if item.obj.source in SOURCES and not item.deleting)
+Items = Mapping[Key, AnyItem]
+"""Objects as they are at one moment: they may be looked through elsewhere while the table goes on."""
 
 
-def states(found: Scan, table: ObjectReader) -> list[StackState]:
+def items_of(table: ObjectReader) -> Items:
+    """All of them, as they are now."""
+    return {key: item for key in table.all_keys() if (item := table.get(key)) is not None}
+
+
+def in_force(items: Items) -> Iterable[AnyItem]:
+    """Every object that a file or a repository declared, unless its deletion was asked for; by kind, as kinds depend on each other."""
+    order = {kind.name: number for number, kind in enumerate(KINDS)}
+    found = [item for item in items.values() if item.obj.source in SOURCES and not item.deleting]
+    return sorted(found, key=lambda item: order.get(item.key.kind, len(order)))
+
+
+def states(found: Scan, items: Items) -> list[StackState]:
     """Every stack that was read, and what stands in none, with what is in force of it and not declared any more. Objects that stand in no
     stack are only told of: of those trees alone, which lose nodes, are removals."""
     known: defaultdict[str, list[AnyItem]] = defaultdict(list)
-    for item in in_force(table):
+    for item in in_force(items):
         known[item.obj.source_id].append(item)
     declared: defaultdict[str, list[FileDeclared]] = defaultdict(list)
     for one in found.objects:
@@ -49,11 +59,11 @@ def states(found: Scan, table: ObjectReader) -> list[StackState]:
             unclear=found.unclear.get(policy.uuid, ""),
             declared=len(declared[policy.uuid]),
             known=sum(machines(item.spec) for item in known[policy.uuid]),
-            removals=(*_absent(known[policy.uuid], there), *_shrunk(declared[policy.uuid], table)),
+            removals=(*_absent(known[policy.uuid], there), *_shrunk(declared[policy.uuid], items)),
             stamp=found.stamps.get(policy.uuid, ""),
         )
         made.append(state)
-    loose = _shrunk(declared[""], table)
+    loose = _shrunk(declared[""], items)
     unclear, stamp = found.unclear.get("", ""), found.stamps.get("", "")
     made.append(StackState("", "", unclear=unclear, declared=len(declared[""]), removals=loose, stamp=stamp))
     return made
@@ -72,11 +82,11 @@ def _protected(item: AnyItem) -> bool:
     return item.obj.annotations.get(PROTECTION) == "enabled" or bool(protected_nodes(item.spec))
 
 
-def _shrunk(declared: Iterable[FileDeclared], table: ObjectReader) -> tuple[Removal, ...]:
+def _shrunk(declared: Iterable[FileDeclared], items: Items) -> tuple[Removal, ...]:
     """Nodes and replicas that are gone from trees that are still declared."""
     found: list[Removal] = []
     for one in declared:
-        item = table.get(one.key)
+        item = items.get(one.key)
         if item is None or item.deleting or not isinstance(item.spec, VMTreeSpec) or item.obj.spec == one.spec:
             continue
         lost = parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True))

@@ -10,7 +10,6 @@ from reconciler.api.registry import BY_NAME, Column
 from reconciler.api.version import API_VERSION
 from reconciler.core.keys import Json, JsonValue, as_map, as_strings
 from reconciler.core.times import seconds, timestamp
-from reconciler.views import jsonpath
 from reconciler.visible import one_line
 
 if TYPE_CHECKING:
@@ -144,6 +143,8 @@ def is_true(status: Json, kind: str) -> bool:
 
 def text_at(doc: JsonValue, path: str) -> str:
     """What a JSONPath leads to, as text; '' when it leads nowhere."""
+    from reconciler.views import jsonpath  # tables of a few commands have such columns
+
     found = jsonpath.find(doc, path)
     return jsonpath.plain(found[0]) if found and found[0] is not None else ""
 

@@ -57,6 +57,20 @@ class Forest:
         owned = {obj.key for tree in self._of("VMTree") for obj in self.members(tree)}
         return trees + [self.lieutenant(obj) for obj in self._of("Lieutenant") if obj.key not in owned]
 
+    def chosen(self, objects: Sequence[StoredObject]) -> list[Branch]:
+        """These VMTrees and lieutenants; a lieutenant that stands in one of them is shown there."""
+        trees = [obj for obj in objects if obj.key.kind == "VMTree"]
+        inside = {obj.key for tree in trees for obj in self.members(tree)}
+        alone = [obj for obj in objects if obj.key.kind == "Lieutenant" and obj.key not in inside]
+        return [self.tree(tree) for tree in trees] + [self.lieutenant(obj) for obj in alone]
+
+    def below(self, objects: Sequence[StoredObject]) -> list[StoredObject]:
+        """These VMTrees and lieutenants and what stands below them, each once."""
+        found = [
+            one for obj in objects for one in (self.members(obj) if obj.key.kind == "VMTree" else [obj, *self._tasks.get(obj.key.name, [])])
+        ]
+        return list({obj.key: obj for obj in found}.values())
+
     def members(self, tree: StoredObject, node: str = "") -> list[StoredObject]:
         """The tree, its lieutenants and their tasks; `node`: of this node and those below it. Raises `UsageError` when there is none."""
         spec = tree_spec(tree)

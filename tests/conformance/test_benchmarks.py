@@ -43,7 +43,7 @@ async def test_refused_calls_are_repeated_as_asked_and_no_create_blind(tmp_path:
         sample = await polite.measure(at, COUNT, tmp_path)
     assert (sample.made, sample.refused, sample.asked) == (COUNT, 3, 1)
     assert sample.waited >= 1
-    assert sample.calls - sample.lists == polite.CALLS_EACH * COUNT + 3
+    assert sample.calls - sample.lists == converge.CALLS_EACH * COUNT + 3
     assert sample.most_at_once <= CONCURRENCY
 
 

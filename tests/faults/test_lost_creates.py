@@ -35,7 +35,7 @@ class Dated(World):
         super().__init__()
         self.died, self.quiet = 0.0, 0.0
 
-    def make(self, *args: object, **more: object) -> Machine:  # type: ignore[override]
+    def make(self, *args: object, **more: object) -> Machine:
         made = super().make(*args, **more)  # type: ignore[arg-type]
 
         since = self.now() - self.died if self.died and made.owner == ACCOUNT else 0.0
@@ -127,7 +127,7 @@ def test_each_kind_of_create_is_in_the_cluster_before_it_is_sent(tmp_path: Path)
                 seen.update(told_of(self))
             return await hook(number, name, act)  # type: ignore[arg-type]
 
-        self.life.hook = hooked  # type: ignore[method-assign]
+        self.life.hook = hooked  # type: ignore[method-assign, assignment]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClusterRun, "__init__", noting)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.keys import JsonValue
-from reconciler.sources.documents import jsontext, yamltext
+from reconciler.sources.documents import jsontext, plainyaml, yamltext
 from reconciler.sources.documents.located import MAX_DEPTH, Flaw, Mark, Trap
 from reconciler.sources.documents.reader import MAX_DOCUMENTS, Reader, decode, read
 
@@ -122,6 +122,43 @@ def test_places_of_keys_items_and_missing_things() -> None:
     assert [str(one) for one in doc.findings] == ["a.yaml:12:5: spec.env[1]: must have exactly one of `value`, `valueFrom`; add one"]
 
 
+def test_places_of_a_good_document_are_found_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    load = yamltext.load
+    monkeypatch.setattr(yamltext, "load", lambda text: asked.append(text) or load(text))  # type: ignore[func-returns-value]
+    [good] = read("# one\n---\n" + HEAD + "  role: x\n  env:\n  - name: A\n    value: b\n", "a.yaml")
+    assert (good.line, asked) == (3, [])
+    assert (good.at(("spec", "env", 0, "value")), good.at(("spec", "mode"))) == (Mark(11, 5), Mark(6, 1))
+    assert asked
+
+
+def test_text_that_is_refused_late_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = "a: [1,\n" * 3 + "b: }\n"
+    slow = yamltext.load(bad)
+    monkeypatch.setattr(yamltext, "YAML", None)  # whoever uses it fails
+    patience = yamltext.Patience(len(bad) - 1)
+    fast = yamltext.load(bad, patience)
+    assert (fast.value, fast.whole, patience.left) == (None, False, len(bad) - 1)
+    assert [(flaw.mark, flaw.path) for flaw in fast.flaws] == [(flaw.mark, flaw.path) for flaw in slow.flaws]
+    assert "is not YAML" in fast.flaws[0].message
+    [broken] = yamltext.load("a: \x01\n" * 2, yamltext.Patience(0)).flaws
+    assert "remove the character" in broken.message
+
+
+def test_what_the_slow_parser_reads_is_bounded_for_all_documents_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yamltext.Patience, "__init__", lambda self: setattr(self, "left", 100))
+    slow: list[int] = []
+    parser = yamltext.YAML
+    monkeypatch.setattr(yamltext, "YAML", lambda **how: slow.append(1) or parser(**how))  # type: ignore[func-returns-value]
+    reader = Reader()
+    many = "---\n".join(f"a: [{n}\n" for n in range(100, 150))
+    assert all("is not YAML" in doc.findings[0].message for doc in reader.read(many, "a.yaml"))
+    assert 5 < len(slow) < 15
+    reader.sweep()
+    reader.read("b: [1\n", "b.yaml")
+    assert len(slow) > 5
+
+
 def test_lines_count_across_documents_and_line_ends() -> None:
     good, bad = HEAD + "  role: x\n", HEAD.replace("name: a", "name: b") + "  rolle: x\n"
     for text in (f"{good}---\n{bad}", f"{good}---\n{bad}".replace("\n", "\r\n"), f"\ufeff{good}---\n{bad}"):
@@ -218,8 +255,8 @@ def test_a_file_with_too_many_documents_says_so() -> None:
 
 def test_unchanged_documents_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
-    load = yamltext.load
-    monkeypatch.setattr(yamltext, "load", lambda text: parsed.append(text) or load(text))  # type: ignore[func-returns-value]
+    load = plainyaml.load
+    monkeypatch.setattr(plainyaml, "load", lambda text: parsed.append(text) or load(text))  # type: ignore[func-returns-value]
     reader = Reader()
     first, second = HEAD + "  role: x\n", HEAD.replace("name: a", "name: b") + "  role: other\n"
     reader.read(f"{first}---\n{second}", "a.yaml")

@@ -220,15 +220,15 @@ def test_a_renamed_file_is_another_input(root: Path) -> None:
 def test_a_directory_that_does_not_hold_still_is_not_clean(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "a.yaml").write_text(lieutenant("a"))
     scanner, count = Scanner(), iter(range(100))
-    stat = os.stat
+    opened = os.open
 
-    def restless(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if isinstance(path, Path) and path.name == "a.yaml":
-            path.write_text(lieutenant("a", f"role {'x' * next(count)}"))
-        return stat(path, follow_symlinks=follow_symlinks)
+    def restless(path: str, flags: int) -> int:
+        if Path(path).name == "a.yaml":
+            Path(path).write_text(lieutenant("a", f"role {'x' * next(count)}"))
+        return opened(path, flags)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "stat", restless)
+        patched.setattr(os, "open", restless)
         assert not scanner.scan([root]).clean
     assert scanner.scan([root]).clean
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from reconciler.errors import UsageError
 from reconciler.sources.documents.reader import MAX_BYTES
 from reconciler.sources.files.scan import Scan
 from reconciler.sources.files.source import FileSource
-from reconciler.sources.git.address import Address, Credential, GitSettings, parse
+from reconciler.sources.git.address import Address, Credential, GitSettings
 from reconciler.sources.git.repository import Repository
-from reconciler.sources.git.settings import repositories
 from reconciler.sources.git.source import Followed
 from tests.sources.bare import Bare
 from tests.sources.fleetdir import marker, profile
@@ -311,68 +310,50 @@ async def test_only_commits_signed_by_a_named_key_are_put_in_force(origin: Origi
     assert plain in one.events[-1][1]
 
 
-# --- addresses -----------------------------------------------------------------------------------------------------------------
+def ended(*words: str) -> bytes:
+    """What a command said."""
+    return subprocess.run(words, check=True, capture_output=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize(
-    ("text", "url", "ref", "subdir"),
-    [
-        ("git+https://example.org/team/fleet.git", "https://example.org/team/fleet.git", "", ""),
-        ("git+https://example.org/team/fleet.git@main#prod/eu", "https://example.org/team/fleet.git", "main", "prod/eu"),
-        ("git+https://example.org:8443/f.git@release/1.2", "https://example.org:8443/f.git", "release/1.2", ""),
-        ("git+ssh://git@example.org/fleet.git", "ssh://git@example.org/fleet.git", "", ""),
-        ("git+ssh://git@example.org/fleet.git@v1", "ssh://git@example.org/fleet.git", "v1", ""),
-        ("git+file:///srv/fleet.git@main", "file:///srv/fleet.git", "main", ""),
-        ("git+git://127.0.0.1:9418/fleet.git#a", "git://127.0.0.1:9418/fleet.git", "", "a"),
-    ],
-)
-def test_an_address_has_a_url_a_ref_and_a_directory(text: str, url: str, ref: str, subdir: str) -> None:
-    assert parse(text) == Address(url, ref, subdir)
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="there is no gpg on this host")
+async def test_only_commits_signed_by_a_named_openpgp_key_are_put_in_force(origin: Origin, served: str, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ring-") as ring:  # short: the agent's socket is in it
+        gpg = ("gpg", "--batch", "--quiet", "--homedir", ring, "--pinentry-mode", "loopback", "--passphrase", "")
+        try:
+            for name in ("ours", "theirs"):
+                ended(*gpg, "--quick-generate-key", f"{name}@example.org", "ed25519", "sign", "never")
+            keys = tmp_path / "keys.asc"
+            keys.write_bytes(ended(*gpg, "--armor", "--export", "ours@example.org"))
+            one = following(served, tmp_path, verify=str(keys))
 
+            def signed(by: str, name: str) -> str:
+                (origin.work / f"{name}.yaml").write_text(profile(name))
+                git(origin.work, "add", "-A")
+                signer = tmp_path / "signer"
+                signer.write_text(f'#!/bin/sh\nexec {" ".join(gpg[:5])} "$@"\n')
+                signer.chmod(0o700)
+                git(origin.work, "-c", f"gpg.program={signer}", "-c", f"user.signingKey={by}@example.org", "commit", "-q", "-S", "-m", name)
+                origin.push()
+                return origin.head()
 
-@pytest.mark.guarantee("G-60", "G-61")
-@pytest.mark.parametrize(
-    "text",
-    [
-        "git+https://user:hunter2@example.org/f.git",
-        "git+https://hunter2@example.org/f.git",
-        "git+ext::sh -c touch% /tmp/x",
-        "git+https://example.org/f.git@--upload-pack=hunter2",
-        "git+https://example.org/f.git@a..b",
-        "git+https://example.org/f.git@a b",
-        "git+https://example.org/f.git#../../etc",
-        "git+https://example.org",
-        "git+https:///f.git",
-        "git+ssh://-oProxyCommand=hunter2/f.git",
-        "git+https://example.org:99999/f.git",
-        "git+https://example.org/f.git?token=hunter2",
-        "git+--upload-pack=hunter2",
-    ],
-)
-def test_what_is_no_address_is_refused_and_a_credential_not_shown(text: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        parse(text)
-    if "@example.org/f.git" in text and "//git@" not in text:
-        assert "hunter2" not in str(refused.value)
-
-
-def test_tables_of_the_configuration(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("a ssh-ed25519 AAAA\n")
-    table = {"url": "https://example.org/f.git", "ref": "main", "path": "prod", "interval": 5, "secret": "forge/token", "verify": "keys"}
-    (one,) = repositories([], table, tmp_path)
-    wanted = GitSettings(Address("https://example.org/f.git", "main", "prod"), 5.0, Credential("forge", "token"), str(tmp_path / "keys"))
-    assert one == wanted
-    (other,) = repositories(["git+https://example.org/f.git@next"], [table], tmp_path)
-    assert (other.address.ref, other.address.subdir, other.credential) == ("next", "", wanted.credential)
-    for wrong, word in (
-        ({**table, "interval": 0}, "interval"),
-        ({**table, "urll": "x"}, "urll"),
-        ({**table, "secret": "hunter2"}, "secret"),
-        ({**table, "verify": "none"}, "not there"),
-        ({"ref": "x"}, "url"),
-        (5, "gitSource"),
-    ):
-        with pytest.raises(UsageError) as refused:
-            repositories([], wrong, tmp_path)
-        assert word in str(refused.value)
-        assert "hunter2" not in str(refused.value)
+            good = signed("ours", "a")
+            await one.step()
+            assert one.known() == {"a"}
+            assert 'Good signature from "ours@example.org"' in one.events[-1][1]
+            bad = signed("theirs", "b")
+            await one.step()
+            assert one.known() == {"a"}
+            assert one.events[-1][0] == "CommitRefused"
+            assert bad in one.events[-1][1]
+            assert f"commit {good} stays in force" in one.events[-1][1]
+            plain = origin.commit({"c.yaml": profile("c")})
+            await one.step()
+            assert one.known() == {"a"}
+            assert plain in one.events[-1][1]
+            keys.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n")
+            origin.commit({"d.yaml": profile("d")})
+            await one.step()
+            assert one.known() == {"a"}
+            assert "keys can't be read" in one.events[-1][1]
+        finally:
+            ended("gpgconf", "--homedir", ring, "--kill", "all")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.conditions import condition_of
 from reconciler.core.keys import Key
 from reconciler.engine.supervision import Supervisor
 from reconciler.errors import Refused
@@ -361,3 +363,30 @@ async def test_a_mounted_config_map_is_a_stack_whose_swap_loses_nothing(tmp_path
         assert one.known() == ALL
         await one.look(10)
         assert one.known() == {"a", "c"}
+
+
+@pytest.mark.guarantee("G-43")
+async def test_what_is_kept_because_its_deletion_is_blocked_says_so_until_it_is_declared_again(tmp_path: Path) -> None:
+    def told(one: FleetDir) -> str:
+        item = one.engine.table.get(BP)
+        assert item is not None
+        return str(condition_of(item.obj.status, "PruneBlocked").get("message", ""))
+
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not holds():  # noqa: ASYNC110  # the loop looks at it in its own time
+                await asyncio.sleep(0.01)
+
+    async with fleet_dir(tmp_path, maxDelete=0) as one:
+        await three(one)
+        (one.root / "b.yaml").unlink()
+        await one.settle()
+        await until(lambda: f"--approve {one.hash()}" in told(one))
+        assert "not declared any more" in told(one)
+        assert "`maxDelete` allows 0 at once" in told(one)
+        kept = one.engine.table.get(Key("BootProfile", "default", "a"))
+        assert kept is not None
+        assert condition_of(kept.obj.status, "PruneBlocked") == {}
+        one.write("b.yaml", profile("b"))
+        await one.look(1)
+        await until(lambda: told(one) == "")

@@ -248,6 +248,7 @@ HANDLED = {
     ("agent/toolchain.py", "_system_pi"): "asked once, by `Host._find`, which has an error for it",
     ("agent/toolchain.py", "_is_whole"): "asked once, by `Host._find`, which has an error for it",
     ("agent/toolchain.py", "_fetched_pi"): "inside of `except OSError`",
+    ("sources/files/tree.py", "_row_of"): "inside of `except OSError`",
     ("store/sqlitefile.py", "private"): "inside of `except OSError`",
 }
 """Where what lives long asks `pathlib` itself, and why that can't end it."""

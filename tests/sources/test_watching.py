@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,3 +136,59 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
 async def test_rounds_come_without_any_event(tmp_path: Path) -> None:
     async with watching(tmp_path, rescan=0.02) as bell:
         await bell.wait(bell.count + 3)
+
+
+async def test_a_watch_that_polls_notices_changes_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
+    hints: set[str] = set()
+    bell = Bell()
+    task = asyncio.create_task(watch([tmp_path], bell.ring, rescan=3600, hint=hints.update))
+    try:
+        await bell.wait(1)
+        await bell.after(lambda: (tmp_path / "a.yaml").write_text(f"{bell.count} {len(hints)} {time.monotonic_ns()}"))
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert str(tmp_path / "a.yaml") in hints
+
+
+BLIND = """
+import asyncio, logging, os, resource, sys, time
+from pathlib import Path
+from reconciler.sources.files import watch as watching
+
+async def main():
+    root, rounds = Path(sys.argv[1]), []
+    noticed = asyncio.Event()
+
+    def dirty():
+        rounds.append(sorted(os.listdir(root)))
+        if "new.yaml" in rounds[-1]:
+            noticed.set()
+
+    blind = asyncio.Event()
+    class Told(logging.Handler):
+        def emit(self, record):
+            blind.set()
+    logging.getLogger(watching.__name__).addHandler(Told())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    task = asyncio.create_task(watching.watch([root], dirty, rescan=3600))
+    await asyncio.sleep(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # the system gives no descriptor, and so no events
+    await blind.wait()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (root / "new.yaml").write_text("x")
+    await asyncio.wait_for(noticed.wait(), 60)
+    task.cancel()
+    print(len(rounds))
+
+asyncio.run(main())
+"""
+
+
+def test_where_the_system_gives_no_events_everything_is_looked_at_every_two_seconds(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    done = subprocess.run([sys.executable, "-c", BLIND, str(tmp_path / "fleet")], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 2 <= int(done.stdout) <= 40, "by rounds: without one there is nothing but the first look for an hour"

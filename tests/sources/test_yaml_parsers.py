@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.sources.documents import yamltext
+from reconciler.sources.documents import plainyaml, yamltext
 from reconciler.sources.documents.located import Located
 
 MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
@@ -46,6 +46,12 @@ def both(text: str, patch: pytest.MonkeyPatch) -> tuple[Located, Located]:
         return fast, yamltext.load(text)
 
 
+def plainly(text: str, full: Located) -> bool:
+    """Whether the plain reader leaves this to the other one, or reads the same, with nothing to say about it."""
+    plain = plainyaml.load(text)
+    return plain is None or (repr(plain.value), plain.start, [], {}) == (repr(full.value), full.start, full.flaws, full.traps)
+
+
 def same(fast: Located, slow: Located) -> bool:
     return (fast.value, fast.marks, fast.traps, fast.start, fast.flaws) == (slow.value, slow.marks, slow.traps, slow.start, slow.flaws)
 
@@ -59,6 +65,13 @@ def test_manifests_mean_the_same_to_both(file: Path, monkeypatch: pytest.MonkeyP
     for _, chunk in yamltext.split(text):
         fast, slow = both(chunk, monkeypatch)
         assert same(fast, slow)
+        assert plainly(chunk, fast)
+
+
+def test_nearly_all_good_documents_are_plain() -> None:
+    texts = [chunk for file in (MANIFESTS / "valid").rglob("*.yaml") for _, chunk in yamltext.split(file.read_text())]
+    plain = [text for text in texts if plainyaml.load(text) is not None]
+    assert len(plain) > 0.8 * len(texts)
 
 
 @example("a: *n\n")
@@ -69,6 +82,7 @@ def test_manifests_mean_the_same_to_both(file: Path, monkeypatch: pytest.MonkeyP
 def test_whatever_both_accept_means_the_same_to_both(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         fast, slow = both(text, patch)
+    assert plainly(text, fast)
     if fast.whole and slow.whole:
         assert same(fast, slow)
     elif slow.whole:

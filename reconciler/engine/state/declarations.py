@@ -275,6 +275,7 @@ class Declarations:
         """Remember which deletions need a person, and tell of those that are new, which are returned; approvals that are `done`, or void,
         are forgotten. Nothing is written when nothing changed."""
         book, rows = self._table.prunes, [BlockedPrune.of(one) for one in blocked]
+        book.hold(blocked)
         approved = {one: stack for one, stack in book.approved.items() if one not in done}
         events: list[Write] = []
         new = [one for one, row in zip(blocked, rows, strict=True) if row != book.blocked.get(row.stack)]

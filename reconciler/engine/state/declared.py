@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from reconciler.api.annotations import is_verb
 from reconciler.core.keys import Json, Key
+
+if TYPE_CHECKING:  # what only compares needs not all ports
+    from reconciler.engine.ports import StoredObject
 
 OWNED = "vmtree/"
 """How the source of what a tree declares begins; its name follows."""
@@ -44,3 +49,12 @@ class Intake:
     source: str
     deleted_at: float | None = None
     source_id: str = ""
+
+
+def stands(obj: StoredObject, declared: Declared) -> bool:
+    """Whether it is in force already, as it is declared and where: to apply it once more would do nothing."""
+    place = declared.origin, declared.source, declared.source_id, declared.source_commit
+    if obj.deleted_at is not None or (obj.origin, obj.source, obj.source_id, obj.source_commit) != place or obj.spec != declared.spec:
+        return False
+    verbs = {name: value for name, value in obj.annotations.items() if is_verb(name)} if obj.annotations else {}
+    return obj.labels == declared.labels and obj.annotations == {**verbs, **declared.annotations}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from reconciler.core.keys import as_map, as_maps, as_strings
+from reconciler.core.keys import Key, as_map, as_maps, as_strings
 from reconciler.core.prune import Blocked, some
 from reconciler.engine.ports import PutMeta
 from reconciler.engine.subscriptions import Unsubscribe, subscribed
@@ -44,9 +44,12 @@ Approved = Callable[[], None]
 class PruneBook:
     """`blocked`: by stack, at the last look; `approved`: hashes that are to be carried out once a look finds just that, with
     their stacks. `commits`: that are
-    in force, by the row that says so: what is declared bears one of them."""
+    in force, by the row that says so: what is declared bears one of them. `held`: objects that are in force because their deletion is
+    blocked, with why; known after the first look. `on_held`: told of those of which that changed."""
 
     def __init__(self) -> None:
+        self.held: Mapping[Key, str] = {}
+        self.on_held: list[Callable[[Key], None]] = []
         self.blocked: Mapping[str, BlockedPrune] = {}
         self.approved: Mapping[str, str] = {}
         self.commits: dict[str, str] = {}
@@ -81,6 +84,13 @@ class PruneBook:
         """The write that remembers this; `take` it when it is durable."""
         told = {"blocked": [asdict(one) for one in list(blocked)[:MOST]], "approved": dict(list(approved.items())[-MOST:])}
         return PutMeta(META, json.dumps(told))
+
+    def hold(self, blocked: Iterable[Blocked]) -> None:
+        """What a look found blocked."""
+        before, self.held = self.held, {one.key: told.held(one) for told in blocked for one in told.removals}
+        for key in [key for key in {**before, **self.held} if before.get(key) != self.held.get(key)]:
+            for listener in tuple(self.on_held):
+                listener(key)
 
     def take(self, blocked: Iterable[BlockedPrune], approved: Mapping[str, str]) -> None:
         before = self.approved

@@ -11,7 +11,6 @@ from reconciler.api.markers import Step
 from reconciler.api.parsing import Problem, without_nulls
 from reconciler.api.permissions import Permissions
 from reconciler.core.keys import as_map, boot_profile, lieutenant, task
-from reconciler.core.profile.directories import WORK_DIR
 
 PLACES: dict[str, tuple[Step, ...]] = {
     lieutenant("", "").kind: ("spec", "permissions"),
@@ -25,6 +24,7 @@ def wrong_examples(raw: object) -> Iterator[Problem]:
     """Examples that the rules beside them answer otherwise, whatever else is wrong with the document."""
     for kind, path, permissions in _declared(raw):
         from reconciler.core.governance.permissions import declared  # the parser of commands, which most documents do not need
+        from reconciler.core.profile.directories import WORK_DIR
 
         for number, why in declared.wrong_examples(kind, permissions, WORK_DIR):
             yield Problem((*path, "examples", number), why)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.api.parsing import Problem, dotted, parse, without_nulls
 from reconciler.core.keys import Json, JsonValue
-from reconciler.sources.documents import jsontext, yamltext
+from reconciler.sources.documents import plainyaml, yamltext
 from reconciler.sources.documents.located import Flaw, Located, Mark, Path, Trap, locate
 from reconciler.sources.documents.permissions import wrong_examples
+
+if TYPE_CHECKING:
+    from reconciler.sources.documents.kept import Kept
 
 Place = TypeVar("Place", Mark, Trap)
 
 MAX_BYTES = 8 << 20
 MAX_DOCUMENTS = 10_000
+NEW = 10
+"""One document in so many has to be new before all are kept anew."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,28 +39,50 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Doc:
-    """One document of a file. Lines inside are relative to its own text, so that a copy elsewhere is read only once.
+class Content:
+    """What one document says, wherever it stands. Lines are relative to its own text.
 
-    `raw`: what it says, nulls left out; meaningful only while there are no `flaws`. `identity`: (kind, namespace or '', name) as
-    far as it can be told, so that a broken document can be said to be *that* object's."""
+    `raw`: nulls left out; meaningful only while there are no `flaws`. `identity`: (kind, namespace or '', name) as far as it can be told,
+    so that a broken document can be said to be *that* object's. `marks`: where everything stands, None where that is not known before
+    somebody asks; then `text` has it."""
 
-    file: str
-    before: int
     start: Mark
     raw: Json
     identity: tuple[str, str, str] | None
-    marks: dict[Path, Mark] = field(repr=False)
+    marks: dict[Path, Mark] | None = field(repr=False)
     flaws: tuple[Flaw, ...] = ()
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """One document of a file. What it says is apart from where it stands, so that a copy elsewhere is read only once."""
+
+    file: str
+    before: int
+    content: Content
+
+    @property
+    def raw(self) -> Json:
+        return self.content.raw
+
+    @property
+    def identity(self) -> tuple[str, str, str] | None:
+        return self.content.identity
+
+    @property
+    def flaws(self) -> tuple[Flaw, ...]:
+        return self.content.flaws
 
     @property
     def line(self) -> int:
         """The line of the file in which it begins."""
-        return self.before + self.start.line
+        return self.before + self.content.start.line
 
     def at(self, path: Path) -> Mark:
         """Where in the file `path` stands; of something missing, where the nearest thing above it stands."""
-        mark = locate(self.marks, self.start, path)
+        content = self.content
+        mark = locate(content.marks if content.marks is not None else yamltext.load(content.text).marks, content.start, path)
         return Mark(mark.line + self.before, mark.column)
 
     @property
@@ -67,11 +94,13 @@ class Doc:
 
 class Reader:
     """Reads texts, remembering what it read: a document whose text is unchanged is not parsed again. `sweep` forgets what the
-    last round did not ask for."""
+    last round did not ask for. `kept`: what an earlier life of the process read, None to begin with nothing."""
 
-    def __init__(self) -> None:
-        self._old: dict[bytes, tuple[Doc, ...]] = {}
-        self._new: dict[bytes, tuple[Doc, ...]] = {}
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept, self._fresh = kept, 0
+        self._old: dict[bytes, tuple[Content, ...]] = {}
+        self._new: dict[bytes, tuple[Content, ...]] = {}
+        self._patience = yamltext.Patience()
 
     def read(self, text: str, file: str) -> list[Doc]:
         """The documents of one text, those of a `kind: List` one by one. `file` ending in `.json` is JSON, anything else YAML.
@@ -79,25 +108,39 @@ class Reader:
         found: list[Doc] = []
         as_json = file.endswith(".json")
         for before, chunk in [(0, text)] if as_json else yamltext.split(text):
-            docs = self._chunk(chunk, as_json)
-            if len(found) + len(docs) > MAX_DOCUMENTS:
+            contents = self._chunk(chunk, as_json)
+            if len(found) + len(contents) > MAX_DOCUMENTS:
                 flaw = Flaw(Mark(1, 1), (), f"more than {MAX_DOCUMENTS:,} documents in one file; split it")
-                found.append(Doc(file, before, flaw.mark, {}, None, {}, (flaw,)))
+                found.append(Doc(file, before, Content(flaw.mark, {}, None, {}, (flaw,))))
                 break
-            found += [replace(doc, file=file, before=before) for doc in docs]
+            found += [Doc(file, before, content) for content in contents]
         return found
 
     def sweep(self) -> None:
-        """End of a round: forget every text that was not read since the last sweep."""
-        self._old, self._new = self._new, {}
+        """End of a round: forget every text that was not read since the last sweep. What is kept for the next life is written when a good
+        part of it is new."""
+        if self._kept is not None and self._fresh > len(self._new) // NEW:
+            good = {digest: one for digest, contents in self._new.items() for one in contents if one.text}
+            self._kept.put((digest.hex(), (one.start.line, one.start.column, one.raw)) for digest, one in good.items())
+            self._fresh = 0
+        self._old, self._new, self._patience = self._new, {}, yamltext.Patience()
 
-    def _chunk(self, chunk: str, as_json: bool) -> tuple[Doc, ...]:
+    def _chunk(self, chunk: str, as_json: bool) -> tuple[Content, ...]:
         digest = blake2b(chunk.encode("utf-8", "surrogatepass"), digest_size=20, person=b"json" if as_json else b"yaml").digest()
-        docs = self._new.get(digest) or self._old.get(digest)
-        if docs is None:
-            docs = tuple(_documents(jsontext.load(chunk) if as_json else yamltext.load(chunk)))
-        self._new[digest] = docs
-        return docs
+        contents = self._new.get(digest) or self._old.get(digest)
+        if contents is None:
+            contents = tuple(_contents(_json(chunk))) if as_json else self._yaml(chunk, digest)
+        self._new[digest] = contents
+        return contents
+
+    def _yaml(self, chunk: str, digest: bytes) -> tuple[Content, ...]:
+        row = self._kept.get(digest.hex()) if self._kept is not None else None
+        if row is not None:
+            line, column, raw = row
+            return (Content(Mark(line, column), raw, _identity(raw), None, (), chunk),)
+        self._fresh += 1
+        good = _good(chunk)
+        return (good,) if good is not None else tuple(_contents(yamltext.load(chunk, self._patience)))
 
 
 def read(text: str, file: str) -> list[Doc]:
@@ -119,7 +162,24 @@ def decode(data: bytes) -> str | Flaw:
 # --- inside ------------------------------------------------------------------------------------------------------------------
 
 
-def _documents(found: Located) -> Iterator[Doc]:
+def _json(text: str) -> Located:
+    from reconciler.sources.documents import jsontext  # few declare in JSON
+
+    return jsontext.load(text)
+
+
+def _good(text: str) -> Content | None:
+    """A document with which nothing is wrong; None where its places are needed to tell."""
+    plain = plainyaml.load(text)
+    if plain is None or not isinstance(plain.value, dict) or plain.value.get("kind") == "List":
+        return None
+    raw = without_nulls(plain.value) if plain.nulls else plain.value
+    if not isinstance(raw, dict) or isinstance(parse(raw), list) or next(wrong_examples(raw), None) is not None:
+        return None
+    return Content(plain.start, raw, _identity(raw), None, (), text)
+
+
+def _contents(found: Located) -> Iterator[Content]:
     if found.value is None and not found.flaws:
         return
     value = found.value
@@ -129,7 +189,7 @@ def _documents(found: Located) -> Iterator[Doc]:
         yield _judge(found, value, ())
 
 
-def _list(found: Located, value: Json) -> Iterator[Doc]:
+def _list(found: Located, value: Json) -> Iterator[Content]:
     items = value.get("items")
     if value.get("apiVersion") != "v1" or not isinstance(items, list):
         path: Path = ("apiVersion",) if value.get("apiVersion") != "v1" else ("items",)
@@ -137,7 +197,7 @@ def _list(found: Located, value: Json) -> Iterator[Doc]:
             "a List is `apiVersion: v1`; write that" if path == ("apiVersion",) else "a List needs `items`, a list of documents; add it"
         )
         flaw = Flaw(locate(found.marks, found.start, path), path, message)
-        yield Doc("", 0, found.start, {}, None, {}, (flaw,))
+        yield Content(found.start, {}, None, {}, (flaw,))
         return
     marks, traps = _by_item(found.marks), _by_item(found.traps)
     for index, item in enumerate(items):
@@ -154,7 +214,7 @@ def _by_item(places: dict[Path, Place]) -> dict[int, dict[Path, Place]]:
     return found
 
 
-def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
+def _judge(found: Located, value: JsonValue, base: Path) -> Content:
     """One document, found at `base` of the text. Its paths begin at the document, as if it stood alone."""
     depth = len(base)
     marks = {path[depth:]: mark for path, mark in found.marks.items() if len(path) > depth and path[:depth] == base}
@@ -164,7 +224,7 @@ def _judge(found: Located, value: JsonValue, base: Path) -> Doc:
     flaws = list(found.flaws)
     if found.whole:
         flaws += _flaws(raw, marks, traps, start)
-    return Doc("", 0, start, raw if isinstance(raw, dict) else {}, _identity(raw), marks, tuple(_once(flaws)))
+    return Content(start, raw if isinstance(raw, dict) else {}, _identity(raw), marks, tuple(_once(flaws)))
 
 
 def _flaws(raw: object, marks: dict[Path, Mark], traps: dict[Path, Trap], start: Mark) -> Iterator[Flaw]:

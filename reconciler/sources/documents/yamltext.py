@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -29,6 +28,9 @@ _DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
+WORDS = _NULL | _TRUE | _FALSE | TRUE_11 | FALSE_11
+NUMBERS_BEGIN = "+-.0123456789"
+"""What is none of the words, and does not begin like a number, is text."""
 _INT = re.compile(r"[-+]?(?:0b[01]+|0x[0-9a-fA-F]+|0o[0-7]+|[0-9]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
@@ -80,20 +82,34 @@ def split(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def load(text: str) -> Located:
-    """One document → its value with positions. Never raises: what is wrong with the text is in `flaws`."""
-    if _FAST is not None:
-        # What libyaml refuses is read once more by the parser whose messages name the place as people see it.
-        with suppress(yaml.YAMLError, UnicodeEncodeError):
-            return _build(yaml.parse(text, Loader=_FAST))
+@dataclass(slots=True)
+class Patience:
+    """How many characters the slow parser may still read: three seconds of it are one million."""
+
+    left: int = 1 << 20
+
+
+def load(text: str, patience: Patience | None = None) -> Located:
+    """One document → its value with positions. Never raises: what is wrong with the text is in `flaws`. `patience`: shared by texts that
+    are read one after the other."""
+    patience = patience if patience is not None else Patience()
     found = Located()
+    if _FAST is not None:
+        # What libyaml refuses is read once more by the parser whose messages name the place as people see it, unless that takes too long.
+        try:
+            return _build(yaml.parse(text, Loader=_FAST))
+        except yaml.YAMLError as error:
+            if len(text) > patience.left:
+                found.stop(_flaw(text, error))
+                return found
+        except UnicodeEncodeError:  # half of a pair of code units
+            pass
+    patience.left -= len(text)
     try:
         # A parser of our own per text: it keeps state.
         return _build(YAML(typ="safe", pure=True).parse(text))
-    except MarkedYAMLError as error:
-        found.stop(_flaw(text, error))
     except YAMLError as error:
-        found.stop(Flaw(Mark(1, 1), (), f"is not YAML ({str(error).splitlines()[0]}); remove the character"))
+        found.stop(_flaw(text, error))
     return found
 
 
@@ -116,7 +132,7 @@ def resolve(text: str) -> tuple[JsonValue, Trap | None]:
         return text in _TRUE, None
     if text in TRUE_11 or text in FALSE_11:
         return text in TRUE_11, Trap.BOOLEAN
-    if text[0] not in "+-.0123456789":
+    if text[0] not in NUMBERS_BEGIN:
         return text, None
     if _NOT_JSON.match(text):
         raise ValueError(text)
@@ -292,7 +308,10 @@ def _event(event: object) -> _Event | None:
     return _Event(kind, str(value), not style, "" if tag is None else str(tag), "" if anchor is None else str(anchor), mark)
 
 
-def _flaw(text: str, error: MarkedYAMLError) -> Flaw:
+def _flaw(text: str, error: YAMLError | yaml.YAMLError) -> Flaw:
+    """What either parser says of a text that it refuses."""
+    if not isinstance(error, MarkedYAMLError | yaml.MarkedYAMLError):
+        return Flaw(Mark(1, 1), (), f"is not YAML ({str(error).splitlines()[0]}); remove the character")
     at = error.problem_mark or error.context_mark
     line, column = (at.line, at.column) if at is not None else (0, 0)
     lines = text.split("\n")

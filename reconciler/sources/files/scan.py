@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler import paths
-from reconciler.core.keys import Key
+from reconciler.core.keys import Key, as_strings
 from reconciler.engine.state.declared import Declared
-from reconciler.paths import Present, Seen, Unreadable
 from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.located import Path as FieldPath
 from reconciler.sources.documents.reader import MAX_BYTES, Doc, Finding, Reader, decode
-from reconciler.sources.files.stack import MARKER, Stack, read_marker
+from reconciler.sources.files.stack import Stack, read_marker
+from reconciler.sources.files.tree import Entry, Tree
+
+if TYPE_CHECKING:
+    from reconciler.sources.documents.kept import Kept
 
 SOURCE, COMMITTED = "file", "git"
 """Name the sources in stored objects: of what is a file here, and of what is one of a commit."""
-SUFFIXES = (".yaml", ".yml", ".json")
 _ROUNDS = 3
 
 
@@ -85,22 +88,22 @@ def scan(places: Sequence[Path], namespace: str = "default") -> Scan:
 class Scanner:
     """Scans again and again, parsing only documents whose text changed. Blocking: call it in a thread.
 
-    `namespace`: for documents that name none."""
+    `namespace`: for documents that name none. `kept`: what an earlier life of the process read."""
 
-    def __init__(self, namespace: str = "default") -> None:
+    def __init__(self, namespace: str = "default", kept: Kept | None = None) -> None:
         self._namespace = namespace
-        self._reader = Reader()
+        self._reader = Reader(kept)
 
     def scan(self, places: Sequence[Path], more: Callable[[Look], None] = lambda _: None) -> Scan:
         """Everything below these files and directories. Never raises for what is wrong with them: that is in `findings`. `more`: adds what
         is declared elsewhere."""
         for _ in range(_ROUNDS):
-            before = [_Tree(path) for path in places]
+            before = [Tree(path) for path in places]
             look = Look(self._reader, self._namespace)
             for tree in before:
                 look.tree(tree)
             more(look)
-            still = [_Tree(path).signature for path in places] == [tree.signature for tree in before]
+            still = [Tree(path).signature for path in places] == [tree.signature for tree in before]
             if still:
                 break
         self._reader.sweep()
@@ -132,90 +135,6 @@ class Scanner:
         return look.result(True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file to be read: `real` once links are resolved, `shown` as the user knows it. `stack_root`: of the stack that it stands in."""
-
-    real: Path
-    shown: Path
-    stack_root: Path | None
-
-
-class _Tree:
-    """What stands below one path at one moment, by name and identity, unread."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.files: list[_Entry] = []
-        self.markers: list[_Entry] = []
-        self.flaws: list[tuple[Path, Path | None, str]] = []
-        self.signature: list[tuple[str, int, int, int]] = []
-        self.stacks: list[Path | None] = []  # of each row of the signature the root of its stack
-        self._seen: set[Path] = set()
-        root = paths.real(path)
-        if not isinstance(root, Path):
-            self.flaws.append((path, None, f"can't be read ({_of(root)}); correct the path or its permissions"))
-            return
-        self._root = root
-        seen = paths.look(root)
-        if not isinstance(seen, Present):
-            self.flaws.append((path, None, f"can't be read ({_of(seen)}); correct the path or its permissions"))
-        elif seen.is_folder:
-            self._walk(root, path, None)
-        else:
-            self._file(root, path, None)
-
-    def _walk(self, folder: Path, shown: Path, stack: Path | None) -> None:
-        if folder in self._seen:
-            return
-        self._seen.add(folder)
-        try:
-            names = sorted(entry.name for entry in os.scandir(folder))
-        except OSError as error:
-            self.flaws.append((shown, stack, f"can't be listed ({paths.why(error)}); correct its permissions"))
-            return
-        if MARKER in names:
-            stack = shown
-            self.markers.append(_Entry(folder / MARKER, shown / MARKER, stack))
-            self._sign(folder / MARKER, stack)
-        self._sign(folder, stack)
-        for name in names:
-            if name.startswith((".", "#")) or name.endswith("~"):
-                continue
-            self._entry(folder / name, shown / name, stack)
-
-    def _entry(self, path: Path, shown: Path, stack: Path | None) -> None:
-        name = paths.look_at_name(path)
-        real = paths.real(path) if isinstance(name, Present) and name.is_link else path
-        seen = paths.look(real) if isinstance(real, Path) else real
-        if not isinstance(real, Path) or not isinstance(seen, Present):
-            # What can't be looked at may be a directory of declarations, whatever its name; a link to nowhere is none.
-            if shown.suffix in SUFFIXES or isinstance(seen, Unreadable):
-                self.flaws.append((shown, stack, f"can't be read ({_of(seen)}); correct the link or its permissions"))
-        elif not real.is_relative_to(self._root):
-            if shown.suffix in SUFFIXES:
-                self.flaws.append((shown, stack, "is a link that leads out of the directory; copy the file here"))
-        elif seen.is_folder:
-            self._walk(real, shown, stack)
-        elif shown.suffix in SUFFIXES:
-            self._file(real, shown, stack)
-
-    def _file(self, real: Path, shown: Path, stack: Path | None) -> None:
-        if real in self._seen:
-            return
-        self._seen.add(real)
-        self._sign(real, stack)
-        self.files.append(_Entry(real, shown, stack))
-
-    def _sign(self, path: Path, stack: Path | None) -> None:
-        self.stacks.append(stack)
-        found = paths.look(path)
-        if isinstance(found, Present):
-            self.signature.append((str(path), found.identity[1], found.modified_ns, found.size))
-        else:
-            self.signature.append((str(path), -1, -1, -1))  # read() will say why
-
-
 class Look:
     """Collects one scan, of directories and of texts from elsewhere."""
 
@@ -228,28 +147,28 @@ class Look:
         self._unclear: dict[str, str] = {}
         self._stamps: dict[str, blake2b] = {}
         self._hash = blake2b(digest_size=16)
-        self._read: dict[Path, str] = {}
+        self._read: dict[str, str] = {}
         self._files: dict[str, tuple[str, str]] = {}
 
-    def tree(self, tree: _Tree) -> None:
+    def tree(self, tree: Tree) -> None:
         """Everything below one path."""
         for marker in tree.markers:
             text = self._text_of(marker, "")
             if text is not None:
-                self.marker(text, str(marker.shown), str(marker.stack_root))
+                self.marker(text, marker.shown, marker.stack)
         for row, where in zip(tree.signature, tree.stacks, strict=True):
-            self.stamp(self.stack(str(where)), repr(row).encode("utf-8", "surrogatepass"))
+            self.stamp(self.stack(where), repr(row).encode("utf-8", "surrogatepass"))
         for shown, root, message in tree.flaws:
-            self.wrong(str(shown), Flaw(Mark(1, 1), (), message), self.stack(str(root)))
+            self.wrong(shown, Flaw(Mark(1, 1), (), message), self.stack(root))
         for entry in tree.files:
             if entry.real in self._read:  # named twice on the command line
                 continue
-            self._read[entry.real] = os.path.abspath(entry.shown)
-            stack = self.stack(str(entry.stack_root))
-            self._files[str(entry.real)] = str(entry.shown), stack
+            self._read[entry.real] = entry.place
+            stack = self.stack(entry.stack)
+            self._files[entry.real] = entry.shown, stack
             text = self._text_of(entry, stack)
             if text is not None:
-                self.text(text, str(entry.shown), stack)
+                self.text(text, entry.shown, stack)
 
     def stack(self, root: str) -> str:
         """The uuid of the stack with this root, '' where none is marked well."""
@@ -271,6 +190,7 @@ class Look:
 
     def text(self, text: str, file: str, stack: str, commit: str = "") -> None:
         """The documents of one text. `stack`: uuid of the one it stands in; `commit`: that it is of, where it is of one."""
+        place = file if commit else os.path.abspath(file)
         for doc in self._reader.read(text, file):
             key = self._key(doc)
             if doc.flaws or key is None:
@@ -279,7 +199,7 @@ class Look:
                 if key is not None:
                     self._flawed.setdefault(key, doc.findings[0])
                 continue
-            self._objects.setdefault(key, []).append(_declared(key, doc, stack, commit))
+            self._objects.setdefault(key, []).append(_declared(key, doc, place, stack, commit))
 
     def wrong(self, file: str, flaw: Flaw, stack: str) -> None:
         """Something about a file as a whole."""
@@ -292,7 +212,7 @@ class Look:
 
     def read(self, file: str) -> None:
         """A file from elsewhere was read, by the name that origins have."""
-        self._read[Path(file)] = file
+        self._read[file] = file
 
     def refused(self, finding: Finding) -> None:
         """Something about what is not in force: nothing that was collected so far is known to be gone."""
@@ -341,46 +261,39 @@ class Look:
         kind, namespace, name = doc.identity
         return Key(kind, namespace or self._namespace, name)
 
-    def _text_of(self, entry: _Entry, stack: str) -> str | None:
+    def _text_of(self, entry: Entry, stack: str) -> str | None:
         try:
             data = _read(entry.real)
         except OSError as error:
-            self.wrong(str(entry.shown), Flaw(Mark(1, 1), (), f"can't be read ({paths.why(error)}); correct its permissions"), stack)
+            self.wrong(entry.shown, Flaw(Mark(1, 1), (), f"can't be read ({paths.why(error)}); correct its permissions"), stack)
             return None
         self.update(os.fsencode(entry.shown), data)
         text = decode(data)
         if isinstance(text, Flaw):
-            self.wrong(str(entry.shown), text, stack)
+            self.wrong(entry.shown, text, stack)
             return None
         return text
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str | Path) -> bytes:
     """At most one byte more than a file may have. Anything but a regular file (a pipe would block) raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(0, "not a regular file")
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(MAX_BYTES + 1)
+        data = os.read(descriptor, min(found.st_size, MAX_BYTES) + 1)
+        while len(data) <= MAX_BYTES and (more := os.read(descriptor, MAX_BYTES + 1 - len(data))):
+            data += more
+        return data
     finally:
         os.close(descriptor)
 
 
-def _declared(key: Key, doc: Doc, stack: str, commit: str) -> FileDeclared:
+def _declared(key: Key, doc: Doc, place: str, stack: str, commit: str) -> FileDeclared:
     metadata, spec = doc.raw["metadata"], doc.raw["spec"]
     assert isinstance(metadata, dict)  # parsed and found good, both
     assert isinstance(spec, dict)
-    labels, annotations = (dict(_pairs(metadata.get(name))) for name in ("labels", "annotations"))
-    origin = f"{doc.file if commit else os.path.abspath(doc.file)}:{doc.line}"
-    source = COMMITTED if commit else SOURCE
-    return FileDeclared(key, spec, labels, annotations, source, origin, stack, commit, file=doc.file, line=doc.line, doc=doc)
-
-
-def _pairs(value: object) -> Iterator[tuple[str, str]]:
-    items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else ()
-    return ((str(key), str(inner)) for key, inner in items)
-
-
-def _of(answer: Seen | Path) -> str:
-    return answer.why if isinstance(answer, Unreadable) else "no such file or directory"
+    labels, annotations = as_strings(metadata.get("labels")), as_strings(metadata.get("annotations"))
+    source, line = COMMITTED if commit else SOURCE, doc.line
+    return FileDeclared(key, spec, labels, annotations, source, f"{place}:{line}", stack, commit, file=doc.file, line=line, doc=doc)

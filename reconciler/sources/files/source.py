@@ -10,6 +10,7 @@ from typing import Protocol
 from reconciler.core.keys import Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
+from reconciler.sources.documents.kept import Kept
 from reconciler.sources.files.scan import Look, Scan, Scanner
 from reconciler.sources.files.sync import FileSync
 from reconciler.sources.files.watch import watch
@@ -18,6 +19,9 @@ MARGIN = 0.05
 """Seconds after which a look comes late, so that it does not come early."""
 FEW = 20
 """Changed files that are looked at by themselves; more are found soon enough by the look at everything."""
+
+LATER = 0.2
+"""Seconds until the look at everything, which keeps a processor busy, when a change was put in force before it and is to be acted on."""
 
 
 class Elsewhere(Protocol):
@@ -42,12 +46,18 @@ class Elsewhere(Protocol):
 
 class FileSource:
     """`sources.follower.Source` over paths. `namespace`: for documents that name none; `engine`: tells when an object is gone;
-    `elsewhere`: declared beside the files."""
+    `elsewhere`: declared beside the files; `kept`: what an earlier life of the process read."""
 
     def __init__(
-        self, paths: Sequence[Path], namespace: str, sync: FileSync, engine: EngineView, elsewhere: Sequence[Elsewhere] = ()
+        self,
+        paths: Sequence[Path],
+        namespace: str,
+        sync: FileSync,
+        engine: EngineView,
+        elsewhere: Sequence[Elsewhere] = (),
+        kept: Kept | None = None,
     ) -> None:
-        self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace)
+        self._paths, self._sync, self._engine, self._scanner = paths, sync, engine, Scanner(namespace, kept)
         self._elsewhere = elsewhere
         self._hints: set[str] = set()
         self._last: Scan | None = None
@@ -82,8 +92,9 @@ class FileSource:
         hints = sorted(self._hints)
         self._hints.clear()
         if self._last is not None and len(hints) <= FEW:
-            for path in hints:
-                await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last)
+            ahead = [await self._sync.ahead(await asyncio.to_thread(self._scanner.again, path, self._last), self._last) for path in hints]
+            if any(ahead):
+                await asyncio.sleep(LATER)
         for one in self._elsewhere:
             await one.choose(self._sync)
 
@@ -96,6 +107,7 @@ class FileSource:
     async def apply(self, found: Scan) -> None:
         changed = await self._sync.round(found)
         self._last = found
+        self._engine.caught_up()
         for one in self._elsewhere:
             await one.settled(changed)
         self._looks_again(self._sync.look_again)

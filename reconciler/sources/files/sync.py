@@ -4,27 +4,34 @@ is not declared any more is deleted only as `core.prune` says (G-42, G-43)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from reconciler import paths
 from reconciler.api.annotations import PREFIX
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
-from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, absences, parts, prune
+from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, StackState, absences, parts, prune
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declarations import Outcome
+from reconciler.engine.state.declared import stands
 from reconciler.engine.view import DeclarationPort, ObjectReader
 from reconciler.errors import InvalidSpec, Refused, UsageError
 from reconciler.paths import Absent, Present, Unreadable
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
 from reconciler.sources.files.stack import OnDrift
-from reconciler.sources.inventory import SOURCES, in_force, states
+from reconciler.sources.inventory import SOURCES, Items, in_force, items_of, states
+
+T = TypeVar("T")
 
 AT_ONCE = 100
+"""Objects that are compared and written before everything else of the process has its turn."""
+MANY = 500
+"""So many objects are looked through in a thread."""
 
 
 class FileSync:
@@ -64,7 +71,9 @@ class FileSync:
 
     def decide(self, found: Scan, foresee: bool = False) -> tuple[Pruning, ...]:
         """What becomes of what is not declared any more, by stack. `foresee`: as if this look were the second one."""
-        known = states(found, self._table)
+        return self._decided(states(found, items_of(self._table)), foresee)
+
+    def _decided(self, known: Sequence[StackState], foresee: bool) -> tuple[Pruning, ...]:
         now = self._now() if self._now is not None else asyncio.get_running_loop().time()
         self._absent = absences(self._absent, known, now)
         seen = {one: Absence(float("-inf")) for one in self._absent} if foresee else self._absent
@@ -72,31 +81,50 @@ class FileSync:
 
     async def round(self, found: Scan, foresee: bool = False) -> int:
         """Apply one scan; returns how many objects changed. `foresee`: see `decide`. Raises what the store says when it is away."""
-        refused: list[Finding] = []
         self.waiting.clear()
-        self.prunings = self.decide(found, foresee)
+        items = items_of(self._table)
+        self.prunings = self._decided(await _aside(len(items), states, found, items), foresee)
         due = {one for pruning in self.prunings for one in pruning.due}
         held = {one.key for pruning in self.prunings for one in pruning.stack.removals if one.part and one not in due}
         await self._confirm()
-        changed = 0
-        drifts = {stack.policy.uuid for stack in found.stacks if stack.policy.on_drift is OnDrift.REPORT}
-        for kind in KINDS:
-            objects = [declared for declared in found.objects if declared.key.kind == kind.name and declared.key not in held]
-            for start in range(0, len(objects), AT_ONCE):
-                results = await asyncio.gather(*(self._apply(one, found, drifts) for one in objects[start : start + AT_ONCE]))
-                refused += [result for result in results if isinstance(result, Finding)]
-                changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
+        changed, refused = await self._apply_all(found, held)
         changed += await self._delete(due)
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
         self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
         self.findings = tuple(sorted({*found.findings, *refused}))
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
-        self._report(found)
+        items = items_of(self._table)
+        self._report(await _aside(len(items), _undeclared, found, items))
         return changed
 
-    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> None:
-        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them. `found`: the last
-        scan. Only what is declared there already, and loses nothing by it, is touched."""
+    async def _apply_all(self, found: Scan, held: Collection[Key]) -> tuple[int, list[Finding]]:
+        """Put in force what differs. Returns how many objects changed, and what was refused."""
+        drifts = {stack.policy.uuid for stack in found.stacks if stack.policy.on_drift is OnDrift.REPORT}
+        by_kind: dict[str, list[FileDeclared]] = {kind.name: [] for kind in KINDS}
+        for one in found.objects:
+            if one.key not in held:
+                by_kind[one.key.kind].append(one)
+        changed, refused = 0, list[Finding]()
+        for objects in by_kind.values():
+            for start in range(0, len(objects), AT_ONCE):
+                differing = [one for one in objects[start : start + AT_ONCE] if not self._stands(one)]
+                results = await asyncio.gather(*(self._apply(one, found, drifts) for one in differing))
+                refused += [result for result in results if isinstance(result, Finding)]
+                changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
+                await asyncio.sleep(0)
+        return changed, refused
+
+    def _stands(self, one: FileDeclared) -> bool:
+        item = self._table.get(one.key)
+        if item is None or not stands(item.obj, one):
+            return False
+        self._applied[one.key] = one.spec
+        return True
+
+    async def ahead(self, objects: Iterable[FileDeclared], found: Scan) -> bool:
+        """Put some objects in force before the round that looks at everything, which tells of what is wrong with them; returns whether
+        any changed. `found`: the last scan. Only what is declared there already, and loses nothing by it, is touched."""
+        changed = False
         for one in objects:
             item = self._table.get(one.key)
             kept = item is not None and not item.deleting and item.obj.source == one.source
@@ -104,7 +132,8 @@ class FileSync:
                 continue
             if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
                 continue
-            await self._apply(one, found, set())
+            changed |= await self._apply(one, found, set()) is Outcome.CONFIGURED
+        return changed
 
     def _over(self) -> set[str]:
         """Approvals that are carried out, and those of what a look found to be otherwise: they are good for nothing later."""
@@ -187,12 +216,12 @@ class FileSync:
             raise Refused(f"{one.key} is declared in another file", obj.origin, "remove it there first, or give this one another name")
         return replace(one, succeeds=obj.source)
 
-    def _report(self, found: Scan) -> None:
-        """Say what is new since the last round."""
+    def _report(self, undeclared: Iterable[Key]) -> None:
+        """Say what is new since the last round. `undeclared`: what is kept though nothing declares it any more."""
         lines = {str(finding) for finding in self.findings}
         broken = frozenset(finding.file for finding in self.findings)
         lines |= {f"{short(key)} is no longer declared; kept: `reconciler delete {key.kind.lower()} {key.name}"
-                  f" -n {key.namespace}` removes it" for key in (obj.key for obj in self._undeclared(found))}  # fmt: skip
+                  f" -n {key.namespace}` removes it" for key in undeclared}  # fmt: skip
         blocked = {one.blocked for one in self.prunings if one.blocked is not None}
         self._in_events &= blocked
         lines |= {f"PruneBlocked: {one.message}" for one in blocked - self._in_events}  # of an earlier life: its event was told then
@@ -215,23 +244,31 @@ class FileSync:
                     unknown.add(file)
         self._told, self._broken = lines, broken | unknown
 
-    def _undeclared(self, found: Scan) -> Iterable[StoredObject]:
-        """Objects of no stack, or of one that was not read, that no file declares any more (nor one that is not looked at here); only said
-        when everything could be read."""
-        if not found.clean:
-            return
-        declared = {one.key for one in found.objects}
-        read = {stack.policy.uuid for stack in found.stacks}
-        repositories = {file.rpartition(":")[0] for file in found.read}
-        for item in in_force(self._table):
-            if item.key in declared or item.obj.source_id in read:
-                continue
-            if item.obj.source == SOURCE:
-                gone = in_file(item.obj) is False
-            else:
-                gone = item.obj.origin.rsplit(":", 2)[0] in repositories
-            if gone:
-                yield item.obj
+
+async def _aside(many: int, work: Callable[[Scan, Items], T], found: Scan, items: Items) -> T:
+    """In a thread, when it takes longer than everything else of the process should wait."""
+    return await asyncio.to_thread(work, found, items) if many > MANY else work(found, items)
+
+
+def _undeclared(found: Scan, items: Items) -> list[Key]:
+    """Objects of no stack, or of one that was not read, that no file declares any more (nor one that is not looked at here); only said
+    when everything could be read."""
+    if not found.clean:
+        return []
+    declared = {one.key for one in found.objects}
+    read = {stack.policy.uuid for stack in found.stacks}
+    repositories = {file.rpartition(":")[0] for file in found.read}
+    gone: list[Key] = []
+    for item in in_force(items):
+        if item.key in declared or item.obj.source_id in read:
+            continue
+        if item.obj.source == SOURCE:
+            absent = in_file(item.obj) is False
+        else:
+            absent = item.obj.origin.rsplit(":", 2)[0] in repositories
+        if absent:
+            gone.append(item.key)
+    return gone
 
 
 def in_file(obj: StoredObject) -> bool | None:

@@ -58,8 +58,8 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class GitSettings:
-    """One repository that is followed. `interval`: seconds between two looks; `verify`: file of the keys (ssh `allowed_signers`) by one of
-    which a commit has to be signed, '' when that does not matter."""
+    """One repository that is followed. `interval`: seconds between two looks; `verify`: file of the keys (ssh `allowed_signers`, or public
+    keys of OpenPGP, armored) by one of which a commit has to be signed, '' when that does not matter."""
 
     address: Address
     interval: float = _INTERVAL

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import signal
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ SECONDS = 120.0
 MOST_BYTES = 1 << 30
 """Of any file that git writes: packs of a repository beyond it are refused by the system."""
 MOST_OUTPUT = 256 << 20
+ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _TAIL = 2000
 _INHERITED = (
     "PATH",
@@ -66,17 +70,27 @@ class Git:
         return (await self._run(words, address, secret, username, stdin))[0]
 
     async def signer(self, commit: str, keys: str) -> str:
-        """By whom a commit is signed, as git says it. Raises `GuestFailed` when by none of these keys (an `allowed_signers` file)."""
+        """By whom a commit is signed, as git says it. `keys`: an `allowed_signers` file of ssh, or public keys of OpenPGP, armored. Raises
+        `GuestFailed` when by none of these, `Refused` where there is no gpg and they are of OpenPGP."""
+        ring = await asyncio.to_thread(_keyring, Path(keys), self.environ)
+        only = ("-c", f"gpg.ssh.allowedSignersFile={'/dev/null' if ring else keys}")
         try:
-            _, said = await self._run(("-c", f"gpg.ssh.allowedSignersFile={keys}", "verify-commit", "--", commit), None, "", "", b"")
+            _, said = await self._run((*only, "verify-commit", "--", commit), None, "", "", b"", ring)
         except Unreachable as error:
             raise GuestFailed(f"no key of {keys} has signed it", commit, "sign it, or name the key in that file") from error
-        return one_line(said.decode("utf-8", "replace").strip().splitlines()[0]) if said.strip() else "verified"
+        finally:
+            if ring:
+                await asyncio.to_thread(shutil.rmtree, ring, ignore_errors=True)
+        lines = [line.removeprefix("gpg: ") for line in said.decode("utf-8", "replace").splitlines() if "Good " in line]
+        return one_line(lines[0].strip()) if lines else "verified"
 
-    async def _run(self, words: Sequence[str], address: Address | None, secret: str, username: str, stdin: bytes) -> tuple[bytes, bytes]:
+    async def _run(
+        self, words: Sequence[str], address: Address | None, secret: str, username: str, stdin: bytes, ring: str = ""
+    ) -> tuple[bytes, bytes]:
         with _configuration(address, username, secret) as (configuration, descriptors):
             env = {name: self.environ[name] for name in _INHERITED if name in self.environ} | {
                 "HOME": str(self.home),
+                "GNUPGHOME": ring or "/nonexistent",
                 "GIT_DIR": str(self.home / "repository"),
                 "GIT_CONFIG_NOSYSTEM": "1",
                 "GIT_CONFIG_GLOBAL": configuration,
@@ -159,6 +173,27 @@ def _end(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _keyring(keys: Path, environ: Mapping[str, str]) -> str:
+    """A new directory with these keys of OpenPGP and no other, which whoever asks removes; '' where they are of ssh. Blocking."""
+    try:
+        with keys.open("rb") as file:
+            armored = ARMOR in file.read(4096)
+    except OSError as error:
+        raise GuestFailed("its keys can't be read", str(keys), "correct the path or its permissions") from error
+    if not armored:
+        return ""
+    ring = tempfile.mkdtemp(prefix="reconciler-keys-")
+    command = ("gpg", "--batch", "--no-autostart", "--quiet", "--homedir", ring, "--import", "--", str(keys))
+    try:
+        subprocess.run(command, env={"PATH": environ.get("PATH", os.defpath)}, check=True, capture_output=True, timeout=SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        shutil.rmtree(ring, ignore_errors=True)
+        if isinstance(error, FileNotFoundError):
+            raise Refused("there is no gpg on this host, and the keys are of OpenPGP", str(keys), "install gnupg") from error
+        raise GuestFailed("its keys can't be read", str(keys), "export them anew: `gpg --armor --export`") from error
+    return ring
 
 
 @contextmanager

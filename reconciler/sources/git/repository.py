@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from reconciler.errors import InvalidSpec, NotFound, Unreachable
 from reconciler.sources.documents.reader import MAX_BYTES
-from reconciler.sources.files.scan import SUFFIXES
 from reconciler.sources.files.stack import MARKER
+from reconciler.sources.files.tree import SUFFIXES
 from reconciler.sources.git.address import GitSettings
 from reconciler.sources.git.command import Git, ValueOf
 
