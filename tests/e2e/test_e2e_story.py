@@ -285,9 +285,9 @@ def test_the_demonstration_of_an_agent_that_is_held_to_what_is_declared(image: o
     budget is ended and goes on when that is raised."""
     told = Program(tmp_path, {}).json("demo", "--scenario", "governed", seconds=240.0)
     assert told["ok"] is True
-    assert [chapter["title"] for chapter in told["chapters"]] == ["denied", "approved", "budget", "deleted"]
-    assert told["machines"] == {"created": 1, "left": 0}
-    assert [task["phase"] for task in told["tasks"]] == ["Succeeded"] * 3
+    assert [chapter["title"] for chapter in told["chapters"]] == ["remembered", "denied", "approved", "budget", "deleted"]
+    assert told["machines"] == {"created": 2, "left": 0}
+    assert [task["phase"] for task in told["tasks"]] == ["Succeeded"] * 5
     assert {file["path"] for file in told["files"]} == {".git", "counted.txt", "kept.txt"}
 
 

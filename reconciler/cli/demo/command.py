@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCENARIOS = {
     "quickstart": "one agent, three tasks that build on each other, a steer, suspend and resume with its memory intact",
     "fork": "one agent copied live three ways while work waits for it; each copy knows what it was told, and goes on apart from the others",
-    "governed": "one agent tries what it may not, waits for a person's yes, runs out of budget, and goes on when that is raised",
+    "governed": "one agent remembers beyond its machine, tries what it may not, waits for a person's yes, runs out of budget, and goes on",
     "outage": "a platform without room for machines: work goes on on this host, then moves to a machine with all it knows and made",
     "rollout": "a profile changes in a tree, one machine after another; the next change fails at one node, costs nothing, and is undone",
     "tree": "a tree of machines is declared, grows, shrinks, sleeps overnight, wakes with what it knew, and is taken down in order",

@@ -1,10 +1,10 @@
-"""An agent that is held to what is declared: it tries what it may not, waits for a person's yes, and runs out of budget in the middle of a
-turn. Nothing of it depends on what its model was told."""
+"""An agent that is held to what is declared: it remembers what it wrote down though its machine and its conversation are gone, tries what
+it may not, waits for a person's yes, and runs out of budget in the middle of a turn. Nothing of it depends on what its model was told."""
 
 from __future__ import annotations
 
 from reconciler.cli.demo.stage import Stage
-from reconciler.cli.demo.story import PROFILE, Story, answer, declare, holds, leave, phase, pid, succeeds
+from reconciler.cli.demo.story import PROFILE, Story, answer, declare, holds, leave, phase, pid, succeeds, vm_of
 from reconciler.core.attention import attention_of
 from reconciler.core.keys import Json, JsonValue, Key, as_maps, short
 from reconciler.core.spending.ledger import NOTHING
@@ -15,7 +15,8 @@ from reconciler.views.spent import of_agent
 from reconciler.visible import one_line
 
 API = Key("Lieutenant", "default", "api")
-FORBIDDEN, PUBLISH, LONG = (Key("Task", "default", name) for name in ("tidy", "publish", "count"))
+NOTE, RECALL, FORBIDDEN, PUBLISH, LONG = (Key("Task", "default", name) for name in ("note", "recall", "tidy", "publish", "count"))
+FACT = "releases go out on Tuesdays"
 DENIED = "Denied by the permissions of this agent"
 """How the keeper tells an agent that a rule denies its call."""
 
@@ -27,6 +28,7 @@ spec:
   role: Keep the API
   profileRef: {name: scripted}
   limits: {steerLandSeconds: 2}
+  memory: {scopes: [Agent]}
   permissions:
     default: Allow
     ask: ["bash(git push*)"]
@@ -76,6 +78,8 @@ def rules() -> list[tuple[str, list[Json]]]:
                 {"say": "I may not remove anything here, so I left it."},
             ],
         ),
+        ("Write down", [{"tool": "memory_write", "args": {"text": FACT}}, {"say": "It is written down."}]),
+        ("What do you remember", [{"tool": "memory_read", "args": {}}, {"say": "I read what I had written down."}]),
         ("Publish it", [bash(ORIGIN), bash(PUSH), {"say": "It is published."}]),
     ]
 
@@ -85,18 +89,43 @@ async def play(stage: Stage, keep: bool, story: Story) -> None:
     seen: list[Event] = []
     stop = stage.controller.engine.subscribe(events=seen.append)
     try:
+        await story.chapter(stage, "remembered", "It writes something down, and loses its machine and its conversation", _remembered(stage))
         await story.chapter(stage, "denied", "It tries what it may not, and is told so", _denied(stage))
         await story.chapter(stage, "approved", "It wants to publish: the call waits for a person, and goes on", _approved(stage))
         await story.chapter(stage, "budget", "Its budget ends in the middle of a turn, and is raised", _budget(stage, seen))
-        await story.show(stage, API, (FORBIDDEN, PUBLISH, LONG))
+        await story.show(stage, API, (NOTE, RECALL, FORBIDDEN, PUBLISH, LONG))
         if not keep:
-            await story.chapter(stage, "deleted", "Everything is deleted", leave(stage, LONG, PUBLISH, FORBIDDEN, API, PROFILE))
+            everything = (LONG, PUBLISH, FORBIDDEN, RECALL, NOTE, API, PROFILE)
+            await story.chapter(stage, "deleted", "Everything is deleted", leave(stage, *everything))
     finally:
         stop()
 
 
-async def _denied(stage: Stage) -> None:
+async def _remembered(stage: Stage) -> None:
     await declare(stage, FLEET)
+    await _told(stage, NOTE, f"Write down that {FACT}.")
+    await succeeds(stage, NOTE, patience=90.0)
+    await stage.until("its memory", lambda: _entries(stage) == 1)
+    before = vm_of(stage, API)
+    await stage.simulator.do(lambda world: world.kill(before))
+    await stage.set(API, "session.generation", 2)
+    stage.telling.line(f"   VM {before} is dead, and a new conversation is declared")
+    await stage.until("another machine", lambda: vm_of(stage, API) not in ("", before), 90.0)
+    await _told(stage, RECALL, "What do you remember?")
+    await succeeds(stage, RECALL, patience=90.0)
+    asked = stage.model.requests[-1]
+    if FACT not in asked.system or any("Write down" in str(message) for message in asked.messages):
+        raise GuestFailed("its new conversation does not begin with what it had written down", str(RECALL))
+    stage.telling.line(f"   the new one begins with what it had written down: {FACT}")
+
+
+def _entries(stage: Stage) -> int:
+    """How many entries its memory has in the store."""
+    obj = stage.object(API)
+    return int(text_at(obj.status, ".memory.agent.entries") or 0) if obj is not None else 0
+
+
+async def _denied(stage: Stage) -> None:
     await _told(stage, FORBIDDEN, "Tidy up.")
     await succeeds(stage, FORBIDDEN, patience=90.0)
     refused = [text for text in _results(stage) if text.startswith(DENIED)]
