@@ -31,7 +31,7 @@ def auth(
     for_task: Annotated[str, typer.Option("--task", metavar="TASK", help="Under the rules of this task too.", show_default=False)] = "",
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json.")] = "text",
 ) -> None:
-    """Say what an agent may do, and which rule decides; or which secrets it is given, never their values.
+    """Say what an agent may do, and which secrets it is given.
 
     `can-i` tells the answer, the rule, its level, and the part of the call that decides. By what is declared now, on any machine:
     symbolic links are followed only where the agent runs. Exit code 0 for Allow, 4 for Ask and Deny.

@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("wait", "reconciler.cli.wait:wait", "Wait until objects are as asked for.", kube=True),
         Entry("orphans", "reconciler.cli.orphans:orphans", "Show VMs that no object here owns; delete proven orphans.", kube=True),
         Entry("diff", "reconciler.cli.diff:diff", "Show in what two objects or two VMs are configured differently.", kube=True),
-        Entry("auth", "reconciler.cli.auth:auth", "Say what an agent may do, and which rule decides.", kube=True),
+        Entry("auth", "reconciler.cli.auth:auth", "Say what an agent may do, and which secrets it is given.", kube=True),
         Entry("config", "reconciler.cli.settings:config_", "Show every setting and where it comes from; change the file."),
         Entry("doctor", "reconciler.cli.doctor:doctor", "Check what a controller needs, and say what to fix.", kube=True),
     ),

@@ -10,12 +10,17 @@ from tests.background import Platform
 from tests.cli.conftest import Result, Run
 
 API = "apiVersion: fleet.vers.sh/v1alpha1\n"
+LONG = "{role: Build, instructions: {context: " + "x" * 40_000 + "}}"
+"""With what its parent is told it is more than a lieutenant may be told."""
 TREE = (
     API
-    + """kind: VMTree
-metadata: {name: product}
+    + f"""kind: VMTree
+metadata: {{name: product}}
 spec:
-  nodes: [{name: root, category: Infra, profileRef: {name: full}}, {name: copy, category: Agent, parent: root, from: Parent}]
+  nodes:
+  - {{name: root, category: Infra, profileRef: {{name: full}}}}
+  - {{name: lead, category: Agent, parent: root, profileRef: {{name: full}}, lieutenant: {LONG}}}
+  - {{name: under, category: Agent, parent: lead, profileRef: {{name: full}}, lieutenant: {LONG}}}
 """
 )
 LIEUTENANT = API + "kind: Lieutenant\nmetadata: {{name: {name}}}\nspec: {{role: Build, profileRef: {{name: full}}{more}}}\n"
@@ -87,7 +92,7 @@ def test_what_comes_after_the_acts_is_told_beside_them(planned: Run) -> None:
 
 @pytest.mark.guarantee("G-49")
 def test_a_field_that_is_ignored_is_told_by_a_plan(planned: Run) -> None:
-    shown = planned(LIEUTENANT.format(name="api", more=", memory: {maxLines: 60}"))
+    shown = planned(LIEUTENANT.format(name="api", more=", memory: {extractFacts: true}"))
     assert "not acted on in this release" in shown.err
 
 

@@ -46,6 +46,7 @@ PRINTING = {
     "orphans": (),  # labels of machines: `table`
     "doctor": (),
     "auth": (),  # rules and calls, as somebody wrote them: `out`
+    "memory": (),  # what agents wrote: `out` and `table`
     "approve": (),  # calls of agents: `one_line`
     "deny": (),
     "set": (),

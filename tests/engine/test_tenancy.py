@@ -110,7 +110,17 @@ def reads(run: Stage, namespace: str = B) -> list[str]:
 
 def named_fields() -> Iterator[str]:
     """Every field that names something by an id or a name: of the platform, or another object."""
-    own = ("env[].name", "steps[].name", "verify[].name", "nodes[].name", "model.id", "providers[].name", "approvals[].id", ".key")
+    own = (
+        "env[].name",
+        "steps[].name",
+        "verify[].name",
+        "nodes[].name",
+        "model.id",
+        "fallbacks[].id",
+        "providers[].name",
+        "approvals[].id",
+        ".key",
+    )
     for kind in KINDS:
         for field in fields(kind):
             path = field.path.removeprefix("spec.")

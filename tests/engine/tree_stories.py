@@ -36,6 +36,7 @@ LIEUTENANT: Mapping[str, Any] = {
     },
     "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     "queue": {"maxPending": 7},
+    "memory": {"scopes": ["Global"], "maxLines": 60},
     "limits": {
         "taskTimeoutSeconds": 61, "noProgressSeconds": 62, "toolProgress": "Work", "firstArtifactSeconds": 63, "steerLandSeconds": 64,
         "maxTurns": 65,

@@ -187,7 +187,7 @@ def _keyring(keys: Path, environ: Mapping[str, str]) -> str:
     ring = tempfile.mkdtemp(prefix="reconciler-keys-")
     command = ("gpg", "--batch", "--no-autostart", "--quiet", "--homedir", ring, "--import", "--", str(keys))
     try:
-        subprocess.run(command, env={"PATH": environ.get("PATH", os.defpath)}, check=True, capture_output=True, timeout=SECONDS)
+        children.run(command, {"PATH": environ.get("PATH", os.defpath)}, SECONDS).check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(ring, ignore_errors=True)
         if isinstance(error, FileNotFoundError):
