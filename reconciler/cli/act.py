@@ -251,7 +251,7 @@ def whole_model(obj: StoredObject, changes: Sequence[Change]) -> list[Change]:
     if obj.key.kind != "Lieutenant" or "model" in obj.spec or not parts or {"provider", "id"} <= parts:
         return list(changes)
     provider, slash, model = text_at(obj.status, ".agent.model").partition("/")
-    if not slash:
+    if not slash or "unknown" in (provider, model):  # pi's word for no model
         remedy = "set model.provider and model.id too"
         raise UsageError("it declares no model, and it is not known yet which one it has", names.short(obj.key), remedy)
     known: list[Change] = [(("model", "provider"), provider), (("model", "id"), model)]

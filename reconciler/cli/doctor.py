@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import stat
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler import children
 from reconciler.cli import kube, kubedoctor
 from reconciler.cli.output import out
 from reconciler.cli.remarks import Remark
@@ -30,8 +33,8 @@ def doctor(
 ) -> None:
     """Check what a controller needs, and say what to fix.
 
-    Key, API, clock, machines, Node and pi, store, state directory, sinks of notices. With --kube: API server, kinds, your rights, whether
-    an operator is alive, and your own key for the platform."""
+    Key, API, clock, machines, Node and pi, git, store, state directory, sinks of notices. With --kube: API server, kinds, your
+    rights, whether an operator is alive, and your own key for the platform."""
     if notify and config.kube:
         raise UsageError("an operator's sinks are tried where it runs", "--notify", "leave it out, or leave --kube out")
     if notify and not config.notify:
@@ -96,12 +99,39 @@ async def _api(config: Config) -> str:
         listed = await client.list_vms()
     finally:
         await client.aclose()
-    skew = (listed.server_time or 0.0) - time.time()
-    if listed.server_time is not None and abs(skew) > CLOCK_TOLERANCE:
+    return f"{settings.url()}: {len(listed.vms)} VMs"
+
+
+async def _clock(config: Config) -> str:
+    """This host's clock beside the platform's."""
+    from reconciler.vers.client import VersClient
+    from reconciler.vers.keys import Settings
+
+    settings = Settings(config.environ)
+    client = VersClient(settings)
+    try:
+        told = (await client.list_vms()).server_time
+    except ReconcilerError as error:
+        raise Remark(f"the platform does not tell its time: {error.what}", error.where, error.remedy) from error
+    finally:
+        await client.aclose()
+    if told is None:
+        raise Remark("the platform does not tell its time", settings.url(), "look at this host's clock yourself")
+    skew = told - time.time()
+    if abs(skew) > CLOCK_TOLERANCE:
         raise Remark(
             f"this host's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the platform's", settings.url(), "set it"
         )
-    return f"{settings.url()}: {len(listed.vms)} VMs"
+    return f"this host's and the platform's differ by less than {CLOCK_TOLERANCE:g} s"
+
+
+async def _git(config: Config) -> str:
+    """Repositories as sources are read by the git program."""
+    path = config.environ.get("PATH", os.defpath)
+    if shutil.which("git", path=path) is None:
+        raise Remark("git is not there; only fleets in a repository need it", path, "install git")
+    told = await asyncio.to_thread(children.run, ("git", "--version"), {"PATH": path}, 10.0)
+    return one_line(told.stdout.strip())
 
 
 async def _gateway(config: Config) -> str:
@@ -187,9 +217,11 @@ async def _state(config: Config) -> str:
 CHECKS: dict[str, Callable[[Config], Awaitable[str]]] = {
     "key": _key,
     "api": _api,
+    "clock": _clock,
     "machines": _gateway,
     "tools": _tools,
     "local": _local,
+    "git": _git,
     "store": _store,
     "state": _state,
 }

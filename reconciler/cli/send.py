@@ -38,7 +38,14 @@ def send(
     file_exists: Annotated[
         list[str] | None, typer.Option("--file-exists", metavar="PATH", help="Done only when this file is there.")
     ] = None,
-    run: Annotated[list[str] | None, typer.Option("--run", metavar="CMD", help="Done only when this command exits 0.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="CMD",
+            help="Done only when this command exits 0; no shell reads it.",
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it and print the answer.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.0, help="Seconds to wait.")] = 3600.0,
 ) -> None:

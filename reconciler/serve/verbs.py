@@ -54,14 +54,26 @@ def task_spec(
 
 
 def _argv(command: str) -> JsonValue:
+    """A command's words. No shell reads them on the machine, so what only a shell understands is refused, and not taken for a word."""
     try:
         words = shlex.split(command)
+        operator = next(iter(_operators(command, posix=True) & _operators(command, posix=False)), "")
     except ValueError as error:
         raise UsageError(f"is not a command: {error}", f"--run {command}", "quote it") from error
     if not words:
         raise UsageError("is not a command", "--run", "name one")
+    if operator:
+        remedy = f"write --run {shlex.quote(f'sh -c {shlex.quote(command)}')}"
+        raise UsageError(f"{operator!r} is for a shell, and none reads it", f"--run {command}", remedy)
     argv: list[JsonValue] = list(words)
     return argv
+
+
+def _operators(command: str, *, posix: bool) -> set[str]:
+    """Words of signs that a shell acts on; the two ways of reading differ in what they take for one within quotes."""
+    words = shlex.shlex(command, posix=posix, punctuation_chars=True)
+    words.whitespace_split = True
+    return {word for word in words if word and not word.strip("();<>|&")}
 
 
 def sending(lieutenant: Key, spec: Json) -> Json:

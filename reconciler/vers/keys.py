@@ -70,7 +70,8 @@ class Settings:
         url = self.url()
         key, where = self._key()
         if key is None:
-            raise Unauthorized("there is no Vers API key", where, "set VERS_API_KEY or write it to ~/.vers/keys.json")
+            remedy = "set VERS_API_KEY or write it to ~/.vers/keys.json; `reconciler simulate` needs none"
+            raise Unauthorized("there is no Vers API key", where, remedy)
         if not _SENDABLE.fullmatch(key.get_secret_value()):
             raise Unauthorized("the Vers API key has characters that no key has", where, "copy the key again, without blanks or line ends")
         return Access(url, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import stat
@@ -245,6 +246,8 @@ def test_simulate_says_how_to_reach_it(program: Program) -> None:
             checked = program("doctor")
             assert "wrong" not in checked
             assert "--allow-local lets them" in checked
+            assert re.search(r"^ok     clock .*differ by less", checked, re.MULTILINE)
+            assert re.search(r"^(ok|note)   +git ", checked, re.MULTILINE)
             allowed = program("doctor", "--allow-local", code=None)
             assert "agents may run on this host with node" in allowed or "wrong  local" in allowed
             assert told["apiKey"][36:] not in checked

@@ -169,6 +169,18 @@ def test_send_makes_a_task(run: Run) -> None:
         "acceptance": [{"file": {"path": "a b.txt"}}, {"command": {"run": ["grep", "-q", "x y", "f"]}}],
     }
     assert run("send", "api", "x", "--run", "'").code == 64
+    for quoted in ("sh -c 'true && false'", "grep '&&' f", "make --x='a && b'", "grep -E 'a|b' f"):
+        assert run("send", "api", "x", "--run", quoted).code == 0, quoted
+
+
+@pytest.mark.guarantee("G-21")
+@pytest.mark.parametrize("command", ["true && false", "test -f a || exit 1", "make|tee log", "true; false", "make > log", "make &"])
+def test_a_command_that_only_a_shell_understands_is_refused_and_not_run_in_part(command: str, run: Run) -> None:
+    run("apply", "-f", QUICKSTART)
+    refused = run("send", "api", "x", "--run", command)
+    assert refused.code == 64
+    assert "for a shell" in refused.err
+    assert "sh -c" in refused.err
     assert run("send", "api", " ").code == 64
 
 

@@ -119,18 +119,20 @@ def test_a_task_that_has_not_ended_is_tried_again_and_one_that_has_is_not(run: R
 
 
 def test_how_much_is_thought_is_set_alone(run: Run, tmp_path: Path) -> None:
-    run("apply", "-f", "-", stdin=lieutenants("a", "new"))
+    run("apply", "-f", "-", stdin=lieutenants("a", "new", "none"))
 
     def has_model(obj: StoredObject) -> StoredObject:
-        return replace(obj, status={"agent": {"model": "acme/one/two"}}) if obj.key.name == "a" else obj
+        models = {"a": "acme/one/two", "none": "unknown/unknown"}
+        return replace(obj, status={"agent": {"model": models[obj.key.name]}}) if obj.key.name in models else obj
 
     change(tmp_path / "state", has_model)
     assert run("set", "lt", "a", "model.thinking=high").code == 0
     assert run("get", "lt", "a", "-o", "json").json["spec"]["model"] == {"provider": "acme", "id": "one/two", "thinking": "high"}
     assert run("set", "lt", "a", "model.thinking=low").code == 0
-    unknown = run("set", "lt", "new", "model.thinking=high")
-    assert unknown.code == 64
-    assert "model.provider" in unknown.err
+    for name in ("new", "none"):
+        unknown = run("set", "lt", name, "model.thinking=high")
+        assert unknown.code == 64
+        assert "model.provider" in unknown.err
 
 
 def test_explain_lists_the_fields_of_a_kind(run: Run) -> None:

@@ -79,7 +79,8 @@ def _everywhere(made: object) -> Iterator[str]:
     yield "|---|---|"
     for note in options.GLOBALS.values():
         (option,) = note.__metadata__  # type: ignore[attr-defined]
-        names = ", ".join(sorted(option.param_decls, key=len))
+        first = [option.default] if isinstance(option.default, str) and option.default.startswith("-") else []  # where typer has it so
+        names = ", ".join(sorted([*first, *option.param_decls], key=len))
         yield f"| `{_code(f'{names} {option.metavar}' if option.metavar else names)}` | {_cell(option.help)} |"
 
 

@@ -198,6 +198,7 @@ def new_store() -> bytes:
 def place_new_store(path: Path) -> None:
     """Where none is yet."""
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(new_store())
 
