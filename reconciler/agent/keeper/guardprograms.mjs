@@ -255,7 +255,7 @@ function git(shell, words, names, part) {
     TABLES.GIT_RUNS.some((option) => option.startsWith("--") && one.startsWith(`${option}=`)) ||
     one.includes("ext::") ||
     (one.startsWith("-O") && rest[0] === "grep");
-  if (rest.some(runs)) opaque(shell, part, "an option of git runs another program", all);
+  if (rest.some(runs)) opaque(shell, part, "an option of git runs another program or writes a file", all);
   if ((rest[0] === "submodule" && rest[1] === "foreach") || (rest[0] === "bisect" && rest[1] === "run")) {
     shell.inner(rest.slice(2).filter((word) => word !== "--recursive").join(" "), part);
   }

@@ -307,7 +307,7 @@ def _git(shell: Script, words: Words, names: Words, part: str) -> None:
             at += 1
     rest = words[at:]
     if any(_git_runs(one, rest[0]) for one in rest):
-        _opaque(shell, part, "an option of git runs another program", SEP.join(words))
+        _opaque(shell, part, "an option of git runs another program or writes a file", SEP.join(words))
     if rest[:2] in (("submodule", "foreach"), ("bisect", "run")):
         shell.inner(" ".join(word for word in rest[2:] if word != "--recursive"), part)
     if rest[:1] and rest[0] in ("filter-branch", "send-email", "daemon", "http-backend", "shell", "upload-pack"):

@@ -213,6 +213,7 @@ GIT_RUNS: Final = frozenset(
         "--extcmd",
         "--open-files-in-pager",
         "-O",
+        "--output",
         "--tool",
         "--exec-path",
         "--config-env",
