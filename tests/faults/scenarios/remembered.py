@@ -7,7 +7,6 @@ from reconciler.core.audit import Actor
 from reconciler.core.governance.memory import Whose
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import ReconcilerError
 from tests.faults.harness import Run
 from tests.faults.play import Scenario, declared, delivered, leave, left_nothing, treated_well
 from tests.world import FOREIGN, Machine
@@ -65,26 +64,28 @@ async def story(run: Run) -> None:
 
 async def person(run: Run) -> None:
     """Adds an entry, again and again until it is there: whoever is struck did not hear the answer."""
-    while True:
-        await run.alive()
-        try:
-            book = await run.engine.gatherer.memories.book(Whose("default"))
-            if any(entry.text == "by hand" for entry in book.entries):
-                return
+
+    async def add() -> None:
+        book = await run.engine.gatherer.memories.book(Whose("default"))
+        if not any(entry.text == "by hand" for entry in book.entries):
             await run.engine.memory_desk.edit(Whose("default"), ["by hand"], [], PERSON)
-        except (ReconcilerError, ConnectionError):
-            continue
+
+    await run.retrying(add)
 
 
 async def left(run: Run) -> None:
     """What was one's own is gone with it, what was shared stays, each entry once."""
-    await run.alive()
-    store = run.engine.store
-    if await store.memory("default", "api") or await store.memory("default", "web"):
+    kept: dict[str, list[str]] = {}
+
+    async def read() -> None:
+        for owner in ("", "api", "web"):
+            kept[owner] = sorted(entry.text for entry in await run.engine.store.memory("default", owner))
+
+    await run.retrying(read)
+    if kept["api"] or kept["web"]:
         run.world.violations.append("something is remembered of a lieutenant that is gone")
-    texts = sorted(entry.text for entry in await store.memory("default", ""))
-    if texts != ["all of one", "all of three", "all of two", "by hand"]:
-        run.world.violations.append(f"what is shared is {texts}")
+    if kept[""] != ["all of one", "all of three", "all of two", "by hand"]:
+        run.world.violations.append(f"what is shared is {kept['']}")
 
 
 def judge(run: Run) -> None:
