@@ -11,7 +11,7 @@ from reconciler.core.decisions import Decision, NoteHours, NoteRest, NoteWake, R
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import GovernPart, SlotPart
 from reconciler.core.snapshot.vm import Absent, Seen, VmState
-from reconciler.core.spending.pool import rests
+from reconciler.core.spending.pool import suspends
 
 Why = Literal["", "Idle", "Budget"]
 
@@ -33,7 +33,7 @@ def wanted(v: SlotPart) -> Found:
     """Why its machine should rest now, '' when it should run."""
     if not v.idle.running:
         return Found("")
-    if rests(v.pools):
+    if any(suspends(pool) for pool in v.pools):
         now = not v.idle.sent or v.lt.record.rest.reason == "Budget"  # what became of a turn that was ended can only be seen while it runs
         return Found("Budget", "its budget is used up") if now else Found("")
     if v.idle.wanted and v.idle.wake_on_task:
@@ -76,7 +76,7 @@ def go_when_done(v: SlotPart) -> Decision | None:
 def due(v: SlotPart) -> float | None:
     """When it may have to rest, or to be woken, by itself."""
     if v.lt.record.rest.reason == "Budget":
-        ends = [pool.ends for pool in v.pools if pool.own and pool.ends is not None]
+        ends = [pool.ends for pool in v.pools if suspends(pool) and pool.ends is not None]
         return min([*ends, v.lt.now + BETWEEN])
     if v.idle.running and v.idle.after and v.idle.since is not None and not v.lt.record.rest.reason:
         return max(v.idle.since + v.idle.after, v.lt.now)

@@ -95,14 +95,9 @@ def ends_turns(pool: Pool) -> bool:
     return pool.state == "Exceeded" and pool.budget.on_exceeded in (OnExceeded.ABORT, OnExceeded.SUSPEND)
 
 
-def suspends(pool: Pool | None) -> bool:
-    """Whether its agents are suspended as long as it is used up."""
-    return pool is not None and pool.state == "Exceeded" and pool.budget.on_exceeded is OnExceeded.SUSPEND
-
-
-def rests(pools: Iterable[Pool]) -> bool:
-    """The machine is suspended as long as it is used up. (That of a tree is by the tree.)"""
-    return any(pool.own and suspends(pool) for pool in pools)
+def suspends(pool: Pool) -> bool:
+    """Its agents are suspended as long as it is used up."""
+    return pool.state == "Exceeded" and pool.budget.on_exceeded is OnExceeded.SUSPEND
 
 
 def held_words(pool: Pool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.api.annotations import PREFIX, PROTECTION
 from reconciler.api.meta import Mode, Ref
@@ -26,11 +26,8 @@ class OwnedObject:
     annotations: Mapping[str, str]
 
 
-def owned_object(tree: Key, spec: VMTreeSpec, place: Place, at_rest: bool = False) -> OwnedObject:
-    """The object of a place. A node that says nothing about a thing has it from the tree. `at_rest`: its agents are suspended whatever it
-    declares: its budget is used up."""
-    if at_rest and place.node.has_agent:
-        place = replace(place, mode=Mode.SUSPENDED)
+def owned_object(tree: Key, spec: VMTreeSpec, place: Place) -> OwnedObject:
+    """The object of a place. A node that says nothing about a thing has it from the tree."""
     nodes = {node.name: node for node in spec.nodes}
     key = key_of(tree, place.name, place.node.has_agent)
     labels = {TREE: tree.name, NODE: place.node.name, CATEGORY: str(place.node.category)}

@@ -46,7 +46,6 @@ class TreeSnapshot:
     all that are remembered; `use`: of the same; `confirmed`: the token by which a person confirmed what is refused otherwise;
     `unsupported`: fields that protect and are not acted on; `declared`: the spec as its document has it; `paused`: a person holds its
     rollout; `pool`: its budget with what was spent, None where it has none;
-    `at_rest`: its agents are suspended, since that is used up;
     `invalid`: by place, why what would be declared for it is not valid."""
 
     key: Key
@@ -62,5 +61,4 @@ class TreeSnapshot:
     declared: Json = field(default_factory=dict)
     paused: bool = False
     pool: Pool | None = None
-    at_rest: bool = False
     invalid: Mapping[str, str] = field(default_factory=dict)

@@ -104,7 +104,7 @@ class TreeActs:
         if tree is None:
             return
         wanted = {place.name: place for place in view.places if place.name in action.places}
-        owned = {name: owned_object(view.key, view.spec, place, view.at_rest) for name, place in wanted.items()}
+        owned = {name: owned_object(view.key, view.spec, place) for name, place in wanted.items()}
         await self.save(view.key, with_places(self.record(view.key), wanted, view.digests))
         for name, one in owned.items():
             await self.put(tree.obj, name, one)

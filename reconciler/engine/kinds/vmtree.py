@@ -14,7 +14,6 @@ from reconciler.core.decisions import Release, TreeAction
 from reconciler.core.keys import Key, vm_tree
 from reconciler.core.lasterror import LastError
 from reconciler.core.plan import Plan, Step
-from reconciler.core.spending.pool import suspends
 from reconciler.core.tree import policies
 from reconciler.core.tree.owned import TREE, OwnedObject, owned_object
 from reconciler.core.tree.places import Use, key_of, tree_of_machine, wanted_places
@@ -41,7 +40,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
     def __init__(self, context: ActContext) -> None:
         self.t, self._table = context, context.table
         self._acts = TreeActs(context, context.declarations)
-        self._made: dict[Key, tuple[VMTreeSpec, bool, dict[str, tuple[OwnedObject, str, str]]]] = {}
+        self._made: dict[Key, tuple[VMTreeSpec, dict[str, tuple[OwnedObject, str, str]]]] = {}
 
     async def observe(self, key: Key) -> tuple[Key, TreeSnapshot | None]:
         item = self._table.get(key)
@@ -52,11 +51,10 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
         places = wanted_places(item.spec, item.record, use)
         budget = item.spec.budget
         pool = self.t.gatherer.budgets.of_tree(item, budget, self.t.clock.now()) if budget is not None else None
-        at_rest = suspends(pool)
-        owned = self._owned(key, item.spec, at_rest)
+        owned = self._owned(key, item.spec)
         for place in places:
             if place.name not in owned:
-                one = owned_object(key, item.spec, place, at_rest)
+                one = owned_object(key, item.spec, place)
                 owned[place.name] = one, digest_of(one), why_not(one)
         declared = {place.name: owned[place.name][0].key for place in places}
         before = {name: at for name, at in remembered.items() if name not in declared or self._table.lieutenant(at) is not None}
@@ -72,7 +70,6 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             use=use,
             declared=item.obj.spec,
             pool=pool,
-            at_rest=at_rest,
             invalid={place.name: owned[place.name][2] for place in places if owned[place.name][2]},
             paused=bool(item.obj.annotations.get(PAUSED)),
             deleting=item.deleting,
@@ -80,12 +77,12 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             unsupported=tuple(f for f in self.t.gatherer.profiles.unsupported(key, item.obj.spec)[0] if not f.startswith("spec.nodes.")),
         )
 
-    def _owned(self, key: Key, spec: VMTreeSpec, at_rest: bool) -> dict[str, tuple[OwnedObject, str, str]]:
+    def _owned(self, key: Key, spec: VMTreeSpec) -> dict[str, tuple[OwnedObject, str, str]]:
         """What it declares by place, made once from each spec."""
         known = self._made.get(key)
-        if known is None or known[0] is not spec or known[1] != at_rest:
-            known = self._made[key] = spec, at_rest, {}
-        return known[2]
+        if known is None or known[0] is not spec:
+            known = self._made[key] = spec, {}
+        return known[1]
 
     def _use(self, item: LieutenantItem | None) -> Use:
         if item is None:
