@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.core.lieutenant import configuration, fallback, reminder
+from reconciler.core.lieutenant import fallback, readback, reminder
 from reconciler.core.task import reminder as in_turn
 from tests.engine import test_configuration, test_fallbacks, test_reminders
 from tests.mutants.mutant import Mutant
 
 CONVERSATION_MUTANTS: tuple[Mutant, ...] = (
-    Mutant("otherwise-shortened", "G-27: how pi shortens its conversation is read back", configuration, "compaction_mismatch",
-           "or up[1].compacting == up[2].compacting", "or True",
+    Mutant("otherwise-shortened", "G-27: how pi shortens its conversation is read back", readback, "unapplied",
+           "for read in asked", "for read in asked[:3]",
            test_configuration.test_a_pi_that_shortens_its_conversation_otherwise_takes_no_work),
     Mutant("never-said-again", "G-27: the directive survives a compaction", in_turn, "say_it_again",
            "if v.reminder.compaction != v.untold:", "if False:",

@@ -6,13 +6,11 @@ Instructions and environment are read by pi when it starts; model and thinking a
 
 from __future__ import annotations
 
-from reconciler.api.governreasons import GovernReason
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, NoteRefusals, Refuse, SetModel, StopAgent, Wait, WriteFiles
-from reconciler.core.lieutenant.memory import memory_mismatch
-from reconciler.core.profile.instructions import differing
+from reconciler.core.lieutenant.readback import running, unapplied
 from reconciler.core.profile.rendering import same_launch
-from reconciler.core.snapshot.agent import Agent, Compacting, Guest, Inside, Up
+from reconciler.core.snapshot.agent import Guest
 from reconciler.core.snapshot.rendered import Rendered
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, SessionPart
 
@@ -20,22 +18,10 @@ SELDOM = 10.0
 """Seconds between two events about what an agent was refused."""
 
 
-def told_otherwise(rendered: Rendered, inside: Inside) -> tuple[str, ...]:
-    """What pi was told otherwise than declared; empty when nothing is."""
-    return differing(rendered.told, inside)
-
-
-def _up(v: Basics) -> tuple[Agent, Up, Rendered] | None:
-    """The agent that runs and answers, when it is known what it should be."""
-    if isinstance(v.agent, Agent) and isinstance(v.agent.process, Up) and v.agent.process.responsive and isinstance(v.rendered, Rendered):
-        return v.agent, v.agent.process, v.rendered
-    return None
-
-
 def mismatch(v: Basics) -> tuple[str, str]:
     """How pi's model or thinking, as it says itself, differs from what is declared, as (reason, words); empty when it does not.
     What is not declared is pi's own choice."""
-    up = _up(v)
+    up = running(v)
     if up is None:
         return "", ""
     _, process, rendered = up
@@ -46,42 +32,9 @@ def mismatch(v: Basics) -> tuple[str, str]:
     return "", ""
 
 
-def permissions_mismatch(v: Basics) -> str:
-    """How the rules that pi runs under, as its keeper says, differ from the declared ones; '' when they do not."""
-    up = _up(v)
-    if up is None or not same_launch(up[1].launch_hash, up[2]):
-        return ""
-    _, process, rendered = up
-    declared = rendered.rules.hash if rendered.rules is not None else ""
-    has = process.guard.base if process.guard is not None else ""
-    return f"declared are rules {declared or 'none'}, pi runs under {has or 'none'}" if has != declared else ""
-
-
-def compaction_mismatch(v: Basics) -> str:
-    """How pi shortens its conversation, as it says itself, where that differs from what is declared; '' where it does not."""
-    up = _up(v)
-    if up is None or not same_launch(up[1].launch_hash, up[2]) or up[1].compacting is None or up[1].compacting == up[2].compacting:
-        return ""
-    return f"compaction: declared {_words(up[2].compacting)}, pi says {_words(up[1].compacting)}"
-
-
-def _words(has: Compacting) -> str:
-    return f"auto {str(has.auto).lower()}, reserveTokens {has.reserve_tokens}, keepRecentTokens {has.keep_recent_tokens}"
-
-
-def sandbox_mismatch(v: Basics) -> str:
-    """How the boundary that pi runs in, as its keeper says, differs from the declared one; '' when it does not."""
-    up = _up(v)
-    if up is None or not same_launch(up[1].launch_hash, up[2]):
-        return ""
-    _, process, rendered = up
-    declared = rendered.boundary.hash if rendered.boundary is not None else ""
-    return f"declared is {declared or 'none'}, pi runs in {process.sandbox or 'none'}" if process.sandbox != declared else ""
-
-
 def rejected(v: Basics) -> bool:
     """This very pi refused this very model and thinking before."""
-    up = _up(v)
+    up = running(v)
     if up is None:
         return False
     _, process, rendered = up
@@ -110,22 +63,16 @@ def asked(rendered: Rendered) -> str:
 
 
 def read_the_instructions_again(v: SessionPart) -> Decision | None:
-    """G-27: asked for by a person (`retry`), a pi that was told otherwise is restarted on the same session, when settled;
-    so is one that runs under other rules, or not in its boundary."""
-    up = _up(v.lt)
-    if up is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
+    """G-27: asked for by a person (`retry`), a pi in which something is not as declared is restarted on the same session, when settled."""
+    if running(v.lt) is None or not v.lt.record.config.again or not v.lt.settled or v.lt.active_task:
         return None
-    _, process, rendered = up
-    otherwise = process.inside is not None and bool(told_otherwise(rendered, process.inside))
-    limits = permissions_mismatch(v.lt) or sandbox_mismatch(v.lt) or compaction_mismatch(v.lt)
-    if otherwise or limits or memory_mismatch(v.lt)[0] is not None:
-        return StopAgent(v.lt.vm_id, "it was told otherwise than declared")
-    return None
+    found = unapplied(v.lt)
+    return StopAgent(v.lt.vm_id, "it was told otherwise than declared") if found is not None and not found.unread else None
 
 
 def put_files_right(v: SessionPart) -> Decision | None:
     """G-27: files that somebody changed are as declared again, and models that pi must know are in its file; when settled."""
-    up = _up(v.lt)
+    up = running(v.lt)
     if up is None or not isinstance(v.lt.guest, Guest) or not v.lt.settled or v.lt.active_task:
         return None
     _, process, rendered = up
@@ -137,49 +84,24 @@ def put_files_right(v: SessionPart) -> Decision | None:
 def set_the_model(v: AgentPart) -> Decision | None:
     """G-30: model and thinking reach pi while it runs, before its next prompt; it is asked once and not again until something
     changes."""
-    up = _up(v.lt)
+    up = running(v.lt)
     if up is None or not v.lt.settled or rejected(v.lt) or not mismatch(v.lt)[0]:
         return None
     return SetModel(v.lt.vm_id, up[2].model, up[2].thinking)
 
 
-def report_instructions_not_applied(v: GovernPart) -> Decision | None:
-    """G-27: what pi says it was told must be what is declared; a keeper from before that question can't be asked."""
-    up = _up(v.lt)
-    if up is None:
-        return None
-    agent, process, rendered = up
-    if agent.keeper_version != v.lt.keeper_version or not same_launch(process.launch_hash, rendered):
-        return None
-    if process.inside is None:
-        return Wait(Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told", until=v.lt.now + (v.lt.health_period or 1.0))
-    differs = told_otherwise(rendered, process.inside)
-    if differs:
-        return Refuse(Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
-    return None
-
-
-def report_permissions_not_applied(v: GovernPart) -> Decision | None:
-    """G-28: nothing is delivered to a pi whose tool calls are checked against other rules than the declared ones."""
-    told = permissions_mismatch(v.lt)
-    return Refuse(Reason.PERMISSIONS_NOT_APPLIED, told) if told else None
-
-
-def report_compaction_not_applied(v: GovernPart) -> Decision | None:
-    """G-27: pi shortens its conversation as declared, or that is told; pi says itself how it does."""
-    told = compaction_mismatch(v.lt)
-    return Refuse(GovernReason.COMPACTION_NOT_APPLIED, told) if told else None
-
-
-def report_a_sandbox_not_applied(v: GovernPart) -> Decision | None:
-    """G-28: nothing is delivered to a pi that is not in the declared boundary."""
-    told = sandbox_mismatch(v.lt)
-    return Refuse(GovernReason.SANDBOX_NOT_APPLIED, told) if told else None
+def report_what_is_not_applied(v: GovernPart) -> Decision | None:
+    """G-27, G-28: nothing is delivered to a pi whose instructions, permissions, memory, compaction or sandbox are not as declared, as it
+    and its keeper say."""
+    found = unapplied(v.lt)
+    if found is not None and found.unread:
+        return Wait(found.reason, found.words, until=v.lt.now + (v.lt.health_period or 1.0))
+    return Refuse(found.reason, found.words) if found is not None else None
 
 
 def note_what_was_refused(v: GovernPart) -> Decision | None:
     """G-28: what an agent tried and was refused is told of it, in some order and not too often."""
-    up = _up(v.lt)
+    up = running(v.lt)
     if up is None or v.slot.observe_only:
         return None
     _, process, _ = up

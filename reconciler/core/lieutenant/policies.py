@@ -28,7 +28,7 @@ from reconciler.core.lieutenant import configuration
 from reconciler.core.lieutenant import local as local
 from reconciler.core.lieutenant.budget import note_the_spending, report_the_budget
 from reconciler.core.lieutenant.changeover import change_places
-from reconciler.core.lieutenant.memory import bring_the_memory, report_memory_not_applied, save_what_was_written
+from reconciler.core.lieutenant.memory import bring_the_memory, save_what_was_written
 from reconciler.core.lieutenant.preparation import (
     prepare_the_machine,
     read_back_what_is_loaded,
@@ -290,11 +290,7 @@ GOVERN: Chain[GovernPart] = Chain(
     "Govern: what is known not to be as declared blocks Ready; the way back from this host",
     "",
     (
-        configuration.report_instructions_not_applied,
-        configuration.report_permissions_not_applied,
-        report_memory_not_applied,
-        configuration.report_compaction_not_applied,
-        configuration.report_a_sandbox_not_applied,
+        configuration.report_what_is_not_applied,
         configuration.report_a_refused_model,
         work_here_meanwhile,
         local.leave_no_copy,

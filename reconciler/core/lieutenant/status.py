@@ -30,20 +30,13 @@ from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
 from reconciler.core.lieutenant.budget import budget_reason
-from reconciler.core.lieutenant.configuration import (
-    compaction_mismatch,
-    mismatch,
-    permissions_mismatch,
-    refusal,
-    sandbox_mismatch,
-    told_otherwise,
-)
+from reconciler.core.lieutenant.configuration import mismatch, refusal
 from reconciler.core.lieutenant.governancestatus import budget_status, memory_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
-from reconciler.core.lieutenant.memory import memory_mismatch
 from reconciler.core.lieutenant.policies import works_aside
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import fallback_status, provider_condition, provider_status
+from reconciler.core.lieutenant.readback import unapplied
 from reconciler.core.lieutenant.reminder import drift_condition
 from reconciler.core.lieutenant.replacementstatus import replacement_status, up_to_date
 from reconciler.core.lieutenant.snapshotstatus import rollback_status, snapshots_condition, snapshots_status
@@ -131,19 +124,8 @@ def _configured(view: LieutenantView) -> Condition:
         return Condition(kind, "False", Reason.LAUNCH_CHANGED, "its declaration changed; pi restarts on the same session when settled")
     if view.agent.keeper_version != view.lt.keeper_version:
         return Condition(kind, "Unknown", Reason.KEEPER_OUTDATED, "what pi was told is read back when it is next started")
-    if process.inside is None:
-        return Condition(kind, "Unknown", Reason.INSTRUCTIONS_UNREAD, "pi has not said yet what it was told")
-    if differs := told_otherwise(view.rendered, process.inside):
-        return Condition(kind, "False", Reason.INSTRUCTIONS_NOT_APPLIED, f"pi was told otherwise than declared: {', '.join(differs)}")
-    if told := permissions_mismatch(view.lt):
-        return Condition(kind, "False", Reason.PERMISSIONS_NOT_APPLIED, told)
-    forgot, words = memory_mismatch(view.lt)
-    if forgot is not None:
-        return Condition(kind, "False", forgot, words)
-    if told := compaction_mismatch(view.lt):
-        return Condition(kind, "False", GovernReason.COMPACTION_NOT_APPLIED, told)
-    if told := sandbox_mismatch(view.lt):
-        return Condition(kind, "False", GovernReason.SANDBOX_NOT_APPLIED, told)
+    if (found := unapplied(view.lt)) is not None:
+        return Condition(kind, "Unknown" if found.unread else "False", found.reason, found.words)
     if view.edited:
         return Condition(kind, "False", Reason.INSTRUCTIONS_EDITED, f"changed by somebody else: {', '.join(view.edited)}")
     refused, words = refusal(view.lt)
