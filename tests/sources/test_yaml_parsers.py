@@ -39,6 +39,18 @@ PIECES = [
 ]
 
 
+AHEAD = (
+    "!!str &n ",
+    "!!str &n a",
+    "&n !!str a",
+    "- !!str &n",
+    "!!str # c\n  &n a",
+    "[b, !!str &n a]",
+    "!!str\r\n &n [a]",
+    "é: {b: !!str &n a}",
+)
+
+
 def both(text: str, patch: pytest.MonkeyPatch) -> tuple[Located, Located]:
     fast = yamltext.load(text)
     with patch.context() as patched:
@@ -54,6 +66,12 @@ def plainly(text: str, full: Located) -> bool:
 
 def same(fast: Located, slow: Located) -> bool:
     return (fast.value, fast.marks, fast.traps, fast.start, fast.flaws) == (slow.value, slow.marks, slow.traps, slow.start, slow.flaws)
+
+
+@pytest.mark.parametrize("text", AHEAD)
+def test_what_has_a_tag_and_an_anchor_begins_with_the_first_of_them(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, slow = both(text, monkeypatch)
+    assert same(fast, slow)
 
 
 @pytest.mark.parametrize("file", sorted(MANIFESTS.rglob("*.yaml")), ids=lambda file: file.name)

@@ -36,6 +36,8 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _NOT_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
+_BREAKS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_TAG_AHEAD = re.compile(r"(?<![^\s\[{,])!\S*(?:\s|#.*\n)*\Z")
 _FAST = getattr(yaml, "CLoader", None)
 """libyaml, from which kubectl's own parser was made: ten times faster, and PyYAML has it everywhere that it has wheels for."""
 _TAG = "tag:yaml.org,2002:"
@@ -107,18 +109,18 @@ def load(text: str, patience: Patience | None = None) -> Located:
     patience.left -= len(text)
     try:
         # A parser of our own per text: it keeps state.
-        return _build(YAML(typ="safe", pure=True).parse(text))
+        return _build(YAML(typ="safe", pure=True).parse(text), text)
     except YAMLError as error:
         found.stop(_flaw(text, error))
     return found
 
 
-def _build(events: Iterable[object]) -> Located:
-    """The events of one document → its value. They are taken one by one and no further than the first that stops the reading: the time a
-    parser takes for what is nested grows with the square of its depth, which is bounded here and not by the parser."""
+def _build(events: Iterable[object], text: str = "") -> Located:
+    """The events of one document → its value. `text`: see `_event`. They are taken one by one and no further than the first that stops the
+    reading: the time a parser takes for what is nested grows with the square of its depth, which is bounded here and not by the parser."""
     found = Located()
     try:
-        _Builder((one for one in map(_event, events) if one is not None), found).run()
+        _Builder((one for one in (_event(event, text) for event in events) if one is not None), found).run()
     except _Stop as stop:
         found.stop(stop.flaw)
     return found
@@ -296,14 +298,18 @@ def _is_text(key: str) -> bool:
         return False
 
 
-def _event(event: object) -> _Event | None:
-    """An event of either parser; None for one that says nothing of a value."""
+def _event(event: object, text: str) -> _Event | None:
+    """An event of either parser; None for one that says nothing of a value. `text`: of the slow one, which says that a value with a tag and
+    an anchor begins at the second of them."""
     kind = _KINDS.get(type(event).__name__)
     if kind is None:
         return None
     at = event.start_mark  # type: ignore[attr-defined]
     mark = Mark(at.line + 1, at.column + 1)
     tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+    if text and tag is not None and anchor is not None and (ahead := _TAG_AHEAD.search(text, 0, at.index)) is not None:
+        *_, line = _BREAKS.split(text[: ahead.start()])
+        mark = Mark(mark.line - len(_BREAKS.findall(ahead[0])), len(line) + 1)
     value, style = getattr(event, "value", ""), getattr(event, "style", None)
     return _Event(kind, str(value), not style, "" if tag is None else str(tag), "" if anchor is None else str(anchor), mark)
 
