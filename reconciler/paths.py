@@ -8,8 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 """The system's proof that nothing of that name is there; everything else says nothing about it."""
@@ -111,3 +115,18 @@ def why(error: OSError | RuntimeError | ValueError) -> str:
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower()
     return "a loop of links" if isinstance(error, RuntimeError) else "it is no file name"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path` (0600) to write to, which takes its place in one step once all of it is on the disk. After an exception there is
+    nothing of it, and `path` is as it was. Raises `OSError`."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as fresh:
+        try:
+            yield fresh.file
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            os.replace(fresh.name, path)
+        except BaseException:
+            os.unlink(fresh.name)
+            raise

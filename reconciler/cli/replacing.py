@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from reconciler.errors import Refused, Unreachable
+from reconciler.paths import replacing
 
 PRIVATE = 0o600
 
@@ -15,19 +15,14 @@ def replace_file(path: Path, before: bytes, after: bytes) -> None:
     """Give the file, whose bytes were `before` when they were read, the bytes `after`; b'' for one that was not there. Its mode stays.
     Raises `Refused` when it was changed meanwhile, and `Unreachable` when it can't be written; then it is as it was."""
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as fresh:
-            try:
-                fresh.write(after)
-                fresh.flush()
-                os.fsync(fresh.fileno())
-                now, mode = _found(path)
-                if now != before:
-                    raise Refused("the file was changed meanwhile; nothing was written", str(path), "look at it, and try again")
-                os.fchmod(fresh.fileno(), mode)
-                os.replace(fresh.name, path)
-            except BaseException:
-                os.unlink(fresh.name)
-                raise
+        with replacing(path) as fresh:
+            fresh.write(after)
+            fresh.flush()
+            os.fsync(fresh.fileno())  # before the look, so that little time is left for a change
+            now, mode = _found(path)
+            if now != before:
+                raise Refused("the file was changed meanwhile; nothing was written", str(path), "look at it, and try again")
+            os.fchmod(fresh.fileno(), mode)
     except OSError as error:
         raise Unreachable(f"the file can't be written: {error.strerror}", str(path), "check its directory's permissions") from error
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,6 +18,7 @@ import orjson
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from reconciler.errors import Refused, Rejected, Unreachable
+from reconciler.paths import replacing
 from reconciler.store.conversions import STEPS, brought_forward
 from reconciler.store.revision import HEAD
 from reconciler.store.rows import Value, Values
@@ -46,15 +45,8 @@ def export_to(store: SqlStore, path: Path) -> int:
 
     Works beside a running controller. Raises `Unreachable` when the file can't be written."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                rows = export_stream(store, file.file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(path) as file:
+            rows = export_stream(store, file)
     except OSError as exc:
         raise Unreachable(f"the archive can't be written: {exc.strerror}", str(path), "check the directory and its free space") from exc
     return rows

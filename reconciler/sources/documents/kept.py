@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from reconciler.core.keys import Json
+from reconciler.paths import replacing
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +58,8 @@ class Kept:
         if len(data) > MOST_BYTES:
             data = b""
         try:
-            with tempfile.NamedTemporaryFile(dir=self._file.parent, prefix=f".{self._file.name}.", delete=False) as fresh:
-                try:
-                    fresh.write(data)
-                    fresh.flush()
-                    os.replace(fresh.name, self._file)
-                except BaseException:
-                    os.unlink(fresh.name)
-                    raise
+            with replacing(self._file) as fresh:
+                fresh.write(data)
         except OSError as error:
             log.warning("%s can't be written (%s): the next start reads all documents anew", self._file, error.strerror)
 
