@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -279,6 +279,24 @@ async def test_refs_and_directories_are_what_they_say(origin: Origin, served: st
     assert "there is no directory nowhere" in str(one.bare.sync.findings)
 
 
+async def only_ours_are_put_in_force(one: Following, origin: Origin, signed: Callable[[str, str], str], told: str) -> None:
+    """`signed`: makes a commit with the key of that name, for a profile of that one; `told`: what git says of a good one."""
+    good = signed("ours", "a")
+    await one.step()
+    assert one.known() == {"a"}
+    assert told in one.events[-1][1]
+    bad = signed("theirs", "b")
+    await one.step()
+    assert one.known() == {"a"}
+    assert one.events[-1][0] == "CommitRefused"
+    assert bad in one.events[-1][1]
+    assert f"commit {good} stays in force" in one.events[-1][1]
+    plain = origin.commit({"c.yaml": profile("c")})
+    await one.step()
+    assert one.known() == {"a"}
+    assert plain in one.events[-1][1]
+
+
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen on this host")
 async def test_only_commits_signed_by_a_named_key_are_put_in_force(origin: Origin, served: str, tmp_path: Path) -> None:
     for name in ("ours", "theirs"):
@@ -294,20 +312,7 @@ async def test_only_commits_signed_by_a_named_key_are_put_in_force(origin: Origi
         origin.push()
         return origin.head()
 
-    good = signed("ours", "a")
-    await one.step()
-    assert one.known() == {"a"}
-    assert 'Good "git" signature for a@example.org' in one.events[-1][1]
-    bad = signed("theirs", "b")
-    await one.step()
-    assert one.known() == {"a"}
-    assert one.events[-1][0] == "CommitRefused"
-    assert bad in one.events[-1][1]
-    assert f"commit {good} stays in force" in one.events[-1][1]
-    plain = origin.commit({"c.yaml": profile("c")})
-    await one.step()
-    assert one.known() == {"a"}
-    assert plain in one.events[-1][1]
+    await only_ours_are_put_in_force(one, origin, signed, 'Good "git" signature for a@example.org')
 
 
 def ended(*words: str) -> bytes:
@@ -336,20 +341,7 @@ async def test_only_commits_signed_by_a_named_openpgp_key_are_put_in_force(origi
                 origin.push()
                 return origin.head()
 
-            good = signed("ours", "a")
-            await one.step()
-            assert one.known() == {"a"}
-            assert 'Good signature from "ours@example.org"' in one.events[-1][1]
-            bad = signed("theirs", "b")
-            await one.step()
-            assert one.known() == {"a"}
-            assert one.events[-1][0] == "CommitRefused"
-            assert bad in one.events[-1][1]
-            assert f"commit {good} stays in force" in one.events[-1][1]
-            plain = origin.commit({"c.yaml": profile("c")})
-            await one.step()
-            assert one.known() == {"a"}
-            assert plain in one.events[-1][1]
+            await only_ours_are_put_in_force(one, origin, signed, 'Good signature from "ours@example.org"')
             keys.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n")
             origin.commit({"d.yaml": profile("d")})
             await one.step()
