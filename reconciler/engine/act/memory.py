@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.core.decisions import BringMemory, SaveMemory
-from reconciler.core.governance.memory import Book, Change, MemoryEntry, Whose, belongs, memory_of, merged
+from reconciler.core.governance.memory import Book, MemoryEntry, Whose, belongs, memory_of, merged
 from reconciler.core.keys import short
 from reconciler.core.records import MemoryRecord
 from reconciler.core.snapshot.memory import OnMachine
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.ports import Machine, MachineMemory, Write
+from reconciler.engine.ports import Machine, MachineMemory
 from reconciler.engine.state.objects import LieutenantItem
-from reconciler.errors import ReconcilerError
 
 
 class MemoryActs:
@@ -28,23 +27,12 @@ class MemoryActs:
     async def save(self, item: LieutenantItem, machine: Machine) -> MachineMemory:
         """Merge what is on the machine into the store, in one transaction with the note that it is there. Done twice, nothing changes."""
         memories, found = self.t.gatherer.memories, await self.t.agents.memory(machine)
-        changes: list[tuple[Whose, Change]] = []
-        for whose, entries in self.told(item, found):
-            change = merged(await memories.book(whose), entries, self.t.clock.now())
-            if memories.rows(whose, change):
-                changes.append((whose, change))
+        changes = [(whose, merged(await memories.book(whose), entries, self.t.clock.now())) for whose, entries in self.told(item, found)]
         saved = MemoryRecord(place=machine.id, agent=found.there.agent, shared=found.there.shared)
         record = self.t.current(item)
-        rows: list[Write] = [row for whose, change in changes for row in memories.rows(whose, change)]
-        if rows or record.memory != saved:
-            try:
+        with memories.writing(changes) as rows:
+            if rows or record.memory != saved:
                 await self.t.save(item, record.but(memory=saved), *rows)
-            except ReconcilerError:
-                for whose, _ in changes:
-                    memories.doubt(whose)
-                raise
-        for whose, change in changes:
-            memories.wrote(whose, change)
         return found
 
     def told(self, item: LieutenantItem, found: MachineMemory) -> Sequence[tuple[Whose, Sequence[MemoryEntry]]]:

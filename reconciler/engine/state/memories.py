@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from reconciler.api.governreasons import GovernReason
 from reconciler.core.audit import Actor, Entry
@@ -12,7 +13,7 @@ from reconciler.core.keys import Json
 from reconciler.engine.ports import AddAudit, Clock, PutMemory, Store
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.state.objects import ObjectTable
-from reconciler.errors import NotFound, ReconcilerError, UsageError
+from reconciler.errors import NotFound, UsageError
 
 
 class Memories:
@@ -30,19 +31,21 @@ class Memories:
             found = self._books.setdefault(whose, found)
         return found
 
-    def rows(self, whose: Whose, change: Change) -> list[PutMemory]:
-        """What is to be written; nothing where nothing changes."""
-        return [PutMemory(whose, change.written, change.dropped)] if change.written or change.dropped else []
-
-    def wrote(self, whose: Whose, change: Change) -> None:
-        """Those rows are in the store."""
-        self._books[whose] = change.book
-        for tell in self.on_change:
-            tell(whose)
-
-    def doubt(self, whose: Whose) -> None:
-        """Whether those rows are in the store is not known: it is read again."""
-        self._books.pop(whose, None)
+    @contextmanager
+    def writing(self, changes: Iterable[tuple[Whose, Change]]) -> Iterator[list[PutMemory]]:
+        """What is to be written within, nothing where nothing changes. The changes hold afterwards; after an exception that is not known,
+        and the store is asked again."""
+        made = [(whose, change) for whose, change in changes if change.written or change.dropped]
+        try:
+            yield [PutMemory(whose, change.written, change.dropped) for whose, change in made]
+        except BaseException:
+            for whose, _ in made:
+                self._books.pop(whose, None)
+            raise
+        for whose, change in made:
+            self._books[whose] = change.book
+            for tell in self.on_change:
+                tell(whose)
 
     def forget(self, whose: Whose) -> PutMemory:
         """The row that removes all of it; what was read of it is dropped."""
@@ -68,16 +71,12 @@ class MemoryDesk:
             raise UsageError("that is too much to remember", str(whose), f"write at most {MOST} entries of at most {LONGEST} characters")
         now = self._clock.now()
         change = edited(book, add, remove, actor.who or actor.door, now)
-        rows = self._memories.rows(whose, change)
         gone = len(change.book.gone) - len(book.gone)
-        if rows:
-            told = f"{len(add)} added, {gone} removed"
-            audit = AddAudit(Entry(actor, "remembered", key, item.uid if item else "", (Changed("memory", None, told),), now), self._keep)
-            said = self._recorder.event(key, item.uid if item else "", GovernReason.MEMORY_CHANGED, f"{whose}: {told}")
-            try:
+        with self._memories.writing([(whose, change)]) as rows:
+            if rows:
+                told = f"{len(add)} added, {gone} removed"
+                uid = item.uid if item else ""
+                audit = AddAudit(Entry(actor, "remembered", key, uid, (Changed("memory", None, told),), now), self._keep)
+                said = self._recorder.event(key, uid, GovernReason.MEMORY_CHANGED, f"{whose}: {told}")
                 await self._table.update([], *rows, audit, *said)
-            except ReconcilerError:
-                self._memories.doubt(whose)
-                raise
-            self._memories.wrote(whose, change)
         return {"added": len(add), "removed": gone, "entries": len(change.book.entries), "hash": change.book.digest}
