@@ -358,6 +358,17 @@ async def test_a_pi_that_does_not_react_is_killed_with_its_tools(rig: Rig) -> No
     assert (await rig.look()).agent.process == NotStarted()
 
 
+async def test_a_pi_that_has_ended_is_stopped_although_its_output_is_still_held_open(rig: Rig) -> None:
+    """The signal that is due then finds nobody. What pi has started and left behind ends with it."""
+    held = ("sh", "-c", 'sleep 600 & echo $! > "$PI_CODING_AGENT_DIR/held"; exec pi "$@"', "pi")
+    await rig.up(command=held)
+    pi, holder = (await rig.process()).pid, int((rig.root / "agent" / "held").read_text())
+    await rig.agents.stop_agent(AT, 0.3)
+    assert not alive(pi)
+    await until(lambda: not alive(holder))
+    assert (await rig.look()).agent.process == NotStarted()
+
+
 @pytest.mark.guarantee("G-04")
 async def test_a_pi_that_does_not_answer_is_busy_and_not_responsive(rig: Rig) -> None:
     await rig.up()

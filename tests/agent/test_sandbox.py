@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -61,10 +62,17 @@ async def refused(rig: Rig) -> str:
     return "\n".join(words for _, words in (await rig.process()).refused.told)
 
 
+UNSEEN = ("/tmp", "/var/tmp", "/run", "/dev")  # the agent has its own of these
+
+
 @pytest.fixture
 def house() -> Iterator[Path]:
-    """A directory that the agent sees: the temporary ones of the machine are not."""
-    with tempfile.TemporaryDirectory(prefix=".reconciler-test-", dir=Path.home()) as name:
+    """A directory that the agent sees, wherever $HOME and the checkout are."""
+    homes = (Path(pwd.getpwuid(os.getuid()).pw_dir), Path.home(), Path.cwd(), Path("/opt"))
+    seen = [home for home in homes if not any(home.resolve().is_relative_to(place) for place in UNSEEN) and os.access(home, os.W_OK)]
+    if not seen and not os.environ.get("CI"):
+        pytest.skip("missing: a directory that can be written to and is not below a temporary one")
+    with tempfile.TemporaryDirectory(prefix=".reconciler-test-", dir=seen[0]) as name:
         yield Path(name)
 
 

@@ -1,7 +1,7 @@
 // Commands that a person runs on this machine, their streams carried over the connection that asked for them. They end with it.
 import { spawn } from "node:child_process";
 import { Refusal, count } from "./disk.mjs";
-import { killTree } from "./processes.mjs";
+import { killTree, signalQuietly } from "./processes.mjs";
 
 const MOST = 16;
 const AHEAD = 1 << 20; // bytes on their way to a client from which on a command's output waits in its pipe
@@ -81,7 +81,7 @@ export class Execs {
     if (!SIGNALS.has(signal)) throw new Refusal("BadRequest", `signal ${signal} is not sent`);
     const child = this.#of(exec);
     if (signal === "SIGKILL") killTree(child.pid);
-    else process.kill(-child.pid, signal);
+    else signalQuietly(-child.pid, signal);
     return {};
   }
 

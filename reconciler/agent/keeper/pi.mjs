@@ -6,7 +6,7 @@ import { Denials } from "./denials.mjs";
 import { Refusal, TailFile, count, prepare, sizeOf } from "./disk.mjs";
 import { Extension, INSIDE_MS } from "./extension.mjs";
 import { DIALOG, Guard, INSIDE } from "./guard.mjs";
-import { Lines, killGroup, killTree, startTicks } from "./processes.mjs";
+import { Lines, killGroup, killTree, signalQuietly, startTicks } from "./processes.mjs";
 import { Sandbox } from "./sandbox.mjs";
 import { brief, parsed, recordOf, upOf, within } from "./told.mjs";
 import { RunningTools } from "./tools.mjs";
@@ -233,7 +233,7 @@ export class Pi {
       for (const type of ["clear_queue", "abort"]) await within(this.#ask({ type }), Math.min(left(), graceMs / 3));
       child.stdin.end();
       if ((await within(gone, Math.max(left() / 2, 250))) === "gone") return { how: "eof" };
-      process.kill(this.#pid, "SIGTERM");
+      signalQuietly(this.#pid, "SIGTERM"); // its output may still be read when it has ended
       if ((await within(gone, Math.max(left(), 250))) === "gone") return { how: "sigterm" };
       killTree(child.pid);
       await gone;

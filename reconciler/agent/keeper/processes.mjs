@@ -18,7 +18,8 @@ export function startTicks(pid) {
   return found && found.state !== "Z" ? found.startTicks : undefined;
 }
 
-function signalQuietly(target, signal) {
+/** A signal to a process, or to a group by its negative number. One that has ended already needs none. */
+export function signalQuietly(target, signal) {
   try {
     process.kill(target, signal);
   } catch {
