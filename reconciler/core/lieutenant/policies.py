@@ -323,9 +323,10 @@ def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine. `goes_on`: an act
     inside its machine has just succeeded, and nothing else changed since the slot had no opinion; that is asked again only when nothing
     more is to be done inside."""
-    if goes_on and is_action(following := INSIDE.evaluate(view)):
+    following = INSIDE.evaluate(view) if goes_on else None
+    if is_action(following):
         return following
-    decision = STAGES.evaluate(view) or Steady(until=look_again(view))
+    decision = SLOT.evaluate(view) or (following if goes_on else INSIDE.evaluate(view)) or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
         decision = Steady(until=due(view))
     if is_rest(decision):

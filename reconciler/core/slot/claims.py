@@ -12,6 +12,7 @@ from reconciler.core.snapshot.vm import Vm
 FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID, INTENT = (
     PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "node", "uid", "epoch", "vm-id", "intent")
 )
+_IN_FILE = {label: label.removeprefix(PREFIX) for label in (FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID)}
 RETAINED = PREFIX + "retained"
 """On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
 
@@ -59,7 +60,8 @@ def claim_over(labels: Mapping[str, str], owner: Owner, slot: SlotOwner, epoch: 
 
 def claim_file(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """The same claim, as the guest's claim file holds it."""
-    return {name.removeprefix(PREFIX): value for name, value in claim_labels(owner, slot, epoch, vm_id).items()}
+    labels = claim_labels(owner, slot, epoch, vm_id)
+    return dict(zip(map(_IN_FILE.__getitem__, labels), labels.values(), strict=True))
 
 
 def released_labels(labels: Mapping[str, str]) -> dict[str, str]:

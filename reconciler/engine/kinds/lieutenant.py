@@ -231,7 +231,7 @@ class LieutenantKind(Kind[WorkSet]):
         if key.kind in (NAME, MACHINE):
             yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
             yield from {source for obj in (before, after) if (source := source_of(obj)) is not None}
-            yield from self._adopters_freed(before)
+            yield from self._adopters_freed(before) if self._table.adopting() else ()
         if key.kind == NAME:
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
                 yield key
