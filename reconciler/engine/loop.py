@@ -20,6 +20,7 @@ from reconciler.core.spending.books import Books
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.sightings import Sightings
 from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedStore, NumberedVers
+from reconciler.engine.meanwhile import Meanwhile
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
@@ -339,20 +340,33 @@ class Engine:
                 self.reporter.note(key, LastError(f"{doing}: done {repeated} times without an effect that shows"))
                 self.reconcile_errors["NoEffect"] += 1
                 return REPEAT_PAUSE
-            known: S | None = None
-            for step in steps:
-                known = await kind.act(snapshot, step)
-            snapshot = known if len(steps) == 1 else None
+            snapshot = await self._carry_out(kind, snapshot, plan, steps)
             self.reporter.clear(key)
         return 0.0
 
+    async def _carry_out(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> S | None:
+        """The steps, one after the other. Returns the snapshot after a single one, where it is known."""
+        known: S | None = None
+        if any(step.action.reported_if_long for step in steps):
+            async with Meanwhile(lambda: self._tell(kind, snapshot, plan, steps, begun=True), REPORT_EVERY):
+                for step in steps:
+                    known = await kind.act(snapshot, step)
+        else:
+            for step in steps:
+                known = await kind.act(snapshot, step)
+        return known if len(steps) == 1 else None
+
     async def _report(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> None:
-        """Write status when nothing is left to do, before what may take long, and now and then in between."""
-        long = any(step.action.reported_first for step in steps)
-        if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
-            begun = kind.begun(snapshot, steps) if long else ()
-            await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), begun)
-            self._reported[plan.key] = self.clock.now()
+        """Write status when nothing is left to do, before what is told of first, and now and then in between."""
+        first = any(step.action.reported_first for step in steps)
+        if not steps or first or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
+            await self._tell(kind, snapshot, plan, steps, begun=first)
+
+    async def _tell(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool) -> None:
+        """Write status. `begun`: with what is to be known durably of these steps."""
+        told = kind.begun(snapshot, steps) if begun else ()
+        await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told)
+        self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:
         if plan.steady():

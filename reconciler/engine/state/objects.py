@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
 from reconciler.api.parsing import load_spec, plain
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile, source_key
+from reconciler.core.keys import Key, SlotKey, SlotOwner, boot_profile, source_key
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.lieutenant.session import current
@@ -20,6 +20,9 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
+from reconciler.engine.state.kindindex import KindIndex
+from reconciler.engine.state.newrecord import NewRecord
+from reconciler.engine.state.newrecord import with_record as with_record
 from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
@@ -88,18 +91,6 @@ Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
 
 
-class KindIndex(Protocol):
-    """What has to be known of a kind to keep its objects."""
-
-    def record_of(self, kind: str) -> type[Record]:
-        """What is remembered of its objects."""
-        ...
-
-    def reconcile_key(self, key: Key, spec: Json) -> Key:
-        """Where an object is reconciled: its own key, or that of the object to whose work set it belongs."""
-        ...
-
-
 class ObjectTable:
     """Every object, its tasks by lieutenant, its VM by owner. One writer: this process. `revision` grows with every change that listeners
     are told of. `halted`: since when (RFC 3339) nothing may be created or delivered, '' when it may. `prunes`: blocked deletions."""
@@ -113,6 +104,7 @@ class ObjectTable:
         self._adopters: dict[str, dict[Key, None]] = {}
         self._forks: dict[Key, dict[Key, None]] = {}
         self._deleting: set[Key] = set()
+        self._noted: dict[Key, StoredObject] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
@@ -206,20 +198,34 @@ class ObjectTable:
         store moved on (the rows are read again), or what the store says when it can't be written."""
         puts: list[Write] = []
         before: dict[Key, AnyItem] = {}
+        noted: dict[Key, StoredObject] = {}
         for key, change in changes:
             item = self._items.get(key)
             if item is None:
                 continue
             changed = change(item.obj)
-            if changed is item.obj or changed == item.obj:
+            if (changed is item.obj or changed == item.obj) and key not in self._noted:
                 continue
             before.setdefault(key, item)
+            if (stored := self._noted.pop(key, None)) is not None:
+                noted[key] = stored
             obj = replaced(changed, version=item.obj.version + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, item.obj.version))
         if not puts and not more:
             return
-        await self._write([*puts, *more], before)
+        await self._write([*puts, *more], before, noted)
+
+    def note(self, key: Key, change: Callable[[StoredObject], StoredObject]) -> None:
+        """Change an object by what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
+        item = self._items.get(key)
+        if item is not None and (changed := change(item.obj)) != item.obj:
+            self._noted.setdefault(key, item.obj)
+            self._take(changed, change.record if isinstance(change, NewRecord) else None)
+
+    def unwritten(self, key: Key) -> bool:
+        """Something was noted of it that is not in the store yet."""
+        return key in self._noted
 
     def follow(self, obj: StoredObject, spec: Model) -> None:
         """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
@@ -239,7 +245,7 @@ class ObjectTable:
         if obj.key not in self._items:
             raise InvalidSpec(self.broken.pop(obj.key), str(obj.key), "declare what is valid")
         try:
-            await self._write([PutObject(obj, 0), *more], {})
+            await self._write([PutObject(obj, 0), *more], {}, {})
         except ReconcilerError:
             self._drop(obj.key)
             await self._read_again([obj.key])
@@ -251,7 +257,7 @@ class ObjectTable:
         if item is None:
             return
         try:
-            await self._write([DropObject(key, item.uid), *more], {})
+            await self._write([DropObject(key, item.uid), *more], {}, {})
         except ReconcilerError:
             await self._read_again([key])
             raise
@@ -269,10 +275,12 @@ class ObjectTable:
         await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
         self.tombstones.pop(key, None)
 
-    async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
+    async def _write(self, batch: list[Write], before: dict[Key, AnyItem], noted: Mapping[Key, StoredObject]) -> None:
+        """`before`: what the table had, `noted`: what the store had where that was something else."""
         try:
             await self._store.write(batch)
         except ReconcilerError:
+            self._noted |= noted
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
                     self._take_back(old.obj, write.obj)
@@ -281,7 +289,7 @@ class ObjectTable:
         for write in batch:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
-                self._tell(write.obj.key, old.obj if old else None, write.obj)
+                self._tell(write.obj.key, noted.get(write.obj.key) or (old.obj if old else None), write.obj)
 
     def _take_back(self, old: StoredObject, put: StoredObject) -> None:
         """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
@@ -310,6 +318,7 @@ class ObjectTable:
                 self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
+                    self._noted.pop(key, None)
                     self._take(obj)
                     self._tell(key, None, obj)
 
@@ -367,6 +376,7 @@ class ObjectTable:
                 listener(key)
 
     def _drop(self, key: Key) -> None:
+        self._noted.pop(key, None)
         self._index(self._items.pop(key, None), None)
 
 
@@ -383,18 +393,3 @@ def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
     return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecord:
-    """The change that replaces the record of an object."""
-
-    record: Record
-
-    def __call__(self, obj: StoredObject) -> StoredObject:
-        return replaced(obj, record=self.record.dump())
-
-
-def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
-    """Replace the record of an object."""
-    return NewRecord(record)
