@@ -64,6 +64,7 @@ from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Placed, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.values import replaced
 
 NOTHING_SEEN = StandbyVM({})
 """The VM of an agent on this host, when there was no reason to look into it."""
@@ -326,6 +327,8 @@ def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
     following = INSIDE.evaluate(view) if goes_on else None
     if is_action(following):
         return following
+    if goes_on and view.slot.now < view.now:
+        view = replaced(view, slot=replaced(view.slot, now=view.now))
     decision = SLOT.evaluate(view) or (following if goes_on else INSIDE.evaluate(view)) or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
         decision = Steady(until=due(view))

@@ -93,7 +93,9 @@ def names(labels: Mapping[str, str], slot: SlotOwner) -> bool:
 
 def claimed_for(vm: Vm, owner: Owner, slot: SlotOwner, epoch: int) -> bool:
     """It carries exactly the claim that this slot wants on it."""
-    return is_ours(vm, owner) and names(vm.labels, slot) and vm.labels.get(EPOCH) == str(epoch)
+    labels = vm.labels  # looked up here, without the questions above: it is asked at every look
+    ours = labels.get(VM_ID) == vm.vm_id and labels.get(INSTALLATION) == owner.installation and labels.get(FLEET) == owner.fleet
+    return ours and labels.get(UID) == slot.uid and labels.get(EPOCH) == str(epoch) and labels.get(NODE, "") == slot.node
 
 
 def named(labels: Mapping[str, str]) -> str:

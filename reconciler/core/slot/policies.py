@@ -214,6 +214,8 @@ def follow_the_mode(s: Slot) -> Decision | None:
     """G-08: suspended when settled, or when the declared grace is over; resumed when wanted."""
     if not isinstance(s.vm, Seen):
         return None
+    if s.vm.state is VmState.RUNNING and s.desired is DesiredState.RUNNING and not s.copying:  # nearly always
+        return Steady()
     match s.vm.state, s.desired:
         case VmState.BOOTING, _:
             return Wait(Reason.BOOTING, f"VM {s.record.vm_id} is booting")

@@ -338,6 +338,8 @@ class ObjectTable:
         self._items[obj.key] = item
 
     def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
+        if old is not None and new is not None and self._indexed_alike(old, new):
+            return
         for item, add in ((old, False), (new, True)):
             if item is None:
                 continue
@@ -359,6 +361,13 @@ class ObjectTable:
                     work_set.pop(item.key, None)
             for node, slot in item.record.slots().items():
                 self._own(slot.vm_id, SlotKey(item.key, node), add)
+
+    @staticmethod
+    def _indexed_alike(old: AnyItem, new: AnyItem) -> bool:
+        """Nothing by which it is found has changed."""
+        if old.spec is not new.spec or old.deleting or new.deleting or not isinstance(new.spec, LieutenantSpec):
+            return False
+        return old.record is new.record or old.record.slots() == new.record.slots()
 
     def _own(self, vm_id: str, slot: SlotKey, add: bool) -> None:
         if vm_id and add:
