@@ -345,9 +345,9 @@ class Engine:
         return 0.0
 
     async def _carry_out(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> S | None:
-        """The steps, one after the other. Returns the snapshot after a single one, where it is known."""
+        """The steps, one after the other (what may take long comes alone). Returns the snapshot after a single one, where it is known."""
         known: S | None = None
-        if any(step.action.reported_if_long for step in steps):
+        if steps[0].action.reported_if_long:
             async with Meanwhile(lambda: self._tell(kind, snapshot, plan, steps, begun=True), REPORT_EVERY):
                 for step in steps:
                     known = await kind.act(snapshot, step)
@@ -358,7 +358,7 @@ class Engine:
 
     async def _report(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> None:
         """Write status when nothing is left to do, before what is told of first, and now and then in between."""
-        first = any(step.action.reported_first for step in steps)
+        first = bool(steps) and steps[0].action.reported_first
         if not steps or first or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
             await self._tell(kind, snapshot, plan, steps, begun=first)
 

@@ -119,6 +119,8 @@ class _Body(httpx2.AsyncByteStream):
             raise _said(failure) from None
 
     async def aclose(self) -> None:
+        if self._answer.closed:
+            return  # read to its end: the connection serves another one already
         try:
             await self._answer.__aexit__(None, None, None)
         except (aiohttp.ClientError, OSError) as failure:

@@ -93,8 +93,8 @@ def names(labels: Mapping[str, str], slot: SlotOwner) -> bool:
 
 def claimed_for(vm: Vm, owner: Owner, slot: SlotOwner, epoch: int) -> bool:
     """It carries exactly the claim that this slot wants on it."""
-    labels = vm.labels  # looked up here, without the questions above: it is asked at every look
-    ours = labels.get(VM_ID) == vm.vm_id and labels.get(INSTALLATION) == owner.installation and labels.get(FLEET) == owner.fleet
+    labels = vm.labels  # what `is_ours` and `names` say, in one: it is asked at every look
+    ours = valid_claim(vm) and labels.get(INSTALLATION) == owner.installation and labels.get(FLEET) == owner.fleet
     return ours and labels.get(UID) == slot.uid and labels.get(EPOCH) == str(epoch) and labels.get(NODE, "") == slot.node
 
 

@@ -7,7 +7,7 @@ In: a `Slot`, gathered beforehand. Out: one decision. No I/O, no clock.
 from __future__ import annotations
 
 from reconciler.api.reasons import Reason
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Policy
 from reconciler.core.decisions import (
     BindCreated,
     ClearSlot,
@@ -281,6 +281,24 @@ SLOT: Chain[Slot] = Chain(
 )
 
 
+ONLY_EMPTY: frozenset[Policy[Slot]] = frozenset(
+    {
+        keep_the_conversation,
+        adopt_the_declared,
+        create_nothing_for_the_suspended,
+        restore_only_what_may_be_used,
+        take_what_is_kept_ready,
+        hold_back_creates,
+        branch_what_stands_still,
+        create,
+    }
+)
+"""They have no opinion on a slot that has a VM."""
+
+FILLED: Chain[Slot] = Chain(SLOT.title, SLOT.about, tuple(policy for policy in SLOT.leaves() if policy not in ONLY_EMPTY))
+"""What is asked about a slot that has a VM: the same, but for those."""
+
+
 def plan(slot: Slot) -> Decision:
     """The first policy that has an opinion decides."""
-    return SLOT.evaluate(slot) or Steady()
+    return (FILLED if slot.record.vm_id else SLOT).evaluate(slot) or Steady()

@@ -208,7 +208,9 @@ class LieutenantKind(Kind[WorkSet]):
             lt = lt.inside(now=now)  # the slot's time is taken when it is asked
         else:
             lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
-        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt), goes_on=goes_on)
+        same = snapshot.lieutenant is not None and lt.lt.agent is snapshot.lieutenant.lt.agent
+        talk = snapshot.talk if same else afterwards.talk_after(snapshot.talk, lt)
+        return replaced(snapshot, now=now, lieutenant=lt, talk=talk, goes_on=goes_on)
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 

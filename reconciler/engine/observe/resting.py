@@ -18,12 +18,8 @@ from reconciler.engine.state.objects import LieutenantItem
 def idle_of(item: LieutenantItem, agent: Agent | Unknown | None, facts: Iterable[TaskFacts], busy: bool, now: float) -> Idle:
     """`busy`: something else is done with its machine, such as that a copy of it is made."""
     spec, record, facts = item.spec.idle, item.record, tuple(facts)
-    waiting = (
-        sorted(
-            entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
-        )
-        if facts
-        else ()
+    waiting = sorted(
+        entry.name for entry in (place(one, now) for one in facts) if entry.phase == "Pending" and entry.runnable and not entry.steer
     )
     up = isinstance(agent, Agent) and isinstance(agent.process, Up) and agent.process.responsive and not agent.process.busy
     sent = any(one.record.sent for one in facts)
