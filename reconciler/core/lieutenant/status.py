@@ -75,8 +75,8 @@ def vm_ready(view: LieutenantView) -> Condition:
     match view.slot.vm:
         case _ if not view.slot.record.vm_id:
             return Condition("VMReady", "False", Reason.NO_VM)
-        case Unknown(why):
-            return Condition("VMReady", "Unknown", Reason.VM_UNKNOWN, why)
+        case Unknown(why, reason):
+            return Condition("VMReady", "Unknown", reason, why)
         case Absent():
             return Condition("VMReady", "Unknown", Reason.VM_MISSING, f"VM {view.slot.record.vm_id} is not in the platform's list")
         case Seen(VmState.RUNNING) if stuck:
@@ -157,8 +157,8 @@ def suspended(view: LieutenantView) -> Condition:
     match view.slot.vm:
         case Seen(VmState.SUSPENDED) if view.vm_id:
             return Condition("Suspended", "True", Reason.VM_SUSPENDED)
-        case Unknown(why) if view.vm_id:
-            return Condition("Suspended", "Unknown", Reason.VM_UNKNOWN, why)
+        case Unknown(why, reason) if view.vm_id:
+            return Condition("Suspended", "Unknown", reason, why)
         case _ if not view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
             return Condition("Suspended", "True", Reason.NO_VM)
         case _:
