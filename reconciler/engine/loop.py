@@ -99,7 +99,7 @@ class Engine:
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), parts.keeper_version, Memories(self.store),
+            parts.keeper_version, Memories(self.store),
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
@@ -242,7 +242,6 @@ class Engine:
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
-            self.gatherer.slots.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
 
     def _platform(self, message: str) -> None:

@@ -90,14 +90,13 @@ class Gatherer:
         agents: AgentReader,
         secrets: Secrets,
         clock: Clock,
-        account: str,
         keeper_version: str,
         memories: Memories,
     ) -> Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
         comparison = SessionComparison(agents, transcripts)
-        slots = Slots(settings, table, fleet, journal, clock, owner, account)
+        slots = Slots(settings, table, fleet, journal, clock, owner)
         return cls(
             settings=settings,
             table=table,
