@@ -20,6 +20,7 @@ from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
+from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.kindindex import KindIndex
 from reconciler.engine.state.newrecord import NewRecord
 from reconciler.engine.state.newrecord import with_record as with_record
@@ -212,9 +213,8 @@ class ObjectTable:
             obj = replaced(changed, version=item.obj.version + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, item.obj.version))
-        if not puts and not more:
-            return
-        await self._write([*puts, *more], before, noted)
+        if puts or more:
+            await self._write([*puts, *more], before, noted)
 
     def note(self, key: Key, change: Callable[[StoredObject], StoredObject]) -> None:
         """Change an object by what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
@@ -232,24 +232,34 @@ class ObjectTable:
         written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
         one that is known. `spec`: that of `obj`, loaded."""
         old = self._items[obj.key]
-        item = Item(obj, spec, old.record)
-        self._index(old, item)
-        self._items[obj.key] = item
+        self._replace(obj.key, Item(obj, spec, old.record))
         self._tell(obj.key, old.obj, obj)
 
-    async def insert(self, obj: StoredObject, *more: Write) -> None:
-        """A new object. Raises `Conflict` when the key is taken, `InvalidSpec` for what could not be read again."""
-        if obj.key in self._items:
-            raise Conflict("the object exists already", str(obj.key))
-        self._take(obj)
-        if obj.key not in self._items:
-            raise InvalidSpec(self.broken.pop(obj.key), str(obj.key), "declare what is valid")
+    async def put_in_force(self, changes: Sequence[ObjectChange], *more: Write) -> None:
+        """All of these changes, one of an object, and other rows: in memory at one moment, in the store in one transaction; durable when
+        it returns. Raises `Conflict` when an object is not as its change takes it to be, or what the store says: nothing holds then."""
+        if moved := next((one.key for one in changes if self._items.get(one.key) is not one.before), None):
+            raise Conflict("the object changed meanwhile", str(moved), "read it again")
+        batch = [*(write for one in changes for write in one.writes()), *more]
+        if not batch:
+            return
+        noted = {one.key: self._noted.pop(one.key) for one in changes if one.key in self._noted}
+        for one in changes:
+            self._replace(one.key, one.after)
         try:
-            await self._write([PutObject(obj, 0), *more], {}, {})
+            await self._store.write(batch)
         except ReconcilerError:
-            self._drop(obj.key)
-            await self._read_again([obj.key])
+            self._noted |= noted
+            for one in changes:
+                if one.before is None:
+                    self._replace(one.key, None)
+                else:
+                    self._take_back(one.before.obj, (one.after or one.before).obj)
+            await self._read_again([one.key for one in changes])
             raise
+        for one in changes:
+            for before, after in one.steps():
+                self._tell(one.key, noted.get(one.key, before) if before is not None else None, after)
 
     async def drop(self, key: Key, *more: Write) -> None:
         """Remove an object for good."""
@@ -261,7 +271,7 @@ class ObjectTable:
         except ReconcilerError:
             await self._read_again([key])
             raise
-        self._drop(key)
+        self._replace(key, None)
         self._tell(key, item.obj, None)
 
     async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
@@ -314,7 +324,7 @@ class ObjectTable:
             except ReconcilerError:
                 continue
             if not found and known is not None:
-                self._drop(key)
+                self._replace(key, None)
                 self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
@@ -333,9 +343,16 @@ class ObjectTable:
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
-        self.broken.pop(obj.key, None)
-        self._index(old, item)
-        self._items[obj.key] = item
+        self._replace(obj.key, item)
+
+    def _replace(self, key: Key, item: AnyItem | None) -> None:
+        self.broken.pop(key, None)
+        self._index(self._items.get(key), item)
+        if item is None:
+            self._items.pop(key, None)
+            self._noted.pop(key, None)
+        else:
+            self._items[key] = item
 
     def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
         if old is not None and new is not None and self._indexed_alike(old, new):
@@ -383,10 +400,6 @@ class ObjectTable:
         for key in changed:
             for listener in tuple(self.on_flawed):
                 listener(key)
-
-    def _drop(self, key: Key) -> None:
-        self._noted.pop(key, None)
-        self._index(self._items.pop(key, None), None)
 
 
 def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
