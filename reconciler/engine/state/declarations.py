@@ -250,12 +250,10 @@ class Declarations:
         Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
         come back)."""
         asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
-        item = self._table.get(key)
-        if item is None and key in self._table.tombstones:
+        if self._table.get(key) is None and key in self._table.tombstones:
             await self._table.purge_task(key)
             return
-        if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+        item = self._known(key)
         if item.deleting:
             if asked:
                 await self.annotate(key, asked)
@@ -342,21 +340,23 @@ class Declarations:
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
-        item = self._table.get(key)
-        if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        await self._table.update(
-            [(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *self._asked(item, annotations)
-        )
+        asked = self._asked(self._known(key), annotations)
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *asked)
 
-    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
-        """Change the spec of an object of this source."""
+    async def patch_spec(
+        self, key: Key, change: Callable[[StoredObject], Json], source: str | None, verbs: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Change the spec of an object of this source, None: of whichever it has. `verbs`: annotations that are set with it."""
+        obj = self._known(key).obj
+        place = obj.origin, obj.source_id, obj.source_commit
+        notes = {**obj.annotations, **(verbs or {})}
+        return await self.apply(Declared(key, change(obj), obj.labels, notes, source or obj.source, *place))
+
+    def _known(self, key: Key) -> AnyItem:
         item = self._table.get(key)
         if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        obj = item.obj
-        place = obj.origin, obj.source_id, obj.source_commit
-        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
+        return item
 
     def _actor_of(self, source: str, origin: str) -> Actor:
         """Who declares by a source: whoever acts, or the place of the declaration."""

@@ -260,6 +260,8 @@ class FileSync:
             item = self._table.get(one.key)
             one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
+            if drifted and item is not None and await asyncio.to_thread(spec_in_file, item.obj) == item.obj.spec:
+                return Outcome.UNCHANGED  # its file was written since this look, and is in force already
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
                 return Objection("", self._finding(one, "spec", message))
@@ -374,6 +376,15 @@ def in_file(obj: StoredObject) -> bool | None:
     if obj.key in found.flawed or any(one.key == obj.key for one in found.objects):
         return True
     return None if any(finding.field == "" for finding in found.findings) else False
+
+
+def spec_in_file(obj: StoredObject) -> Json | None:
+    """What the file that declared this object says of it now; None when it does not declare it well, or at all (blocks for one small
+    read)."""
+    if obj.source != SOURCE or not obj.origin:
+        return None
+    found = scan([Path(obj.origin.rpartition(":")[0])], obj.key.namespace)
+    return next((one.spec for one in found.objects if one.key == obj.key), None)
 
 
 def still_in_file(obj: StoredObject) -> bool:
