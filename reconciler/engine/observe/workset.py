@@ -32,6 +32,7 @@ from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.core.values import replaced
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
@@ -47,7 +48,7 @@ from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.observe.warm import Warm
 from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.memories import Memories
@@ -64,7 +65,7 @@ class Gatherer:
     settings: EngineSettings
     table: ObjectTable
     transcripts: Transcripts
-    secrets: Secrets
+    secrets: Credentials
     clock: Clock
     owner: Owner
     keeper_version: str
@@ -87,7 +88,7 @@ class Gatherer:
         journal: Journal,
         transcripts: Transcripts,
         agents: AgentReader,
-        secrets: Secrets,
+        secrets: Credentials,
         clock: Clock,
         account: str,
         keeper_version: str,
