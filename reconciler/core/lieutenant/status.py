@@ -213,7 +213,7 @@ def lieutenant_status(
     if (forked := _forked(view, decision)) is not None:
         conditions.append(forked)
     if view.unread:
-        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.unread)))
+        conditions.append(Condition("SecretsUnread", "True", view.unread[0][0], "; ".join(why for _, why in view.unread)))
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))

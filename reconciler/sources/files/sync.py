@@ -150,7 +150,10 @@ class FileSync:
             for start in range(0, len(objects), AT_ONCE):
                 differing = [one for one in objects[start : start + AT_ONCE] if not self._stands(one)]
                 for made in await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing)):
-                    plans.append(made) if isinstance(made, Plan) else refused.append(made)
+                    if isinstance(made, Plan):
+                        plans.append(made)
+                    elif made is not None:
+                        refused.append(made)
                 await asyncio.sleep(0)
         return plans, refused
 
@@ -255,13 +258,14 @@ class FileSync:
             return self._refusal(one, error)
         return None
 
-    async def _plan(self, one: FileDeclared, found: Scan, drifts: Collection[str], verbs: Mapping[str, str]) -> Plan | Objection:
+    async def _plan(self, one: FileDeclared, found: Scan, drifts: Collection[str], verbs: Mapping[str, str]) -> Plan | Objection | None:
+        """None: what is in force came into its file after this look."""
         try:
             item = self._table.get(one.key)
             one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
             if drifted and item is not None and await asyncio.to_thread(spec_in_file, item.obj) == item.obj.spec:
-                return Outcome.UNCHANGED  # its file was written since this look, and is in force already
+                return None
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
                 return Objection("", self._finding(one, "spec", message))
