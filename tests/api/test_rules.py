@@ -11,7 +11,7 @@ from reconciler.api.parsing import load_spec, parse, validate_update
 from reconciler.api.task import Acceptance
 from reconciler.api.vmtree import cycle
 from reconciler.errors import InvalidSpec
-from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, SECRET, TASK, TREE, UUID, document, replaced
+from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, PROGRAM, SECRET, TASK, TREE, UUID, document, replaced
 
 LT: Json = {"role": "x", "profileRef": {"name": "full"}}
 T: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
@@ -33,6 +33,20 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("Lieutenant", {**FORKING, "placement": {"type": "Local"}}, "spec.fork", "Local"),
     ("Lieutenant", {**LT, "env": [{"name": "A"}]}, "spec.env[0]", "exactly one of `value`, `valueFrom`"),
     ("Lieutenant", {**LT, "env": [{"name": "A", "value": "", "valueFrom": SECRET}]}, "spec.env[0]", "keep one"),
+    (
+        "Lieutenant",
+        {**LT, "env": [{"name": "A", "valueFrom": {}}]},
+        "spec.env[0].valueFrom",
+        "exactly one of `secretKeyRef`, `exec`, `file`",
+    ),
+    ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {**SECRET, **PROGRAM}}]}, "spec.env[0].valueFrom", "keep one"),
+    (
+        "Lieutenant",
+        {**LT, "env": [{"name": "A", "valueFrom": {"exec": {"command": ["./mint"]}}}]},
+        "spec.env[0].valueFrom.exec.command[0]",
+        "from the root on",
+    ),
+    ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {"file": {"path": "token"}}}]}, "spec.env[0].valueFrom.file.path", "absolute"),
     ("Lieutenant", {**LT, "env": [{"name": "A", "value": ""}, {"name": "A", "value": "b"}]}, "spec.env[1].name", "duplicate"),
     ("Lieutenant", {**LT, "instructions": {"files": [{"path": "a"}]}}, "spec.instructions.files[0]", "exactly one of"),
     ("Lieutenant", {**LT, "instructions": {"files": [{"path": "a/../b", "content": ""}]}}, "spec.instructions.files[0].path", "'..'"),

@@ -29,13 +29,19 @@ LIEUTENANT: Mapping[str, Any] = {
             {"path": "b.txt", "contentFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
             {"path": "c.txt", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             {"path": "d.txt", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"path": "e.txt", "valueFrom": {"exec": {"command": ["mint"], "refreshSeconds": 60}}},
+            {"path": "f.txt", "valueFrom": {"file": {"path": "/run/token"}}},
         ],
     },
     "model": {
         "provider": "anthropic", "id": "claude", "thinking": "high",
         "fallbacks": [{"provider": "other", "id": "m", "thinking": "low"}],
     },
-    "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    "env": [
+        {"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        {"name": "C", "valueFrom": {"exec": {"command": ["mint"], "refreshSeconds": 60}}},
+        {"name": "D", "valueFrom": {"file": {"path": "/run/token"}}},
+    ],
     "queue": {"maxPending": 7},
     "memory": {"scopes": ["Global"], "maxLines": 60},
     "limits": {

@@ -22,8 +22,8 @@ def adopt_the_declared(s: Slot) -> Decision | None:
         return None
     vm_id = s.adopt.vm_id
     match s.adopt.vm:
-        case Unknown(why):
-            return Wait(Reason.VM_UNKNOWN, why)
+        case Unknown(why, reason):
+            return Wait(reason, why)
         case Absent():
             return Refuse(Reason.ADOPT_NOT_FOUND, f"VM {vm_id} does not exist, or this key may not see it")
         case Seen(VmState.DEAD):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from reconciler.api.reasons import Reason
@@ -31,7 +32,7 @@ from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.occupancy import TRIES, emptied, filled_with, unrestorable
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import RootSource
+from reconciler.core.snapshot.machine import BranchSource, CreateSource, RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act import branches
 from reconciler.engine.act.context import ActContext
@@ -141,7 +142,7 @@ class SlotActs:
             return
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
+            vm_id = await self.called(source, blueprint, labels, token)
         except REFUSED as error:
             await self.create_failed(item, slot, intent, error)
             return
@@ -156,6 +157,14 @@ class SlotActs:
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
+
+    async def called(self, source: CreateSource, blueprint: Blueprint, labels: Mapping[str, str], token: str) -> str:
+        """The create itself; returns the VM's id. What is copied live was paused meanwhile: an older list says nothing of it any more."""
+        try:
+            return await self.t.vers.create_vm(source, blueprint.shape, labels, token)
+        finally:
+            if isinstance(source, BranchSource):
+                self.t.fleet.changed(source.vm_id)
 
     def breaker(self, now: Breaker) -> tuple[PutMeta, ...]:
         """The breaker from now on, and what keeps it over a restart of the controller (G-06)."""
