@@ -552,7 +552,7 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
     "what it wrote down to remember is saved": (remembering(OnMachine("uid", "three", "none")), SaveMemory(VM, "three", "none")),
     "and what others wrote is brought to it": (
         remembering(OnMachine("uid", "one", "none"), saved=True),
-        BringMemory(VM, "two", "none"),
+        BringMemory(VM, "two", "none", "nothing yet; told to it after a compaction, or when pi starts anew"),
     ),
     "one that was given its memory has it": (remembering(), plan(lieutenant())),
     "one that has not said yet what it remembers is waited for": (
