@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-bf76b02b30ea"
+KEEPER_VERSION: Final = "1-0b56a61d9170"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -246,7 +246,9 @@ def there_of(value: JsonValue) -> OnMachine | None:
 
 def taken_of(value: JsonValue) -> Taken | None:
     """What pi was given; None for a pi without a memory."""
-    return Taken(text(value, "given")[:64], text(value, "has")[:64]) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    return Taken(text(value, "given")[:64], text(value, "has")[:64], text(value, "missing")[:500])
 
 
 def inside_of(value: JsonValue) -> Inside | None:
