@@ -26,14 +26,17 @@ from reconciler.core.keys import Json, JsonValue, Key
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import DeclarationPort
-from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
+from reconciler.errors import InvalidSpec, ReconcilerError, Refused, UsageError
 
 SOURCE = "api"
+AUDITED = frozenset({"apply", "delete", "annotate", "patch"})
+"""Operations on an object that are in the audit when they are refused, too."""
 
 
 class Commands:
     """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now.
-    `collect`: writes down which VMs without an owner are to be deleted; `remember`: changes what agents remember."""
+    `collect`: writes down which VMs without an owner are to be deleted; `remember`: changes what agents remember; `refused`: is told who
+    was refused what, and why."""
 
     def __init__(
         self,
@@ -41,19 +44,25 @@ class Commands:
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
         remember: Callable[[Whose, Sequence[str], Collection[str], Actor], Awaitable[Json]],
+        refused: Callable[[Actor, str, Key, str], Awaitable[None]],
     ) -> None:
         self._declarations, self._still_declared, self._collect, self._remember = declarations, still_declared, collect, remember
+        self._refused = refused
 
     async def handle(self, request: Json) -> Json:
         """One request → its answer; what is wrong with it is in the answer."""
         try:
             return {"ok": await self._act(request)}
+        except Refused as error:
+            if request.get("op") in AUDITED:
+                await self._refused(actor_of(request), str(request["op"]), key_of(request), error.what)
+            return error_answer(error)
         except ReconcilerError as error:
             return error_answer(error)
 
     async def _act(self, request: Json) -> JsonValue:
         op = request.get("op")
-        actor = Actor("command", str(request.get("by") or "")[:WHO])
+        actor = actor_of(request)
         declarations = self._declarations.acting(actor)
         if op == "ping":
             return {"pid": os.getpid()}
@@ -100,6 +109,11 @@ class Commands:
             raise UsageError("full ids of VMs are needed", "control socket")
         await self._collect(wanted)
         return len(wanted)
+
+
+def actor_of(request: Json) -> Actor:
+    """Who asks."""
+    return Actor("command", str(request.get("by") or "")[:WHO])
 
 
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:

@@ -89,6 +89,16 @@ def test_get_audit_shows_who_changed_what_and_no_values_of_variables(run: Run) -
     assert "hush" not in shown
 
 
+@pytest.mark.usefixtures("books")
+def test_get_audit_shows_what_a_command_was_refused(run: Run) -> None:
+    guarded = LT.replace("metadata: {name: api}", "metadata: {name: api, annotations: {fleet.vers.sh/deletion-protection: enabled}}")
+    assert run("apply", "-f", "-", stdin=guarded).code == 0
+    assert run("delete", "lt", "api").code == 4
+    *_, last = run("get", "audit", "-o", "wide").out.splitlines()
+    assert last.split()[1:4] == ["refused", "lieutenant/api", "command"]
+    assert "delete=Lieutenant/default/api is protected from deletion" in last
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
