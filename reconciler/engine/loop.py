@@ -22,6 +22,7 @@ from reconciler.engine.act.sightings import Sightings
 from reconciler.engine.credentials import META as CREDENTIALS
 from reconciler.engine.credentials import Credentials
 from reconciler.engine.effects import NumberedAgents, NumberedDraws, NumberedReader, NumberedStore, NumberedVers
+from reconciler.engine.meanwhile import Meanwhile
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
@@ -106,7 +107,7 @@ class Engine:
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), parts.keeper_version, Memories(self.store),
+            parts.keeper_version, Memories(self.store),
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
@@ -250,7 +251,6 @@ class Engine:
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
-            self.gatherer.slots.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
 
     def _platform(self, message: str) -> None:
@@ -348,20 +348,33 @@ class Engine:
                 self.reporter.note(key, LastError(f"{doing}: done {repeated} times without an effect that shows"))
                 self.reconcile_errors["NoEffect"] += 1
                 return REPEAT_PAUSE
-            known: S | None = None
-            for step in steps:
-                known = await kind.act(snapshot, step)
-            snapshot = known if len(steps) == 1 else None
+            snapshot = await self._carry_out(kind, snapshot, plan, steps)
             self.reporter.clear(key)
         return 0.0
 
+    async def _carry_out(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> S | None:
+        """The steps, one after the other (what may take long comes alone). Returns the snapshot after a single one, where it is known."""
+        known: S | None = None
+        if steps[0].action.reported_if_long:
+            async with Meanwhile(lambda: self._tell(kind, snapshot, plan, steps, begun=True), REPORT_EVERY):
+                for step in steps:
+                    known = await kind.act(snapshot, step)
+        else:
+            for step in steps:
+                known = await kind.act(snapshot, step)
+        return known if len(steps) == 1 else None
+
     async def _report(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> None:
-        """Write status when nothing is left to do, before what may take long, and now and then in between."""
-        long = any(step.action.reported_first for step in steps)
-        if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
-            begun = kind.begun(snapshot, steps) if long else ()
-            await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), begun)
-            self._reported[plan.key] = self.clock.now()
+        """Write status when nothing is left to do, before what is told of first, and now and then in between."""
+        first = bool(steps) and steps[0].action.reported_first
+        if not steps or first or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
+            await self._tell(kind, snapshot, plan, steps, begun=first)
+
+    async def _tell(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool) -> None:
+        """Write status. `begun`: with what is to be known durably of these steps."""
+        told = kind.begun(snapshot, steps) if begun else ()
+        await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told)
+        self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:
         if plan.steady():

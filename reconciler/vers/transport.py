@@ -40,8 +40,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Keeps no cookies and follows no redirect. At most `connections` at once, each closed after `idle` seconds without use;
     `connect`: seconds to make one. Proxies are those of the environment, read once for each origin; none for this host itself.
 
-    A request's extension `target` replaces the path and query of its URL, which then need not be parsed for each request. A body
-    arrives decompressed. Raises `httpx2.ConnectError` when the request provably never left, and `httpx2.ReadError` when it may have."""
+    A request's extension `target` replaces the path and query of its URL, which then need not be parsed for each request, and `headers`
+    (text) its headers, which then need not be encoded and decoded again. A body arrives decompressed. Raises `httpx2.ConnectError` when
+    the request provably never left, and `httpx2.ReadError` when it may have."""
 
     def __init__(self, tls: ssl.SSLContext, connections: int, idle: float, connect: float) -> None:
         self._tls = tls
@@ -61,7 +62,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             answer = await session.request(
                 request.method,
                 route.origin + target.decode("ascii"),
-                headers=request.headers,
+                headers=request.extensions.get("headers") or request.headers,
                 data=content or None,
                 allow_redirects=False,
                 proxy=route.proxy,
@@ -118,6 +119,8 @@ class _Body(httpx2.AsyncByteStream):
             raise _said(failure) from None
 
     async def aclose(self) -> None:
+        if self._answer.closed:
+            return  # read to its end: the connection serves another one already
         try:
             await self._answer.__aexit__(None, None, None)
         except (aiohttp.ClientError, OSError) as failure:

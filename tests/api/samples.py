@@ -152,6 +152,7 @@ TREE: Json = {
             "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
             "lieutenant": AGENT,
         },
+        {"name": "found", "category": "Resource", "profileRef": {"name": "infra"}, "adopt": {"vmId": UUID}},
     ],
     "mode": "Suspended",
     "limits": {"maxVMs": 12, "maxDepth": 5, "maxChildren": 10, "maxConcurrentCreates": 3, "maxWorking": 4},

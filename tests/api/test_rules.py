@@ -72,6 +72,8 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("VMTree", tree({"name": "a", "from": "Parent"}), "spec.nodes[0].from", "parent"),
     ("VMTree", {"nodes": [{"name": "a", "category": "Agent"}]}, "spec.nodes[0].profileRef", "required unless"),
     ("VMTree", tree({"name": "a", "category": "Infra", "lieutenant": {}}), "spec.nodes[0].lieutenant", "no agent"),
+    ("VMTree", tree({"name": "a", "adopt": {"vmId": UUID}, "replicas": 1}), "spec.nodes[0].adopt", "takes over one machine"),
+    ("VMTree", tree({"name": "b"}, {"name": "a", "parent": "b", "adopt": {"vmId": UUID}, "from": "Parent"}), "spec.nodes[1].adopt", "one"),
     ("VMTree", tree({"name": "a" * 51}), "spec.nodes[0].name", "52"),
     ("VMTree", tree({"name": "a" * 49, "replicas": 11}), "spec.nodes[0].name", "52"),
 ]
@@ -186,6 +188,8 @@ CHANGES: list[tuple[str, Json, tuple[str | int, ...], JsonValue, str]] = [
     ("Lieutenant", LIEUTENANT, ("placement", "type"), "Local", "spec.placement.type"),
     ("VMTree", TREE, ("nodes", 1, "replicas"), None, "spec.nodes[1].replicas"),
     ("VMTree", TREE, ("nodes", 0, "replicas"), 2, "spec.nodes[0].replicas"),
+    ("VMTree", TREE, ("nodes", 2, "adopt", "vmId"), UUID.replace("5", "6"), "spec.nodes[2].adopt"),
+    ("VMTree", TREE, ("nodes", 0, "adopt"), {"vmId": UUID}, "spec.nodes[0].adopt"),
     ("Task", TASK, ("prompt",), "Something else.", "spec.prompt"),
     ("Task", TASK, ("acceptance", 0, "file", "minBytes"), 6, "spec.acceptance"),
     ("Task", TASK, ("after",), [], "spec.after"),

@@ -45,6 +45,10 @@ class ActContext:
         """Write a record, durably, with other rows."""
         await self.table.update([(item.key, with_record(record))], *more)
 
+    def note(self, item: LieutenantItem, record: Record) -> None:
+        """Keep a record of what can be looked up again: it is written with the next write of the object, with its status at the latest."""
+        self.table.note(item.key, with_record(record))
+
     def current(self, item: LieutenantItem) -> LieutenantRecord:
         """The record as it is now (an act may have written meanwhile)."""
         now = self.table.lieutenant(item.key)
@@ -69,6 +73,12 @@ class NextContext(ActContext):
         if known is not None:
             assert isinstance(record, LieutenantRecord)
             await self.table.update([(item.key, with_record(known.record.with_next(record)))], *more)
+
+    def note(self, item: LieutenantItem, record: Record) -> None:
+        known = self.table.lieutenant(item.key)
+        if known is not None:
+            assert isinstance(record, LieutenantRecord)
+            super().note(item, known.record.with_next(record))
 
     def current(self, item: LieutenantItem) -> LieutenantRecord:
         return super().current(item).as_next()
