@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.engine.ports import Key
 from reconciler.errors import Conflict, ReconcilerError, Rejected, Unreachable
+from reconciler.store.auditing import forget_audit
 from reconciler.store.database import Database
 from reconciler.store.group import Group, Head, named
 from reconciler.store.rows import Batch
@@ -144,8 +145,7 @@ class Committer:
             write(statements.events, group.events)
         if group.audit:
             write(statements.audit, group.audit)
-            newest = select(func.max(AUDIT.c.seq)).scalar_subquery()
-            connection.execute(delete(AUDIT).where(AUDIT.c.seq <= newest - group.audit_kept))
+            forget_audit(connection, group.audit_kept)
         if group.forgotten:
             connection.execute(_FORGET, group.forgotten)
         if group.memory:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.keys import Json
-from reconciler.core.snapshot.agent import Refusals
+from reconciler.core.snapshot.agent import Refusal, Refusals
 from reconciler.core.snapshot.machine import GuestCommand
 from tests.engine.stage import LT, Stage, tell
 from tests.engine.test_permissions import pi_of
@@ -81,11 +81,11 @@ async def made_unready(run: Stage) -> None:
 def test_what_is_refused_is_told_once_and_not_too_often(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         pi = pi_of(await made(run, {"sandbox": SANDBOX}, model=MODEL))
-        pi.refused = Refusals(((1, "network evil.example:443"), (2, "files bash: /etc/passwd: Read-only file system")))
+        pi.refused = Refusals((Refusal(1, "network", "evil.example:443"), Refusal(2, "files", "bash: /etc/passwd: Read-only file system")))
         await run.until(lambda: run.happened("Refused") == 1, "it is told")
         told = next(event.message for event in run.controller.told if event.reason == "Refused")
         assert told == "network evil.example:443; files bash: /etc/passwd: Read-only file system"
-        pi.refused = Refusals((*pi.refused.told, (3, "network other.example:80")))
+        pi.refused = Refusals((*pi.refused.told, Refusal(3, "network", "other.example:80")))
         await run.until(lambda: run.happened("Refused") == 2, "what is new is told")
         assert [event.message for event in run.controller.told if event.reason == "Refused"][-1] == "network other.example:80"
 

@@ -10,7 +10,6 @@ from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.tree import machine, order, places, policies, removal
 from reconciler.core.tree.removal import NodeRemoval
-from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
