@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from reconciler.api.governreasons import GovernReason
+from reconciler.api.phases import LieutenantPhase
 from reconciler.api.reasons import Reason
 from reconciler.api.status.base import DIGEST, ID, WORD, Condition
 from reconciler.api.status.lieutenant import (
@@ -173,7 +174,7 @@ def works(view: LieutenantView, decision: Decision) -> bool:
     return aside or isinstance(decision, Steady) or works_aside(view, decision)
 
 
-def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
+def lieutenant_phase(view: LieutenantView, decision: Decision) -> LieutenantPhase:
     """One word for the column; derived, may gain values."""
     slot = view.slot
     if slot.desired is DesiredState.GONE:

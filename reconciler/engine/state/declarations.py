@@ -17,7 +17,7 @@ from reconciler.api.registry import finalizers_of
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.api.treereasons import TreeReason
 from reconciler.core.audit import CONTROLLER, WHO, Actor, Change, Entry, changes, verb_of
-from reconciler.core.keys import Json, Key
+from reconciler.core.keys import Json, Key, short
 from reconciler.core.prune import Blocked
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
@@ -162,13 +162,13 @@ class Declarations:
         old = item.obj
         if old.source not in (declared.source, declared.succeeds):
             where = old.origin or f"source {old.source}"
-            raise Refused(f"{declared.key} is declared elsewhere", where, "change it there, or delete it there first")
+            raise Refused(f"{short(declared.key)} is declared elsewhere", where, "change it there, or delete it there first")
         if old.deleted_at is not None:
-            raise Refused(f"{declared.key} is being deleted", old.origin, "wait until it is gone, then declare it again")
+            raise Refused(f"{short(declared.key)} is being deleted", old.origin, "wait until it is gone, then declare it again")
         if old.spec != declared.spec:
             problems = validate_update(declared.key.kind, old.spec, declared.spec)
             if problems:
-                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or str(declared.key))
+                raise UsageError("; ".join(str(problem) for problem in problems), declared.origin or short(declared.key))
 
     async def intake(self, seen: Intake, record: Json | None = None, status: Json | None = None, *more: Write) -> Outcome:
         """Take over what a cluster shows. `record`, `status` and further rows: what is known of an object that is new to the
@@ -255,7 +255,7 @@ class Declarations:
             await self._table.purge_task(key)
             return
         if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         if item.deleting:
             if asked:
                 await self.annotate(key, asked)
@@ -275,17 +275,17 @@ class Declarations:
         asked = {f"{PREFIX}{verb}": token for verb, token in verbs.items()}
         if source is None and obj.source.startswith(OWNED):
             remedy = f"remove its node from {obj.source}; the tree would bring it back"
-            raise Refused(f"{key} is declared by {obj.source}", "", remedy)
+            raise Refused(f"{short(key)} is declared by {obj.source}", "", remedy)
         guarded = protected_nodes(item.spec) if f"{PREFIX}delete-confirmed" not in asked else ()
         if guarded:
-            raise Refused(f"{', '.join(guarded)} of {key} is protected from deletion", obj.origin, "confirm it with --confirm")
+            raise Refused(f"{', '.join(guarded)} of {short(key)} is protected from deletion", obj.origin, "confirm it with --confirm")
         if source is None and obj.source_commit and obj.source_commit in self._table.prunes.commits.values():
-            raise Refused(f"{key} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
+            raise Refused(f"{short(key)} is declared in a repository", obj.origin, "remove it there, and push; it would come back")
         if source is None and still_declared(obj):
-            raise Refused(f"{key} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
+            raise Refused(f"{short(key)} is declared in a file", obj.origin, "remove it there; a file that declares it would bring it back")
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
             remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
-            raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
+            raise Refused(f"{short(key)} is protected from deletion", obj.origin, remedy)
         audit = self._audit("deleted", key, obj.uid, tuple(Change(verb, None, "asked") for verb in sorted(verbs)))
         if not obj.finalizers:
             return ObjectChange(key, item, None, (audit,), Reason.DELETED, "deleted" if source is None else why)
@@ -344,7 +344,7 @@ class Declarations:
         """Set annotations: the verbs that are not spec."""
         item = self._table.get(key)
         if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         await self._table.update(
             [(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *self._asked(item, annotations)
         )
@@ -353,7 +353,7 @@ class Declarations:
         """Change the spec of an object of this source."""
         item = self._table.get(key)
         if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
         obj = item.obj
         place = obj.origin, obj.source_id, obj.source_commit
         return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
