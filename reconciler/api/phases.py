@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 LieutenantPhase = Literal[
-    "Pending", "Provisioning", "Starting", "Idle", "Working", "Suspending", "Suspended", "Stalled", "Unknown", "Terminating"
+    "Pending", "Provisioning", "Starting", "Idle", "Working", "Suspending", "Suspended", "Stalled", "Unreachable", "Unknown", "Terminating"
 ]
-MachinePhase = Literal["Provisioning", "Starting", "Running", "Suspending", "Suspended", "Stalled", "Unknown", "Terminating"]
+MachinePhase = Literal["Provisioning", "Starting", "Running", "Suspending", "Suspended", "Stalled", "Unreachable", "Unknown", "Terminating"]
 """Of a machine of a tree that has no agent."""
 TreePhase = Literal["Pending", "Progressing", "Ready", "Suspended", "Stalled", "Unknown", "Terminating"]
 RestingPhase = Literal["Pending", "Ready", "Stalled"]

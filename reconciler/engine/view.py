@@ -125,7 +125,9 @@ class DeclarationPort(Protocol):
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None: ...
 
-    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome: ...
+    async def patch_spec(
+        self, key: Key, change: Callable[[StoredObject], Json], source: str | None, verbs: Mapping[str, str] | None = None
+    ) -> Outcome: ...
 
 
 class RestorePort(Protocol):

@@ -49,8 +49,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     `tls`: makes what certificates are verified with, when one has to be for the first time. To read the usual authorities takes longer than
     all else of a small start, and a platform on this host has no certificate.
 
-    A request's extension `target` replaces the path and query of its URL, which then need not be parsed for each request. A body
-    arrives decompressed. Raises `httpx2.ConnectError` when the request provably never left, and `httpx2.ReadError` when it may have."""
+    A request's extension `target` replaces the path and query of its URL, which then need not be parsed for each request, and `headers`
+    (text) its headers, which then need not be encoded and decoded again. A body arrives decompressed. Raises `httpx2.ConnectError` when
+    the request provably never left, and `httpx2.ReadError` when it may have."""
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], connections: int, idle: float, connect: float) -> None:
         self._tls = tls
@@ -72,7 +73,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             answer = await session.request(
                 request.method,
                 route.origin + target.decode("ascii"),
-                headers=request.headers,
+                headers=request.extensions.get("headers") or request.headers,
                 data=content or None,
                 allow_redirects=False,
                 proxy=route.proxy,
@@ -140,6 +141,8 @@ class _Body(httpx2.AsyncByteStream):
             raise _said(failure) from None
 
     async def aclose(self) -> None:
+        if self._answer.closed:
+            return  # read to its end: the connection serves another one already
         try:
             await self._answer.__aexit__(None, None, None)
         except (aiohttp.ClientError, OSError) as failure:

@@ -160,9 +160,8 @@ class Wire:
         request = httpx2.Request(
             call.method,
             base,
-            headers=_headers(call, access),
             stream=httpx2.ByteStream(call.body or b""),  # not `content`, for which it would work out headers that are sent anyway
-            extensions={"target": (prefix + call.path).encode("ascii")},
+            extensions={"target": (prefix + call.path).encode("ascii"), "headers": _headers(call, access)},
         )
         response = await self._http.handle_async_request(request)
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # what that transport makes

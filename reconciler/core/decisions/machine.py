@@ -81,7 +81,7 @@ class RunVerify(Act):
 
     doing: ClassVar = Reason.PREPARING_MACHINE
     then_observe: ClassVar = False
-    reported_first: ClassVar = True
+    reported_if_long: ClassVar = True
 
     vm_id: str
     check: str

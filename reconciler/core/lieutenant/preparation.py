@@ -108,9 +108,14 @@ def expected_skills(v: Basics) -> tuple[str, ...]:
     """Where pi must have found skills: those of the declared `agent.skills`, and of the organs that are on the machine."""
     if not isinstance(v.rendered, Rendered) or not isinstance(v.guest, Guest):
         return ()
-    on_machine = v.rendered.organs_hash and v.guest.marks.get("organs") == v.rendered.organs_hash
-    ours = tuple(piece.skill for piece in pieces(v.rendered.organs, v.rendered.capabilities)) if on_machine else ()
-    return (*v.rendered.skills, *ours)
+    rendered = v.rendered
+    on_machine = rendered.organs_hash and v.guest.marks.get("organs") == rendered.organs_hash
+    return rendered.skills + _of_organs(rendered.organs, rendered.capabilities) if on_machine else rendered.skills
+
+
+@lru_cache(maxsize=1024)
+def _of_organs(organs: tuple[str, ...], capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(piece.skill for piece in pieces(organs, capabilities))
 
 
 @lru_cache(maxsize=1024)

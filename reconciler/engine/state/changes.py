@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reconciler.api.reasons import Reason
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.keys import Key
 from reconciler.engine.ports import AddAudit, DropObject, PutMeta, PutObject, StoredObject, Write
-
-if TYPE_CHECKING:
-    from reconciler.engine.state.objects import AnyItem
+from reconciler.engine.state.items import AnyItem
 
 
 @dataclass(frozen=True, slots=True)

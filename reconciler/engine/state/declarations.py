@@ -35,7 +35,6 @@ from reconciler.errors import NotFound, ReconcilerError, Refused, UsageError
 
 AUDIT_KEPT = 10_000
 """Entries of the audit, where nothing else is configured."""
-_MOST_OWED = 1_000
 _NONE: Mapping[str, str] = {}
 
 
@@ -59,7 +58,6 @@ class Declarations:
         self._table, self._recorder, self._clock, self._new_uid = table, recorder, clock, new_uid
         self._actor, self._keep = CONTROLLER, audit_keep
         self._claimed: dict[Key, Claimed] = {}
-        self._owed: list[AddAudit] = []
 
     @property
     def claimed(self) -> Mapping[Key, Claimed]:
@@ -196,9 +194,8 @@ class Declarations:
         asked = old.deleted_at is None and seen.deleted_at is not None
         differ = changes(old.spec, changed.spec)
         if not asked and not more:
-            self._table.follow(changed, spec)
-            if differ:
-                await self._note_followed(self._audit(verb_of(old.spec, changed.spec, "changed"), seen.key, old.uid, differ, _CLUSTER))
+            verb = verb_of(old.spec, changed.spec, "changed")
+            self._table.follow(changed, spec, *([self._audit(verb, seen.key, old.uid, differ, _CLUSTER)] if differ else ()))
             return Outcome.CONFIGURED
         if asked:
             more = (*more, self._audit("deleted", seen.key, old.uid, differ, _CLUSTER))
@@ -207,16 +204,6 @@ class Declarations:
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
         )
         return Outcome.CONFIGURED
-
-    async def _note_followed(self, entry: AddAudit) -> None:
-        """The change itself is the cluster's: it is in force whether or not the store takes its entry, which is written with the next one
-        then."""
-        self._owed = [*self._owed, entry][-_MOST_OWED:]
-        owed, self._owed = self._owed, []
-        try:
-            await self._table.update([], *owed)
-        except ReconcilerError:
-            self._owed = [*owed, *self._owed][-_MOST_OWED:]
 
     def flawed(self, found: Mapping[Key, str]) -> None:
         """What is declared and not valid now, each with what is wrong and where, so that whoever refers to it can say so. Known in memory
@@ -250,12 +237,10 @@ class Declarations:
         Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
         come back)."""
         asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
-        item = self._table.get(key)
-        if item is None and key in self._table.tombstones:
+        if self._table.get(key) is None and key in self._table.tombstones:
             await self._table.purge_task(key)
             return
-        if item is None:
-            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
+        item = self._known(key)
         if item.deleting:
             if asked:
                 await self.annotate(key, asked)
@@ -342,21 +327,23 @@ class Declarations:
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
-        item = self._table.get(key)
-        if item is None:
-            raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        await self._table.update(
-            [(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *self._asked(item, annotations)
-        )
+        asked = self._asked(self._known(key), annotations)
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *asked)
 
-    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
-        """Change the spec of an object of this source."""
+    async def patch_spec(
+        self, key: Key, change: Callable[[StoredObject], Json], source: str | None, verbs: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Change the spec of an object of this source, None: of whichever it has. `verbs`: annotations that are set with it."""
+        obj = self._known(key).obj
+        place = obj.origin, obj.source_id, obj.source_commit
+        notes = {**obj.annotations, **(verbs or {})}
+        return await self.apply(Declared(key, change(obj), obj.labels, notes, source or obj.source, *place))
+
+    def _known(self, key: Key) -> AnyItem:
         item = self._table.get(key)
         if item is None:
             raise NotFound(f"{short(key)} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        obj = item.obj
-        place = obj.origin, obj.source_id, obj.source_commit
-        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
+        return item
 
     def _actor_of(self, source: str, origin: str) -> Actor:
         """Who declares by a source: whoever acts, or the place of the declaration."""

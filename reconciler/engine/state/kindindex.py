@@ -1,4 +1,4 @@
-"""What the table of objects has to know of kinds."""
+"""What the table of objects has to know of their kinds."""
 
 from __future__ import annotations
 

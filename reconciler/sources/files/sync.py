@@ -149,8 +149,9 @@ class FileSync:
         for objects in by_kind.values():
             for start in range(0, len(objects), AT_ONCE):
                 differing = [one for one in objects[start : start + AT_ONCE] if not self._stands(one)]
-                for made in await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing)):
-                    plans.append(made) if isinstance(made, Plan) else refused.append(made)
+                made = await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing))
+                plans += [one for one in made if isinstance(one, Plan)]
+                refused += [one for one in made if isinstance(one, Objection)]
                 await asyncio.sleep(0)
         return plans, refused
 
@@ -255,11 +256,14 @@ class FileSync:
             return self._refusal(one, error)
         return None
 
-    async def _plan(self, one: FileDeclared, found: Scan, drifts: Collection[str], verbs: Mapping[str, str]) -> Plan | Objection:
+    async def _plan(self, one: FileDeclared, found: Scan, drifts: Collection[str], verbs: Mapping[str, str]) -> Plan | Objection | None:
+        """None: what is in force came into its file after this look."""
         try:
             item = self._table.get(one.key)
             one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
+            if drifted and item is not None and await asyncio.to_thread(spec_in_file, item.obj) == item.obj.spec:
+                return None
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
                 return Objection("", self._finding(one, "spec", message))
@@ -376,6 +380,15 @@ def in_file(obj: StoredObject) -> bool | None:
     if obj.key in found.flawed or any(one.key == obj.key for one in found.objects):
         return True
     return None if any(finding.field == "" for finding in found.findings) else False
+
+
+def spec_in_file(obj: StoredObject) -> Json | None:
+    """What the file that declared this object says of it now; None when it does not declare it well, or at all (blocks for one small
+    read)."""
+    if obj.source != SOURCE or not obj.origin:
+        return None
+    found = scan([Path(obj.origin.rpartition(":")[0])], obj.key.namespace)
+    return next((one.spec for one in found.objects if one.key == obj.key), None)
 
 
 def still_in_file(obj: StoredObject) -> bool:
