@@ -199,7 +199,7 @@ class Declarations:
             return Outcome.CONFIGURED
         if asked:
             more = (*more, self._audit("deleted", seen.key, old.uid, differ, _CLUSTER))
-        said = self._recorder.event(seen.key, old.uid, Reason.DELETING, "deletion was asked for") if asked else []
+        said = self._recorder.event(seen.key, old.uid, Reason.DELETING, seen.why or "deletion was asked for") if asked else []
         await self._table.update(
             [(old.key, lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record))], *said, *more
         )

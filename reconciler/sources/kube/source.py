@@ -41,6 +41,7 @@ class KubeSource:
         self._cluster, self._engine, self._secrets, self.seen, self._source_id = cluster, engine, secrets, seen, source_id
         self._writes = NumberedWrites(cluster, engine.effects)
         self.refused: dict[Key, tuple[str, str]] = {}
+        self.taken_back: dict[str, str] = {}  # shared with the sink
         self.restored: Counter[str] = Counter()  # by kind: what had a machine, a delivery or a result that the store did not know
         self._deleted: dict[str, None] = {}  # uids, in the order in which they went
         self._going: set[str] = set()  # these said themselves that they go
@@ -61,6 +62,7 @@ class KubeSource:
         if kind == "DELETED":
             self._deleted[raw.uid(obj)] = None
             self._going.discard(raw.uid(obj))
+            self.taken_back.pop(raw.uid(obj), None)
             if len(self._deleted) > REMEMBERED:
                 del self._deleted[next(iter(self._deleted))]
             if known is not None and raw.uid(known) == raw.uid(obj):
@@ -176,7 +178,7 @@ class KubeSource:
         return obj
 
     async def _intake(self, key: Key, obj: Json, item: AnyItem | None) -> None:
-        seen = raw.intake(key, obj, self._source_id)
+        seen = replace(raw.intake(key, obj, self._source_id), why=self.taken_back.get(raw.uid(obj), ""))
         try:
             if item is None:
                 await self._ingest(key, obj)
