@@ -58,6 +58,7 @@ async def test_a_data_directory_has_the_same_platform_again(tmp_path: Path) -> N
         await s.api.put("/env_vars", json={"vars": {"X": "1"}})
         await s.api.patch(f"/vm/{paused}/state", json={"state": "Sleeping"})
         await s.api.delete(f"/vm/{deleted}")
+        assert (await s.api.get(f"/vm/{vm_id}/logs")).status_code == 200
         key = (await s.api.get(f"/vm/{vm_id}/ssh_key")).json()
         before, api_key = await everything(s), s.endpoints.api_key
         made = set(s.simulator.world.vms)
@@ -65,6 +66,7 @@ async def test_a_data_directory_has_the_same_platform_again(tmp_path: Path) -> N
         assert await everything(s) == before
         assert s.endpoints.api_key == api_key
         assert (await s.api.get(f"/vm/{vm_id}/ssh_key")).json() == key
+        assert (await s.api.get(f"/vm/{vm_id}/logs")).json()["entries"] == [], "logs of commands are not kept, as the page says"
         assert await s.run(vm_id, "cat ~/file") == "kept\n"
         assert await s.state(paused) == "sleeping"
         child = (await s.api.post("/vm/from_commit", json={"ref": "r:v1"})).json()["vm_id"]
