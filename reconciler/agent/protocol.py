@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MOST_ASKS: Final = 100
 _MOST_REFUSED: Final = 20
-KEEPER_VERSION: Final = "1-03a446dab3ae"
+KEEPER_VERSION: Final = "1-a9e9694eddc2"
 """Protocol and digest of the keeper's program; a test holds the digest to the files."""
 
 PROTOCOLS: Final = (1,)
@@ -252,7 +252,9 @@ def there_of(value: JsonValue) -> OnMachine | None:
 
 def taken_of(value: JsonValue) -> Taken | None:
     """What pi was given; None for a pi without a memory."""
-    return Taken(text(value, "given")[:64], text(value, "has")[:64]) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    return Taken(text(value, "given")[:64], text(value, "has")[:64], text(value, "missing")[:500])
 
 
 def inside_of(value: JsonValue) -> Inside | None:

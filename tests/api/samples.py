@@ -62,7 +62,7 @@ AGENT: Json = {
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
     "budget": BUDGET,
     "permissions": PERMISSIONS,
-    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True},
+    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True, "factsModel": {"provider": "acme", "id": "small"}},
     "compaction": {"auto": False, "reserveTokens": 1, "keepRecentTokens": 2, "reassertDirective": False},
     "health": {"periodSeconds": 1, "failureThreshold": 2, "startupTimeoutSeconds": 5},
     "restart": {

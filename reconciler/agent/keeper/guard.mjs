@@ -5,7 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Refusal, count } from "./disk.mjs";
-import { INSIDE as INSIDE_MEMORY } from "./memory.mjs";
+import { INSIDE as INSIDE_MEMORY, INSIDE_FACTS } from "./memory.mjs";
 import { load } from "./guardgrammar.mjs";
 import { SEGMENT, special } from "./guardpatterns.mjs";
 import { decide, readRules } from "./guardrules.mjs";
@@ -19,7 +19,7 @@ const KEPT = 200;
 const SHOWN = 2000;
 const brief = (text, limit = 500) => String(text ?? "").slice(0, limit);
 const digestOf = (files) => files.reduce((hash, file) => hash.update(fs.readFileSync(file)), createHash("sha256")).digest("hex");
-const OURS = [INSIDE, path.join(import.meta.dirname, "forward.mjs"), INSIDE_MEMORY]; // all of our code that runs in pi
+const OURS = [INSIDE, path.join(import.meta.dirname, "forward.mjs"), INSIDE_MEMORY, INSIDE_FACTS]; // all of our code that runs in pi
 const ORIGINAL = digestOf(OURS); // as it was when the keeper started
 
 export class Guard {

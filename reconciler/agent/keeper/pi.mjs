@@ -275,7 +275,7 @@ export class Pi {
 
   /** What our extensions in pi say. */
   #status(said) {
-    return typeof said?.memory === "string" ? this.#memory.heard(said.memory) : this.#inside.status(said);
+    return typeof said?.memory === "string" ? this.#memory.heard(said) : this.#inside.status(said);
   }
 
   /** One get_state at a time; false when it is not answered in time, or pi has ended. */

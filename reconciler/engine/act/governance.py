@@ -47,7 +47,7 @@ class GovernActs:
                 if not all(task.record.finished for task in self.t.table.tasks_of(item.key)):
                     return  # work came since this was planned
                 why = "its tasks are done, and idle.postTask is Delete"
-                if not await self.t.backend.undeclare(item.obj, {}):
+                if not await self.t.backend.undeclare(item.obj, {}, why):
                     await self.t.declarations.withdraw(item.key, why)
             case NoteHours(machine):
                 await self.hours(item, machine, now)
