@@ -96,7 +96,7 @@ def test_get_audit_shows_what_a_command_was_refused(run: Run) -> None:
     assert run("delete", "lt", "api").code == 4
     *_, last = run("get", "audit", "-o", "wide").out.splitlines()
     assert last.split()[1:4] == ["refused", "lieutenant/api", "command"]
-    assert "delete=Lieutenant/default/api is protected from deletion" in last
+    assert "delete=lieutenant/api is protected from deletion" in last
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -300,11 +301,12 @@ def test_a_plan_runs_no_program_and_takes_the_last_value_to_hold(tmp_path: Path)
         await pass_time(5)
         asked = len(answers.calls)
         engine = run.engine
-        engine.secrets._running = False  # as in an engine that is not started
-        try:
-            assert (await plan_everything(engine)).steps == ()
-        finally:
-            engine.secrets.begin()
+        await engine.secrets.stop()  # as in an engine that is not started
+        engine.secrets._at.clear()
+        engine.secrets._used.clear()
+        foreseen = await plan_everything(engine)
+        assert (foreseen.steps, foreseen.left) == ((), {})
+        await asyncio.sleep(0)
         assert len(answers.calls) == asked
 
     play(tmp_path, story, answers)

@@ -45,6 +45,7 @@ from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios.one_lieutenant import SCENARIO
 from tests.mutants.conversation import CONVERSATION_MUTANTS
+from tests.mutants.credentials import CREDENTIAL_MUTANTS
 from tests.mutants.governed import GOVERNED_MUTANTS
 from tests.mutants.mutant import Mutant, Scenario
 from tests.mutants.remembering import REMEMBERING_MUTANTS
@@ -303,5 +304,5 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
-    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS, *REMEMBERING_MUTANTS,
+    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS, *REMEMBERING_MUTANTS, *CREDENTIAL_MUTANTS,
 )  # fmt: skip

@@ -20,6 +20,7 @@ import pytest
 
 from reconciler.config import Config
 from reconciler.core.keys import Json, Key
+from reconciler.core.snapshot.rendered import SecretRef
 from reconciler.engine.clock import LoopClock
 from reconciler.engine.loop import Engine
 from reconciler.engine.outbox import Outbox
@@ -45,6 +46,8 @@ from reconciler.sources.kube.orphans import OrphanRequests
 from reconciler.sources.kube.secrets import KubeSecrets
 from reconciler.sources.kube.watching import OnEvent, Watching
 from reconciler.store.sqlstore import open_store
+from tests.engine.stage import LT
+from tests.engine.test_credentials import Answers
 from tests.faults.harness import virtual
 from tests.kube.double import ApiServer, Double, Follow
 from tests.kube.operating import RealTime
@@ -273,6 +276,7 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
             LoopClock(),
             backend=controller.sink,
             supervisor=supervisor,
+            draws=Answers({"mint": "a-value-of-it"}),
         )
         (sink,) = read_sinks([{"name": "ops", "command": ["true"]}], "c.toml")
         outbox = Outbox([sink.want])
@@ -280,6 +284,9 @@ async def everything(state: Path) -> AsyncIterator[Everything]:
         stack.push_async_callback(engine.stop)
         stack.push_async_callback(controller.close)
         await controller.open(engine, "uid")
+        minted = SecretRef("mint", "", "Program", ("mint",), 3600)
+        engine.secrets.uses(LT, frozenset([minted]))
+        engine.secrets.look("default", minted)
         delivery = Delivery(outbox, engine.store, engine.effects, Origin("i", "default"), lambda: 0.5)
         await stack.enter_async_context(delivering([sink], delivery, secrets, {"PATH": os.environ["PATH"]}, time.time, supervisor))
         await secrets.want("default", [("secrets", "s")])

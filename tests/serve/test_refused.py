@@ -16,7 +16,7 @@ from reconciler.serve.refused import RefusedCommands
 from tests.engine.stage import LT, Stage, failing, tell
 
 DELETE: Json = {**naming(LT, "delete"), "by": "ann"}
-WHY = "Lieutenant/default/api is protected from deletion"
+WHY = "lieutenant/api is protected from deletion"
 
 
 def commands(s: Stage) -> Commands:
