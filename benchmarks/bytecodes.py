@@ -3,7 +3,7 @@
 Seconds of CPU differ by half between two runs on a busy machine. How many bytecodes of Python are executed hardly differs, so it shows what
 a change saves or costs. It is no time: what runs in C (JSON, pydantic's core, SQLite, sockets) is not in it. One lieutenant is Ready before
 the count begins, so what is made once in the life of a controller is not in it either. Counting makes it slow, so what depends on
-passed time (status written now and then, looks that are too old) is left out.
+passed time (status written now and then, looks that are too old, turns that took long) is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.common import table
 from benchmarks.fleet import controller, converge, declare, platform, ready
 from reconciler.app import long_lived
-from reconciler.engine import loop
+from reconciler.engine import loop, queue
 from reconciler.engine.kinds import lieutenant
 
 COUNT = 60
@@ -57,7 +57,7 @@ def main() -> int:
     """Measure and print."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     long_lived()
-    loop.REPORT_EVERY = lieutenant.KNOWN_SECONDS = float("inf")
+    loop.REPORT_EVERY = lieutenant.KNOWN_SECONDS = queue.TURN = float("inf")
     with tempfile.TemporaryDirectory() as directory:
         found = asyncio.run(counted(count, Path(directory)))
     rows = [(n // count, f"{Path(c.co_filename).name}:{c.co_firstlineno}", c.co_name) for c, n in found.most_common(LARGEST)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from reconciler.api.lieutenant import AgentSettings
 from reconciler.api.meta import Json, Model
@@ -50,7 +51,8 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "permissions.agents": CONVENIENCE,
         "memory.scopes": ACTED_ON,
         "memory.maxLines": ACTED_ON,
-        "memory.extractFacts": CONVENIENCE,
+        "memory.extractFacts": ACTED_ON,
+        "memory.factsModel": ACTED_ON,
         "compaction": ACTED_ON,
         "health": ACTED_ON,
         "restart": ACTED_ON,
@@ -147,12 +149,21 @@ def unsupported(kind: str, spec: Json, loaded: Model | None = None) -> list[Find
     model = loaded if loaded is not None else load_spec(kind, spec, tolerant=True)
     if table.get("") is not None and table[""] is not ACTED_ON:
         return [Finding("spec", table[""] is PROTECTS)]
+    if not (model.model_fields_set & _with_gaps(kind, type(model))):
+        return []
     found: dict[str, Finding] = {}
     for path in _set(model, ""):
         entry = entry_of(table, path)
         if entry is not None and table[entry] is not ACTED_ON:
             found.setdefault(entry, Finding(f"spec.{entry}", table[entry] is PROTECTS))
     return [found[entry] for entry in table if entry in found]
+
+
+@lru_cache(maxsize=64)
+def _with_gaps(kind: str, model: type[Model]) -> frozenset[str]:
+    """The fields of a spec, by their names in the model, of which something is not acted on: most specs set none of them."""
+    below = {path.partition(".")[0] for path, support in SUPPORT.get(kind, {}).items() if support is not ACTED_ON}
+    return frozenset(name for alias, name in model.aliases().items() if alias in below)
 
 
 def entry_of(table: dict[str, Support], path: str) -> str | None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -16,7 +17,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from reconciler.cli import inplace, textform
 from reconciler.cli.inplace import Change as Change
 from reconciler.cli.replacing import replace_file
-from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.keys import Json, JsonValue, Key, short
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import InvalidSpec, NotFound
 from reconciler.serve.commands import patched
@@ -24,20 +25,28 @@ from reconciler.sources.files.scan import Scan, Scanner
 
 
 def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
-    """Make the changes in the file that declares `obj`; returns the file. It is replaced in one step, and only by a text that
-    declares exactly what is wanted. Raises `NotFound` when the file no longer declares it, `InvalidSpec` when the changed
-    object is not valid or the file can't be changed safely, `Refused` when it was changed meanwhile, `Unreachable` when it can't be
-    written."""
+    """Make the changes in the file that declares `obj`; returns the file. See `edit_by`."""
+    return edit_by(obj, lambda _: changes)
+
+
+def edit_by(obj: StoredObject, wanted: Callable[[StoredObject], Sequence[Change]]) -> Path:
+    """Make changes in the file that declares `obj`; returns the file. `wanted`: which, when it is as the file has it, which may be other
+    than what is in force. The file is replaced in one step, and only by a text that declares exactly what is wanted. Raises `NotFound`
+    when the file no longer declares it, `InvalidSpec` when the changed object is not valid or the file can't be changed safely,
+    `Refused` when it was changed meanwhile, `Unreachable` when it can't be written."""
     file = Path(obj.origin.rpartition(":")[0])
     try:
         real = file.resolve(strict=True)
         data = real.read_bytes()
         text, form = textform.read(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        raise NotFound(f"the file that declares {obj.key} can't be read", str(file), "restore it") from error
+        raise NotFound(f"the file that declares {short(obj.key)} can't be read", str(file), "restore it") from error
     before = _declared(text, file, obj.key)
     if before is None:
-        raise NotFound(f"the file no longer declares {obj.key}", str(file), "declare it again, or delete it with `reconciler delete`")
+        raise NotFound(
+            f"the file no longer declares {short(obj.key)}", str(file), "declare it again, or delete it with `reconciler delete`"
+        )
+    changes = wanted(replace(obj, spec=before))
     after = patched(obj.key, before, [{"path": list(path), "value": value} for path, value in changes])
     if after == before:
         return file
@@ -50,7 +59,7 @@ def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
         if _declared(read_again, file, obj.key) == after and _others(text, file, obj.key) == _others(read_again, file, obj.key):
             replace_file(real, data, written.encode())
             return file
-    raise InvalidSpec(f"{obj.key} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
+    raise InvalidSpec(f"{short(obj.key)} can't be changed here without touching other parts of the file", str(file), "edit it by hand")
 
 
 def _scan(text: str, file: Path, key: Key) -> Scan:
@@ -128,7 +137,7 @@ def _put(document: Json, changes: Sequence[Change]) -> None:
         elif isinstance(at, dict):
             at[path[-1]] = _quoted(value)
         elif isinstance(at, list):
-            at[int(path[-1])] = _quoted(value)
+            at[int(path[-1]) : int(path[-1]) + 1] = [] if value is None else [_quoted(value)]
 
 
 def _quoted(value: JsonValue) -> JsonValue:

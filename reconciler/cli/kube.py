@@ -4,8 +4,8 @@ with the rights of whoever runs the command. What only the operator's store has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strin
 from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
-from reconciler.serve.commands import key_of, patched
+from reconciler.serve.commands import key_of, patched, without_node
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.core.governance.memory import MemoryEntry
@@ -202,7 +202,10 @@ async def act(cluster: Cluster, request: Json, manager: str = MANAGER) -> JsonVa
             before, after = await declare(cluster, key, request, manager=manager)
             return outcome(before, after)
         case "patch":
-            return await _patch(cluster, key, request.get("set"), manager)
+            return await _change(cluster, key, lambda obj: patched(key, obj.spec, request.get("set")), manager=manager)
+        case "remove":
+            verbs = {f"{PREFIX}{verb}": token for verb, token in as_strings(request.get("verbs")).items()}
+            return await _change(cluster, key, lambda tree: without_node(tree, request), verbs, manager)
         case "annotate":
             await _annotate(cluster, key, as_strings(request.get("annotations")), manager)
             return "annotated"
@@ -267,19 +270,21 @@ async def _there(cluster: Cluster, key: Key) -> Json:
     return found
 
 
-async def _patch(cluster: Cluster, key: Key, changes: JsonValue, manager: str) -> str:
-    """Fields of the spec, at the version they were read at; what somebody else changed meanwhile stays changed. A merge patch: that
-    needs no right but `patch`."""
+async def _change(
+    cluster: Cluster, key: Key, change: Callable[[StoredObject], Json], verbs: Mapping[str, str] | None = None, manager: str = MANAGER
+) -> str:
+    """The spec, at the version it was read at; what somebody else changed meanwhile stays changed. `verbs`: annotations set with it. A
+    merge patch: that needs no right but `patch`."""
     from reconciler.sources.kube import raw as read
     from reconciler.sources.kube.client import path_of
 
     for _ in range(TRIES):
         found = await _there(cluster, key)
-        spec = patched(key, read.spec(found), changes)
+        spec = change(stored({"kind": key.kind, **found}))
         if spec == read.spec(found):
             return "unchanged"
         try:
-            at: Json = {"resourceVersion": read.version(found), "uid": read.uid(found)}
+            at: Json = {"resourceVersion": read.version(found), "uid": read.uid(found), **({"annotations": dict(verbs)} if verbs else {})}
             body: Json = {"metadata": at, "spec": _merging(read.spec(found), spec)}
             await cluster.merge(path_of(key), body, fieldManager=manager, fieldValidation="Strict")
             return "configured"
@@ -324,10 +329,14 @@ async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:
     if read.intake(key, found).annotations.get(PROTECTION) == "enabled" and not confirmed:
         remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
         raise Refused(f"{names.short(key)} is protected from deletion", f"namespace {key.namespace}", remedy)
-    if verbs:
+    before, after = read.around_a_deletion(verbs)
+    if before:
         await cluster.delete(path_of(key), read.uid(found), dry=True)  # else half of what was asked for would stay behind
-        await _annotate(cluster, key, verbs)
+        await _annotate(cluster, key, as_strings(before))
     await cluster.delete(path_of(key), read.uid(found))
+    if after:
+        with suppress(NotFound):  # nothing held it
+            await _annotate(cluster, key, as_strings(after))
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------------------

@@ -154,8 +154,8 @@ class OperatorLife:
         from reconciler.serve.surface import surface_of
 
         hiding = Hiding(operator.secrets.known, [self._config.environ.get("VERS_API_KEY", "")])
-        handle = declaring(api) if self._page_acts else None
-        with surface_of(operator.engine, operator.store, hiding, handle, None, self._config.max_vms) as surface:
+        handle, remembers = declaring(api) if self._page_acts else None, operator.commands.handle
+        with surface_of(operator.engine, operator.store, hiding, handle, None, self._config.max_vms, remembers) as surface:
             yield surface
 
     async def _acquired(self, lease: Lease) -> bool:

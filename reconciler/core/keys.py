@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from reconciler.api.jsontype import Json as Json
@@ -70,9 +71,10 @@ class SlotOwner:
     key: SlotKey
     uid: str
 
-    @classmethod
-    def of(cls, key: Key, uid: str, node: str = "") -> SlotOwner:
-        return cls(SlotKey(key, node), uid)
+    @staticmethod
+    @lru_cache(maxsize=1 << 14)  # whatever is done with a slot begins with this
+    def of(key: Key, uid: str, node: str = "") -> SlotOwner:
+        return SlotOwner(SlotKey(key, node), uid)
 
     @property
     def object(self) -> Key:

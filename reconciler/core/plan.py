@@ -51,6 +51,8 @@ class Plan:
         most urgent one."""
         if self.first is not None:
             return [self.first]
+        if len(self.decisions) == 1 and self.beside is None and (own := self.own) is not None:
+            return [Step(self.key, own)] if is_action(own) else []
         steps = [Step(key, decision) for key, decision in self.decisions.items() if is_action(decision)]
         if is_action(self.beside) and not (steps and is_action(self.own)):
             steps.append(Step(self.key, self.beside))

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.keys import Json
 
+_put = object.__setattr__
+
 
 class Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -26,7 +28,9 @@ class Stored(BaseModel):
 
     def but(self, **changes: object) -> Self:
         """A copy with these fields changed (validated types are the caller's). What `model_copy` returns, more cheaply."""
-        made = self.__copy__()
-        made.__dict__.update(changes)
-        made.model_fields_set.update(changes)
+        made = self.__class__.__new__(self.__class__)
+        _put(made, "__dict__", self.__dict__ | changes)
+        _put(made, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        _put(made, "__pydantic_extra__", None)
+        _put(made, "__pydantic_private__", None)
         return made

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = ["replaced"]
 
+_new, _put = object.__new__, object.__setattr__
+
 if TYPE_CHECKING:
     from dataclasses import replace as replaced
 else:
@@ -17,16 +19,15 @@ else:
     def replaced(value, /, **changes):
         """What `dataclasses.replace` returns, for a frozen dataclass of two fields or more, at a fraction of its cost. Raises
         `TypeError` for a field that the class does not have."""
-        cls = value.__class__
-        shape = _shape(cls)
+        shape = _shape(value.__class__)
         known = value.__dict__ if shape is None else dict(zip(shape[0], shape[1](value), strict=True))
         facts = known | changes
         if len(facts) > len(known):
-            raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(changes.keys() - known.keys()))}")
+            unknown = ", ".join(sorted(changes.keys() - known.keys()))
+            raise TypeError(f"{value.__class__.__name__} has no field {unknown}")
         if shape is not None:
-            return cls(**facts)
-        made = object.__new__(cls)
-        object.__setattr__(made, "__dict__", facts)
+            return value.__class__(**facts)
+        _put(made := _new(value.__class__), "__dict__", facts)
         return made
 
 

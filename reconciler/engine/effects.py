@@ -8,10 +8,11 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from reconciler.engine.ports import AgentReader, Agents, AgentWriter, Store, VersApi
+from reconciler.engine.ports import AgentReader, Agents, AgentWriter, Draws, Store, VersApi
 from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.tracing import Tracing
 
@@ -43,14 +44,11 @@ class Effects:
             self.number += 1
             calls[name] += 1
             clock = get_running_loop().time
-            begun, outcome, hook, tracing = clock(), "ok", self.hook, self.tracing
+            begun, outcome = clock(), "ok"
             try:
-                if tracing is not None:
-                    with tracing.effect(name):
-                        return await (act(*args, **kwargs) if hook is None else hook(self.number, name, partial(act, *args, **kwargs)))
-                if hook is None:
+                if self.hook is None and self.tracing is None:
                     return await act(*args, **kwargs)
-                return await hook(self.number, name, partial(act, *args, **kwargs))
+                return await self._watched(name, act, *args, **kwargs)
             except BaseException as error:
                 outcome = type(error).__name__
                 raise
@@ -58,6 +56,12 @@ class Effects:
                 record(name, outcome, clock() - begun)
 
         return run
+
+    async def _watched(self, name: str, act: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """With the hook around it, and the span of a trace around that."""
+        hook, tracing, number = self.hook, self.tracing, self.number
+        with tracing.effect(name) if tracing is not None else nullcontext():
+            return await (act(*args, **kwargs) if hook is None else hook(number, name, partial(act, *args, **kwargs)))
 
 
 class NumberedVers:
@@ -77,6 +81,13 @@ class NumberedVers:
         self.suspend_vm = effects.of("vers.suspend_vm", vers.suspend_vm)
         self.resume_vm = effects.of("vers.resume_vm", vers.resume_vm)
         self.set_labels = effects.of("vers.set_labels", vers.set_labels)
+
+
+class NumberedDraws:
+    """A `Draws` whose every question is an effect."""
+
+    def __init__(self, draws: Draws, effects: Effects) -> None:
+        self.draw = effects.of("credential.draw", draws.draw)
 
 
 class NumberedReader:
@@ -103,6 +114,7 @@ class NumberedWriter:
         self.write_claim = effects.of("guest.write_claim", agents.write_claim)
         self.remove_claim = effects.of("guest.remove_claim", agents.remove_claim)
         self.install = effects.of("guest.install", agents.install)
+        self.install_boundary = effects.of("guest.install_boundary", agents.install_boundary)
         self.start_keeper = effects.of("guest.start_keeper", agents.start_keeper)
         self.write_files = effects.of("keeper.write_files", agents.write_files)
         self.mark = effects.of("keeper.mark", agents.mark)

@@ -19,7 +19,10 @@ from reconciler.core.provider.breaker import PROVIDERS, read_kept
 from reconciler.core.spending.books import Books
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.sightings import Sightings
-from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedStore, NumberedVers
+from reconciler.engine.credentials import META as CREDENTIALS
+from reconciler.engine.credentials import Credentials
+from reconciler.engine.effects import NumberedAgents, NumberedDraws, NumberedReader, NumberedStore, NumberedVers
+from reconciler.engine.meanwhile import Meanwhile
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
 from reconciler.engine.orphans import Orphans
@@ -69,18 +72,24 @@ class Engine:
 
     def __init__(self, parts: EngineParts, image: Image) -> None:
         effects, clock = parts.effects, parts.clock
-        self.settings, self.secrets, self.clock, self.effects, self.jitter = parts.settings, parts.secrets, clock, effects, parts.jitter
+        self.settings, self.clock, self.effects, self.jitter = parts.settings, clock, effects, parts.jitter
         self.vers: VersApi = NumberedVers(parts.vers, effects)
         self.agents: Agents = NumberedAgents(parts.agents, effects)
         self.reader: AgentReader = NumberedReader(parts.agents, effects)
         self.store: Store = NumberedStore(parts.store, effects)
         self.outbox = parts.outbox
         if parts.outbox is not None:
-            parts.outbox.begin(image, clock.now, lambda text: redact(text, parts.secrets))
+            parts.outbox.begin(image, clock.now, lambda text: redact(text, self.secrets))
             self.store = NotedStore(self.store, parts.outbox)
         self.keeper_version, self.registry = parts.keeper_version, Registry(parts.kinds)
         self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
+        self.secrets = Credentials(
+            parts.secrets, NumberedDraws(parts.draws, effects) if parts.draws is not None else None, clock, parts.supervisor, parts.jitter,
+            self.wake, lambda put: self.table.update([], put),
+        )  # fmt: skip
+        self.secrets.recall(image.meta.get(CREDENTIALS, ""))
+        self.secrets.key = image.meta.get(FINGERPRINTS, "")
         self.declarations = Declarations(self.table, self.recorder, clock, audit_keep=self.settings.audit_keep)
         self.queue = WorkQueue()
         self.reconcile_errors: Counter[str] = Counter()
@@ -98,7 +107,7 @@ class Engine:
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), parts.keeper_version, Memories(self.store),
+            parts.keeper_version, Memories(self.store),
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
@@ -106,7 +115,6 @@ class Engine:
             self.secrets, self.clock, self.jitter, parts.token, parts.backend, self.watches,
             self.declarations, self.store,
         )  # fmt: skip
-        self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)
         self.gatherer.budgets.ledgers.fill(image.meta, clock.now())
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
@@ -139,9 +147,10 @@ class Engine:
         """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
         before anything acts, to take what was declared while nobody listened. `patience`: seconds for which the look at everything waits
         for sources that are read beside it (`caught_up`); `loaded`: called when it waits no more."""
-        if not self.gatherer.profiles.fingerprint_key:
-            self.gatherer.profiles.fingerprint_key = token_hex(32)
-            await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
+        if not self.secrets.key:
+            self.secrets.key = token_hex(32)
+            await self.table.update([], PutMeta(FINGERPRINTS, self.secrets.key))
+        self.secrets.begin()
         self.table.on_change += [self.triggers.changed, self._forget]
         self.gatherer.providers.on_change.append(self.queue.add)
         self.gatherer.budgets.on_change.append(self.queue.add)
@@ -166,6 +175,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.secrets.stop()
         if self._tasks:
             await self.fleet.stop()
         self._tasks = []
@@ -241,7 +251,6 @@ class Engine:
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
-            self.gatherer.slots.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
 
     def _platform(self, message: str) -> None:
@@ -339,20 +348,33 @@ class Engine:
                 self.reporter.note(key, LastError(f"{doing}: done {repeated} times without an effect that shows"))
                 self.reconcile_errors["NoEffect"] += 1
                 return REPEAT_PAUSE
-            known: S | None = None
-            for step in steps:
-                known = await kind.act(snapshot, step)
-            snapshot = known if len(steps) == 1 else None
+            snapshot = await self._carry_out(kind, snapshot, plan, steps)
             self.reporter.clear(key)
         return 0.0
 
+    async def _carry_out(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> S | None:
+        """The steps, one after the other (what may take long comes alone). Returns the snapshot after a single one, where it is known."""
+        known: S | None = None
+        if steps[0].action.reported_if_long:
+            async with Meanwhile(lambda: self._tell(kind, snapshot, plan, steps, begun=True), REPORT_EVERY):
+                for step in steps:
+                    known = await kind.act(snapshot, step)
+        else:
+            for step in steps:
+                known = await kind.act(snapshot, step)
+        return known if len(steps) == 1 else None
+
     async def _report(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step]) -> None:
-        """Write status when nothing is left to do, before what may take long, and now and then in between."""
-        long = any(step.action.reported_first for step in steps)
-        if not steps or long or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
-            begun = kind.begun(snapshot, steps) if long else ()
-            await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), begun)
-            self._reported[plan.key] = self.clock.now()
+        """Write status when nothing is left to do, before what is told of first, and now and then in between."""
+        first = bool(steps) and steps[0].action.reported_first
+        if not steps or first or self.clock.now() >= self._reported.get(plan.key, 0.0) + REPORT_EVERY:
+            await self._tell(kind, snapshot, plan, steps, begun=first)
+
+    async def _tell(self, kind: Kind[S], snapshot: S, plan: Plan, steps: Sequence[Step], *, begun: bool) -> None:
+        """Write status. `begun`: with what is to be known durably of these steps."""
+        told = kind.begun(snapshot, steps) if begun else ()
+        await self.reporter.write(kind.status(snapshot, plan, self.reporter.last_error(plan.key)), told)
+        self._reported[plan.key] = self.clock.now()
 
     def _note_steady(self, key: Key, plan: Plan) -> None:
         if plan.steady():

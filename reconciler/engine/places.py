@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from reconciler.core.profile.localize import in_tree, local_dir, tree_of
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.engine.ports import Machine, Place
@@ -11,7 +13,12 @@ from reconciler.engine.state.objects import LieutenantItem
 
 def place_of(item: LieutenantItem) -> Place:
     """Where its agent lives now: on its slot's VM, or in a directory of its own on this host."""
-    return Place(local=item.uid) if item.record.local.state == "Home" else Place(item.record.slot.vm_id)
+    return Place(local=item.uid) if item.record.local.state == "Home" else _vm(item.record.slot.vm_id)
+
+
+@lru_cache(maxsize=1 << 14)  # asked for at every turn
+def _vm(vm_id: str) -> Place:
+    return Place(vm_id)
 
 
 def machine_of(item: LieutenantItem) -> Machine:
@@ -21,7 +28,7 @@ def machine_of(item: LieutenantItem) -> Machine:
 
 def place_at(item: LieutenantItem, view: LieutenantView) -> Place:
     """The machine that this view is of: where the agent lives, or the VM that it will move to."""
-    return Place(local=item.uid) if view.record.local.state == "Home" else Place(item.record.slot.vm_id)
+    return Place(local=item.uid) if view.record.local.state == "Home" else _vm(item.record.slot.vm_id)
 
 
 def machine_at(item: LieutenantItem, view: LieutenantView) -> Machine:

@@ -66,6 +66,8 @@ class Reporter:
             if status != item.obj.status:
                 changes.append((update.key, lambda obj, status=status: replaced(obj, status=status)))  # type: ignore[misc]
                 more.extend(self._event(item.obj, update, status))
+            elif self._table.unwritten(update.key):
+                changes.append((update.key, lambda obj: obj))
         if changes or more:
             await self._table.update(changes, *more)
 

@@ -58,7 +58,7 @@ class Triggers:
     def changed(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
         """An object was written: reconcile it and whatever its kind says is affected. What only its own worker writes (status, record)
         is no reason to reconcile it again: the worker goes on until it is steady."""
-        if before is None or after is None or declaration_of(before) != declaration_of(after):
+        if before is None or after is None or not same_declaration(before, after):
             self._declared(key, before, after)
         elif before.record is after.record or before.record == after.record:
             if before.status != after.status:
@@ -131,6 +131,13 @@ class Triggers:
         for kind in self._kinds.values():
             for key in kind.platform_changed():
                 self._queue.add(key, Priority.RESYNC)
+
+
+def same_declaration(before: StoredObject, after: StoredObject) -> bool:
+    """Whether what an object is reconciled for is the same. What its own worker writes leaves spec and annotations the very same."""
+    if before.spec is after.spec and before.annotations is after.annotations:
+        return before.deleted_at == after.deleted_at and before.generation == after.generation
+    return declaration_of(before) == declaration_of(after)
 
 
 def declaration_of(obj: StoredObject) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """Between the engine's values and rows: what a batch looks like on its way to the database, and objects on their way back.
 
-Encoding happens in the caller, before the batch is queued: a value that can't be stored fails its own write only, and a mapping that is
-changed afterwards changes nothing.
+Encoding happens in the caller, before the batch is queued, but for very large ones: a value that can't be stored fails its own write only,
+and a mapping that is changed afterwards changes nothing.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def memory_of(row: Sequence[object]) -> MemoryEntry:
     return MemoryEntry(number(at, where), str(entry), str(text), str(writer), number(gone_at, where), str(gone_by))
 
 
-DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree"}
+DOORS: Mapping[str, Door] = {"command": "command", "file": "file", "cluster": "cluster", "tree": "tree", "agent": "agent"}
 
 
 def _maybe(value: object) -> str | None:

@@ -78,7 +78,8 @@ class Wire:
         self.repeated = 0
         self.answered: Counter[tuple[str, str]] = Counter()
         # Only the connect timeout; a whole attempt has its own deadline. No redirect is followed: the key stays here.
-        self._http = AiohttpTransport(tls if tls is not None else _authorities(), concurrency, _IDLE_CONNECTION, _CONNECT_TIMEOUT)
+        verified = _authorities if tls is None else lambda given=tls: given
+        self._http = AiohttpTransport(verified, concurrency, _IDLE_CONNECTION, _CONNECT_TIMEOUT)
         self._base: tuple[str, httpx2.URL, str] | None = None
 
     async def once(self, call: Call) -> Outcome:
@@ -159,9 +160,8 @@ class Wire:
         request = httpx2.Request(
             call.method,
             base,
-            headers=_headers(call, access),
             stream=httpx2.ByteStream(call.body or b""),  # not `content`, for which it would work out headers that are sent anyway
-            extensions={"target": (prefix + call.path).encode("ascii")},
+            extensions={"target": (prefix + call.path).encode("ascii"), "headers": _headers(call, access)},
         )
         response = await self._http.handle_async_request(request)
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # what that transport makes

@@ -62,7 +62,7 @@ AGENT: Json = {
     "suspend": {"onBusy": "Abort", "graceSeconds": 5},
     "budget": BUDGET,
     "permissions": PERMISSIONS,
-    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True},
+    "memory": {"scopes": ["Agent", "Global"], "maxLines": 5, "extractFacts": True, "factsModel": {"provider": "acme", "id": "small"}},
     "compaction": {"auto": False, "reserveTokens": 1, "keepRecentTokens": 2, "reassertDirective": False},
     "health": {"periodSeconds": 1, "failureThreshold": 2, "startupTimeoutSeconds": 5},
     "restart": {
@@ -152,6 +152,7 @@ TREE: Json = {
             "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
             "lieutenant": AGENT,
         },
+        {"name": "found", "category": "Resource", "profileRef": {"name": "infra"}, "adopt": {"vmId": UUID}},
     ],
     "mode": "Suspended",
     "limits": {"maxVMs": 12, "maxDepth": 5, "maxChildren": 10, "maxConcurrentCreates": 3, "maxWorking": 4},
@@ -168,6 +169,32 @@ SAMPLES: dict[str, list[Json]] = {
     "Task": [TASK, BIG_TASK, BIGGER_TASK],
     "VMTree": [TREE],
 }
+
+PROGRAM: Json = {"exec": {"command": ["mint", "--for", "agents"], "refreshSeconds": 60}}
+HOST_FILE: Json = {"file": {"path": "/run/token"}}
+_ENV: JsonValue = [{"name": "A", "valueFrom": PROGRAM}, {"name": "B", "valueFrom": HOST_FILE}]
+_FILES: JsonValue = [{"path": "a", "valueFrom": PROGRAM}, {"path": "b", "valueFrom": HOST_FILE}]
+_PROVIDER: Json = {"baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages"}
+_AGENT: Json = {
+    "role": "Keep it",
+    "env": _ENV,
+    "instructions": {"files": _FILES},
+}
+ON_A_HOST: dict[str, list[Json]] = {
+    "Lieutenant": [{**_AGENT, "profileRef": {"name": "full"}}],
+    "BootProfile": [
+        {
+            "source": {"image": "default"},
+            "env": _ENV,
+            "files": _FILES,
+            "agent": {
+                "providers": [{"name": "p", **_PROVIDER, "apiKeyFrom": PROGRAM}, {"name": "f", **_PROVIDER, "apiKeyFrom": HOST_FILE}]
+            },
+        }
+    ],
+    "VMTree": [{"nodes": [{"name": "a", "category": "Lieutenant", "profileRef": {"name": "full"}, "lieutenant": _AGENT}]}],
+}
+"""With the fields that only files may have: a cluster runs no programs for whoever may declare something there."""
 
 
 def document(kind: str, spec: JsonValue, name: str = "a") -> Json:

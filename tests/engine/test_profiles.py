@@ -132,6 +132,38 @@ def test_a_long_step_is_seen_while_it_runs(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_long_check_is_seen_while_it_runs(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        async def slow(act):  # type: ignore[no-untyped-def]
+            await pass_time(30)
+            return await act()
+
+        run.weather.rules["keeper.run"] = slow
+        await profile(run, verify=[{"name": "there", "command": ["true"]}])
+        await run.lieutenant(profileRef={"name": "own"})
+        await run.until(lambda: run.message(LT, "Ready") == "check there", "it says what it does")
+        assert [(one.name, one.state, one.tries) for one in run.record().boot.steps] == [("there", "Running", 1)]
+        await run.ready()
+        assert steps(run)["there"]["state"] == "Succeeded"
+        assert steps(run)["there"]["tries"] == 1
+
+    tell(tmp_path, story)
+
+
+def test_a_check_that_is_soon_over_is_told_once_with_what_follows(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        told = list[str]()
+        run.engine.table.on_change.append(lambda key, before, after: told.append(str(after and after.record.get("boot"))))
+        await made(run, {"verify": [{"name": "there", "command": ["true"]}]})
+        assert steps(run)["there"]["state"] == "Succeeded"
+        assert run.happened("StepDone") == 1
+        assert not any("Running" in boot for boot in told)
+        [stored] = await run.engine.store.objects("Lieutenant", LT.namespace, LT.name)
+        assert [step["name"] for step in stored.record["boot"]["steps"]] == ["there"]  # type: ignore[index, call-overload, union-attr]
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.guarantee("G-60")
 def test_what_a_step_prints_is_kept_without_secrets(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:

@@ -62,6 +62,7 @@ metadata: {name: sleepy}
 spec: {lieutenantRef: {name: bob}, prompt: never}
 """
 
+
 @pytest.mark.guarantee("G-40")
 async def test_three_doors_one_outcome(cluster: Namespace, tmp_path: Path) -> None:
     def settled(engine: Engine, namespace: str) -> bool:
@@ -97,7 +98,11 @@ def stands(*places: str) -> Settled:
     def settled(engine: Engine, namespace: str) -> bool:
         tree = engine.table.get(Key("VMTree", namespace, "prod"))
         told = VMTreeStatus.load(tree.obj.status) if tree is not None else VMTreeStatus()
-        return {node.name for node in told.nodes or () if node.ready} == set(places) and len(told.nodes or ()) == len(places) and engine.converged()
+        return (
+            {node.name for node in told.nodes or () if node.ready} == set(places)
+            and len(told.nodes or ()) == len(places)
+            and engine.converged()
+        )
 
     return settled
 
@@ -118,7 +123,11 @@ async def test_a_hierarchy_with_every_field_is_the_same_through_three_doors(clus
     must_be_alike(*made)
     created = [name for name, verb, _, _ in made[0].plans if verb == "Create"]
     assert len(created) == 8
-    assert created.index("prod/infra") < created.index("prod-backend") < min(map(created.index, ("prod-worker-0", "prod/db", "prod-experiment")))
+    assert (
+        created.index("prod/infra")
+        < created.index("prod-backend")
+        < min(map(created.index, ("prod-worker-0", "prod/db", "prod-experiment")))
+    )
     must_be_alike(*mutated)
     acts = {name: [verb for of, verb, _, _ in mutated[0].plans if of == name] for name, _, _, _ in mutated[0].plans}
     assert "Suspend" in acts["prod-frontend"]

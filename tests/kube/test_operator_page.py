@@ -1,8 +1,7 @@
-"""The page of an operator, in a real Chromium, over a real API server: what it shows, and what somebody with the token changes in the cluster."""
+"""The page of an operator, in a real Chromium, over a real API server: what it shows, and what is changed on it with the token."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import pytest
 from playwright.async_api import Browser
 
 from reconciler.vers.simulator.service import SimulatorConfig
-from tests.background import eventually, platform
+from tests.background import platform
 from tests.kube.controlplane import OPERATOR, Namespace
 from tests.kube.operating import Person
 from tests.kube.test_operator_trees import tree

@@ -10,6 +10,9 @@ import pytest
 
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until
+from tests.kube.test_cli_kube import Desk, bare, desk
+
+__all__ = ["bare", "desk"]  # fixtures
 
 pytestmark = pytest.mark.real("kube")
 
@@ -70,3 +73,39 @@ async def test_a_lost_store_finds_every_machine_of_a_tree_again(cluster: Namespa
         assert {machine.vm_id for machine in world.alive()} == before
         told = (await person.get("vmt", "prod"))["status"]
         assert all(node["ready"] for node in told["nodes"])
+
+
+async def test_a_lieutenant_of_a_tree_that_is_deleted_by_hand_is_declared_again(
+    cluster: Namespace, tmp_path: Path, world: RealTime
+) -> None:
+    person = Person(cluster)
+    async with charge(cluster, tmp_path, world):
+        await person.apply(tree(NODES[:2]))
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        before = (await person.get("lt", "prod-a"))["metadata"]["uid"]
+        await person.kubectl("delete", "lt/prod-a", "--timeout=90s")
+        for _ in range(300):
+            found = [one for one in await person.list("lt") if one["metadata"]["uid"] != before]
+            if found:
+                break
+            await asyncio.sleep(0.1)
+        assert [one["metadata"]["name"] for one in found] == ["prod-a"]
+        await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+        await person.kubectl("wait", "lt/prod-a", "--for=condition=Ready", "--timeout=90s")
+        assert len(world.alive()) == 2
+        assert world.created == 3
+
+
+@pytest.mark.guarantee("G-13")
+async def test_a_branch_is_taken_down_by_a_command(desk: Desk) -> None:
+    person, world = desk.person, desk.world
+    await person.apply(tree([*NODES[:2], {**NODES[2], "protected": True}, {**NODES[1], "name": "b"}]))
+    await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+    refused = await desk.refused("delete", "--kube", "vmt/prod", "--node", "a", code=4)
+    assert "w of it is protected from deletion; w stands below a, and policy.onNodeRemoved is Refuse" in refused
+    assert len((await person.get("vmt", "prod"))["spec"]["nodes"]) == 4
+    told = await desk("delete", "--kube", "vmt/prod", "--node", "a", "--confirm", "--wait", "--timeout", "60")
+    assert told == "vmtree/prod node a removed in the cluster, and w below it\nvmtree/prod node a is gone\n"
+    assert {one["metadata"]["name"] for one in await person.list("lt")} == {"prod-b"}
+    assert len(world.alive()) == 2
+    assert "there is no node 'a'" in await desk.refused("delete", "--kube", "vmt/prod", "--node", "a", code=64)

@@ -47,6 +47,7 @@ from tests.faults.scenarios.one_lieutenant import SCENARIO
 from tests.mutants.conversation import CONVERSATION_MUTANTS
 from tests.mutants.governed import GOVERNED_MUTANTS
 from tests.mutants.mutant import Mutant, Scenario
+from tests.mutants.remembering import REMEMBERING_MUTANTS
 from tests.mutants.spending import SPENDING_MUTANTS
 from tests.mutants.trees import TREE_MUTANTS
 
@@ -174,7 +175,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "return Absent(proven=vm.state is VmState.DEAD)", "return Absent(proven=True)",
            test_outages.test_a_vm_missing_from_lists_alone_is_kept),
     Mutant("forget-on-error", "G-03, G-04: an error proves nothing", Fleet, "look",
-           "return Unknown(str(error))", "return Absent(proven=True)",
+           "return unread(error)", "return Absent(proven=True)",
            test_outages.test_a_deletion_asked_for_in_an_outage_waits_and_then_happens),
     Mutant("vanished-ignored", "G-03: never many VMs at once without a person", slot_policies, "believe_only_proven_absence",
            "if s.vanished:", "if False:",
@@ -302,5 +303,5 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("noisy-status", "G-45, G-46: a transition time moves only with its status", conditions, "merge_conditions",
            'since = str(old["lastTransitionTime"])', "since = timestamp(now)",
            test_quiet.test_with_probes_a_healthy_agent_is_asked_and_nothing_is_written),
-    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS,
+    *TREE_MUTANTS, *SPENDING_MUTANTS, *GOVERNED_MUTANTS, *CONVERSATION_MUTANTS, *REMEMBERING_MUTANTS,
 )  # fmt: skip

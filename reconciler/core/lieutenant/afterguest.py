@@ -24,7 +24,7 @@ from reconciler.core.decisions import (
     StopAgent,
     WriteFiles,
 )
-from reconciler.core.lieutenant.aftergovernance import after_remembering, started
+from reconciler.core.lieutenant.aftergovernance import after_remembering, remembered_there, started
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, check_mark, process_of, step_mark
 from reconciler.core.records import LoadedRecord
 from reconciler.core.snapshot.agent import FORESEEN, Agent, Guest, NotStarted, Up
@@ -36,14 +36,6 @@ from reconciler.core.values import replaced
 def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
     guest = lt.guest
     match action:
-        case CorrectClock():
-            return lt.but(guest=_guest(guest, clock_skew=0.0))
-        case GuestClaim():
-            return lt.but(guest=_guest(guest, claim=lt.claim))
-        case Install():
-            return lt.but(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
-        case StartKeeper():
-            return lt.but(guest=_guest(guest, keeper_alive=True), agent=agent_after(lt, NotStarted()))
         case WriteFiles(_, mark):
             assert isinstance(lt.rendered, Rendered)
             written = lt.rendered
@@ -56,15 +48,23 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
             }
             marked = _marked(guest, mark, hashes[mark])
             marked = _marked(marked, SECRETS, written.secrets_hash) if mark == "files" else marked
-            return lt.but(guest=marked, edited=() if mark == "agent" else lt.edited)
+            return lt.but(guest=marked, edited=()) if mark == "agent" and lt.edited else lt.inside(guest=marked)
+        case CorrectClock():
+            return lt.inside(guest=_guest(guest, clock_skew=0.0))
+        case GuestClaim():
+            return lt.inside(guest=_guest(guest, claim=lt.claim))
+        case Install():
+            return lt.inside(guest=_guest(guest, node=FORESEEN, pi=FORESEEN, keeper=lt.lt.keeper_version))
+        case StartKeeper():
+            return lt.inside(guest=_guest(guest, keeper_alive=True), agent=agent_after(lt, NotStarted()))
         case RunStep(_, name):
             assert isinstance(lt.rendered, Rendered)
-            return lt.but(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
+            return lt.inside(guest=_marked(guest, *step_mark(next(s for s in lt.rendered.steps if s.name == name))))
         case RunVerify(_, name):
             assert isinstance(lt.rendered, Rendered)
             check = lt.rendered.check(name)
             assert check is not None
-            return lt.but(guest=_marked(guest, *check_mark(check)))
+            return lt.inside(guest=_marked(guest, *check_mark(check)))
         case ReadBack():
             assert isinstance(lt.agent, Agent)
             assert isinstance(lt.agent.process, Up)
@@ -77,7 +77,7 @@ def after_guest(lt: LieutenantView, action: GuestAction) -> LieutenantView:
         case SaveMemory() | BringMemory():
             return after_remembering(lt, action)
         case StartAgent():
-            return lt.but(agent=agent_after(lt, started(lt)))
+            return lt.inside(agent=agent_after(lt, started(lt)))
         case SetModel(_, model, thinking):
             if isinstance(lt.agent, Agent) and isinstance(lt.agent.process, Up):
                 has = lt.agent.process
@@ -104,5 +104,5 @@ def _marked(guest: object, name: str, value: str) -> Guest:
 
 def agent_after(lt: LieutenantView, process: Up | NotStarted) -> Agent:
     size = lt.agent.session_size if isinstance(lt.agent, Agent) else (lt.mirror_size if isinstance(process, Up) else 0)
-    memory = lt.agent.memory if isinstance(lt.agent, Agent) else None
+    memory = lt.agent.memory if isinstance(lt.agent, Agent) else remembered_there(lt)
     return Agent(lt.lt.keeper_version, lt.slot.record.epoch, process, "", size, memory=memory)

@@ -64,6 +64,7 @@ from reconciler.core.snapshot.local import StandbyVM
 from reconciler.core.snapshot.rendered import Unresolved
 from reconciler.core.snapshot.slot import DesiredState
 from reconciler.core.snapshot.stages import AgentPart, Basics, GovernPart, Placed, PreparePart, ReachPart, SessionPart, SlotPart
+from reconciler.core.values import replaced
 
 NOTHING_SEEN = StandbyVM({})
 """The VM of an agent on this host, when there was no reason to look into it."""
@@ -323,9 +324,12 @@ def plan(view: LieutenantView, goes_on: bool = False) -> Decision:
     """The first policy that has an opinion decides; none: reality matches. What rests leaves time for another machine. `goes_on`: an act
     inside its machine has just succeeded, and nothing else changed since the slot had no opinion; that is asked again only when nothing
     more is to be done inside."""
-    if goes_on and is_action(following := INSIDE.evaluate(view)):
+    following = INSIDE.evaluate(view) if goes_on else None
+    if is_action(following):
         return following
-    decision = STAGES.evaluate(view) or Steady(until=look_again(view))
+    if goes_on and view.slot.now < view.now:
+        view = replaced(view, slot=replaced(view.slot, now=view.now))
+    decision = SLOT.evaluate(view) or (following if goes_on else INSIDE.evaluate(view)) or Steady(until=look_again(view))
     if isinstance(decision, Steady) and decision.until is None and view.record.rest.reason:
         decision = Steady(until=due(view))
     if is_rest(decision):

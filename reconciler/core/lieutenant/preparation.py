@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, ReadBack, Refuse, RunStep, RunVerify, StopAgent, Wait, WriteFiles
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.organs import pieces
-from reconciler.core.profile.rendering import digest, same_launch
+from reconciler.core.profile.rendering import same_launch
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.rendered import Check, Rendered, Step, Unresolved
@@ -108,9 +109,14 @@ def expected_skills(v: Basics) -> tuple[str, ...]:
     """Where pi must have found skills: those of the declared `agent.skills`, and of the organs that are on the machine."""
     if not isinstance(v.rendered, Rendered) or not isinstance(v.guest, Guest):
         return ()
-    on_machine = v.rendered.organs_hash and v.guest.marks.get("organs") == v.rendered.organs_hash
-    ours = tuple(piece.skill for piece in pieces(v.rendered.organs, v.rendered.capabilities)) if on_machine else ()
-    return (*v.rendered.skills, *ours)
+    rendered = v.rendered
+    on_machine = rendered.organs_hash and v.guest.marks.get("organs") == rendered.organs_hash
+    return rendered.skills + _of_organs(rendered.organs, rendered.capabilities) if on_machine else rendered.skills
+
+
+@lru_cache(maxsize=1024)
+def _of_organs(organs: tuple[str, ...], capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(piece.skill for piece in pieces(organs, capabilities))
 
 
 @lru_cache(maxsize=1024)

@@ -53,6 +53,8 @@ def install_what_is_missing(v: ReachPart) -> Decision | None:
     """node, the pinned pi and our keeper are on the machine; a keeper is replaced only while pi is down."""
     if not isinstance(v.lt.guest, Guest):
         return None
+    if v.lt.guest.keeper == v.lt.keeper_version and v.lt.guest.node and v.lt.guest.pi:
+        return None
     running = isinstance(v.lt.agent, Agent) and isinstance(v.lt.agent.process, Up)
     missing = not (v.lt.guest.node and v.lt.guest.pi and v.lt.guest.keeper)
     outdated = v.lt.guest.keeper != v.lt.keeper_version and not running and not v.lt.guest.keeper_alive

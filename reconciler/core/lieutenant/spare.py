@@ -105,7 +105,7 @@ def unlike(guest: Guest, commit: CommitRecord, uid: str) -> str:
 
 def plan(v: LieutenantView, resting: bool) -> Decision | None:
     """What is to be done beside the first machine. `resting`: nothing is to be done to that one."""
-    if v.slot.observe_only:
+    if v.slot.observe_only or not (resting or v.spare.slot is not None or v.lt.record.spare.purpose):
         return None
     decision = next_step(v, resting)
     return UseSpare(decision) if isinstance(decision, SlotAction) else decision

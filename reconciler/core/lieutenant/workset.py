@@ -49,10 +49,15 @@ ABANDON_AFTER = 60.0
 def plan(view: WorkSet) -> Plan:
     """Decide the lieutenant, then each of its tasks in the light of it; what was read of the conversation is saved before that."""
     decided = plan_lieutenant(view)
-    mirror = mirror_what_was_read(view.lieutenant) if view.lieutenant is not None else None
-    first = Step(view.key, mirror) if mirror is not None else None
-    beside = spare.plan(view.lieutenant, not is_action(decided)) if view.lieutenant is not None else None
-    decisions: dict[Key, Decision] = {} if decided is None else {view.key: spare.together(decided, beside)}
+    first: Step | None = None
+    beside: Decision | None = None
+    if view.lieutenant is not None:
+        mirror = mirror_what_was_read(view.lieutenant)
+        first = Step(view.key, mirror) if mirror is not None else None
+        beside = spare.plan(view.lieutenant, not is_action(decided))
+    decisions: dict[Key, Decision] = {}
+    if decided is not None:
+        decisions[view.key] = spare.together(decided, beside) if beside is not None else decided
     if not view.tasks:
         return Plan(view.key, decisions, first, beside)
     (availability, why), index = availability_of(view, decided), QueueIndex(view)
@@ -197,7 +202,7 @@ def spent_by(view: WorkSet, record: TaskRecord, index: QueueIndex) -> Spent:
     here = view.lieutenant is not None and record.session == view.lieutenant.record.session.name
     if view.talk is None or record.landed < 0 or not here:
         return before
-    return before + spent_in(run_of(view.talk.messages, record.landed, index.landed_after(record)), view.prices)
+    return before + spent_in(run_of(view.talk.costs, record.landed, index.landed_after(record)), view.prices)
 
 
 def copied_by(lt: LieutenantView) -> str:

@@ -10,10 +10,22 @@ from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
 from reconciler.api.treereasons import TreeReason
-from reconciler.core.decisions import CommitBake, Decision, DropBake, DropBaked, NoteBaked, NoteBakeFailed, Refuse, StartBake, Wait
+from reconciler.core.decisions import (
+    CommitBake,
+    Decision,
+    DropBake,
+    DropBaked,
+    FindBaked,
+    NoteBaked,
+    NoteBakeFailed,
+    Refuse,
+    StartBake,
+    Wait,
+)
 from reconciler.core.keys import Json, Key, boot_profile, machine
 from reconciler.core.treerecords import BakedRecord, BootProfileRecord
 
+MACHINE = machine("", "").kind
 PREFIX = "profile:"
 """How the names of machines begin that profiles are baked on; what people declare has no such name."""
 
@@ -41,7 +53,7 @@ def is_oven(key: Key) -> bool:
 
 def profile_of(key: Key) -> Key | None:
     """The profile that has this machine; None: it is something else."""
-    if not key.name.startswith((PREFIX, WARM)) or key.kind != machine("", "").kind:
+    if ":" not in key.name or not key.name.startswith((PREFIX, WARM)) or key.kind != MACHINE:
         return None
     return boot_profile(key.namespace, key.name.split(":")[1])
 
@@ -49,6 +61,10 @@ def profile_of(key: Key) -> Key | None:
 def spec_of(profile: Key) -> Json:
     """What is declared of that machine. It is committed when it goes."""
     return {"role": f"Bake {profile.name}", "profileRef": {"name": profile.name}, "deletionPolicy": "Snapshot"}
+
+
+LOOK = 15.0
+"""Seconds until the platform is asked again what was baked, when it did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,9 @@ class Oven:
 class BakeView:
     """`wanted`: hash of the profile as it is now, '' where it can't be rendered; `used`: something refers to it; `oven`: None when there
     is none; `committed`: the commit that the last one left, '' for none; `keep`: how many commits stay; `listed`: what the platform lists
-    and whether it still has the name that we gave it, None: not read; `needed`: commits that a machine is just being made of."""
+    and whether it still has the name that we gave it, None: not read; `needed`: commits that a machine is just being made of. `lost`: what
+    the platform lists of the profile that the store does not know, `strays`: that of which nothing tells what was baked; `unread`: why
+    neither can be read."""
 
     record: BootProfileRecord
     wanted: str = ""
@@ -81,6 +99,9 @@ class BakeView:
     listed: Mapping[str, bool] | None = None
     needed: frozenset[str] = frozenset()
     now: float = 0.0
+    lost: tuple[BakedRecord, ...] = ()
+    strays: tuple[str, ...] = ()
+    unread: str = ""
 
 
 def in_force(record: BootProfileRecord, wanted: str) -> BakedRecord | None:
@@ -136,6 +157,23 @@ def see_to_its_machine(v: BakeView) -> Decision | None:
     if oven.ready and oven.hash and oven.hash == v.wanted:
         return CommitBake(oven.hash, oven.seal)
     return Wait(TreeReason.BAKING, "its machine is made, prepared and verified")
+
+
+def is_due(v: BakeView) -> bool:
+    """A machine of it is about to be made, to be baked on."""
+    there = v.oven is not None or bool(v.record.baking) or in_force(v.record, v.wanted) is not None
+    return v.enabled and v.used and bool(v.wanted) and not there and v.record.failed_hash != v.wanted
+
+
+def take_up_what_was_lost(v: BakeView) -> Decision | None:
+    """What was baked before the store was lost is found by its name, and is not baked a second time."""
+    if not is_due(v):
+        return None
+    if v.unread:
+        return Wait(TreeReason.BAKING, f"whether it was baked already can't be read: {v.unread}", until=v.now + LOOK)
+    if v.lost or v.strays:
+        return FindBaked(tuple(one.commit for one in v.lost), v.strays)
+    return None
 
 
 def bake(v: BakeView) -> Decision | None:

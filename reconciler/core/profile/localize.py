@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.directories import AGENT_DIR
 from reconciler.core.profile.instructions import inside_of
-from reconciler.core.profile.rendering import ROLE_FILE, digest
+from reconciler.core.profile.rendering import ROLE_FILE
 from reconciler.core.snapshot.machine import RootSource, VmShape
 from reconciler.core.snapshot.rendered import Rendered, RenderedFile
 
@@ -35,6 +36,8 @@ def in_tree(tree: str, path: str) -> str:
 
 def header_from(data: bytes, tree: str) -> bytes:
     """The begin of a session file here (its first line whole), as the mirror has it. `tree` '' is a machine's own."""
+    if not tree:
+        return data
     line, newline, rest = data.partition(b"\n")
     return line.replace(b'"cwd":"' + _inside(tree), b'"cwd":"', 1) + newline + rest
 
@@ -47,7 +50,7 @@ def header_to(data: bytes, tree: str) -> bytes:
 
 def shift_of(header: bytes, tree: str) -> int:
     """Bytes by which a session file here is longer than its mirror, which begins with this line."""
-    return len(header_to(header, tree)) - len(header)
+    return len(header_to(header, tree)) - len(header) if tree else 0
 
 
 def first_line(data: bytes) -> bytes:

@@ -3,29 +3,30 @@ same hash (G-47). Secrets stay references here; their values are looked up at th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from operator import itemgetter
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import File, Resources
+from reconciler.api.meta import File, Resources, SecretSource
 from reconciler.api.reasons import Reason
 from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.models import fallbacks_of, models_of
 from reconciler.core.profile.organs import pieces
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting
 from reconciler.core.snapshot.machine import CommitSource, RefSource, RootSource, VmShape, VmSource
-from reconciler.core.snapshot.memory import Settings
+from reconciler.core.snapshot.memory import Facts, Settings
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile, SecretRef, Step, Unresolved
 
 ROLE_FILE = f"{AGENT_DIR}/reconciler-role.md"
@@ -33,28 +34,6 @@ PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").
 NO_KEY = "none"
 """Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
-
-
-def digest(value: object) -> str:
-    """A short, stable hash of JSON-able data."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:16]
-
-
-def _plain(value: object) -> object:
-    match value:
-        case SecretRef(name, key, kind):
-            return {"secret": name, "key": key} if kind == "Secret" else {"configMap": name, "key": key}
-        case RenderedFile(path, content, secret, mode):
-            return [path, content, secret, mode]
-        case Step(name, run, timeout, retries):
-            return [name, run, timeout, retries]
-        case Check(name, argv, exit_code, stdout, timeout, _, _):
-            return [name, argv, exit_code, stdout, timeout]
-        case _:
-            raise TypeError(f"{type(value).__name__} can't be hashed")
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
 
 
 def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:
@@ -157,18 +136,35 @@ def directive(spec: LieutenantSpec) -> tuple[str, ...]:
     return (f"Directive (always holds):\n{spec.instructions.directive.strip()}",) if spec.instructions.directive else ()
 
 
+REMEMBERS = (
+    "You have a memory beyond this conversation: its newest lines are in your system prompt, as they are now, and memory_read and"
+    " memory_search find the rest. What you want to know later is not safe in this conversation."
+)
+
+
 def reminder(name: str, spec: LieutenantSpec) -> str:
     """What is said again once its conversation was shortened, '' for nothing."""
     if not spec.compaction.reassert_directive:
         return ""
-    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec)))
+    remembers = (REMEMBERS,) if spec.memory.scopes else ()
+    return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec), *remembers))
+
+
+def ref_of(source: SecretSource) -> SecretRef:
+    """Where a secret value comes from, as it is looked up."""
+    if source.exec is not None:
+        return SecretRef(source.exec.command[0], "", "Program", source.exec.command, source.exec.refresh_seconds)
+    if source.file is not None:
+        return SecretRef(source.file.path, "", "File")
+    assert source.secret_key_ref is not None
+    return SecretRef(source.secret_key_ref.name, source.secret_key_ref.key)
 
 
 def rendered_file(file: File) -> RenderedFile:
     """Content stays a reference where it is one."""
     ref: SecretRef | None = None
     if file.value_from:
-        ref = SecretRef(file.value_from.secret_key_ref.name, file.value_from.secret_key_ref.key)
+        ref = ref_of(file.value_from)
     elif file.content_from and file.content_from.secret_key_ref:
         ref = SecretRef(file.content_from.secret_key_ref.name, file.content_from.secret_key_ref.key)
     elif file.content_from and file.content_from.config_map_key_ref:
@@ -261,8 +257,7 @@ def render(
         env.pop(variable.name, None)
         secret_env.pop(variable.name, None)
         if variable.value_from:
-            ref = variable.value_from.secret_key_ref
-            secret_env[variable.name] = SecretRef(ref.name, ref.key)
+            secret_env[variable.name] = ref_of(variable.value_from)
         else:
             env[variable.name] = variable.value or ""
 
@@ -272,8 +267,7 @@ def render(
     for provider in providers:
         variable_name = key_variable(provider.name)
         if provider.api_key_from:
-            ref = provider.api_key_from.secret_key_ref
-            secret_env[variable_name] = SecretRef(ref.name, ref.key)
+            secret_env[variable_name] = ref_of(provider.api_key_from)
         else:
             env[variable_name] = NO_KEY
         declared[provider.name] = {
@@ -327,10 +321,11 @@ def render(
                 command,
                 argv,
                 sorted(env.items()),
-                sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
+                sorted(((n, r.plain() if r.of_host else [r.name, r.key]) for n, r in secret_env.items()), key=itemgetter(0)),
                 read_at_start,
                 *([rules.hash] if rules else []),
                 *([[*memory.scopes, memory.max_lines]] if memory else []),
+                *([["facts", *astuple(memory.facts)]] if memory and memory.facts else []),
                 *([astuple(compacting)] if compacting != AS_PI_DOES else []),
                 *([f"sandbox {boundary.hash}"] if boundary else []),
             ]
@@ -357,7 +352,13 @@ def render(
 
 def settings_of(spec: LieutenantSpec) -> Settings | None:
     """What it remembers by; None where no memory is declared."""
-    return Settings(tuple(sorted(scope.value for scope in spec.memory.scopes)), spec.memory.max_lines) if spec.memory.scopes else None
+    declared = spec.memory
+    if not declared.scopes:
+        return None
+    named = declared.facts_model
+    facts = Facts(named.provider, named.id) if named is not None else Facts()
+    scopes = tuple(sorted(scope.value for scope in declared.scopes))
+    return Settings(scopes, declared.max_lines, facts if declared.extract_facts else None)
 
 
 def compacting_of(spec: LieutenantSpec) -> Compacting:

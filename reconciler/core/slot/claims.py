@@ -12,6 +12,7 @@ from reconciler.core.snapshot.vm import Vm
 FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID, INTENT = (
     PREFIX + word for word in ("fleet", "installation", "kind", "namespace", "name", "node", "uid", "epoch", "vm-id", "intent")
 )
+_IN_FILE = {label: label.removeprefix(PREFIX) for label in (FLEET, INSTALLATION, KIND, NAMESPACE, NAME, NODE, UID, EPOCH, VM_ID)}
 RETAINED = PREFIX + "retained"
 """On a VM that its deleted object left us: whose it was. The claim beside it stays valid."""
 
@@ -59,7 +60,8 @@ def claim_over(labels: Mapping[str, str], owner: Owner, slot: SlotOwner, epoch: 
 
 def claim_file(owner: Owner, slot: SlotOwner, epoch: int, vm_id: str) -> dict[str, str]:
     """The same claim, as the guest's claim file holds it."""
-    return {name.removeprefix(PREFIX): value for name, value in claim_labels(owner, slot, epoch, vm_id).items()}
+    labels = claim_labels(owner, slot, epoch, vm_id)
+    return dict(zip(map(_IN_FILE.__getitem__, labels), labels.values(), strict=True))
 
 
 def released_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -91,7 +93,9 @@ def names(labels: Mapping[str, str], slot: SlotOwner) -> bool:
 
 def claimed_for(vm: Vm, owner: Owner, slot: SlotOwner, epoch: int) -> bool:
     """It carries exactly the claim that this slot wants on it."""
-    return is_ours(vm, owner) and names(vm.labels, slot) and vm.labels.get(EPOCH) == str(epoch)
+    labels = vm.labels  # what `is_ours` and `names` say, in one: it is asked at every look
+    ours = valid_claim(vm) and labels.get(INSTALLATION) == owner.installation and labels.get(FLEET) == owner.fleet
+    return ours and labels.get(UID) == slot.uid and labels.get(EPOCH) == str(epoch) and labels.get(NODE, "") == slot.node
 
 
 def named(labels: Mapping[str, str]) -> str:

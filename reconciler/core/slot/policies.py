@@ -7,7 +7,7 @@ In: a `Slot`, gathered beforehand. Out: one decision. No I/O, no clock.
 from __future__ import annotations
 
 from reconciler.api.reasons import Reason
-from reconciler.core.chain import Chain
+from reconciler.core.chain import Chain, Policy
 from reconciler.core.decisions import (
     BindCreated,
     ClearSlot,
@@ -48,16 +48,16 @@ DELETE_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between attempts to delete one VM; the last repeats."""
 
 
+def stop_at_unknown(s: Slot) -> Decision | None:
+    """G-04: unreachable means unknown, and unknown triggers nothing. A key that the platform refuses is told as that, whosever it was."""
+    return Wait(s.vm.reason, s.vm.why) if isinstance(s.vm, Unknown) else None
+
+
 def stop_at_another_account(s: Slot) -> Decision | None:
     """G-03: with a key of another account nothing about this VM can be concluded."""
     if s.record.vm_id and s.record.account and s.account and s.account != s.record.account:
         return Refuse(Reason.ACCOUNT_CHANGED, f"VM {s.record.vm_id} belongs to account {s.record.account}, the key to {s.account}")
     return None
-
-
-def stop_at_unknown(s: Slot) -> Decision | None:
-    """G-04: unreachable means unknown, and unknown triggers nothing."""
-    return Wait(Reason.VM_UNKNOWN, s.vm.why) if isinstance(s.vm, Unknown) else None
 
 
 def settle_the_open_intent(s: Slot) -> Decision | None:
@@ -214,6 +214,8 @@ def follow_the_mode(s: Slot) -> Decision | None:
     """G-08: suspended when settled, or when the declared grace is over; resumed when wanted."""
     if not isinstance(s.vm, Seen):
         return None
+    if s.vm.state is VmState.RUNNING and s.desired is DesiredState.RUNNING and not s.copying:  # nearly always
+        return Steady()
     match s.vm.state, s.desired:
         case VmState.BOOTING, _:
             return Wait(Reason.BOOTING, f"VM {s.record.vm_id} is booting")
@@ -253,8 +255,8 @@ SLOT: Chain[Slot] = Chain(
     "The VM slot",
     "One declared place for one VM.",
     (
-        stop_at_another_account,
         stop_at_unknown,
+        stop_at_another_account,
         count_the_commits,
         settle_the_snapshot,
         forget_the_stale_snapshot,
@@ -279,6 +281,24 @@ SLOT: Chain[Slot] = Chain(
 )
 
 
+ONLY_EMPTY: frozenset[Policy[Slot]] = frozenset(
+    {
+        keep_the_conversation,
+        adopt_the_declared,
+        create_nothing_for_the_suspended,
+        restore_only_what_may_be_used,
+        take_what_is_kept_ready,
+        hold_back_creates,
+        branch_what_stands_still,
+        create,
+    }
+)
+"""They have no opinion on a slot that has a VM."""
+
+FILLED: Chain[Slot] = Chain(SLOT.title, SLOT.about, tuple(policy for policy in SLOT.leaves() if policy not in ONLY_EMPTY))
+"""What is asked about a slot that has a VM: the same, but for those."""
+
+
 def plan(slot: Slot) -> Decision:
     """The first policy that has an opinion decides."""
-    return SLOT.evaluate(slot) or Steady()
+    return (FILLED if slot.record.vm_id else SLOT).evaluate(slot) or Steady()

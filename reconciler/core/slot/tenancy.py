@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.api.annotations import PREFIX
 from reconciler.api.reasons import Reason
 from reconciler.core.decisions import Decision, Refuse, Wait
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.slot.claims import INSTALLATION, NAMESPACE, RELEASED, SHARED, Owner
 from reconciler.core.snapshot.origin import EVERY, UNMARKED, Made, Missing, Named, Origin, Sharing, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
@@ -24,8 +24,8 @@ def not_allowed(named: Named | None, namespace: str, sharing: Sharing) -> Decisi
     if named is None:
         return None
     match named.origin:
-        case Unknown(why):
-            return Wait(Reason.VM_UNKNOWN, f"whose {named} is can't be read: {why}")
+        case Unknown(why, unread):
+            return Wait(unread, f"whose {named} is can't be read: {why}")
         case Missing(why):
             return Wait(Reason.REFERENCE_NOT_FOUND, f"{named} points to no commit: {why}")
         case Made(owner, shared):

@@ -60,6 +60,10 @@ class LieutenantView(SlotPart, ReachPart, PreparePart, SessionPart, AgentPart, G
             basic["vm_id"] = whereabouts(record, slot, local)
         return replaced(self, lt=replaced(self.lt, **basic), **others)
 
+    def inside(self, **changes: Any) -> Self:
+        """The same with these facts changed that all stages read, and that do not move its agent to another place."""
+        return replaced(self, lt=replaced(self.lt, **changes))
+
 
 BASIC = frozenset(fact.name for fact in fields(Basics))
 """The facts that all stages read."""

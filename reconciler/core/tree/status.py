@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.phases import TreePhase
 from reconciler.api.status.base import WORD, Condition
 from reconciler.api.status.vmtree import NODES, NodeStatus, RolloutStatus, TreeCounts, VMTreeStatus
 from reconciler.api.treereasons import TreeReason
@@ -25,10 +26,11 @@ def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generati
         ready = Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
     nodes = sorted(node_statuses(view), key=_worst_first)
     every = [found for found in view.found.values() if found.ours]
+    missing = sum(place.name not in view.found or not view.found[place.name].ours for place in view.places)
     counts = TreeCounts(
         nodes=len(view.places),
-        ready=sum(found.ready for found in every),
-        reconciling=sum(not found.ready and not found.stalled for found in every) + len(view.places) - len(every),
+        ready=sum(found.ready and not found.deleting for found in every),
+        reconciling=sum((not found.ready or found.deleting) and not found.stalled for found in every) + missing,
         stalled=sum(found.stalled for found in every),
     )
     return VMTreeStatus(
@@ -54,7 +56,7 @@ def rollout_status(view: TreeSnapshot) -> RolloutStatus | None:
     return RolloutStatus("Paused" if view.paused else "Stopped" if failed else "Progressing", outdated, replacing, failed or None)
 
 
-def phase_of(view: TreeSnapshot, decision: Decision) -> str:
+def phase_of(view: TreeSnapshot, decision: Decision) -> TreePhase:
     """One word for the column."""
     if view.deleting:
         return "Terminating"

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 
 from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
-from reconciler.engine.ports import Agents, Clock, Secrets, Store, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, Store, VersApi, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
@@ -31,7 +32,7 @@ class ActContext:
     recorder: Recorder
     vers: VersApi
     agents: Agents
-    secrets: Secrets
+    secrets: Credentials
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]
@@ -43,6 +44,10 @@ class ActContext:
     async def save(self, item: LieutenantItem, record: Record, *more: Write) -> None:
         """Write a record, durably, with other rows."""
         await self.table.update([(item.key, with_record(record))], *more)
+
+    def note(self, item: LieutenantItem, record: Record) -> None:
+        """Keep a record of what can be looked up again: it is written with the next write of the object, with its status at the latest."""
+        self.table.note(item.key, with_record(record))
 
     def current(self, item: LieutenantItem) -> LieutenantRecord:
         """The record as it is now (an act may have written meanwhile)."""
@@ -68,6 +73,12 @@ class NextContext(ActContext):
         if known is not None:
             assert isinstance(record, LieutenantRecord)
             await self.table.update([(item.key, with_record(known.record.with_next(record)))], *more)
+
+    def note(self, item: LieutenantItem, record: Record) -> None:
+        known = self.table.lieutenant(item.key)
+        if known is not None:
+            assert isinstance(record, LieutenantRecord)
+            super().note(item, known.record.with_next(record))
 
     def current(self, item: LieutenantItem) -> LieutenantRecord:
         return super().current(item).as_next()

@@ -82,6 +82,8 @@ class GuestActs:
         try:
             reached = True
             match action:
+                case WriteFiles():
+                    await self.boot.write_files(item, view, action.mark)
                 case CorrectClock():
                     await self.correct_clock(item, place)
                 case GuestClaim():
@@ -91,8 +93,6 @@ class GuestActs:
                     self.note(item, Reason.INSTALLED_AGENT, where(place))
                 case StartKeeper():
                     await agents.start_keeper(machine)
-                case WriteFiles():
-                    await self.boot.write_files(item, view, action.mark)
                 case RunStep():
                     reached = await self.boot.run_step(item, view, action.step)
                 case RunVerify():
@@ -124,7 +124,7 @@ class GuestActs:
         except ReconcilerError:
             self.t.gatherer.machines.observe_again(place.id)
             raise
-        known = isinstance(action, StartKeeper | StartAgent | SetModel) or not action.then_observe
+        known = not action.then_observe or isinstance(action, StartKeeper | StartAgent | SetModel)
         then = after_lieutenant(view, action) if known and reached else None
         self.remember(view, action, place, then.guest if then is not None else None)
         return then if given is view and not (then is not None and unasked(then)) else None
@@ -220,7 +220,7 @@ class GuestActs:
             session_file=path_at(self.t.settings, place, session_of(item).file),
             launch_hash=rendered.launch_hash,
             guard=guard_of(rendered),
-            memory={"scopes": [*rendered.memory.scopes], "maxLines": rendered.memory.max_lines} if rendered.memory else None,
+            memory=rendered.memory.launch() if rendered.memory else None,
             compacting=rendered.compacting,
             sandbox=sandbox_of(self.t.settings, item, rendered),
         )
@@ -231,6 +231,8 @@ class GuestActs:
             record = record.but(replacement=record.replacement.but(fenced=0))
         if record is not item.record:
             await self.t.save(item, record)
+        if launch.sandbox is not None:
+            await self.t.agents.install_boundary(place)
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:

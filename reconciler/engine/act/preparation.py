@@ -17,7 +17,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.observe.content import bytes_of
+from reconciler.engine.observe.content import bytes_of, value_of
 from reconciler.engine.places import machine_at, place_at
 from reconciler.engine.ports import where
 from reconciler.engine.state.objects import LieutenantItem
@@ -39,7 +39,7 @@ class BootActs:
         content = bytes_of(item.key, file, self.t.secrets)
         if content is None:
             assert file.secret is not None
-            raise InvalidSpec(f"{file.secret.kind} {file.secret.name} has no key {file.secret.key}", str(item.key), "provide it")
+            raise InvalidSpec(f"{file.secret.words} is not there any more", str(item.key), "provide it")
         return GuestFile(file.path, content, file.mode)
 
     def files_of(self, item: LieutenantItem, rendered: Rendered, mark: str) -> list[GuestFile]:
@@ -123,7 +123,7 @@ class BootActs:
         assert isinstance(view.rendered, Rendered)
         check = view.rendered.check(name)
         assert check is not None
-        record = await self.begin(item, view, check.kind, name)
+        _, record = running(view, self.t.current(item).boot, check.kind, name)  # that it runs is told when it takes long
         result = await self.run(item, view, check.argv, check.timeout)
         return await self.ended(item, view, record, result, check_mark(check), problem_of(check, result), check.retries)
 
@@ -158,9 +158,14 @@ class BootActs:
         what = f"{record.kind.lower()} {record.name}" if record.kind in ("Step", "Verify") else record.name
         if not problem:
             await self.mark(item, view, *mark)
-            said = self.t.recorder.event(item.key, item.uid, Reason.STEP_DONE, f"{what} in {result.duration:.1f} s")
             cleared = boot.but(step="", tries=0, not_before=0.0) if boot.step == what else boot
-            await self.t.save(item, self.t.current(item).but(boot=cleared), *said)
+            well = self.t.current(item).but(boot=cleared)
+            told = Reason.STEP_DONE, f"{what} in {result.duration:.1f} s"
+            if record.kind == "Step":
+                await self.t.save(item, well, *self.t.recorder.event(item.key, item.uid, *told))
+            else:  # the done-mark says that it is through, whatever becomes of us
+                self.t.note(item, well)
+                self.t.recorder.note(item.key, item.uid, *told)
             return True
         tries = boot.tries + 1 if boot.step == what else 1
         message = self.t.redact(f"{what}: {problem}")
@@ -182,9 +187,9 @@ class BootActs:
         assert isinstance(view.rendered, Rendered)
         env = dict(view.rendered.env)
         for name, ref in view.rendered.secret_env.items():
-            value = self.t.secrets.get(item.key.namespace, ref.name, ref.key)
+            value = value_of(ref, item.key.namespace, self.t.secrets)
             if value is None:
-                raise InvalidSpec(f"secret {ref.name} has no key {ref.key}", str(item.key), "provide it")
+                raise InvalidSpec(f"{ref.words} is not there any more", str(item.key), "provide it")
             env[name] = value
         return env
 
@@ -197,10 +202,13 @@ class BootActs:
         answer = await self.t.agents.call(machine_at(item, view), {"type": "get_commands"})
         found = skill_files(answer)
         missing = tuple(path for path in expected_skills(view.lt) if not any(has(file, path) for file in found))
-        loaded = LoadedRecord(process=process_of(view.lt, view.agent.process), missing=missing)
+        record = self.t.current(item).but(loaded=LoadedRecord(process=process_of(view.lt, view.agent.process), missing=missing))
+        if not missing:
+            self.t.note(item, record)
+            return
         message = f"VM {action.vm_id}: pi has no skill at {', '.join(missing)}"
-        said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning") if missing else []
-        await self.t.save(item, self.t.current(item).but(loaded=loaded), *said)
+        said = self.t.recorder.event(item.key, item.uid, Reason.SKILL_NOT_LOADED, message, "Warning")
+        await self.t.save(item, record, *said)
 
 
 def kind_of_check(view: LieutenantView, action: RunStep | RunVerify) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from reconciler.core.decisions import (
     AbortTurn,
@@ -59,6 +60,9 @@ from reconciler.engine.state.slots import LieutenantSlot, vms_in
 NAME = lieutenant("", "").kind
 TASK_NAME = task("", "").kind
 PROFILE_NAME = boot_profile("", "").kind
+
+ON_ITS_MACHINE: TypeAlias = GuestAction | LabelClaim
+"""After these only its machine is looked at again."""
 
 KNOWN_SECONDS = 2.0
 """What was observed so long ago is observed again before anything else is decided."""
@@ -121,7 +125,7 @@ class LieutenantKind(Kind[WorkSet]):
         then = await self._act_on_lieutenant(item, snapshot.lieutenant, action)
         if then is not None and not action.then_observe:
             return self._known(snapshot, then, action)
-        return await self._looked_into(snapshot) if isinstance(action, GuestAction | LabelClaim) else None
+        return await self._looked_into(snapshot, action) if isinstance(action, ON_ITS_MACHINE) else None
 
     async def _act_on_lieutenant(self, item: LieutenantItem, view: LieutenantView, action: Act) -> LieutenantView | None:
         """Returns the snapshot after it, None when only looking can tell."""
@@ -161,11 +165,13 @@ class LieutenantKind(Kind[WorkSet]):
     def _holds(self, snapshot: WorkSet) -> bool:
         """After what was read has been saved: nothing was declared meanwhile, it is not old, and there is no more to be read."""
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
-        return item is not None and lt is not None and self._goes_on(snapshot, item) and lt.session_seen <= lt.mirror_size
+        return (
+            item is not None and lt is not None and self._goes_on(snapshot, item, self.t.clock.now()) and lt.session_seen <= lt.mirror_size
+        )
 
-    def _goes_on(self, snapshot: WorkSet, item: LieutenantItem) -> bool:
+    def _goes_on(self, snapshot: WorkSet, item: LieutenantItem, now: float) -> bool:
         """Nothing was declared since it was observed, and that is not too long ago to go on with it."""
-        if self.t.clock.now() > snapshot.observed_at + KNOWN_SECONDS or item.spec is not snapshot.spec:
+        if now > snapshot.observed_at + KNOWN_SECONDS or item.spec is not snapshot.spec:
             return False
         return item.obj.deleted_at == snapshot.deleted_at
 
@@ -173,31 +179,38 @@ class LieutenantKind(Kind[WorkSet]):
         """Annotations of it have changed since it was observed."""
         return lt.requests is not None and lt.requests.annotations != item.obj.annotations
 
-    async def _looked_into(self, snapshot: WorkSet) -> WorkSet | None:
+    async def _looked_into(self, snapshot: WorkSet, action: ON_ITS_MACHINE) -> WorkSet | None:
         """The snapshot after an act on its machine, which was looked at and into again; None where that does not do."""
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
-        if item is None or lt is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
+        if item is None or lt is None or not self._goes_on(snapshot, item, self.t.clock.now()) or self._asked(lt, item):
             return None
         self.follow(snapshot.key)
         observed = await self._gatherer.slots.observe_vm(LieutenantSlot(item))
-        if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key) or not self._goes_on(snapshot, item):
+        if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key):
             return None
-        return await self._gatherer.inside_again(snapshot, item, observed)
+        if not self._goes_on(snapshot, item, self.t.clock.now()):
+            return None
+        return await self._gatherer.inside_again(snapshot, item, observed, isinstance(action, GuestAction))
 
     def _known(self, snapshot: WorkSet, lt: LieutenantView, action: Act) -> WorkSet | None:
         """The snapshot after this act, with our books as they are now; None when something else changed meanwhile, or when what was
         observed is too old to go on with."""
         item, now = self._table.lieutenant(snapshot.key), self.t.clock.now()
-        if item is None or not self._goes_on(snapshot, item) or self._asked(lt, item):
+        if item is None or not self._goes_on(snapshot, item, now) or self._asked(lt, item):
             return None
         slot = item.record.slot
         if isinstance(action, Create):
             made = replaced(lt.slot, record=slot, now=now, vm=Seen(VmState.BOOTING, claimed=False), original=None)
             lt = lt.but(record=item.record, now=now, slot=made, guest=None, agent=None, standby=None)
             return replaced(snapshot, now=now, lieutenant=lt) if slot.vm_id else None
-        lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
         goes_on = isinstance(action, GuestAction) and alone(lt)
-        return replaced(snapshot, now=now, lieutenant=lt, talk=afterwards.talk_after(snapshot.talk, lt), goes_on=goes_on)
+        if goes_on and item.record is lt.record:
+            lt = lt.inside(now=now)  # the slot's time is taken when it is asked
+        else:
+            lt = lt.but(record=item.record, now=now, slot=replaced(lt.slot, record=slot, now=now))
+        same = snapshot.lieutenant is not None and lt.lt.agent is snapshot.lieutenant.lt.agent
+        talk = snapshot.talk if same else afterwards.talk_after(snapshot.talk, lt)
+        return replaced(snapshot, now=now, lieutenant=lt, talk=talk, goes_on=goes_on)
 
     # --- status ---------------------------------------------------------------------------------------------------------------
 
@@ -231,7 +244,7 @@ class LieutenantKind(Kind[WorkSet]):
         if key.kind in (NAME, MACHINE):
             yield from (fork for fork in self._table.forks_of(key) if self._waits_for_its_copy(fork))
             yield from {source for obj in (before, after) if (source := source_of(obj)) is not None}
-            yield from self._adopters_freed(before)
+            yield from self._adopters_freed(before) if self._table.adopting() else ()
         if key.kind == NAME:
             if any(not waiting.record.finished for waiting in self._table.tasks_of(key)):
                 yield key

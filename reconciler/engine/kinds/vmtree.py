@@ -26,7 +26,7 @@ from reconciler.engine.observe.trees import PAUSED, ROOM, WORK
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.registry import Announce, Kind, StatusUpdate
 from reconciler.engine.state.objects import AnyItem, LieutenantItem
-from reconciler.engine.state.slots import vms_in
+from reconciler.engine.state.slots import same_vms
 from reconciler.errors import InvalidSpec
 
 CONFIRMED = f"{PREFIX}delete-confirmed"
@@ -156,7 +156,7 @@ class VMTreeKind(Kind[tuple[Key, TreeSnapshot | None]]):
             if after is None:
                 yield from self.t.gatherer.slots.trees.around(key)
         trees = self.t.gatherer.slots.trees
-        if before is not None and (after is None or vms_in(before.record) != vms_in(after.record)):
+        if before is not None and (after is None or not same_vms(before.record, after.record)):
             yield from trees.next_in_line(ROOM, key)
         if before is not None and "phase" in before.record and (after is None or before.record.get("phase") != after.record.get("phase")):
             yield from trees.next_in_line(WORK, self._table.kinds.reconcile_key(key, before.spec))

@@ -14,7 +14,7 @@ from reconciler.core.slot.tenancy import BOOK
 from reconciler.core.snapshot.machine import CommitSource, RefSource, VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Made, Missing, Named, Origin, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
-from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.fleet import Fleet, unread
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError, Rejected
@@ -48,6 +48,10 @@ class Origins:
             namespace = str(told.get("namespace") or "")
             if commit_id and namespace and (name.startswith(BOOK) or commit_id not in self._books):
                 self._books[commit_id] = Made(namespace, tenancy.told(str(told.get("shared") or "")))
+
+    def knows(self, commit_id: str) -> bool:
+        """The store has a row of this commit."""
+        return commit_id in self._books
 
     def entry(self, commit_id: str, slot: SlotOwner) -> PutMeta:
         """The row that says for whom a commit was taken."""
@@ -94,7 +98,7 @@ class Origins:
             except (NotFound, Forbidden, Rejected) as error:
                 found = Missing(str(error))
             except ReconcilerError as error:
-                return Unknown(str(error))
+                return unread(error)
             self._refs[ref] = found, self._clock.now()
             return found
 
@@ -106,7 +110,7 @@ class Origins:
         try:
             found = await self._find(commit_id)
         except ReconcilerError as error:
-            return Unknown(str(error))
+            return unread(error)
         if found is None:
             return UNMARKED
         named = tenancy.origin_by_name(found, self._owner)

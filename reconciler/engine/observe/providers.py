@@ -48,7 +48,7 @@ class Providers:
         told = agent.process.model if isinstance(agent, Agent) and isinstance(agent.process, Up) else ""
         made = self._need(item.key, rendered, told or rendered.model)
         wanted = any(task.record.phase == "Pending" and task.spec.delivery.value == "Queue" for task in tasks)
-        return replace(self.now(made, wanted), due=due)
+        return self.now(made, wanted, due)
 
     def in_use(
         self, item: LieutenantItem, rendered: Rendered | Unresolved, agent: Agent | Unknown | None, idle: Idle, now: float
@@ -98,19 +98,12 @@ class Providers:
         self._needs.pop(key, None)
         self._several.pop(key, None)
 
-    def now(self, provider: Provider, wanted: bool = False) -> Provider:
-        """The same with its breaker as it is now."""
-        breaker = in_force(self.breakers, provider)
-        return Provider(
-            scope=provider.scope,
-            model_scope=provider.model_scope,
-            name=provider.name,
-            model=provider.model,
-            key=provider.key,
-            breaker=breaker,
-            probing=self.probing(breaker),
-            wanted=wanted,
-        )
+    def now(self, provider: Provider, wanted: bool = False, due: float = 0.0) -> Provider:
+        """The same with its breaker as it is now. `provider`: as it is made, with none."""
+        breaker = in_force(self.breakers, provider) if self.breakers else CLOSED
+        if breaker is CLOSED and not wanted and not due:
+            return provider
+        return replace(provider, breaker=breaker, probing=self.probing(breaker), wanted=wanted, due=due)
 
     def probing(self, breaker: ProviderBreaker) -> bool:
         """The task that is the probe is still with its agent."""

@@ -9,6 +9,7 @@ from reconciler.api.lieutenant import OnNoRoom, OnProfileChange, OutageFallback,
 from reconciler.core.conditions import stalled_for
 from reconciler.core.keys import Key
 from reconciler.core.keys import task as task_key
+from reconciler.core.lieutenant.goeson import slot_is_as_before
 from reconciler.core.lieutenant.preparation import outdated
 from reconciler.core.lieutenant.reminder import compacted_of
 from reconciler.core.lieutenant.session import turns_of
@@ -32,6 +33,7 @@ from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.core.values import replaced
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
@@ -47,7 +49,7 @@ from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.observe.warm import Warm
 from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.memories import Memories
@@ -64,7 +66,7 @@ class Gatherer:
     settings: EngineSettings
     table: ObjectTable
     transcripts: Transcripts
-    secrets: Secrets
+    secrets: Credentials
     clock: Clock
     owner: Owner
     keeper_version: str
@@ -87,16 +89,15 @@ class Gatherer:
         journal: Journal,
         transcripts: Transcripts,
         agents: AgentReader,
-        secrets: Secrets,
+        secrets: Credentials,
         clock: Clock,
-        account: str,
         keeper_version: str,
         memories: Memories,
     ) -> Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
         comparison = SessionComparison(agents, transcripts)
-        slots = Slots(settings, table, fleet, journal, clock, owner, account)
+        slots = Slots(settings, table, fleet, journal, clock, owner)
         return cls(
             settings=settings,
             table=table,
@@ -176,9 +177,10 @@ class Gatherer:
         observed_at = WorkSet(key, now, (), view, item.spec, None, item.obj.deleted_at, now, prices=self.settings.prices)
         return self.with_inside(observed_at, view, item, tasks, inside, now)
 
-    async def inside_again(self, before: WorkSet, item: LieutenantItem, observed: Vm) -> WorkSet | None:
+    async def inside_again(self, before: WorkSet, item: LieutenantItem, observed: Vm, goes_on: bool = False) -> WorkSet | None:
         """The same once an act has changed its machine and nothing else: that is looked into afresh, the rest stays what it was. None where
-        more than one machine takes part, or where another one may be needed."""
+        more than one machine takes part, or where another one may be needed. `goes_on`: it was an act inside the machine, before which the
+        slot had no opinion."""
         lt, record, slot = before.lieutenant, item.record, LieutenantSlot(item)
         if lt is None or may_be_made_anew(item, observed) or lt.local.declared or not alone(lt) or record.rest is not lt.record.rest:
             return None
@@ -199,7 +201,10 @@ class Gatherer:
             vanished=self.slots.vanished(record.slot),
         )
         memory = await remembered(self.memories, item)
-        return self.with_inside(before, lt.but(record=record, slot=seen, memory=memory), item, tasks, inside, now)
+        then = self.with_inside(before, lt.but(record=record, slot=seen, memory=memory), item, tasks, inside, now)
+        if goes_on and then.lieutenant is not None and slot_is_as_before(lt, then.lieutenant):
+            return replaced(then, goes_on=True)
+        return then
 
     def with_inside(
         self, work: WorkSet, view: LieutenantView, item: LieutenantItem, tasks: list[TaskItem], inside: Inside, now: float
@@ -257,7 +262,7 @@ class Gatherer:
         return AnnotationRequests(
             annotations=item.obj.annotations,
             generation=item.obj.generation,
-            suspended=LieutenantSlot(item).declared.desired is DesiredState.SUSPENDED and bool(place.id),
+            suspended=bool(place.id) and LieutenantSlot(item).declared.desired is DesiredState.SUSPENDED,
             deleting=item.deleting,
             question=stalled_for(item.obj.status),
             now=now,

@@ -3,101 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
-from reconciler.api.parsing import load_spec, plain
+from reconciler.api.parsing import plain
 from reconciler.api.task import TaskSpec
-from reconciler.core.keys import Json, Key, SlotKey, SlotOwner, boot_profile, source_key
+from reconciler.core.keys import Key, SlotKey, SlotOwner, boot_profile, source_key
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
-from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
-from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
-from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
+from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.items import AnyItem as AnyItem
+from reconciler.engine.state.items import Item as Item
+from reconciler.engine.state.items import LieutenantItem as LieutenantItem
+from reconciler.engine.state.items import TaskItem as TaskItem
+from reconciler.engine.state.items import command_key as command_key
+from reconciler.engine.state.items import parse as parse
+from reconciler.engine.state.items import session_of as session_of
+from reconciler.engine.state.kindindex import KindIndex
+from reconciler.engine.state.newrecord import NewRecord
+from reconciler.engine.state.newrecord import with_record as with_record
 from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 
-S = TypeVar("S", bound=Model)
-R = TypeVar("R", bound=Record)
 N = TypeVar("N")
 
 
-@dataclass(frozen=True, slots=True)
-class Item(Generic[S, R]):
-    """A stored object with its spec and record parsed. `node`: of its slots the one that is meant, '' for its own."""
-
-    obj: StoredObject
-    spec: S
-    record: R
-    node: str = ""
-
-    @property
-    def key(self) -> Key:
-        return self.obj.key
-
-    @property
-    def uid(self) -> str:
-        return self.obj.uid
-
-    @property
-    def slot_owner(self) -> SlotOwner:
-        """The slot that is meant, as journal and claims know it."""
-        return SlotOwner.of(self.key, self.uid, self.node)
-
-    @property
-    def deleting(self) -> bool:
-        return self.obj.deleted_at is not None
-
-
-LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
-TaskItem = Item[TaskSpec, TaskRecord]
-AnyItem = Item[Model, Record]
-
-
-def session_of(item: LieutenantItem) -> SessionName:
-    """The conversation in force: the name of its mirror and the path of its file."""
-    return current(item.record.session, item.uid, item.spec.session.generation)
-
-
-def command_key(task: TaskItem) -> str:
-    """The durable key of the last prompt sent for this attempt; forwarded to pi at most once, ever."""
-    return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
-
-
-def parse(obj: StoredObject, record_type: type[Record], old: AnyItem | None = None) -> AnyItem:
-    """`record_type`: what is remembered of its kind.
-
-    What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
-    Raises `InvalidSpec` when the stored spec is not valid in this release."""
-    spec = old.spec if old is not None and old.obj.spec is obj.spec else load_spec(obj.key.kind, obj.spec, tolerant=True)
-    record = old.record if old is not None and old.obj.record is obj.record else record_type.load(obj.record)
-    return Item(obj, spec, record)
-
-
+FOLLOWED = 100
+"""Changes of one object in its cluster that are remembered until the store takes it."""
 HALTED = "halted"
 """Name under which it is kept since when the fleet is halted."""
 
 Listener = Callable[[Key, StoredObject | None, StoredObject | None], None]
 """Told of every durable change: the key, what it was, what it is (None: it was not there, it is gone)."""
-
-
-class KindIndex(Protocol):
-    """What has to be known of a kind to keep its objects."""
-
-    def record_of(self, kind: str) -> type[Record]:
-        """What is remembered of its objects."""
-        ...
-
-    def reconcile_key(self, key: Key, spec: Json) -> Key:
-        """Where an object is reconciled: its own key, or that of the object to whose work set it belongs."""
-        ...
 
 
 class ObjectTable:
@@ -113,6 +57,8 @@ class ObjectTable:
         self._adopters: dict[str, dict[Key, None]] = {}
         self._forks: dict[Key, dict[Key, None]] = {}
         self._deleting: set[Key] = set()
+        self._noted: dict[Key, StoredObject] = {}
+        self._followed: dict[Key, list[AddAudit]] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
@@ -206,44 +152,69 @@ class ObjectTable:
         store moved on (the rows are read again), or what the store says when it can't be written."""
         puts: list[Write] = []
         before: dict[Key, AnyItem] = {}
+        noted: dict[Key, StoredObject] = {}
         for key, change in changes:
             item = self._items.get(key)
             if item is None:
                 continue
             changed = change(item.obj)
-            if changed is item.obj or changed == item.obj:
+            if (changed is item.obj or changed == item.obj) and key not in self._noted:
                 continue
             before.setdefault(key, item)
+            if (stored := self._noted.pop(key, None)) is not None:
+                noted[key] = stored
             obj = replaced(changed, version=item.obj.version + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else None)
             puts.append(PutObject(obj, item.obj.version))
-        if not puts and not more:
-            return
-        await self._write([*puts, *more], before)
+        if puts or more:
+            await self._write([*puts, *more], before, noted)
 
-    def follow(self, obj: StoredObject, spec: Model) -> None:
+    def note(self, key: Key, change: Callable[[StoredObject], StoredObject]) -> None:
+        """Change an object by what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
+        item = self._items.get(key)
+        if item is not None and (changed := change(item.obj)) != item.obj:
+            self._noted.setdefault(key, item.obj)
+            self._take(changed, change.record if isinstance(change, NewRecord) else None)
+
+    def unwritten(self, key: Key) -> bool:
+        """Something was noted of it that is not in the store yet."""
+        return key in self._noted
+
+    def follow(self, obj: StoredObject, spec: Model, *audit: AddAudit) -> None:
         """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
         written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
-        one that is known. `spec`: that of `obj`, loaded."""
+        one that is known. `spec`: that of `obj`, loaded. `audit`: who changed what, written together with it."""
         old = self._items[obj.key]
-        item = Item(obj, spec, old.record)
-        self._index(old, item)
-        self._items[obj.key] = item
+        if audit:
+            self._followed[obj.key] = [*self._followed.get(obj.key, ()), *audit][-FOLLOWED:]
+        self._replace(obj.key, Item(obj, spec, old.record))
         self._tell(obj.key, old.obj, obj)
 
-    async def insert(self, obj: StoredObject, *more: Write) -> None:
-        """A new object. Raises `Conflict` when the key is taken, `InvalidSpec` for what could not be read again."""
-        if obj.key in self._items:
-            raise Conflict("the object exists already", str(obj.key))
-        self._take(obj)
-        if obj.key not in self._items:
-            raise InvalidSpec(self.broken.pop(obj.key), str(obj.key), "declare what is valid")
+    async def put_in_force(self, changes: Sequence[ObjectChange], *more: Write) -> None:
+        """All of these changes, one of an object, and other rows: in memory at one moment, in the store in one transaction; durable when
+        it returns. Raises `Conflict` when an object is not as its change takes it to be, or what the store says: nothing holds then."""
+        if moved := next((one.key for one in changes if self._items.get(one.key) is not one.before), None):
+            raise Conflict("the object changed meanwhile", str(moved), "read it again")
+        batch = [*(write for one in changes for write in one.writes()), *more]
+        if not batch:
+            return
+        noted = {one.key: self._noted.pop(one.key) for one in changes if one.key in self._noted}
+        for one in changes:
+            self._replace(one.key, one.after)
         try:
-            await self._write([PutObject(obj, 0), *more], {})
+            await self._commit(batch)
         except ReconcilerError:
-            self._drop(obj.key)
-            await self._read_again([obj.key])
+            self._noted |= noted
+            for one in changes:
+                if one.before is None:
+                    self._replace(one.key, None)
+                else:
+                    self._take_back(one.before.obj, (one.after or one.before).obj)
+            await self._read_again([one.key for one in changes])
             raise
+        for one in changes:
+            for before, after in one.steps():
+                self._tell(one.key, noted.get(one.key, before) if before is not None else None, after)
 
     async def drop(self, key: Key, *more: Write) -> None:
         """Remove an object for good."""
@@ -251,11 +222,11 @@ class ObjectTable:
         if item is None:
             return
         try:
-            await self._write([DropObject(key, item.uid), *more], {})
+            await self._write([DropObject(key, item.uid), *more], {}, {})
         except ReconcilerError:
             await self._read_again([key])
             raise
-        self._drop(key)
+        self._replace(key, None)
         self._tell(key, item.obj, None)
 
     async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
@@ -269,10 +240,12 @@ class ObjectTable:
         await (self.drop(key, *writes, *more) if key in self._items else self.update([], *writes, *more))
         self.tombstones.pop(key, None)
 
-    async def _write(self, batch: list[Write], before: dict[Key, AnyItem]) -> None:
+    async def _write(self, batch: list[Write], before: dict[Key, AnyItem], noted: Mapping[Key, StoredObject]) -> None:
+        """`before`: what the table had, `noted`: what the store had where that was something else."""
         try:
-            await self._store.write(batch)
+            await self._commit(batch)
         except ReconcilerError:
+            self._noted |= noted
             for write in batch:
                 if isinstance(write, PutObject) and (old := before.get(write.obj.key)) is not None:
                     self._take_back(old.obj, write.obj)
@@ -281,7 +254,20 @@ class ObjectTable:
         for write in batch:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
-                self._tell(write.obj.key, old.obj if old else None, write.obj)
+                self._tell(write.obj.key, noted.get(write.obj.key) or (old.obj if old else None), write.obj)
+
+    async def _commit(self, batch: Sequence[Write]) -> None:
+        """With every object goes who changed what of it where it was followed."""
+        keys = [
+            write.obj.key if isinstance(write, PutObject) else write.key for write in batch if isinstance(write, PutObject | DropObject)
+        ]
+        audits = {key: self._followed.pop(key) for key in keys if key in self._followed}
+        try:
+            await self._store.write([*batch, *(one for audit in audits.values() for one in audit)])
+        except ReconcilerError:
+            for key, audit in audits.items():
+                self._followed[key] = [*audit, *self._followed.get(key, ())][-FOLLOWED:]
+            raise
 
     def _take_back(self, old: StoredObject, put: StoredObject) -> None:
         """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
@@ -306,10 +292,11 @@ class ObjectTable:
             except ReconcilerError:
                 continue
             if not found and known is not None:
-                self._drop(key)
+                self._replace(key, None)
                 self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
+                    self._noted.pop(key, None)
                     self._take(obj)
                     self._tell(key, None, obj)
 
@@ -324,11 +311,20 @@ class ObjectTable:
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
-        self.broken.pop(obj.key, None)
-        self._index(old, item)
-        self._items[obj.key] = item
+        self._replace(obj.key, item)
+
+    def _replace(self, key: Key, item: AnyItem | None) -> None:
+        self.broken.pop(key, None)
+        self._index(self._items.get(key), item)
+        if item is None:
+            self._items.pop(key, None)
+            self._noted.pop(key, None)
+        else:
+            self._items[key] = item
 
     def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
+        if old is not None and new is not None and self._indexed_alike(old, new):
+            return
         for item, add in ((old, False), (new, True)):
             if item is None:
                 continue
@@ -351,6 +347,13 @@ class ObjectTable:
             for node, slot in item.record.slots().items():
                 self._own(slot.vm_id, SlotKey(item.key, node), add)
 
+    @staticmethod
+    def _indexed_alike(old: AnyItem, new: AnyItem) -> bool:
+        """Nothing by which it is found has changed."""
+        if old.spec is not new.spec or old.deleting or new.deleting or not isinstance(new.spec, LieutenantSpec):
+            return False
+        return old.record is new.record or old.record.slots() == new.record.slots()
+
     def _own(self, vm_id: str, slot: SlotKey, add: bool) -> None:
         if vm_id and add:
             self._owners[vm_id] = slot
@@ -366,9 +369,6 @@ class ObjectTable:
             for listener in tuple(self.on_flawed):
                 listener(key)
 
-    def _drop(self, key: Key) -> None:
-        self._index(self._items.pop(key, None), None)
-
 
 def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
     """Ordered, so that a run can be repeated; nothing is kept about what nobody refers to."""
@@ -383,18 +383,3 @@ def _note(index: dict[N, dict[Key, None]], of: N, key: Key, add: bool) -> None:
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:
     return lieutenant_key(task.namespace, spec.lieutenant_ref.name)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecord:
-    """The change that replaces the record of an object."""
-
-    record: Record
-
-    def __call__(self, obj: StoredObject) -> StoredObject:
-        return replaced(obj, record=self.record.dump())
-
-
-def with_record(record: Record) -> Callable[[StoredObject], StoredObject]:
-    """Replace the record of an object."""
-    return NewRecord(record)

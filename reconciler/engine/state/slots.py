@@ -101,6 +101,12 @@ def vms_in(record: Json) -> tuple[str, ...]:
     return _vm_in(slot), _vm_in(other) if other else "", _vm_in(as_map(spare).get("slot")) if spare else ""
 
 
+def same_vms(before: Json, after: Json) -> bool:
+    """Whether the machines in these two records of one lieutenant are the same."""
+    same = before.get("slot") == after.get("slot") and before.get("next") == after.get("next") and before.get("spare") == after.get("spare")
+    return same or vms_in(before) == vms_in(after)
+
+
 def _vm_in(slot: JsonValue) -> str:
     return str(slot.get("vm_id") or "") if isinstance(slot, dict) else ""
 

@@ -204,12 +204,14 @@ class KubeSink:
     async def undeclare(self, obj: StoredObject, annotations: Mapping[str, str], why: str) -> bool:
         if obj.source != raw.SOURCE:
             return False
+        before, after = raw.around_a_deletion(annotations)
         self.taken_back[obj.uid] = why
         try:
-            if annotations:
-                body: Json = {"metadata": {"uid": obj.uid, "annotations": dict(annotations)}}
-                await self._writes.annotate(path_of(obj.key), body)
+            if before:
+                await self._writes.annotate(path_of(obj.key), {"metadata": {"uid": obj.uid, "annotations": before}})
             await self._writes.delete(path_of(obj.key), obj.uid)
+            if after:
+                await self._writes.annotate(path_of(obj.key), {"metadata": {"uid": obj.uid, "annotations": after}})
         except (NotFound, Conflict):
             self.taken_back.pop(obj.uid, None)
         async with self._lock(obj.key):

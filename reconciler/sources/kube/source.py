@@ -15,7 +15,7 @@ from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.parsing import load_spec
 from reconciler.api.reasons import Reason
 from reconciler.api.vmtree import VMTreeSpec
-from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps
+from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, short
 from reconciler.core.records import LieutenantRecord
 from reconciler.engine.state.objects import AnyItem
 from reconciler.engine.view import SourceEngine
@@ -98,7 +98,7 @@ class KubeSource:
         if item is not None and item.obj.source != raw.SOURCE:
             if obj is not None:
                 where = item.obj.origin or f"source {item.obj.source}"
-                self.refused[key] = (Reason.DECLARED_ELSEWHERE, f"{key} is declared elsewhere ({where}); delete it there first")
+                self.refused[key] = (Reason.DECLARED_ELSEWHERE, f"{short(key)} is declared elsewhere ({where}); delete it there first")
             return
         if obj is None:
             self.refused.pop(key, None)
