@@ -189,24 +189,25 @@ def event_of(raw: Json) -> Event | None:
 async def submit(config: Config, requests: Sequence[Json]) -> list[JsonValue]:
     """The requests of `reconciler.serve.commands`, carried out in the cluster, in order. Raises the first that is refused."""
     async with connected(config) as cluster:
-        return [await _act(cluster, request) for request in requests]
+        return [await act(cluster, request) for request in requests]
 
 
-async def _act(cluster: Cluster, request: Json) -> JsonValue:
+async def act(cluster: Cluster, request: Json, manager: str = MANAGER) -> JsonValue:
+    """One request. `manager`: who declares the fields that it changes. Raises what is wrong with it, and what the API server says."""
     key = key_of(request)
     if key.kind in INTERNAL:
         raise Refused(f"{names.short(key)} is in the operator's store, not in the cluster", "--kube", "run it where that store is")
     match request.get("op"):
         case "apply":
-            before, after = await declare(cluster, key, request)
+            before, after = await declare(cluster, key, request, manager=manager)
             return outcome(before, after)
         case "patch":
-            return await _change(cluster, key, lambda tree: patched(key, tree.spec, request.get("set")))
+            return await _change(cluster, key, lambda obj: patched(key, obj.spec, request.get("set")), manager=manager)
         case "remove":
             verbs = {f"{PREFIX}{verb}": token for verb, token in as_strings(request.get("verbs")).items()}
-            return await _change(cluster, key, lambda tree: without_node(tree, request), verbs)
+            return await _change(cluster, key, lambda tree: without_node(tree, request), verbs, manager)
         case "annotate":
-            await _annotate(cluster, key, as_strings(request.get("annotations")))
+            await _annotate(cluster, key, as_strings(request.get("annotations")), manager)
             return "annotated"
         case "delete":
             verbs = {f"{PREFIX}{verb}": token for verb, token in as_strings(request.get("verbs")).items()}
@@ -216,7 +217,9 @@ async def _act(cluster: Cluster, request: Json) -> JsonValue:
             raise UsageError(f"{op!r} can't be done through the API server", "--kube", "run it where the operator's store is")
 
 
-async def declare(cluster: Cluster, key: Key, request: Mapping[str, JsonValue], dry: bool = False) -> tuple[Json | None, Json]:
+async def declare(
+    cluster: Cluster, key: Key, request: Mapping[str, JsonValue], dry: bool = False, manager: str = MANAGER
+) -> tuple[Json | None, Json]:
     """Server-side apply; what was there, and what is there then (or would be: `dry`). Raises `Refused` when somebody else declares
     one of the fields, `Rejected` when the API server finds it wrong."""
     from reconciler.sources.kube.client import path_of
@@ -227,7 +230,7 @@ async def declare(cluster: Cluster, key: Key, request: Mapping[str, JsonValue], 
         if request.get(name):
             metadata[name] = request[name]
     body: Json = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "spec": request.get("spec")}
-    params = {"fieldManager": MANAGER, "fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
+    params = {"fieldManager": manager, "fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
     try:
         return before, await cluster.apply(path_of(key), body, **params)
     except Conflict as error:
@@ -267,8 +270,11 @@ async def _there(cluster: Cluster, key: Key) -> Json:
     return found
 
 
-async def _change(cluster: Cluster, key: Key, change: Callable[[StoredObject], Json], verbs: Mapping[str, str] | None = None) -> str:
-    """The spec, at the version it was read at; what somebody else changed meanwhile stays changed. `verbs`: annotations set with it."""
+async def _change(
+    cluster: Cluster, key: Key, change: Callable[[StoredObject], Json], verbs: Mapping[str, str] | None = None, manager: str = MANAGER
+) -> str:
+    """The spec, at the version it was read at; what somebody else changed meanwhile stays changed. `verbs`: annotations set with it. A
+    merge patch: that needs no right but `patch`."""
     from reconciler.sources.kube import raw as read
     from reconciler.sources.kube.client import path_of
 
@@ -277,19 +283,27 @@ async def _change(cluster: Cluster, key: Key, change: Callable[[StoredObject], J
         spec = change(stored({"kind": key.kind, **found}))
         if spec == read.spec(found):
             return "unchanged"
-        notes = {**as_map(read.metadata(found).get("annotations")), **(verbs or {})}
-        metadata = {**read.metadata(found), **({"annotations": notes} if verbs else {})}
         try:
-            await cluster.replace(
-                path_of(key), {**found, "metadata": metadata, "spec": spec}, fieldManager=MANAGER, fieldValidation="Strict"
-            )
+            at: Json = {"resourceVersion": read.version(found), "uid": read.uid(found), **({"annotations": dict(verbs)} if verbs else {})}
+            body: Json = {"metadata": at, "spec": _merging(read.spec(found), spec)}
+            await cluster.merge(path_of(key), body, fieldManager=manager, fieldValidation="Strict")
             return "configured"
         except Conflict:
             continue
     raise Conflict("somebody keeps changing this object", names.short(key), "try again")
 
 
-async def _annotate(cluster: Cluster, key: Key, annotations: Mapping[str, str]) -> None:
+def _merging(before: Json, after: Json) -> Json:
+    """The JSON merge patch from one map to another: only what differs, null for what is gone, and lists whole."""
+    found: Json = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if value != old:
+            found[name] = _merging(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return found
+
+
+async def _annotate(cluster: Cluster, key: Key, annotations: Mapping[str, str], manager: str = MANAGER) -> None:
     from reconciler.sources.kube.client import path_of
 
     unknown = [name for name in annotations if not is_verb(name)]
@@ -297,7 +311,7 @@ async def _annotate(cluster: Cluster, key: Key, annotations: Mapping[str, str]) 
         raise UsageError(f"{unknown[0]!r} is no verb", str(key), f"use one of {', '.join(sorted(VERBS))}")
     await _there(cluster, key)
     body: Json = {"metadata": {"annotations": dict(annotations)}}
-    await cluster.merge(path_of(key), body, fieldManager=MANAGER)
+    await cluster.merge(path_of(key), body, fieldManager=manager)
 
 
 async def _delete(cluster: Cluster, key: Key, verbs: Mapping[str, str]) -> None:

@@ -23,14 +23,20 @@ TlsCert = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="With --listen: its certificate, in PEM form.", show_default=False)
 ]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="With --listen: the certificate's key.", show_default=False)]
+PageActs = Annotated[
+    bool, typer.Option("--page-acts", help="With --listen: who has its token may also send, suspend, cancel, by the operator's rights.")
+]
 PlainHttp = Annotated[bool, typer.Option("--plain-http", help="With --listen: serve other hosts too, without TLS.")]
 
 
-def listening_of(listen: str, token_file: Path | None, tls_cert: Path | None, tls_key: Path | None, plain_http: bool) -> Listening | None:
+def listening_of(
+    listen: str, token_file: Path | None, tls_cert: Path | None, tls_key: Path | None, plain_http: bool, page_acts: bool = False
+) -> Listening | None:
     """What these options ask for; None when nothing is to be served. What is wrong with them is said before anything begins: raises
     `UsageError`, or `Refused` where other hosts would listen in."""
     if not listen:
-        given = {"--token-file": token_file, "--tls-cert": tls_cert, "--tls-key": tls_key, "--plain-http": plain_http}
+        given: dict[str, object] = {"--token-file": token_file, "--tls-cert": tls_cert, "--tls-key": tls_key}
+        given |= {"--plain-http": plain_http, "--page-acts": page_acts}
         lone = next((name for name, value in given.items() if value), "")
         if lone:
             raise UsageError(f"{lone} goes with --listen", lone, "add --listen HOST:PORT, or leave it out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.listen import Listen, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
+from reconciler.cli.listen import Listen, PageActs, PlainHttp, TlsCert, TlsKey, TokenFile, listening_of
 from reconciler.cli.output import say
 from reconciler.cli.runner import Runner
 from reconciler.config import Config
@@ -47,6 +47,7 @@ def operator(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     plain_http: PlainHttp = False,
+    page_acts: PageActs = False,
 ) -> None:
     """Follow declarations in a Kubernetes cluster and make them true.
 
@@ -57,22 +58,22 @@ def operator(
 
     if namespace and all_namespaces:
         raise UsageError("--namespace and --all-namespaces exclude each other", "--all-namespaces", "leave one of them out")
-    listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http)
+    listening = listening_of(listen, token_file, tls_cert, tls_key, plain_http, page_acts)
     lease = lease_namespace or own_namespace(context, config.environ)
     scope = scope_of(namespace, all_namespaces, config.namespace, lease)
 
     async def life() -> int:
         runner = Runner(replace(config, context=context), listening)
-        return await runner.run(OperatorLife(runner, scope).work)
+        return await runner.run(OperatorLife(runner, scope, page_acts).work)
 
     raise typer.Exit(asyncio.run(life()))
 
 
 class OperatorLife:
-    """One life of the operator's process: standing by, in charge, and again."""
+    """One life of the operator's process: standing by, in charge, and again. `page_acts`: its page changes what the cluster declares."""
 
-    def __init__(self, runner: Runner, scope: Scope) -> None:
-        self._runner, self._scope, self._config = runner, scope, runner.config
+    def __init__(self, runner: Runner, scope: Scope, page_acts: bool = False) -> None:
+        self._runner, self._scope, self._config, self._page_acts = runner, scope, runner.config, page_acts
         self._operator: Operator | None = None
         self._surface: Surface | None = None
         self._beginning = False
@@ -114,15 +115,15 @@ class OperatorLife:
                 charge = cluster.operating(
                     self._config, api, self._scope, lease, say, runner.prepare, supervisor=runner.supervisor, otlp=runner.otlp
                 )
-                await self._charge(charge, lease)
+                await self._charge(charge, lease, api)
                 self._beginning = False
         finally:
             await lease.release()
 
-    async def _charge(self, charge: AbstractAsyncContextManager[Operator], lease: Lease) -> None:
+    async def _charge(self, charge: AbstractAsyncContextManager[Operator], lease: Lease, api: Cluster) -> None:
         """Act until told to stop or put out of charge. Raises what can't pass by itself."""
         try:
-            await self._runner.serve(self._serve(charge), lease.lost.wait())
+            await self._runner.serve(self._serve(charge, api), lease.lost.wait())
         except Transient as error:
             say(f"can't begin: {error}; trying again")
             await lease.release()
@@ -131,28 +132,30 @@ class OperatorLife:
         if not self._runner.ending:
             say("out of charge: another operator may act now; standing by")
 
-    async def _serve(self, charge: AbstractAsyncContextManager[Operator]) -> None:
+    async def _serve(self, charge: AbstractAsyncContextManager[Operator], api: Cluster) -> None:
         async with charge as operator:
             self._runner.log(operator.secrets.known)
             self._operator = operator
             try:
-                with self._surfaced(operator) as self._surface:
+                with self._surfaced(operator, api) as self._surface:
                     await asyncio.Event().wait()
             finally:
                 self._operator = self._surface = None
 
     @contextmanager
-    def _surfaced(self, operator: Operator) -> Iterator[Surface | None]:
-        """What is shown over HTTP; None where nothing listens. What is declared in the cluster is changed there."""
+    def _surfaced(self, operator: Operator, api: Cluster) -> Iterator[Surface | None]:
+        """What is shown over HTTP; None where nothing listens. What is declared in the cluster is changed there, from the page only where
+        that was asked for."""
         if not self._runner.listens:
             yield None
             return
+        from reconciler.cli.kubepage import declaring
         from reconciler.serve.hiding import Hiding
         from reconciler.serve.surface import surface_of
 
         hiding = Hiding(operator.secrets.known, [self._config.environ.get("VERS_API_KEY", "")])
-        remembers = operator.commands.handle
-        with surface_of(operator.engine, operator.store, hiding, None, None, self._config.max_vms, remembers) as surface:
+        handle, remembers = declaring(api) if self._page_acts else None, operator.commands.handle
+        with surface_of(operator.engine, operator.store, hiding, handle, None, self._config.max_vms, remembers) as surface:
             yield surface
 
     async def _acquired(self, lease: Lease) -> bool:

@@ -15,7 +15,7 @@ from reconciler.errors import NotFound, Refused, TimedOut
 from reconciler.serve.commands import raise_error
 from reconciler.serve.hiding import Hiding
 from reconciler.serve.stream import Hub
-from reconciler.views.board import Board
+from reconciler.views.board import Board, Row, row_of
 from reconciler.views.conversation import is_for, session_of
 from reconciler.views.forecast import Forecast
 from reconciler.views.talk import Talk, size_of, talk
@@ -80,6 +80,10 @@ class Surface:
         if item is None:
             raise NotFound(f"{key.kind.lower()}/{key.name} does not exist", f"namespace {key.namespace}", "look at the list of its kind")
         return item.obj
+
+    def row(self, obj: StoredObject) -> Row:
+        """What is told of it in short; the board learns of a new object a moment after the table has it."""
+        return self.board.rows.get(obj.key) or row_of(obj)
 
     def tasks_of(self, lieutenant: Key) -> list[StoredObject]:
         """Newest first."""

@@ -198,7 +198,8 @@ class ControlPlane:
 
     def install_rbac(self) -> None:
         """The roles of deploy/cluster/rbac.yaml; what is cluster-wide in them is given to the operator, the rest `namespace` gives."""
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "cluster" / "rbac.yaml"))
+        for file in ("rbac.yaml", "page.yaml"):
+            self.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy" / "cluster" / file))
         self.apply(_binding("ClusterRoleBinding", "operator", "reconciler-cluster", None))
 
     def apply(self, *objects: Mapping[str, Any]) -> None:

@@ -147,6 +147,33 @@ def test_values_of_the_chart_are_settings_of_the_operator(helm: Helm) -> None:
 
 
 @pytest.mark.guarantee("G-60")
+@pytest.mark.parametrize("variant", ["deploy/page", "deploy/page/one-namespace"])
+def test_the_page_may_act_only_where_that_is_asked_for(helm: Helm, plane: ControlPlane, tmp_path: Path, variant: str) -> None:
+    """The component and the chart's value add the same argument, and the same one right where the operator serves."""
+    everywhere = variant == "deploy/page"
+    wide = f"allNamespaces={str(everywhere).lower()}"
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    overlay = tmp_path / "mine"
+    overlay.mkdir()
+    says = (ROOT / variant / "kustomization.yaml").read_text("utf-8")
+    lines = re.findall(r"^#   ((?:resources|components): .*)$", says, re.MULTILINE)
+    assert len(lines) == 2, "the component no longer says how it is used"
+    (overlay / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    plain, chart = objects(plane, overlay), helm.rendered("reconciler", wide, "page.acts=true", "image.tag=latest")
+    assert named(chart)["Deployment/reconciler"] == named(plain)["Deployment/reconciler"]
+    (role,) = documents(DEPLOY / "cluster" / "page.yaml")
+    (binding,) = [one for one in plain if one["kind"].endswith("RoleBinding") and one["metadata"]["name"] == "reconciler-page"]
+    assert binding["kind"] == ("ClusterRoleBinding" if everywhere else "RoleBinding")
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (role["kind"], role["metadata"]["name"])
+    made = {one["kind"]: one for one in chart if one["metadata"]["name"].endswith("-page")}
+    assert set(made) == ({"ClusterRole", "ClusterRoleBinding"} if everywhere else {"Role", "RoleBinding"})
+    assert made[role["kind"] if everywhere else "Role"]["rules"] == role["rules"]
+    without = helm.rendered("reconciler", wide)
+    assert [one for one in without if one["metadata"]["name"].endswith("-page")] == []
+    assert "--page-acts" not in json.dumps(without)
+
+
+@pytest.mark.guarantee("G-60")
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_the_chart_gives_the_rights_of_the_manifests(helm: Helm, everywhere: bool) -> None:
     """Rule by rule; in one namespace as a Role, so that nothing elsewhere can be read."""

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
-from tests.serve.rig import TOKEN, Served
+from tests.serve.rig import TOKEN
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -22,6 +23,13 @@ def program() -> str:
 
 
 needs_chromium = pytest.mark.skipif(not program(), reason="there is no Chromium (Debian: apt-get install chromium)")
+
+
+class Listens(Protocol):
+    """Something that serves the page on this host."""
+
+    @property
+    def port(self) -> int: ...
 
 
 @dataclass
@@ -54,7 +62,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def tab(browser: Browser, served: Served, **options: object) -> AsyncIterator[Tab]:
+async def tab(browser: Browser, served: Listens, **options: object) -> AsyncIterator[Tab]:
     """`options`: of the browser's context, such as `viewport` and `color_scheme`."""
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     page = await context.new_page()

@@ -235,6 +235,15 @@ async def test_a_forged_form_changes_nothing(served: Served) -> None:
     assert by_script.status_code == 200
 
 
+async def test_what_is_newer_than_the_board_is_shown(tmp_path: Path) -> None:
+    """A table has a new object a moment before whoever follows it is told."""
+    async with fleet_served(tmp_path, small_fleet()) as served:
+        for key in [key for key in served.surface.board.rows if key.name in ("web", "web-now", "prod")]:
+            del served.surface.board.rows[key]
+        for path in ("/lieutenants/default/web", "/tasks/default/web-now", "/trees/default/prod"):
+            assert (await served.http.get(path)).status_code == 200, path
+
+
 async def test_where_a_cluster_declares_there_are_no_forms(tmp_path: Path) -> None:
     async with fleet_served(tmp_path, small_fleet(), cluster=True) as served:
         http = await signed_in(served)

@@ -116,7 +116,7 @@ async def task(request: Request, here: Surface) -> Shown:
     return {
         "title": obj.key.name,
         "obj": obj,
-        "row": here.board.rows[obj.key],
+        "row": here.row(obj),
         "prompt": text_at(obj.spec, ".prompt"),
         "result": result,
         "usage": as_map(result.get("usage")),
@@ -137,10 +137,10 @@ async def lieutenant(request: Request, here: Surface) -> Shown:
     return {
         "title": obj.key.name,
         "obj": obj,
-        "row": here.board.rows[obj.key],
+        "row": here.row(obj),
         "talk": talk,
         "turns": turns(said),
-        "tasks": [here.board.rows[task.key] for task in own[:SECTION_TASKS]],
+        "tasks": [here.row(task) for task in own[:SECTION_TASKS]],
         "more_tasks": max(0, len(own) - SECTION_TASKS),
         "spent": of_agent(here.engine.books(), obj.key.namespace, obj.key.name),
         "days": DAYS,
@@ -170,7 +170,7 @@ async def tree(request: Request, here: Surface) -> Shown:
     return {
         "title": obj.key.name,
         "obj": obj,
-        "row": here.board.rows[obj.key],
+        "row": here.row(obj),
         "branch_of": Forest(around).tree(obj),
         "nodes": node_table(status),
         "limits": limit_table(spec, status) if spec is not None else None,
