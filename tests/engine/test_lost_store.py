@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reconciler.api.vmtree import Category, VMTreeSpec
-from reconciler.core.fleet.orphans import Standing
 from reconciler.core.keys import Key
-from tests.engine.stage import LT, SETTINGS, Stage, pass_time, tell
+from reconciler.core.snapshot.machine import CommandResult, CommitSource, GuestCommand
+from reconciler.errors import TimedOut
+from tests.engine.stage import LT, Stage, failing, pass_time, tell
+from tests.engine.test_bake import BAKED, baked, of_bake
+from tests.engine.test_profiles import PROFILE, made, profile
 from tests.engine.test_trees import TREE, agent, infra, nodes, stands, tree
 
 
@@ -91,54 +91,95 @@ def test_a_claim_is_taken_up_once(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-@pytest.mark.guarantee("G-02")
-@pytest.mark.guarantee("G-03")
-@pytest.mark.guarantee("G-07")
-def test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing(tmp_path: Path) -> None:
-    """With a machine that was being made when the store was lost: it carries no claim, so it is only suspected to be ours."""
+async def a_baked_profile(s: Stage) -> tuple[str, list[tuple[str, ...]]]:
+    """A lieutenant of a profile that is baked: the commit, and what is run on machines from now on."""
+    ran: list[tuple[str, ...]] = []
 
+    def note(command: GuestCommand) -> int | CommandResult:
+        ran.append(tuple(command.argv))
+        return 0
+
+    s.world.commands = note
+    await made(s, BAKED)
+    commit = await baked(s)
+    ran.clear()
+    return commit, ran
+
+
+async def declare_again(s: Stage) -> None:
+    """What was declared, and another lieutenant of the profile."""
+    await profile(s, **BAKED)
+    for name in ("api", "other"):
+        await s.lieutenant(name, profileRef={"name": PROFILE.name})
+
+
+OTHER = Key("Lieutenant", "default", "other")
+
+
+@pytest.mark.guarantee("G-02")
+def test_what_was_baked_is_found_again_and_not_baked_a_second_time(tmp_path: Path) -> None:
     async def story(s: Stage) -> None:
-        whole = (
-            infra("base"),
-            agent("lead", "base"),
-            agent("helper", "lead", category="Agent"),
-            agent("hand", "lead", category="Swarm", replicas=2),
-            infra("db", "lead", category="Resource"),
-        )
-        await tree(s, *whole, limits={"maxConcurrentCreates": 5})
-        await stands(s)
-        before = {name: node["vmId"] for name, node in nodes(s).items()}
-        assert {place.category for place in tree_of(s).nodes} == set(Category)
-        s.weather.rules["vers.create_vm"] = never_answered
-        await s.lieutenant("extra")
-        await s.until(lambda: len(s.world.alive()) == 7, "it is made, and nobody knows")
-        (unknown,) = [machine for machine in s.world.alive() if machine.vm_id not in before.values()]
-        del s.weather.rules["vers.create_vm"]
+        commit, ran = await a_baked_profile(s)
+        created = s.world.created
         await lose_the_store(s)
-        await tree(s, *whole, limits={"maxConcurrentCreates": 5})
-        await s.lieutenant("extra")
-        await pass_time(SETTINGS.empty_store_seconds - 5)
-        assert len(s.world.alive()) == 7, "nothing is made before late effects of an earlier life would have shown"
-        await stands(s)
-        assert {name: node["vmId"] for name, node in nodes(s).items()} == before
-        fresh = await s.ready(Key("Lieutenant", "default", "extra"))
-        assert fresh is not unknown
+        await declare_again(s)
+        assert await baked(s) == commit
+        machine = await s.ready(OTHER)
         await pass_time(300)
-        assert {vm_id: stray.standing for vm_id, stray in s.engine.orphans.found.items()} == {unknown.vm_id: Standing.SUSPECTED}
-        assert "fleet.vers.sh/vm-id" not in unknown.labels
-        assert s.world.deletes == []
-        assert len(s.world.alive()) == 8
+        assert machine.source == CommitSource(commit)
+        assert ("true",) in ran
+        assert all(command == ("true",) for command in ran), "it is verified, and nothing is done again"
+        assert list(s.world.commits) == [commit]
+        assert s.world.created == created + 1
+        await profile(s, **{**BAKED, "steps": [{"name": "tools", "run": "two"}]})
+        await s.until(lambda: of_bake(s).get("state") == "Baked" and of_bake(s)["commit"] != commit, "a change is baked as ever")
 
     tell(tmp_path, story)
 
 
-async def never_answered(act: Callable[[], Awaitable[Any]]) -> Any:
-    await act()
-    await asyncio.Event().wait()
+@pytest.mark.guarantee("G-02")
+@pytest.mark.guarantee("G-11")
+@pytest.mark.parametrize("wrong", ["unsealed", "of another profile", "without its hash", "without a VM"])
+def test_what_is_not_proved_to_be_ours_and_of_that_profile_is_not_used(wrong: str, tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        commit, _ = await a_baked_profile(s)
+        there = s.world.commits[commit]
+        fleet, namespace, machine, word, token, seal = there.name.split(".")
+        names = {
+            "unsealed": f"{fleet}.{namespace}.{machine}.{word}.{token}.{'0' * 16}",
+            "of another profile": f"{fleet}.{namespace}.{machine}x.{word}.{token}.{seal}",
+            "without its hash": f"{fleet}.{namespace}.{machine}.{token}.{seal}",
+            "without a VM": there.name,
+        }
+        parent = "" if wrong == "without a VM" else there.parent_vm_id
+        s.world.commits[commit] = replace(there, name=names[wrong], parent_vm_id=parent)
+        await lose_the_store(s)
+        await declare_again(s)
+        again = await baked(s)
+        assert again != commit
+        await s.ready(OTHER)
+        await pass_time(300)
+        assert commit in s.world.commits, "nobody removes it either"
+        told = (await s.engine.store.load()).meta.get(f"commit/{commit}")
+        ours = wrong in ("without its hash", "without a VM")
+        assert bool(told) == ours, "what is ours and tells nothing is listed by `get commits`"
+        assert s.happened("Baked") == 1 + 1 + ours
+
+    tell(tmp_path, story)
 
 
-def tree_of(s: Stage) -> VMTreeSpec:
-    item = s.engine.table.get(TREE)
-    assert item is not None
-    assert isinstance(item.spec, VMTreeSpec)
-    return item.spec
+@pytest.mark.guarantee("G-04")
+def test_while_the_platform_does_not_say_what_was_baked_nothing_is_baked(tmp_path: Path) -> None:
+    async def story(s: Stage) -> None:
+        commit, _ = await a_baked_profile(s)
+        await lose_the_store(s)
+        s.weather.rules["vers.list_commits"] = failing(lambda: TimedOut("no answer within 30 s", "GET /commits"))
+        await declare_again(s)
+        await pass_time(300)
+        assert list(s.world.commits) == [commit]
+        assert s.reason(PROFILE, "Ready") == "Baking"
+        assert "can't be read" in s.message(PROFILE, "Ready")
+        del s.weather.rules["vers.list_commits"]
+        assert await baked(s) == commit
+
+    tell(tmp_path, story)

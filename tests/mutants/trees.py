@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.core.lieutenant import status
+from reconciler.core.profile import bake
 from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
-from reconciler.core.tree import machine, order, places, policies
+from reconciler.core.tree import machine, order, places, policies, removal
+from reconciler.core.tree.removal import NodeRemoval
+from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
 from reconciler.engine.triggers import Triggers
-from tests.core import test_explore_tree
+from tests.core import test_explore_tree, test_removal
 from tests.core import test_tree_properties as properties
-from tests.engine import test_lost_store, test_tree_adoption, test_tree_machines, test_trees
+from tests.engine import test_cold_start, test_tree_adoption, test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -25,7 +28,7 @@ def a_tree_that_grows(path: Path) -> None:
 
 
 def a_cold_start(path: Path) -> None:
-    test_lost_store.test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing(path)
+    test_cold_start.test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing(path)
 
 
 def a_set_beyond_its_limit(path: Path) -> None:
@@ -95,6 +98,14 @@ def a_look_at_a_snapshot(path: Path) -> None:
     test_tree_machines.test_a_snapshot_of_it_is_restored_for_a_look_and_status_says_which(path)
 
 
+def a_branch_that_is_let_go_of(_: Path) -> None:
+    assert removal.removal(test_removal.spec("Orphan"), "back") == NodeRemoval(("back",), released=("leaf", "worker", "db"))
+
+
+def a_commit_with_a_forged_name(path: Path) -> None:
+    test_lost_store.test_what_is_not_proved_to_be_ours_and_of_that_profile_is_not_used("unsealed", path)
+
+
 TREE_MUTANTS: tuple[Mutant, ...] = (
     Mutant("children-first-up", "G-13: no machine comes before the one above it", order, "not_up_yet",
            "if not seen.prepared:", "if False:", test_trees.test_machines_come_roots_first_and_go_leaves_first),
@@ -153,4 +164,10 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "beside = spare.plan(snapshot.lieutenant, not is_action(decided))", "beside = None", a_look_at_a_snapshot),
     Mutant("waits-for-the-stalled", "G-46: who waits for a stalled one does not move", policies, "report_the_nodes",
            "if held_back(found.reason)", "if False", a_stalled_tree),
+    Mutant("released-deleted", "G-05: what a branch lets go of is not deleted", removal, "removal",
+           "policy in (OnNodeRemoved.REPARENT, OnNodeRemoved.ORPHAN)", "policy is OnNodeRemoved.REPARENT", a_branch_that_is_let_go_of),
+    Mutant("baked-by-anyone", "G-02: only a commit that is proved ours is taken for what was baked", BootProfileKind, "_ours",
+           "isinstance(tenancy.origin_by_name(commit, owner), Made)", "True", a_commit_with_a_forged_name),
+    Mutant("baked-again", "G-04: what could not be read is not taken for nothing", bake, "take_up_what_was_lost",
+           "if v.unread:", "if False:", test_lost_store.test_while_the_platform_does_not_say_what_was_baked_nothing_is_baked),
 )  # fmt: skip
