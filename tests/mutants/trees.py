@@ -16,7 +16,7 @@ from reconciler.engine.observe import trees
 from reconciler.engine.triggers import Triggers
 from tests.core import test_explore_tree, test_removal
 from tests.core import test_tree_properties as properties
-from tests.engine import test_cold_start, test_tree_adoption, test_tree_machines, test_trees
+from tests.engine import test_cold_start, test_lost_store, test_tree_adoption, test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
