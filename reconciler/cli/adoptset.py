@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.api.meta import API_VERSION
 from reconciler.api.parsing import load_spec
-from reconciler.app import vers_of
 from reconciler.cli import kubeorphans, names
 from reconciler.cli.access import reader, visible
+from reconciler.cli.lineage import lineage_of
 from reconciler.cli.orphans import look
 from reconciler.cli.output import out, say
 from reconciler.cli.several import each, tell
@@ -21,11 +21,9 @@ from reconciler.core.fleet import adoption
 from reconciler.core.fleet.adoption import LONGEST, MOST, Proposal
 from reconciler.core.fleet.orphans import Stray
 from reconciler.core.keys import Json, Key, as_map, as_maps
-from reconciler.core.snapshot.vm import VmMetadata
 from reconciler.engine.ports import StoredObject
-from reconciler.errors import Forbidden, NotFound, ReconcilerError, Refused, UsageError
+from reconciler.errors import ReconcilerError, Refused, UsageError
 from reconciler.serve.commands import naming
-from reconciler.vers.client import VersClient
 from reconciler.vers.keys import Settings
 from reconciler.views.selecting import labels_of_vm, matches
 from reconciler.visible import one_line
@@ -68,7 +66,7 @@ async def _adopt_set(config: Config, chosen: Chosen, profile: str, role: str, tr
     meant = [s for s in fitting if s.vm.owner_id == account]
     if len(meant) < len(fitting):
         say(f"note: {len(fitting) - len(meant)} VMs of other accounts are left out")
-    lineage = await _lineage(config, [s.vm.vm_id for s in meant]) if chosen.made_from or tree else {}
+    lineage = await lineage_of(config, [s.vm.vm_id for s in meant]) if chosen.made_from or tree else {}
     if chosen.made_from:
         meant = [s for s in meant if adoption.descends(s.vm.vm_id, chosen.made_from, lineage)]
     if len(meant) > MOST:
@@ -141,40 +139,3 @@ def _print(declared: Sequence[tuple[Key, Json]], proposal: Proposal) -> None:
         metadata: Json = {"name": key.name, "namespace": key.namespace} if key.namespace != "default" else {"name": key.name}
         out("---")
         out(to_yaml({"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "spec": spec}).rstrip("\n"))
-
-
-async def _lineage(config: Config, vm_ids: Sequence[str]) -> Mapping[str, VmMetadata]:
-    """What these VMs were made from, and what those were, as far as the platform tells. What it does not tell is left out."""
-    client = vers_of(config)
-    known: dict[str, VmMetadata] = {}
-    commits: dict[str, str] | None = None
-    asked: set[str] = set()
-    todo = list(dict.fromkeys(vm_ids))
-    try:
-        while todo and len(asked) < MOST * 2:
-            asked.update(todo)
-            told = await asyncio.gather(*(_metadata(client, vm_id) for vm_id in todo))
-            for one in [found for found in told if found is not None]:
-                if one.parent_commit_id and not one.grandparent_vm_id:
-                    commits = await _parents(client) if commits is None else commits
-                    one = replace(one, grandparent_vm_id=commits.get(one.parent_commit_id))
-                known[one.vm_id] = one
-            todo = [at for at in {one.grandparent_vm_id for one in known.values()} if at and at not in asked]
-    finally:
-        await client.aclose()
-    return known
-
-
-async def _metadata(client: VersClient, vm_id: str) -> VmMetadata | None:
-    try:
-        return await client.get_metadata(vm_id)
-    except (NotFound, Forbidden):
-        return None
-
-
-async def _parents(client: VersClient) -> dict[str, str]:
-    """By commit, the VM that it was taken of."""
-    try:
-        return {commit.commit_id: commit.parent_vm_id for commit in await client.list_commits() if commit.parent_vm_id}
-    except (NotFound, Forbidden):
-        return {}

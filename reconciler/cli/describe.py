@@ -55,14 +55,15 @@ def _describe(config: Config, key: Key) -> None:
 
 
 async def _describe_vm(config: Config, vm_id: str) -> None:
-    from reconciler.cli.vms import owners_of, vms  # the platform's client, which nothing else here needs
+    from reconciler.cli.lineage import lineage_of  # the platform's client, which nothing else here needs
+    from reconciler.cli.vms import owners_of, vms
 
     async with reader(config) as store:
         owners = await owners_of(config, store)
         found = dict(await vms(config, store, owners)).get(vm_id)
         if found is None:
             raise NotFound(f"vm/{vm_id} does not exist, or your key may not see it", "", "see `reconciler get vm`")
-        description = views.described_vm(found, owners.get(vm_id), time.time())
+        description = views.described_vm(found, owners.get(vm_id), time.time(), await lineage_of(config, [vm_id]))
         output.out((await redaction(config, store))("\n".join(lines(description))))
 
 

@@ -32,6 +32,7 @@ def tree(
     node: Annotated[
         str, typer.Option("--node", metavar="N", help="This node of the VMTree and what stands below it.", show_default=False)
     ] = "",
+    ancestors: Annotated[bool, typer.Option("--ancestors", help="With --node: also the nodes above it.")] = False,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")] = "table",
 ) -> None:
     """Show the hierarchy: VMTrees, nodes, agents, machines, tasks.
@@ -44,6 +45,8 @@ def tree(
     key = names.of_kind(words, "VMTree", config.namespace) if words else None
     if node and key is None:
         raise UsageError("which vmtree's node?", f"--node {node}", "name the vmtree too")
+    if ancestors and not node:
+        raise UsageError("above which node?", "--ancestors", "name it with --node")
     if selector and key is not None:
         raise UsageError("objects are chosen by name or by labels", f"-l {selector}", "leave out the name or the selector")
 
@@ -58,10 +61,10 @@ def tree(
             meant = await fitting(store, config.namespace, selector, ("VMTree", "Lieutenant")) if selector else None
         forest = Forest([*objects, *machines])
         if shape.kind != "table":
-            shown = forest.members(found, node) if found else objects if meant is None else forest.below(meant)
+            shown = forest.members(found, node, ancestors) if found else objects if meant is None else forest.below(meant)
             output.show([document(obj) for obj in shown], shape, False)
             return
-        branches = [forest.tree(found, node)] if found else forest.whole() if meant is None else forest.chosen(meant)
+        branches = [forest.tree(found, node, ancestors)] if found else forest.whole() if meant is None else forest.chosen(meant)
         if not branches:
             output.say(f"nothing found in namespace {config.namespace}")
         show(branches, clean)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.api.status.base import Status
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.stock import stock_profiles
 from reconciler.core.keys import Json
+from reconciler.core.snapshot.vm import VmMetadata
 from reconciler.core.times import timestamp
 from reconciler.engine.ports import Event, Store, StoredObject
 from reconciler.views.conversation import is_for, last_said
@@ -124,8 +125,20 @@ def _of_a_tree(obj: StoredObject) -> Iterator[Section]:
     yield Section("Nodes", node_table(status) or "none yet: no controller has looked at it")
 
 
-def described_vm(vm: Json, owner: StoredObject | None, now: float) -> Description:
-    """A VM of the platform, from its document, and what the object says of it whose machine it is."""
+def _ancestors(vm_id: str, lineage: Mapping[str, VmMetadata]) -> Iterator[str]:
+    """What a VM was made from, and what that was, the nearest first; a ring ends it."""
+    seen: set[str] = set()
+    at: str | None = vm_id
+    while at and at not in seen and (known := lineage.get(at)) is not None:
+        seen.add(at)
+        yield from (f"commit {known.parent_commit_id}",) if known.parent_commit_id else ()
+        yield from (f"vm/{known.grandparent_vm_id}",) if known.grandparent_vm_id else ()
+        at = known.grandparent_vm_id
+
+
+def described_vm(vm: Json, owner: StoredObject | None, now: float, lineage: Mapping[str, VmMetadata]) -> Description:
+    """A VM of the platform, from its document, and what the object says of it whose machine it is. `lineage`: by VM, what it was made
+    from, as far as that is known."""
     created = text_at(vm, ".metadata.creationTimestamp")
     labels = labels_of(vm)
     fields = (
@@ -135,6 +148,7 @@ def described_vm(vm: Json, owner: StoredObject | None, now: float) -> Descriptio
         ("Account", text_at(vm, ".status.account")),
         ("Owner", text_at(vm, ".status.owner") or "nobody here"),
         ("Created", f"{created} ({age(created, now)} ago)"),
+        ("Made from", ", ".join(_ancestors(text_at(vm, ".metadata.name"), lineage))),
         ("Labels", ", ".join(f"{name}={value}" for name, value in labels.items() if value)),
     )
     sections: list[Section] = []

@@ -71,10 +71,13 @@ class Forest:
         ]
         return list({obj.key: obj for obj in found}.values())
 
-    def members(self, tree: StoredObject, node: str = "") -> list[StoredObject]:
-        """The tree, its lieutenants and their tasks; `node`: of this node and those below it. Raises `UsageError` when there is none."""
+    def members(self, tree: StoredObject, node: str = "", above: bool = False) -> list[StoredObject]:
+        """The tree, its lieutenants and their tasks; `node`: of this node and those below it; `above`: also of those above it. Raises
+        `UsageError` when there is none."""
         spec = tree_spec(tree)
         wanted = {node, *nodes_below(_parents(spec), node)} if spec and node else None
+        if spec and wanted and above:
+            wanted.update(_line(spec, node))
         if node:
             _must_have(tree, spec, node)
         nodes = [
@@ -82,8 +85,9 @@ class Forest:
         ]
         return [tree, *nodes, *(task for one in nodes for task in self._tasks.get(one.key.name, []))]
 
-    def tree(self, tree: StoredObject, node: str = "") -> Branch:
-        """One hierarchy, from its roots or from this node on. Raises `UsageError` when there is none of that name."""
+    def tree(self, tree: StoredObject, node: str = "", above: bool = False) -> Branch:
+        """One hierarchy, from its roots or from this node on; `above`: with the nodes above that one, and nothing else of theirs. Raises
+        `UsageError` when there is none of that name."""
         spec = tree_spec(tree)
         if spec is None:
             return Branch(short(tree.key), (*_state(tree), "its spec is not valid"))
@@ -92,7 +96,11 @@ class Forest:
         below: dict[str | None, list[Node]] = {}
         for one in spec.nodes:
             below.setdefault(one.parent, []).append(one)
-        tops = [one for one in spec.nodes if one.name == node] if node else below.get(None, [])
+        top = node
+        for upper in _line(spec, node) if node and above else ():
+            below[upper] = [one for one in below[upper] if one.name == top]
+            top = upper
+        tops = [one for one in spec.nodes if one.name == top] if node else below.get(None, [])
         roots = tuple(self._node(tree, spec, one, below) for one in tops)
         return Branch(short(tree.key), (*_state(tree), *_why(tree), f"{len(spec.nodes)} nodes"), roots)
 
@@ -169,6 +177,15 @@ class Forest:
 
 def _parents(spec: VMTreeSpec) -> dict[str, str]:
     return {node.name: node.parent or "" for node in spec.nodes}
+
+
+def _line(spec: VMTreeSpec, node: str) -> Iterator[str]:
+    """The nodes above this one, the nearest first; a spec that is read has no ring."""
+    parents = _parents(spec)
+    at = parents.get(node, "")
+    while at:
+        yield at
+        at = parents.get(at, "")
 
 
 def _must_have(tree: StoredObject, spec: VMTreeSpec | None, node: str) -> None:

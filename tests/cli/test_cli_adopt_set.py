@@ -85,6 +85,9 @@ def test_a_set_becomes_the_nodes_of_a_tree_below_what_they_were_made_from(scene:
     base = make(scene, role="infra", name="base")
     worker = copy_of(scene, base, role="worker", name="worker", set="one")
     beside = make(scene, name="beside")
+    (commit,) = scene.stub.simulator.world.commits
+    assert f"Made from:      commit {commit}, vm/{base}\n" in scene("describe", f"vm/{worker}")
+    assert "Made from" not in scene("describe", f"vm/{base}")
     assert worker in scene("adopt", "--made-from", base), "what descends from it, and not itself"
     (doc,) = YAML(typ="safe", pure=True).load_all(scene.run("adopt", "--named", "*", "--tree", "found").out)
     nodes = {node["name"]: (node["category"], node.get("parent"), node["adopt"]["vmId"]) for node in doc["spec"]["nodes"]}

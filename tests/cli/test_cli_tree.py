@@ -29,6 +29,11 @@ def test_the_command_with_and_without_a_tree(run: Run) -> None:
     assert [line.split()[0] for line in run("tree", "prod", "--node", "backend").out.splitlines()] == [
         "vmtree/prod", "backend", "worker", "db", "experiment"
     ]  # fmt: skip
+    above = run("tree", "prod", "--node", "worker", "--ancestors").out.splitlines()
+    assert [(line.split()[0], len(line) - len(line.lstrip())) for line in above] == [
+        ("vmtree/prod", 0), ("infra", 2), ("backend", 4), ("worker", 6)
+    ]  # fmt: skip
+    assert run("tree", "prod", "--ancestors").code == 64
     assert run("tree", "prod", "--node", "nowhere").code == 64
     assert run("tree", "--node", "backend").code == 64
     assert run("tree", "lt/ada").code == 64

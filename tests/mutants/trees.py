@@ -13,9 +13,10 @@ from reconciler.core.tree.removal import NodeRemoval
 from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
+from reconciler.engine.triggers import Triggers
 from tests.core import test_explore_tree, test_removal
 from tests.core import test_tree_properties as properties
-from tests.engine import test_lost_store, test_tree_adoption, test_tree_machines, test_trees
+from tests.engine import test_cold_start, test_lost_store, test_tree_adoption, test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -24,6 +25,10 @@ from tests.mutants.mutant import Mutant
 
 def a_tree_that_grows(path: Path) -> None:
     play(tree_grows.SCENARIO, path / "grows.db", None)
+
+
+def a_cold_start(path: Path) -> None:
+    test_cold_start.test_a_cold_start_takes_back_a_tree_of_every_category_makes_nothing_for_a_window_and_deletes_nothing(path)
 
 
 def a_set_beyond_its_limit(path: Path) -> None:
@@ -125,6 +130,8 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "and not seen.gone", "", an_order_that_goes_on),
     Mutant("limit-without-journal", "G-09: a create counts from the moment at which it is written down", trees.Trees, "ledger",
            "set(self._journal.under_way())", "set()", a_tree_that_grows),
+    Mutant("no-settle-window", "G-02: a cold start makes nothing before late effects would have shown", Triggers, "listed",
+           "self._clock.now() + self._settings.empty_store_seconds", "0.0", a_cold_start),
     Mutant("adopted-not-counted", "G-09: a machine that is taken over counts as well", adoption, "adopt_the_declared",
            "refused is None and s.no_room is not None", "False and s.no_room is not None", a_set_beyond_its_limit),
     Mutant("shared-by-two", "G-02: what belongs to one is not taken over by another", adoption, "adopt_the_declared",
