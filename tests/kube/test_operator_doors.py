@@ -60,6 +60,7 @@ metadata: {name: sleepy}
 spec: {lieutenantRef: {name: bob}, prompt: never}
 """
 
+
 @pytest.mark.guarantee("G-40")
 async def test_three_doors_one_outcome(cluster: Namespace, tmp_path: Path) -> None:
     def settled(engine: Engine, namespace: str) -> bool:
