@@ -606,6 +606,9 @@ class FakeAgents:
     async def install(self, at: Place) -> None:
         (await self._reach(at, make=True)).installed = True
 
+    async def install_boundary(self, at: Place) -> None:
+        await self._reach(at, make=True)
+
     async def start_keeper(self, at: ports.Machine) -> None:
         m = await self._reach(at.place, make=True)
         self._claimed(m, at.epoch)

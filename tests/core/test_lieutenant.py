@@ -71,7 +71,7 @@ from reconciler.core.records import (
     WorkspaceRecord,
 )
 from reconciler.core.slot.branching import STAND_SECONDS
-from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusals, Up
+from reconciler.core.snapshot.agent import Compacting, Exited, Guarded, Inside, NotStarted, Refusal, Refusals, Up
 from reconciler.core.snapshot.branch import Copies
 from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.memory import Memory, OnMachine, Taken
@@ -572,8 +572,8 @@ SCENARIOS: dict[str, tuple[LieutenantView, Decision]] = {
         Refuse("MemoryNotApplied", "pi knows no model cheap/small, which memory.factsModel names"),
     ),
     "what its agent was refused is told": (
-        lieutenant(agent=agent(replace(UP, refused=Refusals(((1, "network a:1"), (2, "files b")))))),
-        NoteRefusals(str(UP.pid), 2, ("network a:1", "files b")),
+        lieutenant(agent=agent(replace(UP, refused=Refusals((Refusal(1, "network", "a:1"), Refusal(2, "files", "b")))))),
+        NoteRefusals(str(UP.pid), 2, (Refusal(1, "network", "a:1"), Refusal(2, "files", "b"))),
     ),
     "and restarted when a person asks": (
         lieutenant(agent=agent(replace(UP, inside=Inside("other"))), record=RUNNING.record.but(config=ConfigRecord(again=True))),

@@ -111,7 +111,7 @@ export class Pi {
       this.#stderr.clear();
       this.full = sizeOf(launch.sessionFile) >= this.#limits.sessionBytes;
       const denials = (this.#denials = new Denials(this.#events));
-      const refused = (what, told) => denials.add(what, told);
+      const refused = (what, told, by) => denials.add(what, told, by);
       const own = { directory: this.#directory, state: this.#state, events: this.#events, end: (why) => void this.#end(why), refused };
       this.#guard = launch.guard && (await Guard.over(launch, { ...own, answer: (id, value) => this.#reply(id, { value }) }));
       this.#sandbox = launch.sandbox && (await this.boundary(launch.sandbox, launch.env, refused));

@@ -3,7 +3,6 @@ same hash (G-47). Secrets stay references here; their values are looked up at th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
 from reconciler.core.governance.permissions.rules import Rules
 from reconciler.core.keys import boot_profile, lieutenant
+from reconciler.core.profile.digests import digest
 from reconciler.core.profile.directories import AGENT_DIR, WORK_DIR
 from reconciler.core.profile.instructions import inside_of
 from reconciler.core.profile.models import fallbacks_of, models_of
@@ -34,28 +34,6 @@ PROFILE_LEVEL, LIEUTENANT_LEVEL = boot_profile("", "").kind, lieutenant("", "").
 NO_KEY = "none"
 """Stands for the key of a declared provider that needs none."""
 MODELS_FILE = f"{AGENT_DIR}/models.json"
-
-
-def digest(value: object) -> str:
-    """A short, stable hash of JSON-able data."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:16]
-
-
-def _plain(value: object) -> object:
-    match value:
-        case SecretRef():
-            return value.plain()
-        case RenderedFile(path, content, secret, mode):
-            return [path, content, secret, mode]
-        case Step(name, run, timeout, retries):
-            return [name, run, timeout, retries]
-        case Check(name, argv, exit_code, stdout, timeout, _, _):
-            return [name, argv, exit_code, stdout, timeout]
-        case _:
-            raise TypeError(f"{type(value).__name__} can't be hashed")
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
 
 
 def with_secrets(made: Rendered, prints: Mapping[SecretRef, str]) -> Rendered:

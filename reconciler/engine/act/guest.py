@@ -231,6 +231,8 @@ class GuestActs:
             record = record.but(replacement=record.replacement.but(fenced=0))
         if record is not item.record:
             await self.t.save(item, record)
+        if launch.sandbox is not None:
+            await self.t.agents.install_boundary(place)
         try:
             await self.t.agents.start_agent(machine, launch)
         except GuestFailed as failed:

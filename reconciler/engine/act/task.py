@@ -36,7 +36,7 @@ from reconciler.core.decisions import (
     Withdraw,
 )
 from reconciler.core.lieutenant.workspace import sentence, untold
-from reconciler.core.profile.rendering import digest
+from reconciler.core.profile.digests import digest
 from reconciler.core.records import Attempt, TaskRecord
 from reconciler.core.snapshot.machine import GuestCommand
 from reconciler.core.snapshot.rendered import Rendered
