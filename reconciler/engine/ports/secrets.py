@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from reconciler.core.snapshot.rendered import SecretRef
+if TYPE_CHECKING:  # commands that only read the store need none of it
+    from reconciler.core.snapshot.rendered import SecretRef
 
 
 class Secrets(Protocol):
