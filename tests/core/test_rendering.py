@@ -145,6 +145,31 @@ def test_secrets_stay_references_in_everything_rendered() -> None:
 
 
 @pytest.mark.guarantee("G-27")
+def test_the_model_that_finds_facts_is_known_to_pi_and_reached_from_its_boundary() -> None:
+    agent = {
+        "model": {"provider": "acme", "id": "large"},
+        "providers": [
+            {"name": "acme", "baseUrl": "https://acme.example/v1", "api": "openai-completions"},
+            {"name": "cheap", "baseUrl": "https://cheap.example/v1", "api": "openai-completions"},
+        ],
+    }
+    memory = {"scopes": ["Agent"], "factsModel": {"provider": "cheap", "id": "small"}}
+    profiles = {"p": profile(agent=agent, sandbox={"network": {}})}
+
+    def rendered(**more: object) -> Rendered:
+        return made(lieutenant_spec(memory={**memory, **more}), profiles)
+
+    found = rendered(extractFacts=True)
+    models = json.loads(next(f.content for f in found.agent_files if f.path.endswith("models.json")))["providers"]
+    assert [one["id"] for one in models["cheap"]["models"]] == ["small"]
+    assert found.boundary is not None
+    assert any("cheap.example" in place for place in found.boundary.network or ())
+    without = rendered()
+    assert without.boundary is not None
+    assert not any("cheap.example" in place for place in without.boundary.network or ())
+    assert found.launch_hash != without.launch_hash
+
+
 def test_role_context_and_directive_are_what_pi_is_told() -> None:
     spec = lieutenant_spec(role="Keep the API", instructions={"context": "Flask", "directive": "Never push"})
     told = made(spec).agent_files[0].content

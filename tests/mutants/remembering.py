@@ -21,6 +21,11 @@ def the_newest(_: Path) -> None:
     test_books.test_only_the_newest_stay_and_what_is_dropped_is_not_brought_back()
 
 
+def edited(_: Path) -> None:
+    book = books.edited(books.Book.of(test_books.ENTRIES), ["by hand"], [test_books.ENTRIES[0].id], "ada", 10.0).book
+    assert [entry.text for entry in book.entries] == [*(f"fact {number}" for number in range(1, 6)), "by hand"]
+
+
 def the_table(_: Path) -> None:
     for name in test_lieutenant.SCENARIOS:
         test_lieutenant.test_scenario(name)
@@ -39,7 +44,7 @@ REMEMBERING_MUTANTS: tuple[Mutant, ...] = (
     Mutant("removed-returns", "what a person removed is not brought back by a machine", books, "merged",
            "(*book.entries, *book.gone)}", "book.entries}", BY_A_PERSON),
     Mutant("edit-forgets", "an edit keeps what was written meanwhile", books, "edited",
-           "if entry.id not in remove]", "if not remove]", BY_A_PERSON),
+           "if entry.id not in remove]", "if not remove]", edited),
     Mutant("newer-overwritten", "what is written while a memory is brought stays", MemoryActs, "bring",
            "found.number,", "1 << 40,", test_memory.test_what_an_agent_writes_while_its_memory_is_brought_to_it_stays),
     Mutant("asleep-unsaved", "G-32: what was written is saved before its machine sleeps", policies, "save_what_was_written",

@@ -251,6 +251,8 @@ def render(
     choices = tuple(choice for choice in (*(a.model for a in agents), spec.model) if choice)
     model = choices[-1] if choices else None
     model_id = f"{model.provider}/{model.id}" if model else default_model
+    memory = settings_of(spec)
+    finding = (memory.facts,) if memory and memory.facts and memory.facts.provider else ()
     env: dict[str, str] = {}
     secret_env: dict[str, SecretRef] = {}
     for variable in [e for p in chain for e in p.env] + list(spec.env):
@@ -278,7 +280,7 @@ def render(
     # Which models a provider has, and which one answers, pi learns while it runs: neither is part of its launch (G-30).
     read_at_start = digest([agent_files, declared])
     if declared:
-        offered = {name: {**told, "models": models_of(name, choices, model_id)} for name, told in declared.items()}
+        offered = {name: {**told, "models": models_of(name, choices, model_id, finding)} for name, told in declared.items()}
         agent_files.append(RenderedFile(MODELS_FILE, json.dumps({"providers": offered}, indent=1, sort_keys=True), mode=0o600))
 
     argv: list[str] = ["--append-system-prompt", ROLE_FILE, "--no-approve"]
@@ -294,12 +296,13 @@ def render(
     if told := flaw_of(sandbox, work_dir):
         return Unresolved(GovernReason.SANDBOX_INVALID, told, final=True)
     reached = [one.provider for choice in choices for one in (*choice.fallbacks, choice)] or [model_id.partition("/")[0]]
+    reached += [one.provider for one in finding]
     boundary = boundary_of(sandbox, {provider.name: provider.base_url for provider in providers}, reached)
     skills = _by([e for a in agents for e in a.skills], str)
     for skill in skills:
         argv += ["--skill", skill]
 
-    agent_hash, memory = digest(agent_files), settings_of(spec)
+    agent_hash = digest(agent_files)
     compacting = compacting_of(spec)
     return Rendered(
         source=part.source,
