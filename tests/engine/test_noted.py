@@ -13,6 +13,8 @@ from reconciler.core.values import replaced
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.ports import PutObject, StoredObject, Write
 from reconciler.engine.registry import Registry
+from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.items import parse
 from reconciler.engine.state.objects import ObjectTable, with_record
 from reconciler.errors import Conflict, Unreachable
 from reconciler.store.sqlstore import SqlStore, open_store
@@ -44,7 +46,7 @@ class Told:
 
     async def begin(self) -> None:
         obj = StoredObject(KEY, "uid", 1, 1, 0.0, {"role": "x", "profileRef": {"name": "lightweight"}})
-        await self.table.insert(obj)
+        await self.table.put_in_force([ObjectChange(KEY, None, parse(obj, LieutenantRecord))])
         self.table.on_change.append(self._hear)
 
     def _hear(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:

@@ -10,7 +10,6 @@ from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.tree import machine, order, places, policies, removal
 from reconciler.core.tree.removal import NodeRemoval
-from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.kinds.bootprofile import BootProfileKind
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
@@ -52,6 +51,14 @@ def a_list_that_lacks_one_that_boots(path: Path) -> None:
 def an_explored_tree(_: Path) -> None:
     test_explore_tree.Explored("two", edits=3, faults=1)
     test_explore_tree.Explored("fork", edits=1, faults=1)
+
+
+def an_explored_star_of_five(_: Path) -> None:
+    test_explore_tree.Explored(test_explore_tree.called("a(bcde)"), edits=1, faults=0, most=5)
+
+
+def an_explored_chain_of_four(_: Path) -> None:
+    test_explore_tree.Explored(test_explore_tree.called("a(b(c(d)))"), edits=2, faults=0, most=4)
 
 
 EXPLORED_TREES = ("children-first-up", "parents-first-down", "roots-deleted-first", "gone-and-waited-for", "limit-ignored")
@@ -101,6 +108,10 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "(not seen.running and not seen.asleep)", "False", a_tree_that_sleeps),
     Mutant("roots-deleted-first", "G-13: no machine is deleted before those below it", order, "not_down_yet",
            "(seen.going and not seen.gone) if here.going", "False if here.going", a_tree_that_shrinks),
+    Mutant("fourth-below", "G-13: every machine below it counts, however many there are", order, "not_down_yet",
+           "in family.under(place):", "in list(family.under(place))[:3]:", an_explored_star_of_five),
+    Mutant("third-above", "G-13: what stands above a suspended node is waited for as well", order, "not_up_yet",
+           "in family.above(place):", "in list(family.above(place))[:2]:", an_explored_chain_of_four),
     Mutant("resumed-anyhow", "G-13: nothing is resumed before what stands above it", slot_policies, "follow_the_mode",
            "if s.not_up_yet is not None", "if False", a_tree_that_sleeps),
     Mutant("prepared-once", "G-13: what was prepared once proves nothing of a new machine", status, "machine_status",
@@ -116,8 +127,6 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "set(self._journal.under_way())", "set()", a_tree_that_grows),
     Mutant("adopted-not-counted", "G-09: a machine that is taken over counts as well", adoption, "adopt_the_declared",
            "refused is None and s.no_room is not None", "False and s.no_room is not None", a_set_beyond_its_limit),
-    Mutant("taken-unasked", "G-09: nobody takes over the last one allowed twice", SlotActs, "take_over",
-           "if t.gatherer.slots.trees.no_room(item.owner.object) is not None:", "if False:", a_set_beyond_its_limit),
     Mutant("shared-by-two", "G-02: what belongs to one is not taken over by another", adoption, "adopt_the_declared",
            "case Seen() if s.adopt.owner:", "case Seen() if False:", a_set_of_which_two_want_one),
     Mutant("unseen-not-counted", "G-09: a machine that one list lacks may still be booting", trees.Trees, "_booting",

@@ -15,7 +15,7 @@ from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
 from reconciler.core.values import replaced
-from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
+from reconciler.engine.ports import AddAudit, DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
 from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.items import AnyItem as AnyItem
@@ -35,6 +35,8 @@ from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
 N = TypeVar("N")
 
 
+FOLLOWED = 100
+"""Changes of one object in its cluster that are remembered until the store takes it."""
 HALTED = "halted"
 """Name under which it is kept since when the fleet is halted."""
 
@@ -56,6 +58,7 @@ class ObjectTable:
         self._forks: dict[Key, dict[Key, None]] = {}
         self._deleting: set[Key] = set()
         self._noted: dict[Key, StoredObject] = {}
+        self._followed: dict[Key, list[AddAudit]] = {}
         self.broken: dict[Key, str] = {}
         self.flawed: Mapping[Key, str] = {}
         self.on_flawed: list[Callable[[Key], None]] = []
@@ -177,11 +180,13 @@ class ObjectTable:
         """Something was noted of it that is not in the store yet."""
         return key in self._noted
 
-    def follow(self, obj: StoredObject, spec: Model) -> None:
+    def follow(self, obj: StoredObject, spec: Model, *audit: AddAudit) -> None:
         """Take over what another store keeps, a cluster: it tells it again after every start, before anything acts, so nothing is
         written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
-        one that is known. `spec`: that of `obj`, loaded."""
+        one that is known. `spec`: that of `obj`, loaded. `audit`: who changed what, written together with it."""
         old = self._items[obj.key]
+        if audit:
+            self._followed[obj.key] = [*self._followed.get(obj.key, ()), *audit][-FOLLOWED:]
         self._replace(obj.key, Item(obj, spec, old.record))
         self._tell(obj.key, old.obj, obj)
 
@@ -197,7 +202,7 @@ class ObjectTable:
         for one in changes:
             self._replace(one.key, one.after)
         try:
-            await self._store.write(batch)
+            await self._commit(batch)
         except ReconcilerError:
             self._noted |= noted
             for one in changes:
@@ -238,7 +243,7 @@ class ObjectTable:
     async def _write(self, batch: list[Write], before: dict[Key, AnyItem], noted: Mapping[Key, StoredObject]) -> None:
         """`before`: what the table had, `noted`: what the store had where that was something else."""
         try:
-            await self._store.write(batch)
+            await self._commit(batch)
         except ReconcilerError:
             self._noted |= noted
             for write in batch:
@@ -250,6 +255,19 @@ class ObjectTable:
             if isinstance(write, PutObject):
                 old = before.get(write.obj.key)
                 self._tell(write.obj.key, noted.get(write.obj.key) or (old.obj if old else None), write.obj)
+
+    async def _commit(self, batch: Sequence[Write]) -> None:
+        """With every object goes who changed what of it where it was followed."""
+        keys = [
+            write.obj.key if isinstance(write, PutObject) else write.key for write in batch if isinstance(write, PutObject | DropObject)
+        ]
+        audits = {key: self._followed.pop(key) for key in keys if key in self._followed}
+        try:
+            await self._store.write([*batch, *(one for audit in audits.values() for one in audit)])
+        except ReconcilerError:
+            for key, audit in audits.items():
+                self._followed[key] = [*audit, *self._followed.get(key, ())][-FOLLOWED:]
+            raise
 
     def _take_back(self, old: StoredObject, put: StoredObject) -> None:
         """`put` was not written: what it was before is in force again, but for what was followed meanwhile."""
