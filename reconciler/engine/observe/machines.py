@@ -222,7 +222,7 @@ class Machines:
     ) -> dict[Key, Verdict]:
         """What became of the command sent last, for tasks that are being delivered and not seen yet."""
         found: dict[Key, Verdict] = {}
-        if talk is None or not isinstance(agent, Agent):
+        if not tasks or talk is None or not isinstance(agent, Agent):
             return found
         machine = machine_of(item)
         for task in tasks:
