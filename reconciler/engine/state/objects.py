@@ -222,7 +222,7 @@ class ObjectTable:
     def note(self, key: Key, record: Record) -> None:
         """Another record, of what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
         item = self._items.get(key)
-        if item is not None and record != item.record:
+        if item is not None and record is not item.record:
             self._noted.add(key)
             self._index(item, noted := Item(item.obj, item.spec, record))
             self._items[key] = noted
