@@ -189,7 +189,8 @@ class LieutenantKind(Kind[WorkSet]):
         item, lt = self._table.lieutenant(snapshot.key), snapshot.lieutenant
         if item is None or lt is None or not self._goes_on(snapshot, item, self.t.clock.now()) or self._asked(lt, item):
             return None
-        self.follow(snapshot.key)
+        if isinstance(action, LabelClaim):
+            self.follow(snapshot.key)  # from here on it is a machine of ours
         observed = await self._gatherer.slots.observe_vm(LieutenantSlot(item))
         if not isinstance(observed, Vm) or item is not self._table.lieutenant(snapshot.key):
             return None
