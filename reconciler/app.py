@@ -47,7 +47,8 @@ from reconciler.errors import Refused
 from reconciler.governing import Governing
 from reconciler.serve.commands import Commands
 from reconciler.serve.control import ControlServer
-from reconciler.sources.files.sync import still_in_file
+from reconciler.sources.credentials import HostDraws
+from reconciler.sources.files.sync import spec_in_file, still_in_file
 from reconciler.sources.secrets import FileSecrets
 from reconciler.store.lock import ControllerLock, HeldByCommand, acquire
 from reconciler.store.sqlstore import open_store
@@ -73,7 +74,7 @@ class Controller:
 
     engine: Engine
     store: Store
-    secrets: FileSecrets
+    secrets: Secrets
     commands: Commands
 
 
@@ -197,6 +198,7 @@ async def engine_over(
             audit_keep=governing.audit_keep,
             budget=governing.budget,
             prices=governing.prices,
+            from_git=governing.from_git,
             sharing=sharing_of(config, cluster=backend is not None),
             hosting=Hosting.UNAVAILABLE if backend else Hosting.ALLOWED if config.allow_local else Hosting.NOT_ALLOWED,
             local_root=ways.local_root,
@@ -216,6 +218,7 @@ async def engine_over(
                 backend=backend or NullBackend(),
                 supervisor=supervisor,
                 outbox=outbox,
+                draws=HostDraws(config.environ) if backend is None else None,
             )
         )
 
@@ -292,11 +295,10 @@ async def controller(
             otlp.attach(engine)
         await engine.start(patience=patience, loaded=end_loading)
         await stack.enter_async_context(notifying(config, engine, supervisor))
-        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit)
+        commands = Commands(engine.declarations, still_in_file, engine.orphans.ask, engine.memory_desk.edit, spec_in_file)
         control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
-        assert isinstance(engine.secrets, FileSecrets)
         yield Controller(engine, store, engine.secrets, commands)
 
 

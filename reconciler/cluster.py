@@ -71,12 +71,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator in charge."""
+    """An operator in charge. `commands`: carries out what is asked of its store."""
 
     engine: Engine
     kube_controller: KubeController
     secrets: KubeSecrets
     store: Store
+    commands: Commands
 
 
 def identity() -> str:
@@ -170,7 +171,7 @@ async def operating(
         control = ControlServer(config.state, commands.handle, supervisor)
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Operator(engine, kube_controller, secrets, store)
+        yield Operator(engine, kube_controller, secrets, store, commands)
 
 
 def clock_of(served: float | None, tell: Callable[[str], None], host: Callable[[], float] = time.time) -> LoopClock:

@@ -56,7 +56,7 @@ NAMES = frozenset(
 )
 """Every setting by its long name, as a TOML file may have it."""
 
-GOVERNING = ("audit", "budget", "prices")
+GOVERNING = ("audit", "budget", "prices", "credentials")
 """The tables of `reconciler.governing`."""
 TABLES = frozenset({"gitSource", *GOVERNING})
 """What such a file has besides, as tables: read by whoever acts on it."""

@@ -1,4 +1,5 @@
-"""What only the file of settings has: how much may be spent by all agents together, what models cost, and how much of the audit stays."""
+"""What only the file of settings has: how much may be spent by all agents together, what models cost, how much of the audit stays, and
+whether git may have programs run here."""
 
 from __future__ import annotations
 
@@ -15,18 +16,31 @@ from reconciler.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Governing:
-    """`audit_keep`: so many entries stay; `budget`: of all agents together; `prices`: of models for which pi tells none."""
+    """`audit_keep`: so many entries stay; `budget`: of all agents together; `prices`: of models for which pi tells none; `from_git`:
+    whether what git declares may take credentials from programs and files of this host."""
 
     audit_keep: int = 10_000
     budget: Budget | None = None
     prices: Prices = DEFAULT_PRICES
+    from_git: bool = False
 
 
 def read_governing(document: dict[str, object], where: str) -> Governing:
-    """The tables `[audit]`, `[budget]` and `[prices]` of a file. Raises `UsageError`."""
+    """The tables `[audit]`, `[budget]`, `[prices]` and `[credentials]` of a file. Raises `UsageError`."""
     return Governing(
-        audit_keep_of(document.get("audit"), where), budget_of(document.get("budget"), where), prices_of(document.get("prices"), where)
+        audit_keep_of(document.get("audit"), where),
+        budget_of(document.get("budget"), where),
+        prices_of(document.get("prices"), where),
+        from_git_of(document.get("credentials"), where),
     )
+
+
+def from_git_of(table: object, path: str) -> bool:
+    """`[credentials]`, `from-git`. Raises `UsageError`."""
+    told = table.get("from-git", False) if isinstance(table, dict) and table.keys() <= {"from-git"} else None
+    if table is not None and not isinstance(told, bool):
+        raise UsageError("from-git must be true or false", f"[credentials] in {path}", "write from-git = true")
+    return bool(told)
 
 
 def audit_keep_of(table: object, path: str) -> int:

@@ -57,23 +57,40 @@ class Platform:
 
 
 @contextmanager
-def platform(config: SimulatorConfig, rules: Sequence[tuple[str, Sequence[Json]]] = ()) -> Iterator[Platform]:
-    """`rules`: of the scripted model."""
+def looped() -> Iterator[tuple[asyncio.AbstractEventLoop, Callable[[Coroutine[Any, Any, Any]], Any]]]:
+    """A loop in a thread, and what runs a coroutine on it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-
-    def on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
-
-    simulator, model = Simulator(), ScriptedModel(rules)
     try:
-        endpoints = on_loop(simulator.start(config))
-        on_loop(model.start())
-        yield Platform(simulator, endpoints, model, loop)
+        yield loop, lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
     finally:
-        on_loop(model.stop())
-        on_loop(simulator.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+@contextmanager
+def platform(config: SimulatorConfig, rules: Sequence[tuple[str, Sequence[Json]]] = ()) -> Iterator[Platform]:
+    """`rules`: of the scripted model."""
+    with looped() as (loop, on_loop):
+        simulator, model = Simulator(), ScriptedModel(rules)
+        try:
+            endpoints = on_loop(simulator.start(config))
+            on_loop(model.start())
+            yield Platform(simulator, endpoints, model, loop)
+        finally:
+            on_loop(model.stop())
+            on_loop(simulator.stop())
+
+
+@contextmanager
+def scripted_model(rules: Sequence[tuple[str, Sequence[Json]]] = ()) -> Iterator[ScriptedModel]:
+    """A model alone, for a platform that is a program of its own."""
+    with looped() as (_, on_loop):
+        model = ScriptedModel(rules)
+        try:
+            on_loop(model.start())
+            yield model
+        finally:
+            on_loop(model.stop())

@@ -42,8 +42,8 @@ class ConditionType(StrEnum):
     FORKED = "Forked", "It was made as a live copy of the lieutenant that `fork` names; False says why not yet."
     SECRETS_UNREAD = (
         "SecretsUnread",
-        "The operator may not read any more what the lieutenant uses of Secrets and ConfigMaps: what runs goes on with the values read "
-        "last, and a changed one is not seen; the message names the right. Exists only while True.",
+        "What the lieutenant uses of Secrets, ConfigMaps, programs and files can't be read any more: what runs goes on with the values "
+        "read last, and a changed one is not seen; the message says what is missing. Exists only while True.",
     )
     PRUNE_BLOCKED = (
         "PruneBlocked",

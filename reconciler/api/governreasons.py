@@ -44,6 +44,23 @@ class GovernReason(Explained):
         "The agent tried what its permissions or its sandbox do not allow; none of it was done.",
         "Nothing; or allow it where it is declared.",
     )
+    DRAWING_CREDENTIAL = (
+        "DrawingCredential",
+        "The program that gives a credential is running for the first time.",
+        NOTHING,
+        Waiting(poll=1.0),
+    )
+    CREDENTIAL_FAILED = (
+        "CredentialFailed",
+        "A program or file that gives a credential gives none that can be used; one that was given before is used until it expires.",
+        "Do what the message says; run the program yourself, as the user of the controller, to see why. It is tried again by itself.",
+        Waiting(poll=30.0, rests=True, undeclared=True),
+    )
+    CREDENTIAL_REFUSED = (
+        "CredentialRefused",
+        "What is declared would have a program run, or a file read, on the controller's host, and that is not allowed there.",
+        "Name a key of a Secret in `secretKeyRef`; for what is in git, `from-git = true` under `[credentials]` in the configuration.",
+    )
     BUDGET_WARNED = "BudgetWarned", "`warnAtPercent` of a budget is spent.", "Raise the budget, or let it slow down."
     SAVING_MEMORY = "SavingMemory", "What the agent wrote down to remember is being saved.", NOTHING
     BRINGING_MEMORY = "BringingMemory", "What the agent remembers is being brought to its machine.", NOTHING

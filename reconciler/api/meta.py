@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -205,11 +205,46 @@ class KeyRef(Model):
     """Which of its keys."""
 
 
-class SecretSource(Model):
-    """Where a secret value comes from."""
+def _program(model: Model) -> Iterable[Told]:
+    if "/" in (first := getattr(model, "command")[0]) and not first.startswith("/"):  # noqa: B009
+        yield ("command", 0), "must be the name of a program, or where it is from the root on; write it so"
 
-    secret_key_ref: KeyRef
+
+class ProgramSource(Model):
+    """A program on the controller's host. It prints the value, or JSON that also says when it expires."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("", "", _program),)
+
+    command: Argv
+    """Program (its name, or where it is) and arguments; no shell. It has 30 seconds, and prints 64 KiB at most."""
+    refresh_seconds: PositiveSeconds = 3600
+    """Seconds until it is run again, where it does not say when its value expires."""
+
+
+class PathSource(Model):
+    """A file on the controller's host, which nobody else may read. It is read again when it changed."""
+
+    path: AbsolutePath
+    """Where it is."""
+
+
+class SecretSource(Model):
+    """Where a secret value comes from: exactly one. A cluster takes `secretKeyRef` alone."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "in a cluster only `secretKeyRef`: have others put their value into a Secret",
+            "has(self.secretKeyRef)",
+            one_of("secretKeyRef", "exec", "file").check,
+        ),
+    )
+
+    secret_key_ref: KeyRef | None = None
     """The key of a Secret. In file mode: `--secrets DIR` (NAMESPACE/NAME/KEY) or RECONCILER_SECRET_<NAME>_<KEY>."""
+    exec: ProgramSource | None = None
+    """What a program of the controller's host prints; not in a cluster."""
+    file: PathSource | None = None
+    """What is in a file of the controller's host; not in a cluster."""
 
 
 class ContentSource(Model):

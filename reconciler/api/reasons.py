@@ -5,7 +5,7 @@ A new reason is one line here; `docs/api.md` and the table in `docs/operations.m
 
 from __future__ import annotations
 
-from reconciler.api.waits import NOTHING, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
+from reconciler.api.waits import NOTHING, PROVIDED, REFUSED, RESTS, RETRIES, SOUGHT, UNDECLARED, Explained, Waiting
 
 _UNREADABLE = Waiting(poll=1.0, unreadable=True)
 
@@ -101,6 +101,12 @@ class Reason(Explained):
         "The platform could not be read; nothing is concluded from that.",
         "Check `reconciler doctor` if it lasts.",
         Waiting(poll=5.0, unreadable=True),
+    )
+    PLATFORM_KEY_REFUSED = (
+        "PlatformKeyRefused",
+        "The platform does not accept the API key, or there is none; nothing is concluded from that, and agents go on.",
+        "Put a good key where `reconciler doctor` says that it comes from; it is read at every call.",
+        Waiting(poll=5.0, rests=True, unreadable=True, undeclared=True),
     )
     VM_MISSING = "VMMissing", "The machine is missing from a list; one list proves nothing.", NOTHING, Waiting(poll=1.0, unreadable=True)
     CREATE_INDETERMINATE = (
@@ -335,20 +341,15 @@ class Reason(Explained):
         "SecretRefused",
         "A secret is there and can't be used: its file can't be read, others may read it, or it is no text.",
         "Do what the message says of its file; it is looked at again.",
-        Waiting(poll=5.0, rests=True, undeclared=True),
+        PROVIDED,
     )
     SECRET_FORBIDDEN = (
         "SecretForbidden",
         "The operator may not read what is referred to.",
         "Grant the right named; it is looked for again.",
-        Waiting(poll=5.0, rests=True, undeclared=True),
+        PROVIDED,
     )
-    SECRET_NOT_FOUND = (
-        "SecretNotFound",
-        "A secret that is referred to is not there.",
-        "Provide it; it is looked for again.",
-        Waiting(poll=5.0, rests=True, undeclared=True),
-    )
+    SECRET_NOT_FOUND = "SecretNotFound", "A secret that is referred to is not there.", "Provide it; it is looked for again.", PROVIDED
 
     # Tasks: waiting
     QUEUED = "Queued", "Another task has the session, or stands before this one.", NOTHING, RESTS

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from reconciler.api.document import Document
-from reconciler.api.lieutenant import AgentSettings, Budget, Snapshots, Update
-from reconciler.api.markers import ListMap, Rule, Told, Transition, presence_immutable
+from reconciler.api.lieutenant import AgentSettings, BindCreated, Budget, Snapshots, Update
+from reconciler.api.markers import ListMap, Rule, Told, Transition, immutable, presence_immutable
 from reconciler.api.meta import Choice, DeletionPolicy, Items, Mode, Model, Name, Prose, Ref, Resources
 
 
@@ -61,6 +61,15 @@ def _node_may_have_agent(model: Model) -> Iterator[Told]:
         yield ("lieutenant",), f"a node of category {model.category} has no agent; remove `lieutenant` or change the category"
 
 
+ADOPTS_ONE = "takes over one machine that exists; remove `adopt`, or `replicas` and `from: Parent`"
+
+
+def _adopts_one(model: Model) -> Iterator[Told]:
+    assert isinstance(model, Node)
+    if model.adopt is not None and (model.replicas is not None or model.from_ is Origin.PARENT):
+        yield ("adopt",), ADOPTS_ONE
+
+
 class Node(Model):
     """One place in the tree (several, with `replicas`)."""
 
@@ -89,8 +98,14 @@ class Node(Model):
             _node_may_have_agent,
             ".lieutenant",
         ),
+        Rule(
+            ADOPTS_ONE,
+            "!has(self.adopt) || !(has(self.replicas) || (has(self.from) && self.from == 'Parent'))",
+            _adopts_one,
+            ".adopt",
+        ),
     )
-    transitions: ClassVar[tuple[Transition, ...]] = (presence_immutable("replicas"),)
+    transitions: ClassVar[tuple[Transition, ...]] = (presence_immutable("replicas"), *immutable("adopt"))
 
     name: Name
     """Unique within the tree; lieutenants are called TREE-NODE, with replicas TREE-NODE-ORDINAL."""
@@ -102,6 +117,8 @@ class Node(Model):
     """`Profile`: made from its profile. `Parent`: a live branch of its parent, with the same disk and memory."""
     profile_ref: Ref | None = None
     """The BootProfile; required unless `from: Parent`."""
+    adopt: BindCreated | None = None
+    """Take over this VM instead of making one; not with `replicas` or `from: Parent`. Immutable."""
     replicas: Annotated[int, Field(ge=0, le=500)] | None = None
     """How many; unset: one, without an ordinal in its name. Whether it is set is immutable."""
     mode: Mode | None = None

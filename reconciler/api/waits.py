@@ -29,6 +29,7 @@ MOVES = Waiting()
 RESTS = Waiting(rests=True)
 UNDECLARED = Waiting(rests=True, undeclared=True)
 REFUSED = Waiting(poll=2.0)
+PROVIDED = Waiting(poll=5.0, rests=True, undeclared=True)
 SOUGHT = Waiting(poll=30.0, rests=True, undeclared=True)
 RETRIES = Waiting(retries=True)
 

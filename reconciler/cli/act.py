@@ -23,6 +23,7 @@ from reconciler.cli.edit import Change, edit
 from reconciler.cli.nodes import Node, beyond, must_be_tree, nodes_of, stalled_beyond
 from reconciler.cli.output import out, say
 from reconciler.cli.read import one
+from reconciler.cli.removing import all_without
 from reconciler.cli.several import each, one_by_one, tell
 from reconciler.cli.submit import submit
 from reconciler.cli.validate import warn_unsupported
@@ -101,6 +102,9 @@ def delete(
         list[str] | None, typer.Option("-f", "--filename", metavar="FILE|DIR|-", help="What these files declare.", show_default=False)
     ] = None,
     selector: Selector = "",
+    node: Annotated[
+        str, typer.Option("--node", metavar="N", help="This node of a vmtree, and what stands below it.", show_default=False)
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Return when nothing of it is left.")] = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Also what is protected.")] = False,
     timeout: Timeout = 600.0,
@@ -108,7 +112,10 @@ def delete(
     """Undeclare objects.
 
     `deletionPolicy` says what becomes of their machines. What can't be deleted keeps none of the others, and each one is told. Those that
-    are chosen by labels or by '*' are listed and asked for at a terminal."""
+    are chosen by labels or by '*' are listed and asked for at a terminal.
+
+    With --node a node is taken out of a VMTree where that is declared, also in its file; `policy.onNodeRemoved` says what becomes of what
+    stands below it, and machines go leaves first."""
     if bool(words) == bool(filename) or (filename and selector):
         raise UsageError("what is to be deleted?", "KIND NAME | KIND -l LABELS | KIND '*' | -f FILE", "give one of them")
     found = read(config, filename) if filename else None
@@ -116,6 +123,9 @@ def delete(
     keys = [declared.key for declared in reversed(ordered(found))] if found else chosen(config, words or [], selector)
     if words and not by_name(words, selector):
         confirmed(keys, "delete")
+    if node:
+        all_without(config, keys, node, confirm, timeout if wait else None)
+        raise typer.Exit(code)
 
     async def undeclare(key: Key) -> None:
         verbs: Json = {"delete-confirmed": secrets.token_hex(4)} if confirm else {}

@@ -48,7 +48,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("suspend", "reconciler.cli.act:suspend", "Declare a lieutenant or a VMTree Suspended.", kube=True),
         Entry("rewind", "reconciler.cli.resolve:rewind", "Take the conversation of a lieutenant back by whole turns.", kube=True),
         Entry("rollout", "reconciler.cli.rollout:rollout", "Look at, hold or undo a change that goes through a tree.", kube=True),
-        Entry("memory", "reconciler.cli.memory:memory", "Show and change what agents remember."),
+        Entry("memory", "reconciler.cli.memory:memory", "Show and change what agents remember.", kube=True),
         Entry("halt", "reconciler.cli.act:halt", "Stop the fleet from creating machines and delivering work."),
         Entry("prune", "reconciler.cli.prune:prune", "Show deletions that wait for a person; approve them."),
         Entry("resume", "reconciler.cli.act:resume", "Declare a lieutenant or a VMTree Running again.", kube=True),

@@ -86,7 +86,7 @@ async def _key(config: Config) -> str:
 
     settings = Settings(config.environ)
     settings.access()
-    return f"account {settings.account()}"
+    return f"account {settings.account()}, from {settings.key_source()}"
 
 
 async def _api(config: Config) -> str:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -24,10 +25,15 @@ from reconciler.sources.files.scan import Scan, Scanner
 
 
 def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
-    """Make the changes in the file that declares `obj`; returns the file. It is replaced in one step, and only by a text that
-    declares exactly what is wanted. Raises `NotFound` when the file no longer declares it, `InvalidSpec` when the changed
-    object is not valid or the file can't be changed safely, `Refused` when it was changed meanwhile, `Unreachable` when it can't be
-    written."""
+    """Make the changes in the file that declares `obj`; returns the file. See `edit_by`."""
+    return edit_by(obj, lambda _: changes)
+
+
+def edit_by(obj: StoredObject, wanted: Callable[[StoredObject], Sequence[Change]]) -> Path:
+    """Make changes in the file that declares `obj`; returns the file. `wanted`: which, when it is as the file has it, which may be other
+    than what is in force. The file is replaced in one step, and only by a text that declares exactly what is wanted. Raises `NotFound`
+    when the file no longer declares it, `InvalidSpec` when the changed object is not valid or the file can't be changed safely,
+    `Refused` when it was changed meanwhile, `Unreachable` when it can't be written."""
     file = Path(obj.origin.rpartition(":")[0])
     try:
         real = file.resolve(strict=True)
@@ -38,6 +44,7 @@ def edit(obj: StoredObject, changes: Sequence[Change]) -> Path:
     before = _declared(text, file, obj.key)
     if before is None:
         raise NotFound(f"the file no longer declares {obj.key}", str(file), "declare it again, or delete it with `reconciler delete`")
+    changes = wanted(replace(obj, spec=before))
     after = patched(obj.key, before, [{"path": list(path), "value": value} for path, value in changes])
     if after == before:
         return file
@@ -128,7 +135,7 @@ def _put(document: Json, changes: Sequence[Change]) -> None:
         elif isinstance(at, dict):
             at[path[-1]] = _quoted(value)
         elif isinstance(at, list):
-            at[int(path[-1])] = _quoted(value)
+            at[int(path[-1]) : int(path[-1]) + 1] = [] if value is None else [_quoted(value)]
 
 
 def _quoted(value: JsonValue) -> JsonValue:

@@ -16,7 +16,7 @@ from reconciler.core.keys import JsonValue, Key
 from reconciler.sources.documents.yamltext import split
 
 Change = tuple[Sequence[str], JsonValue]
-"""(path from `spec`, value); None takes the field away."""
+"""(path from `spec`, value); None takes the field, or the item of a list, away."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 _BLOCKS = ("|", ">")
@@ -158,7 +158,9 @@ def _insert(chunk: str, at: Node | None, path: list[str], value: JsonValue, as_j
 
 
 def _take_out(chunk: str, at: Node | None, name: str) -> str | None:
-    """A field out of a block or out of braces; not the only one."""
+    """A field or an item out of a block, out of braces or brackets; not the only one."""
+    if isinstance(at, SequenceNode):
+        return _take_item(chunk, at, int(name))
     if not isinstance(at, MappingNode) or len(at.value) < 2 or at.anchor:
         return None
     place = next(n for n, (key, _) in enumerate(at.value) if _scalar(key) == name)
@@ -170,6 +172,22 @@ def _take_out(chunk: str, at: Node | None, name: str) -> str | None:
         return chunk[: at.value[place - 1][1].end_mark.index] + chunk[end:]
     line, following = _line(chunk, begin), _last(chunk, key, value) + 1
     return None if chunk[line:begin].strip() else chunk[:line] + chunk[following:]
+
+
+def _take_item(chunk: str, at: SequenceNode, place: int) -> str | None:
+    """An item with the lines that it stands on; a comment above it stays."""
+    if len(at.value) < 2 or at.anchor:
+        return None
+    item = at.value[place]
+    begin = item.start_mark.index
+    if at.flow_style:
+        if place + 1 < len(at.value):
+            return chunk[:begin] + chunk[at.value[place + 1].start_mark.index :]
+        return chunk[: at.value[place - 1].end_mark.index] + chunk[item.end_mark.index :]
+    line = _line(chunk, begin)
+    if chunk[line:begin].strip() != "-":
+        return None
+    return chunk[:line] + chunk[_last(chunk, item, item) + 1 :]
 
 
 def _line_end(chunk: str, at: int) -> int:

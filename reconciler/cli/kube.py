@@ -4,7 +4,7 @@ with the rights of whoever runs the command. What only the operator's store has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from reconciler.core.keys import Json, JsonValue, Key, as_map, as_maps, as_strin
 from reconciler.core.slot.claims import Owner
 from reconciler.engine.ports import Event, Image, StoredObject, Write
 from reconciler.errors import Conflict, NotFound, Refused, UsageError
-from reconciler.serve.commands import key_of, patched
+from reconciler.serve.commands import key_of, patched, without_node
 
 if TYPE_CHECKING:  # heavy parts, loaded when they are needed
     from reconciler.core.governance.memory import MemoryEntry
@@ -201,7 +201,10 @@ async def _act(cluster: Cluster, request: Json) -> JsonValue:
             before, after = await declare(cluster, key, request)
             return outcome(before, after)
         case "patch":
-            return await _patch(cluster, key, request.get("set"))
+            return await _change(cluster, key, lambda tree: patched(key, tree.spec, request.get("set")))
+        case "remove":
+            verbs = {f"{PREFIX}{verb}": token for verb, token in as_strings(request.get("verbs")).items()}
+            return await _change(cluster, key, lambda tree: without_node(tree, request), verbs)
         case "annotate":
             await _annotate(cluster, key, as_strings(request.get("annotations")))
             return "annotated"
@@ -264,18 +267,22 @@ async def _there(cluster: Cluster, key: Key) -> Json:
     return found
 
 
-async def _patch(cluster: Cluster, key: Key, changes: JsonValue) -> str:
-    """Fields of the spec, at the version they were read at; what somebody else changed meanwhile stays changed."""
+async def _change(cluster: Cluster, key: Key, change: Callable[[StoredObject], Json], verbs: Mapping[str, str] | None = None) -> str:
+    """The spec, at the version it was read at; what somebody else changed meanwhile stays changed. `verbs`: annotations set with it."""
     from reconciler.sources.kube import raw as read
     from reconciler.sources.kube.client import path_of
 
     for _ in range(TRIES):
         found = await _there(cluster, key)
-        spec = patched(key, read.spec(found), changes)
+        spec = change(stored({"kind": key.kind, **found}))
         if spec == read.spec(found):
             return "unchanged"
+        notes = {**as_map(read.metadata(found).get("annotations")), **(verbs or {})}
+        metadata = {**read.metadata(found), **({"annotations": notes} if verbs else {})}
         try:
-            await cluster.replace(path_of(key), {**found, "spec": spec}, fieldManager=MANAGER, fieldValidation="Strict")
+            await cluster.replace(
+                path_of(key), {**found, "metadata": metadata, "spec": spec}, fieldManager=MANAGER, fieldValidation="Strict"
+            )
             return "configured"
         except Conflict:
             continue

@@ -9,19 +9,22 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler import children
-from reconciler.cli import names, output
-from reconciler.cli.access import reader
-from reconciler.cli.submit import runs, submit
+from reconciler.cli import memories, names, output
+from reconciler.cli.submit import runs
 from reconciler.config import Config
-from reconciler.core.governance.memory import Book, MemoryEntry, Whose, as_text, differences, from_text, history
-from reconciler.core.keys import Json, JsonValue, lieutenant
+from reconciler.core.governance.memory import Book, Whose, as_text, differences, from_text, history
+from reconciler.core.keys import JsonValue, lieutenant
 from reconciler.core.times import timestamp
 from reconciler.errors import InvalidSpec, NotFound, UsageError
+from reconciler.views.remembered import entry_document
+
+if TYPE_CHECKING:  # an HTTP client, loaded with --kube only
+    from reconciler.cli.operatordoor import Door
 
 LIEUTENANT = lieutenant("", "").kind
 VERBS = ("get", "edit", "set", "history")
@@ -37,6 +40,21 @@ def memory(
     file: Annotated[
         Path | None, typer.Option("-f", "--file", metavar="FILE", help="For `set`: read the text from here.", show_default=False)
     ] = None,
+    operator: Annotated[
+        str,
+        typer.Option(
+            "--operator",
+            metavar="URL",
+            help="With --kube: where the operator's port is forwarded to, http://127.0.0.1:9090; or RECONCILER_OPERATOR.",
+            show_default=False,
+        ),
+    ] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", metavar="FILE", help="With --operator: where its token is; or RECONCILER_HTTP_TOKEN.", show_default=False
+        ),
+    ] = None,
     output_: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="text or json, of `get` and `history`.")] = "text",
 ) -> None:
     """Show and change what agents remember.
@@ -44,23 +62,28 @@ def memory(
     `get` prints it as `set` takes it: an entry begins at the margin, with a hyphen or without; its further lines are indented. `set` makes
     it this text, from standard input with `-`; `edit` opens it in $VISUAL or $EDITOR. Entries whose text stays keep who wrote them and
     when; what an agent writes meanwhile stays too. `history` tells what was added and removed, by whom. Agents are told of a change when
-    they start, after a compaction, and whenever they look."""
+    they start, after a compaction, and whenever they look.
+
+    In a cluster it is in the operator's store only. With --kube the operator is asked, at --operator URL, with its token: that of
+    --token-file, of RECONCILER_HTTP_TOKEN, or of the Secret reconciler-http beside it, when you may read that."""
     shape = output.parse_format(output_, ("text", "json"))
     verb, whose, rest = _asked(config, words, shared)
     if rest and verb != "set":
         raise UsageError("that is too much", " ".join(rest), f"write `reconciler memory {verb} LIEUTENANT`")
     if file is not None and (rest or verb != "set"):
         raise UsageError("-f goes with `set`, and with no other text", str(file), "write `reconciler memory set LIEUTENANT -f FILE`")
-    book = asyncio.run(_read(config, whose))
+    given = _given(rest, file) if verb == "set" else ""
+    way = asyncio.run(memories.door(config, whose, operator, token_file))
+    book = asyncio.run(memories.read(config, whose, way))
     match verb:
         case "get":
             _show(whose, book, shape)
         case "history":
             _history(whose, book, shape)
         case "set":
-            _change(config, whose, book, _given(rest, file))
+            _change(config, whose, way, book, given)
         case _:
-            _change(config, whose, book, _edited(whose, book))
+            _change(config, whose, way, book, _edited(whose, book))
 
 
 def _asked(config: Config, words: Sequence[str], shared: bool) -> tuple[str, Whose, Sequence[str]]:
@@ -76,22 +99,9 @@ def _asked(config: Config, words: Sequence[str], shared: bool) -> tuple[str, Who
     return verb, Whose(config.namespace, key.name), words[2:]
 
 
-async def _read(config: Config, whose: Whose) -> Book:
-    """The memory, as it is in the store. Raises `NotFound` where there is neither a memory nor a lieutenant."""
-    async with reader(config) as store:
-        book = Book.of(await store.memory(whose.namespace, whose.owner))
-        if whose.owner and not book.entries and not book.gone and not await store.objects(LIEUTENANT, whose.namespace, whose.owner):
-            raise NotFound(f"lieutenant/{whose.owner} does not exist", f"namespace {whose.namespace}", "see `reconciler get lieutenants`")
-    return book
-
-
-def _document(entry: MemoryEntry) -> Json:
-    return {"id": entry.id, "at": timestamp(entry.at), "by": entry.by, "text": entry.text}
-
-
 def _show(whose: Whose, book: Book, shape: output.Format) -> None:
     if shape.kind == "json":
-        entries: list[JsonValue] = [_document(entry) for entry in book.entries]
+        entries: list[JsonValue] = [entry_document(entry) for entry in book.entries]
         output.out(output.to_json({"namespace": whose.namespace, "lieutenant": whose.owner, "hash": book.digest, "entries": entries}))
     elif book.entries:
         output.out(as_text(book.entries).rstrip("\n"))
@@ -102,7 +112,9 @@ def _show(whose: Whose, book: Book, shape: output.Format) -> None:
 def _history(whose: Whose, book: Book, shape: output.Format) -> None:
     told = list(history(book))
     if shape.kind == "json":
-        changes: list[JsonValue] = [{**_document(entry), "at": timestamp(at), "by": who, "what": what} for at, who, what, entry in told]
+        changes: list[JsonValue] = [
+            {**entry_document(entry), "at": timestamp(at), "by": who, "what": what} for at, who, what, entry in told
+        ]
         output.out(output.to_json(changes))
     elif told:
         rows = [(timestamp(at), who or "-", what, entry.text) for at, who, what, entry in told]
@@ -143,7 +155,7 @@ def _edited(whose: Whose, book: Book) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
-def _change(config: Config, whose: Whose, book: Book, text: str) -> None:
+def _change(config: Config, whose: Whose, way: Door | None, book: Book, text: str) -> None:
     try:
         add, remove = differences(book, from_text(text))
     except ValueError as error:
@@ -151,9 +163,7 @@ def _change(config: Config, whose: Whose, book: Book, text: str) -> None:
     if not add and not remove:
         output.out(f"{whose} unchanged")
         return
-    request: Json = {"op": "memory", "namespace": whose.namespace, "owner": whose.owner, "add": [*add], "remove": [*remove]}
-    (done,) = asyncio.run(submit(config, [request]))
-    told = done if isinstance(done, dict) else {}
+    told = asyncio.run(memories.change(config, whose, way, add, remove))
     output.out(f"{whose}: {told.get('added')} added, {told.get('removed')} removed")
-    if not runs(config):
+    if way is None and not runs(config):
         output.say("no controller runs on this state directory; the next `reconciler run` brings it to the machines")

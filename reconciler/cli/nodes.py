@@ -9,6 +9,7 @@ import typer
 from reconciler.api.parsing import load_spec
 from reconciler.api.status.vmtree import VMTreeStatus
 from reconciler.api.vmtree import VMTreeSpec
+from reconciler.cli import names
 from reconciler.cli.access import reader
 from reconciler.cli.read import one
 from reconciler.config import Config
@@ -58,3 +59,14 @@ async def nodes_of(config: Config, tree: Key, node: str = "") -> list[PlacedObje
             raise beyond(node)
         found = placed(tree, [obj for kind in ("Lieutenant", MACHINE) for obj in await store.objects(kind, tree.namespace)])
     return of_node(tree, found, node) if node else found
+
+
+async def place_of(config: Config, tree: Key, node: str) -> PlacedObject:
+    """What a tree has declared for one place. Raises `NotFound`, and `UsageError` when that is not exactly one."""
+    if not node:
+        raise UsageError("which node?", names.short(tree), "name it with --node")
+    found = await nodes_of(config, tree, node)
+    if len(found) != 1:
+        which = ", ".join(place.name for place in found)
+        raise UsageError(f"node {node!r} has several replicas", names.short(tree), f"name one of {which}")
+    return found[0]

@@ -151,7 +151,8 @@ class OperatorLife:
         from reconciler.serve.surface import surface_of
 
         hiding = Hiding(operator.secrets.known, [self._config.environ.get("VERS_API_KEY", "")])
-        with surface_of(operator.engine, operator.store, hiding, None, None, self._config.max_vms) as surface:
+        remembers = operator.commands.handle
+        with surface_of(operator.engine, operator.store, hiding, None, None, self._config.max_vms, remembers) as surface:
             yield surface
 
     async def _acquired(self, lease: Lease) -> bool:

@@ -16,7 +16,7 @@ from reconciler.api.meta import UUID
 from reconciler.api.reasons import Reason
 from reconciler.cli import names
 from reconciler.cli.access import reader
-from reconciler.cli.nodes import Node, must_be_tree, nodes_of
+from reconciler.cli.nodes import Node, must_be_tree, place_of
 from reconciler.cli.output import out
 from reconciler.cli.read import One, one
 from reconciler.cli.submit import submit
@@ -57,7 +57,7 @@ def resolve(
     key = names.key(words, config.namespace)
     must_be_tree(key, node)
     if key.kind == "VMTree":
-        key = asyncio.run(_place(config, key, node))
+        key = asyncio.run(place_of(config, key, node)).obj.key
     if key.kind == MACHINE and (session is not None or workspace):
         raise UsageError("it has no agent and no conversation", names.short(key), "give one of --vm ID and --none")
     if key.kind not in ("Lieutenant", MACHINE):
@@ -76,17 +76,6 @@ def resolve(
         return
     asyncio.run(answer(config, key, f"session={session.value}", lambda obj: fits_session(key, obj, session)))
     out(f"{names.short(key)} goes on with {'the file on its machine' if session is End.VM else 'the mirror'}")
-
-
-async def _place(config: Config, tree: Key, node: str) -> Key:
-    """The object of one place of a tree. Raises `UsageError` when that is not exactly one."""
-    if not node:
-        raise UsageError("which node?", names.short(tree), "name it with --node")
-    found = await nodes_of(config, tree, node)
-    if len(found) != 1:
-        which = ", ".join(place.name for place in found)
-        raise UsageError(f"node {node!r} has several replicas", names.short(tree), f"name one of {which}")
-    return found[0].obj.key
 
 
 def fits_session(key: Key, obj: StoredObject, end: End) -> None:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from reconciler.engine.ports import AgentReader, Agents, AgentWriter, Store, VersApi
+from reconciler.engine.ports import AgentReader, Agents, AgentWriter, Draws, Store, VersApi
 from reconciler.engine.telemetry import Telemetry
 from reconciler.engine.tracing import Tracing
 
@@ -81,6 +81,13 @@ class NumberedVers:
         self.suspend_vm = effects.of("vers.suspend_vm", vers.suspend_vm)
         self.resume_vm = effects.of("vers.resume_vm", vers.resume_vm)
         self.set_labels = effects.of("vers.set_labels", vers.set_labels)
+
+
+class NumberedDraws:
+    """A `Draws` whose every question is an effect."""
+
+    def __init__(self, draws: Draws, effects: Effects) -> None:
+        self.draw = effects.of("credential.draw", draws.draw)
 
 
 class NumberedReader:

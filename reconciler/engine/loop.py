@@ -19,7 +19,9 @@ from reconciler.core.provider.breaker import PROVIDERS, read_kept
 from reconciler.core.spending.books import Books
 from reconciler.engine.act.context import ActContext
 from reconciler.engine.act.sightings import Sightings
-from reconciler.engine.effects import NumberedAgents, NumberedReader, NumberedStore, NumberedVers
+from reconciler.engine.credentials import META as CREDENTIALS
+from reconciler.engine.credentials import Credentials
+from reconciler.engine.effects import NumberedAgents, NumberedDraws, NumberedReader, NumberedStore, NumberedVers
 from reconciler.engine.meanwhile import Meanwhile
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
@@ -70,18 +72,24 @@ class Engine:
 
     def __init__(self, parts: EngineParts, image: Image) -> None:
         effects, clock = parts.effects, parts.clock
-        self.settings, self.secrets, self.clock, self.effects, self.jitter = parts.settings, parts.secrets, clock, effects, parts.jitter
+        self.settings, self.clock, self.effects, self.jitter = parts.settings, clock, effects, parts.jitter
         self.vers: VersApi = NumberedVers(parts.vers, effects)
         self.agents: Agents = NumberedAgents(parts.agents, effects)
         self.reader: AgentReader = NumberedReader(parts.agents, effects)
         self.store: Store = NumberedStore(parts.store, effects)
         self.outbox = parts.outbox
         if parts.outbox is not None:
-            parts.outbox.begin(image, clock.now, lambda text: redact(text, parts.secrets))
+            parts.outbox.begin(image, clock.now, lambda text: redact(text, self.secrets))
             self.store = NotedStore(self.store, parts.outbox)
         self.keeper_version, self.registry = parts.keeper_version, Registry(parts.kinds)
         self.table = ObjectTable(self.store, self.registry)
         self.recorder = Recorder(clock)
+        self.secrets = Credentials(
+            parts.secrets, NumberedDraws(parts.draws, effects) if parts.draws is not None else None, clock, parts.supervisor, parts.jitter,
+            self.wake, lambda put: self.table.update([], put),
+        )  # fmt: skip
+        self.secrets.recall(image.meta.get(CREDENTIALS, ""))
+        self.secrets.key = image.meta.get(FINGERPRINTS, "")
         self.declarations = Declarations(self.table, self.recorder, clock, audit_keep=self.settings.audit_keep)
         self.queue = WorkQueue()
         self.reconcile_errors: Counter[str] = Counter()
@@ -99,7 +107,7 @@ class Engine:
         transcripts = Transcripts(self.store, dict(image.sessions))
         self.gatherer = Gatherer.over(
             self.settings, self.table, self.fleet, journal, transcripts, self.reader, self.secrets, self.clock,
-            self.vers.account(), parts.keeper_version, Memories(self.store),
+            parts.keeper_version, Memories(self.store),
         )  # fmt: skip
         self.watches = Watches(self.queue, self.table, self.reader)
         self.tools = ActContext(
@@ -107,7 +115,6 @@ class Engine:
             self.secrets, self.clock, self.jitter, parts.token, parts.backend, self.watches,
             self.declarations, self.store,
         )  # fmt: skip
-        self.gatherer.profiles.fingerprint_key = image.meta.get(FINGERPRINTS, "")
         self.gatherer.slots.origins.read(image.meta)
         self.gatherer.budgets.ledgers.fill(image.meta, clock.now())
         self.gatherer.providers.breakers = read_kept(image.meta.get(PROVIDERS, ""))
@@ -140,9 +147,10 @@ class Engine:
         """Look at everything once, then follow changes. Starting changes nothing outside (G-01). `catch_up`: awaited
         before anything acts, to take what was declared while nobody listened. `patience`: seconds for which the look at everything waits
         for sources that are read beside it (`caught_up`); `loaded`: called when it waits no more."""
-        if not self.gatherer.profiles.fingerprint_key:
-            self.gatherer.profiles.fingerprint_key = token_hex(32)
-            await self.table.update([], PutMeta(FINGERPRINTS, self.gatherer.profiles.fingerprint_key))
+        if not self.secrets.key:
+            self.secrets.key = token_hex(32)
+            await self.table.update([], PutMeta(FINGERPRINTS, self.secrets.key))
+        self.secrets.begin()
         self.table.on_change += [self.triggers.changed, self._forget]
         self.gatherer.providers.on_change.append(self.queue.add)
         self.gatherer.budgets.on_change.append(self.queue.add)
@@ -167,6 +175,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.secrets.stop()
         if self._tasks:
             await self.fleet.stop()
         self._tasks = []
@@ -242,7 +251,6 @@ class Engine:
                 self._platform("")
             except ReconcilerError as error:
                 self._platform(str(error))
-            self.gatherer.slots.account = self.vers.account()
             await self.clock.sleep(self.settings.resync_seconds)
 
     def _platform(self, message: str) -> None:

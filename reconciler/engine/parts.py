@@ -11,7 +11,7 @@ from reconciler.engine.backend import DeclarationBackend, NullBackend
 from reconciler.engine.effects import Effects
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.outbox import Outbox
-from reconciler.engine.ports import Agents, Clock, Secrets, Store, VersApi
+from reconciler.engine.ports import Agents, Clock, Draws, Secrets, Store, VersApi
 from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.supervision import Supervisor
@@ -26,7 +26,8 @@ def fresh_token() -> str:
 class EngineParts:
     """Everything that comes into an engine from outside; nothing of it is global. `keeper_version`: of the keeper that `agents` install.
     `effects`: the seam that every effect goes through. `jitter`: numbers from 0 to 1. `token`: fresh intent tokens. `backend`: where
-    declarations live besides the store. `supervisor`: keeps what runs beside. `outbox`: where notices wait, None when nobody wants any."""
+    declarations live besides the store. `supervisor`: keeps what runs beside. `outbox`: where notices wait, None when nobody wants any.
+    `draws`: programs and files of this host that give credentials, None: there are none."""
 
     settings: EngineSettings
     vers: VersApi
@@ -42,3 +43,4 @@ class EngineParts:
     kinds: Sequence[Registration] = STOCK
     supervisor: Supervisor = field(default_factory=Supervisor)
     outbox: Outbox | None = None
+    draws: Draws | None = None

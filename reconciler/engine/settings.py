@@ -21,6 +21,7 @@ class EngineSettings:
     `sharing`: which namespaces may use what others made, or what carries no mark of ours.
     `max_vms`: most VMs of all objects together, None: no limit. `budget`: of all agents together;
     `prices`: of models for which pi tells none.
+    `from_git`: whether what git declares may have programs run and files read on this host, for credentials.
     `pi_version`: the release of pi that is installed where there is none, '' where releases are not told."""
 
     fleet: str = "default"
@@ -43,3 +44,4 @@ class EngineSettings:
     audit_keep: int = 10_000
     budget: Budget | None = None
     prices: Prices = DEFAULT_PRICES
+    from_git: bool = False

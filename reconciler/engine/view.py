@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.audit import Actor
 from reconciler.core.fleet.orphans import Stray
 from reconciler.core.keys import Json, Key, SlotKey, SlotOwner
@@ -17,7 +16,8 @@ from reconciler.core.spending.books import Books
 from reconciler.core.spending.ledger import NOTHING, Spent
 from reconciler.engine.effects import Effects
 from reconciler.engine.outbox import Figures
-from reconciler.engine.ports import Clock, Event, Intent, PutMeta, Secrets, StoredObject
+from reconciler.engine.ports import Clock, Event, Intent, Secrets, StoredObject
+from reconciler.engine.state.changes import Note, ObjectChange
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import Declared, Intake
 from reconciler.engine.state.objects import AnyItem, LieutenantItem, TaskItem
@@ -106,9 +106,18 @@ class DeclarationPort(Protocol):
 
     async def note_blocked(self, blocked: Sequence[Blocked], done: Collection[str] = ()) -> list[Blocked]: ...
 
-    async def note(
-        self, key: Key, reason: SourceReason, message: str, *, warning: bool = False, remember: PutMeta | None = None
-    ) -> None: ...
+    def planned(self, declared: Declared, verbs: Mapping[str, str] = ...) -> tuple[Outcome, ObjectChange | None]: ...
+
+    def planned_deletion(
+        self,
+        item: AnyItem,
+        source: str | None = None,
+        still_declared: Callable[[StoredObject], bool] = ...,
+        verbs: Mapping[str, str] = ...,
+        why: str = ...,
+    ) -> ObjectChange: ...
+
+    async def put_in_force(self, changes: Sequence[ObjectChange], notes: Sequence[Note] = ()) -> None: ...
 
     async def approve_prune(self, name: str, seen: str | None = None) -> None: ...
 
@@ -116,7 +125,9 @@ class DeclarationPort(Protocol):
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None: ...
 
-    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome: ...
+    async def patch_spec(
+        self, key: Key, change: Callable[[StoredObject], Json], source: str | None, verbs: Mapping[str, str] | None = None
+    ) -> Outcome: ...
 
 
 class RestorePort(Protocol):

@@ -1,7 +1,8 @@
 """Writes that people ask for, as JSON requests: the same code behind the control socket and without a controller.
 
 Requests: `{"op": "apply", "kind", "namespace", "name", "spec", "labels", "annotations"}`, `{"op": "delete", …key, "verbs"}`,
-`{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`, `{"op": "collect", "vms"}`,
+`{"op": "annotate", …key, "annotations"}`, `{"op": "patch", …key, "set": [{"path": [...], "value"}]}`,
+`{"op": "remove", …key, "node", "nodes", "verbs"}`, `{"op": "collect", "vms"}`,
 `{"op": "memory", "namespace", "owner", "add", "remove"}`,
 `{"op": "halt", "on"}`, `{"op": "prune", "hash", "stack"}`, `{"op": "ping"}`. `by`, of all of them: who asks, for the audit.
 Answers: `{"ok": …}` or `{"error": {"type", "what", "where", "remedy"}}`, `type` being a class of `reconciler.errors`.
@@ -16,24 +17,27 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from reconciler import errors
-from reconciler.api.annotations import VERBS, is_verb
+from reconciler.api.annotations import PREFIX, VERBS, is_verb
 from reconciler.api.meta import UUID
 from reconciler.api.parsing import load_spec
 from reconciler.api.registry import BY_NAME, INTERNAL
 from reconciler.core.audit import WHO, Actor
 from reconciler.core.governance.memory import Whose
 from reconciler.core.keys import Json, JsonValue, Key
+from reconciler.core.tree.removal import more_than
 from reconciler.engine.ports import StoredObject
 from reconciler.engine.state.declared import Declared
 from reconciler.engine.view import DeclarationPort
-from reconciler.errors import InvalidSpec, ReconcilerError, UsageError
+from reconciler.errors import InvalidSpec, ReconcilerError, Refused, UsageError
+from reconciler.serve.removing import removing
 
 SOURCE = "api"
 
 
 class Commands:
-    """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now.
-    `collect`: writes down which VMs without an owner are to be deleted; `remember`: changes what agents remember."""
+    """Carries out requests through the declarations of one process. `still_declared`: whether a file declares the object now, `declared`:
+    what the file says of it now, None when it does not declare it well. `collect`: writes down which VMs without an owner are to be
+    deleted; `remember`: changes what agents remember."""
 
     def __init__(
         self,
@@ -41,8 +45,10 @@ class Commands:
         still_declared: Callable[[StoredObject], bool],
         collect: Callable[[Sequence[str]], Awaitable[None]],
         remember: Callable[[Whose, Sequence[str], Collection[str], Actor], Awaitable[Json]],
+        declared: Callable[[StoredObject], Json | None] = lambda _: None,
     ) -> None:
         self._declarations, self._still_declared, self._collect, self._remember = declarations, still_declared, collect, remember
+        self._declared = declared
 
     async def handle(self, request: Json) -> Json:
         """One request → its answer; what is wrong with it is in the answer."""
@@ -76,11 +82,7 @@ class Commands:
                 labels, annotations = _strings(request, "labels"), _strings(request, "annotations")
                 return (await declarations.apply(Declared(key, spec, labels, annotations, SOURCE))).value
             case "delete":
-                verbs = _strings(request, "verbs") if "verbs" in request else {}
-                unknown = [verb for verb in verbs if verb not in ("delete-confirmed", "detached")]
-                if unknown:
-                    raise UsageError(f"{unknown[0]!r} does not go with a deletion", str(key))
-                await declarations.delete(key, still_declared=self._still_declared, verbs=verbs)
+                await declarations.delete(key, still_declared=self._still_declared, verbs=_verbs(request, "delete-confirmed", "detached"))
                 return "deleted"
             case "annotate":
                 annotations = _strings(request, "annotations")
@@ -90,9 +92,26 @@ class Commands:
                 await declarations.annotate(key, annotations)
                 return "annotated"
             case "patch":
-                return (await declarations.patch_spec(key, lambda spec: patched(key, spec, request.get("set")), SOURCE)).value
+                return (await declarations.patch_spec(key, lambda obj: patched(key, obj.spec, request.get("set")), SOURCE)).value
+            case "remove":
+                verbs = {f"{PREFIX}{verb}": token for verb, token in _verbs(request, "delete-confirmed").items()}
+                return (await declarations.patch_spec(key, lambda obj: self._without(obj, request), None, verbs)).value
             case _:
                 raise UsageError(f"unknown operation {op!r}", "control socket", "use the same release on both sides")
+
+    def _without(self, tree: StoredObject, request: Json) -> Json:
+        """The spec of a tree without a node. Of one in a file what the file says now is put in force as it stands, when nothing else
+        goes by it than what a person took out of it there. Raises `Refused`, `Conflict`."""
+        if tree.source == SOURCE:
+            return without_node(tree, request)
+        spec, nodes = self._declared(tree), _texts(request, "nodes")
+        if spec is None:
+            raise Refused(f"{tree.key} is declared elsewhere", tree.origin or f"source {tree.source}", "change it there")
+        before, after = (load_spec(tree.key.kind, one, tolerant=True) for one in (tree.spec, spec))
+        if others := more_than(before, after, nodes):
+            remedy = "`reconciler prune` tells what becomes of all that"
+            raise Refused(f"by its file more would go than was asked for: {', '.join(others)}", tree.origin, remedy)
+        return spec
 
     async def _collect_all(self, vms: JsonValue) -> JsonValue:
         wanted = [vm_id for vm_id in vms if isinstance(vm_id, str) and re.fullmatch(UUID, vm_id)] if isinstance(vms, list) else []
@@ -103,12 +122,27 @@ class Commands:
 
 
 def patched(key: Key, spec: Json, changes: JsonValue) -> Json:
-    """The spec with these fields set; a null takes the field away. Raises `InvalidSpec` when the result is not valid."""
+    """The spec with these fields set; a null takes the field or the item of a list away. Raises `InvalidSpec` when the result is not
+    valid."""
     changed = copy.deepcopy(spec)
     for path, value in changes_of({"set": changes}, str(key)):
         put(changed, path, value, str(key))
     load_spec(key.kind, changed)
     return changed
+
+
+def without_node(tree: StoredObject, request: Json) -> Json:
+    """The spec of a tree without the node that a request names. Raises as `removing`, and `InvalidSpec`."""
+    asked = removing(tree, str(request.get("node")), "delete-confirmed" in _strings(request, "verbs"), known=_texts(request, "nodes"))
+    return patched(tree.key, tree.spec, [{"path": list(path), "value": value} for path, value in asked.changes])
+
+
+def _verbs(request: Json, *known: str) -> dict[str, str]:
+    """The verbs that go with a request, by name."""
+    verbs = _strings(request, "verbs") if "verbs" in request else {}
+    if unknown := [verb for verb in verbs if verb not in known]:
+        raise UsageError(f"{unknown[0]!r} does not go with this", str(request.get("op")))
+    return verbs
 
 
 def changes_of(request: Json, where: str) -> list[tuple[list[str], JsonValue]]:
@@ -140,7 +174,7 @@ def put(spec: Json, path: list[str], value: JsonValue, where: str) -> None:
         else:
             at[last] = value
     elif isinstance(at, list) and last.isdigit() and int(last) < len(at):
-        at[int(last)] = value
+        at[int(last) : int(last) + 1] = [] if value is None else [value]
     else:
         raise UsageError(f"there is no field {'.'.join(path)}", where, "see `reconciler explain`")
 

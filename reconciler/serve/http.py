@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reconciler.errors import ReconcilerError
-from reconciler.serve.api import reading, streaming, writing
+from reconciler.serve.api import reading, remembering, streaming, writing
 from reconciler.serve.api.asking import error_document, status_of
 from reconciler.serve.credentials import TOKEN_FILE, TOKEN_VARIABLE, Credentials, is_own, token_of
 from reconciler.serve.guard import Guard, marked
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 V1 = "/api/v1"
 OBJECT = f"{V1}/{{kind}}/{{namespace}}/{{name}}"
+MEMORIES = (f"{V1}/lieutenants/{{namespace}}/{{name}}/memory", f"{V1}/memory/{{namespace}}")
+"""Of an agent, and of all agents of a namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,18 @@ def api_routes(credentials: Credentials) -> list[BaseRoute]:
         f"{V1}/{{kind}}": reading.objects,
         OBJECT: reading.one,
     }
+    reads |= dict.fromkeys(MEMORIES, remembering.remembered)
+    writes = {f"{OBJECT}/{name}": writing.route(act) for name, act in writing.ACTS.items()}
+    writes |= dict.fromkeys(MEMORIES, remembering.change)
     routes: list[BaseRoute] = [Route(path, endpoint) for path, endpoint in reads.items()]
-    for name, act in writing.ACTS.items():
-        endpoint = writing.route(act)
+    for path, endpoint in writes.items():
 
-        async def checked(request: Request, endpoint: Callable[..., object] = endpoint) -> Response:
+        async def checked(request: Request, endpoint: Callable[[Request], Awaitable[Response]] = endpoint) -> Response:
             if not marked(request, credentials, ""):
                 return PlainTextResponse("the mark of the page is missing\n", 403)
-            return await endpoint(request)  # type: ignore[misc, no-any-return]
+            return await endpoint(request)
 
-        routes.append(Route(f"{OBJECT}/{name}", checked, methods=["POST"]))
+        routes.append(Route(path, checked, methods=["POST"]))
     return routes
 
 

@@ -51,8 +51,9 @@ class Foresight:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """An engine and what is around it. `handle`: carries out declarations; None where they live in a cluster. `foresight`: the plan,
-    None where there is none. `max_vms`: as the controller was told, None: no limit."""
+    """An engine and what is around it. `handle`: carries out declarations; None where they live in a cluster. `remembers`: carries out
+    changes of what agents remember, which lives here in any case. `foresight`: the plan, None where there is none. `max_vms`: as the
+    controller was told, None: no limit."""
 
     engine: EngineView
     store: Store
@@ -61,6 +62,7 @@ class Surface:
     handle: Callable[[Json], Awaitable[Json]] | None = None
     foresight: Foresight | None = None
     max_vms: int | None = None
+    remembers: Callable[[Json], Awaitable[Json]] | None = None
     _sizes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -100,6 +102,12 @@ class Surface:
             raise Refused("what is declared in a cluster is changed there", "", remedy)
         return raise_error(await self.handle(request))
 
+    async def remember(self, request: Json) -> JsonValue:
+        """Carry a request about a memory out. Raises what is wrong with it."""
+        if self.remembers is None:
+            raise Refused("nothing that agents remember is changed here", "", "use `reconciler memory`")
+        return raise_error(await self.remembers(request))
+
 
 @contextmanager
 def surface_of(
@@ -109,10 +117,12 @@ def surface_of(
     handle: Callable[[Json], Awaitable[Json]] | None,
     foresee: Callable[[], Awaitable[Forecast]] | None,
     max_vms: int | None = None,
+    remembers: Callable[[Json], Awaitable[Json]] | None = None,
 ) -> Iterator[Surface]:
-    """For as long as this engine acts."""
+    """For as long as this engine acts. `remembers`: `handle` where nothing else is said."""
     hub = Hub(engine, Board())
     try:
-        yield Surface(engine, store, hub, hiding, handle, Foresight(foresee) if foresee is not None else None, max_vms)
+        foresight = Foresight(foresee) if foresee is not None else None
+        yield Surface(engine, store, hub, hiding, handle, foresight, max_vms, remembers or handle)
     finally:
         hub.close()

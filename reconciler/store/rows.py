@@ -1,7 +1,7 @@
 """Between the engine's values and rows: what a batch looks like on its way to the database, and objects on their way back.
 
-Encoding happens in the caller, before the batch is queued: a value that can't be stored fails its own write only, and a mapping that is
-changed afterwards changes nothing.
+Encoding happens in the caller, before the batch is queued, but for very large ones: a value that can't be stored fails its own write only,
+and a mapping that is changed afterwards changes nothing.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from reconciler.store.rows import encode, nameless
 from reconciler.store.writer import WriterThread, closed
 
 READERS = 4
+MANY = 500
+"""A larger batch is encoded by the thread that writes it: the loop of the caller would stand still. Nobody may change it meanwhile."""
 
 T = TypeVar("T")
 
@@ -72,11 +74,14 @@ class SqlStore:
             raise closed()
         if self._read_only:
             raise Refused("the store was opened for reading", self.where, "write through the controller")
-        rows = encode(batch)
-        if not rows:
+        if not batch:
             return
+        if self._writer is not None and len(batch) > MANY:
+            await self._writer.write(lambda: encode(batch))
+            return
+        rows = encode(batch)
         if self._writer is not None:
-            await self._writer.write(rows)
+            await self._writer.write(lambda: rows)
             return
         outcome = self._committer.commit([rows])[0]
         if outcome is not None:

@@ -23,9 +23,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    batch: Batch = field(repr=False)
+    """`make`: the rows. `failed`: why they could not be made."""
+
+    make: Callable[[], Batch] = field(repr=False)
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Outcome]
+    batch: Batch = field(default=(), repr=False)
+    failed: ReconcilerError | None = None
+
+    def made(self) -> int:
+        """Make the rows; how many bytes of sessions they have."""
+        try:
+            self.batch = self.make()
+        except ReconcilerError as error:
+            self.failed = error
+        except Exception as error:
+            log.exception("the store's writer failed to encode a batch")
+            self.failed = _defect(error)
+        return sum(len(write.data) for write in self.batch if isinstance(write, ChunkRow))
 
 
 class WriterThread:
@@ -39,10 +54,11 @@ class WriterThread:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, batch: Batch) -> None:
-        """Returns when the batch is durable, else raises its outcome. Cancelled, the batch is written all the same."""
+    async def write(self, make: Callable[[], Batch]) -> None:
+        """Returns when the batch is durable, else raises its outcome. Cancelled, the batch is written all the same. `make`: gives the
+        batch, called in the thread; what it raises is the outcome."""
         loop = asyncio.get_running_loop()
-        job = _Job(batch, loop, loop.create_future())
+        job = _Job(make, loop, loop.create_future())
         with self._handing_in:
             if self._closed:
                 raise closed()
@@ -67,11 +83,13 @@ class WriterThread:
                 return
             jobs = [first]
             going = self._gather(jobs)
-            _answer(jobs, self._outcomes([job.batch for job in jobs]))
+            good = [job for job in jobs if job.failed is None]
+            told = zip(good, self._outcomes([job.batch for job in good]), strict=True) if good else ()
+            _answer([*told, *((job, job.failed) for job in jobs if job.failed is not None)])
 
     def _gather(self, jobs: list[_Job]) -> bool:
         """Add what else waits; False when closing was asked for behind it."""
-        size = _size(jobs[0].batch)
+        size = jobs[0].made()
         while len(jobs) < BATCHES_AT_ONCE and size < BYTES_AT_ONCE:
             try:
                 job = self._jobs.get_nowait()
@@ -80,7 +98,7 @@ class WriterThread:
             if job is None:
                 return False
             jobs.append(job)
-            size += _size(job.batch)
+            size += job.made()
         return True
 
     def _outcomes(self, batches: list[Batch]) -> list[Outcome]:
@@ -90,10 +108,13 @@ class WriterThread:
                 raise ValueError(f"{len(outcomes)} outcomes")
             return outcomes
         except Exception as exc:
-            # A defect of ours, counted by the committer: nobody may wait for ever because of it, nor may the thread end.
             log.exception("the store's writer failed on %d batches", len(batches))
-            what = f"the store's writer failed ({type(exc).__name__})"
-            return [ReconcilerError(what, "", "report this as a defect, with the log") for _ in batches]
+            return [_defect(exc) for _ in batches]
+
+
+def _defect(error: Exception) -> ReconcilerError:
+    """A defect of ours: nobody may wait for ever because of it, nor may the thread end."""
+    return ReconcilerError(f"the store's writer failed ({type(error).__name__})", "", "report this as a defect, with the log")
 
 
 def closed() -> ReconcilerError:
@@ -101,14 +122,10 @@ def closed() -> ReconcilerError:
     return ReconcilerError("the store is closed", "", "open it again")
 
 
-def _size(batch: Batch) -> int:
-    return sum(len(write.data) for write in batch if isinstance(write, ChunkRow))
-
-
-def _answer(jobs: list[_Job], outcomes: list[Outcome]) -> None:
+def _answer(told: list[tuple[_Job, Outcome]]) -> None:
     """One wake-up a loop, however many tasks of it wait."""
     answers: defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Outcome]]] = defaultdict(list)
-    for job, outcome in zip(jobs, outcomes, strict=True):
+    for job, outcome in told:
         answers[job.loop].append((job.done, outcome))
     for loop, some in answers.items():
         try:

@@ -147,8 +147,10 @@ def described_vm(vm: Json, owner: StoredObject | None, now: float) -> Descriptio
 
 
 def _conditions(status: Json) -> Table | None:
-    rows = tuple((one.type, one.status, one.reason, one_line(one.message)) for one in Status.load(status).conditions)
-    return Table(("TYPE", "STATUS", "REASON", "MESSAGE"), rows) if rows else None
+    """`SINCE`: when its status last changed."""
+    told = Status.load(status).conditions
+    rows = tuple((one.type, one.status, one.reason, one.last_transition_time, one_line(one.message)) for one in told)
+    return Table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows) if rows else None
 
 
 def _events(events: Sequence[Event]) -> Table | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import EnvVar, File
 from reconciler.api.parsing import load_spec
 from reconciler.core.keys import vm_tree
-from reconciler.core.profile.rendering import chain_names, key_variable, profile_chain, rendered_file
+from reconciler.core.profile.rendering import chain_names, key_variable, profile_chain, ref_of, rendered_file
 from reconciler.core.snapshot.rendered import SecretRef, Unresolved
 from reconciler.core.tree.owned import NODE, TREE
 from reconciler.engine.ports import StoredObject
@@ -19,8 +20,8 @@ from reconciler.views.permissions import PROFILE, looked_up
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A key of a Secret, or of a ConfigMap (`kind`). `as_`: the variable, file or key of a provider that it is to the agent; `by`: what
-    declares that."""
+    """A key of a Secret or of a ConfigMap, or a program or file of the controller's host (`kind`). `as_`: the variable, file or key of a
+    provider that it is to the agent; `by`: what declares that."""
 
     as_: str
     kind: str
@@ -46,9 +47,8 @@ def given(lieutenant: StoredObject, profiles: Iterable[StoredObject]) -> tuple[G
         by = f"{PROFILE} {name}"
         found |= _of(profile.env, profile.files, by)
         for provider in profile.agent.providers if profile.agent else ():
-            ref = provider.api_key_from.secret_key_ref if provider.api_key_from else None
             as_ = f"key of provider {provider.name} ({key_variable(provider.name)})"
-            found[as_] = Given(as_, "Secret", ref.name, ref.key, by) if ref is not None else None
+            found[as_] = _given(as_, ref_of(provider.api_key_from) if provider.api_key_from else None, by)
     found |= _of(spec.env, spec.instructions.files, declared_by(lieutenant))
     return tuple(one for _, one in sorted(found.items()) if one is not None)
 
@@ -68,10 +68,13 @@ def _of(env: Iterable[EnvVar], files: Iterable[File], by: str) -> dict[str, Give
 
 def _each(env: Iterable[EnvVar], files: Iterable[File], by: str) -> Iterator[tuple[str, Given | None]]:
     for variable in env:
-        ref = variable.value_from.secret_key_ref if variable.value_from else None
         as_ = f"variable {variable.name}"
-        yield as_, Given(as_, "Secret", ref.name, ref.key, by) if ref is not None else None
+        yield as_, _given(as_, ref_of(variable.value_from) if variable.value_from else None, by)
     for file in files:
-        secret: SecretRef | None = rendered_file(file).secret
         as_ = f"file {file.path}"
-        yield as_, Given(as_, secret.kind, secret.name, secret.key, by) if secret is not None else None
+        yield as_, _given(as_, rendered_file(file).secret, by)
+
+
+def _given(as_: str, ref: SecretRef | None, by: str) -> Given | None:
+    """A program is named with its arguments: they are declared in the open."""
+    return Given(as_, ref.kind, shlex.join(ref.command) or ref.name, ref.key, by) if ref is not None else None

@@ -9,7 +9,14 @@ from reconciler.api.meta import API_VERSION, Json, JsonValue
 
 UUID = "5f0c2c0e-6a0e-4d7b-9a53-0f2a2f0a1c11"
 SECRET: Json = {"secretKeyRef": {"name": "llm", "key": "token"}}
-ENV: JsonValue = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": SECRET}]
+PROGRAM: Json = {"exec": {"command": ["mint", "--for", "agents"], "refreshSeconds": 60}}
+HOST_FILE: Json = {"file": {"path": "/run/token"}}
+ENV: JsonValue = [
+    {"name": "A", "value": "1"},
+    {"name": "B", "valueFrom": SECRET},
+    {"name": "C", "valueFrom": PROGRAM},
+    {"name": "D", "valueFrom": HOST_FILE},
+]
 MODEL: Json = {
     "provider": "anthropic",
     "id": "some-model",
@@ -21,6 +28,8 @@ FILES: JsonValue = [
     {"path": ".npmrc", "valueFrom": SECRET, "mode": "0600"},
     {"path": "a/big", "contentFrom": {"configMapKeyRef": {"name": "big", "key": "text"}}},
     {"path": "a/bigger", "contentFrom": SECRET},
+    {"path": "a/token", "valueFrom": PROGRAM},
+    {"path": "a/other", "valueFrom": HOST_FILE},
 ]
 
 BUDGET: Json = {
@@ -107,7 +116,10 @@ PROFILE: Json = {
         "command": ["pi", "--flag"],
         "workDir": "/srv/work",
         "model": MODEL,
-        "providers": [{"name": "local", "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": SECRET}],
+        "providers": [
+            {"name": name, "baseUrl": "http://127.0.0.1:1/v1", "api": "anthropic-messages", "apiKeyFrom": source}
+            for name, source in (("local", SECRET), ("by-program", PROGRAM), ("by-file", HOST_FILE))
+        ],
         "extensions": ["a.js"],
         "skills": ["b"],
         "permissions": PERMISSIONS,
@@ -152,6 +164,7 @@ TREE: Json = {
             "update": {"onProfileChange": "Recreate", "onNoRoom": "InPlace"},
             "lieutenant": AGENT,
         },
+        {"name": "found", "category": "Resource", "profileRef": {"name": "infra"}, "adopt": {"vmId": UUID}},
     ],
     "mode": "Suspended",
     "limits": {"maxVMs": 12, "maxDepth": 5, "maxChildren": 10, "maxConcurrentCreates": 3, "maxWorking": 4},

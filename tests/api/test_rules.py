@@ -11,7 +11,7 @@ from reconciler.api.parsing import load_spec, parse, validate_update
 from reconciler.api.task import Acceptance
 from reconciler.api.vmtree import cycle
 from reconciler.errors import InvalidSpec
-from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, SECRET, TASK, TREE, UUID, document, replaced
+from tests.api.samples import ADOPTING, FORKING, LIEUTENANT, LOCAL, PROGRAM, SECRET, TASK, TREE, UUID, document, replaced
 
 LT: Json = {"role": "x", "profileRef": {"name": "full"}}
 T: Json = {"lieutenantRef": {"name": "api"}, "prompt": "Do it."}
@@ -33,6 +33,20 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("Lieutenant", {**FORKING, "placement": {"type": "Local"}}, "spec.fork", "Local"),
     ("Lieutenant", {**LT, "env": [{"name": "A"}]}, "spec.env[0]", "exactly one of `value`, `valueFrom`"),
     ("Lieutenant", {**LT, "env": [{"name": "A", "value": "", "valueFrom": SECRET}]}, "spec.env[0]", "keep one"),
+    (
+        "Lieutenant",
+        {**LT, "env": [{"name": "A", "valueFrom": {}}]},
+        "spec.env[0].valueFrom",
+        "exactly one of `secretKeyRef`, `exec`, `file`",
+    ),
+    ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {**SECRET, **PROGRAM}}]}, "spec.env[0].valueFrom", "keep one"),
+    (
+        "Lieutenant",
+        {**LT, "env": [{"name": "A", "valueFrom": {"exec": {"command": ["./mint"]}}}]},
+        "spec.env[0].valueFrom.exec.command[0]",
+        "from the root on",
+    ),
+    ("Lieutenant", {**LT, "env": [{"name": "A", "valueFrom": {"file": {"path": "token"}}}]}, "spec.env[0].valueFrom.file.path", "absolute"),
     ("Lieutenant", {**LT, "env": [{"name": "A", "value": ""}, {"name": "A", "value": "b"}]}, "spec.env[1].name", "duplicate"),
     ("Lieutenant", {**LT, "instructions": {"files": [{"path": "a"}]}}, "spec.instructions.files[0]", "exactly one of"),
     ("Lieutenant", {**LT, "instructions": {"files": [{"path": "a/../b", "content": ""}]}}, "spec.instructions.files[0].path", "'..'"),
@@ -64,6 +78,8 @@ REFUSED: list[tuple[str, Json, str, str]] = [
     ("VMTree", tree({"name": "a", "from": "Parent"}), "spec.nodes[0].from", "parent"),
     ("VMTree", {"nodes": [{"name": "a", "category": "Agent"}]}, "spec.nodes[0].profileRef", "required unless"),
     ("VMTree", tree({"name": "a", "category": "Infra", "lieutenant": {}}), "spec.nodes[0].lieutenant", "no agent"),
+    ("VMTree", tree({"name": "a", "adopt": {"vmId": UUID}, "replicas": 1}), "spec.nodes[0].adopt", "takes over one machine"),
+    ("VMTree", tree({"name": "b"}, {"name": "a", "parent": "b", "adopt": {"vmId": UUID}, "from": "Parent"}), "spec.nodes[1].adopt", "one"),
     ("VMTree", tree({"name": "a" * 51}), "spec.nodes[0].name", "52"),
     ("VMTree", tree({"name": "a" * 49, "replicas": 11}), "spec.nodes[0].name", "52"),
 ]
@@ -178,6 +194,8 @@ CHANGES: list[tuple[str, Json, tuple[str | int, ...], JsonValue, str]] = [
     ("Lieutenant", LIEUTENANT, ("placement", "type"), "Local", "spec.placement.type"),
     ("VMTree", TREE, ("nodes", 1, "replicas"), None, "spec.nodes[1].replicas"),
     ("VMTree", TREE, ("nodes", 0, "replicas"), 2, "spec.nodes[0].replicas"),
+    ("VMTree", TREE, ("nodes", 2, "adopt", "vmId"), UUID.replace("5", "6"), "spec.nodes[2].adopt"),
+    ("VMTree", TREE, ("nodes", 0, "adopt"), {"vmId": UUID}, "spec.nodes[0].adopt"),
     ("Task", TASK, ("prompt",), "Something else.", "spec.prompt"),
     ("Task", TASK, ("acceptance", 0, "file", "minBytes"), 6, "spec.acceptance"),
     ("Task", TASK, ("after",), [], "spec.after"),

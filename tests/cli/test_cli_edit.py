@@ -145,3 +145,34 @@ def test_a_file_that_changed_meanwhile_is_not_written(tmp_path: Path, monkeypatc
         edit(stored(file), [(("mode",), "Suspended")])
     assert file.read_text() == theirs
     assert [path.name for path in tmp_path.iterdir() if "api.yaml" in path.name] == ["api.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("items", "left"),
+    [
+        (
+            "env:  # all\n  - name: A\n    value: |\n      x\n\n  # of B\n  - {name: B, value: two}  # b\n",
+            "env:  # all\n\n  # of B\n  - {name: B, value: two}  # b\n",
+        ),
+        ("env: [{name: A, value: x}, {name: B, value: two}]  # all\n", "env: [{name: B, value: two}]  # all\n"),
+        ("env:\n    - name: A\n      value: x\n    - name: B\n      value: two\n", "env:\n    - name: B\n      value: two\n"),
+    ],
+)
+def test_an_item_of_a_list_is_taken_out_and_nothing_else(tmp_path: Path, items: str, left: str) -> None:
+    text = HEAD + "metadata: {name: api}\nspec:\n  role: x\n  " + items + "  # of mode\n  mode: Running\n  profileRef: {name: full}\n"
+    after, _ = changed(tmp_path, text, (("env", "0"), None))
+    assert after == text.replace(items, left)
+
+
+def test_the_last_item_of_a_list_is_taken_out_too(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + "metadata: {name: api}\nspec:\n  role: x\n  profileRef: {name: full}\n  env:\n  - {name: A, value: x}\n  - {name: B, value: two}"
+    )
+    after, _ = changed(tmp_path, text, (("env", "1"), None))
+    assert after == text.removesuffix("\n  - {name: B, value: two}"), "no line end where there was none"
+    document = {"apiVersion": "fleet.vers.sh/v1alpha1", "kind": "Lieutenant", "metadata": {"name": "api"}}
+    env = [{"name": "A", "value": "x"}, {"name": "B", "value": "two"}]
+    text = json.dumps({**document, "spec": {"role": "x", "profileRef": {"name": "full"}, "env": env}})
+    after, _ = changed(tmp_path, text, (("env", "1"), None), name="a.json")
+    assert json.loads(after)["spec"]["env"] == env[:1]

@@ -15,6 +15,7 @@ from reconciler.cli.act import retry
 from reconciler.cli.rollout import rollout
 from reconciler.config import Config
 from reconciler.core.keys import Json, JsonValue
+from reconciler.core.records import CommitRecord, LieutenantRecord
 from reconciler.engine.ports import StoredObject
 from reconciler.errors import UsageError
 from tests.background import eventually
@@ -24,6 +25,7 @@ from tests.cli.test_cli_vms import Scene
 from tests.cli.test_cli_vms import scene as scene
 from tests.views.doubles import Mirrors, stored
 
+COMMIT = "00000000-0000-4000-9000-000000000001"
 HEAD = "apiVersion: fleet.vers.sh/v1alpha1\nkind: VMTree\nmetadata: {name: prod}\nspec:\n"
 TREE = (
     HEAD
@@ -116,6 +118,50 @@ def test_what_is_protected_needs_a_confirmation(run: Run) -> None:
     assert run("get", "vmt", "prod", "-o", "jsonpath={.spec.mode}").out == "Suspended"
     assert run("suspend", "vmt", "prod").code == 0, "it sleeps already"
     assert run("delete", "vmt", "prod", "--confirm").code == 0
+
+
+@pytest.mark.guarantee("G-11")
+def test_of_a_node_without_an_agent_snapshots_are_asked_for_listed_and_gone_back_to(scene: Scene, tmp_path: Path) -> None:
+    with scene.controller():
+        scene("apply", "-f", "-", stdin=TREE)
+        vm_id = str(eventually(lambda: node(scene, "infra").get("vmId"), "its machine is made"))
+        eventually(lambda: node(scene, "lost-1"), "its lieutenants are declared")
+    assert scene("snapshot", "vmt/prod", "--node", "infra") == "vmtree/prod/infra snapshot asked for\n"
+    assert scene("snapshot", "vmt", "prod", "--node", "lost").splitlines() == [
+        "lieutenant/prod-lost-0 snapshot asked for",
+        "lieutenant/prod-lost-1 snapshot asked for",
+    ]
+    assert "name it with --node" in scene("snapshot", "vmt/prod", code=64)
+    assert "its nodes are: back" in scene("snapshot", "vmt/prod", "--node", "nowhere", code=64)
+    assert "only a vmtree has nodes" in scene("snapshot", "lt/prod-back", "--node", "infra", code=64)
+
+    def with_a_snapshot(obj: StoredObject) -> StoredObject:
+        kept = CommitRecord(commit_id=COMMIT, name="c", vm_id=vm_id, taken_at=1.7e9, cause="Requested")
+        if obj.labels.get("fleet.vers.sh/node") != "infra":
+            return obj
+        record = LieutenantRecord.load(obj.record)
+        return replace(obj, record=record.but(slot=record.slot.but(commits=(kept,))).dump())
+
+    change(tmp_path / "state", with_a_snapshot)
+    listed = scene("get", "commits").splitlines()[1].split()
+    assert listed[:3] == [COMMIT, "vmtree/prod/infra", "Listed"]
+    foreign = f"{COMMIT[:-1]}2"
+    assert "is no snapshot that was taken of it" in scene("rollback", "vmt/prod", foreign, "--node", "infra", "--confirm", code=4)
+    assert "--confirm" in scene("rollback", "vmt/prod", COMMIT, "--node", "infra", code=4)
+    assert "name one of lost-0, lost-1" in scene("rollback", "vmt/prod", COMMIT, "--node", "lost", "--confirm", code=64)
+    assert "name it with --node" in scene("rollback", "vmt/prod", COMMIT, "--confirm", code=64)
+    told = scene("rollback", "vmt/prod", COMMIT, "--node", "infra", "--confirm")
+    assert told == f"vmtree/prod/infra goes back to commit {COMMIT}\n"
+    asked: list[dict[str, str]] = []
+
+    def look(obj: StoredObject) -> StoredObject:
+        asked.extend([dict(obj.annotations)] if obj.labels.get("fleet.vers.sh/node") == "infra" else [])
+        return obj
+
+    change(tmp_path / "state", look)
+    (notes,) = asked
+    assert notes["fleet.vers.sh/rollback"].startswith(f"{COMMIT}:")
+    assert {"fleet.vers.sh/snapshot", "fleet.vers.sh/delete-confirmed"} <= set(notes), "it is protected, and that was confirmed"
 
 
 def test_without_nodes_that_are_made_there_is_nothing_to_try_again(run: Run) -> None:

@@ -24,6 +24,7 @@ spec:
   files:
   - {path: .npmrc, valueFrom: {secretKeyRef: {name: npm, key: npmrc}}}
   - {path: notes.txt, content: in the open}
+  - {path: .token, valueFrom: {file: {path: /run/token}}}
 ---
 apiVersion: fleet.vers.sh/v1alpha1
 kind: BootProfile
@@ -33,6 +34,7 @@ spec:
   env: [{name: A_KEY, valueFrom: {secretKeyRef: {name: new, key: a}}}]
   agent:
     providers:
+    - {name: minted, baseUrl: "https://m.example.com/v1", apiKeyFrom: {exec: {command: [vault, read, "a key"]}}}
     - {name: acme, baseUrl: "https://models.example.com/v1", apiKeyFrom: {secretKeyRef: {name: keys, key: acme}}}
 """
 LT = """---
@@ -47,8 +49,10 @@ spec:
 """
 ROWS = [
     ["file", ".npmrc", "Secret", "npm", "npmrc", "BootProfile", "base"],
+    ["file", ".token", "File", "/run/token", "BootProfile", "base"],
     ["file", "big.txt", "ConfigMap", "texts", "big", "Lieutenant", "api"],
     ["key", "of", "provider", "acme", "(RECONCILER_PROVIDER_ACME_KEY)", "Secret", "keys", "acme", "BootProfile", "own"],
+    ["key", "of", "provider", "minted", "(RECONCILER_PROVIDER_MINTED_KEY)", "Program", "vault", "read", "'a", "key'", "BootProfile", "own"],
     ["variable", "A_KEY", "Secret", "new", "a", "BootProfile", "own"],
     ["variable", "B_KEY", "Secret", "llm", "b", "BootProfile", "base"],
 ]
@@ -61,8 +65,9 @@ def test_what_reaches_the_agent_is_listed_with_what_declares_it(run: Run) -> Non
         head, *rows = run("auth", "secrets", *who).out.splitlines()
         assert head.split() == ["AS", "KIND", "NAME", "KEY", "BY"]
         assert [row.split() for row in rows] == ROWS
-    first, *_ = run("auth", "secrets", "api", "-o", "json").json
+    first, second, *_ = run("auth", "secrets", "api", "-o", "json").json
     assert first == {"as": "file .npmrc", "kind": "Secret", "name": "npm", "key": "npmrc", "by": "BootProfile base"}
+    assert second == {"as": "file .token", "kind": "File", "name": "/run/token", "key": "", "by": "BootProfile base"}
 
 
 @pytest.mark.guarantee("G-60")
@@ -79,7 +84,7 @@ def test_what_a_tree_gives_is_the_nodes(run: Run, tmp_path: Path) -> None:
     key = Key("Lieutenant", "default", "api")
     labels = {TREE: "prod", NODE: "db"}
     change(tmp_path / "state", lambda obj: replace(obj, labels=labels, owner="uid") if obj.key == key else obj)
-    assert run("auth", "secrets", "api", "-o", "json").json[1]["by"] == "VMTree prod node db"
+    assert run("auth", "secrets", "api", "-o", "json").json[2]["by"] == "VMTree prod node db"
 
 
 def test_what_can_not_be_told_says_why(run: Run) -> None:

@@ -21,6 +21,8 @@ from reconciler.core.snapshot.rendered import Rendered
 from tests.core.views import lieutenant_spec
 
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
+PROGRAM = {"exec": {"command": ["mint"], "refreshSeconds": 60}}
+HOST_FILE = {"file": {"path": "/run/token"}}
 CONFIG = {"configMapKeyRef": {"name": "c", "key": "t"}}
 PROVIDER: Json = {"name": "a", "baseUrl": "http://127.0.0.1:1/v1", "api": "openai-completions", "apiKeyFrom": SECRET}  # type: ignore[dict-item]
 FULL: Json = {
@@ -28,12 +30,19 @@ FULL: Json = {
     "resources": {"vcpus": 1, "memoryMiB": 1024, "diskMiB": 1024},
     "organs": ["store"],
     "capabilities": ["ssh"],
-    "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": SECRET}],  # type: ignore[list-item]
+    "env": [
+        {"name": "A", "value": "1"},
+        {"name": "B", "valueFrom": SECRET},  # type: ignore[list-item]
+        {"name": "C", "valueFrom": PROGRAM},  # type: ignore[list-item]
+        {"name": "D", "valueFrom": HOST_FILE},  # type: ignore[list-item]
+    ],
     "files": [
         {"path": "a", "content": "x", "mode": "0600"},
         {"path": "b", "valueFrom": SECRET},  # type: ignore[list-item]
         {"path": "c", "contentFrom": CONFIG},  # type: ignore[list-item]
         {"path": "d", "contentFrom": SECRET},  # type: ignore[list-item]
+        {"path": "e", "valueFrom": PROGRAM},  # type: ignore[list-item]
+        {"path": "f", "valueFrom": HOST_FILE},  # type: ignore[list-item]
     ],
     "steps": [{"name": "s", "run": "x", "timeoutSeconds": 5, "retries": 1}],
     "verify": [{"name": "v", "command": ["x"], "expect": {"exitCode": 0, "stdout": "x"}, "timeoutSeconds": 5}],
@@ -73,6 +82,9 @@ def with_value(*path: str | int, to: object) -> Json:
 
 OTHER_KEY = {"secretKeyRef": {"name": "s", "key": "other"}}
 OTHER_SECRET = {"secretKeyRef": {"name": "other", "key": "k"}}
+OTHER_PROGRAM = {"exec": {"command": ["other"], "refreshSeconds": 60}}
+OTHER_TIME = {"exec": {"command": ["mint"], "refreshSeconds": 61}}
+OTHER_FILE = {"file": {"path": "/run/other"}}
 # Field → (the profile with it changed, what of the result must differ).
 CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     "source.image": (with_value("source", to={"image": "other"}), lambda r: r.source),
@@ -87,6 +99,12 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
     "env[].value": (with_value("env", 0, "value", to="2"), lambda r: (r.env, r.launch_hash)),
     "env[].valueFrom.secretKeyRef.name": (with_value("env", 1, "valueFrom", to=OTHER_SECRET), lambda r: (r.secret_env, r.launch_hash)),
     "env[].valueFrom.secretKeyRef.key": (with_value("env", 1, "valueFrom", to=OTHER_KEY), lambda r: (r.secret_env, r.launch_hash)),
+    "env[].valueFrom.exec.command": (with_value("env", 2, "valueFrom", to=OTHER_PROGRAM), lambda r: (r.secret_env, r.launch_hash)),
+    "env[].valueFrom.exec.refreshSeconds": (with_value("env", 2, "valueFrom", to=OTHER_TIME), lambda r: r.secret_env),
+    "env[].valueFrom.file.path": (with_value("env", 3, "valueFrom", to=OTHER_FILE), lambda r: (r.secret_env, r.launch_hash)),
+    "files[].valueFrom.exec.command": (with_value("files", 4, "valueFrom", to=OTHER_PROGRAM), lambda r: (r.files, r.files_hash)),
+    "files[].valueFrom.exec.refreshSeconds": (with_value("files", 4, "valueFrom", to=OTHER_TIME), lambda r: (r.files,)),
+    "files[].valueFrom.file.path": (with_value("files", 5, "valueFrom", to=OTHER_FILE), lambda r: (r.files, r.files_hash)),
     "files[].path": (with_value("files", 0, "path", to="other"), lambda r: (r.files, r.files_hash)),
     "files[].content": (with_value("files", 0, "content", to="other"), lambda r: (r.files, r.files_hash)),
     "files[].mode": (with_value("files", 0, "mode", to="0644"), lambda r: (r.files, r.files_hash)),
@@ -125,6 +143,18 @@ CHANGED: dict[str, tuple[Json, Callable[[Rendered], object]]] = {
         lambda r: (r.agent_hash, r.launch_hash),
     ),
     "agent.providers[].api": (with_value("agent", "providers", 0, "api", to="anthropic-messages"), lambda r: (r.agent_hash, r.launch_hash)),
+    "agent.providers[].apiKeyFrom.exec.command": (
+        with_value("agent", "providers", 0, "apiKeyFrom", to=OTHER_PROGRAM),
+        lambda r: (r.secret_env, r.launch_hash),
+    ),
+    "agent.providers[].apiKeyFrom.exec.refreshSeconds": (
+        with_value("agent", "providers", 0, "apiKeyFrom", to=OTHER_TIME),
+        lambda r: r.secret_env,
+    ),
+    "agent.providers[].apiKeyFrom.file.path": (
+        with_value("agent", "providers", 0, "apiKeyFrom", to=OTHER_FILE),
+        lambda r: (r.secret_env, r.launch_hash),
+    ),
     "agent.providers[].apiKeyFrom.secretKeyRef.name": (
         with_value("agent", "providers", 0, "apiKeyFrom", to=OTHER_SECRET),
         lambda r: (r.secret_env, r.launch_hash),

@@ -9,6 +9,7 @@ from hypothesis import given
 
 from reconciler.api.lieutenant import ManagementPolicy
 from reconciler.api.meta import DeletionPolicy
+from reconciler.api.reasons import Reason
 from reconciler.core.decisions import (
     Adopt,
     AskOriginal,
@@ -109,6 +110,10 @@ SCENARIOS: dict[str, tuple[Slot, Decision]] = {
         Refuse("AccountChanged", f"VM {VM} belongs to account mine, the key to theirs"),
     ),
     "an unreadable VM is left alone": (replace(FILLED, vm=Unknown("503")), Wait("VMUnknown", "503")),
+    "a key that the platform refuses is told as that, whosever it is": (
+        replace(FILLED, account="theirs", vm=Unknown("401", Reason.PLATFORM_KEY_REFUSED)),
+        Wait("PlatformKeyRefused", "401"),
+    ),
     "even when it should go": (replace(GONE, vm=Unknown("503")), Wait("VMUnknown", "503")),
     "even when it is marked for deletion": (replace(CONDEMNED, vm=Unknown("503")), Wait("VMUnknown", "503")),
     "nothing is created while nothing can be read": (replace(EMPTY, vm=Unknown("503")), Wait("VMUnknown", "503")),

@@ -21,6 +21,7 @@ from tests.engine import (
     test_clock,
     test_configuration,
     test_conversation_lost,
+    test_credentials,
     test_escalation,
     test_fallbacks,
     test_fork,
@@ -529,6 +530,11 @@ STORIES |= {
     "Lieutenant.idle.postTask": partial(test_idle.test_what_becomes_of_a_worker_whose_tasks_are_done, "Delete"),
 }
 STORIES |= TREE_STORIES
+STORIES |= {
+    f"{place}.{source}.{leaf}": partial(test_credentials.both, place)
+    for place, source in test_credentials.PLACES.items()
+    for leaf in test_credentials.LEAVES
+}
 
 RULES = ("tools[]", "default", "allow[]", "ask[]", "deny[]", "askMayBeAllowed", "askTimeoutSeconds")
 STORIES |= {

@@ -14,7 +14,7 @@ from reconciler.core.keys import Key
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.snapshot.vm import VmList
 from reconciler.engine.loop import Engine
-from reconciler.engine.ports import Event, Secrets
+from reconciler.engine.ports import Draws, Event, Secrets
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
 from reconciler.errors import ReconcilerError
@@ -196,13 +196,18 @@ Story = Callable[[Stage], Coroutine[Any, Any, None]]
 
 
 def tell(
-    path: Path, story: Story, world: World | None = None, settings: EngineSettings = SETTINGS, secrets: Secrets | None = None
+    path: Path,
+    story: Story,
+    world: World | None = None,
+    settings: EngineSettings = SETTINGS,
+    secrets: Secrets | None = None,
+    draws: Draws | None = None,
 ) -> Stage:
     """Play a story to its end and judge the world by what happened in it."""
 
     async def main() -> Stage:
         run = Stage(world or World(), path / "state.db", settings)
-        run.controller.secrets = secrets
+        run.controller.secrets, run.controller.draws = secrets, draws
         foreign = run.world.make({}, owner=FOREIGN)
         try:
             await run.alive()

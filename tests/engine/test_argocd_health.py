@@ -53,7 +53,7 @@ def test_every_status_of_a_story_has_the_health_that_kstatus_has(tmp_path: Path,
         assert await run.ends(await run.task("good", to="ada")) == "Succeeded"
         failing = await run.task("bad", to="ada", acceptance=[{"file": {"path": "never.txt"}}])
         assert await run.ends(failing) == "Failed"
-        await run.engine.declarations.patch_spec(ada, lambda spec: {**spec, "mode": "Suspended"}, "api")
+        await run.engine.declarations.patch_spec(ada, lambda obj: {**obj.spec, "mode": "Suspended"}, "api")
         await run.until(lambda: run.status(ada).get("phase") == "Suspended", "it sleeps")
         await pass_time(5)
         await run.engine.declarations.delete(LT)

@@ -30,7 +30,7 @@ def test_who_declared_changed_cancelled_and_deleted_what(tmp_path: Path) -> None
         task = await s.task("one")
         await s.ends(task)
         bob = s.engine.declarations.acting(Actor("command", "bob"))
-        await bob.patch_spec(task, lambda spec: {**spec, "cancel": True}, "api")
+        await bob.patch_spec(task, lambda obj: {**obj.spec, "cancel": True}, "api")
         await bob.annotate(LT, {"fleet.vers.sh/retry": "t1"})
         await bob.halt(True)
         await bob.halt(False)

@@ -12,7 +12,8 @@ from reconciler.api.reasons import NOTHING, Reason
 from reconciler.core.lasterror import last_error_of
 from reconciler.core.snapshot.machine import CommandResult
 from reconciler.core.snapshot.vm import VmState
-from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError
+from reconciler.errors import GuestFailed, GuestUnreachable, ReconcilerError, Unreachable
+from tests.conformance.kstatus import conditions_of
 from tests.engine.stage import LT, Stage, declared, failing, pass_time, tell
 from tests.engine.test_profiles import PROFILE, Vault
 
@@ -160,14 +161,88 @@ def test_a_new_machine_that_nobody_can_reach_is_told_and_kept_and_used_once_it_a
         await run.until(lambda: bool(run.record().slot.vm_id), "it has a machine")
         run.machine().reachable = False
         await run.says(LT, "AgentReachable", "GuestUnreachable")
+        since = conditions_of(run.status())["AgentReachable"]["lastTransitionTime"]
         await pass_time(1800)
         assert run.condition(LT, "Ready") in ("False", "Unknown")
+        assert run.status()["phase"] == "Starting"
+        assert "no answer" in run.message(LT, "Ready")
+        assert conditions_of(run.status())["AgentReachable"]["lastTransitionTime"] == since, "since when it is waited for"
         assert run.condition(LT, "VMReady") == "True"
         run.machine().reachable = True
         assert await run.ends(task) == "Succeeded"
 
     run = tell(tmp_path, story)
     assert (run.world.created, run.world.deletes) == (1, [])
+
+
+def phases(run: Stage, since: int) -> list[tuple[str, str]]:
+    """Each phase with the reason of Ready, as written one after another, without what was written again."""
+    told = [(str(status["phase"]), str(conditions_of(status)["Ready"]["reason"])) for status in run.controller.statuses[since:]]
+    return [one for one, before in zip(told, [("", ""), *told], strict=False) if one != before]
+
+
+@pytest.mark.guarantee("G-04")
+@pytest.mark.guarantee("G-24")
+@pytest.mark.parametrize("restarted", [False, True], ids=["by a controller that saw it ready", "by one that starts"])
+def test_a_machine_that_was_ready_and_does_not_answer_is_unreachable_from_the_first_look(restarted: bool, tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        if restarted:
+            await run.controller.down()
+        told = len(run.controller.statuses)
+        machine.reachable = False
+        if restarted:
+            await run.alive()
+        await run.says(LT, "Ready", "GuestUnreachable")
+        await pass_time(600)
+        assert phases(run, told) == [("Unreachable", "GuestUnreachable")]
+        machine.reachable = True
+        await run.ready()
+        assert run.status()["phase"] == "Idle"
+
+    run = tell(tmp_path, story)
+    assert (run.world.created, run.world.deletes) == (1, [])
+
+
+@pytest.mark.guarantee("G-04")
+def test_a_machine_that_is_unreachable_through_an_outage_of_the_platform_stays_told_as_that(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant()
+        machine = await run.ready()
+        run.weather.rules["vers."] = failing(lambda: Unreachable("503", "GET /vms"))
+        await run.says(LT, "Ready", "VMUnknown")
+        machine.reachable = False
+        told = len(run.controller.statuses)
+        del run.weather.rules["vers."]
+        await run.says(LT, "Ready", "GuestUnreachable")
+        await pass_time(60)
+        assert phases(run, told) == [("Unreachable", "GuestUnreachable")]
+        machine.reachable = True
+        await run.ready()
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.guarantee("G-08")
+def test_a_machine_that_was_resumed_and_does_not_answer_yet_is_starting(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await run.lieutenant(mode="Suspended")
+        await run.until(lambda: run.status().get("phase") == "Suspended", "it is suspended")
+        await run.lieutenant()
+        machine = await run.ready()
+        await run.lieutenant(mode="Suspended")
+        await run.says(LT, "Suspended", "VMSuspended")
+        machine.reachable = False
+        told = len(run.controller.statuses)
+        await run.lieutenant()
+        await run.says(LT, "Ready", "GuestUnreachable")
+        await pass_time(60)
+        assert {phase for phase, _ in phases(run, told)} <= {"Suspended", "Starting"}
+        machine.reachable = True
+        await run.ready()
+
+    tell(tmp_path, story)
 
 
 def test_a_cause_is_named_where_it_is_known() -> None:

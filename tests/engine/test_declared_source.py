@@ -43,7 +43,7 @@ def test_a_declaration_that_moves_to_another_stack_is_the_same_object(tmp_path: 
 def test_a_field_that_a_command_changes_does_not_move_the_object(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         await run.engine.declarations.apply(IN_STACK)
-        changed = await run.engine.declarations.patch_spec(LT, lambda spec: {**spec, "role": "Keep it well"}, "file")
+        changed = await run.engine.declarations.patch_spec(LT, lambda obj: {**obj.spec, "role": "Keep it well"}, "file")
         assert changed is Outcome.CONFIGURED
         assert (known(run).source_id, known(run).source_commit) == (STACK, "c0ffee")
 

@@ -208,7 +208,7 @@ def test_a_deaf_turn_is_interrupted_the_hard_way(tmp_path: Path) -> None:
 def test_a_target_that_ends_first_makes_its_steer_expire(tmp_path: Path) -> None:
     async def story(run: Stage) -> None:
         one, steer, _ = await steered(run, escalation=ESCALATION)
-        await run.engine.declarations.patch_spec(one, lambda spec: {**spec, "cancel": True}, "api")
+        await run.engine.declarations.patch_spec(one, lambda obj: {**obj.spec, "cancel": True}, "api")
         assert await run.ends(one) == "Cancelled"
         assert await run.ends(steer) == "Expired"
         assert run.prompts("s") == []

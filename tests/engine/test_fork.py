@@ -196,6 +196,28 @@ def test_a_source_that_a_lost_call_left_paused_is_resumed(tmp_path: Path) -> Non
     tell(tmp_path, story)
 
 
+@pytest.mark.guarantee("G-33")
+def test_a_source_that_was_seen_paused_meanwhile_is_not_resumed_when_it_runs_again(tmp_path: Path) -> None:
+    async def story(run: Stage) -> None:
+        await source_with_a_past(run)
+        run.world.branch_seconds = 4.0
+
+        async def seen(act: Callable[[], Awaitable[object]]) -> object:
+            call = asyncio.ensure_future(act())
+            await asyncio.sleep(1.0)
+            shown = await run.engine.fleet.list_since(run.engine.clock.now())
+            assert VmState.SUSPENDED in {vm.state for vm in shown.vms.values()}
+            return await call
+
+        run.weather.rules["vers.create_vm"] = seen
+        await run.lieutenant("copy", **fork_of())
+        await run.ready(COPY)
+        await run.until(lambda: run.engine.converged(), "all rests")
+        assert run.happened("ResumedVM") == run.weather.count("vers.resume_vm") == 0
+
+    tell(tmp_path, story)
+
+
 async def never(act: object) -> object:
     """The call is not answered before the controller ends."""
     await pass_time(3000)

@@ -31,6 +31,9 @@ class Platform:
         self.kept: list[tuple[str, ...]] = []
         self._clock = clock
 
+    def account(self) -> str:
+        return "account"
+
     async def list_vms(self) -> VmList:
         begun = self._clock.now()
         self.began.append(begun)

@@ -40,7 +40,7 @@ def test_a_result_has_its_answer_its_cost_and_is_never_changed(tmp_path: Path) -
         await run.until(lambda: run.status(task).get("phase") == "Succeeded", "it shows")
         result = run.status(task)["result"]
         assert (result["answer"], result["stopReason"], result["usage"]["outputTokens"]) == ("done", "stop", 5)
-        await run.engine.declarations.patch_spec(task, lambda spec: {**spec, "cancel": True}, "api")
+        await run.engine.declarations.patch_spec(task, lambda obj: {**obj.spec, "cancel": True}, "api")
         await pass_time(60)
         assert run.task_record(task).phase == "Succeeded"
         assert run.status(task)["result"] == result
@@ -178,7 +178,7 @@ def test_a_cancelled_task_is_aborted_and_a_pending_one_never_sent(tmp_path: Path
         one, two = await run.task("one"), await run.task("two")
         await run.runs(one)
         for task in (two, one):
-            await run.engine.declarations.patch_spec(task, lambda spec: {**spec, "cancel": True}, "api")
+            await run.engine.declarations.patch_spec(task, lambda obj: {**obj.spec, "cancel": True}, "api")
         assert await run.ends(one) == "Cancelled"
         assert await run.ends(two) == "Cancelled"
         assert run.prompts("two") == []

@@ -158,6 +158,7 @@ def attacks(commit: str, vm: str) -> dict[str, tuple[Declared, ...]]:
         "BootProfile.agent.providers[].apiKeyFrom.secretKeyRef.name": by_profile(
             "provider", agent={"providers": [{"name": "p", "baseUrl": "http://p", "apiKeyFrom": SECRET_REF}]}
         ),
+        "VMTree.nodes[].adopt.vmId": (tree("tree-adopt", {**node, "profileRef": {"name": "infra"}, "adopt": {"vmId": vm}}),),
         "VMTree.nodes[].profileRef.name": (tree("tree", {**node, "profileRef": {"name": "golden"}}),),
         **{
             f"VMTree.nodes[].lieutenant.{path}": (tree(f"tree-{number}", {**agent, "lieutenant": {"role": "x", **spec}}),)

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.machine import VmShape
 from tests.engine import test_rollout as rollouts
+from tests.engine import test_tree_adoption as adoption
 from tests.engine import test_tree_budget as budgets
 from tests.engine import test_tree_machines as machines
 from tests.engine import test_trees as trees
@@ -28,13 +29,19 @@ LIEUTENANT: Mapping[str, Any] = {
             {"path": "b.txt", "contentFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
             {"path": "c.txt", "contentFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             {"path": "d.txt", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"path": "e.txt", "valueFrom": {"exec": {"command": ["mint"], "refreshSeconds": 60}}},
+            {"path": "f.txt", "valueFrom": {"file": {"path": "/run/token"}}},
         ],
     },
     "model": {
         "provider": "anthropic", "id": "claude", "thinking": "high",
         "fallbacks": [{"provider": "other", "id": "m", "thinking": "low"}],
     },
-    "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    "env": [
+        {"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        {"name": "C", "valueFrom": {"exec": {"command": ["mint"], "refreshSeconds": 60}}},
+        {"name": "D", "valueFrom": {"file": {"path": "/run/token"}}},
+    ],
     "queue": {"maxPending": 7},
     "memory": {"scopes": ["Global"], "maxLines": 60},
     "limits": {
@@ -186,6 +193,7 @@ TREE_STORIES: dict[str, Callable[[Path], object]] = {
     f"{NODE}.parent": trees.test_machines_come_roots_first_and_go_leaves_first,
     f"{NODE}.from": played(a_branch),
     f"{NODE}.profileRef.name": played(profile_of_a_node),
+    f"{NODE}.adopt.vmId": adoption.test_every_node_takes_over_the_machine_that_it_names_and_its_agent_goes_on,
     f"{NODE}.replicas": trees.test_every_node_gets_its_machine_and_agent_nodes_a_lieutenant,
     f"{NODE}.mode": played(mode_of_a_node),
     f"{NODE}.protected": trees.test_a_tree_with_a_protected_node_goes_only_when_that_is_confirmed,

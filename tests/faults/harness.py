@@ -27,7 +27,7 @@ from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.loop import Engine
 from reconciler.engine.outbox import Outbox, Want
 from reconciler.engine.parts import EngineParts
-from reconciler.engine.ports import Secrets
+from reconciler.engine.ports import Draws, Secrets
 from reconciler.engine.registry import Registration
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.declared import Declared
@@ -212,6 +212,7 @@ class Controller:
         self._uids = itertools.count(1)
         self.engine: Engine | None = None
         self.secrets: Secrets | None = None
+        self.draws: Draws | None = None
         self.kinds: Sequence[Registration] = STOCK
         self.wants: Sequence[Want] = ()
         self.lives = 0
@@ -228,7 +229,7 @@ class Controller:
                 self.settings, FakeVers(self.world), FakeAgents(self.world), KEEPER, store, self.secrets or NoSecrets(),
                 LoopClock(self.world.now() + self.clock_off), Effects(self.life.hook), random.Random(1).random,
                 lambda: f"token-{next(self._tokens)}",
-                kinds=self.kinds, outbox=Outbox(self.wants) if self.wants else None,
+                kinds=self.kinds, outbox=Outbox(self.wants) if self.wants else None, draws=self.draws,
             )  # fmt: skip
             engine = await Engine.open(parts)
         except (Crash, ReconcilerError):

@@ -45,6 +45,7 @@ NOBODY: dict[str, tuple[str, ...]] = {
     "forget": ("lt", "nobody"),
     "exec": ("nobody", "--", "true"),
     "cp": ("nobody:x", "y"),
+    "memory": ("get", "nobody"),
 }
 """Command → words that name something that is not there."""
 

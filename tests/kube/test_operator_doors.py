@@ -1,32 +1,17 @@
-"""The same directory through three doors — kubectl, files, the command line — comes to the same plans, acts and status (G-40)."""
+"""The same documents through three doors — kubectl, files, the command line — come to the same plans, acts and status (G-40)."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
 
 import pytest
 
-from reconciler.app import engine_over
-from reconciler.core.keys import Json, Key
-from reconciler.engine.backend import NullBackend
+from reconciler.core.keys import Key
 from reconciler.engine.loop import Engine
-from reconciler.engine.planning import plan_everything
-from reconciler.engine.ports import Event
-from reconciler.engine.state.declared import Declared
-from reconciler.sources.files.scan import Scanner
-from reconciler.sources.files.sync import FileSync
-from reconciler.sources.kube.raw import without_nulls
-from reconciler.store.sqlstore import open_store
-from reconciler.views.forecast import planned
-from tests.faults.harness import NoSecrets
+from tests.kube.assets import ROOT
 from tests.kube.controlplane import Namespace
-from tests.kube.operating import Person, RealTime, charge, config, tuned, until, ways_in
+from tests.kube.doors import must_be_alike, three
 
 pytestmark = pytest.mark.real("kube")
 
@@ -75,136 +60,39 @@ metadata: {name: sleepy}
 spec: {lieutenantRef: {name: bob}, prompt: never}
 """
 
-VOLATILE = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
-    (re.compile(r"00000000-0000-4000-8000-\d{12}"), "VM"),
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
-    (re.compile(r'"pid": \d+'), '"pid": 0'),
-)
-"""What no two runs of one door have in common either."""
-
-MOMENTS = ("Pending", "Provisioning", "Starting", "Idle", "Working", "Suspending", "Suspended")
-"""Phases between which a look may or may not fall: no acts."""
-
-
-@dataclass
-class Story:
-    """What one door came to."""
-
-    plans: list[tuple[str, str, str, str]] = field(default_factory=list)
-    acts: dict[str, list[str]] = field(default_factory=dict)
-    status: dict[str, Json] = field(default_factory=dict)
-
-    def listen(self, event: Event) -> None:
-        if event.reason in MOMENTS:
-            return
-        self.acts.setdefault(event.key.name, []).append(f"{event.type} {event.reason} {plain(event.message)}")
-
-    async def plan(self, engine: Engine) -> None:
-        self.plans = [(p.key.name, p.verb, plain(p.target), plain(p.reason)) for p in planned((await plan_everything(engine)).steps)]
-
-
-def plain(text: str) -> str:
-    for pattern, word in VOLATILE:
-        text = pattern.sub(word, text)
-    return text
-
-
-def settled(engine: Engine, namespace: str) -> bool:
-    done = [engine.table.task(Key("Task", namespace, name)) for name in ("one", "two")]
-    return all(task is not None and task.record.phase == "Succeeded" for task in done) and engine.converged()
-
-
-def statuses(objects: dict[str, Json]) -> dict[str, Json]:
-    return {name: json.loads(plain(json.dumps(without_nulls(status), sort_keys=True))) for name, status in sorted(objects.items())}
-
-
-Declare = Callable[[Engine, Path], Awaitable[None]]
-
-
-async def by_file(engine: Engine, folder: Path) -> None:
-    found = await asyncio.to_thread(Scanner(folder.name).scan, [folder])
-    assert found.clean
-    await FileSync(engine.table, engine.declarations, lambda line: None).round(found)
-
-
-async def by_command(engine: Engine, folder: Path) -> None:
-    found = await asyncio.to_thread(Scanner(folder.name).scan, [folder])
-    for one in found.objects:
-        await engine.declarations.apply(Declared(one.key, one.spec, one.labels, one.annotations, "api"))
-
-
-@asynccontextmanager
-async def without_cluster(state: Path, world: RealTime) -> AsyncIterator[Engine]:
-    store = await asyncio.to_thread(open_store, state / "state.db")
-    ways = ways_in(world)
-    async with engine_over(config(state), store, "cluster/ns", NoSecrets(), backend=NullBackend(), make_ways=ways, tune=tuned) as engine:
-        try:
-            yield engine
-        finally:
-            await engine.stop()
-            await store.aclose()
-
-
-async def through(declare: Declare, folder: Path, state: Path, namespace: str) -> Story:
-    story, world = Story(), RealTime()
-    async with without_cluster(state, world) as engine:
-
-        async def catch_up() -> None:
-            await declare(engine, folder)
-            await story.plan(engine)
-
-        engine.recorder.listen(story.listen)
-        await engine.start(catch_up)
-        await until(lambda: settled(engine, namespace), "the fleet is as declared")
-        found = {f"{key.kind}/{key.name}": item.obj.status for key in engine.table.all_keys() if (item := engine.table.get(key))}
-        story.status = statuses(found)
-    return story
-
-
-async def through_the_cluster(cluster: Namespace, text: str, state: Path) -> Story:
-    story, world, person = Story(), RealTime(), Person(cluster)
-    await person.apply(text)
-
-    def prepare(engine: Engine) -> None:
-        engine.recorder.listen(story.listen)
-        start = engine.start
-
-        async def planned(catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
-            async def and_plan() -> None:
-                assert catch_up is not None
-                await catch_up()
-                await story.plan(engine)
-
-            await start(and_plan)
-
-        engine.start = planned  # type: ignore[method-assign]
-
-    async with charge(cluster, state, world, prepare=prepare) as operator:
-        await until(lambda: settled(operator.engine, cluster.name) and operator.kube_controller.rests(), "the fleet is as declared")
-        await asyncio.sleep(0.5)
-        found = [one for kind in ("bp", "lt", "ltask") for one in await person.list(kind)]
-        story.status = statuses({f"{one['kind']}/{one['metadata']['name']}": one["status"] for one in found})
-    return story
-
 
 @pytest.mark.guarantee("G-40")
 async def test_three_doors_one_outcome(cluster: Namespace, tmp_path: Path) -> None:
-    folder = tmp_path / cluster.name
-    folder.mkdir()
-    (folder / "fleet.yaml").write_text(FLEET)
-    for state in ("file", "api", "kube"):
-        (tmp_path / "state" / state).mkdir(parents=True)
-    filed = await through(by_file, folder, tmp_path / "state" / "file", cluster.name)
-    commanded = await through(by_command, folder, tmp_path / "state" / "api", cluster.name)
-    applied = await through_the_cluster(cluster, FLEET, tmp_path / "state" / "kube")
+    def settled(engine: Engine, namespace: str) -> bool:
+        done = [engine.table.task(Key("Task", namespace, name)) for name in ("one", "two")]
+        return all(task is not None and task.record.phase == "Succeeded" for task in done) and engine.converged()
+
+    filed, commanded, applied = await three(cluster, tmp_path, FLEET, settled)
     assert {verb for _, verb, _, _ in filed.plans} >= {"Create", "StartAgent", "Deliver"}
     assert filed.acts["ada"]
     tasks = {"Task/one", "Task/two", "Task/sleepy"}
     assert set(filed.status) == {"BootProfile/mine", "Lieutenant/ada", "Lieutenant/bob", "Lieutenant/cyd", *tasks}
-    for other in (commanded, applied):
-        assert other.plans == filed.plans
-        assert other.acts == filed.acts
-        for name in filed.status:
-            assert other.status[name] == filed.status[name], name
-        assert set(other.status) == set(filed.status)
+    must_be_alike(filed, commanded)
+    must_be_alike(filed, applied)
+
+
+TREE = ROOT / "tests" / "manifests" / "valid" / "tree.yaml"
+PLACES = ("infra", "backend", "frontend", "worker-0", "worker-1", "worker-2", "db", "experiment")
+
+
+@pytest.mark.guarantee("G-40")
+async def test_a_hierarchy_with_every_field_is_the_same_through_three_doors(cluster: Namespace, tmp_path: Path) -> None:
+    minute = (time.gmtime().tm_min + 30) % 60  # no snapshot is due while this runs
+    text = TREE.read_text("utf-8").replace('"0 * * * *"', f'"{minute} * * * *"')
+    assert f'"{minute} * * * *"' in text
+
+    def settled(engine: Engine, namespace: str) -> bool:
+        tree = engine.table.get(Key("VMTree", namespace, "prod"))
+        ready = tree is not None and {node["name"] for node in tree.obj.status.get("nodes", []) if node["ready"]} == set(PLACES)
+        return ready and engine.converged()
+
+    filed, commanded, applied = await three(cluster, tmp_path, text, settled)
+    made = [name for name, verb, _, _ in filed.plans if verb == "Create"]
+    assert len(made) == len(PLACES)
+    must_be_alike(filed, commanded)
+    must_be_alike(filed, applied)

@@ -10,6 +10,9 @@ import pytest
 
 from tests.kube.controlplane import Namespace
 from tests.kube.operating import Person, RealTime, charge, until
+from tests.kube.test_cli_kube import Desk, bare, desk
+
+__all__ = ["bare", "desk"]  # fixtures
 
 pytestmark = pytest.mark.real("kube")
 
@@ -70,3 +73,18 @@ async def test_a_lost_store_finds_every_machine_of_a_tree_again(cluster: Namespa
         assert {machine.vm_id for machine in world.alive()} == before
         told = (await person.get("vmt", "prod"))["status"]
         assert all(node["ready"] for node in told["nodes"])
+
+
+@pytest.mark.guarantee("G-13")
+async def test_a_branch_is_taken_down_by_a_command(desk: Desk) -> None:
+    person, world = desk.person, desk.world
+    await person.apply(tree([*NODES[:2], {**NODES[2], "protected": True}, {**NODES[1], "name": "b"}]))
+    await person.kubectl("wait", "vmt/prod", "--for=condition=Ready", "--timeout=90s")
+    refused = await desk.refused("delete", "--kube", "vmt/prod", "--node", "a", code=4)
+    assert "w of it is protected from deletion; w stands below a, and policy.onNodeRemoved is Refuse" in refused
+    assert len((await person.get("vmt", "prod"))["spec"]["nodes"]) == 4
+    told = await desk("delete", "--kube", "vmt/prod", "--node", "a", "--confirm", "--wait", "--timeout", "60")
+    assert told == "vmtree/prod node a removed in the cluster, and w below it\nvmtree/prod node a is gone\n"
+    assert {one["metadata"]["name"] for one in await person.list("lt")} == {"prod-b"}
+    assert len(world.alive()) == 2
+    assert "there is no node 'a'" in await desk.refused("delete", "--kube", "vmt/prod", "--node", "a", code=64)

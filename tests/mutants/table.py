@@ -174,7 +174,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "return Absent(proven=vm.state is VmState.DEAD)", "return Absent(proven=True)",
            test_outages.test_a_vm_missing_from_lists_alone_is_kept),
     Mutant("forget-on-error", "G-03, G-04: an error proves nothing", Fleet, "look",
-           "return Unknown(str(error))", "return Absent(proven=True)",
+           "return unread(error)", "return Absent(proven=True)",
            test_outages.test_a_deletion_asked_for_in_an_outage_waits_and_then_happens),
     Mutant("vanished-ignored", "G-03: never many VMs at once without a person", slot_policies, "believe_only_proven_absence",
            "if s.vanished:", "if False:",

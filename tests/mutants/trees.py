@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.core.lieutenant import status
+from reconciler.core.slot import adoption
 from reconciler.core.slot import policies as slot_policies
 from reconciler.core.tree import machine, order, places, policies
+from reconciler.engine.act.slot import SlotActs
 from reconciler.engine.kinds.machine import MachineKind
 from reconciler.engine.observe import trees
 from tests.core import test_explore_tree
 from tests.core import test_tree_properties as properties
-from tests.engine import test_tree_machines, test_trees
+from tests.engine import test_tree_adoption, test_tree_machines, test_trees
 from tests.faults.harness import Fault
 from tests.faults.play import play
 from tests.faults.scenarios import tree_grows, tree_shrinks, tree_sleeps
@@ -20,6 +22,14 @@ from tests.mutants.mutant import Mutant
 
 def a_tree_that_grows(path: Path) -> None:
     play(tree_grows.SCENARIO, path / "grows.db", None)
+
+
+def a_set_beyond_its_limit(path: Path) -> None:
+    test_tree_adoption.test_what_is_taken_over_counts_against_the_limits_and_the_rest_is_not_touched(path)
+
+
+def a_set_of_which_two_want_one(path: Path) -> None:
+    test_tree_adoption.test_of_two_declarations_that_want_one_machine_one_gets_it_and_the_other_says_whose_it_is(path)
 
 
 def a_tree_that_shrinks(path: Path) -> None:
@@ -93,6 +103,12 @@ TREE_MUTANTS: tuple[Mutant, ...] = (
            "and not seen.gone", "", an_order_that_goes_on),
     Mutant("limit-without-journal", "G-09: a create counts from the moment at which it is written down", trees.Trees, "ledger",
            "set(self._journal.under_way())", "set()", a_tree_that_grows),
+    Mutant("adopted-not-counted", "G-09: a machine that is taken over counts as well", adoption, "adopt_the_declared",
+           "refused is None and s.no_room is not None", "False and s.no_room is not None", a_set_beyond_its_limit),
+    Mutant("taken-unasked", "G-09: nobody takes over the last one allowed twice", SlotActs, "take_over",
+           "if t.gatherer.slots.trees.no_room(item.owner.object) is not None:", "if False:", a_set_beyond_its_limit),
+    Mutant("shared-by-two", "G-02: what belongs to one is not taken over by another", adoption, "adopt_the_declared",
+           "case Seen() if s.adopt.owner:", "case Seen() if False:", a_set_of_which_two_want_one),
     Mutant("unseen-not-counted", "G-09: a machine that one list lacks may still be booting", trees.Trees, "_booting",
            "return PREPARED not in noted(item, slot.vm_id)", "return False", a_list_that_lacks_one_that_boots),
     Mutant("limit-ignored", "G-09: never more machines than allowed", order, "no_room",

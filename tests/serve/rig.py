@@ -208,7 +208,7 @@ async def fleet_served(
             return forecast_of(Foreseen((), {}), "hash", ())
 
         handle = None if cluster else commands.handle
-        surface = stack.enter_context(surface_of(engine, store, Hiding(values.known), handle, foresee, 20))
+        surface = stack.enter_context(surface_of(engine, store, Hiding(values.known), handle, foresee, 20, commands.handle))
         config = Config(state=path, environ={TOKEN_VARIABLE: TOKEN})
         sources = Sources(lambda: engine, dict, lambda: True)
         where = listening or Listening(Address("127.0.0.1", 0))

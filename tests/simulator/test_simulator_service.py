@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import httpx2 as httpx
 import pytest
 
 from reconciler.errors import UsageError
+from reconciler.vers.simulator import ports
 from reconciler.vers.simulator.service import Simulator, SimulatorConfig, configure
 from tests.simulator.conftest import Start
 from tests.simulator.support import Running, running, until
@@ -97,6 +99,58 @@ async def test_a_data_directory_has_one_simulator_and_may_be_broken(tmp_path: Pa
     with pytest.raises(UsageError) as refused:
         await Simulator().start(SimulatorConfig(guests="stub", data=data))
     assert refused.value.remedy
+
+
+async def test_a_restart_on_the_same_data_listens_at_the_same_ports_and_one_without_data_does_not(tmp_path: Path) -> None:
+    config = SimulatorConfig(guests="stub", data=tmp_path / "data")
+    async with running(config) as s:
+        before = s.endpoints
+    async with running(config) as s, running(SimulatorConfig(guests="stub", data=tmp_path / "other")) as other:
+        assert (s.endpoints.url, s.endpoints.gateway) == (before.url, before.gateway)
+        assert (other.endpoints.url, other.endpoints.gateway) != (before.url, before.gateway)
+
+
+async def test_a_port_that_is_asked_for_is_stronger_than_the_kept_one(tmp_path: Path) -> None:
+    async with running(SimulatorConfig(guests="stub", data=tmp_path / "first")) as s:
+        free = int(s.endpoints.url.rpartition(":")[2])
+    async with running(SimulatorConfig(guests="stub", data=tmp_path / "data")) as s:
+        before = s.endpoints
+    async with running(SimulatorConfig(guests="stub", data=tmp_path / "data", port=free)) as s:
+        assert (s.endpoints.url, s.endpoints.gateway) == (f"http://127.0.0.1:{free}", before.gateway)
+
+
+async def test_a_kept_port_that_somebody_else_has_is_named_and_the_new_one_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ports, "WAIT_S", 0.0)
+    config = SimulatorConfig(guests="stub", data=tmp_path / "data")
+    async with running(config) as s:
+        before = s.endpoints
+    old = before.gateway.rpartition(":")[2]
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", int(old))
+    async with taken, running(config) as s:
+        moved = s.endpoints
+        new = moved.gateway.rpartition(":")[2]
+        assert (moved.url, new == old) == (before.url, False)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == ports.__name__]
+    assert f"the machines' gateway was {old}" in told
+    assert f"now it is {new}" in told
+    assert "--env-file" in told
+    async with running(config) as s:
+        assert s.endpoints.gateway == moved.gateway
+
+
+async def test_a_kept_port_that_is_held_for_a_moment_is_waited_for() -> None:
+    attempts: list[int] = []
+
+    async def start(port: int) -> int:
+        attempts.append(port)
+        if len(attempts) < 3:
+            raise OSError(errno.EADDRINUSE, "in use")
+        return port
+
+    assert await ports.listen(start, 0, 4000, "the API") == 4000
+    assert attempts == [4000, 4000, 4000]
 
 
 async def test_late_effects_survive_a_restart(tmp_path: Path) -> None:

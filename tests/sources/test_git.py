@@ -57,8 +57,9 @@ class Following:
         self.bare.now += after
         await self.one.fetch()
         found = await self.source.scan()
-        await self.bare.sync.round(found)
-        await self.one.settled(0)
+        entering = self.one.entering()
+        await self.bare.sync.round(found, entering=[entering] if entering is not None else [])
+        await self.one.settled()
         return found
 
     def known(self) -> set[str]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.keys import Key
 from reconciler.core.prune import APART
 from reconciler.engine.ports import StoredObject
 from reconciler.sources.git.address import Address, GitSettings
@@ -41,6 +42,7 @@ class History:
 
     def __post_init__(self) -> None:
         self.one.bare.deleted = self.judge
+        self.one.bare.table.on_change.append(self.is_whole)
         (self.origin.work / ".reconciler.yaml").write_text(marker(maxDelete=100))
 
     @property
@@ -51,6 +53,15 @@ class History:
         since = self.absent.get(obj.key.name)
         if since is None or self.now - since < APART:
             self.wrong.append(f"{obj.key.name} deleted at {self.now}, absent since {since}")
+
+    def is_whole(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
+        """Whenever an object comes in force, all of its commit is."""
+        if after is None or after.deleted_at is not None:
+            return
+        fleet, known = self.heads[after.source_commit], self.one.bare.known()
+        there = {name: (known[name].source_commit, known[name].spec["agent"]) for name in fleet or {} if name in known}
+        if there != {name: (after.source_commit, {"workDir": work}) for name, work in (fleet or {}).items()}:
+            self.wrong.append(f"{key.name} of {after.source_commit} at {self.now}, beside {there} where {fleet} is declared")
 
     def commit(self, fleet: Fleet, broken: bool = False) -> None:
         files: dict[str, str | None] = {f"{name}.yaml": profile(name, fleet[name]) if name in fleet else None for name in NAMES}
@@ -108,6 +119,7 @@ async def act(history: History, operation: tuple[Any, ...]) -> None:
             history.commit(fleet)
             git(work, "checkout", "-q", "-B", "other", "side")
             git(work, "commit", "-q", "--allow-empty", "-m", "beside")
+            history.read()
             git(work, "merge", "-q", "--no-edit", "-X", "theirs", "main")
             git(work, "checkout", "-q", "-B", "main", "other")
             history.read()

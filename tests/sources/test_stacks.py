@@ -269,7 +269,7 @@ async def test_what_was_changed_elsewhere_is_reported_or_reverted_as_declared(tm
     async with fleet_dir(tmp_path, onDrift=policy) as one:
         await three(one)
         other = {"extends": {"name": "full"}}
-        await one.engine.declarations.patch_spec(BP, lambda spec: dict(other), "file")
+        await one.engine.declarations.patch_spec(BP, lambda _: dict(other), "file")
         await one.look()
         assert (one.spec("BootProfile", "b") != other) is back
         assert any("changed elsewhere" in line for line in one.told)

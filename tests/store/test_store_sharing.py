@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -18,10 +19,10 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
-from reconciler.engine.ports import AddEvent, DropObject, PutIntent, PutMeta
-from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused, Unreachable, UsageError
+from reconciler.engine.ports import AddEvent, DropObject, PutIntent, PutMeta, PutObject
+from reconciler.errors import Conflict, NotFound, ReconcilerError, Refused, Rejected, Unreachable, UsageError
 from reconciler.store.database import connect
-from reconciler.store.sqlstore import SqlStore, open_store
+from reconciler.store.sqlstore import MANY, SqlStore, open_store
 from reconciler.store.writer import WriterThread
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
@@ -223,9 +224,18 @@ async def test_a_defect_in_the_writer_leaves_nobody_waiting(caplog: pytest.LogCa
     writer = WriterThread(broken)
     for _ in range(2):
         with pytest.raises(ReconcilerError, match="ZeroDivisionError"):
-            await writer.write(())
+            await writer.write(tuple)
     assert "writer failed" in caplog.text
     writer.close()
+
+
+async def test_a_large_batch_that_can_not_be_stored_fails_alone(sqlite_store: SqlStore) -> None:
+    """It is encoded by the thread that writes, in its turn."""
+    many = [put(f"n{number}") for number in range(MANY + 1)]
+    bad = PutObject(replace(put("bad").obj, version=0), 0)
+    outcomes = await asyncio.gather(*(sqlite_store.write(one) for one in (many, [*many, bad], [put("z")])), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), Rejected, type(None)]
+    assert len(await sqlite_store.objects()) == len(many) + 1
 
 
 async def test_a_defect_while_committing_is_counted(sqlite_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from reconciler.views.describe import LAST_OUTPUT, Section, describe
 from reconciler.views.documents import Table
 from tests.views.doubles import Mirrors, stored
 
+SINCE = "1970-01-01T00:00:30Z"
 ADA = replace(
     stored(
         "Lieutenant",
@@ -20,7 +21,7 @@ ADA = replace(
         {
             "phase": "Idle",
             "observedGeneration": 1,
-            "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "all is\nwell"}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "all is\nwell", "lastTransitionTime": SINCE}],
             "vm": {"id": "x"},
         },
         LieutenantRecord(session=SessionRecord(name="s")).dump(),
@@ -53,7 +54,9 @@ async def test_a_lieutenant_with_its_work_its_words_and_its_events() -> None:
     sections = {section.title: section.body for section in found.sections}
     assert list(sections) == ["Spec", "Conditions", "Status", "Tasks", "Last output", "Events"]
     assert sections["Spec"] == {"role": "Keep it"}
-    assert sections["Conditions"] == Table(("TYPE", "STATUS", "REASON", "MESSAGE"), (("Ready", "True", "Ready", "all is well"),))
+    assert sections["Conditions"] == Table(
+        ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), (("Ready", "True", "Ready", SINCE, "all is well"),)
+    )
     assert sections["Status"] == {"vm": {"id": "x"}}
     assert sections["Tasks"] == Table(("NAME", "PHASE", "REASON"), (("mine", "Pending", "Queued"),))
     assert sections["Last output"] == "x" * LAST_OUTPUT

@@ -102,7 +102,7 @@ def fall_back(v: SlotPart, slot: Decision) -> Decision | None:
         return OpenLocal(v.local.place, fallback=True) if v.local.hosting is Hosting.ALLOWED and v.local.here else None
     if not v.local.fallback or not v.local.outage or not isinstance(slot, Wait):
         return None
-    if slot.reason not in (Reason.PLATFORM_BLOCKED, Reason.VM_UNKNOWN, Reason.CREATE_INDETERMINATE):
+    if slot.reason is not Reason.PLATFORM_BLOCKED and not slot.reason.waiting.unreadable:
         return None
     if v.local.hosting is not Hosting.ALLOWED:
         return replace(slot, message=f"{slot.message}; outageFallback needs a controller started with --allow-local")

@@ -32,7 +32,7 @@ def provider_of(rendered: Rendered, model: str, owner: str) -> Provider:
         model_scope=digest([scope, model]),
         name=name,
         model=model,
-        key=", ".join([f"{ref.kind} {ref.name} key {ref.key}" for ref in refs] or [f"variable {variable}" for variable in given]),
+        key=", ".join([ref.words for ref in refs] or [f"variable {variable}" for variable in given]),
     )
 
 

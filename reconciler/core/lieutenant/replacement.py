@@ -141,7 +141,7 @@ def removal(other: NextMachine, why: str, cause: Cause) -> Decision | None:
     """How the machine in `next` goes, whatever is known of it; None: there is none."""
     slot = other.slot
     if not slot.record.vm_id and slot.intent is None:
-        return Wait(Reason.VM_UNKNOWN, slot.vm.why) if isinstance(slot.vm, Unknown) else None
+        return Wait(slot.vm.reason, slot.vm.why) if isinstance(slot.vm, Unknown) else None
     if slot.record.vm_id and isinstance(slot.vm, Seen) and slot.vm.claimed_by:
         return Detach(slot.record.vm_id, "Leave", f"it is claimed by {slot.vm.claimed_by}")
     decision = vmslot.plan(slot)

@@ -25,7 +25,7 @@ from reconciler.api.status.lieutenant import (
     VMStatus,
 )
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
-from reconciler.core.decisions import AtNext, Decision, Refuse, Steady, Wait
+from reconciler.core.decisions import AtNext, Decision, Steady, Wait
 from reconciler.core.keys import Json, as_map
 from reconciler.core.lasterror import NONE, LastError
 from reconciler.core.lieutenant.bootstatus import boot_status
@@ -33,7 +33,7 @@ from reconciler.core.lieutenant.budget import budget_reason
 from reconciler.core.lieutenant.configuration import mismatch, refusal
 from reconciler.core.lieutenant.governancestatus import budget_status, memory_status, rest_status
 from reconciler.core.lieutenant.health import CLOCK_TRIES, clock_is_wrong
-from reconciler.core.lieutenant.policies import works_aside
+from reconciler.core.lieutenant.phase import lieutenant_phase, works
 from reconciler.core.lieutenant.preparation import PREPARED, SECRETS, expected_skills, process_of
 from reconciler.core.lieutenant.providerstatus import fallback_status, provider_condition, provider_status
 from reconciler.core.lieutenant.readback import unapplied
@@ -75,8 +75,8 @@ def vm_ready(view: LieutenantView) -> Condition:
     match view.slot.vm:
         case _ if not view.slot.record.vm_id:
             return Condition("VMReady", "False", Reason.NO_VM)
-        case Unknown(why):
-            return Condition("VMReady", "Unknown", Reason.VM_UNKNOWN, why)
+        case Unknown(why, reason):
+            return Condition("VMReady", "Unknown", reason, why)
         case Absent():
             return Condition("VMReady", "Unknown", Reason.VM_MISSING, f"VM {view.slot.record.vm_id} is not in the platform's list")
         case Seen(VmState.RUNNING) if stuck:
@@ -157,38 +157,12 @@ def suspended(view: LieutenantView) -> Condition:
     match view.slot.vm:
         case Seen(VmState.SUSPENDED) if view.vm_id:
             return Condition("Suspended", "True", Reason.VM_SUSPENDED)
-        case Unknown(why) if view.vm_id:
-            return Condition("Suspended", "Unknown", Reason.VM_UNKNOWN, why)
+        case Unknown(why, reason) if view.vm_id:
+            return Condition("Suspended", "Unknown", reason, why)
         case _ if not view.vm_id and view.slot.desired is DesiredState.SUSPENDED:
             return Condition("Suspended", "True", Reason.NO_VM)
         case _:
             return Condition("Suspended", "False", Reason.VM_NOT_SUSPENDED)
-
-
-def works(view: LieutenantView, decision: Decision) -> bool:
-    """It takes work: everything is as declared, it is on this host while VMs can't be had, or another machine is made for it."""
-    aside = isinstance(decision, Wait) and decision.reason in (Reason.LOCAL_FALLBACK, Reason.REPLACING)
-    if budget_reason(decision):
-        return True
-    return aside or isinstance(decision, Steady) or works_aside(view, decision)
-
-
-def lieutenant_phase(view: LieutenantView, decision: Decision) -> str:
-    """One word for the column; derived, may gain values."""
-    slot = view.slot
-    if slot.desired is DesiredState.GONE:
-        return "Terminating"
-    if isinstance(decision, Refuse):
-        return "Stalled"
-    if isinstance(slot.vm, Unknown) and view.record.local.state != "Home":
-        return "Unknown"
-    if slot.desired is DesiredState.SUSPENDED:
-        return "Suspended" if isinstance(decision, Steady) else "Suspending"
-    if works(view, decision):
-        return "Working" if view.active_task or not view.settled else "Idle"
-    if not view.vm_id:
-        return "Pending" if isinstance(decision, Wait) else "Provisioning"
-    return "Starting"
 
 
 def lieutenant_status(
@@ -206,7 +180,7 @@ def lieutenant_status(
     if housekeeping(decision) and view.slot.desired is not DesiredState.GONE:
         decision = Steady()
     decision = decision.meanwhile if isinstance(decision, AtNext) else decision
-    reachable, configured = _reachable(view), _configured(view)
+    reachable, configured, boot = _reachable(view), _configured(view), boot_status(view, previous.get("boot"))
     ready = _ready(view, decision, configured, last_error)
     observed = view.slot.observe_only
     usable = not observed and works(view, decision) and view.slot.desired is DesiredState.RUNNING and reachable.status == "True"
@@ -239,13 +213,13 @@ def lieutenant_status(
     if (forked := _forked(view, decision)) is not None:
         conditions.append(forked)
     if view.unread:
-        conditions.append(Condition("SecretsUnread", "True", Reason.SECRET_FORBIDDEN, "; ".join(view.unread)))
+        conditions.append(Condition("SecretsUnread", "True", view.unread[0][0], "; ".join(why for _, why in view.unread)))
     unsupported = (*view.unsupported, *convenience)
     if unsupported:
         conditions.append(Condition("Unsupported", "True", Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(unsupported)}"))
     return LieutenantStatus(
         observed_generation=generation,
-        phase=lieutenant_phase(view, decision),
+        phase=lieutenant_phase(view, decision, boot, previous),
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, view.now),
         mode=MODES[view.slot.desired],
         queue=QueueStatus(pending, active),
@@ -264,7 +238,7 @@ def lieutenant_status(
         handled=dict(sorted(view.record.handled.items())) or None,
         restarts=_restarts_status(view.record.restart),
         machine=machine_status(view, previous),
-        boot=boot_status(view, previous.get("boot")),
+        boot=boot,
         replacement=replacement_status(view),
         next_try_at=next_try(decision),
     )

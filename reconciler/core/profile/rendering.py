@@ -8,12 +8,13 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from operator import itemgetter
 from typing import TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.governreasons import GovernReason
 from reconciler.api.lieutenant import LieutenantSpec
-from reconciler.api.meta import File, Resources
+from reconciler.api.meta import File, Resources, SecretSource
 from reconciler.api.reasons import Reason
 from reconciler.core.governance.boundary import boundary_of, flaw_of
 from reconciler.core.governance.permissions.declared import rules_of, unseen, waits_for, wrong_examples
@@ -42,8 +43,8 @@ def digest(value: object) -> str:
 
 def _plain(value: object) -> object:
     match value:
-        case SecretRef(name, key, kind):
-            return {"secret": name, "key": key} if kind == "Secret" else {"configMap": name, "key": key}
+        case SecretRef():
+            return value.plain()
         case RenderedFile(path, content, secret, mode):
             return [path, content, secret, mode]
         case Step(name, run, timeout, retries):
@@ -164,11 +165,21 @@ def reminder(name: str, spec: LieutenantSpec) -> str:
     return "\n\n".join((f"You are {name}, a persistent agent. Your role: {spec.role}", *directive(spec)))
 
 
+def ref_of(source: SecretSource) -> SecretRef:
+    """Where a secret value comes from, as it is looked up."""
+    if source.exec is not None:
+        return SecretRef(source.exec.command[0], "", "Program", source.exec.command, source.exec.refresh_seconds)
+    if source.file is not None:
+        return SecretRef(source.file.path, "", "File")
+    assert source.secret_key_ref is not None
+    return SecretRef(source.secret_key_ref.name, source.secret_key_ref.key)
+
+
 def rendered_file(file: File) -> RenderedFile:
     """Content stays a reference where it is one."""
     ref: SecretRef | None = None
     if file.value_from:
-        ref = SecretRef(file.value_from.secret_key_ref.name, file.value_from.secret_key_ref.key)
+        ref = ref_of(file.value_from)
     elif file.content_from and file.content_from.secret_key_ref:
         ref = SecretRef(file.content_from.secret_key_ref.name, file.content_from.secret_key_ref.key)
     elif file.content_from and file.content_from.config_map_key_ref:
@@ -261,8 +272,7 @@ def render(
         env.pop(variable.name, None)
         secret_env.pop(variable.name, None)
         if variable.value_from:
-            ref = variable.value_from.secret_key_ref
-            secret_env[variable.name] = SecretRef(ref.name, ref.key)
+            secret_env[variable.name] = ref_of(variable.value_from)
         else:
             env[variable.name] = variable.value or ""
 
@@ -272,8 +282,7 @@ def render(
     for provider in providers:
         variable_name = key_variable(provider.name)
         if provider.api_key_from:
-            ref = provider.api_key_from.secret_key_ref
-            secret_env[variable_name] = SecretRef(ref.name, ref.key)
+            secret_env[variable_name] = ref_of(provider.api_key_from)
         else:
             env[variable_name] = NO_KEY
         declared[provider.name] = {
@@ -327,7 +336,7 @@ def render(
                 command,
                 argv,
                 sorted(env.items()),
-                sorted((n, [r.name, r.key]) for n, r in secret_env.items()),
+                sorted(((n, r.plain() if r.of_host else [r.name, r.key]) for n, r in secret_env.items()), key=itemgetter(0)),
                 read_at_start,
                 *([rules.hash] if rules else []),
                 *([[*memory.scopes, memory.max_lines]] if memory else []),

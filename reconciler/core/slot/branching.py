@@ -67,8 +67,8 @@ def why_not(original: Original) -> Wait | None:
     if not original.vm_id:
         return Wait(reason, f"{named} has no machine yet")
     match original.vm:
-        case Unknown(why):
-            return Wait(Reason.VM_UNKNOWN, f"{named}: {why}")
+        case Unknown(why, unread):
+            return Wait(unread, f"{named}: {why}")
         case Absent():
             return Wait(reason, f"{vm} is not in the platform's list")
         case Seen(VmState.RUNNING):

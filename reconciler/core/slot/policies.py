@@ -48,16 +48,16 @@ DELETE_BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between attempts to delete one VM; the last repeats."""
 
 
+def stop_at_unknown(s: Slot) -> Decision | None:
+    """G-04: unreachable means unknown, and unknown triggers nothing. A key that the platform refuses is told as that, whosever it was."""
+    return Wait(s.vm.reason, s.vm.why) if isinstance(s.vm, Unknown) else None
+
+
 def stop_at_another_account(s: Slot) -> Decision | None:
     """G-03: with a key of another account nothing about this VM can be concluded."""
     if s.record.vm_id and s.record.account and s.account and s.account != s.record.account:
         return Refuse(Reason.ACCOUNT_CHANGED, f"VM {s.record.vm_id} belongs to account {s.record.account}, the key to {s.account}")
     return None
-
-
-def stop_at_unknown(s: Slot) -> Decision | None:
-    """G-04: unreachable means unknown, and unknown triggers nothing."""
-    return Wait(Reason.VM_UNKNOWN, s.vm.why) if isinstance(s.vm, Unknown) else None
 
 
 def settle_the_open_intent(s: Slot) -> Decision | None:
@@ -255,8 +255,8 @@ SLOT: Chain[Slot] = Chain(
     "The VM slot",
     "One declared place for one VM.",
     (
-        stop_at_another_account,
         stop_at_unknown,
+        stop_at_another_account,
         count_the_commits,
         settle_the_snapshot,
         forget_the_stale_snapshot,

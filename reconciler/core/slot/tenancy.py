@@ -24,8 +24,8 @@ def not_allowed(named: Named | None, namespace: str, sharing: Sharing) -> Decisi
     if named is None:
         return None
     match named.origin:
-        case Unknown(why):
-            return Wait(Reason.VM_UNKNOWN, f"whose {named} is can't be read: {why}")
+        case Unknown(why, unread):
+            return Wait(unread, f"whose {named} is can't be read: {why}")
         case Missing(why):
             return Wait(Reason.REFERENCE_NOT_FOUND, f"{named} points to no commit: {why}")
         case Made(owner, shared):

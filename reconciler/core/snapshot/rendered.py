@@ -10,6 +10,7 @@ from typing import Literal
 from reconciler.api.waits import Explained
 from reconciler.core.governance.boundary import Boundary
 from reconciler.core.governance.permissions.rules import Rules
+from reconciler.core.keys import JsonValue
 from reconciler.core.snapshot.agent import AS_PI_DOES, Compacting, Inside
 from reconciler.core.snapshot.machine import VmShape, VmSource
 from reconciler.core.snapshot.memory import Settings
@@ -17,11 +18,36 @@ from reconciler.core.snapshot.memory import Settings
 
 @dataclass(frozen=True, slots=True, order=True)
 class SecretRef:
-    """A key of a Secret or ConfigMap in the object's own namespace."""
+    """A key of a Secret or ConfigMap in the object's own namespace; or what a program of this host prints (`command`, run again after
+    `refresh` seconds where it tells no end), or what is in a file of it, each with its program or path as the name."""
 
     name: str
     key: str
-    kind: Literal["Secret", "ConfigMap"] = "Secret"
+    kind: Literal["Secret", "ConfigMap", "Program", "File"] = "Secret"
+    command: tuple[str, ...] = ()
+    refresh: int = 0
+
+    @property
+    def of_host(self) -> bool:
+        """Whether the controller's host gives the value."""
+        return self.kind in ("Program", "File")
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.kind} {self.name} key {self.key}" if self.key else f"{self.kind.lower()} {self.name}"
+
+    def plain(self) -> JsonValue:
+        """What of it decides about the value, for digests."""
+        match self.kind:
+            case "Program":
+                return {"exec": [*self.command]}
+            case "File":
+                return {"file": self.name}
+            case "Secret":
+                return {"secret": self.name, "key": self.key}
+            case "ConfigMap":
+                return {"configMap": self.name, "key": self.key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +152,7 @@ class Rendered:
 
     def secret_files(self) -> tuple[str, ...]:
         """Where files are whose content is a secret."""
-        files = (f for f in (*self.files, *self.agent_files) if f.secret is not None and f.secret.kind == "Secret")
+        files = (f for f in (*self.files, *self.agent_files) if f.secret is not None and f.secret.kind != "ConfigMap")
         return tuple(sorted({posixpath.join(self.work_dir, f.path) for f in files}))
 
     def secrets(self) -> frozenset[SecretRef]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.api.lieutenant import OnLost, OnWorkspaceLost, PostTask
+from reconciler.api.waits import Explained
 from reconciler.core.records import LieutenantRecord
 from reconciler.core.snapshot.agent import Agent, Guest, Up
 from reconciler.core.snapshot.branch import NO_COPIES, Copies
@@ -163,13 +164,13 @@ class AgentPart(Part):
 @dataclass(frozen=True, kw_only=True)
 class GovernPart(Placed):
     """What is left when pi runs: what it says it was told, the provider of its model, its files, and the way back from this host.
-    `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they may not be read any
-    more. `mirror_size`, `copies`, `pools`: as for the slot. `compacted`: that its conversation was shortened;
+    `workspace_untold`: the agent was not told yet that its files are gone. `unread`: of its secrets, why they can't be read any
+    more, each with a reason. `mirror_size`, `copies`, `pools`: as for the slot. `compacted`: that its conversation was shortened;
     `fallback`: that another model than the declared one answers."""
 
     provider: Provider = NO_PROVIDER
     fallback: Fallback | None = None
-    unread: tuple[str, ...] = ()
+    unread: tuple[tuple[Explained, str], ...] = ()
     on_workspace_lost: OnWorkspaceLost = OnWorkspaceLost.TELL
     workspace_untold: bool = False
     compacted: Compacted = NOT_COMPACTED

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from reconciler.api.reasons import Reason
+from reconciler.api.waits import Explained
+
 
 class VmState(StrEnum):
     """A VM's state as decisions see it. Platform words: vers-api §3.1 (`paused` and `sleeping` are one class)."""
@@ -86,9 +89,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Could not be read. Nothing destructive may follow from it."""
+    """Could not be read. Nothing destructive may follow from it. `reason`: as which a wait for the platform is told."""
 
     why: str
+    reason: Explained = Reason.VM_UNKNOWN
 
 
 VmObservation = Seen | Absent | Unknown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.api.status.base import Condition
-from reconciler.api.status.lieutenant import LieutenantStatus
+from reconciler.api.status.lieutenant import BootStatus, LieutenantStatus
 from reconciler.core.chain import Chain
 from reconciler.core.conditions import merge_conditions, next_try, progress_conditions, told, unreadable
 from reconciler.core.decisions import AtNext, ConfirmReplacement, Decision, Refuse, ReturnToOld, StandStill, Steady
@@ -11,6 +11,7 @@ from reconciler.core.keys import Json
 from reconciler.core.lasterror import LastError
 from reconciler.core.lieutenant import policies as lieutenant
 from reconciler.core.lieutenant.bootstatus import boot_status
+from reconciler.core.lieutenant.phase import starting_or_unreachable
 from reconciler.core.lieutenant.preparation import PREPARED, refresh_the_secret_files
 from reconciler.core.lieutenant.reach import REACH
 from reconciler.core.lieutenant.replacement import PATIENCE, beside, usable
@@ -85,9 +86,10 @@ def status(view: LieutenantView, decision: Decision, previous: Json, generation:
     conditions = [ready, *progress_conditions(decision, ready.status, last_error), vm_ready(view), up_to_date(view), suspended(view)]
     if (failing := snapshots_condition(view.slot)) is not None:
         conditions.append(failing)
+    boot = boot_status(view, previous.get("boot"))
     return LieutenantStatus(
         observed_generation=generation,
-        phase=phase_of(view, decision),
+        phase=phase_of(view, decision, boot, previous),
         conditions=merge_conditions(previous.get("conditions"), conditions, generation, view.now),
         mode=MODES[view.slot.desired],
         vm=vm_status(view.slot),
@@ -95,13 +97,13 @@ def status(view: LieutenantView, decision: Decision, previous: Json, generation:
         rollback=rollback_status(view.record),
         handled=dict(sorted(view.record.handled.items())) or None,
         machine=machine_status(view, previous),
-        boot=boot_status(view, previous.get("boot")),
+        boot=boot,
         replacement=replacement_status(view),
         next_try_at=next_try(decision),
     )
 
 
-def phase_of(view: LieutenantView, decision: Decision) -> str:
+def phase_of(view: LieutenantView, decision: Decision, boot: BootStatus | None, previous: Json) -> str:
     """One word; as a lieutenant's, where it has one."""
     if view.slot.desired is DesiredState.GONE:
         return "Terminating"
@@ -113,4 +115,4 @@ def phase_of(view: LieutenantView, decision: Decision) -> str:
         return "Suspended" if isinstance(decision, Steady) else "Suspending"
     if isinstance(decision, Steady):
         return "Running"
-    return "Starting" if view.vm_id else "Provisioning"
+    return starting_or_unreachable(view, decision, boot, previous) if view.vm_id else "Provisioning"

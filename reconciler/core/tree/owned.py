@@ -54,6 +54,8 @@ def _spec(tree: Key, spec: VMTreeSpec, nodes: Mapping[str, Node], place: Place) 
     if node.has_agent and (context := context_of(nodes, node)):
         told = made.get("instructions")
         made["instructions"] = {**(told if isinstance(told, dict) else {}), "context": context}
+    if node.adopt is not None:
+        made["adopt"] = plain(node.adopt)
     if node.from_ is Origin.PARENT and node.parent is not None:
         made["fork"] = {"from": source_of(tree, nodes[node.parent])}
     return made

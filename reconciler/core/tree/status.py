@@ -25,10 +25,11 @@ def tree_status(view: TreeSnapshot, decision: Decision, previous: Json, generati
         ready = Condition("Ready", "Unknown" if unreadable(reason) else "False", reason, message)
     nodes = sorted(node_statuses(view), key=_worst_first)
     every = [found for found in view.found.values() if found.ours]
+    missing = sum(place.name not in view.found or not view.found[place.name].ours for place in view.places)
     counts = TreeCounts(
         nodes=len(view.places),
-        ready=sum(found.ready for found in every),
-        reconciling=sum(not found.ready and not found.stalled for found in every) + len(view.places) - len(every),
+        ready=sum(found.ready and not found.deleting for found in every),
+        reconciling=sum((not found.ready or found.deleting) and not found.stalled for found in every) + missing,
         stalled=sum(found.stalled for found in every),
     )
     return VMTreeStatus(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 
 from reconciler.core.records import LieutenantRecord, Record
 from reconciler.engine.backend import DeclarationBackend
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.fleet import Fleet
 from reconciler.engine.observe.workset import Gatherer
-from reconciler.engine.ports import Agents, Clock, Secrets, Store, VersApi, Write
+from reconciler.engine.ports import Agents, Clock, Store, VersApi, Write
 from reconciler.engine.recorder import Recorder
 from reconciler.engine.redaction import redact
 from reconciler.engine.settings import EngineSettings
@@ -31,7 +32,7 @@ class ActContext:
     recorder: Recorder
     vers: VersApi
     agents: Agents
-    secrets: Secrets
+    secrets: Credentials
     clock: Clock
     jitter: Callable[[], float]
     token: Callable[[], str]

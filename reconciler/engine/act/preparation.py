@@ -27,7 +27,7 @@ from reconciler.core.snapshot.lieutenant import LieutenantView
 from reconciler.core.snapshot.machine import CommandResult, GuestCommand, GuestFile
 from reconciler.core.snapshot.rendered import Check, Rendered, RenderedFile
 from reconciler.engine.act.context import ActContext
-from reconciler.engine.observe.content import bytes_of
+from reconciler.engine.observe.content import bytes_of, value_of
 from reconciler.engine.places import machine_at, place_at
 from reconciler.engine.ports import where
 from reconciler.engine.state.objects import LieutenantItem
@@ -49,7 +49,7 @@ class BootActs:
         content = bytes_of(item.key, file, self.t.secrets)
         if content is None:
             assert file.secret is not None
-            raise InvalidSpec(f"{file.secret.kind} {file.secret.name} has no key {file.secret.key}", str(item.key), "provide it")
+            raise InvalidSpec(f"{file.secret.words} is not there any more", str(item.key), "provide it")
         return GuestFile(file.path, content, file.mode)
 
     def files_of(self, item: LieutenantItem, rendered: Rendered, mark: str) -> list[GuestFile]:
@@ -203,9 +203,9 @@ class BootActs:
         assert isinstance(view.rendered, Rendered)
         env = dict(view.rendered.env)
         for name, ref in view.rendered.secret_env.items():
-            value = self.t.secrets.get(item.key.namespace, ref.name, ref.key)
+            value = value_of(ref, item.key.namespace, self.t.secrets)
             if value is None:
-                raise InvalidSpec(f"secret {ref.name} has no key {ref.key}", str(item.key), "provide it")
+                raise InvalidSpec(f"{ref.words} is not there any more", str(item.key), "provide it")
             env[name] = value
         return env
 

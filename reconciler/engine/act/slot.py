@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from reconciler.api.reasons import Reason
@@ -26,15 +27,16 @@ from reconciler.core.decisions import (
 from reconciler.core.fleet.breaker import BREAKER, Breaker
 from reconciler.core.governance.memory import memory_of
 from reconciler.core.records import SlotRecord
-from reconciler.core.slot import claims, tenancy
+from reconciler.core.slot import claims
 from reconciler.core.slot.branching import PAUSE
 from reconciler.core.slot.item import Blueprint, SlotItem
 from reconciler.core.slot.occupancy import TRIES, emptied, filled_with, unrestorable
 from reconciler.core.slot.policies import DELETE_BACKOFF
-from reconciler.core.snapshot.machine import RootSource
+from reconciler.core.snapshot.machine import BranchSource, CreateSource, RootSource
 from reconciler.core.snapshot.vm import Seen, Vm, VmObservation, VmState
 from reconciler.engine.act import branches
 from reconciler.engine.act.context import ActContext
+from reconciler.engine.act.lettinggo import LettingGo
 from reconciler.engine.act.slotbooks import SlotBooks
 from reconciler.engine.act.snapshot import CommitActs
 from reconciler.engine.observe.remembering import forgets
@@ -45,14 +47,11 @@ from reconciler.errors import (
     REFUSED,
     DoubtfulRefusal,
     Forbidden,
-    GuestFailed,
-    GuestUnreachable,
     Indeterminate,
     NoRoom,
     NotFound,
     ReconcilerError,
     Rejected,
-    Unreachable,
 )
 
 
@@ -62,6 +61,7 @@ class SlotActs:
     def __init__(self, tools: ActContext) -> None:
         self.t, self.books = tools, SlotBooks(tools.table, tools.recorder)
         self.commits = CommitActs(tools, self.books)
+        self.letting_go = LettingGo(tools, self.books)
 
     async def act(self, item: SlotItem, seen: VmObservation, blueprint: Blueprint | None, action: SlotAction) -> None:
         """Carry out one decision about the slot. `seen`: the VM when it was decided; `blueprint`: what a new one is made from, None
@@ -89,7 +89,7 @@ class SlotActs:
             case Resume():
                 await self.resume(item, action.vm_id)
             case Detach():
-                await self.detached(item, seen, action)
+                await self.letting_go.detached(item, seen, action)
             case MarkForDeletion():
                 await self.mark_for_deletion(item, action)
             case Delete():
@@ -142,7 +142,7 @@ class SlotActs:
             return
         labels = claims.birth_labels(t.gatherer.owner, item.owner, epoch, token)
         try:
-            vm_id = await t.vers.create_vm(source, blueprint.shape, labels, token)
+            vm_id = await self.called(source, blueprint, labels, token)
         except REFUSED as error:
             await self.create_failed(item, slot, intent, error)
             return
@@ -157,6 +157,14 @@ class SlotActs:
             labels = {}
         t.fleet.created(Vm(vm_id, t.gatherer.slots.account, t.clock.now(), VmState.BOOTING, labels))
         await self.occupy(item, slot, intent, vm_id, "CreatedVM")
+
+    async def called(self, source: CreateSource, blueprint: Blueprint, labels: Mapping[str, str], token: str) -> str:
+        """The create itself; returns the VM's id. What is copied live was paused meanwhile: an older list says nothing of it any more."""
+        try:
+            return await self.t.vers.create_vm(source, blueprint.shape, labels, token)
+        finally:
+            if isinstance(source, BranchSource):
+                self.t.fleet.changed(source.vm_id)
 
     def breaker(self, now: Breaker) -> tuple[PutMeta, ...]:
         """The breaker from now on, and what keeps it over a restart of the controller (G-06)."""
@@ -220,6 +228,8 @@ class SlotActs:
         vm = t.fleet.current(vm_id)
         if t.table.owner_of(vm_id) is not None:
             return  # another one was first; the next look says who
+        if t.gatherer.slots.trees.no_room(item.owner.object) is not None:
+            return  # another one took the last room since this was planned
         slot = item.record
         epoch = max(slot.epoch, claims.epoch_on(vm.labels) if vm is not None else 0) + 1
         chosen = slot.chosen if slot.chosen == vm_id else ""
@@ -262,44 +272,6 @@ class SlotActs:
         branch = slot.branch.but(claimed=slot.branch.claimed or bool(slot.branch.vm_id))
         if slot.chosen or branch != slot.branch:
             await self.books.save(item, slot.but(chosen="", branch=branch))
-
-    async def detached(self, item: SlotItem, seen: VmObservation, action: Detach) -> None:
-        """The VM stays: as ours without an object, as nobody's, or just as it is. Keeper and pi on it go on."""
-        t, vm_id = self.t, action.vm_id
-        vm = t.fleet.current(vm_id)
-        labels: dict[str, str] = {}
-        said = action.why
-        shared = t.gatherer.slots.origins.shared(item.owner)
-        if action.how == "Retain":
-            labels = {claims.RETAINED: item.owner.key.path, **tenancy.shared_with(shared)}
-        elif action.how == "Orphan":
-            labels = claims.released_labels(vm.labels if vm is not None else {})
-            labels |= tenancy.released_by(t.gatherer.owner, vm_id, item.owner.object.namespace, shared)
-            if isinstance(seen, Seen) and seen.state is VmState.RUNNING:
-                try:
-                    await t.agents.remove_claim(Place(vm_id))
-                except (GuestUnreachable, GuestFailed) as error:
-                    said = f"{said}; the claim file inside it stays: {error}"
-            else:
-                said = f"{said}; the claim file inside it stays, it does not run"
-        if labels:
-            await self.label_for_good(vm_id, labels)
-        await t.agents.release(Place(vm_id))
-        old = self.books.now(item)
-        slot = SlotRecord(epoch=old.epoch, account=old.account, adopted=old.adopted, branch=old.branch)
-        event = self.books.event(item, Reason.DETACHED_VM, f"VM {vm_id} ({action.how}): {said}; it goes on costing money")
-        await self.books.empty(item, slot, "", *event)
-        t.gatherer.machines.observe_again(vm_id)
-        t.fleet.forget(vm_id)
-
-    async def label_for_good(self, vm_id: str, labels: dict[str, str]) -> None:
-        """Nobody looks at this VM again: that the labels are on it is read back. Raises what the platform says."""
-        t = self.t
-        await t.vers.set_labels(vm_id, labels)
-        there = (await t.vers.get_vm(vm_id)).labels
-        if any(there.get(name, "") != value for name, value in labels.items()):
-            raise Unreachable("the platform took labels and does not show them", f"VM {vm_id}", "they are written again")
-        t.fleet.labelled(vm_id, labels)
 
     async def suspend(self, item: SlotItem, vm_id: str) -> None:
         t = self.t

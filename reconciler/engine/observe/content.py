@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from reconciler.api.meta import ContentSource
 from reconciler.core.keys import Key
 from reconciler.core.snapshot.rendered import RenderedFile, SecretRef
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.ports import Secrets
 
 
@@ -31,7 +34,7 @@ def name_of(source: ContentSource) -> str:
     return f"key {ref.key} of {kind} {ref.name}"
 
 
-def bytes_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
+def bytes_of(key: Key, file: RenderedFile, secrets: Credentials) -> bytes | None:
     """The content of a rendered file of this object, its secret looked up now; None when that is missing."""
     if file.secret is None:
         return file.content.encode()
@@ -39,15 +42,17 @@ def bytes_of(key: Key, file: RenderedFile, secrets: Secrets) -> bytes | None:
     return None if value is None else value.encode()
 
 
-def value_of(ref: SecretRef, namespace: str, secrets: Secrets) -> str | None:
+def value_of(ref: SecretRef, namespace: str, secrets: Credentials) -> str | None:
     """What a rendered reference refers to, looked up now; None when it is not there."""
+    if ref.of_host:
+        return secrets.value(namespace, ref)
     look = secrets.get if ref.kind == "Secret" else secrets.config
     return look(namespace, ref.name, ref.key)
 
 
 def missing(ref: SecretRef, namespace: str, secrets: Secrets) -> str:
     """What is not there, in words: the object, or a key in it."""
-    what = "Secret" if ref.kind == "Secret" else "ConfigMap"
-    if not secrets.holds(ref.kind, namespace, ref.name):
+    what: Literal["Secret", "ConfigMap"] = "Secret" if ref.kind == "Secret" else "ConfigMap"
+    if not secrets.holds(what, namespace, ref.name):
         return f"{what} {ref.name} is not in namespace {namespace}; create it with the key {ref.key}"
     return f"{what} {ref.name} in namespace {namespace} has no key {ref.key}; add it"

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from reconciler.api.reasons import Reason
 from reconciler.core.backoff import pause_after
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmList, VmMetadata, VmState
 from reconciler.core.values import replaced
 from reconciler.engine.ports import Clock, VersApi
-from reconciler.errors import Forbidden, NotFound, ReconcilerError
+from reconciler.errors import Forbidden, NotFound, ReconcilerError, Unauthorized, Unreachable
 
 KeepSightings = Callable[[Sequence[str], float], Awaitable[None]]
 """Make it durable that these VMs were first in a list begun then."""
@@ -30,14 +31,21 @@ class Sighting:
     missing: float | None = None
 
 
+def unread(error: ReconcilerError) -> Unknown:
+    """What can't be known because the platform did not answer, or does not accept our key."""
+    return Unknown(str(error), Reason.PLATFORM_KEY_REFUSED if isinstance(error, Unauthorized) else Reason.VM_UNKNOWN)
+
+
 class Fleet:
-    """The newest list, when each VM was last seen, and what our own calls told since. All times: controller clock."""
+    """The newest list, as which account it was read, when each VM was last seen, and what our own calls told since. All times:
+    controller clock."""
 
     def __init__(self, vers: VersApi, clock: Clock, settle: float, first_seen: dict[str, float], keep: KeepSightings) -> None:
         self.vers, self._clock, self._keep = vers, clock, keep
         self.settle = settle
         self.first_seen = first_seen
         self.latest: VmList | None = None
+        self.account = ""
         self.failure: ReconcilerError | None = None
         self.lineage: dict[str, VmMetadata] = {}
         self._dates: deque[tuple[float, float]] = deque(maxlen=DATES)
@@ -85,7 +93,10 @@ class Fleet:
             if (pause := self._next_list - self._clock.now()) > 0:
                 await self._clock.sleep(pause)
             begun = self._flight_begun = self._clock.now()
+            account = self.vers.account()
             told = await self.vers.list_vms()
+            if self.vers.account() != account:
+                raise Unreachable("the API key was changed while the list of VMs was read")
             fresh = replaced(told, begun=begun, ended=self._clock.now())  # on our clock, whatever the client's
             await self._sighted(fresh)
         except ReconcilerError as error:
@@ -94,7 +105,7 @@ class Fleet:
         finally:
             self._flight = None
         self.failure = None
-        before, self.latest = self.latest, fresh
+        before, self.latest, self.account = self.latest, fresh, account
         self._next_list = fresh.ended + pause_after(fresh.work)
         if fresh.server_time is not None:
             self._dates.append((fresh.server_time - fresh.ended, fresh.server_time + 1.0 - fresh.begun))
@@ -188,7 +199,7 @@ class Fleet:
         try:
             fresh = await self.list_since(since)
         except ReconcilerError as error:
-            return Unknown(str(error))
+            return unread(error)
         vm = self._listed(vm_id, fresh)
         if vm is not None:
             return vm
@@ -235,7 +246,7 @@ class Fleet:
         except Forbidden:
             return Absent(proven=True)  # the list worked with this key, so this 403 says: no such VM (vers-api §2.0)
         except ReconcilerError as error:
-            return Unknown(str(error))
+            return unread(error)
         return Absent(proven=vm.state is VmState.DEAD)
 
     async def read_lineage(self, vm_ids: Iterable[str]) -> None:

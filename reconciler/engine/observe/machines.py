@@ -20,10 +20,11 @@ from reconciler.core.snapshot.task import Talk
 from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.task.view import landed_at
 from reconciler.core.values import replaced
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.comparison import Comparison
 from reconciler.engine.observe.content import bytes_of
 from reconciler.engine.places import here, machine_of, place_of, tree_at
-from reconciler.engine.ports import AgentReader, Clock, Machine, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Machine, Place
 from reconciler.engine.redaction import redact_agent, seal
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, TaskItem, command_key, session_of
@@ -63,7 +64,7 @@ class Machines:
         transcripts: Transcripts,
         agents: AgentReader,
         comparison: Comparison,
-        secrets: Secrets,
+        secrets: Credentials,
         clock: Clock,
         owner: Owner,
         keeper_version: str,

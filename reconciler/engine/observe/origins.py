@@ -14,7 +14,7 @@ from reconciler.core.slot.tenancy import BOOK
 from reconciler.core.snapshot.machine import CommitSource, RefSource, VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Made, Missing, Named, Origin, Unmarked
 from reconciler.core.snapshot.vm import Commit, Unknown, Vm
-from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.fleet import Fleet, unread
 from reconciler.engine.ports import Clock, PutMeta
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Forbidden, NotFound, ReconcilerError, Rejected
@@ -94,7 +94,7 @@ class Origins:
             except (NotFound, Forbidden, Rejected) as error:
                 found = Missing(str(error))
             except ReconcilerError as error:
-                return Unknown(str(error))
+                return unread(error)
             self._refs[ref] = found, self._clock.now()
             return found
 
@@ -106,7 +106,7 @@ class Origins:
         try:
             found = await self._find(commit_id)
         except ReconcilerError as error:
-            return Unknown(str(error))
+            return unread(error)
         if found is None:
             return UNMARKED
         named = tenancy.origin_by_name(found, self._owner)

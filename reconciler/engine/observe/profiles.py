@@ -8,11 +8,13 @@ from functools import partial
 from operator import is_
 
 from reconciler.api.bootprofile import BootProfileSpec
+from reconciler.api.governreasons import GovernReason
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Resources
 from reconciler.api.reasons import Reason
 from reconciler.api.stock import organ_programs, stock_profiles
 from reconciler.api.support import unsupported
+from reconciler.api.waits import Explained
 from reconciler.core.keys import Json, Key, boot_profile
 from reconciler.core.profile import bake
 from reconciler.core.profile.localize import localized
@@ -21,10 +23,11 @@ from reconciler.core.profile.rendering import Flawed, MachinePart, chain_names, 
 from reconciler.core.snapshot.machine import CommitSource
 from reconciler.core.snapshot.rendered import Rendered, SecretRef, Unresolved
 from reconciler.core.treerecords import BootProfileRecord
+from reconciler.engine.credentials import Absent, Credentials, Recalled
 from reconciler.engine.observe.content import missing, value_of
+from reconciler.engine.observe.hostvalues import taking_from_git
 from reconciler.engine.places import tree_at
-from reconciler.engine.ports import Place, Secrets
-from reconciler.engine.redaction import fingerprint
+from reconciler.engine.ports import Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.objects import LieutenantItem, ObjectTable
 from reconciler.errors import Forbidden, Refused
@@ -43,11 +46,10 @@ Fields = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class Profiles:
-    """Declared and stock profiles, rendered. `fingerprint_key`: of this installation, for digests of secrets."""
+    """Declared and stock profiles, rendered."""
 
-    def __init__(self, settings: EngineSettings, table: ObjectTable, secrets: Secrets) -> None:
+    def __init__(self, settings: EngineSettings, table: ObjectTable, secrets: Credentials) -> None:
         self.settings, self.table, self.secrets = settings, table, secrets
-        self.fingerprint_key = ""
         self.organ_programs = organ_programs()
         self._stock = {name: profile.spec for name, profile in stock_profiles().items()}
         self._rendered: dict[Key, tuple[LieutenantSpec, int, Rendered | Unresolved]] = {}
@@ -101,6 +103,11 @@ class Profiles:
             return Unresolved(
                 Reason.UNSUPPORTED, f"not acted on in this release: {', '.join(protects)}; remove it or use a later release", True
             )
+        if not self.settings.from_git and any(ref.of_host for ref in made.secrets()):
+            chain = chain_names(spec.profile_ref.name, partial(self.profile, key.namespace))
+            if told := taking_from_git(self.table, key, chain):
+                self.secrets.uses(key, frozenset())
+                return Unresolved(GovernReason.CREDENTIAL_REFUSED, told, True)
         return self.with_secrets(key, made)
 
     def secret_files(self, key: Key, spec: LieutenantSpec) -> tuple[str, ...]:
@@ -112,7 +119,18 @@ class Profiles:
     def with_secrets(self, key: Key, made: Rendered) -> Rendered | Unresolved:
         """The same with a digest of its secrets, once all of them are there and can be carried where they are declared."""
         values: dict[SecretRef, str] = {}
+        recalled: dict[SecretRef, str] = {}
+        self.secrets.uses(key, frozenset(ref for ref in made.secrets() if ref.of_host))
         for ref in sorted(made.secrets()):
+            if ref.of_host:
+                match self.secrets.look(key.namespace, ref):
+                    case Absent(reason, why):
+                        return Unresolved(reason, why, final=reason is GovernReason.CREDENTIAL_REFUSED)
+                    case Recalled(known_print):
+                        recalled[ref] = known_print
+                    case str(given):
+                        values[ref] = given
+                continue
             try:
                 value = value_of(ref, key.namespace, self.secrets)
             except Forbidden as error:
@@ -123,21 +141,28 @@ class Profiles:
                 return Unresolved(Reason.SECRET_NOT_FOUND, missing(ref, key.namespace, self.secrets))
             values[ref] = value
         for name, ref in made.secret_env.items():
+            if ref in recalled:
+                continue
             if "\0" in values[ref] or len(values[ref].encode()) > ENV_BYTES:
-                why = f"no environment can carry secret {ref.name} key {ref.key} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
+                why = f"no environment can carry {ref.words} (a NUL, or more than {ENV_BYTES} bytes) in {name}"
                 return Unresolved(Reason.SECRET_UNFIT, f"{why}; declare it as a file")
-        prints = {ref: fingerprint(self.fingerprint_key, value) for ref, value in values.items()}
+        prints = {ref: self.secrets.print(value) for ref, value in values.items()} | recalled
         known = self._printed.get(key)
         if known is None or known[0] is not made or known[1] != prints:
             known = self._printed[key] = (made, prints, with_secrets(made, prints))
         return known[2]
 
-    def unread(self, key: Key, made: Rendered | Unresolved) -> tuple[str, ...]:
-        """Of the Secrets and ConfigMaps that it uses, why they may not be read any more."""
+    def unread(self, key: Key, made: Rendered | Unresolved) -> tuple[tuple[Explained, str], ...]:
+        """Of what it uses of Secrets and ConfigMaps, programs and files, why it can't be read any more; each with a reason."""
         if not isinstance(made, Rendered):
             return ()
-        objects = sorted({(ref.kind, ref.name) for ref in made.secrets()})
-        return tuple(why for kind, name in objects if (why := self.secrets.unread(kind, key.namespace, name)))
+        found: dict[str, Explained] = {}
+        for ref in sorted(made.secrets()):
+            if ref.kind == "Secret" or ref.kind == "ConfigMap":
+                found[self.secrets.unread(ref.kind, key.namespace, ref.name)] = Reason.SECRET_FORBIDDEN
+            else:
+                found[self.secrets.failing(key.namespace, ref)] = GovernReason.CREDENTIAL_FAILED
+        return tuple((reason, why) for why, reason in found.items() if why)
 
     def localized(self, item: LieutenantItem, machine: Rendered) -> Rendered:
         """The part of a rendering that applies on this host; made once from each."""
@@ -182,5 +207,6 @@ class Profiles:
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
+        self.secrets.uses(key, frozenset())
         for made in (self._rendered, self._localized, self._printed, self._unsupported):
             made.pop(key, None)

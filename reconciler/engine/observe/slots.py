@@ -20,7 +20,7 @@ from reconciler.core.snapshot.machine import VmSource
 from reconciler.core.snapshot.origin import UNMARKED, Named, Origin
 from reconciler.core.snapshot.slot import DesiredState, OpenIntent, Slot, SnapshotSeen, Target
 from reconciler.core.snapshot.vm import Absent, Commit, Seen, Unknown, Vm, VmObservation
-from reconciler.engine.observe.fleet import Fleet
+from reconciler.engine.observe.fleet import Fleet, unread
 from reconciler.engine.observe.origins import Origins
 from reconciler.engine.observe.trees import Trees
 from reconciler.engine.ports import Clock, Intent
@@ -40,7 +40,7 @@ class Hold:
 
 
 class Slots:
-    """`owner`: whose VMs are ours. `account`: the platform's, whose VMs they are."""
+    """`owner`: whose VMs are ours."""
 
     def __init__(
         self,
@@ -50,14 +50,18 @@ class Slots:
         journal: Journal,
         clock: Clock,
         owner: Owner,
-        account: str,
     ) -> None:
         self.settings, self.table, self.fleet, self.journal, self.clock = settings, table, fleet, journal, clock
-        self.owner, self.account = owner, account
+        self.owner = owner
         self.hold = Hold()
         self.trees = Trees(settings, table, fleet, journal)
         self.origins = Origins(fleet, table, clock, owner, settings.resync_seconds * 3)
         self._first_lacking: dict[tuple[SlotOwner, str], tuple[str, float]] = {}
+
+    @property
+    def account(self) -> str:
+        """Whose key the newest list was read with. A key that the platform refuses is nobody's, and concludes nothing."""
+        return self.fleet.account
 
     async def observe_vm(self, item: SlotItem) -> Vm | Absent | Unknown:
         """For who decides about this slot: a list that shows the same wakes nobody for it."""
@@ -73,7 +77,7 @@ class Slots:
         try:
             await self.fleet.list_since(self.clock.now() - self.settings.resync_seconds * 3)
         except ReconcilerError as error:
-            return Unknown(str(error))
+            return unread(error)
         return Absent(proven=True)
 
     def _claimed(self, vm: Vm, item: SlotItem) -> bool:
@@ -166,7 +170,7 @@ class Slots:
         except (NotFound, Forbidden):
             seen = Absent(proven=True)
         except ReconcilerError as error:
-            seen = Unknown(str(error))
+            seen = unread(error)
         return Target(vm_id, seen, str(owner) if owner is not None and owner != item.owner.key else "", origin)
 
     async def snapshot(self, item: SlotItem, now: float) -> SnapshotSeen:

@@ -34,6 +34,7 @@ from reconciler.core.snapshot.vm import Absent, Unknown, Vm, VmState
 from reconciler.core.snapshot.workset import GoesOn, TaskFacts, WorkSet
 from reconciler.core.task.queue import cycle_through
 from reconciler.core.values import replaced
+from reconciler.engine.credentials import Credentials
 from reconciler.engine.observe.branches import Branches
 from reconciler.engine.observe.budgets import Budgets
 from reconciler.engine.observe.comparison import SessionComparison
@@ -49,7 +50,7 @@ from reconciler.engine.observe.spare import Spares
 from reconciler.engine.observe.use import use_of
 from reconciler.engine.observe.warm import Warm
 from reconciler.engine.places import here, place_of, tree_at
-from reconciler.engine.ports import AgentReader, Clock, Place, Secrets
+from reconciler.engine.ports import AgentReader, Clock, Place
 from reconciler.engine.settings import EngineSettings
 from reconciler.engine.state.journal import Journal
 from reconciler.engine.state.memories import Memories
@@ -66,7 +67,7 @@ class Gatherer:
     settings: EngineSettings
     table: ObjectTable
     transcripts: Transcripts
-    secrets: Secrets
+    secrets: Credentials
     clock: Clock
     owner: Owner
     keeper_version: str
@@ -89,16 +90,15 @@ class Gatherer:
         journal: Journal,
         transcripts: Transcripts,
         agents: AgentReader,
-        secrets: Secrets,
+        secrets: Credentials,
         clock: Clock,
-        account: str,
         keeper_version: str,
         memories: Memories,
     ) -> Gatherer:
         """Of the platform as `fleet` has it and of the machines behind `agents`."""
         owner = Owner(settings.fleet, settings.installation)
         comparison = SessionComparison(agents, transcripts)
-        slots = Slots(settings, table, fleet, journal, clock, owner, account)
+        slots = Slots(settings, table, fleet, journal, clock, owner)
         return cls(
             settings=settings,
             table=table,

@@ -26,6 +26,7 @@ from reconciler.engine.ports.agents import MachineMemory as MachineMemory
 from reconciler.engine.ports.agents import Place as Place
 from reconciler.engine.ports.agents import where as where
 from reconciler.engine.ports.clock import Clock as Clock
+from reconciler.engine.ports.secrets import Draws as Draws
 from reconciler.engine.ports.secrets import Secrets as Secrets
 from reconciler.engine.ports.store import AddAudit as AddAudit
 from reconciler.engine.ports.store import AddEvent as AddEvent

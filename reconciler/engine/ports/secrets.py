@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
+from reconciler.core.snapshot.rendered import SecretRef
+
 
 class Secrets(Protocol):
     """Values of `secretKeyRef`s and `configMapKeyRef`s, resolved at each use."""
@@ -26,4 +28,12 @@ class Secrets(Protocol):
 
     def known(self) -> Iterable[str]:
         """Every value handed out so far, for redaction."""
+        ...
+
+
+class Draws(Protocol):
+    """Programs and files of this host that give values."""
+
+    async def draw(self, namespace: str, ref: SecretRef) -> str:
+        """Run the program to its end, or read the file: what it gives, as text. Raises what is wrong, without any of that."""
         ...

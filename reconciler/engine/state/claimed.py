@@ -23,8 +23,9 @@ class Claimed:
         as declared."""
         declared = as_map(spec.get("session")).get("generation")
         generation = declared if isinstance(declared, int) else 1
+        adopted = self.vm_id if as_map(spec.get("adopt")).get("vmId") == self.vm_id else ""
         return LieutenantRecord(
-            slot=SlotRecord(vm_id=self.vm_id, account=self.account, epoch=self.epoch),
+            slot=SlotRecord(vm_id=self.vm_id, account=self.account, epoch=self.epoch, adopted=adopted),
             boot=BootRecord(vm_id=self.vm_id),
             session=SessionRecord(name=session_name(self.uid, generation), generation=generation),
         )

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Self
 
 from reconciler.api.annotations import PREFIX, PROTECTION, is_verb
-from reconciler.api.parsing import changes_refused, load_spec, validate_update
+from reconciler.api.parsing import validate_update
 from reconciler.api.reasons import Reason
 from reconciler.api.registry import finalizers_of
 from reconciler.api.sourcereasons import SourceReason
@@ -22,18 +22,21 @@ from reconciler.core.prune import Blocked
 from reconciler.core.records import LieutenantRecord, TaskRecord
 from reconciler.core.times import timestamp
 from reconciler.core.tree.places import protected_nodes
-from reconciler.engine.ports import AddAudit, Clock, PutMeta, StoredObject, Write
+from reconciler.engine.ports import AddAudit, AddEvent, Clock, PutMeta, StoredObject, Write
 from reconciler.engine.recorder import Recorder
+from reconciler.engine.state.changes import Note, ObjectChange
 from reconciler.engine.state.claimed import Claimed
-from reconciler.engine.state.declared import OWNED, Declared, Intake
-from reconciler.engine.state.objects import HALTED, ObjectTable
+from reconciler.engine.state.declared import OWNED, Declared, Intake, audited, read_from
+from reconciler.engine.state.objects import HALTED, AnyItem, ObjectTable, parse
 from reconciler.engine.state.prunes import BlockedPrune, PruneBook
+from reconciler.engine.state.takenover import taken_over
 from reconciler.engine.state.tombstones import work_of
 from reconciler.errors import NotFound, ReconcilerError, Refused, UsageError
 
 AUDIT_KEPT = 10_000
 """Entries of the audit, where nothing else is configured."""
 _MOST_OWED = 1_000
+_NONE: Mapping[str, str] = {}
 
 
 class Outcome(StrEnum):
@@ -83,39 +86,73 @@ class Declarations:
         """Make the declaration the one in force. The document must be valid already (`reconciler.api.parsing.parse`).
         Raises `Refused` when another source owns the object or it is being deleted, `UsageError` when an immutable field
         changed; in both cases the last good version stays in force."""
+        outcome, change = self.planned(declared)
+        if change is not None:
+            await self.put_in_force([change])
+        return outcome
+
+    def planned(self, declared: Declared, verbs: Mapping[str, str] = _NONE) -> tuple[Outcome, ObjectChange | None]:
+        """What `apply` would do, which nothing comes of yet; None where there is nothing to do. `verbs`: annotations that are set with it.
+        Raises what `apply` raises."""
         self.check(declared)
         item = self._table.get(declared.key)
-        if item is not None and isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared):
-            await self._table.drop(declared.key)  # what is left of another task of that name
-            item = None
-        if item is None:
+        if item is None or (isinstance(item.record, TaskRecord) and self._is_other_work(item.record, item.obj, declared)):
             fresh = self._fresh(declared)
             actor = self._actor_of(declared.source, declared.origin)
-            await self._table.insert(fresh, self._audit("created", fresh.key, fresh.uid, changes({}, fresh.spec), actor))
-            self._claimed.pop(declared.key, None)  # it is taken up once
-            return Outcome.CREATED
+            audit = self._audit("created", fresh.key, fresh.uid, changes({}, fresh.spec), actor)
+            return Outcome.CREATED, ObjectChange(fresh.key, item, self._item(fresh), (audit,))  # of another task nothing is left
         old = item.obj
-        verbs = {name: value for name, value in old.annotations.items() if is_verb(name)}
+        kept = {name: value for name, value in old.annotations.items() if is_verb(name)}
         changed = replace(
-            old,
+            read_from(old, declared),
             spec=declared.spec,
             labels=dict(declared.labels),
-            annotations={**verbs, **declared.annotations},
-            source=declared.source,
-            origin=declared.origin,
-            source_id=declared.source_id,
-            source_commit=declared.source_commit,
+            annotations={**kept, **declared.annotations, **verbs},
             generation=old.generation + (old.spec != declared.spec),
         )
+        if changed == old:
+            return Outcome.UNCHANGED, None
         if changed == read_from(old, declared):
-            if changed != old:
-                await self._table.update([(old.key, lambda obj: read_from(obj, declared))])
-            return Outcome.UNCHANGED
+            return Outcome.UNCHANGED, self._changed(item, changed)
         verb, actor = verb_of(old.spec, changed.spec, "changed"), self._actor_of(declared.source, declared.origin)
-        audit = self._audit(verb, old.key, old.uid, changes(_declared(old), _declared(changed)), actor)
-        put = replaced_by(changed)
-        await self._table.update([(old.key, put)], audit)
-        return Outcome.CONFIGURED
+        asked = self._asked(item, verbs)
+        return Outcome.CONFIGURED, self._changed(
+            item, changed, *asked, self._audit(verb, old.key, old.uid, changes(audited(old), audited(changed)), actor)
+        )
+
+    async def put_in_force(self, changes: Sequence[ObjectChange], notes: Sequence[Note] = ()) -> None:
+        """All of that in one step, or nothing of it: whoever reads finds the whole of it or none, and so does the next life of a process
+        that ends meanwhile. Raises `Conflict` when an object is not as its change takes it to be, or what the store says."""
+        told: list[AddEvent] = [
+            event for one in changes if one.reason for event in self._recorder.event(one.key, one.uid, one.reason, one.why)
+        ]
+        for note in notes:
+            told += self._recorder.event(note.key, "", note.reason, note.message, "Warning" if note.warning else "Normal")
+        remembered = [note.remember for note in notes if note.remember is not None]
+        try:
+            await self._table.put_in_force(changes, *told, *remembered)
+        except ReconcilerError:
+            for event in told:  # it did not come to that: when it does, it is told
+                self._recorder.forget(event.event.key)
+            raise
+        for one in changes:
+            if one.before is None:
+                self._claimed.pop(one.key, None)  # it is taken up once
+        for row in remembered:
+            self._table.prunes.note(row.name, row.value)
+
+    def _item(self, obj: StoredObject, old: AnyItem | None = None) -> AnyItem:
+        """The object with its spec and record read. Raises `InvalidSpec` for what could not be read again from the store."""
+        return parse(obj, self._table.kinds.record_of(obj.key.kind), old)
+
+    def _changed(self, item: AnyItem, obj: StoredObject, *audit: AddAudit) -> ObjectChange:
+        return ObjectChange(obj.key, item, self._item(replace(obj, version=item.obj.version + 1), item), audit)
+
+    def _asked(self, item: AnyItem, annotations: Mapping[str, str]) -> list[AddAudit]:
+        """Who asked for what by annotations that it does not have."""
+        new = {name: value for name, value in annotations.items() if item.obj.annotations.get(name) != value}
+        said = [(name, (Change("annotation", None, value),)) for name, value in new.items()]
+        return [self._audit(name.removeprefix(PREFIX), item.key, item.uid, told) for name, told in said]
 
     def check(self, declared: Declared) -> None:
         """Raises what `apply` would raise, and changes nothing."""
@@ -138,7 +175,6 @@ class Declarations:
         store. Raises `Refused` when another source owns the object or another one of its name is being deleted, `InvalidSpec`, or
         `UsageError` when an immutable field changed; in each case the last good version stays in force."""
         item = self._table.get(seen.key)
-        spec = item.spec if item is not None and item.obj.spec == seen.spec else load_spec(seen.key.kind, seen.spec, tolerant=True)
         if item is None:
             fresh = self._fresh(Declared(seen.key, seen.spec, seen.labels, seen.annotations, seen.source, source_id=seen.source_id))
             known = replace(
@@ -151,29 +187,13 @@ class Declarations:
                 status=status or {},
             )
             audit = () if record is not None else (self._audit("created", seen.key, seen.uid, changes({}, seen.spec), _CLUSTER),)
-            await self._table.insert(known, *more, *audit)
+            await self._table.put_in_force([ObjectChange(known.key, None, self._item(known))], *more, *audit)
             return Outcome.CREATED
         old = item.obj
-        if old.source != seen.source:
-            raise Refused(
-                f"{seen.key} is declared elsewhere", old.origin or f"source {old.source}", "change it there, or delete it there first"
-            )
-        if old.uid != seen.uid:
-            raise Refused(f"an earlier {seen.key} is being deleted", f"uid {old.uid}", "wait until it is gone")
-        if spec is not item.spec and (problems := changes_refused(item.spec, spec)):
-            raise UsageError("; ".join(str(problem) for problem in problems), str(seen.key))
-        asked = old.deleted_at is None and seen.deleted_at is not None
-        changed = replace(
-            old,
-            spec=old.spec if spec is item.spec else seen.spec,
-            labels=dict(seen.labels),
-            annotations=dict(seen.annotations),
-            generation=seen.generation,
-            deleted_at=old.deleted_at if seen.deleted_at is None else seen.deleted_at,
-            source_id=seen.source_id,
-        )
+        changed, spec = taken_over(item, seen)
         if changed == old:
             return Outcome.UNCHANGED
+        asked = old.deleted_at is None and seen.deleted_at is not None
         differ = changes(old.spec, changed.spec)
         if not asked and not more:
             self._table.follow(changed, spec)
@@ -230,17 +250,27 @@ class Declarations:
         Raises `NotFound`, or `Refused` when it is protected, or when a file still declares it (it would
         come back)."""
         asked = {f"{PREFIX}{verb}": token for verb, token in (verbs or {}).items()}
-        item = self._table.get(key)
-        if item is None and key in self._table.tombstones:
+        if self._table.get(key) is None and key in self._table.tombstones:
             await self._table.purge_task(key)
             return
-        if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        obj = item.obj
-        if obj.deleted_at is not None:
+        item = self._known(key)
+        if item.deleting:
             if asked:
                 await self.annotate(key, asked)
             return
+        await self.put_in_force([self.planned_deletion(item, source, still_declared, verbs or {}, why)])
+
+    def planned_deletion(
+        self,
+        item: AnyItem,
+        source: str | None = None,
+        still_declared: Callable[[StoredObject], bool] = lambda _: False,
+        verbs: Mapping[str, str] = _NONE,
+        why: str = "deletion was asked for",
+    ) -> ObjectChange:
+        """What `delete` would do to something that is not being deleted; nothing comes of it yet. Raises `Refused` as it does."""
+        key, obj = item.key, item.obj
+        asked = {f"{PREFIX}{verb}": token for verb, token in verbs.items()}
         if source is None and obj.source.startswith(OWNED):
             remedy = f"remove its node from {obj.source}; the tree would bring it back"
             raise Refused(f"{key} is declared by {obj.source}", "", remedy)
@@ -254,17 +284,11 @@ class Declarations:
         if obj.annotations.get(PROTECTION) == "enabled" and f"{PREFIX}delete-confirmed" not in asked:
             remedy = f"confirm it with --confirm, or remove its annotation {PROTECTION} first"
             raise Refused(f"{key} is protected from deletion", obj.origin, remedy)
-        also = tuple(Change(verb, None, "asked") for verb in sorted(verbs or {}))
-        now, audit = self._clock.now(), self._audit("deleted", key, obj.uid, also)
+        audit = self._audit("deleted", key, obj.uid, tuple(Change(verb, None, "asked") for verb in sorted(verbs)))
         if not obj.finalizers:
-            said = self._recorder.event(key, obj.uid, Reason.DELETED, "deleted" if source is None else why)
-            await self._table.drop(key, audit, *said)
-            return
-        await self._table.update(
-            [(key, lambda o: replace(o, deleted_at=now, annotations={**o.annotations, **asked}))],
-            audit,
-            *self._recorder.event(key, obj.uid, Reason.DELETING, why),
-        )
+            return ObjectChange(key, item, None, (audit,), Reason.DELETED, "deleted" if source is None else why)
+        change = self._changed(item, replace(obj, deleted_at=self._clock.now(), annotations={**obj.annotations, **asked}), audit)
+        return replace(change, reason=Reason.DELETING, why=why)
 
     @property
     def prunes(self) -> PruneBook:
@@ -287,14 +311,6 @@ class Declarations:
         await self._table.update([], book.row(rows, approved), *events)
         book.take(rows, approved)
         return new
-
-    async def note(self, key: Key, reason: SourceReason, message: str, *, warning: bool = False, remember: PutMeta | None = None) -> None:
-        """Tell of something about a source, and remember it."""
-        event = self._recorder.event(key, "", reason, message, "Warning" if warning else "Normal")
-        if event or remember is not None:
-            await self._table.update([], *event, *([remember] if remember is not None else []))
-        if remember is not None:
-            self._table.prunes.note(remember.name, remember.value)
 
     async def approve_prune(self, name: str, seen: str | None = None) -> None:
         """A person approved the removals that are blocked under this hash: they are carried out when a look finds exactly those.
@@ -324,21 +340,23 @@ class Declarations:
 
     async def annotate(self, key: Key, annotations: Mapping[str, str]) -> None:
         """Set annotations: the verbs that are not spec."""
-        item = self._table.get(key)
-        if item is None:
-            raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        asked = [name for name, value in annotations.items() if item.obj.annotations.get(name) != value]
-        audit = [self._audit(name.removeprefix(PREFIX), key, item.uid, (Change("annotation", None, annotations[name]),)) for name in asked]
-        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *audit)
+        asked = self._asked(self._known(key), annotations)
+        await self._table.update([(key, lambda o: replace(o, annotations={**o.annotations, **annotations}))], *asked)
 
-    async def patch_spec(self, key: Key, change: Callable[[Json], Json], source: str) -> Outcome:
-        """Change the spec of an object of this source."""
+    async def patch_spec(
+        self, key: Key, change: Callable[[StoredObject], Json], source: str | None, verbs: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Change the spec of an object of this source, None: of whichever it has. `verbs`: annotations that are set with it."""
+        obj = self._known(key).obj
+        place = obj.origin, obj.source_id, obj.source_commit
+        notes = {**obj.annotations, **(verbs or {})}
+        return await self.apply(Declared(key, change(obj), obj.labels, notes, source or obj.source, *place))
+
+    def _known(self, key: Key) -> AnyItem:
         item = self._table.get(key)
         if item is None:
             raise NotFound(f"{key} does not exist", f"namespace {key.namespace}", f"see `reconciler get {key.kind.lower()}`")
-        obj = item.obj
-        place = obj.origin, obj.source_id, obj.source_commit
-        return await self.apply(Declared(key, change(dict(obj.spec)), obj.labels, obj.annotations, source, *place))
+        return item
 
     def _actor_of(self, source: str, origin: str) -> Actor:
         """Who declares by a source: whoever acts, or the place of the declaration."""
@@ -380,19 +398,3 @@ class Declarations:
 
 
 _CLUSTER = Actor("cluster")
-
-
-def _declared(obj: StoredObject) -> Json:
-    """What somebody declares of an object, as far as an audit tells it."""
-    labels: Json = {"labels": dict(obj.labels)} if obj.labels else {}
-    return {**obj.spec, **labels}
-
-
-def replaced_by(changed: StoredObject) -> Callable[[StoredObject], StoredObject]:
-    """This declaration instead, with what the controller knows as it is now."""
-    return lambda obj: replace(changed, version=obj.version, status=obj.status, record=obj.record)
-
-
-def read_from(obj: StoredObject, declared: Declared) -> StoredObject:
-    """The object with the place at which its declaration stands now."""
-    return replace(obj, source=declared.source, origin=declared.origin, source_id=declared.source_id, source_commit=declared.source_commit)

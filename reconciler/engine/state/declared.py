@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.annotations import is_verb
@@ -58,3 +58,14 @@ def stands(obj: StoredObject, declared: Declared) -> bool:
         return False
     verbs = {name: value for name, value in obj.annotations.items() if is_verb(name)} if obj.annotations else {}
     return obj.labels == declared.labels and obj.annotations == {**verbs, **declared.annotations}
+
+
+def read_from(obj: StoredObject, declared: Declared) -> StoredObject:
+    """The object with the place at which its declaration stands now."""
+    return replace(obj, source=declared.source, origin=declared.origin, source_id=declared.source_id, source_commit=declared.source_commit)
+
+
+def audited(obj: StoredObject) -> Json:
+    """What somebody declares of an object, as far as an audit tells it."""
+    labels: Json = {"labels": dict(obj.labels)} if obj.labels else {}
+    return {**obj.spec, **labels}

@@ -3,86 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from reconciler.api.bootprofile import BootProfileSpec
 from reconciler.api.lieutenant import LieutenantSpec
 from reconciler.api.meta import Model
-from reconciler.api.parsing import load_spec, plain
+from reconciler.api.parsing import plain
 from reconciler.api.task import TaskSpec
 from reconciler.core.keys import Key, SlotKey, SlotOwner, boot_profile, source_key
 from reconciler.core.keys import lieutenant as lieutenant_key
 from reconciler.core.keys import task as task_key
-from reconciler.core.lieutenant.session import current
 from reconciler.core.records import LieutenantRecord, Record, SlotRecord, TaskRecord
-from reconciler.core.snapshot.session import SessionName
 from reconciler.core.values import replaced
 from reconciler.engine.ports import DropObject, PutObject, Store, StoredObject, Write
 from reconciler.engine.state import tombstones
+from reconciler.engine.state.changes import ObjectChange
 from reconciler.engine.state.indexes import noted_by
+from reconciler.engine.state.items import AnyItem as AnyItem
+from reconciler.engine.state.items import Item as Item
+from reconciler.engine.state.items import LieutenantItem as LieutenantItem
+from reconciler.engine.state.items import TaskItem as TaskItem
+from reconciler.engine.state.items import command_key as command_key
+from reconciler.engine.state.items import parse as parse
+from reconciler.engine.state.items import session_of as session_of
 from reconciler.engine.state.kindindex import KindIndex
 from reconciler.engine.state.newrecord import NewRecord
 from reconciler.engine.state.newrecord import with_record as with_record
 from reconciler.engine.state.prunes import PruneBook
 from reconciler.engine.state.tombstones import Tombstone
 from reconciler.errors import Conflict, InvalidSpec, ReconcilerError
-
-S = TypeVar("S", bound=Model)
-R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True, slots=True)
-class Item(Generic[S, R]):
-    """A stored object with its spec and record parsed. `node`: of its slots the one that is meant, '' for its own."""
-
-    obj: StoredObject
-    spec: S
-    record: R
-    node: str = ""
-
-    @property
-    def key(self) -> Key:
-        return self.obj.key
-
-    @property
-    def uid(self) -> str:
-        return self.obj.uid
-
-    @property
-    def slot_owner(self) -> SlotOwner:
-        """The slot that is meant, as journal and claims know it."""
-        return SlotOwner.of(self.key, self.uid, self.node)
-
-    @property
-    def deleting(self) -> bool:
-        return self.obj.deleted_at is not None
-
-
-LieutenantItem = Item[LieutenantSpec, LieutenantRecord]
-TaskItem = Item[TaskSpec, TaskRecord]
-AnyItem = Item[Model, Record]
-
-
-def session_of(item: LieutenantItem) -> SessionName:
-    """The conversation in force: the name of its mirror and the path of its file."""
-    return current(item.record.session, item.uid, item.spec.session.generation)
-
-
-def command_key(task: TaskItem) -> str:
-    """The durable key of the last prompt sent for this attempt; forwarded to pi at most once, ever."""
-    return f"{task.uid}:{task.record.attempt}:{task.record.sends}"
-
-
-def parse(obj: StoredObject, record_type: type[Record], old: AnyItem | None = None) -> AnyItem:
-    """`record_type`: what is remembered of its kind.
-
-    What is the very same as in `old` is taken from there: it costs nothing, and stays the key of what was made from it.
-    Raises `InvalidSpec` when the stored spec is not valid in this release."""
-    spec = old.spec if old is not None and old.obj.spec is obj.spec else load_spec(obj.key.kind, obj.spec, tolerant=True)
-    record = old.record if old is not None and old.obj.record is obj.record else record_type.load(obj.record)
-    return Item(obj, spec, record)
-
 
 HALTED = "halted"
 """Name under which it is kept since when the fleet is halted."""
@@ -215,9 +163,8 @@ class ObjectTable:
             obj = replaced(changed, version=item.obj.version + 1)
             self._take(obj, change.record if isinstance(change, NewRecord) else item.record if changed.record is known.record else None)
             puts.append(PutObject(obj, item.obj.version))
-        if not puts and not more:
-            return
-        await self._write([*puts, *more], before, noted)
+        if puts or more:
+            await self._write([*puts, *more], before, noted)
 
     def note(self, key: Key, record: Record) -> None:
         """Another record, of what can be had again: in force at once, in the store with the next write of this object (`unwritten`)."""
@@ -236,24 +183,34 @@ class ObjectTable:
         written down here for it alone; it is in the store with the next write of this object. `obj`: with the version of the
         one that is known. `spec`: that of `obj`, loaded."""
         old = self._items[obj.key]
-        item = Item(obj, spec, old.record)
-        self._index(old, item)
-        self._items[obj.key] = item
+        self._replace(obj.key, Item(obj, spec, old.record))
         self._tell(obj.key, old.obj, obj)
 
-    async def insert(self, obj: StoredObject, *more: Write) -> None:
-        """A new object. Raises `Conflict` when the key is taken, `InvalidSpec` for what could not be read again."""
-        if obj.key in self._items:
-            raise Conflict("the object exists already", str(obj.key))
-        self._take(obj)
-        if obj.key not in self._items:
-            raise InvalidSpec(self.broken.pop(obj.key), str(obj.key), "declare what is valid")
+    async def put_in_force(self, changes: Sequence[ObjectChange], *more: Write) -> None:
+        """All of these changes, one of an object, and other rows: in memory at one moment, in the store in one transaction; durable when
+        it returns. Raises `Conflict` when an object is not as its change takes it to be, or what the store says: nothing holds then."""
+        if moved := next((one.key for one in changes if self._items.get(one.key) is not one.before), None):
+            raise Conflict("the object changed meanwhile", str(moved), "read it again")
+        batch = [*(write for one in changes for write in one.writes()), *more]
+        if not batch:
+            return
+        noted = {one.key for one in changes if one.key in self._noted}
+        for one in changes:
+            self._replace(one.key, one.after)
         try:
-            await self._write([PutObject(obj, 0), *more], {})
+            await self._store.write(batch)
         except ReconcilerError:
-            self._drop(obj.key)
-            await self._read_again([obj.key])
+            for one in changes:
+                if one.before is None:
+                    self._replace(one.key, None)
+                else:
+                    self._take_back(one.before, (one.after or one.before).obj)
+            self._noted |= noted
+            await self._read_again([one.key for one in changes])
             raise
+        for one in changes:
+            for before, after in one.steps():
+                self._tell(one.key, before, after)
 
     async def drop(self, key: Key, *more: Write) -> None:
         """Remove an object for good."""
@@ -265,7 +222,7 @@ class ObjectTable:
         except ReconcilerError:
             await self._read_again([key])
             raise
-        self._drop(key)
+        self._replace(key, None)
         self._tell(key, item.obj, None)
 
     async def expire_task(self, key: Key, stone: Tombstone, *more: Write) -> None:
@@ -318,7 +275,7 @@ class ObjectTable:
             except ReconcilerError:
                 continue
             if not found and known is not None:
-                self._drop(key)
+                self._replace(key, None)
                 self._tell(key, known.obj, None)
             for obj in found:
                 if known is None or obj.version != known.obj.version:
@@ -337,9 +294,17 @@ class ObjectTable:
         except (InvalidSpec, ValueError) as error:
             self.broken[obj.key] = str(error)
             return
-        self.broken.pop(obj.key, None)
-        self._index(old, item)
-        self._items[obj.key] = item
+        self._replace(obj.key, item)
+
+    def _replace(self, key: Key, item: AnyItem | None) -> None:
+        self.broken.pop(key, None)
+        self._index(old := self._items.get(key), item)
+        if item is None or old is None or item.uid != old.uid:
+            self._noted.discard(key)
+        if item is None:
+            self._items.pop(key, None)
+        else:
+            self._items[key] = item
 
     def _index(self, old: AnyItem | None, new: AnyItem | None) -> None:
         if old is not None and new is not None and self._indexed_alike(old, new):
@@ -387,10 +352,6 @@ class ObjectTable:
         for key in changed:
             for listener in tuple(self.on_flawed):
                 listener(key)
-
-    def _drop(self, key: Key) -> None:
-        self._noted.discard(key)
-        self._index(self._items.pop(key, None), None)
 
 
 def lieutenant_of(task: Key, spec: TaskSpec) -> Key:

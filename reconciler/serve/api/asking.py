@@ -102,26 +102,26 @@ def key(request: Request, of: str = "") -> Key:
     return Key(of or kind(path["kind"]).name, path["namespace"], path["name"])
 
 
-async def body(request: Request) -> bytes:
-    """Raises `TooLarge`, `UsageError` when it was cut off."""
+async def body(request: Request, most: int = BODY) -> bytes:
+    """Raises `TooLarge` beyond `most` bytes, `UsageError` when it was cut off."""
     told, size = request.headers.get("content-length", ""), 0
-    if told.isdecimal() and int(told[:18]) > BODY:
-        raise TooLarge(f"a body has at most {BODY} bytes", request.url.path, "send less")
+    if told.isdecimal() and int(told[:18]) > most:
+        raise TooLarge(f"a body has at most {most} bytes", request.url.path, "send less")
     pieces: list[bytes] = []
     try:
         async for piece in request.stream():
             size += len(piece)
-            if size > BODY:
-                raise TooLarge(f"a body has at most {BODY} bytes", request.url.path, "send less")
+            if size > most:
+                raise TooLarge(f"a body has at most {most} bytes", request.url.path, "send less")
             pieces.append(piece)
     except ClientDisconnect:
         raise UsageError("the body was cut off", request.url.path, "send it again") from None
     return b"".join(pieces)
 
 
-async def json_body(request: Request) -> Json:
+async def json_body(request: Request, most: int = BODY) -> Json:
     """One JSON object; nothing at all is an empty one. Raises `UsageError`, `TooLarge`."""
-    data = await body(request)
+    data = await body(request, most)
     if not data.strip():
         return {}
     try:

@@ -91,6 +91,14 @@ SCHEMAS: dict[str, Json] = {
         skipped=WHOLE,
     ),
     "Done": _object(**KEY, outcome=STRING),
+    "Memory": _object(
+        namespace=STRING,
+        lieutenant=STRING,
+        hash=STRING,
+        entries=_list(_object(id=STRING, at=STRING, by=STRING, text=STRING)),
+        gone=_list(_object(id=STRING, at=STRING, by=STRING, text=STRING, goneAt=STRING, goneBy=STRING)),
+    ),
+    "Remembered": _object(added=WHOLE, removed=WHOLE, entries=WHOLE, hash=STRING),
     "Version": _object(product=STRING, version=STRING, openapi=STRING),
 }
 
@@ -133,7 +141,11 @@ def _post(summary: str, code: str, *parameters: Json, **properties: Json) -> Jso
     body: Json = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     if "prompt" in properties:
         body["required"] = ["prompt"]
-    done: Json = {"description": "Declared.", "content": {"application/json": {"schema": _ref("Done")}}}
+    return _posted(summary, code, body, "Done", wanted)
+
+
+def _posted(summary: str, code: str, body: Json, schema: str, wanted: list[JsonValue]) -> Json:
+    done: Json = {"description": "Declared.", "content": {"application/json": {"schema": _ref(schema)}}}
     return {
         "post": {
             "summary": summary,
@@ -143,6 +155,16 @@ def _post(summary: str, code: str, *parameters: Json, **properties: Json) -> Jso
             "responses": {code: done, **_errors()},
         }
     }
+
+
+def _memory(summary: str, *parameters: Json) -> Json:
+    body: Json = {
+        "type": "object",
+        "properties": {"add": _list(STRING), "remove": _list(STRING), "by": STRING},
+        "additionalProperties": False,
+    }
+    changing = _posted("Add entries, and remove those with these ids.", "200", body, "Remembered", list(parameters))
+    return {**_get(summary, "Memory", *parameters), **changing}
 
 
 @cache
@@ -194,6 +216,8 @@ def openapi() -> Json:
             _query("before", "Messages before this offset.", WHOLE),
             _query("after", "None before this offset.", WHOLE),
         ),
+        "/api/v1/lieutenants/{namespace}/{name}/memory": _memory("What an agent remembers, and what was removed from it.", NAMESPACE, NAME),
+        "/api/v1/memory/{namespace}": _memory("What all agents of a namespace share, and what was removed from it.", NAMESPACE),
         "/api/v1/{kind}/{namespace}/{name}/send": _post(
             "Give a lieutenant a piece of work.",
             "201",

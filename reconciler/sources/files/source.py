@@ -12,7 +12,7 @@ from reconciler.engine.ports import StoredObject
 from reconciler.engine.view import EngineView
 from reconciler.sources.documents.kept import Kept
 from reconciler.sources.files.scan import Look, Scan, Scanner
-from reconciler.sources.files.sync import FileSync
+from reconciler.sources.files.sync import Entering, FileSync, Objection, Unfit
 from reconciler.sources.files.watch import watch
 
 MARGIN = 0.05
@@ -39,7 +39,15 @@ class Elsewhere(Protocol):
         """Add what is declared."""
         ...
 
-    async def settled(self, changed: int) -> None:
+    def entering(self) -> Entering | None:
+        """The commit that comes in force with what is fed, None when it is in force already."""
+        ...
+
+    def unfit(self, objections: Sequence[Objection]) -> None:
+        """What was fed did not come in force: something of a commit is refused by now."""
+        ...
+
+    async def settled(self) -> None:
         """What was fed is in force."""
         ...
 
@@ -105,11 +113,17 @@ class FileSource:
         return await asyncio.to_thread(self._scanner.scan, self._paths, more)
 
     async def apply(self, found: Scan) -> None:
-        changed = await self._sync.round(found)
+        try:
+            await self._sync.round(found, entering=[one for each in self._elsewhere if (one := each.entering()) is not None])
+        except Unfit as error:  # a look that leaves that commit out follows
+            for each in self._elsewhere:
+                each.unfit(error.objections)
+            self._changed()
+            return
         self._last = found
         self._engine.caught_up()
-        for one in self._elsewhere:
-            await one.settled(changed)
+        for each in self._elsewhere:
+            await each.settled()
         self._looks_again(self._sync.look_again)
 
     def _looks_again(self, seconds: float | None = None) -> None:

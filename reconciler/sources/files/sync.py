@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from reconciler import paths
 from reconciler.api.annotations import PREFIX
@@ -16,10 +16,11 @@ from reconciler.api.registry import KINDS
 from reconciler.core.keys import Json, Key, short
 from reconciler.core.prune import APART, NAMED, Absence, Blocked, Pruning, Removal, StackState, absences, parts, prune
 from reconciler.engine.ports import StoredObject
+from reconciler.engine.state.changes import Note, ObjectChange
 from reconciler.engine.state.declarations import Outcome
 from reconciler.engine.state.declared import stands
 from reconciler.engine.view import DeclarationPort, ObjectReader
-from reconciler.errors import InvalidSpec, Refused, UsageError
+from reconciler.errors import InvalidSpec, ReconcilerError, Refused, UsageError
 from reconciler.paths import Absent, Present, Unreadable
 from reconciler.sources.documents.reader import Finding
 from reconciler.sources.files.scan import SOURCE, FileDeclared, Scan, scan
@@ -29,9 +30,48 @@ from reconciler.sources.inventory import SOURCES, Items, in_force, items_of, sta
 T = TypeVar("T")
 
 AT_ONCE = 100
-"""Objects that are compared and written before everything else of the process has its turn."""
+"""Objects that are compared, or written, before everything else of the process has its turn."""
+TOGETHER = 1_000
+"""Changed objects of files that are put in force in one step. More of them come AT_ONCE by AT_ONCE; those of a commit never do."""
 MANY = 500
 """So many objects are looked through in a thread."""
+
+
+class Entering(Protocol):
+    """A commit that comes in force. `note`: says so; `changed`: objects that differ."""
+
+    @property
+    def commit(self) -> str: ...
+
+    def note(self, changed: int) -> Note: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of one declared object. `change`: None where there is nothing to do; `verbs`: annotations that are set with it;
+    `drifted`: somebody changed it elsewhere."""
+
+    one: FileDeclared
+    outcome: Outcome
+    change: ObjectChange | None
+    verbs: Mapping[str, str]
+    drifted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why an object is not put in force as it is declared. `commit`: which one can't be in force as a whole then, '' for none."""
+
+    commit: str
+    finding: Finding
+
+
+class Unfit(ReconcilerError):
+    """Something of a commit would be refused by now. `objections`: what."""
+
+    def __init__(self, objections: Sequence[Objection]) -> None:
+        super().__init__(str(objections[0].finding))
+        self.objections = objections
 
 
 class FileSync:
@@ -79,40 +119,88 @@ class FileSync:
         seen = {one: Absence(float("-inf")) for one in self._absent} if foresee else self._absent
         return tuple(prune(stack, seen, now, self._declarations.prunes.approved) for stack in known)
 
-    async def round(self, found: Scan, foresee: bool = False) -> int:
-        """Apply one scan; returns how many objects changed. `foresee`: see `decide`. Raises what the store says when it is away."""
+    async def round(self, found: Scan, foresee: bool = False, entering: Sequence[Entering] = ()) -> int:
+        """Apply one scan; returns how many objects changed. `foresee`: see `decide`. `entering`: commits that come in force by it, each
+        whole or not at all. Raises what the store says when it is away, `Unfit` when something of such a commit is refused."""
         self.waiting.clear()
         items = items_of(self._table)
         self.prunings = self._decided(await _aside(len(items), states, found, items), foresee)
         due = {one for pruning in self.prunings for one in pruning.due}
         held = {one.key for pruning in self.prunings for one in pruning.stack.removals if one.part and one not in due}
-        await self._confirm()
-        changed, refused = await self._apply_all(found, held)
-        changed += await self._delete(due)
+        plans, refused = await self._plan_all(found, held)
+        changed = await self._put_in_force(plans, due, refused, entering)
         blocked = [one.blocked for one in self.prunings if one.blocked is not None]
         self._in_events |= set(await self._declarations.note_blocked(blocked, self._over()))
-        self.findings = tuple(sorted({*found.findings, *refused}))
+        self.findings = tuple(sorted({*found.findings, *(one.finding for one in refused)}))
         self._declarations.flawed({key: str(finding) for key, finding in found.flawed.items()})
         items = items_of(self._table)
         self._report(await _aside(len(items), _undeclared, found, items))
         return changed
 
-    async def _apply_all(self, found: Scan, held: Collection[Key]) -> tuple[int, list[Finding]]:
-        """Put in force what differs. Returns how many objects changed, and what was refused."""
+    async def _plan_all(self, found: Scan, held: Collection[Key]) -> tuple[list[Plan], list[Objection]]:
+        """What is to become of what differs, and what is refused. Nothing is changed."""
         drifts = {stack.policy.uuid for stack in found.stacks if stack.policy.on_drift is OnDrift.REPORT}
+        confirmed = self._confirmed()
         by_kind: dict[str, list[FileDeclared]] = {kind.name: [] for kind in KINDS}
         for one in found.objects:
             if one.key not in held:
                 by_kind[one.key.kind].append(one)
-        changed, refused = 0, list[Finding]()
+        plans, refused = list[Plan](), list[Objection]()
         for objects in by_kind.values():
             for start in range(0, len(objects), AT_ONCE):
                 differing = [one for one in objects[start : start + AT_ONCE] if not self._stands(one)]
-                results = await asyncio.gather(*(self._apply(one, found, drifts) for one in differing))
-                refused += [result for result in results if isinstance(result, Finding)]
-                changed += sum(1 for result in results if result in (Outcome.CREATED, Outcome.CONFIGURED))
+                for made in await asyncio.gather(*(self._plan(one, found, drifts, confirmed.get(one.key, {})) for one in differing)):
+                    if isinstance(made, Plan):
+                        plans.append(made)
+                    elif made is not None:
+                        refused.append(made)
                 await asyncio.sleep(0)
-        return changed, refused
+        return plans, refused
+
+    async def _put_in_force(self, plans: list[Plan], due: Iterable[Removal], refused: list[Objection], entering: Sequence[Entering]) -> int:
+        """Carry out what is planned, and ask for these deletions: in one step, but for too many plain files, which come before. Adds to
+        `refused` what is refused by now. Returns how many objects changed."""
+        _whole(refused, entering)
+        committed = [plan for plan in plans if plan.one.source_commit]
+        loose = [plan for plan in plans if not plan.one.source_commit]
+        changed = 0
+        if len(loose) > TOGETHER:
+            for start in range(0, len(loose), AT_ONCE):
+                changed += await self._write(self._as_it_is_now(loose[start : start + AT_ONCE], refused))
+                await asyncio.sleep(0)
+            loose = []
+        plans = self._as_it_is_now([*loose, *committed], refused)
+        _whole(refused, entering)
+        changed += await self._write(plans, self._deletions(due), entering, changed)
+        return changed
+
+    async def _write(
+        self, plans: Sequence[Plan], deletions: Sequence[ObjectChange] = (), entering: Sequence[Entering] = (), before: int = 0
+    ) -> int:
+        many = sum(plan.outcome is not Outcome.UNCHANGED for plan in plans) + len(deletions)
+        changes = [plan.change for plan in plans if plan.change is not None]
+        await self._declarations.put_in_force([*changes, *deletions], [one.note(before + many) for one in entering])
+        for plan in plans:
+            self._applied[plan.one.key] = plan.one.spec
+            if plan.drifted:
+                self._tell(f"{plan.one.place}: {short(plan.one.key)} was changed elsewhere; put back as it is declared here")
+        for one in deletions:
+            self._applied.pop(one.key, None)
+        return many
+
+    def _as_it_is_now(self, plans: Iterable[Plan], refused: list[Objection]) -> list[Plan]:
+        """The same plans, made again for objects that somebody else changed meanwhile."""
+        now: list[Plan] = []
+        for plan in plans:
+            if plan.change is None or self._table.get(plan.one.key) is not plan.change.before:
+                try:
+                    outcome, change = self._declarations.planned(plan.one, plan.verbs)
+                except (Refused, UsageError, InvalidSpec) as error:
+                    refused.append(Objection(plan.one.source_commit, self._refusal(plan.one, error)))
+                    continue
+                plan = replace(plan, outcome=outcome, change=change)
+            now.append(plan)
+        return now
 
     def _stands(self, one: FileDeclared) -> bool:
         item = self._table.get(one.key)
@@ -132,7 +220,8 @@ class FileSync:
                 continue
             if item.obj.spec != one.spec and parts(item.spec, load_spec(one.key.kind, one.spec, tolerant=True)):
                 continue
-            changed |= await self._apply(one, found, set()) is Outcome.CONFIGURED
+            plan = await self._plan(one, found, set(), {})
+            changed |= isinstance(plan, Plan) and await self._write([plan]) > 0
         return changed
 
     def _over(self) -> set[str]:
@@ -141,28 +230,25 @@ class FileSync:
         blocked = {one.blocked.hash for one in self.prunings if one.blocked is not None}
         return {name for name, stack in self._declarations.prunes.approved.items() if stack in sure and name not in blocked}
 
-    async def _confirm(self) -> None:
-        """Trees of which a person let protected nodes go are told so before they are declared without them."""
-        for pruning in self.prunings:
-            for key in {one.key for one in pruning.due if one.part and one.protected}:
-                await self._declarations.annotate(key, {f"{PREFIX}delete-confirmed": pruning.approval})
+    def _confirmed(self) -> dict[Key, Mapping[str, str]]:
+        """Trees of which a person let protected nodes go are told so when they are declared without them."""
+        parts_due = ((pruning, one) for pruning in self.prunings for one in pruning.due if one.part and one.protected)
+        return {one.key: {f"{PREFIX}delete-confirmed": pruning.approval} for pruning, one in parts_due}
 
-    async def _delete(self, due: Iterable[Removal]) -> int:
-        """Ask for these deletions, what others depend on last."""
+    def _deletions(self, due: Iterable[Removal]) -> list[ObjectChange]:
+        """Asking for these deletions, what others depend on last."""
         order = {kind.name: number for number, kind in enumerate(KINDS)}
         root = {one: pruning for pruning in self.prunings for one in pruning.due}
-        done = 0
+        found: list[ObjectChange] = []
         for one in sorted((one for one in due if not one.part), key=lambda one: (-order[one.key.kind], one)):
             item = self._table.get(one.key)
-            if item is None or item.uid != one.uid:
+            if item is None or item.uid != one.uid or item.deleting:
                 continue
             pruning = root[one]
             verbs = {"delete-confirmed": pruning.approval} if pruning.approval else {}
             why = f"pruned: not declared any more in stack {pruning.stack.root}"
-            await self._declarations.delete(one.key, item.obj.source, verbs=verbs, why=why)
-            self._applied.pop(one.key, None)
-            done += 1
-        return done
+            found.append(self._declarations.planned_deletion(item, item.obj.source, verbs=verbs, why=why))
+        return found
 
     async def unfit(self, one: FileDeclared, found: Scan) -> Finding | None:
         """What would be wrong with applying this one of a scan; nothing is changed."""
@@ -172,21 +258,20 @@ class FileSync:
             return self._refusal(one, error)
         return None
 
-    async def _apply(self, one: FileDeclared, found: Scan, drifts: set[str]) -> Outcome | Finding:
+    async def _plan(self, one: FileDeclared, found: Scan, drifts: Collection[str], verbs: Mapping[str, str]) -> Plan | Objection | None:
+        """None: what is in force came into its file after this look."""
         try:
             item = self._table.get(one.key)
             one = await self._succeeding(one, found)
             drifted = item is not None and item.obj.spec != one.spec and self._applied.get(one.key) == one.spec
+            if drifted and item is not None and await asyncio.to_thread(spec_in_file, item.obj) == item.obj.spec:
+                return None
             if drifted and one.source_id in drifts:
                 message = "was changed elsewhere; that stays in force, because `onDrift` is Report: Revert would put it back"
-                return self._finding(one, "spec", message)
-            outcome = await self._declarations.apply(one)
-            self._applied[one.key] = one.spec
-            if drifted:
-                self._tell(f"{one.place}: {short(one.key)} was changed elsewhere; put back as it is declared here")
-            return outcome
+                return Objection("", self._finding(one, "spec", message))
+            return Plan(one, *self._declarations.planned(one, verbs), verbs, drifted)
         except (Refused, UsageError, InvalidSpec) as error:
-            return self._refusal(one, error)
+            return Objection(one.source_commit, self._refusal(one, error))
 
     def _refusal(self, one: FileDeclared, error: Refused | UsageError | InvalidSpec) -> Finding:
         item = self._table.get(one.key)
@@ -245,6 +330,13 @@ class FileSync:
         self._told, self._broken = lines, broken | unknown
 
 
+def _whole(refused: Iterable[Objection], entering: Iterable[Entering]) -> None:
+    """Raises `Unfit` when something of a commit that comes in force is refused."""
+    commits = {one.commit for one in entering}
+    if unfit := [one for one in refused if one.commit in commits]:
+        raise Unfit(unfit)
+
+
 async def _aside(many: int, work: Callable[[Scan, Items], T], found: Scan, items: Items) -> T:
     """In a thread, when it takes longer than everything else of the process should wait."""
     return await asyncio.to_thread(work, found, items) if many > MANY else work(found, items)
@@ -288,6 +380,15 @@ def in_file(obj: StoredObject) -> bool | None:
     if obj.key in found.flawed or any(one.key == obj.key for one in found.objects):
         return True
     return None if any(finding.field == "" for finding in found.findings) else False
+
+
+def spec_in_file(obj: StoredObject) -> Json | None:
+    """What the file that declared this object says of it now; None when it does not declare it well, or at all (blocks for one small
+    read)."""
+    if obj.source != SOURCE or not obj.origin:
+        return None
+    found = scan([Path(obj.origin.rpartition(":")[0])], obj.key.namespace)
+    return next((one.spec for one in found.objects if one.key == obj.key), None)
 
 
 def still_in_file(obj: StoredObject) -> bool:

@@ -22,7 +22,7 @@ from reconciler.sources.git.address import GitSettings
 from reconciler.sources.git.command import Git, ValueOf
 
 HEAD = "refs/reconciler/head"
-KEPT = "refs/reconciler/in-force"
+KEPT, NEXT = "refs/reconciler/in-force", "refs/reconciler/next"
 MOST_FILES = 20_000
 MOST_ENTRIES = 1_000_000
 MOST_BYTES = 128 << 20
@@ -80,9 +80,9 @@ class Repository:
             return False
         return True
 
-    async def keep(self, commit: str) -> None:
-        """This one is in force: it stays in the cache."""
-        await self._git.run("update-ref", KEPT, commit)
+    async def keep(self, commit: str, ref: str = KEPT) -> None:
+        """This one is in force, or comes in force next (`NEXT`): it stays in the cache."""
+        await self._git.run("update-ref", ref, commit)
 
     async def read(self, commit: str) -> Commit:
         """Its files and, where keys are named, by whom it is signed. Raises `InvalidSpec` when the directory is not there or too large,

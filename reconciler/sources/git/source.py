@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from reconciler.api.sourcereasons import SourceReason
 from reconciler.core.keys import Key, as_map
 from reconciler.engine.ports import PutMeta
+from reconciler.engine.state.changes import Note
 from reconciler.engine.state.prunes import COMMIT
 from reconciler.engine.view import DeclarationPort
 from reconciler.errors import GuestFailed, InvalidSpec, ReconcilerError
@@ -19,8 +20,8 @@ from reconciler.sources.documents.located import Flaw, Mark
 from reconciler.sources.documents.reader import Finding, Reader, decode
 from reconciler.sources.files.scan import Look
 from reconciler.sources.files.stack import MARKER
-from reconciler.sources.files.sync import FileSync
-from reconciler.sources.git.repository import Commit, Repository
+from reconciler.sources.files.sync import FileSync, Objection
+from reconciler.sources.git.repository import NEXT, Commit, Repository
 
 log = logging.getLogger("reconciler.git")
 
@@ -49,6 +50,7 @@ class Followed:
         self.trouble = ""
         self.first = asyncio.Event()
         self._noted = ""
+        self._standing: Commit | None = None
 
     @property
     def key(self) -> Key:
@@ -74,7 +76,8 @@ class Followed:
         except ReconcilerError as error:
             if str(error) != self.trouble:
                 kept = f"commit {self.good.id} stays in force" if self.good else "what was declared before stays in force"
-                await self._declarations.note(self.key, SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}", warning=True)
+                note = Note(self.key, SourceReason.REPOSITORY_UNREACHABLE, f"{name}: {error}; {kept}", warning=True)
+                await self._declarations.put_in_force((), [note])
             self.trouble = str(error)
         if not self.first.is_set() and self.good is None:
             await self._recall()
@@ -99,7 +102,7 @@ class Followed:
         if commit and (self.newest is None or self.newest.id != commit):
             try:
                 if await self.repository.has(commit):
-                    self.good = await self.repository.read(commit)
+                    self.good = self._standing = await self.repository.read(commit)
             except ReconcilerError as error:
                 log.warning("%s: the commit that was in force can't be read: %s", self.repository.address.name, error)
 
@@ -122,6 +125,7 @@ class Followed:
         if findings:
             self.refused = Refusal(newest.id, tuple(findings))
         else:
+            await self.repository.keep(newest.id, NEXT)  # until it is in force, the one before stays, too
             self.good, self.refused = newest, None
 
     def feed(self, look: Look) -> None:
@@ -131,24 +135,49 @@ class Followed:
         for finding in self.refused.findings if self.refused is not None else ():
             look.refused(finding)
 
-    async def settled(self, changed: int) -> None:
-        """A round was put in force: remember the commit, and tell of it and of one that was not taken. `changed`: objects that differ."""
-        name = self.repository.address.name
+    def entering(self) -> Enters | None:
+        """The commit that comes in force with what is fed, None when it is in force already."""
+        return Enters(self.key, self.repository, self.good) if self.good is not None and self.good.id != self._noted else None
+
+    def unfit(self, objections: Sequence[Objection]) -> None:
+        """What was fed did not come in force: something is refused by now. What was in force before is fed again."""
+        if self.good is not None and (found := [one.finding for one in objections if one.commit == self.good.id]):
+            self.refused = Refusal(self.good.id, tuple(found))
+            self.good = self._standing
+
+    async def settled(self) -> None:
+        """What was fed is in force: keep the commit, and tell of one that was not taken."""
+        self._standing = self.good
         if self.good is not None and self.good.id != self._noted:
-            signed = f", {self.good.signer}" if self.good.signer else ""
-            row = json.dumps({"url": name, "commit": self.good.id, "signer": self.good.signer})
-            await self.repository.keep(self.good.id)
-            message = f"commit {self.good.id} of {name} is in force{signed}; {changed} object{'s' * (changed != 1)} changed"
-            await self._declarations.note(
-                self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{COMMIT}{self.repository.id}", row)
-            )
             self._noted = self.good.id
+            await self.repository.keep(self.good.id)
         if self.refused is not None:
             kept = f"commit {self.good.id} stays in force" if self.good else "none is in force"
             first, more = self.refused.findings[0], len(self.refused.findings) - 1
             rest = f" (and {more} more)" if more else ""
-            message = f"commit {self.refused.commit} of {name} is not applied: {first}{rest}; {kept}"
-            await self._declarations.note(self.key, SourceReason.COMMIT_REFUSED, message, warning=True)
+            message = f"commit {self.refused.commit} of {self.repository.address.name} is not applied: {first}{rest}; {kept}"
+            await self._declarations.put_in_force((), [Note(self.key, SourceReason.COMMIT_REFUSED, message, warning=True)])
+
+
+@dataclass(frozen=True, slots=True)
+class Enters:
+    """A commit that comes in force. `key`: what events about its repository are about."""
+
+    key: Key
+    repository: Repository
+    read: Commit
+
+    @property
+    def commit(self) -> str:
+        return self.read.id
+
+    def note(self, changed: int) -> Note:
+        """Says that it is in force, and remembers that; `changed`: objects that differ."""
+        name = self.repository.address.name
+        signed = f", {self.read.signer}" if self.read.signer else ""
+        message = f"commit {self.commit} of {name} is in force{signed}; {changed} object{'s' * (changed != 1)} changed"
+        row = json.dumps({"url": name, "commit": self.commit, "signer": self.read.signer})
+        return Note(self.key, SourceReason.COMMIT_APPLIED, message, remember=PutMeta(f"{COMMIT}{self.repository.id}", row))
 
 
 def feed(look: Look, repository: Repository, commit: Commit) -> None:

@@ -75,7 +75,8 @@ def lieutenant(key: Key, uid: str, status: Json, vms: Mapping[str, Vm], owner: O
     branch = BranchRecord(source=forked.name, vm_id=forked.vm, at=seconds(forked.at) or 0.0, claimed=bool(forked.vm))
     if at_hand is not None:
         known = _int(at_hand.labels.get(claims.EPOCH)) or epoch
-        slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known, branch=branch)
+        adopted = at_hand.vm_id if ours.adopted and at_hand.vm_id == ours.id else ""
+        slot = SlotRecord(vm_id=at_hand.vm_id, account=at_hand.owner_id, epoch=known, adopted=adopted, branch=branch)
         if at_hand.vm_id == ours.id:
             slot = slot.but(ref=ours.ref or "", commit=ours.commit or "")
         found = LieutenantRecord(slot=slot, session=named, boot=BootRecord(vm_id=at_hand.vm_id), handled=handled)
@@ -148,6 +149,8 @@ def machines(tree: Key, uid: str, spec: VMTreeSpec, status: Json, vms: Mapping[s
         slot = SlotOwner.of(owned.key, uid_of(uid, place.name))
         node = nodes.get(place.name)
         told: Json = {"vm": {"create": node.create.dump()}} if node is not None and node.create is not None else {}
+        if place.node.adopt is not None:
+            told["vm"] = {**as_map(told.get("vm")), "id": place.node.adopt.vm_id, "adopted": True}
         if node is not None and node.creates:
             told["creates"] = [create.dump() for create in node.creates]
         found = lieutenant(owned.key, slot.uid, told, vms, owner)

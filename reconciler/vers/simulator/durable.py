@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from reconciler.errors import UsageError
+from reconciler.vers.simulator.ports import Ports
 from reconciler.vers.simulator.records import Account, Deferred, Record, dump, load_commit, load_repository, load_tag, load_vm
 from reconciler.vers.simulator.world import World
 
@@ -55,6 +56,14 @@ class Durable:
 
     def found(self, account: Account, seed: int) -> None:
         self._put([("meta", "account", orjson.dumps({"format": _FORMAT, "account": asdict(account), "seed": seed}))])
+
+    def ports(self) -> Ports:
+        """Where the last simulator on this directory listened."""
+        row = self._db.execute("SELECT data FROM records WHERE kind='meta' AND id='ports'").fetchone()
+        return Ports() if row is None else Ports(**orjson.loads(row[0]))
+
+    def keep_ports(self, ports: Ports) -> None:
+        self._put([("meta", "ports", orjson.dumps(asdict(ports)))])
 
     def load(self, world: World) -> None:
         """Fill an empty world."""

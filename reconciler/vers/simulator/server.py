@@ -42,10 +42,11 @@ class Server:
         self.listener = HttpListener(self.handle, api.world.clock, body_limit)
         self.failures = 0
 
-    async def start(self, host: str, port: int) -> None:
-        """Raises `OSError` when the address can't be had."""
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port. Raises `OSError` when the address can't be had."""
         await self.listener.start(host, port)
         self._ticker = asyncio.create_task(self._tick())
+        return self.listener.port
 
     async def stop(self) -> None:
         if self._ticker is not None:

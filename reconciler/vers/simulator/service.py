@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ from reconciler.vers.simulator.image import GuestImage, default_node_dir
 from reconciler.vers.simulator.isolated import IsolatedGuests, missing_for_isolation
 from reconciler.vers.simulator.knobs import Knobs, turn
 from reconciler.vers.simulator.machines import Machines
+from reconciler.vers.simulator.ports import Ports, listen
 from reconciler.vers.simulator.processes import ProcessGuests
 from reconciler.vers.simulator.records import Account
 from reconciler.vers.simulator.routes import OPERATIONS
@@ -51,9 +53,9 @@ GuestKind = Literal["auto", "isolated", "process", "stub"]
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """`port` and `gateway_port` 0: a free one. `data` None: everything is gone at the end. `guests` auto: isolated where that
-    is possible, else process. `latency`: operation → seconds. `faults`: specs as in `faults.parse_fault`. `seed` None: other
-    ids each time. `clock`: seconds since the epoch."""
+    """`port` and `gateway_port` 0: the one that `data` had before, else a free one. `data` None: everything is gone at the end.
+    `guests` auto: isolated where that is possible, else process. `latency`: operation → seconds. `faults`: specs as in
+    `faults.parse_fault`. `seed` None: other ids each time. `clock`: seconds since the epoch."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -177,15 +179,20 @@ class Simulator:
         token = secrets.token_urlsafe(24)
         self._server = Server(api, Admin(api, token), token, self._machines, self._execs, self._durable, guests.kind)
         context, ca = await asyncio.to_thread(certs.gateway_context, directory, VM_DOMAIN)
-        gateway_port = await self._gateway.start(config.host, config.gateway_port, context)
+        kept = Ports() if self._durable is None else self._durable.ports()
+        gateway_port = await listen(
+            partial(self._gateway.start, config.host, context=context), config.gateway_port, kept.gateway, "the machines' gateway"
+        )
         await self._machines.reboot()
         present = sum(1 for vm in world.present.values() if vm.owner != account.key_id)
         for _ in range(config.knobs.foreign_vms - present):
             world.add_foreign()
         self._server.collect()
-        await self._server.start(config.host, config.port)
+        port = await listen(partial(self._server.start, config.host), config.port, kept.api, "the API")
+        if self._durable is not None:
+            self._durable.keep_ports(Ports(port, gateway_port))
         host = f"[{config.host}]" if ":" in config.host else config.host
-        url = f"http://{host}:{self._server.listener.port}"
+        url = f"http://{host}:{port}"
         key = account.key_id + account.secret
         endpoints = Endpoints(url, key, f"{host}:{gateway_port}", VM_DOMAIN, str(ca), f"{url}/admin", token)
         if config.env_file is not None:
