@@ -13,6 +13,8 @@ from reconciler.core.values import replaced
 from reconciler.engine.kinds.stock import STOCK
 from reconciler.engine.ports import PutObject, StoredObject, Write
 from reconciler.engine.registry import Registry
+from reconciler.engine.state.changes import ObjectChange
+from reconciler.engine.state.items import parse
 from reconciler.engine.state.objects import ObjectTable
 from reconciler.errors import Conflict, Unreachable
 from reconciler.store.sqlstore import SqlStore, open_store
@@ -44,7 +46,7 @@ class Told:
 
     async def begin(self) -> None:
         obj = StoredObject(KEY, "uid", 1, 1, 0.0, {"role": "x", "profileRef": {"name": "lightweight"}})
-        await self.table.insert(obj)
+        await self.table.put_in_force([ObjectChange(KEY, None, parse(obj, LieutenantRecord))])
         self.table.on_change.append(self._hear)
 
     def _hear(self, key: Key, before: StoredObject | None, after: StoredObject | None) -> None:
@@ -107,3 +109,14 @@ async def test_nothing_is_kept_about_what_is_gone(told: Told) -> None:
     assert not told.table.unwritten(KEY)
     told.table.note(KEY, LOADED)
     assert not told.table.unwritten(KEY)
+
+
+async def test_what_is_declared_meanwhile_leaves_it_to_the_next_write(told: Told) -> None:
+    told.table.note(KEY, LOADED)
+    before = told.table.lieutenant(KEY)
+    assert before is not None
+    declared = parse(replaced(before.obj, spec={**before.obj.spec, "role": "y"}, version=2), LieutenantRecord, before)  # type: ignore[arg-type]
+    await told.table.put_in_force([ObjectChange(KEY, before, declared)])  # type: ignore[arg-type]
+    assert (told.known(), await told.stored(), told.table.unwritten(KEY)) == ("one", "", True)
+    await told.table.update([(KEY, lambda obj: obj)])
+    assert (await told.stored(), told.table.unwritten(KEY)) == ("one", False)
